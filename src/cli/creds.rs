@@ -1,0 +1,165 @@
+//! `tenantry creds`.
+
+use std::path::PathBuf;
+
+use clap::ValueEnum;
+use serde::Serialize;
+
+use super::{Context, Secrets, engine, no_such, split_user};
+use crate::error::{Error, Exit};
+use crate::keys::AccountKind;
+use crate::model::names::AccountName;
+use crate::model::{Model, User};
+use crate::render::access::{Access, Handed};
+use crate::render::{self, FileKind, Inputs};
+
+/// Print what a developer needs to connect.
+///
+/// It goes to standard output and nowhere else; the files under
+/// infra/credentials/ hold the same.
+#[derive(Debug, clap::Args)]
+#[command(after_help = "Example: tenantry creds TENANT_A/tenant_a_app > .env")]
+pub struct Args {
+    /// TENANT/USER, or TENANT for all of its users. The system account counts as one.
+    #[arg(value_name = "TENANT[/USER]")]
+    who: String,
+    /// In which form.
+    #[arg(long = "as", value_enum, default_value = "env", value_name = "FORM")]
+    form: Form,
+    /// Use the templates of this folder.
+    #[arg(long, value_name = "DIR")]
+    templates: Option<PathBuf>,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+enum Form {
+    /// Environment variables.
+    Env,
+    /// A creds file (operator mode only).
+    Creds,
+    /// The seed of the nkey.
+    Nk,
+    /// A context of the nats command line.
+    Context,
+    /// JSON.
+    Json,
+}
+
+#[derive(Serialize)]
+struct Credentials<'c> {
+    account: &'c str,
+    user: &'c str,
+    role: &'c str,
+    url: &'c str,
+    inbox_prefix: String,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    login: Option<&'c str>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    password: Option<&'c str>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    nkey_seed: Option<&'c str>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    password_env: Option<&'c str>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    public_key: Option<&'c str>,
+}
+
+pub fn run(context: &Context, args: &Args) -> Result<Exit, Error> {
+    let mut valid = context.load()?;
+    let (account, user) = split_user(&args.who);
+    let (kind, account, users) = find(&valid.model, account, user)?;
+    let (account, users) = (account.clone(), users);
+    if args.form == Form::Creds {
+        return Err(Error::usage(
+            "creds files hold JWTs, which static mode does not have",
+            "use --as nk for the seed, or --as env",
+        ));
+    }
+    let secrets = Secrets::load(context, &mut valid)?;
+    let engine = engine(args.templates.as_deref())?;
+    let inputs = Inputs { model: &valid.model, keyring: secrets.keyring(&valid), engine: &engine };
+    let access = inputs.keyring.access(kind, &account, &users);
+    secrets.remember_hashes();
+    if args.form == Form::Json || context.ui.is_json() {
+        let list: Vec<_> = users.iter().zip(&access).map(|(u, a)| credentials(&valid.model, &account, u, a)).collect();
+        let text = serde_json::to_string_pretty(&list).unwrap_or_default();
+        context.ui.raw(&(text + "\n"));
+        return Ok(Exit::Ok);
+    }
+    for (user, access) in users.iter().zip(&access) {
+        context.ui.raw(&text(context, args, &inputs, account.as_str(), user, access)?);
+    }
+    Ok(Exit::Ok)
+}
+
+fn text(
+    context: &Context,
+    args: &Args,
+    inputs: &Inputs<'_>,
+    account: &str,
+    user: &User,
+    access: &Access,
+) -> Result<String, Error> {
+    let kind = match args.form {
+        Form::Nk => FileKind::Seed,
+        Form::Context => FileKind::Context,
+        _ => FileKind::Env,
+    };
+    if kind == FileKind::Seed && !matches!(access.handed, Handed::Seed(_)) {
+        return Err(Error::usage(
+            format!("`{account}/{}` has no seed here: its credential is a {}", user.name, user.credential.kind()),
+            "use --as env",
+        ));
+    }
+    let folder = context.out(None).join("credentials").join(account);
+    let nkey_file = std::path::absolute(&folder).unwrap_or(folder).join(format!("{}.nk", user.name));
+    render::credential(inputs, account, user, access, kind, &nkey_file.display().to_string())
+}
+
+fn credentials<'c>(model: &'c Model, account: &'c AccountName, user: &'c User, access: &'c Access) -> Credentials<'c> {
+    let mut credentials = Credentials {
+        account: account.as_str(),
+        user: user.name.as_str(),
+        role: user.role.as_str(),
+        url: &model.server.url,
+        inbox_prefix: user.inbox_prefix(),
+        login: None,
+        password: None,
+        nkey_seed: None,
+        password_env: None,
+        public_key: None,
+    };
+    match &access.handed {
+        Handed::Seed(seed) => credentials.nkey_seed = Some(seed.expose()),
+        Handed::Password(password) => {
+            credentials.login = Some(user.name.as_str());
+            credentials.password = Some(password.expose());
+        }
+        Handed::FromEnv(variable) => {
+            credentials.login = Some(user.name.as_str());
+            credentials.password_env = Some(variable);
+        }
+        Handed::Own(public) => credentials.public_key = Some(public),
+    }
+    credentials
+}
+
+/// The users that are meant.
+fn find<'m>(model: &'m Model, account: &str, user: Option<&str>) -> Result<(AccountKind, &'m AccountName, Vec<User>), Error> {
+    let (kind, name, users) = if account == model.system.account.as_str() {
+        (AccountKind::System, &model.system.account, &model.system.users)
+    } else {
+        let known = || model.tenants.iter().map(|t| t.name.as_str()).chain([model.system.account.as_str()]);
+        let tenant = model.tenants.iter().find(|t| t.name.as_str() == account);
+        let tenant = tenant.ok_or_else(|| no_such("tenant", account, &known().collect::<Vec<_>>()))?;
+        (AccountKind::Tenant, &tenant.name, &tenant.users)
+    };
+    let Some(user) = user else { return Ok((kind, name, users.clone())) };
+    match users.iter().find(|u| u.name.as_str() == user) {
+        Some(found) => Ok((kind, name, vec![found.clone()])),
+        None => {
+            let known: Vec<_> = users.iter().map(|u| u.name.as_str()).collect();
+            Err(no_such(&format!("user of {account}"), user, &known))
+        }
+    }
+}

@@ -1,0 +1,98 @@
+//! `tenantry init`.
+
+use std::fs::{self, OpenOptions};
+use std::io::Write as _;
+use std::path::{Path, PathBuf};
+
+use serde::Serialize;
+
+use super::Context;
+use crate::error::{Error, Exit};
+use crate::keys::RootKey;
+use crate::render::memory::{create_state_folder, state_folder};
+
+/// Write a commented starter registry with a private root key.
+///
+/// Nothing that exists is overwritten.
+#[derive(Debug, clap::Args)]
+pub struct Args {
+    /// Where.
+    #[arg(value_name = "DIR", default_value = ".")]
+    folder: PathBuf,
+    /// Use the published development root key instead of a private one.
+    #[arg(long)]
+    development: bool,
+}
+
+const STARTER: &str = include_str!("starter.toml");
+
+/// What must not be committed.
+const IGNORED: [&str; 3] = ["/.tenantry/", "/infra/credentials/", ".*.tenantry/"];
+
+#[derive(Serialize)]
+struct Report {
+    registry: PathBuf,
+    root_key: Option<PathBuf>,
+}
+
+pub fn run(context: &Context, args: &Args) -> Result<Exit, Error> {
+    let folder = &args.folder;
+    let registry = folder.join("tenants.toml");
+    if registry.exists() {
+        return Err(Error::usage(
+            format!("{} exists already and is not overwritten", registry.display()),
+            "edit it, or name another folder: tenantry init DIR",
+        ));
+    }
+    fs::create_dir_all(folder).map_err(|e| Error::io("create", folder, e))?;
+    let state = state_folder(folder);
+    let mut root_key = None;
+    if !args.development {
+        create_state_folder(&state).map_err(|e| Error::io("create", &state, e))?;
+        let path = state.join("root.key");
+        if path.exists() {
+            context.ui.note(&format!("keeping the root key at {}", path.display()));
+        } else {
+            RootKey::generate().create_file(&path)?;
+        }
+        root_key = Some(path);
+        ignore(folder)?;
+    }
+    let root = if args.development { "development" } else { "file:.tenantry/root.key" };
+    let text = STARTER.replace("@ROOT@", root);
+    OpenOptions::new()
+        .write(true)
+        .create_new(true)
+        .open(&registry)
+        .and_then(|mut file| file.write_all(text.as_bytes()))
+        .map_err(|e| Error::io("write", &registry, e))?;
+    context.ui.done(&format!("{} written", registry.display()));
+    if let Some(path) = &root_key {
+        context.ui.result(&format!("  root key: {} (0600, ignored by git)", path.display()));
+        context.ui.result("  every credential derives from it: keep a copy where you keep secrets");
+    }
+    context.ui.json(&Report { registry, root_key });
+    let change = if folder == Path::new(".") { String::new() } else { format!("cd {} && ", folder.display()) };
+    context.ui.next(&format!("{change}tenantry up"));
+    Ok(Exit::Ok)
+}
+
+/// Adds what is missing to .gitignore.
+fn ignore(folder: &Path) -> Result<(), Error> {
+    let path = folder.join(".gitignore");
+    let there = match fs::read_to_string(&path) {
+        Ok(text) => text,
+        Err(e) if e.kind() == std::io::ErrorKind::NotFound => String::new(),
+        Err(e) => return Err(Error::io("read", &path, e)),
+    };
+    let missing: Vec<&str> = IGNORED.into_iter().filter(|line| !there.lines().any(|l| l.trim() == *line)).collect();
+    if missing.is_empty() {
+        return Ok(());
+    }
+    let mut text = there;
+    if !text.is_empty() && !text.ends_with('\n') {
+        text.push('\n');
+    }
+    text += &format!("# tenantry: secrets and scratch\n{}\n", missing.join("\n"));
+    fs::write(&path, text).map_err(|e| Error::io("write", &path, e))
+}

@@ -1,0 +1,245 @@
+//! The command line: one file per command, each with its `Args` and one
+//! function. The only room that knows clap and the only one that prints.
+
+mod check;
+mod completions;
+mod creds;
+mod init;
+mod man;
+mod render;
+mod schema;
+mod server;
+mod templates;
+mod tenant;
+mod ui;
+mod user;
+
+use std::ffi::OsString;
+use std::path::{Path, PathBuf};
+
+use clap::{Parser, Subcommand, ValueEnum};
+
+use crate::diag::{Finding, Sources};
+use crate::error::{Error, Exit};
+use crate::keys::{HashCache, RootKey};
+use crate::registry::{self, Valid};
+use crate::render::access::{self, Keyring, Supplied};
+use crate::render::engine::Engine;
+use crate::render::memory::{load_hashes, save_hashes, state_folder};
+use ui::Ui;
+
+/// Declare NATS tenants once; get the server configuration, credentials and
+/// compose files that keep them apart, and run them.
+#[derive(Debug, Parser)]
+#[command(name = "tenantry", version, max_term_width = 100, after_help = EXIT_CODES)]
+struct Cli {
+    /// The registry of tenants.
+    #[arg(short = 'f', long, global = true, value_name = "FILE", default_value = "tenants.toml")]
+    registry: PathBuf,
+    /// How results are printed.
+    #[arg(long, global = true, value_enum, default_value = "human")]
+    format: Format,
+    /// When to use colour.
+    #[arg(long, global = true, value_enum, default_value = "auto")]
+    color: Color,
+    /// Print results and errors only.
+    #[arg(short, long, global = true)]
+    quiet: bool,
+    /// Say more about what is done.
+    #[arg(short, long, global = true)]
+    verbose: bool,
+    #[command(subcommand)]
+    command: Command,
+}
+
+const EXIT_CODES: &str = "\
+Exit codes: 0 done; 1 findings, out of date or refused; 2 the input is wrong; 3 no server";
+
+/// How results are printed.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub enum Format {
+    /// For people.
+    Human,
+    /// One JSON document on standard output.
+    Json,
+}
+
+/// When to use colour.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub enum Color {
+    /// On a terminal.
+    Auto,
+    /// Always.
+    Always,
+    /// Never.
+    Never,
+}
+
+#[derive(Debug, Subcommand)]
+enum Command {
+    Init(init::Args),
+    Check(check::Args),
+    Render(render::Args),
+    Creds(creds::Args),
+    Up(server::UpArgs),
+    Down(server::DownArgs),
+    Status(server::StatusArgs),
+    Tenant(tenant::Args),
+    User(user::Args),
+    Templates(templates::Args),
+    Schema(schema::Args),
+    Completions(completions::Args),
+    Man(man::Args),
+}
+
+/// Runs one command line. The result is the process's exit code.
+pub fn run(arguments: impl IntoIterator<Item = OsString>) -> Exit {
+    let cli = match Cli::try_parse_from(arguments) {
+        Ok(cli) => cli,
+        Err(e) => {
+            let _ = e.print();
+            return if e.use_stderr() { Exit::Invalid } else { Exit::Ok };
+        }
+    };
+    let ui = Ui::new(cli.format, cli.color, cli.quiet, cli.verbose);
+    let context = Context { registry: cli.registry, ui };
+    let result = match cli.command {
+        Command::Init(args) => init::run(&context, &args),
+        Command::Check(args) => check::run(&context, &args),
+        Command::Render(args) => render::run(&context, &args),
+        Command::Creds(args) => creds::run(&context, &args),
+        Command::Up(args) => server::up(&context, &args),
+        Command::Down(args) => server::down(&context, &args),
+        Command::Status(args) => server::status(&context, &args),
+        Command::Tenant(args) => tenant::run(&context, &args),
+        Command::User(args) => user::run(&context, &args),
+        Command::Templates(args) => templates::run(&context, &args),
+        Command::Schema(args) => schema::run(&context, &args),
+        Command::Completions(args) => completions::run(&context, &args),
+        Command::Man(args) => man::run(&context, &args),
+    };
+    result.unwrap_or_else(|error| {
+        ui.error(&error);
+        ui.json(&ErrorDocument::of(&error));
+        error.exit()
+    })
+}
+
+/// What `--format json` prints when a command fails.
+#[derive(serde::Serialize)]
+struct ErrorDocument {
+    verdict: &'static str,
+    error: String,
+    hint: Option<String>,
+    findings: Vec<Finding>,
+}
+
+impl ErrorDocument {
+    fn of(error: &Error) -> Self {
+        let findings = match error {
+            Error::Registry { sources, diagnostics } => diagnostics.iter().map(|d| sources.finding(d)).collect(),
+            _ => Vec::new(),
+        };
+        let verdict = match error.exit() {
+            Exit::Unavailable => "inconclusive",
+            _ => "invalid",
+        };
+        Self { verdict, error: error.to_string(), hint: error.hint(), findings }
+    }
+}
+
+/// What every command knows.
+struct Context {
+    registry: PathBuf,
+    ui: Ui,
+}
+
+impl Context {
+    /// The registry, without errors; that it has warnings is said.
+    fn load_noting(&self) -> Result<Valid, Error> {
+        let valid = self.load()?;
+        match valid.warnings.len() {
+            0 => {}
+            n => self.ui.note(&format!("{n} warning{}: tenantry check shows them", if n == 1 { "" } else { "s" })),
+        }
+        Ok(valid)
+    }
+
+    /// The registry, without errors.
+    fn load(&self) -> Result<Valid, Error> {
+        registry::load(&self.registry)?.into_valid()
+    }
+
+    /// Where the bundle goes unless said otherwise: beside the registry.
+    fn out(&self, named: Option<&Path>) -> PathBuf {
+        match named {
+            Some(out) => out.to_owned(),
+            None => self.registry.parent().unwrap_or(Path::new("")).join("infra"),
+        }
+    }
+
+    /// The folder for what is not worth committing.
+    fn state(&self) -> PathBuf {
+        state_folder(registry::folder_of(&self.registry))
+    }
+}
+
+/// What makes credentials: root key, supplied passwords, hashes made before.
+struct Secrets {
+    root: RootKey,
+    supplied: Supplied,
+    hashes: HashCache,
+    state: PathBuf,
+}
+
+impl Secrets {
+    fn load(context: &Context, valid: &mut Valid) -> Result<Self, Error> {
+        let root = RootKey::load(&valid.model.root, valid.folder())?;
+        let supplied = match access::supplied(&valid.model, |name| std::env::var(name).ok()) {
+            Ok(supplied) => supplied,
+            Err(diagnostics) => {
+                let sources: Sources = std::mem::take(&mut valid.sources);
+                return Err(Error::Registry { sources, diagnostics });
+            }
+        };
+        let state = context.state();
+        Ok(Self { root, supplied, hashes: load_hashes(&state), state })
+    }
+
+    fn keyring<'s>(&'s self, valid: &Valid) -> Keyring<'s> {
+        Keyring { root: &self.root, supplied: &self.supplied, bcrypt: valid.model.bcrypt, hashes: &self.hashes }
+    }
+
+    /// Keeps new hashes for the next command.
+    fn remember_hashes(&self) {
+        save_hashes(&self.state, &self.hashes);
+    }
+}
+
+/// The templates in use.
+fn engine(folder: Option<&Path>) -> Result<Engine, Error> {
+    Engine::new(folder)
+}
+
+/// `TENANT/USER`, or `TENANT` alone.
+fn split_user(text: &str) -> (&str, Option<&str>) {
+    match text.split_once('/') {
+        Some((account, user)) => (account, Some(user)),
+        None => (text, None),
+    }
+}
+
+/// There is no such tenant; the nearest is suggested.
+fn no_such(what: &str, name: &str, known: &[&str]) -> Error {
+    let hint = match crate::diag::nearest(name, known.iter().copied()) {
+        Some(near) => format!("did you mean `{near}`?"),
+        None if known.len() <= 12 => format!("there are: {}", known.join(", ")),
+        None => "`tenantry tenant list` shows all".to_owned(),
+    };
+    Error::usage(format!("there is no {what} `{name}`"), hint)
+}
+
+/// The command's own definition, for completions and manual pages.
+fn definition() -> clap::Command {
+    <Cli as clap::CommandFactory>::command()
+}

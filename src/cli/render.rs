@@ -1,0 +1,161 @@
+//! `tenantry render`.
+
+use std::path::{Path, PathBuf};
+
+use rayon::prelude::*;
+use serde::Serialize;
+
+use super::{Context, Secrets, engine};
+use crate::error::{Error, Exit};
+use crate::registry::Valid;
+use crate::render::compare::{Difference, State, compare};
+use crate::render::engine::Engine;
+use crate::render::memory::{self, Memory};
+use crate::render::write::{Outcome, Target};
+use crate::render::{self, Inputs, Part};
+
+/// Write the server configuration, compose file, credentials and handout.
+///
+/// All of it is replaced at once or not at all. Files in the folder that
+/// tenantry did not make are left alone.
+#[derive(Debug, clap::Args)]
+pub struct Args {
+    /// Where to write. Default: infra/ beside the registry.
+    #[arg(long, value_name = "DIR")]
+    out: Option<PathBuf>,
+    /// Write nothing; compare with what is written and show the difference.
+    #[arg(long)]
+    check: bool,
+    /// Use the templates of this folder.
+    #[arg(long, value_name = "DIR")]
+    templates: Option<PathBuf>,
+}
+
+#[derive(Serialize)]
+struct CheckReport {
+    verdict: &'static str,
+    out: PathBuf,
+    differences: Vec<Difference>,
+}
+
+#[derive(Serialize)]
+struct WriteReport<'r> {
+    out: &'r Path,
+    #[serde(flatten)]
+    outcome: Outcome,
+}
+
+pub fn run(context: &Context, args: &Args) -> Result<Exit, Error> {
+    let mut valid = context.load_noting()?;
+    let engine = engine(args.templates.as_deref())?;
+    let secrets = Secrets::load(context, &mut valid)?;
+    let out = context.out(args.out.as_deref());
+    if args.check {
+        return check(context, args, &valid, &engine, &secrets, &out);
+    }
+    let outcome = write(context, &valid, &engine, &secrets, &out)?;
+    let Outcome { written, unchanged, removed } = outcome;
+    let changed = written + removed > 0;
+    context.ui.done(&if changed {
+        format!("{}: {written} written, {unchanged} unchanged, {removed} removed", out.display())
+    } else {
+        format!("{}: nothing to do, {unchanged} files are up to date", out.display())
+    });
+    context.ui.json(&WriteReport { out: &out, outcome });
+    context.ui.next("tenantry up");
+    Ok(Exit::Ok)
+}
+
+/// Renders what is not remembered and writes what is not there.
+pub fn write(
+    context: &Context,
+    valid: &Valid,
+    engine: &Engine,
+    secrets: &Secrets,
+    out: &Path,
+) -> Result<Outcome, Error> {
+    let target = Target::open(out)?;
+    let inputs = Inputs { model: &valid.model, keyring: secrets.keyring(valid), engine };
+    let remembered = Memory::load(&secrets.state, out);
+    let common = memory::common_input(&inputs, &secrets.root);
+    let bar = context.ui.progress(valid.model.tenants.len(), "rendering");
+    let made = valid
+        .model
+        .tenants
+        .par_iter()
+        .map(|tenant| {
+            let input = memory::input_of(&common, tenant, &secrets.supplied);
+            let untouched = |path: &str, digest: &_, secret| target.is_untouched(path, digest, secret);
+            let (part, is_new) = match remembered.recall(tenant, &input, untouched) {
+                Some(part) => (part, false),
+                None => (render::render_tenant(&inputs, tenant)?, true),
+            };
+            bar.inc(1);
+            Ok((tenant, input, part, is_new))
+        })
+        .collect::<Result<Vec<_>, Error>>()?;
+    bar.finish_and_clear();
+    let anything_new = made.iter().any(|(.., is_new)| *is_new) || made.len() != remembered.len();
+    let memory = anything_new
+        .then(|| Memory::of(made.par_iter().map(|(tenant, input, part, _)| (*tenant, *input, part))));
+    let parts: Vec<Part> = made.into_iter().map(|(_, _, part, _)| part).collect();
+    let bundle = render::assemble(&inputs, parts)?;
+    secrets.remember_hashes();
+    let outcome = target.write(&bundle)?;
+    if let Some(memory) = memory {
+        memory.save(&secrets.state, out);
+    }
+    Ok(outcome)
+}
+
+fn check(
+    context: &Context,
+    args: &Args,
+    valid: &Valid,
+    engine: &Engine,
+    secrets: &Secrets,
+    out: &Path,
+) -> Result<Exit, Error> {
+    let inputs = Inputs { model: &valid.model, keyring: secrets.keyring(valid), engine };
+    let bar = context.ui.progress(valid.model.tenants.len(), "rendering");
+    let bundle = render::render(&inputs, || bar.inc(1))?;
+    bar.finish_and_clear();
+    let differences = compare(out, &bundle)?;
+    let verdict = if differences.is_empty() { "up-to-date" } else { "out-of-date" };
+    if differences.is_empty() {
+        context.ui.done(&format!("{} is what would be rendered", out.display()));
+    } else {
+        for difference in &differences {
+            show(context, difference);
+        }
+        context.ui.found(&format!("{} is out of date: {} files differ", out.display(), differences.len()));
+        context.ui.next(&mending(context, args));
+    }
+    let exit = if differences.is_empty() { Exit::Ok } else { Exit::Found };
+    context.ui.json(&CheckReport { verdict, out: out.to_owned(), differences });
+    Ok(exit)
+}
+
+fn show(context: &Context, difference: &Difference) {
+    let path = &difference.path;
+    match (&difference.diff, difference.state) {
+        (Some(diff), _) => context.ui.result(diff),
+        (None, State::Missing) => context.ui.result(&format!("missing: {path}")),
+        (None, State::Changed) => context.ui.result(&format!("differs: {path} (not shown: it is a secret or a list of digests)")),
+        (None, State::Stale) => context.ui.result(&format!("no longer rendered: {path}")),
+    }
+}
+
+/// The command that makes the difference go away.
+fn mending(context: &Context, args: &Args) -> String {
+    let mut command = "tenantry render".to_owned();
+    if context.registry != Path::new("tenants.toml") {
+        command += &format!(" -f {}", context.registry.display());
+    }
+    for (flag, value) in [("--out", &args.out), ("--templates", &args.templates)] {
+        if let Some(value) = value {
+            command += &format!(" {flag} {}", value.display());
+        }
+    }
+    command
+}

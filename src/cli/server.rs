@@ -1,0 +1,236 @@
+//! `tenantry up`, `down` and `status`.
+
+use std::path::PathBuf;
+
+use serde::Serialize;
+
+use super::{Context, Secrets, engine};
+use crate::error::{Error, Exit};
+use crate::keys::AccountKind;
+use crate::live::process::{Run, Started, State};
+use crate::live::stats::{AccountStats, Operator};
+use crate::live::{docker, locate, stats};
+use crate::model::Model;
+use crate::registry::Valid;
+use crate::render::access::Handed;
+
+/// Render, and run the result here; reload it if it runs already.
+///
+/// nats-server is the one named with --nats-server, the one in NATS_SERVER, the
+/// one on PATH, or one that is installed with uv or pip into tenantry's own folder.
+#[derive(Debug, clap::Args)]
+pub struct UpArgs {
+    /// Run in a container, through the rendered compose file.
+    #[arg(long)]
+    docker: bool,
+    /// Stay until the server ends, with Ctrl-C for example.
+    #[arg(long, conflicts_with = "docker")]
+    foreground: bool,
+    /// The nats-server to run.
+    #[arg(long, value_name = "FILE", conflicts_with = "docker")]
+    nats_server: Option<PathBuf>,
+    /// Where the bundle is. Default: infra/ beside the registry.
+    #[arg(long, value_name = "DIR")]
+    out: Option<PathBuf>,
+    /// Use the templates of this folder.
+    #[arg(long, value_name = "DIR")]
+    templates: Option<PathBuf>,
+}
+
+/// End the server that `up` started. Data stays.
+#[derive(Debug, clap::Args)]
+pub struct DownArgs {
+    /// End the container.
+    #[arg(long)]
+    docker: bool,
+    /// Where the bundle is. Default: infra/ beside the registry.
+    #[arg(long, value_name = "DIR")]
+    out: Option<PathBuf>,
+}
+
+/// Say whether the server runs, and what each tenant does on it.
+#[derive(Debug, clap::Args)]
+pub struct StatusArgs {
+    /// Ask the container.
+    #[arg(long)]
+    docker: bool,
+    /// Where the bundle is. Default: infra/ beside the registry.
+    #[arg(long, value_name = "DIR")]
+    out: Option<PathBuf>,
+}
+
+#[derive(Serialize)]
+struct UpReport<'r> {
+    #[serde(skip_serializing_if = "Option::is_none")]
+    server: Option<&'r State>,
+    action: Started,
+    url: &'r str,
+    monitor: Option<String>,
+    tenants: Vec<TenantUrl<'r>>,
+}
+
+#[derive(Serialize)]
+struct TenantUrl<'r> {
+    tenant: &'r str,
+    url: &'r str,
+    users: Vec<&'r str>,
+}
+
+pub fn up(context: &Context, args: &UpArgs) -> Result<Exit, Error> {
+    let mut valid = context.load_noting()?;
+    let engine = engine(args.templates.as_deref())?;
+    let secrets = Secrets::load(context, &mut valid)?;
+    let out = context.out(args.out.as_deref());
+    let server = if args.docker {
+        None
+    } else {
+        Some(locate::locate(args.nats_server.as_deref(), |text| context.ui.note(text))?)
+    };
+    let outcome = super::render::write(context, &valid, &engine, &secrets, &out)?;
+    if outcome.written + outcome.removed > 0 {
+        context.ui.note(&format!("{}: {} files written, {} removed", out.display(), outcome.written, outcome.removed));
+    }
+    let Some(server) = server else {
+        let action = docker::up(&out, &valid.model)?;
+        report(context, &valid.model, None, action);
+        return Ok(Exit::Ok);
+    };
+    context.ui.detail(&format!("nats-server {} at {}", server.version, server.path.display()));
+    let run = Run::new(&secrets.state);
+    if args.foreground {
+        let status = run.foreground(&server, &valid.model, &engine, &out, |state| {
+            report(context, &valid.model, Some(state), Started::Started);
+        })?;
+        return Ok(if status.code().is_none_or(|c| c == 0) { Exit::Ok } else { Exit::Unavailable });
+    }
+    let (state, action) = run.up(&server, &valid.model, &engine, &out)?;
+    report(context, &valid.model, Some(&state), action);
+    context.ui.detail(&format!("log: {}", run.log().display()));
+    Ok(Exit::Ok)
+}
+
+fn report(context: &Context, model: &Model, state: Option<&State>, action: Started) {
+    let what = state.map_or_else(|| "nats-server in Docker".to_owned(), |s| format!("nats-server {}", s.version));
+    let pid = state.map_or_else(String::new, |s| format!(" (pid {})", s.pid));
+    let verb = match action {
+        Started::Started => "is running",
+        Started::Reloaded => "has reloaded; nobody was disconnected who may still connect",
+        Started::Unchanged => "is running already with this configuration",
+    };
+    let monitor = model.server.monitor.map(|m| format!("http://{}", m.dial()));
+    context.ui.done(&format!("{what} {verb}{pid}"));
+    context.ui.result(&format!("  clients     {}", model.server.url));
+    if let Some(monitor) = &monitor {
+        context.ui.result(&format!("  monitoring  {monitor}"));
+    }
+    context.ui.result("");
+    const SHOWN: usize = 20;
+    let users = || model.tenants.iter().flat_map(|t| t.users.iter().map(move |u| (t, u)));
+    let rows = users().take(SHOWN).map(|(tenant, user)| {
+        let who = format!("{}/{}", tenant.name, user.name);
+        vec![tenant.name.to_string(), user.name.to_string(), user.role.to_string(), format!("tenantry creds {who}")]
+    });
+    context.ui.table(&["TENANT", "USER", "ROLE", "HOW TO CONNECT"], rows.collect());
+    if users().count() > SHOWN {
+        context.ui.result(&format!("… and {} more: tenantry user list", users().count() - SHOWN));
+    }
+    let tenants = model.tenants.iter().map(|t| TenantUrl {
+        tenant: t.name.as_str(),
+        url: &model.server.url,
+        users: t.users.iter().map(|u| u.name.as_str()).collect(),
+    });
+    context.ui.json(&UpReport { server: state, action, url: &model.server.url, monitor, tenants: tenants.collect() });
+}
+
+pub fn down(context: &Context, args: &DownArgs) -> Result<Exit, Error> {
+    if args.docker {
+        docker::down(&context.out(args.out.as_deref()))?;
+        context.ui.done("the container is gone; its volume stays");
+        context.ui.json(&serde_json::json!({ "stopped": true }));
+        return Ok(Exit::Ok);
+    }
+    let stopped = Run::new(&context.state()).down()?;
+    match &stopped {
+        Some(state) => context.ui.done(&format!("nats-server ended (pid {}); its data stays", state.pid)),
+        None => context.ui.result("no server was running"),
+    }
+    context.ui.json(&serde_json::json!({ "stopped": stopped.is_some() }));
+    Ok(Exit::Ok)
+}
+
+#[derive(Serialize)]
+struct StatusReport {
+    running: bool,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    server: Option<State>,
+    tenants: Vec<TenantStatus>,
+}
+
+#[derive(Serialize)]
+struct TenantStatus {
+    tenant: String,
+    max_connections: u32,
+    #[serde(flatten)]
+    stats: AccountStats,
+}
+
+pub fn status(context: &Context, args: &StatusArgs) -> Result<Exit, Error> {
+    let mut valid = context.load()?;
+    let server = Run::new(&context.state()).running();
+    let running = if args.docker { docker::is_running(&context.out(args.out.as_deref()))? } else { server.is_some() };
+    if !running {
+        context.ui.found("no server is running here");
+        context.ui.json(&StatusReport { running, server: None, tenants: Vec::new() });
+        context.ui.next(if args.docker { "tenantry up --docker" } else { "tenantry up" });
+        return Ok(Exit::Unavailable);
+    }
+    let tenants = ask(context, &mut valid)?;
+    match &server {
+        Some(state) if !args.docker => {
+            context.ui.done(&format!("nats-server {} is running at {} (pid {})", state.version, state.url, state.pid));
+        }
+        _ => context.ui.done(&format!("nats-server is running at {}", valid.model.server.url)),
+    }
+    let row = |t: &TenantStatus| {
+        let connections = format!("{} of {}", t.stats.connections, t.max_connections);
+        vec![t.tenant.clone(), connections, t.stats.subscriptions.to_string()]
+    };
+    context.ui.table(&["TENANT", "CONNECTIONS", "SUBSCRIPTIONS"], tenants.iter().map(row).collect());
+    context.ui.json(&StatusReport { running, server: server.filter(|_| !args.docker), tenants });
+    Ok(Exit::Ok)
+}
+
+/// Asks the running server, as the first system user whose secret is known here.
+fn ask(context: &Context, valid: &mut Valid) -> Result<Vec<TenantStatus>, Error> {
+    let secrets = Secrets::load(context, valid)?;
+    let system = &valid.model.system;
+    let keyring = secrets.keyring(valid);
+    let access = keyring.access(AccountKind::System, &system.account, &system.users);
+    secrets.remember_hashes();
+    let operator = system.users.iter().zip(access).find_map(|(user, access)| match access.handed {
+        Handed::Seed(seed) => Some(Operator::Seed(seed)),
+        Handed::Password(password) => Some(Operator::Password(user.name.to_string(), password)),
+        Handed::FromEnv(variable) => {
+            let password = secrets.supplied.get(&variable)?.clone();
+            Some(Operator::Password(user.name.to_string(), password))
+        }
+        Handed::Own(_) => None,
+    });
+    let operator = operator.ok_or_else(|| {
+        Error::server("no system user's secret is known here", "add one without `public_key`: tenantry user add SYS/operator")
+    })?;
+    let names: Vec<String> = valid.model.tenants.iter().map(|t| t.name.to_string()).collect();
+    let found = stats::accounts(&dial(&valid.model), operator, &names)?;
+    let status = |t: &crate::model::Tenant| TenantStatus {
+        tenant: t.name.to_string(),
+        max_connections: t.limits.connections,
+        stats: found.get(t.name.as_str()).cloned().unwrap_or_default(),
+    };
+    Ok(valid.model.tenants.iter().map(status).collect())
+}
+
+/// The address on this machine, whatever URL others are told.
+fn dial(model: &Model) -> String {
+    format!("nats://{}", model.server.client.dial())
+}
+

@@ -1,0 +1,174 @@
+//! `tenantry user`.
+
+use serde::Serialize;
+
+use super::{Context, no_such, split_user};
+use crate::error::{Error, Exit};
+use crate::model::{Credential, Model, User};
+use crate::registry::edit::{Editor, NewUser};
+
+/// Add, rotate, revoke and list users.
+#[derive(Debug, clap::Args)]
+pub struct Args {
+    #[command(subcommand)]
+    command: Command,
+}
+
+#[derive(Debug, clap::Subcommand)]
+enum Command {
+    /// Add a user to a tenant or to the system account.
+    Add {
+        /// TENANT/USER.
+        #[arg(value_name = "TENANT/USER")]
+        who: String,
+        /// A built-in role (admin, app, publisher, subscriber, monitor) or a declared one.
+        #[arg(long, value_name = "ROLE")]
+        role: Option<String>,
+        /// The kind of credential: nkey or password.
+        #[arg(long, value_name = "KIND")]
+        auth: Option<String>,
+        /// The public half of an nkey whose seed the user keeps.
+        #[arg(long, value_name = "U...")]
+        public_key: Option<String>,
+    },
+    /// Replace a user's secret. The old one stops working at the next reload.
+    Rotate {
+        /// TENANT/USER.
+        #[arg(value_name = "TENANT/USER")]
+        who: String,
+    },
+    /// Remove a user. Its credential stops working at the next reload.
+    Revoke {
+        /// TENANT/USER.
+        #[arg(value_name = "TENANT/USER")]
+        who: String,
+    },
+    /// List users.
+    List {
+        /// Only of this tenant.
+        #[arg(value_name = "TENANT")]
+        tenant: Option<String>,
+    },
+}
+
+#[derive(Serialize)]
+struct Row<'m> {
+    account: &'m str,
+    user: &'m str,
+    role: &'m str,
+    credential: &'m str,
+    generation: Option<u32>,
+}
+
+pub fn run(context: &Context, args: &Args) -> Result<Exit, Error> {
+    match &args.command {
+        Command::Add { who, role, auth, public_key } => {
+            let (mut editor, valid) = Editor::open(&context.registry)?;
+            let (account, name) = both(who)?;
+            if users(&valid.model, account)?.iter().any(|u| u.name.as_str() == name) {
+                return Err(Error::usage(format!("there is a user `{who}` already"), "choose another name, or `tenantry user rotate`"));
+            }
+            if account == valid.model.system.account.as_str() && role.is_some() {
+                return Err(Error::usage("users of the system account have no role: they can do anything", "leave --role out"));
+            }
+            let user =
+                NewUser { name: name.to_owned(), role: role.clone(), auth: auth.clone(), public_key: public_key.clone() };
+            editor.add_user(account, valid.model.system.account.as_str(), &user)?;
+            finish(context, editor, &format!("user `{who}` added"), &format!("tenantry up, then tenantry creds {who}"), who)
+        }
+        Command::Rotate { who } => {
+            let (mut editor, valid) = Editor::open(&context.registry)?;
+            let (account, user) = existing(&valid.model, who)?;
+            if let Credential::PublicKey(_) = user.credential {
+                return Err(Error::usage(
+                    format!("`{who}` brought its own key, which tenantry cannot replace"),
+                    "have the user make a new pair and put its public half into `public_key`",
+                ));
+            }
+            let next = editor.rotate_user(account, valid.model.system.account.as_str(), user.name.as_str())?;
+            if let Credential::PasswordFromEnv { variable, .. } = &user.credential {
+                context.ui.note(&format!("its password is the one in {variable}: change it there"));
+            }
+            let message = format!("`{who}` has a new secret (generation {next}); the old one works until the server reloads");
+            finish(context, editor, &message, &format!("tenantry up, then tenantry creds {who}"), who)
+        }
+        Command::Revoke { who } => {
+            let (mut editor, valid) = Editor::open(&context.registry)?;
+            let (account, user) = existing(&valid.model, who)?;
+            editor.remove_user(account, valid.model.system.account.as_str(), user.name.as_str())?;
+            let message = format!("user `{who}` removed; its credential works until the server reloads");
+            finish(context, editor, &message, "tenantry up", who)
+        }
+        Command::List { tenant } => list(context, tenant.as_deref()),
+    }
+}
+
+fn finish(context: &Context, editor: Editor, message: &str, next: &str, who: &str) -> Result<Exit, Error> {
+    let saved = editor.save()?;
+    context.ui.done(message);
+    let (account, name) = split_user(who);
+    let user = users(&saved.model, account)?.iter().find(|u| Some(u.name.as_str()) == name);
+    context.ui.json(&user.map(|u| row(account, u)));
+    context.ui.next(next);
+    Ok(Exit::Ok)
+}
+
+fn both(who: &str) -> Result<(&str, &str), Error> {
+    match split_user(who) {
+        (account, Some(user)) if !account.is_empty() && !user.is_empty() => Ok((account, user)),
+        _ => Err(Error::usage(format!("`{who}` does not name a user"), "write TENANT/USER")),
+    }
+}
+
+fn existing<'m, 'w>(model: &'m Model, who: &'w str) -> Result<(&'w str, &'m User), Error> {
+    let (account, name) = both(who)?;
+    let users = users(model, account)?;
+    let known: Vec<&str> = users.iter().map(|u| u.name.as_str()).collect();
+    let user = users.iter().find(|u| u.name.as_str() == name);
+    Ok((account, user.ok_or_else(|| no_such(&format!("user of {account}"), name, &known))?))
+}
+
+fn users<'m>(model: &'m Model, account: &str) -> Result<&'m [User], Error> {
+    if account == model.system.account.as_str() {
+        return Ok(&model.system.users);
+    }
+    let known: Vec<&str> = model.tenants.iter().map(|t| t.name.as_str()).chain([model.system.account.as_str()]).collect();
+    let tenant = model.tenants.iter().find(|t| t.name.as_str() == account);
+    Ok(&tenant.ok_or_else(|| no_such("tenant", account, &known))?.users)
+}
+
+fn row<'m>(account: &'m str, user: &'m User) -> Row<'m> {
+    Row {
+        account,
+        user: user.name.as_str(),
+        role: user.role.as_str(),
+        credential: user.credential.kind(),
+        generation: match user.credential {
+            Credential::Nkey { generation }
+            | Credential::Password { generation }
+            | Credential::PasswordFromEnv { generation, .. } => Some(generation),
+            Credential::PublicKey(_) => None,
+        },
+    }
+}
+
+fn list(context: &Context, tenant: Option<&str>) -> Result<Exit, Error> {
+    let valid = context.load()?;
+    let model = &valid.model;
+    let accounts: Vec<(&str, &[User])> = match tenant {
+        Some(name) => vec![(name, users(model, name)?)],
+        None => {
+            let system = (model.system.account.as_str(), model.system.users.as_slice());
+            let tenants = model.tenants.iter().map(|t| (t.name.as_str(), t.users.as_slice()));
+            std::iter::once(system).chain(tenants).collect()
+        }
+    };
+    let rows: Vec<Row<'_>> = accounts.iter().flat_map(|(a, users)| users.iter().map(|u| row(a, u))).collect();
+    let cells = |r: &Row<'_>| {
+        let generation = r.generation.map_or_else(|| "-".to_owned(), |g| g.to_string());
+        [r.account, r.user, r.role, r.credential].map(str::to_owned).into_iter().chain([generation]).collect()
+    };
+    context.ui.table(&["ACCOUNT", "USER", "ROLE", "CREDENTIAL", "GENERATION"], rows.iter().map(cells).collect());
+    context.ui.json(&rows);
+    Ok(Exit::Ok)
+}

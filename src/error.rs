@@ -1,0 +1,154 @@
+//! Everything that is expected to go wrong, worded once, with its remedy and
+//! its exit code. Messages are lowercase fragments that name the thing.
+
+use std::io;
+use std::path::{Path, PathBuf};
+
+use crate::diag::{Diagnostic, Sources};
+use crate::keys::RootKeyError;
+
+/// The exit codes of every command; docs/commands.md lists them.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Exit {
+    /// Done, nothing to report.
+    Ok = 0,
+    /// Done, and something was found: findings, out of date, refused.
+    Found = 1,
+    /// Could not be tried: the input is wrong.
+    Invalid = 2,
+    /// The server could not be started or reached; nothing was proved.
+    Unavailable = 3,
+}
+
+/// An error that was expected.
+#[derive(Debug, thiserror::Error)]
+pub enum Error {
+    /// The registry has errors; they are shown one by one.
+    #[error("the registry has {}", count(.diagnostics))]
+    Registry {
+        /// The files.
+        sources: Sources,
+        /// What is wrong.
+        diagnostics: Vec<Diagnostic>,
+    },
+    /// There is no registry.
+    #[error("there is no registry at {}", .path.display())]
+    NoRegistry {
+        /// Where it was looked for.
+        path: PathBuf,
+    },
+    /// A file is not UTF-8.
+    #[error("{} is not UTF-8 text, from line {line} on", .path.display())]
+    NotText {
+        /// The file.
+        path: PathBuf,
+        /// The first line that is not.
+        line: usize,
+    },
+    /// A file is larger than anything sensible.
+    #[error("{} is larger than {} MiB", .path.display(), .limit >> 20)]
+    TooLarge {
+        /// The file.
+        path: PathBuf,
+        /// The limit in bytes.
+        limit: u64,
+    },
+    /// The root key cannot be had.
+    #[error(transparent)]
+    RootKey(#[from] RootKeyError),
+    /// A template does not render.
+    #[error("template {name}: {message}")]
+    Template {
+        /// Which one.
+        name: String,
+        /// What the engine said.
+        message: String,
+    },
+    /// The operating system says no.
+    #[error("cannot {action} {}: {source}", .path.display())]
+    Io {
+        /// What was tried.
+        action: &'static str,
+        /// With what.
+        path: PathBuf,
+        /// Why not.
+        source: io::Error,
+    },
+    /// The input is wrong in a way that has no place in a file.
+    #[error("{message}")]
+    Usage {
+        /// What is wrong.
+        message: String,
+        /// What to do.
+        hint: String,
+    },
+    /// The server could not be found, started or reached.
+    #[error("{message}")]
+    Server {
+        /// What happened, with the server's own words where there are any.
+        message: String,
+        /// What to do.
+        hint: String,
+    },
+}
+
+fn count(diagnostics: &[Diagnostic]) -> String {
+    match diagnostics.iter().filter(|d| d.severity == crate::diag::Severity::Error).count() {
+        1 => "1 error".into(),
+        n => format!("{n} errors"),
+    }
+}
+
+impl Error {
+    /// The operating system refused.
+    pub fn io(action: &'static str, path: &Path, source: io::Error) -> Self {
+        Self::Io { action, path: path.to_owned(), source }
+    }
+
+    /// Wrong input that has no place in a file.
+    pub fn usage(message: impl Into<String>, hint: impl Into<String>) -> Self {
+        Self::Usage { message: message.into(), hint: hint.into() }
+    }
+
+    /// The server could not be found, started or reached.
+    pub fn server(message: impl Into<String>, hint: impl Into<String>) -> Self {
+        Self::Server { message: message.into(), hint: hint.into() }
+    }
+
+    /// What to do about it, if there is something to say.
+    pub fn hint(&self) -> Option<String> {
+        match self {
+            Self::Registry { .. } => None,
+            Self::NoRegistry { .. } => {
+                Some("make one with `tenantry init`, or name it with `--registry FILE`".into())
+            }
+            Self::NotText { .. } => Some("save it as UTF-8".into()),
+            Self::TooLarge { .. } => Some("is it the right file?".into()),
+            Self::RootKey(error) => Some(error.hint()),
+            Self::Template { .. } => {
+                Some("compare it with the built-in one: `tenantry templates eject DIR`".into())
+            }
+            Self::Io { source, .. } => match source.kind() {
+                io::ErrorKind::PermissionDenied => Some("check who owns it".into()),
+                io::ErrorKind::StorageFull => Some("free some disk space; what was there is untouched".into()),
+                _ => None,
+            },
+            Self::Usage { hint, .. } | Self::Server { hint, .. } => Some(hint.clone()).filter(|h| !h.is_empty()),
+        }
+    }
+
+    /// The exit code.
+    pub fn exit(&self) -> Exit {
+        match self {
+            Self::Registry { .. }
+            | Self::NoRegistry { .. }
+            | Self::NotText { .. }
+            | Self::TooLarge { .. }
+            | Self::RootKey(_)
+            | Self::Template { .. }
+            | Self::Io { .. }
+            | Self::Usage { .. } => Exit::Invalid,
+            Self::Server { .. } => Exit::Unavailable,
+        }
+    }
+}

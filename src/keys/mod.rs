@@ -1,0 +1,193 @@
+//! The root key and everything derived from it. This is the only room that
+//! holds a seed or a password; docs/keys.md describes the derivation byte by
+//! byte, with test vectors.
+//!
+//! The tree is root → account → user → secret, so that one account's branch
+//! can be handed over without the rest.
+
+mod password;
+mod root;
+mod secret;
+
+use hkdf::Hkdf;
+use nkeys::{KeyPair, KeyPairType};
+use sha2::Sha256;
+use zeroize::Zeroizing;
+
+use crate::model::names::{AccountName, UserName};
+
+pub use password::HashCache;
+pub use root::{RootKey, RootKeyError};
+pub use secret::Secret;
+
+/// The HKDF salt: names this scheme and its version.
+const SALT: &[u8] = b"tenantry/1";
+
+/// One node of the derivation tree.
+type NodeKey = Zeroizing<[u8; 32]>;
+
+/// `HKDF-SHA256(salt, parent, labels)`, each label preceded by its length in
+/// two bytes, big-endian, so that no two lists of labels read the same.
+fn derive(parent: &[u8; 32], labels: &[&[u8]], out: &mut [u8]) {
+    let mut info = Vec::with_capacity(64);
+    for label in labels {
+        // Names are at most 64 bytes; the other labels are constants.
+        info.extend_from_slice(&u16::try_from(label.len()).unwrap_or(u16::MAX).to_be_bytes());
+        info.extend_from_slice(label);
+    }
+    if Hkdf::<Sha256>::new(Some(SALT), parent).expand(&info, out).is_err() {
+        unreachable!("HKDF-SHA256 gives up to 8160 bytes; {} were asked for", out.len());
+    }
+}
+
+fn child(parent: &[u8; 32], labels: &[&[u8]]) -> NodeKey {
+    let mut key = Zeroizing::new([0; 32]);
+    derive(parent, labels, key.as_mut());
+    key
+}
+
+/// Whose branch it is. A tenant may have the system account's name in another
+/// system; the branches differ all the same.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub enum AccountKind {
+    /// A tenant's account.
+    Tenant,
+    /// The system account.
+    System,
+}
+
+/// An account's branch: every secret of that account's users, and no other.
+pub struct AccountKey(NodeKey);
+
+/// A user's branch.
+pub struct UserKey(NodeKey);
+
+impl RootKey {
+    /// The branch of one account.
+    pub fn account(&self, kind: AccountKind, name: &AccountName) -> AccountKey {
+        let kind: &[u8] = match kind {
+            AccountKind::Tenant => b"tenant",
+            AccountKind::System => b"system",
+        };
+        AccountKey(child(self.bytes(), &[b"account", kind, name.as_str().as_bytes()]))
+    }
+
+    /// Keys the digests by which unchanged input is recognised.
+    pub fn memory_key(&self) -> Zeroizing<[u8; 32]> {
+        child(self.bytes(), &[b"memory"])
+    }
+
+    /// Names this key without giving anything of it away: 16 hexadecimal digits.
+    pub fn id(&self) -> String {
+        let mut id = [0; 8];
+        derive(self.bytes(), &[b"root-id"], &mut id);
+        data_encoding::HEXLOWER.encode(&id)
+    }
+}
+
+impl AccountKey {
+    /// The branch of one of the account's users.
+    pub fn user(&self, name: &UserName) -> UserKey {
+        UserKey(child(&self.0, &[b"user", name.as_str().as_bytes()]))
+    }
+}
+
+impl UserKey {
+    fn secret(&self, kind: &[u8], generation: u32, out: &mut [u8]) {
+        derive(&self.0, &[kind, &generation.to_be_bytes()], out);
+    }
+
+    /// The user's nkey.
+    pub fn nkey(&self, generation: u32) -> UserNkey {
+        let mut seed = Zeroizing::new([0; 32]);
+        self.secret(b"nkey-seed", generation, seed.as_mut());
+        match KeyPair::new_from_raw(KeyPairType::User, *seed) {
+            Ok(pair) => UserNkey(pair),
+            Err(e) => unreachable!("any 32 bytes are an Ed25519 seed: {e}"),
+        }
+    }
+
+    /// The user's password: 160 bits as 32 lowercase letters and digits, so
+    /// that it survives URLs, shells, YAML and a double click.
+    pub fn password(&self, generation: u32) -> Secret {
+        let mut bytes = Zeroizing::new([0; 20]);
+        self.secret(b"password", generation, bytes.as_mut());
+        Secret::new(data_encoding::BASE32_NOPAD.encode(bytes.as_ref()).to_ascii_lowercase())
+    }
+
+    /// The bcrypt hash of the user's password. The salt is derived too, so
+    /// that rendering twice gives the same bytes.
+    pub fn bcrypt(&self, password: &Secret, generation: u32, cost: u32, cache: &HashCache) -> String {
+        let memory_key = child(&self.0, &[b"hash-memory"]);
+        cache.hash(&memory_key, password, cost, self.bcrypt_salt(generation))
+    }
+
+    fn bcrypt_salt(&self, generation: u32) -> [u8; 16] {
+        let mut salt = [0; 16];
+        self.secret(b"bcrypt-salt", generation, &mut salt);
+        salt
+    }
+}
+
+/// A user's key pair.
+pub struct UserNkey(KeyPair);
+
+impl UserNkey {
+    /// `U...`, which the server is told.
+    pub fn public(&self) -> String {
+        self.0.public_key()
+    }
+
+    /// `SU...`, which only the user has.
+    pub fn seed(&self) -> Secret {
+        match self.0.seed() {
+            Ok(seed) => Secret::new(seed),
+            Err(e) => unreachable!("the pair was made from a seed: {e}"),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn user(kind: AccountKind, account: &str, user: &str) -> UserKey {
+        let account = AccountName::parse(account).expect("account name");
+        RootKey::development().account(kind, &account).user(&UserName::parse(user).expect("user name"))
+    }
+
+    /// The vectors of docs/keys.md; an independent implementation must give the same.
+    #[test]
+    fn test_vectors() {
+        let u = user(AccountKind::Tenant, "TENANT_A", "tenant_a_app");
+        let documented = include_str!("../../docs/keys.md");
+        for value in [
+            RootKey::development().to_text().expose().to_owned(),
+            RootKey::development().id(),
+            u.nkey(1).public(),
+            u.nkey(1).seed().expose().to_owned(),
+            u.password(1).expose().to_owned(),
+            u.nkey(2).public(),
+            data_encoding::HEXLOWER.encode(&u.bcrypt_salt(1)),
+            user(AccountKind::System, "SYS", "sys_admin").password(1).expose().to_owned(),
+        ] {
+            assert!(documented.contains(&value), "docs/keys.md lacks {value}");
+        }
+    }
+
+    #[test]
+    fn branches_differ() {
+        let of = |u: UserKey| u.password(1).expose().to_owned();
+        let all = [
+            of(user(AccountKind::Tenant, "A", "u")),
+            of(user(AccountKind::System, "A", "u")),
+            of(user(AccountKind::Tenant, "B", "u")),
+            of(user(AccountKind::Tenant, "A", "v")),
+            // Without length prefixes these two would be one.
+            of(user(AccountKind::Tenant, "Au", "ser")),
+            user(AccountKind::Tenant, "A", "u").password(2).expose().to_owned(),
+        ];
+        let distinct: std::collections::BTreeSet<_> = all.iter().collect();
+        assert_eq!(distinct.len(), all.len());
+    }
+}

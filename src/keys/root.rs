@@ -1,0 +1,208 @@
+//! The one secret, and where it comes from.
+
+use std::fs;
+use std::io::Write;
+use std::os::unix::fs::{OpenOptionsExt, PermissionsExt};
+use std::path::{Path, PathBuf};
+
+use data_encoding::BASE32_NOPAD;
+use rand::TryRng;
+use sha2::{Digest, Sha256};
+use zeroize::Zeroizing;
+
+use super::Secret;
+use crate::model::Root;
+
+const PREFIX: &str = "tenantry-root-1-";
+const CHECKSUM: usize = 4;
+
+/// 32 bytes that everything is derived from.
+pub struct RootKey {
+    bytes: Zeroizing<[u8; 32]>,
+}
+
+/// Why there is no root key.
+#[derive(Debug, thiserror::Error)]
+pub enum RootKeyError {
+    /// The file is not there.
+    #[error("there is no root key at {}", .0.display())]
+    NoFile(PathBuf),
+    /// Others can read the file.
+    #[error("the root key {} can be read by others (mode {mode:o})", .path.display())]
+    Readable {
+        /// The file.
+        path: PathBuf,
+        /// Its permission bits.
+        mode: u32,
+    },
+    /// The variable is not set.
+    #[error("the environment variable {0} is not set")]
+    NoVariable(String),
+    /// The text is not a root key.
+    #[error("{place} does not hold a root key: {why}")]
+    Malformed {
+        /// File or variable.
+        place: String,
+        /// What is wrong; never the text.
+        why: &'static str,
+    },
+    /// The file exists and would be overwritten.
+    #[error("{} exists already and is never overwritten", .0.display())]
+    Exists(PathBuf),
+    /// The operating system says no.
+    #[error("cannot {action} the root key {}: {source}", .path.display())]
+    Io {
+        /// What was tried.
+        action: &'static str,
+        /// The file.
+        path: PathBuf,
+        /// Why not.
+        source: std::io::Error,
+    },
+}
+
+impl RootKeyError {
+    /// What to do about it.
+    pub fn hint(&self) -> String {
+        match self {
+            Self::NoFile(path) => format!(
+                "run `tenantry init` to make one, or copy it to {} from where the others keep it",
+                path.display()
+            ),
+            Self::Readable { path, .. } => format!("chmod 600 {}", path.display()),
+            Self::NoVariable(name) => format!("set {name} to the line that begins with {PREFIX}"),
+            Self::Malformed { .. } => {
+                format!("a root key is one line of 74 characters that begins with {PREFIX}; make one with `tenantry init`")
+            }
+            Self::Exists(_) => "every credential derives from it: move it away by hand if you are sure".into(),
+            Self::Io { .. } => "check that the folder exists and is yours".into(),
+        }
+    }
+}
+
+impl RootKey {
+    /// The published key: SHA-256 of a sentence that everybody can read.
+    /// Example credentials derived from it work for everyone.
+    pub fn development() -> Self {
+        Self { bytes: Zeroizing::new(Sha256::digest(b"tenantry development root key: published, not a secret").into()) }
+    }
+
+    /// A new private key.
+    pub fn generate() -> Self {
+        let mut bytes = Zeroizing::new([0; 32]);
+        if let Err(e) = rand::rngs::SysRng.try_fill_bytes(bytes.as_mut()) {
+            unreachable!("the operating system gives random bytes: {e}");
+        }
+        Self { bytes }
+    }
+
+    /// Loads the key that the registry names. Relative files start at `folder`.
+    pub fn load(root: &Root, folder: &Path) -> Result<Self, RootKeyError> {
+        match root {
+            Root::Development => Ok(Self::development()),
+            Root::Env(name) => {
+                let text = std::env::var(name).map_err(|_| RootKeyError::NoVariable(name.clone()))?;
+                Self::from_text(&Zeroizing::new(text), &format!("the environment variable {name}"))
+            }
+            Root::File(file) => Self::read(&folder.join(file)),
+        }
+    }
+
+    fn read(path: &Path) -> Result<Self, RootKeyError> {
+        let io = |source: std::io::Error| match source.kind() {
+            std::io::ErrorKind::NotFound => RootKeyError::NoFile(path.to_owned()),
+            _ => RootKeyError::Io { action: "read", path: path.to_owned(), source },
+        };
+        let mode = fs::metadata(path).map_err(io)?.permissions().mode() & 0o777;
+        if mode & 0o077 != 0 {
+            return Err(RootKeyError::Readable { path: path.to_owned(), mode });
+        }
+        let text = Zeroizing::new(fs::read_to_string(path).map_err(io)?);
+        Self::from_text(&text, &path.display().to_string())
+    }
+
+    /// Reads the key from the text of a file or variable: one line, beside
+    /// comments that begin with `#`.
+    pub fn from_text(text: &str, place: &str) -> Result<Self, RootKeyError> {
+        let malformed = |why| RootKeyError::Malformed { place: place.to_owned(), why };
+        let mut lines = text.lines().map(str::trim).filter(|l| !l.is_empty() && !l.starts_with('#'));
+        let line = lines.next().ok_or(malformed("it is empty"))?;
+        if lines.next().is_some() {
+            return Err(malformed("it has more than one line"));
+        }
+        let encoded = line.strip_prefix(PREFIX).ok_or(malformed("it begins otherwise"))?;
+        let decoded = BASE32_NOPAD
+            .decode(encoded.to_ascii_uppercase().as_bytes())
+            .map(Zeroizing::new)
+            .map_err(|_| malformed("a character is missing or wrong"))?;
+        let (bytes, sum) = decoded.split_last_chunk::<CHECKSUM>().ok_or(malformed("it is too short"))?;
+        let bytes: [u8; 32] = bytes.try_into().map_err(|_| malformed("its length is wrong"))?;
+        let key = Self { bytes: Zeroizing::new(bytes) };
+        if *sum != key.checksum() {
+            return Err(malformed("its checksum does not match: a character is wrong"));
+        }
+        Ok(key)
+    }
+
+    /// The line that [`RootKey::from_text`] reads.
+    pub fn to_text(&self) -> Secret {
+        let mut bytes = Zeroizing::new(self.bytes.to_vec());
+        bytes.extend_from_slice(&self.checksum());
+        Secret::new(format!("{PREFIX}{}", BASE32_NOPAD.encode(&bytes).to_ascii_lowercase()))
+    }
+
+    /// Writes the key to a new file that only its owner can read.
+    pub fn create_file(&self, path: &Path) -> Result<(), RootKeyError> {
+        let io = |source: std::io::Error| match source.kind() {
+            std::io::ErrorKind::AlreadyExists => RootKeyError::Exists(path.to_owned()),
+            _ => RootKeyError::Io { action: "write", path: path.to_owned(), source },
+        };
+        let text = Zeroizing::new(format!(
+            "# tenantry root key. Every credential derives from this line: keep it secret, keep a copy.\n{}\n",
+            self.to_text().expose()
+        ));
+        let mut file = fs::OpenOptions::new().write(true).create_new(true).mode(0o600).open(path).map_err(io)?;
+        file.write_all(text.as_bytes()).and_then(|()| file.sync_all()).map_err(io)
+    }
+
+    pub(super) fn bytes(&self) -> &[u8; 32] {
+        &self.bytes
+    }
+
+    /// The first bytes of a hash: tells a mistyped key from the right one.
+    fn checksum(&self) -> [u8; CHECKSUM] {
+        let digest = Sha256::new().chain_update(b"tenantry root key checksum").chain_update(*self.bytes).finalize();
+        let mut sum = [0; CHECKSUM];
+        sum.copy_from_slice(&digest[..CHECKSUM]);
+        sum
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn text_goes_around() {
+        let key = RootKey::generate();
+        let text = key.to_text();
+        assert_eq!(text.expose().len(), 74);
+        let again = RootKey::from_text(&format!("# comment\n\n  {}\n", text.expose()), "test").map_err(|e| e.to_string());
+        assert_eq!(again.map(|k| k.id()), Ok(key.id()));
+        assert_ne!(key.id(), RootKey::generate().id());
+    }
+
+    #[test]
+    fn every_wrong_character_is_noticed() {
+        let text = RootKey::development().to_text().expose().to_owned();
+        for i in 0..text.len() {
+            let mut wrong: Vec<u8> = text.clone().into();
+            wrong[i] = if wrong[i] == b'a' { b'b' } else { b'a' };
+            let wrong = String::from_utf8(wrong).expect("ascii");
+            assert!(RootKey::from_text(&wrong, "test").is_err(), "{i}");
+        }
+        for wrong in ["", "#", "tenantry-root-1-", &text[..70], &format!("{text}\n{text}"), &format!("{text}aa")] {
+            assert!(RootKey::from_text(wrong, "test").is_err(), "{wrong}");
+        }
+    }
+}

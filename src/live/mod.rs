@@ -1,0 +1,8 @@
+//! Running servers: finding nats-server, booting it from what was rendered,
+//! waiting until it answers, reloading and ending it.
+
+pub mod docker;
+pub mod locate;
+pub mod process;
+pub mod ready;
+pub mod stats;

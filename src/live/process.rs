@@ -1,0 +1,362 @@
+//! A nats-server on this machine, run from the rendered bundle. What it needs
+//! beside the bundle lives in the state folder: its main file, log and data.
+
+use std::fs::{self, File, OpenOptions};
+use std::io::{self, Read as _, Seek as _, SeekFrom};
+use std::os::unix::process::CommandExt as _;
+use std::path::{Path, PathBuf};
+use std::process::{Child, Command, ExitStatus, Stdio};
+use std::time::Duration;
+
+use rustix::process::{Pid, Signal, kill_process, test_kill_process};
+use serde::{Deserialize, Serialize};
+
+use super::locate::NatsServer;
+use super::ready;
+use crate::error::Error;
+use crate::model::Model;
+use crate::model::units::Listen;
+use crate::render::engine::Engine;
+use crate::render::memory::create_state_folder;
+use crate::render::{ACCOUNTS, Placement, local_server_conf};
+
+/// How long a server may take to start or to reload. Ten thousand JetStream
+/// accounts take about ten seconds.
+const START_LIMIT: Duration = Duration::from_secs(120);
+/// How long a server may take to end by itself.
+const STOP_LIMIT: Duration = Duration::from_secs(15);
+
+/// The files of a running server.
+#[derive(Debug, Clone)]
+pub struct Run {
+    folder: PathBuf,
+}
+
+/// What is remembered of a running server.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+pub struct State {
+    /// Its process.
+    pub pid: u32,
+    /// When the process started, as the kernel counts, so that another process
+    /// with the same number is not taken for it.
+    started: Option<u64>,
+    /// Where clients connect.
+    pub url: String,
+    /// Where monitoring is.
+    pub monitor: Option<String>,
+    /// Its version.
+    pub version: String,
+    /// The executable.
+    pub executable: PathBuf,
+}
+
+/// What `up` did.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Started {
+    /// A new server.
+    Started,
+    /// A running server read its configuration again.
+    Reloaded,
+    /// A running server already had this configuration.
+    Unchanged,
+}
+
+impl Run {
+    /// The run of the registry whose state folder this is.
+    pub fn new(state: &Path) -> Self {
+        Self { folder: state.join("run") }
+    }
+
+    /// The server's log.
+    pub fn log(&self) -> PathBuf {
+        self.folder.join("nats-server.log")
+    }
+
+    fn conf(&self) -> PathBuf {
+        self.folder.join("nats-server.conf")
+    }
+
+    fn state_file(&self) -> PathBuf {
+        self.folder.join("state.json")
+    }
+
+    /// The running server, if there is one.
+    pub fn running(&self) -> Option<State> {
+        let text = fs::read_to_string(self.state_file()).ok()?;
+        let state: State = serde_json::from_str(&text).ok()?;
+        state.is_alive().then_some(state)
+    }
+
+    /// One `up` or `down` at a time.
+    fn lock(&self) -> Result<File, Error> {
+        let fail = |e| Error::io("create", &self.folder, e);
+        if let Some(state) = self.folder.parent() {
+            create_state_folder(state).map_err(fail)?;
+        }
+        fs::create_dir_all(&self.folder).map_err(fail)?;
+        let lock = File::open(&self.folder).map_err(fail)?;
+        lock.lock().map_err(fail)?;
+        Ok(lock)
+    }
+
+    /// Writes the main file for this machine. True if it or the accounts it
+    /// includes differ from what the running server read.
+    fn prepare(&self, model: &Model, engine: &Engine, bundle: &Path) -> Result<bool, Error> {
+        let folder = fs::canonicalize(&self.folder).map_err(|e| Error::io("find", &self.folder, e))?;
+        let accounts = bundle.join(ACCOUNTS);
+        let accounts = fs::canonicalize(&accounts).map_err(|e| Error::io("find", &accounts, e))?;
+        // The server joins an included path to its own folder, absolute or not.
+        let relative = pathdiff::diff_paths(&accounts, &folder).unwrap_or(accounts.clone());
+        let data = folder.join("data");
+        let placement = Placement::local(
+            model.server.client,
+            model.server.monitor,
+            data.display().to_string(),
+            relative.display().to_string(),
+        );
+        let text = local_server_conf(model, engine, &placement)?;
+        let both = format!("{text}{}", fs::read_to_string(&accounts).map_err(|e| Error::io("read", &accounts, e))?);
+        let digest = data_encoding::HEXLOWER.encode(&crate::render::digest_of([both.as_bytes()]));
+        let seen = self.folder.join("read-digest");
+        let changed = fs::read_to_string(&seen).ok().as_deref() != Some(&digest);
+        let put = |path: &Path, text: &str| fs::write(path, text).map_err(|e| Error::io("write", path, e));
+        put(&self.conf(), &text)?;
+        put(&self.folder.join("next-digest"), &digest)?;
+        Ok(changed)
+    }
+
+    /// The server has read what was prepared.
+    fn mark_read(&self) -> Result<(), Error> {
+        let (next, seen) = (self.folder.join("next-digest"), self.folder.join("read-digest"));
+        fs::rename(&next, &seen).map_err(|e| Error::io("write", &seen, e))
+    }
+
+    /// Starts the server, or reloads it if it runs already.
+    pub fn up(&self, server: &NatsServer, model: &Model, engine: &Engine, bundle: &Path) -> Result<(State, Started), Error> {
+        let _lock = self.lock()?;
+        if let Some(state) = self.running() {
+            if !self.prepare(model, engine, bundle)? {
+                return Ok((state, Started::Unchanged));
+            }
+            self.reload(&state)?;
+            self.mark_read()?;
+            return Ok((state, Started::Reloaded));
+        }
+        self.prepare(model, engine, bundle)?;
+        let mut child = self.spawn(server, model, true)?;
+        self.wait_until_ready(&mut child, model)?;
+        let state = self.remember(&child, server, model)?;
+        self.mark_read()?;
+        Ok((state, Started::Started))
+    }
+
+    /// Starts the server as a child, tells `ready`, and waits for its end.
+    pub fn foreground(
+        &self,
+        server: &NatsServer,
+        model: &Model,
+        engine: &Engine,
+        bundle: &Path,
+        ready: impl FnOnce(&State),
+    ) -> Result<ExitStatus, Error> {
+        let mut child = {
+            let _lock = self.lock()?;
+            if let Some(state) = self.running() {
+                return Err(Error::server(
+                    format!("a server is running already (pid {})", state.pid),
+                    "end it first: tenantry down",
+                ));
+            }
+            self.prepare(model, engine, bundle)?;
+            // In our process group: Ctrl-C reaches it too.
+            let mut child = self.spawn(server, model, false)?;
+            self.wait_until_ready(&mut child, model)?;
+            let state = self.remember(&child, server, model)?;
+            self.mark_read()?;
+            ready(&state);
+            child
+        };
+        let status = child.wait().map_err(|e| Error::io("wait for", &server.path, e));
+        let _ = fs::remove_file(self.state_file());
+        status
+    }
+
+    fn spawn(&self, server: &NatsServer, model: &Model, detached: bool) -> Result<Child, Error> {
+        for (what, address) in [("clients", Some(model.server.client)), ("monitoring", model.server.monitor)] {
+            if let Some(address) = address.filter(|a| ready::is_taken(*a)) {
+                return Err(taken(what, address));
+            }
+        }
+        let log = self.log();
+        fs::write(&log, "").map_err(|e| Error::io("write", &log, e))?;
+        // Absolute: the server runs in its own folder.
+        let conf = fs::canonicalize(self.conf()).map_err(|e| Error::io("find", &self.conf(), e))?;
+        let mut command = Command::new(&server.path);
+        command.arg("-c").arg(conf).current_dir(&self.folder).stdin(Stdio::null());
+        command.stdout(append_to(&log)?).stderr(append_to(&log)?);
+        if detached {
+            command.process_group(0);
+        }
+        command.spawn().map_err(|e| Error::server(format!("cannot run {}: {e}", server.path.display()), ""))
+    }
+
+    fn wait_until_ready(&self, child: &mut Child, model: &Model) -> Result<(), Error> {
+        enum Seen {
+            Ready,
+            Ended(Option<ExitStatus>),
+        }
+        let seen = ready::poll(START_LIMIT, || match child.try_wait() {
+            Ok(Some(status)) => Some(Seen::Ended(Some(status))),
+            Err(_) => Some(Seen::Ended(None)),
+            Ok(None) => ready::greeting(model.server.client)
+                .filter(|info| info["server_name"] == model.server.name.as_str())
+                .map(|_| Seen::Ready),
+        });
+        match seen {
+            Some(Seen::Ready) => Ok(()),
+            Some(Seen::Ended(status)) => {
+                let how = status.map_or_else(String::new, |s| format!(" ({s})"));
+                Err(Error::server(
+                    format!("nats-server ended at once{how}: {}", self.last_words()),
+                    format!("its log is {}", self.log().display()),
+                ))
+            }
+            None => {
+                let _ = child.kill().and_then(|()| child.wait());
+                Err(Error::server(
+                    format!("nats-server did not answer within {} s: {}", START_LIMIT.as_secs(), self.last_words()),
+                    format!("its log is {}", self.log().display()),
+                ))
+            }
+        }
+    }
+
+    /// What the server itself says is wrong.
+    fn last_words(&self) -> String {
+        let log = fs::read_to_string(self.log()).unwrap_or_default();
+        let fatal = log.lines().rfind(|l| l.contains("[FTL]") || l.starts_with("nats-server:"));
+        let words = fatal.or_else(|| log.lines().rfind(|l| l.contains("[ERR]"))).or_else(|| log.lines().next_back());
+        strip_prefix(words.unwrap_or("it said nothing")).to_owned()
+    }
+
+    fn remember(&self, child: &Child, server: &NatsServer, model: &Model) -> Result<State, Error> {
+        let state = State {
+            pid: child.id(),
+            started: start_time(child.id()),
+            url: model.server.url.clone(),
+            monitor: model.server.monitor.map(|m| format!("http://{}", m.dial())),
+            version: server.version.to_string(),
+            executable: server.path.clone(),
+        };
+        let file = self.state_file();
+        let text = serde_json::to_string_pretty(&state).unwrap_or_default();
+        fs::write(&file, text).map_err(|e| Error::io("write", &file, e))?;
+        Ok(state)
+    }
+
+    /// Asks the server to read its configuration again and waits for its answer.
+    fn reload(&self, state: &State) -> Result<(), Error> {
+        let log = self.log();
+        let before = fs::metadata(&log).map_or(0, |m| m.len());
+        state.signal(Signal::HUP)?;
+        let answer = ready::poll(START_LIMIT, || {
+            if !state.is_alive() {
+                return Some(Err(format!("the server ended: {}", self.last_words())));
+            }
+            let new = read_from(&log, before).ok()?;
+            let line = |mark: &str| new.lines().find(|l| l.contains(mark)).map(|l| strip_prefix(l).to_owned());
+            match line("Failed to reload") {
+                Some(words) => Some(Err(words)),
+                None => line("Reloaded server configuration").map(|_| Ok(())),
+            }
+        });
+        match answer {
+            Some(Ok(())) => Ok(()),
+            Some(Err(words)) => Err(Error::server(
+                format!("the running server did not take the new configuration: {words}"),
+                "some changes need a restart, which disconnects everybody: tenantry down && tenantry up",
+            )),
+            None => Err(Error::server("the server did not say whether it reloaded", format!("its log is {}", log.display()))),
+        }
+    }
+
+    /// Ends the server. Nothing if none was running.
+    pub fn down(&self) -> Result<Option<State>, Error> {
+        if !self.folder.exists() {
+            return Ok(None);
+        }
+        let _lock = self.lock()?;
+        let Some(state) = self.running() else {
+            let _ = fs::remove_file(self.state_file());
+            return Ok(None);
+        };
+        state.signal(Signal::TERM)?;
+        if ready::poll(STOP_LIMIT, || (!state.is_alive()).then_some(())).is_none() {
+            state.signal(Signal::KILL)?;
+        }
+        let _ = fs::remove_file(self.state_file());
+        let _ = fs::remove_file(self.folder.join("read-digest"));
+        Ok(Some(state))
+    }
+}
+
+fn append_to(log: &Path) -> Result<Stdio, Error> {
+    let file = OpenOptions::new().create(true).append(true).open(log).map_err(|e| Error::io("write", log, e))?;
+    Ok(file.into())
+}
+
+fn taken(what: &str, address: Listen) -> Error {
+    let who = match ready::greeting(address) {
+        Some(info) => format!(" by NATS server {}", info["server_name"]),
+        None => String::new(),
+    };
+    Error::server(
+        format!("{address}, where {what} would connect, is in use{who}"),
+        format!("end what listens there (`ss -ltnp 'sport = :{}'` shows it), or choose another port under [server]", address.port),
+    )
+}
+
+/// A log line without process number and time.
+fn strip_prefix(line: &str) -> &str {
+    let marks = ["[FTL] ", "[ERR] ", "[INF] ", "[WRN] "];
+    marks.iter().find_map(|mark| line.split_once(mark)).map_or(line, |(_, rest)| rest).trim()
+}
+
+fn read_from(path: &Path, offset: u64) -> io::Result<String> {
+    let mut file = File::open(path)?;
+    file.seek(SeekFrom::Start(offset))?;
+    let mut bytes = Vec::new();
+    file.read_to_end(&mut bytes)?;
+    Ok(String::from_utf8_lossy(&bytes).into_owned())
+}
+
+impl State {
+    fn pid(&self) -> Option<Pid> {
+        i32::try_from(self.pid).ok().and_then(Pid::from_raw)
+    }
+
+    /// Whether the process is still there, and still the same one.
+    pub fn is_alive(&self) -> bool {
+        let exists = self.pid().is_some_and(|pid| test_kill_process(pid).is_ok());
+        exists && (self.started.is_none() || start_time(self.pid) == self.started)
+    }
+
+    fn signal(&self, signal: Signal) -> Result<(), Error> {
+        let Some(pid) = self.pid() else { return Ok(()) };
+        kill_process(pid, signal)
+            .map_err(|e| Error::server(format!("cannot signal the server (pid {}): {e}", self.pid), ""))
+    }
+}
+
+/// When a process started, in the kernel's ticks since boot. A process that
+/// has ended and waits to be collected does not count.
+fn start_time(pid: u32) -> Option<u64> {
+    let stat = fs::read_to_string(format!("/proc/{pid}/stat")).ok()?;
+    let after_name = stat.rsplit_once(')')?.1;
+    let mut fields = after_name.split_whitespace();
+    if fields.next()? == "Z" {
+        return Some(0);
+    }
+    fields.nth(18)?.parse().ok()
+}

@@ -1,0 +1,124 @@
+//! Names that are safe wherever they end up: in a configuration file, a
+//! subject, a file path, a command line.
+
+use std::fmt;
+
+/// Why a text is not a name.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub enum NameError {
+    /// Nothing there.
+    #[error("a name cannot be empty")]
+    Empty,
+    /// Longer than [`MAX_LENGTH`].
+    #[error("it is longer than {MAX_LENGTH} characters")]
+    TooLong,
+    /// A character outside the grammar.
+    #[error("it contains {0:?}")]
+    Character(char),
+    /// A leading `-` reads as an option on every command line.
+    #[error("it begins with `-`")]
+    LeadingDash,
+    /// `_INBOX`, `_R_` and `_GR_` head the server's own subjects, and names become subject tokens.
+    #[error("it begins with {0}, which the server keeps for itself")]
+    Reserved(&'static str),
+}
+
+/// The longest name, in characters.
+pub const MAX_LENGTH: usize = 64;
+
+/// What to tell somebody whose name was refused.
+pub const GRAMMAR: &str = "use 1 to 64 of the characters A-Z a-z 0-9 _ and -, not beginning with -";
+
+fn check(text: &str) -> Result<(), NameError> {
+    if text.is_empty() {
+        return Err(NameError::Empty);
+    }
+    if let Some(bad) = text.chars().find(|c| !(c.is_ascii_alphanumeric() || matches!(c, '_' | '-'))) {
+        return Err(NameError::Character(bad));
+    }
+    if text.len() > MAX_LENGTH {
+        return Err(NameError::TooLong);
+    }
+    if text.starts_with('-') {
+        return Err(NameError::LeadingDash);
+    }
+    if let Some(prefix) = ["_INBOX", "_R_", "_GR_"].into_iter().find(|p| text.starts_with(p)) {
+        return Err(NameError::Reserved(prefix));
+    }
+    Ok(())
+}
+
+macro_rules! names {
+    ($($(#[$doc:meta])* $name:ident, $what:literal;)*) => {$(
+        $(#[$doc])*
+        #[derive(Clone, PartialEq, Eq, PartialOrd, Ord, Hash)]
+        pub struct $name(Box<str>);
+
+        impl $name {
+            /// What the name is called in messages.
+            pub const WHAT: &'static str = $what;
+
+            /// Checks and keeps a name.
+            pub fn parse(text: &str) -> Result<Self, NameError> {
+                check(text).map(|()| Self(text.into()))
+            }
+
+            /// The name as written.
+            pub fn as_str(&self) -> &str {
+                &self.0
+            }
+        }
+
+        impl fmt::Display for $name {
+            fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+                f.pad(&self.0)
+            }
+        }
+
+        impl fmt::Debug for $name {
+            fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+                write!(f, "`{}`", self.0)
+            }
+        }
+
+        impl serde::Serialize for $name {
+            fn serialize<S: serde::Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+                serializer.serialize_str(&self.0)
+            }
+        }
+    )*};
+}
+
+names! {
+    /// An account's name. The server uses it as a folder name without checking
+    /// it, which is why it must be this plain.
+    AccountName, "an account name";
+    /// A user's name. Unique inside its account; it is also a file name and a
+    /// token of the user's private inbox.
+    UserName, "a user name";
+    /// A role's name.
+    RoleName, "a role name";
+    /// A stream's name.
+    StreamName, "a stream name";
+    /// A consumer's name.
+    ConsumerName, "a consumer name";
+    /// The name of a key-value bucket or an object store.
+    BucketName, "a bucket name";
+    /// A server's name.
+    ServerName, "a server name";
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn names_are_plain() {
+        for good in ["TENANT_A", "a", "0", "a-b_c", "_x", &"x".repeat(64)] {
+            assert!(AccountName::parse(good).is_ok(), "{good}");
+        }
+        for bad in ["", "a.b", "a/b", "..", "a b", "*", ">", "$G", "-a", "é", &"x".repeat(65)] {
+            assert!(AccountName::parse(bad).is_err(), "{bad}");
+        }
+    }
+}

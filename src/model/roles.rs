@@ -1,0 +1,256 @@
+//! Roles: named permission templates, built-in and declared. The subject sets
+//! of the built-in ones are the least with which nats clients work, each
+//! measured by taking it away (docs/roles.md says which step then fails).
+
+use super::names::{AccountName, UserName};
+use super::permissions::{Grant, Permissions, Responses};
+use super::{Inbox, ShareKind, Tenant, inbox_prefix};
+use crate::subject::Subject;
+
+/// Which streams, buckets and subjects a role's permissions are made from.
+#[derive(Debug, Clone, Copy)]
+pub struct Holder<'m> {
+    /// The tenant.
+    pub tenant: &'m Tenant,
+    /// The user's name.
+    pub user: &'m UserName,
+    /// The user's inbox.
+    pub inbox: Inbox,
+}
+
+/// The roles that every registry has.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub enum BuiltIn {
+    /// The tenant's own administrator: everything inside its account.
+    Admin,
+    /// An application: its subjects, and the declared streams and buckets.
+    App,
+    /// Writes only.
+    Publisher,
+    /// Reads only.
+    Subscriber,
+    /// Reads counters and configuration, no messages.
+    Monitor,
+}
+
+impl BuiltIn {
+    /// Every built-in role with its name.
+    pub const ALL: [(&'static str, Self); 5] = [
+        ("admin", Self::Admin),
+        ("app", Self::App),
+        ("publisher", Self::Publisher),
+        ("subscriber", Self::Subscriber),
+        ("monitor", Self::Monitor),
+    ];
+
+    /// The role of this name.
+    pub fn named(name: &str) -> Option<Self> {
+        Self::ALL.iter().find(|(n, _)| *n == name).map(|(_, role)| *role)
+    }
+
+    /// What the role allows to this user.
+    pub fn permissions(self, holder: Holder<'_>) -> Permissions {
+        let tenant = holder.tenant;
+        let own = || tenant.subjects.iter().map(ToString::to_string);
+        let requests = || tenant.imported(ShareKind::Service).map(ToString::to_string);
+        let received = || tenant.imported(ShareKind::Stream).map(ToString::to_string);
+        let inbox = || [format!("{}.>", inbox_prefix(holder.inbox, holder.user))];
+        let js = tenant.jetstream.is_some();
+        let when = |on: bool, list: fn(&Tenant) -> Vec<String>| if on { list(tenant) } else { Vec::new() };
+        let (publish, subscribe, responses): (Vec<String>, Vec<String>, bool) = match self {
+            Self::Admin => (
+                own().chain(requests()).chain(when(js, |_| whole_account())).collect(),
+                own().chain(received()).chain(inbox()).chain(when(js, |_| events())).collect(),
+                true,
+            ),
+            Self::App => (
+                own().chain(requests()).chain(when(js, read_and_write)).collect(),
+                own().chain(received()).chain(inbox()).collect(),
+                true,
+            ),
+            Self::Publisher => (own().collect(), inbox().into(), false),
+            Self::Subscriber => {
+                (when(js, read), own().chain(received()).chain(inbox()).collect(), false)
+            }
+            Self::Monitor => (
+                account_counters().into_iter().chain(when(js, |_| metadata())).collect(),
+                inbox().into_iter().chain(when(js, |_| events())).collect(),
+                false,
+            ),
+        };
+        Permissions {
+            publish: Grant::only(subjects(publish)),
+            subscribe: Grant::only(subjects(subscribe))
+                .without_queues_on(tenant.imported(ShareKind::Stream).cloned()),
+            responses: responses.then(Responses::default),
+        }
+    }
+}
+
+/// The texts are made from checked names and subjects, so each one parses; a
+/// text that did not would be left out, which only ever narrows a grant.
+fn subjects(texts: impl IntoIterator<Item = String>) -> Vec<Subject> {
+    texts.into_iter().filter_map(|text| Subject::parse(&text).ok()).collect()
+}
+
+/// The JetStream streams behind everything the tenant declared.
+fn stream_names(tenant: &Tenant) -> impl Iterator<Item = String> {
+    let streams = tenant.streams.iter().map(|s| s.name.to_string());
+    let buckets = tenant.buckets.iter().map(|b| format!("KV_{b}"));
+    let stores = tenant.object_stores.iter().map(|o| format!("OBJ_{o}"));
+    streams.chain(buckets).chain(stores)
+}
+
+/// Making, reading and acknowledging consumers of one stream. Both forms of
+/// ACK and FC subjects are there: the longer one is what a server with the
+/// `js_ack_fc_v2` feature flag uses.
+fn consume(stream: &str) -> [String; 11] {
+    [
+        format!("$JS.API.STREAM.INFO.{stream}"),
+        format!("$JS.API.CONSUMER.CREATE.{stream}"),
+        format!("$JS.API.CONSUMER.CREATE.{stream}.>"),
+        format!("$JS.API.CONSUMER.DURABLE.CREATE.{stream}.*"),
+        format!("$JS.API.CONSUMER.INFO.{stream}.*"),
+        format!("$JS.API.CONSUMER.DELETE.{stream}.*"),
+        format!("$JS.API.CONSUMER.MSG.NEXT.{stream}.*"),
+        format!("$JS.ACK.{stream}.>"),
+        format!("$JS.ACK.*.*.{stream}.>"),
+        format!("$JS.FC.{stream}.>"),
+        format!("$JS.FC.*.*.{stream}.>"),
+    ]
+}
+
+fn read(tenant: &Tenant) -> Vec<String> {
+    let mut list = vec!["$JS.API.INFO".to_owned()];
+    list.extend(stream_names(tenant).flat_map(|s| consume(&s)));
+    list.extend(tenant.buckets.iter().map(|b| format!("$JS.API.DIRECT.GET.KV_{b}.>")));
+    for store in &tenant.object_stores {
+        list.push(format!("$JS.API.DIRECT.GET.OBJ_{store}.>"));
+        list.push(format!("$JS.API.STREAM.MSG.GET.OBJ_{store}"));
+    }
+    list
+}
+
+fn read_and_write(tenant: &Tenant) -> Vec<String> {
+    let mut list = read(tenant);
+    for bucket in &tenant.buckets {
+        list.push(format!("$KV.{bucket}.>"));
+        list.push(format!("$JS.API.STREAM.PURGE.KV_{bucket}"));
+    }
+    for store in &tenant.object_stores {
+        list.push(format!("$O.{store}.>"));
+        list.push(format!("$JS.API.STREAM.PURGE.OBJ_{store}"));
+    }
+    if !tenant.object_stores.is_empty() {
+        // nats-py finds an object store's stream by name.
+        list.push("$JS.API.STREAM.NAMES".to_owned());
+    }
+    list
+}
+
+fn whole_account() -> Vec<String> {
+    ["$JS.API.>", "$JS.ACK.>", "$JS.FC.>", "$KV.>", "$O.>"].map(str::to_owned).into()
+}
+
+fn events() -> Vec<String> {
+    ["$JS.EVENT.ADVISORY.>", "$JS.EVENT.METRIC.>"].map(str::to_owned).into()
+}
+
+fn account_counters() -> Vec<String> {
+    ["$SYS.REQ.USER.INFO", "$SYS.REQ.ACCOUNT.PING.CONNZ", "$SYS.REQ.ACCOUNT.PING.STATZ"]
+        .map(str::to_owned)
+        .into()
+}
+
+fn metadata() -> Vec<String> {
+    [
+        "$JS.API.INFO",
+        "$JS.API.STREAM.NAMES",
+        "$JS.API.STREAM.LIST",
+        "$JS.API.STREAM.INFO.*",
+        "$JS.API.CONSUMER.NAMES.*",
+        "$JS.API.CONSUMER.LIST.*",
+        "$JS.API.CONSUMER.INFO.*.*",
+    ]
+    .map(str::to_owned)
+    .into()
+}
+
+/// One subject of a declared role, with placeholders.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Pattern {
+    /// `{subject}`: each of the tenant's subjects.
+    EachSubject,
+    /// `{inbox}`: the user's replies.
+    Inbox,
+    /// A subject in which `{tenant}` and `{user}` are still to be filled in.
+    Text(String),
+}
+
+/// The server's spaces in which a role may name subjects one by one.
+const OPEN_TO_ROLES: [&str; 4] = ["$JS", "$KV", "$O", "$SRV"];
+
+impl Pattern {
+    /// Checks and keeps a pattern.
+    pub fn parse(text: &str) -> Result<Self, String> {
+        match text {
+            "{subject}" => return Ok(Self::EachSubject),
+            "{inbox}" => return Ok(Self::Inbox),
+            _ if text.contains("{subject}") => return Err("{subject} stands alone".into()),
+            _ if text.contains("{inbox}") => return Err("{inbox} stands alone".into()),
+            _ => {}
+        }
+        let filled = text.replace("{tenant}", "x").replace("{user}", "x");
+        if filled.contains(['{', '}']) {
+            return Err("unknown placeholder".into());
+        }
+        let subject = Subject::parse(&filled).map_err(|e| e.to_string())?;
+        let first = subject.first_token();
+        if first.starts_with("_INBOX") {
+            return Err("other users' replies pass there; write {inbox} for the user's own".into());
+        }
+        if subject.touches_reserved_space() && !OPEN_TO_ROLES.contains(&first) {
+            return Err("it reaches into a space that the server keeps for itself".into());
+        }
+        Ok(Self::Text(text.to_owned()))
+    }
+
+    /// The subjects this pattern means for one user.
+    pub fn expand(&self, holder: Holder<'_>) -> Vec<Subject> {
+        match self {
+            Self::EachSubject => holder.tenant.subjects.clone(),
+            Self::Inbox => subjects([format!("{}.>", inbox_prefix(holder.inbox, holder.user))]),
+            Self::Text(text) => subjects([fill(text, &holder.tenant.name, holder.user)]),
+        }
+    }
+}
+
+fn fill(text: &str, tenant: &AccountName, user: &UserName) -> String {
+    text.replace("{tenant}", tenant.as_str()).replace("{user}", user.as_str())
+}
+
+/// A role that the registry declares.
+#[derive(Debug, Clone)]
+pub struct Declared {
+    /// What its users may publish to.
+    pub publish: Vec<Pattern>,
+    /// What its users may subscribe to.
+    pub subscribe: Vec<Pattern>,
+    /// Whether its users may answer requests.
+    pub responses: bool,
+}
+
+impl Declared {
+    /// What the role allows to this user.
+    pub fn permissions(&self, holder: Holder<'_>) -> Permissions {
+        let expand = |patterns: &[Pattern]| {
+            Grant::only(patterns.iter().flat_map(|p| p.expand(holder)).collect::<Vec<_>>())
+        };
+        Permissions {
+            publish: expand(&self.publish),
+            subscribe: expand(&self.subscribe)
+                .without_queues_on(holder.tenant.imported(ShareKind::Stream).cloned()),
+            responses: self.responses.then(Responses::default),
+        }
+    }
+}

@@ -1,0 +1,162 @@
+//! Sizes, durations and addresses: the values a person writes with a unit.
+
+use std::fmt;
+use std::net::{IpAddr, Ipv4Addr};
+use std::time::Duration;
+
+/// A number of bytes.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Default)]
+pub struct Size(pub u64);
+
+impl Size {
+    /// `512MiB`, `1.5GB`, `100B`. Decimal units are decimal (`1GB` is 10⁹), as
+    /// everywhere but in nats-server.conf, where `1GB` is 2³⁰.
+    pub fn parse(text: &str) -> Result<Self, String> {
+        let text = text.trim();
+        if !text.starts_with(|c: char| c.is_ascii_digit()) {
+            return Err("a size begins with a number".into());
+        }
+        if text.ends_with(|c: char| c.is_ascii_digit()) {
+            return Err(format!("{text} of what: bytes, kilobytes?"));
+        }
+        // The parser takes `512M` too; which million that means is what people disagree on.
+        if !text.ends_with(['B', 'b']) {
+            return Err("it is not a number of bytes with a unit".into());
+        }
+        match text.parse::<bytesize::ByteSize>() {
+            Ok(size) if size.as_u64() < u64::MAX / 2 => Ok(Self(size.as_u64())),
+            Ok(_) => Err("it is larger than any disk".into()),
+            Err(_) => Err("it is not a number of bytes with a unit".into()),
+        }
+    }
+
+    /// The number of bytes.
+    pub fn bytes(self) -> u64 {
+        self.0
+    }
+}
+
+impl fmt::Display for Size {
+    /// The shortest exact form with a binary unit: `512MiB`, `1500B`.
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        for (shift, unit) in [(40, "TiB"), (30, "GiB"), (20, "MiB"), (10, "KiB")] {
+            if self.0 != 0 && self.0.trailing_zeros() >= shift {
+                return f.pad(&format!("{}{unit}", self.0 >> shift));
+            }
+        }
+        f.pad(&format!("{}B", self.0))
+    }
+}
+
+/// A length of time, to the millisecond or longer.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct Span(pub Duration);
+
+impl Span {
+    /// `30d`, `2m`, `1h 30m`, `500ms`. `m` is minutes.
+    pub fn parse(text: &str) -> Result<Self, String> {
+        let duration = humantime::parse_duration(text).map_err(|_| "it is not a length of time".to_owned())?;
+        // The server keeps durations as nanoseconds in 63 bits: 292 years.
+        if duration > Duration::from_secs(290 * 365 * 24 * 3600) {
+            return Err("it is longer than the server can count (290 years)".into());
+        }
+        if duration.is_zero() {
+            return Err("it is no time at all; leave the key out for no limit".into());
+        }
+        Ok(Self(duration))
+    }
+}
+
+impl fmt::Display for Span {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        humantime::format_duration(self.0).fmt(f)
+    }
+}
+
+/// An IP address and port to listen on.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub struct Listen {
+    /// The address.
+    pub ip: IpAddr,
+    /// The port.
+    pub port: u16,
+}
+
+impl Listen {
+    /// `127.0.0.1:4222`, `localhost:4222`, `[::1]:4222`.
+    pub fn parse(text: &str) -> Result<Self, String> {
+        let (host, port) = text.rsplit_once(':').ok_or("it has no port")?;
+        let port = match port.parse::<u16>() {
+            Ok(0) => return Err("port 0 is no port that clients could be told".into()),
+            Ok(port) => port,
+            Err(_) => return Err(format!("{port:?} is not a port from 1 to 65535")),
+        };
+        let ip = match host {
+            "" => return Err("it has no address before the port".into()),
+            "localhost" => IpAddr::V4(Ipv4Addr::LOCALHOST),
+            _ => host
+                .strip_prefix('[')
+                .and_then(|h| h.strip_suffix(']'))
+                .map_or_else(|| host.parse::<Ipv4Addr>().map(IpAddr::V4), |h| h.parse().map(IpAddr::V6))
+                .map_err(|_| format!("{host:?} is not an IP address"))?,
+        };
+        Ok(Self { ip, port })
+    }
+
+    /// True if only this machine can connect.
+    pub fn is_loopback(self) -> bool {
+        self.ip.is_loopback()
+    }
+
+    /// Where a client on this machine connects: a listener on every address is
+    /// reached by loopback.
+    pub fn dial(self) -> Self {
+        match self.ip {
+            ip if !ip.is_unspecified() => self,
+            _ => Self { ip: IpAddr::V4(Ipv4Addr::LOCALHOST), ..self },
+        }
+    }
+}
+
+impl fmt::Display for Listen {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        std::net::SocketAddr::new(self.ip, self.port).fmt(f)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn sizes() {
+        for (text, bytes) in [("512MiB", 512 << 20), ("1GB", 1_000_000_000), ("0B", 0), ("1.5KiB", 1536), ("7 KiB", 7168)] {
+            assert_eq!(Size::parse(text), Ok(Size(bytes)), "{text}");
+        }
+        for text in ["", "512", "512M", "MiB", "-1B", "1e3B", "99999999999TiB", "1 XB", "lots"] {
+            assert!(Size::parse(text).is_err(), "{text}");
+        }
+        assert_eq!(Size(512 << 20).to_string(), "512MiB");
+        assert_eq!(Size(1500).to_string(), "1500B");
+        assert_eq!(Size(0).to_string(), "0B");
+    }
+
+    #[test]
+    fn durations() {
+        assert_eq!(Span::parse("2m"), Ok(Span(Duration::from_secs(120))));
+        assert_eq!(Span::parse("1h 30m"), Ok(Span(Duration::from_secs(5400))));
+        for text in ["", "30", "d", "-1s", "0s", "400years", "1 fortnight"] {
+            assert!(Span::parse(text).is_err(), "{text}");
+        }
+    }
+
+    #[test]
+    fn addresses() {
+        assert_eq!(Listen::parse("localhost:1").map(|l| l.to_string()), Ok("127.0.0.1:1".into()));
+        assert_eq!(Listen::parse("[::1]:4222").map(|l| l.to_string()), Ok("[::1]:4222".into()));
+        for text in ["", "4222", ":4222", "127.0.0.1", "127.0.0.1:0", "127.0.0.1:70000", "::1:4222", "nats:4222"] {
+            assert!(Listen::parse(text).is_err(), "{text}");
+        }
+        assert_eq!(Listen::parse("0.0.0.0:9").map(|l| l.dial().to_string()), Ok("127.0.0.1:9".into()));
+    }
+}

@@ -1,0 +1,319 @@
+//! Edits to the registry's files that keep comments and order. An edit is
+//! checked as a whole before anything is written: an edit that would make the
+//! registry invalid changes nothing.
+
+use std::collections::BTreeMap;
+use std::fs;
+use std::io::Write as _;
+use std::path::{Path, PathBuf};
+
+use toml_edit::{Array, ArrayOfTables, DocumentMut, Item, Table, value};
+
+use super::{Valid, load};
+use crate::error::Error;
+
+/// A registry opened for an edit.
+pub struct Editor {
+    main: PathBuf,
+    files: BTreeMap<PathBuf, DocumentMut>,
+    original: BTreeMap<PathBuf, String>,
+    created: Vec<PathBuf>,
+    /// Keeps two edits from losing each other's work.
+    _lock: fs::File,
+}
+
+/// What a new tenant begins with.
+#[derive(Debug, Default)]
+pub struct NewTenant {
+    /// The account's name.
+    pub name: String,
+    /// Its subjects; none for the default.
+    pub subjects: Vec<String>,
+    /// JetStream storage, if any.
+    pub storage: Option<String>,
+    /// JetStream memory, if any.
+    pub memory: Option<String>,
+    /// Its first user.
+    pub user: NewUser,
+}
+
+/// What a new user begins with.
+#[derive(Debug, Default)]
+pub struct NewUser {
+    /// The user's name.
+    pub name: String,
+    /// Its role; none for the default.
+    pub role: Option<String>,
+    /// Its kind of credential; none for the default.
+    pub auth: Option<String>,
+    /// The public half of its own nkey.
+    pub public_key: Option<String>,
+}
+
+impl Editor {
+    /// Opens every file of a registry that is valid as it stands.
+    pub fn open(path: &Path) -> Result<(Self, Valid), Error> {
+        let main = fs::canonicalize(path).map_err(|_| Error::NoRegistry { path: path.to_owned() })?;
+        let folder = super::folder_of(&main).to_owned();
+        let lock = fs::File::open(&folder).map_err(|e| Error::io("open", &folder, e))?;
+        lock.lock().map_err(|e| Error::io("lock", &folder, e))?;
+        let valid = load(path)?.into_valid()?;
+        let (mut files, mut original) = (BTreeMap::new(), BTreeMap::new());
+        for file in valid.sources.paths() {
+            let real = fs::canonicalize(file).map_err(|e| Error::io("find", file, e))?;
+            let text = fs::read_to_string(&real).map_err(|e| Error::io("read", &real, e))?;
+            let document = text.parse::<DocumentMut>().map_err(|e| {
+                Error::usage(format!("{} cannot be edited: {e}", file.display()), "mend it by hand; `tenantry check` says where")
+            })?;
+            files.insert(real.clone(), document);
+            original.insert(real, text);
+        }
+        Ok((Self { main, files, original, created: Vec::new(), _lock: lock }, valid))
+    }
+
+    /// Adds a tenant, to the main file or to a file of its own.
+    pub fn add_tenant(&mut self, new: &NewTenant, file: Option<&Path>) -> Result<(), Error> {
+        let target = match file {
+            None => self.main.clone(),
+            Some(file) => self.file(file)?,
+        };
+        let mut table = Table::new();
+        table.decor_mut().set_prefix("\n");
+        table["name"] = value(&new.name);
+        if !new.subjects.is_empty() {
+            table["subjects"] = value(new.subjects.iter().collect::<Array>());
+        }
+        if new.storage.is_some() || new.memory.is_some() {
+            let mut jetstream = Table::new();
+            jetstream.decor_mut().set_prefix("\n");
+            for (key, size) in [("memory", &new.memory), ("storage", &new.storage)] {
+                if let Some(size) = size {
+                    jetstream[key] = value(size);
+                }
+            }
+            table["jetstream"] = Item::Table(jetstream);
+        }
+        let mut users = ArrayOfTables::new();
+        users.push(user_table(&new.user));
+        table["user"] = Item::ArrayOfTables(users);
+        let document = self.document(&target);
+        let tenants = document.entry("tenant").or_insert_with(|| Item::ArrayOfTables(ArrayOfTables::new()));
+        match tenants.as_array_of_tables_mut() {
+            Some(tenants) => tenants.push(table),
+            None => return Err(inline_error(&target, "tenant")),
+        }
+        Ok(())
+    }
+
+    /// A file that the registry includes, made if it is not there.
+    fn file(&mut self, file: &Path) -> Result<PathBuf, Error> {
+        if let Ok(real) = fs::canonicalize(file) {
+            if !self.files.contains_key(&real) {
+                return Err(Error::usage(
+                    format!("{} is not part of the registry", file.display()),
+                    "add it to `include` first",
+                ));
+            }
+            return Ok(real);
+        }
+        let real = std::path::absolute(file).map_err(|e| Error::io("find", file, e))?;
+        self.files.insert(real.clone(), DocumentMut::new());
+        self.original.insert(real.clone(), String::new());
+        self.created.push(real.clone());
+        Ok(real)
+    }
+
+    /// Removes a tenant and, if `with_shares`, what it shares and gets.
+    pub fn remove_tenant(&mut self, name: &str, with_shares: bool) -> Result<(), Error> {
+        let shares = self.shares_of(name);
+        if shares > 0 && !with_shares {
+            return Err(Error::usage(
+                format!("`{name}` takes part in {shares} share{}", if shares == 1 { "" } else { "s" }),
+                "remove them as well with --with-shares",
+            ));
+        }
+        for document in self.files.values_mut() {
+            if let Some(tenants) = tables(document, "tenant") {
+                tenants.retain(|t| text(t, "name") != Some(name));
+                if tenants.is_empty() {
+                    document.remove("tenant");
+                }
+            }
+            if let Some(shares) = tables(document, "share") {
+                shares.retain(|s| text(s, "from") != Some(name));
+                for share in shares.iter_mut() {
+                    if let Some(to) = share.get_mut("to").and_then(Item::as_array_mut) {
+                        to.retain(|v| v.as_str() != Some(name));
+                    }
+                }
+                shares.retain(|s| s.get("to").and_then(Item::as_array).is_none_or(|to| !to.is_empty()));
+                if shares.is_empty() {
+                    document.remove("share");
+                }
+            }
+        }
+        Ok(())
+    }
+
+    fn shares_of(&self, name: &str) -> usize {
+        let takes_part = |share: &&Table| {
+            let to = share.get("to").and_then(Item::as_array);
+            text(share, "from") == Some(name) || to.is_some_and(|to| to.iter().any(|v| v.as_str() == Some(name)))
+        };
+        let shares = self.files.values().filter_map(|d| d.get("share")?.as_array_of_tables());
+        shares.flat_map(ArrayOfTables::iter).filter(takes_part).count()
+    }
+
+    /// Adds a user to a tenant or to the system account.
+    pub fn add_user(&mut self, account: &str, system: &str, user: &NewUser) -> Result<(), Error> {
+        let main = self.main.clone();
+        let (path, owner) = self.owner(account, system)?;
+        let users = owner.entry("user").or_insert_with(|| Item::ArrayOfTables(ArrayOfTables::new()));
+        match users.as_array_of_tables_mut() {
+            Some(users) => users.push(user_table(user)),
+            None => return Err(inline_error(path.as_deref().unwrap_or(&main), "user")),
+        }
+        Ok(())
+    }
+
+    /// Raises a user's generation: every secret of it is replaced.
+    pub fn rotate_user(&mut self, account: &str, system: &str, user: &str) -> Result<u32, Error> {
+        let (path, owner) = self.owner(account, system)?;
+        let found = owner
+            .get_mut("user")
+            .and_then(Item::as_array_of_tables_mut)
+            .and_then(|users| users.iter_mut().find(|u| text(u, "name") == Some(user)));
+        let Some(table) = found else {
+            return Err(inline_error(path.as_deref().unwrap_or(Path::new("the registry")), "user"));
+        };
+        let next = table.get("generation").and_then(Item::as_integer).unwrap_or(1) + 1;
+        if let Some(old) = table.get_mut("generation").and_then(Item::as_value_mut) {
+            let decor = old.decor().clone();
+            *old = next.into();
+            *old.decor_mut() = decor;
+        } else {
+            table["generation"] = value(next);
+        }
+        Ok(u32::try_from(next).unwrap_or(u32::MAX))
+    }
+
+    /// Removes a user.
+    pub fn remove_user(&mut self, account: &str, system: &str, user: &str) -> Result<(), Error> {
+        let (_, owner) = self.owner(account, system)?;
+        if let Some(users) = owner.get_mut("user").and_then(Item::as_array_of_tables_mut) {
+            users.retain(|u| text(u, "name") != Some(user));
+            if users.is_empty() {
+                owner.remove("user");
+            }
+        }
+        Ok(())
+    }
+
+    /// The table that holds an account's users, and the file it is in.
+    fn owner(&mut self, account: &str, system: &str) -> Result<(Option<PathBuf>, &mut Table), Error> {
+        if account == system {
+            let main = self.main.clone();
+            let document = self.document(&main);
+            let table = document.entry("system").or_insert_with(|| Item::Table(Table::new())).as_table_mut();
+            return table.map(|t| (Some(main.clone()), t)).ok_or_else(|| inline_error(&main, "system"));
+        }
+        for (path, document) in &mut self.files {
+            if let Some(tenants) = tables(document, "tenant")
+                && let Some(tenant) = tenants.iter_mut().find(|t| text(t, "name") == Some(account))
+            {
+                return Ok((Some(path.clone()), tenant));
+            }
+        }
+        Err(inline_error(&self.main, "tenant"))
+    }
+
+    fn document(&mut self, path: &Path) -> &mut DocumentMut {
+        self.files.entry(path.to_owned()).or_default()
+    }
+
+    /// Writes what changed, if the registry is still valid with it.
+    pub fn save(self) -> Result<Valid, Error> {
+        let changed: Vec<(&PathBuf, String)> = self
+            .files
+            .iter()
+            .map(|(path, document)| (path, document.to_string()))
+            .filter(|(path, text)| self.original.get(*path) != Some(text))
+            .collect();
+        let undo = |written: &[&PathBuf]| {
+            for path in written {
+                match self.original.get(*path) {
+                    Some(text) if !self.created.contains(path) => drop(replace(path, text)),
+                    _ => drop(fs::remove_file(path)),
+                }
+            }
+        };
+        let mut written = Vec::new();
+        for (path, text) in &changed {
+            if let Err(e) = replace(path, text) {
+                undo(&written);
+                return Err(e);
+            }
+            written.push(*path);
+        }
+        let checked = load(&self.main).and_then(super::Loaded::into_valid);
+        match checked {
+            Ok(valid) if self.created.iter().all(|file| is_read(&valid, file)) => Ok(valid),
+            Ok(_) => {
+                undo(&written);
+                Err(Error::usage(
+                    "the new file would not be part of the registry",
+                    "add it to `include` in the main file first, for example include = [\"tenants.d/*.toml\"]",
+                ))
+            }
+            Err(e) => {
+                undo(&written);
+                Err(e)
+            }
+        }
+    }
+}
+
+fn is_read(valid: &Valid, file: &Path) -> bool {
+    valid.sources.paths().any(|p| fs::canonicalize(p).ok() == fs::canonicalize(file).ok())
+}
+
+/// Replaces a file as a whole, its mode kept.
+fn replace(path: &Path, text: &str) -> Result<(), Error> {
+    let fail = |e: std::io::Error| Error::io("write", path, e);
+    let folder = super::folder_of(path);
+    fs::create_dir_all(folder).map_err(fail)?;
+    let mut file = tempfile::Builder::new().prefix(".tenantry-").tempfile_in(folder).map_err(fail)?;
+    file.write_all(text.as_bytes()).map_err(fail)?;
+    let mode = fs::metadata(path).map(|m| m.permissions());
+    let mode = mode.unwrap_or_else(|_| std::os::unix::fs::PermissionsExt::from_mode(0o644));
+    file.as_file().set_permissions(mode).map_err(fail)?;
+    file.persist(path).map_err(|e| fail(e.error))?;
+    Ok(())
+}
+
+fn tables<'d>(document: &'d mut DocumentMut, key: &str) -> Option<&'d mut ArrayOfTables> {
+    document.get_mut(key)?.as_array_of_tables_mut()
+}
+
+fn text<'t>(table: &'t Table, key: &str) -> Option<&'t str> {
+    table.get(key)?.as_str()
+}
+
+fn inline_error(path: &Path, key: &str) -> Error {
+    Error::usage(
+        format!("{}: `{key}` is not written as [[{key}]] headers, so it cannot be edited here", path.display()),
+        "edit it by hand, or write it with headers",
+    )
+}
+
+fn user_table(user: &NewUser) -> Table {
+    let mut table = Table::new();
+    table.decor_mut().set_prefix("\n");
+    table["name"] = value(&user.name);
+    for (key, word) in [("role", &user.role), ("auth", &user.auth), ("public_key", &user.public_key)] {
+        if let Some(word) = word {
+            table[key] = value(word);
+        }
+    }
+    table
+}

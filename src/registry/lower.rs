@@ -1,0 +1,293 @@
+//! From a registry without errors to the model: defaults are filled in, names
+//! resolved, roles turned into permissions. The defaults live here, each once.
+
+use std::collections::HashMap;
+use std::time::Duration;
+
+use super::decode::Key;
+use super::raw;
+use super::validate::subjects_of;
+use crate::diag::{Diagnostic, Spanned};
+use crate::model::names::{AccountName, RoleName, ServerName, UserName};
+use crate::model::permissions::{Grant, Permissions};
+use crate::model::roles::{BuiltIn, Declared, Holder};
+use crate::model::units::{Listen, Size, Span as Length};
+use crate::model::{
+    BcryptCost, Credential, Export, Import, Inbox, JetStream, Limits, Model, Root, Server, ServerJetStream, ShareKind,
+    Stream, System, Tenant, User,
+};
+
+/// Largest message, unless said otherwise; the server's own default too.
+pub(super) const MAX_PAYLOAD: Size = Size(1 << 20);
+/// Bytes kept for one slow connection; the server's own default too.
+pub(super) const MAX_PENDING: Size = Size(64 << 20);
+/// Connections of all accounts together.
+pub(super) const MAX_CONNECTIONS: u32 = 1024;
+/// Connections of one account.
+pub(super) const CONNECTIONS: u32 = 100;
+/// Subscriptions of one connection.
+const SUBSCRIPTIONS: u32 = 1000;
+/// Streams of one account.
+pub(super) const STREAMS: u32 = 10;
+/// Consumers of one stream.
+pub(super) const CONSUMERS: u32 = 20;
+/// Unacknowledged messages of one consumer: ten times what a client asks for by default.
+const MAX_ACK_PENDING: u32 = 10_000;
+/// The newest server that this version was tested with.
+const IMAGE: &str = "nats:2.15.1-alpine";
+/// A derived password has 160 random bits: a slow hash adds nothing but time to every connect.
+const COST_DERIVED: u32 = 8;
+/// A password that a person chose needs the slow hash.
+const COST_SUPPLIED: u32 = 11;
+
+/// Turns a validated registry into the model. What only the expanded roles
+/// show is reported here.
+pub(super) fn lower(registry: &raw::Registry, diagnostics: &mut Vec<Diagnostic>) -> Model {
+    let cost = registry.auth.get().and_then(|a| value(&a.bcrypt_cost)).map(|c| c.0);
+    let server = server(registry);
+    let roles = declared_roles(registry);
+    let shares = shares(registry);
+    let tenants =
+        registry.tenant.iter().map(|t| tenant(t, &server, &shares, &roles, diagnostics)).collect();
+    Model {
+        root: registry.keys.get().map_or(Root::Development, |k| k.root.value.clone()),
+        bcrypt: BcryptCost { derived: cost.unwrap_or(COST_DERIVED), supplied: cost.unwrap_or(COST_SUPPLIED) },
+        system: system(registry),
+        server,
+        tenants,
+    }
+}
+
+fn value<T: Clone>(key: &Key<Spanned<T>>) -> Option<T> {
+    key.get().map(|spanned| spanned.value.clone())
+}
+
+fn name<T>(parse: impl Fn(&str) -> Result<T, crate::model::names::NameError>, text: &str) -> T {
+    match parse(text) {
+        Ok(name) => name,
+        Err(e) => unreachable!("the default name {text} is valid: {e}"),
+    }
+}
+
+fn server(registry: &raw::Registry) -> Server {
+    let absent = Key::Absent;
+    let server = registry.server.get();
+    let client = server
+        .and_then(|s| value(&s.client))
+        .unwrap_or(Listen { ip: std::net::Ipv4Addr::LOCALHOST.into(), port: 4222 });
+    let log = server.and_then(|s| s.log.get());
+    let level = log.and_then(|l| value(&l.level)).unwrap_or(raw::LogLevel::Info);
+    let url = server.and_then(|s| value(&s.url)).map(|u| u.0);
+    Server {
+        name: server.and_then(|s| value(&s.name)).unwrap_or_else(|| name(ServerName::parse, "nats")),
+        image: server.and_then(|s| value(&s.image)).map_or_else(|| IMAGE.to_owned(), |i| i.0),
+        client,
+        monitor: server.and_then(|s| value(&s.monitor)),
+        url: url.unwrap_or_else(|| format!("nats://{}", client.dial())),
+        max_payload: server.and_then(|s| value(&s.max_payload)).unwrap_or(MAX_PAYLOAD),
+        max_connections: server.and_then(|s| value(&s.max_connections)).map_or(MAX_CONNECTIONS, |c| c.0),
+        max_pending: server.and_then(|s| value(&s.max_pending)).unwrap_or(MAX_PENDING),
+        write_deadline: server
+            .and_then(|s| value(&s.write_deadline))
+            .unwrap_or(Length(Duration::from_secs(10))),
+        debug: level != raw::LogLevel::Info,
+        trace: level == raw::LogLevel::Trace,
+        log_utc: log.and_then(|l| value(&l.utc)).unwrap_or(true),
+        jetstream: server.map_or(&absent, |s| &s.jetstream).get().map(|j| ServerJetStream {
+            memory: value(&j.memory).unwrap_or_default(),
+            storage: j.storage.value,
+        }),
+    }
+}
+
+fn system(registry: &raw::Registry) -> System {
+    let system = registry.system.get();
+    let users = match system {
+        Some(system) => system.user.iter().map(system_user).collect(),
+        None => vec![operator(name(UserName::parse, "sys_admin"), registry.span, Credential::Nkey { generation: 1 })],
+    };
+    System {
+        account: system
+            .and_then(|s| value(&s.account))
+            .unwrap_or_else(|| name(AccountName::parse, "SYS")),
+        users,
+    }
+}
+
+fn system_user(user: &raw::SystemUser) -> User {
+    let credential = credential(&user.auth, &user.generation, &user.password_env, &user.public_key);
+    operator(user.name.value.clone(), user.name.span, credential)
+}
+
+/// A user of the system account: it can do anything.
+fn operator(user: UserName, span: crate::diag::Span, credential: Credential) -> User {
+    User {
+        name: user,
+        span,
+        role: name(RoleName::parse, "operator"),
+        credential,
+        inbox: Inbox::Default,
+        permissions: Permissions { publish: Grant::Everything, subscribe: Grant::Everything, responses: None },
+    }
+}
+
+fn credential(
+    auth: &Key<Spanned<raw::AuthKind>>,
+    generation: &Key<Spanned<raw::Count>>,
+    password_env: &Key<Spanned<raw::EnvName>>,
+    public_key: &Key<Spanned<raw::PublicKey>>,
+) -> Credential {
+    let generation = value(generation).map_or(1, |g| g.0);
+    match (value(public_key), value(password_env), value(auth)) {
+        (Some(key), _, _) => Credential::PublicKey(key.0),
+        (None, Some(variable), _) => Credential::PasswordFromEnv { variable: variable.0, generation },
+        (None, None, Some(raw::AuthKind::Password)) => Credential::Password { generation },
+        (None, None, _) => Credential::Nkey { generation },
+    }
+}
+
+type Shares<'r> = (HashMap<&'r str, Vec<Export>>, HashMap<&'r str, Vec<Import>>);
+
+/// Each share is one export and an import for each that gets it.
+fn shares(registry: &raw::Registry) -> Shares<'_> {
+    let (mut exports, mut imports): Shares<'_> = Default::default();
+    for share in &registry.share {
+        let (kind, subject) = match (value(&share.stream), value(&share.service)) {
+            (Some(stream), _) => (ShareKind::Stream, stream),
+            (None, Some(service)) => (ShareKind::Service, service),
+            (None, None) => continue,
+        };
+        let to: Vec<AccountName> = share.to.iter().map(|t| t.value.clone()).collect();
+        for importer in &share.to {
+            imports.entry(importer.value.as_str()).or_default().push(Import {
+                kind,
+                from: share.from.value.clone(),
+                subject: subject.clone(),
+            });
+        }
+        let offered = exports.entry(share.from.value.as_str()).or_default();
+        // Two shares of one subject are one export: the server keeps only the last it reads.
+        match offered.iter_mut().find(|e| e.kind == kind && e.subject == subject) {
+            Some(export) => export.to.extend(to),
+            None => offered.push(Export { kind, subject, to }),
+        }
+    }
+    (exports, imports)
+}
+
+type Roles<'r> = HashMap<&'r str, (&'r raw::Role, Declared)>;
+
+fn declared_roles(registry: &raw::Registry) -> Roles<'_> {
+    let patterns = |list: &[Spanned<raw::RolePattern>]| list.iter().map(|p| p.value.0.clone()).collect();
+    registry
+        .role
+        .0
+        .iter()
+        .map(|(name, role)| {
+            let declared = Declared {
+                publish: patterns(&role.publish),
+                subscribe: patterns(&role.subscribe),
+                responses: value(&role.allow_responses).unwrap_or(false),
+            };
+            (name.value.as_str(), (role, declared))
+        })
+        .collect()
+}
+
+fn tenant(
+    raw: &raw::Tenant,
+    server: &Server,
+    shares: &Shares<'_>,
+    roles: &Roles<'_>,
+    diagnostics: &mut Vec<Diagnostic>,
+) -> Tenant {
+    let limits = raw.limits.get();
+    let own_name = raw.name.value.as_str();
+    let mut tenant = Tenant {
+        name: raw.name.value.clone(),
+        span: raw.name.span,
+        subjects: subjects_of(raw).into_iter().map(|(subject, _)| subject).collect(),
+        limits: Limits {
+            connections: limits.and_then(|l| value(&l.connections)).map_or(CONNECTIONS, |c| c.0),
+            subscriptions: limits.and_then(|l| value(&l.subscriptions)).map_or(SUBSCRIPTIONS, |s| s.0),
+            payload: limits.and_then(|l| value(&l.payload)).unwrap_or(server.max_payload),
+        },
+        jetstream: raw.jetstream.get().map(|j| JetStream {
+            memory: value(&j.memory).unwrap_or_default(),
+            storage: value(&j.storage).unwrap_or_default(),
+            streams: value(&j.streams).map_or(STREAMS, |s| s.0),
+            consumers: value(&j.consumers).map_or(CONSUMERS, |c| c.0),
+            max_ack_pending: value(&j.max_ack_pending).map_or(MAX_ACK_PENDING, |m| m.0),
+        }),
+        users: Vec::new(),
+        streams: raw
+            .stream
+            .iter()
+            .map(|s| Stream {
+                name: s.name.value.clone(),
+                subjects: s.subjects.iter().map(|s| s.value.clone()).collect(),
+                consumers: s.consumer.iter().map(|c| c.name.value.clone()).collect(),
+            })
+            .collect(),
+        buckets: raw.bucket.iter().map(|b| b.name.value.clone()).collect(),
+        object_stores: raw.object_store.iter().map(|o| o.name.value.clone()).collect(),
+        exports: shares.0.get(own_name).cloned().unwrap_or_default(),
+        imports: shares.1.get(own_name).cloned().unwrap_or_default(),
+    };
+    let users: Vec<User> = raw.user.iter().map(|u| user(u, &tenant, roles, diagnostics)).collect();
+    tenant.users = users;
+    tenant
+}
+
+fn user(raw: &raw::User, tenant: &Tenant, roles: &Roles<'_>, diagnostics: &mut Vec<Diagnostic>) -> User {
+    let role = value(&raw.role).unwrap_or_else(|| name(RoleName::parse, "app"));
+    let inbox = value(&raw.inbox).unwrap_or(Inbox::Private);
+    let holder = Holder { tenant, user: &raw.name.value, inbox };
+    let permissions = match (BuiltIn::named(role.as_str()), roles.get(role.as_str())) {
+        (Some(built_in), _) => built_in.permissions(holder),
+        (None, Some((written, declared))) => {
+            report_foreign_patterns(raw, written, holder, diagnostics);
+            declared.permissions(holder)
+        }
+        // Reported by validation; nothing is the safe answer.
+        (None, None) => Permissions { publish: Grant::Nothing, subscribe: Grant::Nothing, responses: None },
+    };
+    User {
+        name: raw.name.value.clone(),
+        span: raw.name.span,
+        role,
+        credential: credential(&raw.auth, &raw.generation, &raw.password_env, &raw.public_key),
+        inbox,
+        permissions,
+    }
+}
+
+/// The tenant's subjects are the second lock: a declared role cannot leave them.
+fn report_foreign_patterns(
+    raw: &raw::User,
+    role: &raw::Role,
+    holder: Holder<'_>,
+    diagnostics: &mut Vec<Diagnostic>,
+) {
+    let inside = |subject: &crate::subject::Subject| {
+        subject.first_token().starts_with('$')
+            || subject.as_str() == format!("{}.>", crate::model::inbox_prefix(holder.inbox, holder.user))
+            || holder.tenant.subjects.iter().any(|own| own.contains(subject))
+            || holder.tenant.imports.iter().any(|import| import.subject.contains(subject))
+    };
+    for pattern in role.publish.iter().chain(&role.subscribe) {
+        let Some(subject) = pattern.value.0.expand(holder).into_iter().find(|s| !inside(s)) else { continue };
+        if diagnostics.iter().any(|d| d.span == Some(pattern.span)) {
+            continue;
+        }
+        diagnostics.push(
+            Diagnostic::error(
+                "foreign-subject",
+                pattern.span,
+                format!("for `{}/{}` this is `{subject}`, outside the tenant's subjects", holder.tenant.name, raw.name.value),
+            )
+            .related(raw.name.span, "has this role")
+            .hint("write {subject}, begin with {tenant}, or declare a [[share]]"),
+        );
+    }
+}

@@ -1,0 +1,233 @@
+//! What the user wrote: read with its places, checked as a whole, turned into
+//! the [`crate::model`]. Every problem of every file is found in one run.
+
+pub mod decode;
+pub mod edit;
+mod lower;
+pub mod raw;
+mod validate;
+
+use std::collections::BTreeSet;
+use std::fs;
+use std::io;
+use std::path::{Path, PathBuf};
+
+use serde_json::{Value as Json, json};
+use toml::de::DeTable;
+
+use crate::diag::{Diagnostic, Severity, Sources, Span};
+use crate::error::Error;
+use crate::model::Model;
+use decode::{Decode, Decoder};
+pub use validate::RULES;
+
+/// The largest file that is read. Ten thousand tenants take about six megabytes.
+const MAX_FILE: u64 = 256 << 20;
+
+/// A registry that was read, with everything there is to say about it.
+#[derive(Debug)]
+pub struct Loaded {
+    /// The files, for showing places.
+    pub sources: Sources,
+    /// Problems first to last, by place.
+    pub diagnostics: Vec<Diagnostic>,
+    /// What it means; nothing if there is an error.
+    pub model: Option<Model>,
+    /// The registry file.
+    pub path: PathBuf,
+}
+
+impl Loaded {
+    /// The model and the warnings, or the error that shows every problem.
+    pub fn into_valid(self) -> Result<Valid, Error> {
+        match self.model {
+            Some(model) => {
+                Ok(Valid { model, path: self.path, sources: self.sources, warnings: self.diagnostics })
+            }
+            None => Err(Error::Registry { sources: self.sources, diagnostics: self.diagnostics }),
+        }
+    }
+}
+
+/// A registry without errors.
+#[derive(Debug)]
+pub struct Valid {
+    /// What it means.
+    pub model: Model,
+    /// The registry file.
+    pub path: PathBuf,
+    /// The files, for showing places.
+    pub sources: Sources,
+    /// What somebody should know.
+    pub warnings: Vec<Diagnostic>,
+}
+
+impl Valid {
+    /// The folder that relative paths in the registry start from.
+    pub fn folder(&self) -> &Path {
+        folder_of(&self.path)
+    }
+}
+
+/// The folder of a file, `.` if the path names none.
+pub fn folder_of(path: &Path) -> &Path {
+    match path.parent() {
+        Some(parent) if parent != Path::new("") => parent,
+        _ => Path::new("."),
+    }
+}
+
+/// Reads the registry and everything it includes.
+pub fn load(path: &Path) -> Result<Loaded, Error> {
+    let mut sources = Sources::default();
+    let mut diagnostics = Vec::new();
+    let text = read_text(path)?;
+    let main: Option<raw::Registry> = parse(&mut sources, path, text, &mut diagnostics);
+    let mut model = None;
+    if let Some(mut registry) = main {
+        let whole = merge_includes(&mut registry, path, &mut sources, &mut diagnostics);
+        validate::validate(&registry, whole, &mut diagnostics);
+        if whole && !has_errors(&diagnostics) {
+            model = Some(lower::lower(&registry, &mut diagnostics)).filter(|_| !has_errors(&diagnostics));
+        }
+    }
+    diagnostics.sort_by_key(|d| (d.severity, d.span));
+    Ok(Loaded { sources, diagnostics, model, path: path.to_owned() })
+}
+
+fn has_errors(diagnostics: &[Diagnostic]) -> bool {
+    diagnostics.iter().any(|d| d.severity == Severity::Error)
+}
+
+fn read_text(path: &Path) -> Result<String, Error> {
+    let fail = |source: io::Error| {
+        if source.kind() == io::ErrorKind::NotFound {
+            Error::NoRegistry { path: path.to_owned() }
+        } else {
+            Error::io("read", path, source)
+        }
+    };
+    let length = fs::metadata(path).map_err(fail)?.len();
+    if length > MAX_FILE {
+        return Err(Error::TooLarge { path: path.to_owned(), limit: MAX_FILE });
+    }
+    let bytes = fs::read(path).map_err(fail)?;
+    String::from_utf8(bytes).map_err(|e| {
+        let before = &e.as_bytes()[..e.utf8_error().valid_up_to()];
+        let line = before.iter().filter(|b| **b == b'\n').count() + 1;
+        Error::NotText { path: path.to_owned(), line }
+    })
+}
+
+/// Parses one file. With broken TOML only the syntax is complained about:
+/// what follows from it would mislead.
+fn parse<T: Decode>(
+    sources: &mut Sources,
+    path: &Path,
+    text: String,
+    diagnostics: &mut Vec<Diagnostic>,
+) -> Option<T> {
+    let file = sources.add(path, text);
+    let (document, errors) = DeTable::parse_recoverable(sources.text(file));
+    let mut decoder = Decoder { file, diagnostics };
+    if errors.is_empty() {
+        let range = document.span();
+        let node = toml::Spanned::new(range.start..range.start, toml::de::DeValue::Table(document.into_inner()));
+        return T::decode(&node, &mut decoder);
+    }
+    for error in errors {
+        let span = decoder.span(error.span().unwrap_or(0..0));
+        let message = error.message().trim().replace('\n', ", ");
+        decoder.diagnostics.push(
+            Diagnostic::error("toml-syntax", span, message.clone())
+                .hint("text goes in \"quotes\"; `key = value`, one a line; `[[tenant]]` begins a tenant"),
+        );
+    }
+    None
+}
+
+/// Reads the included files into `registry`. False if one could not be read,
+/// so that what another file says about its tenants is not called wrong.
+fn merge_includes(
+    registry: &mut raw::Registry,
+    path: &Path,
+    sources: &mut Sources,
+    diagnostics: &mut Vec<Diagnostic>,
+) -> bool {
+    let mut whole = true;
+    let mut seen = BTreeSet::from([path.canonicalize().unwrap_or_else(|_| path.to_owned())]);
+    for pattern in &registry.include {
+        let files = match matching(folder_of(path), &pattern.value) {
+            Ok(files) => files,
+            Err(why) => {
+                diagnostics.push(
+                    Diagnostic::error("invalid-include", pattern.span, format!("cannot include `{}`", pattern.value))
+                        .label(why)
+                        .hint("name files relative to this one, with * and ? : \"tenants.d/*.toml\""),
+                );
+                whole = false;
+                continue;
+            }
+        };
+        for file in files {
+            if !seen.insert(file.canonicalize().unwrap_or_else(|_| file.clone())) {
+                continue;
+            }
+            let included = read_text(&file)
+                .map_err(|e| {
+                    diagnostics.push(Diagnostic::error("invalid-include", pattern.span, e.to_string()));
+                })
+                .ok()
+                .and_then(|text| parse::<raw::Included>(sources, &file, text, diagnostics));
+            match included {
+                Some(included) => {
+                    registry.tenant.extend(included.tenant);
+                    registry.share.extend(included.share);
+                }
+                None => whole = false,
+            }
+        }
+    }
+    whole
+}
+
+/// The files that a pattern means, sorted.
+fn matching(folder: &Path, pattern: &str) -> Result<Vec<PathBuf>, String> {
+    if pattern.is_empty() {
+        return Err("the pattern is empty".into());
+    }
+    let anchored = PathBuf::from(glob::Pattern::escape(&folder.display().to_string())).join(pattern);
+    let found = glob::glob(&anchored.display().to_string()).map_err(|e| e.msg.to_owned())?;
+    let mut files: Vec<PathBuf> = found
+        .collect::<Result<_, _>>()
+        .map_err(|e| format!("cannot look into {}: {}", e.path().display(), e.error()))?;
+    files.retain(|f| f.is_file());
+    files.sort();
+    if files.is_empty() && !pattern.contains(['*', '?', '[']) {
+        return Err("there is no such file".into());
+    }
+    Ok(files)
+}
+
+/// The JSON Schema of a registry file.
+pub fn schema() -> Json {
+    let mut schema = raw::Registry::schema();
+    if let Some(object) = schema.as_object_mut() {
+        object.insert("$schema".into(), "https://json-schema.org/draft/2020-12/schema".into());
+        object.insert("title".into(), "tenants.toml".into());
+    }
+    schema
+}
+
+/// The JSON Schema of an included file.
+pub fn included_schema() -> Json {
+    let mut schema = raw::Included::schema();
+    if let Some(object) = schema.as_object_mut() {
+        object.insert("$schema".into(), json!("https://json-schema.org/draft/2020-12/schema"));
+        object.insert("title".into(), json!("a file that tenants.toml includes"));
+    }
+    schema
+}
+
+/// The place of the beginning of the main file, for problems of the whole.
+pub(crate) const START: Span = Span { file: 0, start: 0, end: 0 };

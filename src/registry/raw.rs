@@ -1,0 +1,481 @@
+//! The registry as it is written: one declaration per table. Values have been
+//! read and are well-formed each by itself; whether they make sense together
+//! is for `validate`, what they mean for `lower`.
+
+use super::decode::{Int, Key, Named, Scalar, keys, words};
+use crate::diag::Spanned;
+use crate::model::names::{
+    AccountName, BucketName, ConsumerName, RoleName, ServerName, StreamName, UserName,
+};
+use crate::model::units::{Listen, Size, Span as Length};
+use crate::model::{Inbox, Root, Storage};
+use crate::subject::Subject;
+
+/// Counts that the server keeps in 32 bits; 0 would mean "none" or "no limit"
+/// depending on the key, so neither can be written.
+pub type Count = Int<1, 2_147_483_647>;
+
+keys! {
+    /// The registry: every tenant of one NATS system.
+    Registry, "the registry" {
+        /// Version of this format. Always 1.
+        version: Spanned<Int<1, 1>>,
+        /// Further files, by pattern, relative to this one. They hold `[[tenant]]` and `[[share]]` only.
+        include: Vec<Spanned<String>>,
+        /// The server.
+        server: Key<Server>,
+        /// How clients prove who they are.
+        auth: Key<Auth>,
+        /// Where every secret comes from.
+        keys: Key<Keys>,
+        /// The system account.
+        system: Key<System>,
+        /// Permission templates beside the built-in ones.
+        role: Named<Role>,
+        /// The tenants, each one account.
+        tenant: Vec<Tenant>,
+        /// What one tenant offers to others.
+        share: Vec<Share>,
+    }
+
+    /// An included file: tenants, and what they offer.
+    Included, "an included file" {
+        /// Tenants, each one account.
+        tenant: Vec<Tenant>,
+        /// What a tenant of this file offers to others.
+        share: Vec<Share>,
+    }
+
+    /// The server.
+    Server, "[server]" {
+        /// The server's name.
+        name: Key<Spanned<ServerName>>,
+        /// The container image that compose runs.
+        image: Key<Spanned<Image>>,
+        /// Address on which clients reach the server. Default 127.0.0.1:4222.
+        client: Key<Spanned<Listen>>,
+        /// Address of the HTTP monitoring endpoints, which ask for no password. Left out: none.
+        monitor: Key<Spanned<Listen>>,
+        /// The URL that handouts tell clients to use, where it is not simply `client`.
+        url: Key<Spanned<ClientUrl>>,
+        /// Largest message. Default 1MiB.
+        max_payload: Key<Spanned<Size>>,
+        /// Connections of all accounts together. Default 1024.
+        max_connections: Key<Spanned<Count>>,
+        /// Bytes kept for one slow connection before it is cut. Default 64MiB.
+        max_pending: Key<Spanned<Size>>,
+        /// How long a write to a client may take. Default 10s.
+        write_deadline: Key<Spanned<Length>>,
+        /// What the server logs.
+        log: Key<Log>,
+        /// JetStream for the whole server. Left out: no JetStream.
+        jetstream: Key<ServerJetStream>,
+    }
+
+    /// What the server logs. Logs go to standard output.
+    Log, "[server.log]" {
+        /// info, debug or trace. Trace logs message contents. Default info.
+        level: Key<Spanned<LogLevel>>,
+        /// Time stamps in UTC. Default true.
+        utc: Key<Spanned<bool>>,
+    }
+
+    /// JetStream for the whole server. The tenants' sums must fit.
+    ServerJetStream, "[server.jetstream]" {
+        /// Memory for streams with memory storage. Default 0B.
+        memory: Key<Spanned<Size>>,
+        /// Disk for streams with file storage.
+        storage: Spanned<Size>,
+    }
+
+    /// How clients prove who they are.
+    Auth, "[auth]" {
+        /// static: accounts in nats-server.conf. operator: JWTs. Default static.
+        mode: Key<Spanned<AuthMode>>,
+        /// bcrypt cost of password hashes. Default 8 for derived passwords, 11 for supplied ones.
+        bcrypt_cost: Key<Spanned<Int<4, 15>>>,
+    }
+
+    /// Where every secret comes from.
+    Keys, "[keys]" {
+        /// development (published, loopback only), file:PATH or env:NAME.
+        root: Spanned<Root>,
+    }
+
+    /// The system account: operators of the server, never a tenant.
+    System, "[system]" {
+        /// The account's name. Default SYS.
+        account: Key<Spanned<AccountName>>,
+        /// Its users. They can do anything.
+        user: Vec<SystemUser>,
+    }
+
+    /// A user of the system account.
+    SystemUser, "a system user" {
+        /// The user's name.
+        name: Spanned<UserName>,
+        /// nkey or password. Default nkey.
+        auth: Key<Spanned<AuthKind>>,
+        /// Raise it to replace the user's secret. Default 1.
+        generation: Key<Spanned<Count>>,
+        /// Environment variable that holds a password chosen elsewhere.
+        password_env: Key<Spanned<EnvName>>,
+        /// The public half of an nkey whose seed the user keeps.
+        public_key: Key<Spanned<PublicKey>>,
+    }
+
+    /// A permission template.
+    Role, "a role" {
+        /// Subjects its users may publish to. Placeholders: {subject}, {tenant}, {user}, {inbox}.
+        publish: Vec<Spanned<RolePattern>>,
+        /// Subjects its users may subscribe to.
+        subscribe: Vec<Spanned<RolePattern>>,
+        /// Whether its users may answer requests. Default false.
+        allow_responses: Key<Spanned<bool>>,
+    }
+
+    /// A tenant: exactly one account.
+    Tenant, "a tenant" {
+        /// The account's name.
+        name: Spanned<AccountName>,
+        /// The tenant's subject space. Default "<name>.>".
+        subjects: Key<Vec<Spanned<Subject>>>,
+        /// Limits of the account.
+        limits: Key<Limits>,
+        /// JetStream for the account. Left out: none.
+        jetstream: Key<JetStream>,
+        /// The account's users. At least one.
+        user: Vec<User>,
+        /// Streams.
+        stream: Vec<Stream>,
+        /// Key-value buckets.
+        bucket: Vec<Bucket>,
+        /// Object stores.
+        object_store: Vec<ObjectStore>,
+    }
+
+    /// Limits of an account.
+    Limits, "[tenant.limits]" {
+        /// Connections at a time. Default 100.
+        connections: Key<Spanned<Count>>,
+        /// Subscriptions per connection. Default 1000.
+        subscriptions: Key<Spanned<Count>>,
+        /// Largest message. Default: the server's.
+        payload: Key<Spanned<Size>>,
+    }
+
+    /// JetStream limits of an account. Always finite.
+    JetStream, "[tenant.jetstream]" {
+        /// Memory. Default 0B: no streams in memory.
+        memory: Key<Spanned<Size>>,
+        /// Disk. Default 0B: no streams on disk.
+        storage: Key<Spanned<Size>>,
+        /// Streams, buckets and object stores together. Default 10.
+        streams: Key<Spanned<Count>>,
+        /// Consumers of each stream (that is what the server counts). Default 20.
+        consumers: Key<Spanned<Count>>,
+        /// Unacknowledged messages a consumer may have. Default 10000.
+        max_ack_pending: Key<Spanned<Count>>,
+    }
+
+    /// A user of a tenant.
+    User, "a user" {
+        /// The user's name, unique in its tenant.
+        name: Spanned<UserName>,
+        /// A built-in role (admin, app, publisher, subscriber, monitor) or one of yours. Default app.
+        role: Key<Spanned<RoleName>>,
+        /// nkey, password, or creds (operator mode). Default nkey.
+        auth: Key<Spanned<AuthKind>>,
+        /// Raise it to replace the user's secret. Default 1.
+        generation: Key<Spanned<Count>>,
+        /// Environment variable that holds a password chosen elsewhere.
+        password_env: Key<Spanned<EnvName>>,
+        /// The public half of an nkey whose seed the user keeps.
+        public_key: Key<Spanned<PublicKey>>,
+        /// private: replies arrive under _INBOX_<user>. default: under _INBOX, where every such user of the account can read them. Default private.
+        inbox: Key<Spanned<Inbox>>,
+    }
+
+    /// A stream.
+    Stream, "a stream" {
+        /// The stream's name.
+        name: Spanned<StreamName>,
+        /// What it captures, inside the tenant's subjects.
+        subjects: Vec<Spanned<Subject>>,
+        /// limits, interest or workqueue. Default limits.
+        retention: Key<Spanned<Retention>>,
+        /// file or memory. Default file.
+        storage: Key<Spanned<Storage>>,
+        /// Copies in a cluster. Default 1.
+        replicas: Key<Spanned<Int<1, 5>>>,
+        /// Oldest message kept.
+        max_age: Key<Spanned<Length>>,
+        /// Bytes kept.
+        max_bytes: Key<Spanned<Size>>,
+        /// Messages kept.
+        max_msgs: Key<Spanned<Count>>,
+        /// Messages kept for each subject.
+        max_msgs_per_subject: Key<Spanned<Count>>,
+        /// Largest message.
+        max_msg_size: Key<Spanned<Size>>,
+        /// What goes when it is full: old or new. Default old.
+        discard: Key<Spanned<Discard>>,
+        /// How long message ids are remembered. Default 2m.
+        duplicate_window: Key<Spanned<Length>>,
+        /// Durable consumers.
+        consumer: Vec<Consumer>,
+    }
+
+    /// A durable consumer.
+    Consumer, "a consumer" {
+        /// The consumer's name.
+        name: Spanned<ConsumerName>,
+        /// Which of the stream's subjects it takes. Default all.
+        filter: Key<Spanned<Subject>>,
+        /// How long until a delivery counts as lost. Default 30s.
+        ack_wait: Key<Spanned<Length>>,
+        /// Deliveries of one message at most. Default no limit.
+        max_deliver: Key<Spanned<Count>>,
+        /// Unacknowledged messages at a time. Default 1000.
+        max_ack_pending: Key<Spanned<Count>>,
+    }
+
+    /// A key-value bucket.
+    Bucket, "a bucket" {
+        /// The bucket's name.
+        name: Spanned<BucketName>,
+        /// Values kept for each key. Default 1.
+        history: Key<Spanned<Int<1, 64>>>,
+        /// Oldest value kept.
+        max_age: Key<Spanned<Length>>,
+        /// Bytes kept.
+        max_bytes: Key<Spanned<Size>>,
+        /// file or memory. Default file.
+        storage: Key<Spanned<Storage>>,
+        /// Copies in a cluster. Default 1.
+        replicas: Key<Spanned<Int<1, 5>>>,
+    }
+
+    /// An object store.
+    ObjectStore, "an object store" {
+        /// The object store's name.
+        name: Spanned<BucketName>,
+        /// Oldest object kept.
+        max_age: Key<Spanned<Length>>,
+        /// Bytes kept.
+        max_bytes: Key<Spanned<Size>>,
+        /// file or memory. Default file.
+        storage: Key<Spanned<Storage>>,
+        /// Copies in a cluster. Default 1.
+        replicas: Key<Spanned<Int<1, 5>>>,
+    }
+
+    /// One declared export with its imports.
+    Share, "a share" {
+        /// The tenant that offers it.
+        from: Spanned<AccountName>,
+        /// The tenants that get it. Nobody else does.
+        to: Vec<Spanned<AccountName>>,
+        /// Subjects whose messages flow from `from` to `to`.
+        stream: Key<Spanned<Subject>>,
+        /// Subjects on which `from` answers requests of `to`.
+        service: Key<Spanned<Subject>>,
+    }
+}
+
+words! {
+    /// Where accounts live.
+    AuthMode, "a mode" {
+        /// In nats-server.conf.
+        Static = "static",
+        /// In JWTs.
+        Operator = "operator",
+    }
+
+    /// How a user proves who it is.
+    AuthKind, "a kind of credential" {
+        /// An Ed25519 key; the server never sees the secret.
+        Nkey = "nkey",
+        /// A password; the server holds its bcrypt hash.
+        Password = "password",
+        /// A JWT with its key; operator mode.
+        Creds = "creds",
+    }
+
+    /// What the server logs.
+    LogLevel, "a log level" {
+        /// Connections, errors, JetStream events.
+        Info = "info",
+        /// More about each connection.
+        Debug = "debug",
+        /// Every protocol line, message contents included.
+        Trace = "trace",
+    }
+
+    /// When a stream lets go of a message.
+    Retention, "a retention policy" {
+        /// When a limit is reached.
+        Limits = "limits",
+        /// When every interested consumer has acknowledged it.
+        Interest = "interest",
+        /// When one consumer has acknowledged it.
+        WorkQueue = "workqueue",
+    }
+
+    /// What a full stream does.
+    Discard, "a discard policy" {
+        /// Drops the oldest.
+        Old = "old",
+        /// Refuses the newest.
+        New = "new",
+    }
+}
+
+impl Scalar for Storage {
+    const RULE: &'static str = "unknown-word";
+    const WHAT: &'static str = "a storage type";
+    const HINT: &'static str = "one of `file` `memory`";
+    fn parse(text: &str) -> Result<Self, String> {
+        match text {
+            "file" => Ok(Self::File),
+            "memory" => Ok(Self::Memory),
+            _ => Err("unknown word".into()),
+        }
+    }
+    fn schema() -> serde_json::Value {
+        serde_json::json!({ "enum": ["file", "memory"] })
+    }
+}
+
+impl Scalar for Inbox {
+    const RULE: &'static str = "unknown-word";
+    const WHAT: &'static str = "a kind of inbox";
+    const HINT: &'static str = "one of `private` `default`";
+    fn parse(text: &str) -> Result<Self, String> {
+        match text {
+            "private" => Ok(Self::Private),
+            "default" => Ok(Self::Default),
+            _ => Err("unknown word".into()),
+        }
+    }
+    fn schema() -> serde_json::Value {
+        serde_json::json!({ "enum": ["private", "default"] })
+    }
+}
+
+impl Scalar for Root {
+    const RULE: &'static str = "invalid-root";
+    const WHAT: &'static str = "a root key source";
+    const HINT: &'static str =
+        "write \"development\", \"file:.tenantry/root.key\" or \"env:TENANTRY_ROOT_KEY\"; never the key itself";
+    fn parse(text: &str) -> Result<Self, String> {
+        if text == "development" {
+            return Ok(Self::Development);
+        }
+        match text.split_once(':') {
+            Some(("file", path)) if !path.is_empty() => Ok(Self::File(path.into())),
+            Some(("env", name)) => EnvName::parse(name).map(|name| Self::Env(name.0)),
+            _ => Err("where is the key to be found?".into()),
+        }
+    }
+}
+
+/// The name of an environment variable.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct EnvName(pub String);
+
+impl Scalar for EnvName {
+    const RULE: &'static str = "invalid-variable";
+    const WHAT: &'static str = "a variable name";
+    const HINT: &'static str = "name an environment variable, such as \"ORDERS_PASSWORD\", without the $";
+    fn parse(text: &str) -> Result<Self, String> {
+        let starts = text.starts_with(|c: char| c.is_ascii_alphabetic() || c == '_');
+        if starts && text.chars().all(|c| c.is_ascii_alphanumeric() || c == '_') {
+            Ok(Self(text.to_owned()))
+        } else {
+            Err("letters, digits and _ only".into())
+        }
+    }
+}
+
+/// The public half of a user's nkey.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct PublicKey(pub String);
+
+impl Scalar for PublicKey {
+    const RULE: &'static str = "invalid-public-key";
+    const WHAT: &'static str = "a public user nkey";
+    const HINT: &'static str = "paste what `nk -inkey user.nk -pubout` prints: 56 characters beginning with U";
+    fn parse(text: &str) -> Result<Self, String> {
+        // Never echo it in the reason: somebody will paste a seed here one day.
+        if text.starts_with('S') {
+            return Err("it looks like a seed, which is the secret half".into());
+        }
+        if !text.starts_with('U') {
+            return Err("a user's public key begins with U".into());
+        }
+        match nkeys::KeyPair::from_public_key(text) {
+            Ok(_) => Ok(Self(text.to_owned())),
+            Err(_) => Err("its checksum does not match: a character is missing or wrong".into()),
+        }
+    }
+}
+
+/// A container image reference.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Image(pub String);
+
+impl Scalar for Image {
+    const RULE: &'static str = "invalid-image";
+    const WHAT: &'static str = "an image";
+    const HINT: &'static str = "write a name with a version: \"nats:2.15.1-alpine\"";
+    fn parse(text: &str) -> Result<Self, String> {
+        let plain = |c: char| c.is_ascii_alphanumeric() || matches!(c, '.' | '_' | '/' | ':' | '@' | '-');
+        if text.is_empty() || !text.chars().all(plain) || text.starts_with(['-', '.', '/', ':']) {
+            return Err("not the name of a container image".into());
+        }
+        let name = text.rsplit('/').next().unwrap_or(text);
+        match name.split_once([':', '@']) {
+            None | Some((_, "" | "latest")) => Err("it is not pinned to a version".into()),
+            Some(_) => Ok(Self(text.to_owned())),
+        }
+    }
+}
+
+/// The URL that clients are told.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct ClientUrl(pub String);
+
+impl Scalar for ClientUrl {
+    const RULE: &'static str = "invalid-url";
+    const WHAT: &'static str = "a server URL";
+    const HINT: &'static str = "write \"nats://nats.example.com:4222\" (or tls://), without user or password";
+    fn parse(text: &str) -> Result<Self, String> {
+        let rest = text
+            .strip_prefix("nats://")
+            .or_else(|| text.strip_prefix("tls://"))
+            .ok_or("it begins neither with nats:// nor with tls://")?;
+        let plain = |c: char| c.is_ascii_alphanumeric() || matches!(c, '.' | '-' | ':' | '[' | ']');
+        if rest.contains('@') {
+            return Err("it holds a user or a password".into());
+        }
+        if rest.is_empty() || !rest.chars().all(plain) {
+            return Err("not a host and port".into());
+        }
+        Ok(Self(text.to_owned()))
+    }
+}
+
+/// A subject in a role, with placeholders.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct RolePattern(pub crate::model::roles::Pattern);
+
+impl Scalar for RolePattern {
+    const RULE: &'static str = "invalid-role-pattern";
+    const WHAT: &'static str = "a role's subject";
+    const HINT: &'static str =
+        "\"{subject}\" for each of the tenant's subjects, \"{inbox}\" for replies, or a subject with {tenant} and {user} in it";
+    fn parse(text: &str) -> Result<Self, String> {
+        crate::model::roles::Pattern::parse(text).map(Self)
+    }
+}

@@ -1,0 +1,125 @@
+//! What must hold for the registry as a whole. Each validation is one small
+//! function that says everything it finds; [`VALIDATIONS`] lists them all.
+//! Single values were checked when they were read.
+
+mod jetstream;
+mod server;
+mod shares;
+mod tenants;
+mod users;
+
+use std::collections::HashMap;
+
+use super::raw::{Registry, Tenant};
+use crate::diag::{Diagnostic, Span};
+use crate::model::names::AccountName;
+use crate::subject::Subject;
+
+/// What validations look at.
+pub(super) struct Context<'r> {
+    registry: &'r Registry,
+    /// Tenants by name; of two with one name, the first.
+    tenants: HashMap<&'r str, &'r Tenant>,
+    /// False if an included file could not be read.
+    whole: bool,
+}
+
+type Validation = fn(&Context<'_>, &mut Vec<Diagnostic>);
+
+/// Every validation, in the order in which a reader would think of them.
+const VALIDATIONS: &[Validation] = &[
+    server::auth_mode_is_supported,
+    server::development_stays_on_loopback,
+    server::monitoring_stays_on_loopback,
+    server::addresses_differ,
+    server::payload_is_what_the_server_accepts,
+    server::system_account_has_users,
+    tenants::there_is_a_tenant,
+    tenants::names_are_unique,
+    tenants::subjects_are_outside_reserved_spaces,
+    tenants::subjects_belong_to_one_tenant,
+    tenants::limits_fit_the_server,
+    tenants::parts_not_acted_on_yet_are_named,
+    users::every_tenant_has_a_user,
+    users::names_are_unique,
+    users::password_names_are_unique_everywhere,
+    users::credentials_are_of_one_kind,
+    users::secrets_are_not_shared,
+    users::roles_exist,
+    users::declared_roles_are_usable,
+    jetstream::is_on_where_it_is_used,
+    jetstream::sums_fit_the_server,
+    jetstream::streams_fit_the_tenant,
+    jetstream::stream_names_are_unique,
+    jetstream::stream_subjects_are_the_tenants,
+    jetstream::streams_do_not_overlap,
+    jetstream::consumers_fit_their_stream,
+    shares::have_both_ends,
+    shares::offer_what_is_theirs,
+    shares::come_from_their_own_file,
+    shares::are_declared_once,
+];
+
+/// Every rule's identifier, for the documentation and its test.
+pub const RULES: &[&str] = &[
+    "admin-only-role", "duplicate-key", "duplicate-name", "duplicate-secret", "duplicate-share", "foreign-share",
+    "foreign-subject", "invalid-address", "invalid-duration", "invalid-image", "invalid-include", "invalid-name",
+    "invalid-public-key", "invalid-role-pattern", "invalid-root", "invalid-size", "invalid-subject", "invalid-url",
+    "invalid-variable", "jetstream-off", "jetstream-oversubscribed", "limit-exceeds-server", "missing-key",
+];
+
+/// Runs every validation.
+pub(super) fn validate(registry: &Registry, whole: bool, diagnostics: &mut Vec<Diagnostic>) {
+    let mut tenants = HashMap::new();
+    for tenant in &registry.tenant {
+        tenants.entry(tenant.name.value.as_str()).or_insert(tenant);
+    }
+    let context = Context { registry, tenants, whole };
+    for validation in VALIDATIONS {
+        validation(&context, diagnostics);
+    }
+}
+
+/// Finds names that are the same in any letter case and reports the later one.
+fn report_duplicates<'n>(
+    names: impl IntoIterator<Item = (&'n str, Span)>,
+    what: &str,
+    remedy: &str,
+    diagnostics: &mut Vec<Diagnostic>,
+) {
+    let mut seen: HashMap<String, (&str, Span)> = HashMap::new();
+    for (name, span) in names {
+        let folded = name.to_ascii_lowercase();
+        match seen.get(&folded) {
+            None => {
+                seen.insert(folded, (name, span));
+            }
+            Some((first, first_span)) => {
+                let message = if *first == name {
+                    format!("{what} `{name}` is declared twice")
+                } else {
+                    format!("{what} `{name}` differs from `{first}` in letter case only")
+                };
+                diagnostics.push(
+                    Diagnostic::error("duplicate-name", span, message)
+                        .label("declared again")
+                        .related(*first_span, "first declared here")
+                        .hint(remedy),
+                );
+            }
+        }
+    }
+}
+
+/// The tenant's subjects, the default filled in.
+pub(super) fn subjects_of(tenant: &Tenant) -> Vec<(Subject, Span)> {
+    match tenant.subjects.get() {
+        Some(subjects) => subjects.iter().map(|s| (s.value.clone(), s.span)).collect(),
+        None => default_subject(&tenant.name.value).into_iter().map(|s| (s, tenant.name.span)).collect(),
+    }
+}
+
+/// `<name>.>`; every account name makes a subject.
+fn default_subject(name: &AccountName) -> Option<Subject> {
+    Subject::parse(&format!("{name}.>")).ok()
+}

@@ -1,0 +1,142 @@
+//! The server, its addresses and the system account.
+
+use super::super::raw::{AuthMode, Server};
+use super::Context;
+use crate::diag::{Diagnostic, Severity};
+use crate::model::Root;
+
+impl Context<'_> {
+    fn server(&self) -> Option<&Server> {
+        self.registry.server.get()
+    }
+}
+
+/// Ensure the auth mode is one that can be rendered.
+pub fn auth_mode_is_supported(cx: &Context<'_>, out: &mut Vec<Diagnostic>) {
+    let Some(mode) = cx.registry.auth.get().and_then(|auth| auth.mode.get()) else { return };
+    if mode.value == AuthMode::Operator {
+        out.push(
+            Diagnostic::error("unsupported-mode", mode.span, "operator mode cannot be rendered yet")
+                .hint("use `mode = \"static\"`"),
+        );
+    }
+}
+
+/// Ensure the published root key is used only where nobody else can connect.
+pub fn development_stays_on_loopback(cx: &Context<'_>, out: &mut Vec<Diagnostic>) {
+    let root = cx.registry.keys.get().map(|keys| &keys.root);
+    if root.is_some_and(|root| root.value != Root::Development) {
+        return;
+    }
+    let Some(server) = cx.server() else { return };
+    let exposed = [
+        server.client.get().filter(|l| !l.is_loopback()).map(|l| l.span),
+        server.monitor.get().filter(|l| !l.is_loopback()).map(|l| l.span),
+        server.url.get().filter(|url| !is_local(&url.value.0)).map(|url| url.span),
+    ];
+    for span in exposed.into_iter().flatten() {
+        let mut diagnostic = Diagnostic::error(
+            "development-exposed",
+            span,
+            "the development root key is published: everybody knows every credential derived from it",
+        )
+        .label("reachable from other machines")
+        .hint("run `tenantry init` for a private root key, or listen on 127.0.0.1");
+        if let Some(root) = root {
+            diagnostic = diagnostic.related(root.span, "the published key");
+        }
+        out.push(diagnostic);
+    }
+}
+
+fn is_local(url: &str) -> bool {
+    let host = url.rsplit("//").next().unwrap_or_default();
+    host.starts_with("127.") || host.starts_with("localhost") || host.starts_with("[::1]")
+}
+
+/// Ensure the monitoring endpoints, which ask for no password and show every
+/// tenant's subjects and users, are not offered to the network.
+pub fn monitoring_stays_on_loopback(cx: &Context<'_>, out: &mut Vec<Diagnostic>) {
+    let Some(monitor) = cx.server().and_then(|s| s.monitor.get()) else { return };
+    if !monitor.is_loopback() {
+        out.push(
+            Diagnostic::error(
+                "monitor-exposed",
+                monitor.span,
+                "the monitoring endpoints show every tenant's users and subjects to anyone who asks",
+            )
+            .label("reachable from other machines")
+            .hint("use 127.0.0.1 and put a proxy that asks for a password in front of it"),
+        );
+    }
+}
+
+/// Ensure two listeners do not want the same address.
+pub fn addresses_differ(cx: &Context<'_>, out: &mut Vec<Diagnostic>) {
+    let Some(server) = cx.server() else { return };
+    let (Some(client), Some(monitor)) = (server.client.get(), server.monitor.get()) else { return };
+    let same_host = client.ip == monitor.ip || client.ip.is_unspecified() || monitor.ip.is_unspecified();
+    if same_host && client.port == monitor.port {
+        out.push(
+            Diagnostic::error("same-address", monitor.span, "clients and monitoring cannot share a port")
+                .related(client.span, "clients connect here")
+                .hint("NATS's usual ports are 4222 for clients and 8222 for monitoring"),
+        );
+    }
+}
+
+/// 64 MiB, the most that clients and server agree on. The server keeps this in
+/// 32 bits and truncates without a word.
+const MAX_PAYLOAD: u64 = 64 << 20;
+
+/// Ensure message sizes are what the server accepts.
+pub fn payload_is_what_the_server_accepts(cx: &Context<'_>, out: &mut Vec<Diagnostic>) {
+    let Some(server) = cx.server() else { return };
+    if let Some(payload) = server.max_payload.get() {
+        if payload.bytes() == 0 || payload.bytes() > MAX_PAYLOAD {
+            out.push(
+                Diagnostic::error("out-of-range", payload.span, "max_payload must be from 1B to 64MiB")
+                    .hint("keep messages small and put large objects into an object store"),
+            );
+        } else if payload.bytes() > 8 << 20 {
+            out.push(Diagnostic::warning(
+                "large-payload",
+                payload.span,
+                "messages above 8MiB make every connection slow; the server warns about it too",
+            ));
+        }
+    }
+    let pending = server.max_pending.get();
+    let limit = pending.map_or(super::super::lower::MAX_PENDING.bytes(), |p| p.bytes());
+    if let Some(pending) = pending
+        && pending.bytes() > i64::from(i32::MAX).unsigned_abs()
+    {
+        out.push(Diagnostic::error("out-of-range", pending.span, "max_pending must be below 2GiB"));
+    }
+    let payload = server.max_payload.get().map_or(super::super::lower::MAX_PAYLOAD.bytes(), |p| p.bytes());
+    let span = pending.map(|p| p.span).or(server.max_payload.get().map(|p| p.span));
+    if let Some(span) = span
+        && limit < payload
+    {
+        out.push(
+            Diagnostic::error("out-of-range", span, "max_pending is smaller than max_payload")
+                .hint("one message must fit into what is kept for a connection"),
+        );
+    }
+}
+
+/// Ensure somebody can operate the server, and that nobody is let in anonymously.
+pub fn system_account_has_users(cx: &Context<'_>, out: &mut Vec<Diagnostic>) {
+    let Some(system) = cx.registry.system.get() else { return };
+    if system.user.is_empty() && !out.iter().any(|d| d.severity == Severity::Error && inside(d, system.span)) {
+        out.push(
+            Diagnostic::error("no-users", system.span, "the system account has no user")
+                .hint("add `[[system.user]]` with a `name`, or leave [system] out for a default one"),
+        );
+    }
+}
+
+fn inside(diagnostic: &Diagnostic, span: crate::diag::Span) -> bool {
+    diagnostic.span.is_some_and(|s| s.file == span.file && s.start >= span.start)
+}
+

@@ -1,0 +1,154 @@
+//! Tenants: their names, their subject spaces, their limits.
+
+use super::super::START;
+use super::super::raw::Tenant;
+use super::{Context, report_duplicates, subjects_of};
+use crate::diag::{Diagnostic, Span};
+use crate::model::units::Size;
+use crate::subject::SubjectIndex;
+
+/// Ensure there is a tenant: with the system account alone, the server lets
+/// anonymous clients in.
+pub fn there_is_a_tenant(cx: &Context<'_>, out: &mut Vec<Diagnostic>) {
+    // A tenant that could not be read was complained about already.
+    if cx.registry.tenant.is_empty() && cx.whole && !out.iter().any(|d| d.rule == "missing-key" || d.rule == "invalid-name") {
+        out.push(
+            Diagnostic::error("no-tenants", START, "the registry has no tenant")
+                .hint("add one: `tenantry tenant add NAME`"),
+        );
+    }
+}
+
+/// Ensure account names are unique in any letter case: they are folder names.
+pub fn names_are_unique(cx: &Context<'_>, out: &mut Vec<Diagnostic>) {
+    let system = cx.registry.system.get().and_then(|s| s.account.get());
+    let system = system.map_or(("SYS", START), |name| (name.value.as_str(), name.span));
+    let tenants = cx.registry.tenant.iter().map(|t| (t.name.value.as_str(), t.name.span));
+    report_duplicates(
+        std::iter::once(system).chain(tenants),
+        "account",
+        "give each tenant a name of its own, different from the system account's (default SYS)",
+        out,
+    );
+}
+
+/// Ensure no tenant's subjects reach into the server's own spaces.
+pub fn subjects_are_outside_reserved_spaces(cx: &Context<'_>, out: &mut Vec<Diagnostic>) {
+    for tenant in &cx.registry.tenant {
+        let Some(subjects) = tenant.subjects.get() else { continue };
+        if subjects.is_empty() {
+            out.push(
+                Diagnostic::error("no-subjects", tenant.span, format!("tenant `{}` has no subjects", tenant.name.value))
+                    .hint(format!("leave `subjects` out for the default, [\"{}.>\"]", tenant.name.value)),
+            );
+        }
+        for subject in subjects.iter().filter(|s| s.touches_reserved_space()) {
+            out.push(
+                Diagnostic::error(
+                    "reserved-subject",
+                    subject.span,
+                    format!("`{}` reaches into subjects that the server keeps for itself", subject.value),
+                )
+                .label("overlaps `$SYS.>`, `$JS.>`, `_INBOX.>` or the like")
+                .hint(format!("begin with a word of the tenant's own: \"{}.>\"", tenant.name.value)),
+            );
+        }
+    }
+}
+
+/// Ensure no two tenants' subjects overlap.
+pub fn subjects_belong_to_one_tenant(cx: &Context<'_>, out: &mut Vec<Diagnostic>) {
+    let mut index: SubjectIndex<(&Tenant, Span)> = SubjectIndex::default();
+    for tenant in &cx.registry.tenant {
+        let subjects = subjects_of(tenant);
+        for (subject, span) in &subjects {
+            let clash = index.overlapping(subject).into_iter().find(|(other, _)| other.name.value != tenant.name.value);
+            if let Some((other, other_span)) = clash {
+                out.push(
+                    Diagnostic::error(
+                        "overlapping-subjects",
+                        *span,
+                        format!("subjects of `{}` and `{}` overlap", tenant.name.value, other.name.value),
+                    )
+                    .label(format!("`{subject}`"))
+                    .related(*other_span, "overlaps this")
+                    .hint("give each tenant a first token of its own; to pass messages between tenants, declare a [[share]]"),
+                );
+            }
+        }
+        for (subject, span) in &subjects {
+            index.insert(subject, (tenant, *span));
+        }
+    }
+}
+
+/// Ensure a tenant's limits can be reached, and that all tenants together
+/// cannot exhaust the server.
+pub fn limits_fit_the_server(cx: &Context<'_>, out: &mut Vec<Diagnostic>) {
+    use super::super::lower::{CONNECTIONS, MAX_CONNECTIONS, MAX_PAYLOAD};
+    let server = cx.registry.server.get();
+    let payload = server.and_then(|s| s.max_payload.get()).map_or(MAX_PAYLOAD, |p| p.value);
+    let connections = server.and_then(|s| s.max_connections.get()).map_or(MAX_CONNECTIONS, |c| c.value.0);
+    let mut sum = 0u64;
+    for tenant in &cx.registry.tenant {
+        let limits = tenant.limits.get();
+        sum += u64::from(limits.and_then(|l| l.connections.get()).map_or(CONNECTIONS, |c| c.value.0));
+        if let Some(own) = limits.and_then(|l| l.payload.get()) {
+            if own.value == Size(0) {
+                out.push(Diagnostic::error("out-of-range", own.span, "a payload of 0B would refuse every message"));
+            } else if own.value > payload {
+                out.push(
+                    Diagnostic::error(
+                        "limit-exceeds-server",
+                        own.span,
+                        format!("payload {} is more than the server's max_payload, {payload}", own.value),
+                    )
+                    .hint("raise server.max_payload, or lower this"),
+                );
+            }
+        }
+        if let Some(own) = limits.and_then(|l| l.connections.get()).filter(|c| c.value.0 > connections) {
+            out.push(
+                Diagnostic::error(
+                    "limit-exceeds-server",
+                    own.span,
+                    format!("connections {} is more than the server's max_connections, {connections}", own.value.0),
+                )
+                .hint("raise server.max_connections, or lower this"),
+            );
+        }
+    }
+    if sum > u64::from(connections) {
+        let span = server.map_or(START, |s| s.max_connections.get().map_or(s.span, |c| c.span));
+        out.push(
+            Diagnostic::warning(
+                "connections-oversubscribed",
+                span,
+                format!("the tenants may open {sum} connections together, the server takes {connections}"),
+            )
+            .label("one tenant's connections can keep another's out")
+            .hint(format!("set `max_connections = {sum}` or more under [server]")),
+        );
+    }
+}
+
+/// Ensure nothing in the registry is silently without effect.
+pub fn parts_not_acted_on_yet_are_named(cx: &Context<'_>, out: &mut Vec<Diagnostic>) {
+    let tenants = &cx.registry.tenant;
+    let parts = [
+        ("streams", tenants.iter().flat_map(|t| &t.stream).map(|s| s.span).collect::<Vec<_>>()),
+        ("key-value buckets", tenants.iter().flat_map(|t| &t.bucket).map(|b| b.span).collect()),
+        ("object stores", tenants.iter().flat_map(|t| &t.object_store).map(|o| o.span).collect()),
+    ];
+    for (what, spans) in parts {
+        let Some(first) = spans.first() else { continue };
+        out.push(
+            Diagnostic::warning(
+                "not-provisioned-yet",
+                *first,
+                format!("{what} are given permissions ({} declared), but this version does not create them", spans.len()),
+            )
+            .hint("create them once as a user of the tenant with `role = \"admin\"`"),
+        );
+    }
+}

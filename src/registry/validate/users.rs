@@ -1,0 +1,205 @@
+//! Users: their names, their credentials, their roles.
+
+use std::collections::HashMap;
+
+use super::super::decode::Key;
+use super::super::raw::{AuthKind, AuthMode, EnvName, PublicKey, User};
+use super::{Context, report_duplicates};
+use crate::diag::{Diagnostic, Span, Spanned, nearest};
+use crate::model::names::RoleName;
+use crate::model::roles::BuiltIn;
+
+/// Ensure every tenant can be used: an account without users locks its tenant
+/// out, and a server without any lets everybody in.
+pub fn every_tenant_has_a_user(cx: &Context<'_>, out: &mut Vec<Diagnostic>) {
+    let broken: Vec<Span> = out.iter().filter_map(|d| d.span).collect();
+    for tenant in cx.registry.tenant.iter().filter(|t| t.user.is_empty()) {
+        // A user that could not be read was complained about already.
+        let until = next_tenant_start(cx, tenant.span);
+        if broken.iter().any(|s| s.file == tenant.span.file && s.start > tenant.name.span.end && s.start < until) {
+            continue;
+        }
+        out.push(
+            Diagnostic::error("no-users", tenant.name.span, format!("tenant `{}` has no user", tenant.name.value))
+                .hint(format!("add one: `tenantry user add {}/NAME`", tenant.name.value)),
+        );
+    }
+}
+
+fn next_tenant_start(cx: &Context<'_>, after: Span) -> u32 {
+    let later = cx.registry.tenant.iter().map(|t| t.span).filter(|s| s.file == after.file && s.start > after.start);
+    later.map(|s| s.start).min().unwrap_or(u32::MAX)
+}
+
+/// Ensure user names are unique inside their account, in any letter case:
+/// they are file names and inbox prefixes.
+pub fn names_are_unique(cx: &Context<'_>, out: &mut Vec<Diagnostic>) {
+    for tenant in &cx.registry.tenant {
+        let names = tenant.user.iter().map(|u| (u.name.value.as_str(), u.name.span));
+        report_duplicates(names, "user", "give each user of a tenant a name of its own", out);
+    }
+    if let Some(system) = cx.registry.system.get() {
+        let names = system.user.iter().map(|u| (u.name.value.as_str(), u.name.span));
+        report_duplicates(names, "user", "give each system user a name of its own", out);
+    }
+}
+
+/// The name the server knows a password user by is not qualified by account.
+pub fn password_names_are_unique_everywhere(cx: &Context<'_>, out: &mut Vec<Diagnostic>) {
+    let system = cx.registry.system.get().into_iter().flat_map(|s| &s.user);
+    let system = system.filter(|u| is_password(&u.auth)).map(|u| ("the system account", &u.name));
+    let tenants = cx.registry.tenant.iter().flat_map(|t| {
+        t.user.iter().filter(|u| is_password(&u.auth)).map(|u| (t.name.value.as_str(), &u.name))
+    });
+    let mut seen: HashMap<&str, (&str, Span)> = HashMap::new();
+    for (account, name) in system.chain(tenants) {
+        match seen.get(name.value.as_str()) {
+            None => {
+                seen.insert(name.value.as_str(), (account, name.span));
+            }
+            // Inside one account it is a duplicate name, reported as such.
+            Some((other, _)) if *other == account => {}
+            Some((other, span)) => out.push(
+                Diagnostic::error(
+                    "duplicate-name",
+                    name.span,
+                    format!("password user `{}` exists in {other} already", name.value),
+                )
+                .label("declared again")
+                .related(*span, "first declared here")
+                .hint("the server tells password users apart by name alone: rename one, or use `auth = \"nkey\"`"),
+            ),
+        }
+    }
+}
+
+fn is_password(auth: &Key<Spanned<AuthKind>>) -> bool {
+    auth.get().is_some_and(|a| a.value == AuthKind::Password)
+}
+
+/// What a user says about its credential.
+struct Claim<'r> {
+    auth: &'r Key<Spanned<AuthKind>>,
+    password_env: Option<&'r Spanned<EnvName>>,
+    public_key: Option<&'r Spanned<PublicKey>>,
+    generation: Option<Span>,
+}
+
+fn claims<'r>(cx: &Context<'r>) -> Vec<Claim<'r>> {
+    let system = cx.registry.system.get().into_iter().flat_map(|s| &s.user).map(|u| Claim {
+        auth: &u.auth,
+        password_env: u.password_env.get(),
+        public_key: u.public_key.get(),
+        generation: u.generation.get().map(|g| g.span),
+    });
+    let users = cx.registry.tenant.iter().flat_map(|t| &t.user).map(|u: &User| Claim {
+        auth: &u.auth,
+        password_env: u.password_env.get(),
+        public_key: u.public_key.get(),
+        generation: u.generation.get().map(|g| g.span),
+    });
+    system.chain(users).collect()
+}
+
+/// Ensure each user has one kind of credential, of a kind that the mode has.
+pub fn credentials_are_of_one_kind(cx: &Context<'_>, out: &mut Vec<Diagnostic>) {
+    let operator = cx.registry.auth.get().and_then(|a| a.mode.get()).is_some_and(|m| m.value == AuthMode::Operator);
+    for claim in claims(cx) {
+        let auth = claim.auth.get();
+        if let Some(auth) = auth.filter(|a| a.value == AuthKind::Creds && !operator) {
+            out.push(
+                Diagnostic::error("unsupported-credential", auth.span, "creds are JWTs, which static mode does not have")
+                    .hint("use `auth = \"nkey\"`: as strong, and the server never sees the secret"),
+            );
+        }
+        if let (Some(variable), false) = (claim.password_env, is_password(claim.auth)) {
+            out.push(
+                Diagnostic::error("conflicting-keys", variable.span, "password_env without `auth = \"password\"`")
+                    .hint("add `auth = \"password\"`, or remove password_env"),
+            );
+        }
+        let Some(public_key) = claim.public_key else { continue };
+        if let Some(auth) = auth.filter(|a| a.value != AuthKind::Nkey) {
+            out.push(
+                Diagnostic::error("conflicting-keys", public_key.span, "a user with a public key is an nkey user")
+                    .related(auth.span, "says otherwise")
+                    .hint("remove `auth`, or remove `public_key`"),
+            );
+        }
+        if let Some(generation) = claim.generation {
+            out.push(
+                Diagnostic::error("conflicting-keys", generation, "generation has no effect on a user's own public key")
+                    .related(public_key.span, "the user holds this key's secret")
+                    .hint("to replace the key, replace `public_key`"),
+            );
+        }
+    }
+}
+
+/// Ensure no two users can log in as one another.
+pub fn secrets_are_not_shared(cx: &Context<'_>, out: &mut Vec<Diagnostic>) {
+    let mut seen: HashMap<(&str, &str), Span> = HashMap::new();
+    for claim in claims(cx) {
+        let key = claim.public_key.map(|k| ("public key", k.value.0.as_str(), k.span));
+        let variable = claim.password_env.map(|v| ("environment variable", v.value.0.as_str(), v.span));
+        for (what, text, span) in key.into_iter().chain(variable) {
+            match seen.get(&(what, text)) {
+                None => {
+                    seen.insert((what, text), span);
+                }
+                Some(first) => out.push(
+                    Diagnostic::error("duplicate-secret", span, format!("two users have the same {what}"))
+                        .label("used again")
+                        .related(*first, "first used here")
+                        .hint("each user needs a secret of its own: whoever holds a shared one is both"),
+                ),
+            }
+        }
+    }
+}
+
+/// Ensure every user's role exists.
+pub fn roles_exist(cx: &Context<'_>, out: &mut Vec<Diagnostic>) {
+    let declared = cx.registry.role.0.iter().map(|(name, _)| name.value.as_str());
+    let known: Vec<&str> = BuiltIn::ALL.iter().map(|(name, _)| *name).chain(declared).collect();
+    for role in cx.registry.tenant.iter().flat_map(|t| &t.user).filter_map(|u| u.role.get()) {
+        let name = role.value.as_str();
+        if known.contains(&name) {
+            continue;
+        }
+        let hint = match nearest(name, known.iter().copied()) {
+            Some(near) => format!("did you mean `{near}`?"),
+            None => format!("known roles: {}; declare others as [role.{name}]", known.join(", ")),
+        };
+        out.push(Diagnostic::error("unknown-role", role.span, format!("there is no role `{name}`")).hint(hint));
+    }
+}
+
+/// Ensure declared roles have plain names, hide no built-in one, and allow something.
+pub fn declared_roles_are_usable(cx: &Context<'_>, out: &mut Vec<Diagnostic>) {
+    for (name, role) in &cx.registry.role.0 {
+        if let Err(why) = RoleName::parse(&name.value) {
+            out.push(
+                Diagnostic::error("invalid-name", name.span, format!("`{}` is not a valid role name", name.value))
+                    .label(why.to_string())
+                    .hint(crate::model::names::GRAMMAR),
+            );
+        }
+        if BuiltIn::named(&name.value).is_some() {
+            out.push(
+                Diagnostic::error("builtin-role", name.span, format!("the role `{}` is built in", name.value))
+                    .hint("choose another name; what the built-in roles allow is the same in every registry"),
+            );
+        }
+        if role.publish.is_empty() && role.subscribe.is_empty() && !out.iter().any(|d| within(d, role.span)) {
+            out.push(
+                Diagnostic::error("empty-role", name.span, format!("the role `{}` allows nothing", name.value))
+                    .hint("list subjects under `publish`, `subscribe` or both"),
+            );
+        }
+    }
+}
+
+fn within(diagnostic: &Diagnostic, span: Span) -> bool {
+    diagnostic.rule == "invalid-role-pattern" && diagnostic.span.is_some_and(|s| s.file == span.file && s.start > span.start)
+}

@@ -1,0 +1,119 @@
+//! The accounts of nats-server.conf. This is the text that keeps tenants
+//! apart, so it is written here and not by a template: none of the forms that
+//! the server reads as "everything" can be written.
+
+use crate::conf::Writer;
+use crate::model::permissions::{Grant, Permissions};
+use crate::model::{System, Tenant, User};
+
+use super::access::{Access, Login};
+
+/// The system account.
+pub fn system(system: &System, access: &[Access]) -> String {
+    let mut w = Writer::at_depth(1);
+    w.comment("The system account operates the server; its users can do anything. No tenant is in it.");
+    w.named_block(system.account.as_str(), |w| users(w, &system.users, access));
+    w.into_text()
+}
+
+/// One tenant's account.
+pub fn tenant(tenant: &Tenant, access: &[Access]) -> String {
+    let mut w = Writer::at_depth(1);
+    let subjects: Vec<&str> = tenant.subjects.iter().map(crate::subject::Subject::as_str).collect();
+    w.line("");
+    w.comment(&format!("{}: {}", tenant.name, subjects.join(" ")));
+    w.named_block(tenant.name.as_str(), |w| {
+        users(w, &tenant.users, access);
+        w.block("limits", |w| {
+            w.number("max_connections", tenant.limits.connections.into());
+            w.comment("for each connection");
+            w.number("max_subscriptions", tenant.limits.subscriptions.into());
+            w.size("max_payload", tenant.limits.payload);
+            w.number("max_leafnodes", 0);
+        });
+        if let Some(jetstream) = tenant.jetstream {
+            w.block("jetstream", |w| {
+                w.size("max_memory", jetstream.memory);
+                w.size("max_store", jetstream.storage);
+                w.number("max_streams", jetstream.streams.into());
+                w.comment("for each stream");
+                w.number("max_consumers", jetstream.consumers.into());
+                w.number("max_ack_pending", jetstream.max_ack_pending.into());
+            });
+        }
+        shares(w, tenant);
+    });
+    w.into_text()
+}
+
+fn shares(w: &mut Writer, tenant: &Tenant) {
+    if !tenant.exports.is_empty() {
+        w.array("exports", |w| {
+            for export in &tenant.exports {
+                w.item(|w| {
+                    w.text(export.kind.as_str(), export.subject.as_str());
+                    w.list("accounts", export.to.iter().map(crate::model::names::AccountName::as_str));
+                });
+            }
+        });
+    }
+    if !tenant.imports.is_empty() {
+        w.array("imports", |w| {
+            for import in &tenant.imports {
+                let (kind, from, subject) = (import.kind.as_str(), &import.from, &import.subject);
+                let (from, subject) = (crate::conf::escape(from.as_str()), crate::conf::escape(subject.as_str()));
+                w.line(&format!("{{ {kind}: {{ account: \"{from}\", subject: \"{subject}\" }} }}"));
+            }
+        });
+    }
+}
+
+fn users(w: &mut Writer, users: &[User], access: &[Access]) {
+    w.array("users", |w| {
+        for (user, access) in users.iter().zip(access) {
+            w.comment(&format!("{}: role {}, {}", user.name, user.role, user.credential.kind()));
+            w.item(|w| {
+                match &access.login {
+                    Login::Nkey(public) => w.text("nkey", public),
+                    Login::Password(hash) => {
+                        w.text("user", user.name.as_str());
+                        w.text("password", hash);
+                    }
+                }
+                w.list("allowed_connection_types", ["STANDARD"].into_iter());
+                permissions(w, &user.permissions);
+            });
+        }
+    });
+}
+
+fn permissions(w: &mut Writer, permissions: &Permissions) {
+    w.block("permissions", |w| {
+        grant(w, "publish", &permissions.publish);
+        grant(w, "subscribe", &permissions.subscribe);
+        match permissions.responses {
+            Some(responses) => w.block("allow_responses", |w| {
+                w.number("max", responses.max.into());
+                w.text("expires", &format!("{}s", responses.expires_secs));
+            }),
+            None => w.line("allow_responses: false"),
+        }
+    });
+}
+
+/// One side. `deny: [">"]` is how the server is told "nothing"; an empty list
+/// would mean "everything".
+fn grant(w: &mut Writer, side: &str, grant: &Grant) {
+    w.block(side, |w| match grant {
+        Grant::Nothing => w.list("deny", [">"].into_iter()),
+        Grant::Everything => w.list("allow", [">"].into_iter()),
+        Grant::Only(allowed) => {
+            w.list("allow", allowed.subjects().iter().map(crate::subject::Subject::as_str));
+            let no_queue: Vec<String> = allowed.no_queue_on().iter().map(|s| format!("{s} >")).collect();
+            if !no_queue.is_empty() {
+                w.comment("shared by another tenant: plain subscriptions only, a queue would take its workers' messages");
+                w.list("deny", no_queue.iter().map(String::as_str));
+            }
+        }
+    });
+}

@@ -1,0 +1,399 @@
+//! What templates are given: one type a template, every field always there.
+
+use serde::Serialize;
+
+use super::access::{Access, Handed};
+use crate::model::units::{Listen, Size};
+use crate::model::{Model, Root, Server, Tenant, User};
+
+/// A size for machine and reader.
+#[derive(Debug, Serialize)]
+pub struct SizeContext {
+    bytes: u64,
+    human: String,
+}
+
+impl From<Size> for SizeContext {
+    fn from(size: Size) -> Self {
+        Self { bytes: size.bytes(), human: size.to_string() }
+    }
+}
+
+/// Where a server runs: all that differs between the container and this machine.
+#[derive(Debug, Clone)]
+pub struct Placement {
+    /// Where clients connect.
+    pub listen: String,
+    /// Where monitoring listens.
+    pub http: Option<String>,
+    /// Where JetStream keeps its data.
+    pub store_dir: String,
+    /// The accounts file, relative to the one that includes it.
+    pub accounts: String,
+    /// Who can reach `listen`.
+    pub client_remark: &'static str,
+    /// Who can reach `http`.
+    pub http_remark: &'static str,
+}
+
+impl Placement {
+    /// In the container: every interface of its own network, which compose
+    /// publishes where the registry says.
+    pub fn container(server: &Server) -> Self {
+        Self {
+            listen: "0.0.0.0:4222".into(),
+            // Without `monitor` it is there for the health check only.
+            http: Some(if server.monitor.is_some() { "0.0.0.0:8222" } else { "127.0.0.1:8222" }.into()),
+            store_dir: "/data".into(),
+            accounts: "accounts.conf".into(),
+            client_remark: "Inside the container; docker-compose.yml says where it is published.",
+            http_remark: "it is published where docker-compose.yml says.",
+        }
+    }
+
+    /// On this machine.
+    pub fn local(client: Listen, monitor: Option<Listen>, store_dir: String, accounts: String) -> Self {
+        Self {
+            listen: client.to_string(),
+            http: monitor.map(|m| m.to_string()),
+            store_dir,
+            accounts,
+            client_remark: "On this machine.",
+            http_remark: "keep it on loopback.",
+        }
+    }
+}
+
+/// `nats/nats-server.conf.hbs`.
+#[derive(Debug, Serialize)]
+pub struct ServerConf {
+    name: String,
+    listen: String,
+    http: Option<String>,
+    client_remark: &'static str,
+    http_remark: &'static str,
+    max_payload: SizeContext,
+    max_connections: u32,
+    max_pending: SizeContext,
+    write_deadline: String,
+    debug: bool,
+    trace: bool,
+    log_utc: bool,
+    jetstream: Option<ServerJetStream>,
+    accounts: String,
+}
+
+#[derive(Debug, Serialize)]
+struct ServerJetStream {
+    store_dir: String,
+    memory: SizeContext,
+    storage: SizeContext,
+    batches_per_stream: u64,
+    batches_total: u64,
+}
+
+/// Atomic batches in flight on one stream. The server counts them together for
+/// all accounts, so the total must cover every stream that tenants may have.
+const BATCHES_PER_STREAM: u64 = 10;
+
+impl ServerConf {
+    /// The server as it runs in one place.
+    pub fn new(model: &Model, placement: &Placement) -> Self {
+        let server = &model.server;
+        let streams: u64 = model.tenants.iter().filter_map(|t| t.jetstream).map(|j| u64::from(j.streams)).sum();
+        Self {
+            name: server.name.to_string(),
+            listen: placement.listen.clone(),
+            http: placement.http.clone(),
+            client_remark: placement.client_remark,
+            http_remark: placement.http_remark,
+            max_payload: server.max_payload.into(),
+            max_connections: server.max_connections,
+            max_pending: server.max_pending.into(),
+            write_deadline: go_duration(server.write_deadline.0),
+            debug: server.debug,
+            trace: server.trace,
+            log_utc: server.log_utc,
+            jetstream: server.jetstream.map(|j| ServerJetStream {
+                store_dir: placement.store_dir.clone(),
+                memory: j.memory.into(),
+                storage: j.storage.into(),
+                batches_per_stream: BATCHES_PER_STREAM,
+                batches_total: (streams * BATCHES_PER_STREAM).clamp(1000, u64::from(u32::MAX >> 1)),
+            }),
+            accounts: placement.accounts.clone(),
+        }
+    }
+}
+
+/// A duration as the server writes it.
+fn go_duration(duration: std::time::Duration) -> String {
+    if duration.subsec_nanos() == 0 { format!("{}s", duration.as_secs()) } else { format!("{}ms", duration.as_millis()) }
+}
+
+/// `nats/accounts.conf.hbs`.
+#[derive(Debug, Serialize)]
+pub struct AccountsConf<'m> {
+    /// The system account's name.
+    pub system_account: &'m str,
+    /// Every account, written by `accounts`.
+    pub accounts: String,
+}
+
+/// `docker-compose.yml.hbs`.
+#[derive(Debug, Serialize)]
+pub struct Compose {
+    project: String,
+    image: String,
+    client: String,
+    monitor: Option<String>,
+    jetstream: bool,
+}
+
+impl Compose {
+    /// The server in a container.
+    pub fn new(server: &Server) -> Self {
+        Self {
+            project: format!("tenantry-{}", server.name.as_str().to_ascii_lowercase()),
+            image: server.image.clone(),
+            client: server.client.to_string(),
+            monitor: server.monitor.map(|m| m.to_string()),
+            jetstream: server.jetstream.is_some(),
+        }
+    }
+}
+
+/// `credentials/user.env.hbs` and `credentials/user.context.json.hbs`.
+#[derive(Serialize)]
+pub struct UserContext<'m> {
+    account: &'m str,
+    user: &'m str,
+    role: &'m str,
+    url: &'m str,
+    login_name: &'m str,
+    password: &'m str,
+    password_variable: &'m str,
+    seed: &'m str,
+    public_key: &'m str,
+    nkey_file: String,
+    inbox_prefix: String,
+}
+
+impl<'m> UserContext<'m> {
+    /// What one user is handed. `nkey_file` is where its seed is found.
+    pub fn new(account: &'m str, user: &'m User, access: &'m Access, url: &'m str, nkey_file: &str) -> Self {
+        let name = user.name.as_str();
+        let mut context = Self {
+            account,
+            user: name,
+            role: user.role.as_str(),
+            url,
+            login_name: "",
+            password: "",
+            password_variable: "",
+            seed: "",
+            public_key: "",
+            nkey_file: String::new(),
+            inbox_prefix: user.inbox_prefix(),
+        };
+        match &access.handed {
+            Handed::Seed(seed) => {
+                context.seed = seed.expose();
+                nkey_file.clone_into(&mut context.nkey_file);
+            }
+            Handed::Password(password) => {
+                context.login_name = name;
+                context.password = password.expose();
+            }
+            Handed::FromEnv(variable) => {
+                context.login_name = name;
+                context.password_variable = variable;
+            }
+            Handed::Own(public) => context.public_key = public,
+        }
+        context
+    }
+}
+
+/// `RUNNING-NATS.tenant.md.hbs`.
+#[derive(Debug, Serialize)]
+pub struct TenantHandout {
+    name: String,
+    subjects: Vec<String>,
+    connections: u32,
+    subscriptions: u32,
+    payload: String,
+    jetstream: Option<TenantJetStream>,
+    exports: Vec<ExportHandout>,
+    imports: Vec<ImportHandout>,
+    users: Vec<UserHandout>,
+}
+
+#[derive(Debug, Serialize)]
+struct TenantJetStream {
+    storage: String,
+    memory: String,
+    streams: u32,
+    consumers: u32,
+}
+
+#[derive(Debug, Serialize)]
+struct ExportHandout {
+    kind: &'static str,
+    subject: String,
+    to: String,
+}
+
+#[derive(Debug, Serialize)]
+struct ImportHandout {
+    kind: &'static str,
+    subject: String,
+    from: String,
+}
+
+#[derive(Debug, Serialize)]
+struct UserHandout {
+    name: String,
+    role: String,
+    credential: String,
+    inbox_prefix: String,
+    files: Vec<FileHandout>,
+}
+
+#[derive(Debug, Serialize)]
+struct FileHandout {
+    name: &'static str,
+    path: String,
+}
+
+impl TenantHandout {
+    /// A tenant's section of the handout. `files` names each user's files.
+    pub fn new(tenant: &Tenant, access: &[Access], published: bool) -> Self {
+        Self {
+            name: tenant.name.to_string(),
+            subjects: tenant.subjects.iter().map(ToString::to_string).collect(),
+            connections: tenant.limits.connections,
+            subscriptions: tenant.limits.subscriptions,
+            payload: tenant.limits.payload.to_string(),
+            jetstream: tenant.jetstream.map(|j| TenantJetStream {
+                storage: j.storage.to_string(),
+                memory: j.memory.to_string(),
+                streams: j.streams,
+                consumers: j.consumers,
+            }),
+            exports: tenant
+                .exports
+                .iter()
+                .map(|e| ExportHandout {
+                    kind: e.kind.as_str(),
+                    subject: e.subject.to_string(),
+                    to: e.to.iter().map(ToString::to_string).collect::<Vec<_>>().join(", "),
+                })
+                .collect(),
+            imports: tenant
+                .imports
+                .iter()
+                .map(|i| ImportHandout {
+                    kind: i.kind.as_str(),
+                    subject: i.subject.to_string(),
+                    from: i.from.to_string(),
+                })
+                .collect(),
+            users: user_rows(tenant.name.as_str(), &tenant.users, access, published),
+        }
+    }
+}
+
+fn user_rows(account: &str, users: &[User], access: &[Access], published: bool) -> Vec<UserHandout> {
+    let row = |(user, access): (&User, &Access)| UserHandout {
+        name: user.name.to_string(),
+        role: user.role.to_string(),
+        credential: match (&access.handed, published) {
+            // Published examples are shown; secrets are not.
+            (Handed::Password(password), true) => format!("password {}", password.expose()),
+            _ => user.credential.kind().to_owned(),
+        },
+        inbox_prefix: user.inbox_prefix(),
+        files: super::user_files(access)
+            .into_iter()
+            .map(|kind| FileHandout { name: kind.label(), path: super::user_path(account, user, kind) })
+            .collect(),
+    };
+    users.iter().zip(access).map(row).collect()
+}
+
+/// `RUNNING-NATS.md.hbs`.
+#[derive(Debug, Serialize)]
+pub struct Handout {
+    development: bool,
+    url: String,
+    monitor: Option<String>,
+    system_account: String,
+    tenants: String,
+    example: Example,
+}
+
+#[derive(Debug, Serialize)]
+struct Example {
+    account: String,
+    user: String,
+    subject: String,
+    password: bool,
+    env_file: String,
+    nkey_file: String,
+}
+
+impl Handout {
+    /// The handout, around the tenants' sections. The example is the first
+    /// user who may publish.
+    pub fn new(model: &Model, tenants: String) -> Self {
+        use crate::model::Credential;
+        use crate::model::permissions::Grant;
+        let users = || model.tenants.iter().flat_map(|t| t.users.iter().map(move |u| (t, u)));
+        let publishes = |user: &User| matches!(user.permissions.publish, Grant::Only(_)) && user.role.as_str() != "monitor";
+        let example = users()
+            .find(|(_, u)| publishes(u) && !matches!(u.credential, Credential::PublicKey(_)))
+            .or_else(|| users().next())
+            .map(|(tenant, user)| Example {
+                account: tenant.name.to_string(),
+                user: user.name.to_string(),
+                subject: example_subject(tenant),
+                password: matches!(user.credential, Credential::Password { .. } | Credential::PasswordFromEnv { .. }),
+                env_file: super::user_path(tenant.name.as_str(), user, super::FileKind::Env),
+                nkey_file: super::user_path(tenant.name.as_str(), user, super::FileKind::Seed),
+            });
+        Self {
+            development: model.root == Root::Development,
+            url: model.server.url.clone(),
+            monitor: model.server.monitor.map(|m| m.dial().to_string()),
+            system_account: model.system.account.to_string(),
+            tenants,
+            example: match example {
+                Some(example) => example,
+                None => unreachable!("every tenant has a user"),
+            },
+        }
+    }
+}
+
+/// A literal subject inside the tenant's first one.
+fn example_subject(tenant: &Tenant) -> String {
+    let first = tenant.subjects.first().map(ToString::to_string).unwrap_or_default();
+    first.split('.').map(|token| if matches!(token, "*" | ">") { "hello" } else { token }).collect::<Vec<_>>().join(".")
+}
+
+/// The system account's rows, in the form of a tenant's section.
+pub fn system_rows(model: &Model, access: &[Access], published: bool) -> TenantHandout {
+    let system = &model.system;
+    TenantHandout {
+        name: format!("{} (the system account)", system.account),
+        subjects: vec!["$SYS.>".into()],
+        connections: model.server.max_connections,
+        subscriptions: 0,
+        payload: model.server.max_payload.to_string(),
+        jetstream: None,
+        exports: Vec::new(),
+        imports: Vec::new(),
+        users: user_rows(system.account.as_str(), &system.users, access, published),
+    }
+}

@@ -1,0 +1,187 @@
+//! The template engine: embedded templates, overridable from a folder, one
+//! escaping for each syntax a value can land in. A name that the context does
+//! not have is an error.
+
+use std::collections::BTreeMap;
+use std::fs;
+use std::path::Path;
+
+use handlebars::Handlebars;
+use serde::Serialize;
+
+use crate::error::Error;
+
+/// Every template, by its name below `templates/`. The names mirror what is
+/// made from them.
+pub const TEMPLATES: &[(&str, &str)] = &[
+    ("RUNNING-NATS.md.hbs", include_str!("../../templates/RUNNING-NATS.md.hbs")),
+    ("RUNNING-NATS.tenant.md.hbs", include_str!("../../templates/RUNNING-NATS.tenant.md.hbs")),
+    ("credentials/user.context.json.hbs", include_str!("../../templates/credentials/user.context.json.hbs")),
+    ("credentials/user.env.hbs", include_str!("../../templates/credentials/user.env.hbs")),
+    ("docker-compose.yml.hbs", include_str!("../../templates/docker-compose.yml.hbs")),
+    ("nats/accounts.conf.hbs", include_str!("../../templates/nats/accounts.conf.hbs")),
+    ("nats/nats-server.conf.hbs", include_str!("../../templates/nats/nats-server.conf.hbs")),
+];
+
+/// What a value must survive.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+enum Syntax {
+    /// nats-server configuration, between double quotes.
+    Conf,
+    /// YAML that compose reads, between double quotes.
+    Compose,
+    /// Markdown, in text or a table cell.
+    Markdown,
+    /// JSON, between double quotes.
+    Json,
+    /// An environment file that shells and compose read.
+    Env,
+}
+
+impl Syntax {
+    fn of(template: &str) -> Self {
+        let stem = template.trim_end_matches(".hbs");
+        match stem.rsplit('.').next() {
+            Some("conf") => Self::Conf,
+            Some("yml") => Self::Compose,
+            Some("json") => Self::Json,
+            Some("env") => Self::Env,
+            _ => Self::Markdown,
+        }
+    }
+
+    fn escape(self) -> fn(&str) -> String {
+        match self {
+            Self::Conf => crate::conf::escape,
+            Self::Compose => |text| json_escape(text).replace('$', "$$"),
+            Self::Markdown => markdown_escape,
+            Self::Json => json_escape,
+            Self::Env => env_escape,
+        }
+    }
+}
+
+fn json_escape(text: &str) -> String {
+    let quoted = serde_json::Value::from(text).to_string();
+    quoted[1..quoted.len() - 1].to_owned()
+}
+
+fn markdown_escape(text: &str) -> String {
+    text.replace('|', "\\|").replace('<', "&lt;").replace(['\n', '\r', '`'], " ")
+}
+
+fn env_escape(text: &str) -> String {
+    let plain = |c: char| c.is_ascii_alphanumeric() || "_-.:/[]@%+,=".contains(c);
+    if text.chars().all(plain) {
+        return text.to_owned();
+    }
+    format!("'{}'", text.replace('\'', "'\\''").replace(['\n', '\r'], " "))
+}
+
+/// The templates in use.
+#[derive(Debug)]
+pub struct Engine {
+    by_syntax: BTreeMap<Syntax, Handlebars<'static>>,
+    digest: [u8; 32],
+}
+
+impl Engine {
+    /// The embedded templates, with those of `overrides` in their place.
+    pub fn new(overrides: Option<&Path>) -> Result<Self, Error> {
+        let mut sources: BTreeMap<&str, String> =
+            TEMPLATES.iter().map(|(name, text)| (*name, (*text).to_owned())).collect();
+        if let Some(folder) = overrides {
+            for (name, text) in read_overrides(folder)? {
+                sources.insert(name, text);
+            }
+        }
+        let mut by_syntax: BTreeMap<Syntax, Handlebars<'static>> = BTreeMap::new();
+        for (name, text) in &sources {
+            let syntax = Syntax::of(name);
+            let engine = by_syntax.entry(syntax).or_insert_with(|| {
+                let mut engine = Handlebars::new();
+                engine.set_strict_mode(true);
+                engine.register_escape_fn(syntax.escape());
+                engine
+            });
+            engine
+                .register_template_string(name, text)
+                .map_err(|e| Error::Template { name: (*name).to_owned(), message: e.to_string() })?;
+        }
+        let digest = super::digest_of(sources.iter().flat_map(|(name, text)| [name.as_bytes(), text.as_bytes()]));
+        Ok(Self { by_syntax, digest })
+    }
+
+    /// Identifies the templates' text.
+    pub fn digest(&self) -> [u8; 32] {
+        self.digest
+    }
+
+    /// Renders one template.
+    pub fn render(&self, name: &'static str, context: &impl Serialize) -> Result<String, Error> {
+        let engine = self.by_syntax.get(&Syntax::of(name));
+        let engine = engine.ok_or_else(|| Error::Template { name: name.into(), message: "there is none".into() })?;
+        engine
+            .render(name, context)
+            .map_err(|e| Error::Template { name: name.to_owned(), message: e.to_string() })
+    }
+}
+
+/// The templates of a folder. A file that is none of ours would silently have
+/// no effect, so it is refused.
+fn read_overrides(folder: &Path) -> Result<Vec<(&'static str, String)>, Error> {
+    let mut found = Vec::new();
+    let mut folders = vec![folder.to_owned()];
+    while let Some(current) = folders.pop() {
+        for entry in fs::read_dir(&current).map_err(|e| Error::io("read", &current, e))? {
+            let path = entry.map_err(|e| Error::io("read", &current, e))?.path();
+            if path.is_dir() {
+                folders.push(path);
+                continue;
+            }
+            let relative = path.strip_prefix(folder).unwrap_or(&path).to_string_lossy().into_owned();
+            if !relative.ends_with(".hbs") {
+                continue;
+            }
+            let known = TEMPLATES.iter().find(|(name, _)| *name == relative);
+            let Some((name, _)) = known else {
+                let names = TEMPLATES.iter().map(|(name, _)| *name);
+                let near = crate::diag::nearest(&relative, names.clone()).map(|n| format!("did you mean {n}?"));
+                return Err(Error::usage(
+                    format!("{} is not a template of tenantry", path.display()),
+                    near.unwrap_or_else(|| format!("templates: {}", names.collect::<Vec<_>>().join(", "))),
+                ));
+            };
+            found.push((*name, fs::read_to_string(&path).map_err(|e| Error::io("read", &path, e))?));
+        }
+    }
+    if found.is_empty() {
+        return Err(Error::usage(
+            format!("{} holds no template", folder.display()),
+            format!("write the built-in ones there: tenantry templates eject {}", folder.display()),
+        ));
+    }
+    Ok(found)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use serde_json::json;
+
+    #[test]
+    fn values_cannot_leave_their_place() {
+        let hostile = "a\" }\n$HOME `x` | <b> 'q' \\ \u{7}";
+        assert_eq!(crate::conf::escape(hostile), "a\\\" }\\n$HOME `x` | <b> 'q' \\\\ \\x07");
+        assert_eq!((Syntax::Compose.escape())(hostile), "a\\\" }\\n$$HOME `x` | <b> 'q' \\\\ \\u0007");
+        assert_eq!((Syntax::Env.escape())(hostile), "'a\" } $HOME `x` | <b> '\\''q'\\'' \\ \u{7}'");
+        assert_eq!((Syntax::Markdown.escape())(hostile), "a\" } $HOME  x  \\| &lt;b> 'q' \\ \u{7}");
+    }
+
+    #[test]
+    fn a_missing_variable_is_an_error() {
+        let engine = Engine::new(None).expect("embedded templates");
+        let error = engine.render("credentials/user.env.hbs", &json!({ "account": "A" })).expect_err("must fail");
+        assert!(error.to_string().contains("user"), "{error}");
+    }
+}

@@ -1,0 +1,244 @@
+//! From the model and the root key to the bundle: a pure function. No clock,
+//! no network, no randomness; the same input gives the same bytes anywhere.
+//! Writing and comparing are elsewhere.
+
+pub mod access;
+mod accounts;
+pub mod bundle;
+pub mod compare;
+mod context;
+pub mod engine;
+pub mod memory;
+pub mod write;
+
+use rayon::prelude::*;
+use sha2::{Digest as _, Sha256};
+
+use crate::error::Error;
+use crate::keys::AccountKind;
+use crate::model::{Model, Root, Tenant, User};
+use access::{Access, Handed, Keyring, Login};
+use bundle::{Bundle, Content, File};
+use context::{AccountsConf, Compose, Handout, ServerConf, TenantHandout, UserContext};
+use engine::Engine;
+
+pub use context::Placement;
+
+/// The accounts file's path in the bundle.
+pub const ACCOUNTS: &str = "nats/accounts.conf";
+/// The container's main file's path in the bundle.
+pub const SERVER: &str = "nats/nats-server.conf";
+/// The compose file's path in the bundle.
+pub const COMPOSE: &str = "docker-compose.yml";
+
+/// What is rendered from.
+pub struct Inputs<'i> {
+    /// What the registry means.
+    pub model: &'i Model,
+    /// Makes credentials.
+    pub keyring: Keyring<'i>,
+    /// The templates.
+    pub engine: &'i Engine,
+}
+
+/// What is rendered for one account, before it is put together.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Part {
+    /// Its block of accounts.conf.
+    pub account: String,
+    /// Its section of the handout.
+    pub handout: String,
+    /// Its users' public keys.
+    pub nkeys: Vec<String>,
+    /// Its credential files.
+    pub files: Vec<(String, File)>,
+}
+
+/// The files a user gets.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum FileKind {
+    /// Environment variables.
+    Env,
+    /// A context of the nats command line.
+    Context,
+    /// The seed of the nkey.
+    Seed,
+}
+
+impl FileKind {
+    fn label(self) -> &'static str {
+        match self {
+            Self::Env => "env",
+            Self::Context => "context",
+            Self::Seed => "seed",
+        }
+    }
+
+    fn suffix(self) -> &'static str {
+        match self {
+            Self::Env => "env",
+            Self::Context => "context.json",
+            Self::Seed => "nk",
+        }
+    }
+}
+
+fn user_files(access: &Access) -> Vec<FileKind> {
+    match access.handed {
+        Handed::Seed(_) => vec![FileKind::Env, FileKind::Context, FileKind::Seed],
+        _ => vec![FileKind::Env, FileKind::Context],
+    }
+}
+
+fn user_path(account: &str, user: &User, kind: FileKind) -> String {
+    format!("credentials/{account}/{}.{}", user.name, kind.suffix())
+}
+
+/// Renders everything. `advance` is called after each tenant.
+pub fn render(inputs: &Inputs<'_>, advance: impl Fn() + Sync) -> Result<Bundle, Error> {
+    let parts = inputs
+        .model
+        .tenants
+        .par_iter()
+        .map(|tenant| {
+            let part = render_tenant(inputs, tenant);
+            advance();
+            part
+        })
+        .collect::<Result<Vec<_>, _>>()?;
+    assemble(inputs, parts)
+}
+
+/// Renders what belongs to one tenant.
+pub fn render_tenant(inputs: &Inputs<'_>, tenant: &Tenant) -> Result<Part, Error> {
+    let access = inputs.keyring.access(AccountKind::Tenant, &tenant.name, &tenant.users);
+    let handout = TenantHandout::new(tenant, &access, inputs.model.root == Root::Development);
+    Ok(Part {
+        account: accounts::tenant(tenant, &access),
+        handout: inputs.engine.render("RUNNING-NATS.tenant.md.hbs", &handout)?,
+        nkeys: nkeys(&access),
+        files: credential_files(inputs, tenant.name.as_str(), &tenant.users, &access)?,
+    })
+}
+
+fn nkeys(access: &[Access]) -> Vec<String> {
+    let public = |a: &Access| match &a.login {
+        Login::Nkey(public) => Some(public.clone()),
+        Login::Password(_) => None,
+    };
+    access.iter().filter_map(public).collect()
+}
+
+fn credential_files(
+    inputs: &Inputs<'_>,
+    account: &str,
+    users: &[User],
+    access: &[Access],
+) -> Result<Vec<(String, File)>, Error> {
+    let mut files = Vec::with_capacity(users.len() * 3);
+    for (user, access) in users.iter().zip(access) {
+        for kind in user_files(access) {
+            let text = credential(inputs, account, user, access, kind, &format!("{}.nk", user.name))?;
+            files.push((user_path(account, user, kind), File::secret(text)));
+        }
+    }
+    Ok(files)
+}
+
+/// One of a user's files.
+pub fn credential(
+    inputs: &Inputs<'_>,
+    account: &str,
+    user: &User,
+    access: &Access,
+    kind: FileKind,
+    nkey_file: &str,
+) -> Result<String, Error> {
+    let context = UserContext::new(account, user, access, &inputs.model.server.url, nkey_file);
+    match kind {
+        FileKind::Env => inputs.engine.render("credentials/user.env.hbs", &context),
+        FileKind::Context => inputs.engine.render("credentials/user.context.json.hbs", &context),
+        FileKind::Seed => Ok(match &access.handed {
+            Handed::Seed(seed) => format!("{}\n", seed.expose()),
+            _ => String::new(),
+        }),
+    }
+}
+
+/// Puts the tenants' parts together with what belongs to the whole.
+pub fn assemble(inputs: &Inputs<'_>, parts: Vec<Part>) -> Result<Bundle, Error> {
+    let Inputs { model, keyring, engine } = inputs;
+    let access = keyring.access(AccountKind::System, &model.system.account, &model.system.users);
+    refuse_shared_nkeys(model, &access, &parts)?;
+    let published = model.root == Root::Development;
+    let mut accounts = accounts::system(&model.system, &access);
+    let mut handout = engine.render("RUNNING-NATS.tenant.md.hbs", &context::system_rows(model, &access, published))?;
+    let mut bundle = Bundle::default();
+    bundle.files.extend(credential_files(inputs, model.system.account.as_str(), &model.system.users, &access)?);
+    for part in parts {
+        accounts.push_str(&part.account);
+        handout.push_str(&part.handout);
+        bundle.files.extend(part.files);
+    }
+    let accounts = AccountsConf { system_account: model.system.account.as_str(), accounts };
+    let server = ServerConf::new(model, &Placement::container(&model.server));
+    let whole = [
+        (ACCOUNTS, engine.render("nats/accounts.conf.hbs", &accounts)?),
+        (SERVER, engine.render("nats/nats-server.conf.hbs", &server)?),
+        (COMPOSE, engine.render("docker-compose.yml.hbs", &Compose::new(&model.server))?),
+    ];
+    bundle.files.extend(whole.map(|(path, text)| (path.to_owned(), File::public(text))));
+    let handout = engine.render("RUNNING-NATS.md.hbs", &Handout::new(model, handout))?;
+    bundle.files.insert("RUNNING-NATS.md".into(), File::public(handout));
+    if !published {
+        // Whatever the user's own .gitignore says.
+        bundle.files.insert("credentials/.gitignore".into(), File::public("*\n"));
+    }
+    Ok(bundle)
+}
+
+/// A public key that a user brings may be another user's derived one; the
+/// server would refuse the whole configuration.
+fn refuse_shared_nkeys(model: &Model, system: &[Access], parts: &[Part]) -> Result<(), Error> {
+    let brings = |u: &User| matches!(u.credential, crate::model::Credential::PublicKey(_));
+    if !model.tenants.iter().flat_map(|t| &t.users).chain(&model.system.users).any(brings) {
+        return Ok(());
+    }
+    let mut seen = std::collections::HashSet::new();
+    let system = nkeys(system);
+    for public in system.iter().chain(parts.iter().flat_map(|p| &p.nkeys)) {
+        if !seen.insert(public) {
+            return Err(Error::usage(
+                format!("the public key {public} belongs to two users"),
+                "one of them brings it as `public_key`: that user needs a key pair of its own (`nk -gen user`)",
+            ));
+        }
+    }
+    Ok(())
+}
+
+/// The main file for a server on this machine; it includes the bundle's accounts.
+pub fn local_server_conf(model: &Model, engine: &Engine, placement: &Placement) -> Result<String, Error> {
+    engine.render("nats/nats-server.conf.hbs", &ServerConf::new(model, placement))
+}
+
+/// SHA-256 of pieces, each preceded by its length.
+pub(crate) fn digest_of<'p>(pieces: impl IntoIterator<Item = &'p [u8]>) -> [u8; 32] {
+    let mut hasher = Sha256::new();
+    for piece in pieces {
+        hasher.update((piece.len() as u64).to_be_bytes());
+        hasher.update(piece);
+    }
+    hasher.finalize().into()
+}
+
+impl Part {
+    /// The same part, with its files as they are on disk.
+    #[must_use]
+    pub fn on_disk(mut self) -> Self {
+        for (_, file) in &mut self.files {
+            file.content = Content::OnDisk(file.digest());
+        }
+        self
+    }
+}

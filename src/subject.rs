@@ -1,0 +1,340 @@
+//! Subject algebra: tokens, wildcards, subset and overlap, and an index that
+//! answers "what overlaps this?" without comparing every pair.
+//!
+//! Nothing here knows about tenants or permissions. The rules are the
+//! server's: tokens are separated by `.`, `*` is one token, `>` is one or more
+//! tokens and stands last. A wildcard inside a token (`foo*`) is literal text
+//! to the server, which is never what was meant, so it is refused here.
+
+use std::collections::BTreeMap;
+use std::fmt;
+
+/// A subject or subject pattern that nats-server accepts.
+#[derive(Clone, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct Subject(Box<str>);
+
+/// Why a text is not a subject.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+pub enum SubjectError {
+    /// The text is empty.
+    #[error("a subject cannot be empty")]
+    Empty,
+    /// Two dots in a row, or a dot at either end.
+    #[error("it has an empty token: a dot too many")]
+    EmptyToken,
+    /// `>` somewhere but at the end.
+    #[error("`>` must be the last token")]
+    TailNotLast,
+    /// `*` or `>` beside other characters in one token.
+    #[error("a wildcard must be a token of its own: `foo*` matches only the letters `foo*`")]
+    PartialWildcard,
+    /// White space or a control character.
+    #[error("it contains white space or a control character")]
+    Space,
+    /// Longer than any client or server handles comfortably.
+    #[error("it is longer than {MAX_LENGTH} bytes")]
+    TooLong,
+    /// A quote or backslash, which no client library escapes reliably.
+    #[error("it contains a quote or a backslash")]
+    Quote,
+}
+
+/// The longest subject accepted, in bytes. The server's own control line limit
+/// is 4096 bytes for the whole line; this leaves room for the rest of it.
+pub const MAX_LENGTH: usize = 1024;
+
+impl Subject {
+    /// Checks and keeps a subject pattern.
+    pub fn parse(text: &str) -> Result<Self, SubjectError> {
+        if text.is_empty() {
+            return Err(SubjectError::Empty);
+        }
+        if text.len() > MAX_LENGTH {
+            return Err(SubjectError::TooLong);
+        }
+        if text.chars().any(|c| c.is_whitespace() || c.is_control()) {
+            return Err(SubjectError::Space);
+        }
+        if text.contains(['"', '\'', '\\']) {
+            return Err(SubjectError::Quote);
+        }
+        let mut tokens = text.split('.').peekable();
+        while let Some(token) = tokens.next() {
+            match token {
+                "" => return Err(SubjectError::EmptyToken),
+                ">" if tokens.peek().is_some() => return Err(SubjectError::TailNotLast),
+                ">" | "*" => {}
+                _ if token.contains(['*', '>']) => return Err(SubjectError::PartialWildcard),
+                _ => {}
+            }
+        }
+        Ok(Self(text.into()))
+    }
+
+    /// The subject as the server reads it.
+    pub fn as_str(&self) -> &str {
+        &self.0
+    }
+
+    /// The tokens between the dots.
+    pub fn tokens(&self) -> impl Iterator<Item = &str> {
+        self.0.split('.')
+    }
+
+    /// The first token; a subject always has one.
+    pub fn first_token(&self) -> &str {
+        self.0.split('.').next().unwrap_or_default()
+    }
+
+    /// True if the subject has no wildcard.
+    pub fn is_literal(&self) -> bool {
+        self.tokens().all(|token| !is_wildcard(token))
+    }
+
+    /// True if every subject that `other` matches is matched by `self` too.
+    pub fn contains(&self, other: &Self) -> bool {
+        let (mut mine, mut theirs) = (self.tokens(), other.tokens());
+        loop {
+            match (mine.next(), theirs.next()) {
+                (Some(">"), Some(_)) => return true,
+                (Some("*"), Some(token)) if token != ">" => {}
+                (Some(a), Some(b)) if a == b && a != "*" => {}
+                (None, None) => return true,
+                _ => return false,
+            }
+        }
+    }
+
+    /// True if some subject is matched by both.
+    pub fn overlaps(&self, other: &Self) -> bool {
+        let (mut mine, mut theirs) = (self.tokens(), other.tokens());
+        loop {
+            match (mine.next(), theirs.next()) {
+                (Some(">"), Some(_)) | (Some(_), Some(">")) => return true,
+                (Some(a), Some(b)) if a == b || a == "*" || b == "*" => {}
+                (None, None) => return true,
+                _ => return false,
+            }
+        }
+    }
+
+    /// True if the subject lies in, or reaches into, the server's own spaces:
+    /// `$`-subjects, inboxes, service replies, gateway replies.
+    ///
+    /// A wildcard as first token reaches into all of them.
+    pub fn touches_reserved_space(&self) -> bool {
+        let first = self.first_token();
+        is_wildcard(first)
+            || first.starts_with('$')
+            || first.starts_with("_INBOX")
+            || matches!(first, "_R_" | "_GR_")
+    }
+}
+
+fn is_wildcard(token: &str) -> bool {
+    token == "*" || token == ">"
+}
+
+impl fmt::Display for Subject {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.0)
+    }
+}
+
+impl fmt::Debug for Subject {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "`{}`", self.0)
+    }
+}
+
+impl serde::Serialize for Subject {
+    fn serialize<S: serde::Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        serializer.serialize_str(&self.0)
+    }
+}
+
+/// Subject patterns by token, so that finding what overlaps a pattern costs
+/// its own length and what it hits, not the number of patterns.
+#[derive(Debug)]
+pub struct SubjectIndex<T> {
+    root: Node<T>,
+}
+
+#[derive(Debug)]
+struct Node<T> {
+    here: Vec<T>,
+    children: BTreeMap<Box<str>, Node<T>>,
+}
+
+impl<T> Default for Node<T> {
+    fn default() -> Self {
+        Self { here: Vec::new(), children: BTreeMap::new() }
+    }
+}
+
+impl<T> Default for SubjectIndex<T> {
+    fn default() -> Self {
+        Self { root: Node::default() }
+    }
+}
+
+impl<T> SubjectIndex<T> {
+    /// Adds a pattern with the value that will be returned for it.
+    pub fn insert(&mut self, subject: &Subject, value: T) {
+        let mut node = &mut self.root;
+        for token in subject.tokens() {
+            node = node.children.entry(token.into()).or_default();
+        }
+        node.here.push(value);
+    }
+
+    /// The values of every pattern that shares at least one subject with `subject`.
+    pub fn overlapping<'i>(&'i self, subject: &Subject) -> Vec<&'i T> {
+        let tokens: Vec<&str> = subject.tokens().collect();
+        let mut hits = Vec::new();
+        self.root.overlapping(&tokens, &mut hits);
+        hits
+    }
+}
+
+impl<T> Node<T> {
+    fn overlapping<'i>(&'i self, tokens: &[&str], hits: &mut Vec<&'i T>) {
+        let Some((token, rest)) = tokens.split_first() else {
+            hits.extend(&self.here);
+            return;
+        };
+        if *token == ">" {
+            self.children.values().for_each(|child| child.collect(hits));
+            return;
+        }
+        if let Some(tail) = self.children.get(">") {
+            hits.extend(&tail.here);
+        }
+        if *token == "*" {
+            for (name, child) in &self.children {
+                if name.as_ref() != ">" {
+                    child.overlapping(rest, hits);
+                }
+            }
+            return;
+        }
+        for name in [*token, "*"] {
+            if let Some(child) = self.children.get(name) {
+                child.overlapping(rest, hits);
+            }
+        }
+    }
+
+    fn collect<'i>(&'i self, hits: &mut Vec<&'i T>) {
+        hits.extend(&self.here);
+        self.children.values().for_each(|child| child.collect(hits));
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use proptest::prelude::*;
+
+    fn subject(text: &str) -> Subject {
+        Subject::parse(text).expect(text)
+    }
+
+    #[test]
+    fn refuses_what_is_not_a_subject() {
+        for (text, error) in [
+            ("", SubjectError::Empty),
+            (".a", SubjectError::EmptyToken),
+            ("a..b", SubjectError::EmptyToken),
+            ("a.", SubjectError::EmptyToken),
+            ("a.>.b", SubjectError::TailNotLast),
+            ("foo*", SubjectError::PartialWildcard),
+            ("foo.b>r", SubjectError::PartialWildcard),
+            ("a b", SubjectError::Space),
+            ("a\u{0}", SubjectError::Space),
+            ("a.\"b", SubjectError::Quote),
+        ] {
+            assert_eq!(Subject::parse(text), Err(error), "{text:?}");
+        }
+    }
+
+    #[test]
+    fn reserved_spaces_and_wildcards_over_them_are_known() {
+        for text in [">", "*.b", "$SYS.>", "$KV.b.k", "_INBOX.>", "_INBOX_me.>", "_R_.x", "_GR_.>"] {
+            assert!(subject(text).touches_reserved_space(), "{text}");
+        }
+        for text in ["a", "INBOX.>", "_R.>", "a.$SYS.>", "a.*"] {
+            assert!(!subject(text).touches_reserved_space(), "{text}");
+        }
+    }
+
+    /// Every literal subject of up to `depth` tokens over {a, b}.
+    fn all_literals(depth: usize) -> Vec<Vec<&'static str>> {
+        let mut all: Vec<Vec<&str>> = vec![vec![]];
+        let mut last = all.clone();
+        for _ in 0..depth {
+            last = last
+                .iter()
+                .flat_map(|s| ["a", "b"].map(|t| s.iter().copied().chain([t]).collect()))
+                .collect();
+            all.extend(last.clone());
+        }
+        all.retain(|s| !s.is_empty());
+        all
+    }
+
+    /// The definition of a match, written as differently as possible from the code above.
+    fn matches(pattern: &[&str], literal: &[&str]) -> bool {
+        match (pattern, literal) {
+            ([], []) => true,
+            ([">"], [_, ..]) => true,
+            (["*", p @ ..], [_, l @ ..]) => matches(p, l),
+            ([x, p @ ..], [y, l @ ..]) => x == y && matches(p, l),
+            _ => false,
+        }
+    }
+
+    fn pattern() -> impl Strategy<Value = Subject> {
+        (proptest::collection::vec(prop_oneof!["a", "b", Just("*".to_owned())], 0..4), any::<bool>())
+            .prop_filter_map("a subject has a token", |(mut tokens, tail)| {
+                if tail {
+                    tokens.push(">".to_owned());
+                }
+                Subject::parse(&tokens.join(".")).ok()
+            })
+    }
+
+    proptest! {
+        #![proptest_config(ProptestConfig::with_cases(2000))]
+
+        /// Depth 6 is two more than the longest pattern, which is enough to
+        /// tell `>` from every finite pattern.
+        #[test]
+        fn subset_and_overlap_agree_with_brute_force(a in pattern(), b in pattern()) {
+            let (ta, tb): (Vec<_>, Vec<_>) = (a.tokens().collect(), b.tokens().collect());
+            let literals = all_literals(6);
+            let overlap = literals.iter().any(|l| matches(&ta, l) && matches(&tb, l));
+            let subset = literals.iter().all(|l| !matches(&tb, l) || matches(&ta, l));
+            // `a` and `b` are the whole alphabet here, but not the server's: a
+            // `*` reaches beyond it, so {a, b} never contains `*`. The brute
+            // force cannot see that and none of the patterns can express it.
+            prop_assert_eq!(a.overlaps(&b), overlap, "{:?} overlaps {:?}", a, b);
+            prop_assert_eq!(a.contains(&b), subset, "{:?} contains {:?}", a, b);
+        }
+
+        #[test]
+        fn the_index_finds_what_pairwise_comparison_finds(
+            patterns in proptest::collection::vec(pattern(), 0..12), query in pattern()
+        ) {
+            let mut index = SubjectIndex::default();
+            for (i, p) in patterns.iter().enumerate() {
+                index.insert(p, i);
+            }
+            let mut found: Vec<usize> = index.overlapping(&query).into_iter().copied().collect();
+            found.sort_unstable();
+            let expected: Vec<usize> =
+                (0..patterns.len()).filter(|&i| patterns[i].overlaps(&query)).collect();
+            prop_assert_eq!(found, expected);
+        }
+    }
+}
