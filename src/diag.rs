@@ -8,7 +8,7 @@ use std::ops::Range;
 use std::path::{Path, PathBuf};
 
 use annotate_snippets::renderer::DecorStyle;
-use annotate_snippets::{AnnotationKind, Level, Renderer, Snippet};
+use annotate_snippets::{AnnotationKind, Level, Origin, Renderer, Snippet};
 use serde::Serialize;
 
 /// A place in one of the files of [`Sources`].
@@ -65,6 +65,8 @@ pub struct Diagnostic {
     pub related: Vec<(Span, String)>,
     /// What to type.
     pub hint: Option<String>,
+    /// Whether the source may hold a secret, so that only its place is shown.
+    pub confidential: bool,
 }
 
 impl Diagnostic {
@@ -78,6 +80,7 @@ impl Diagnostic {
             label: String::new(),
             related: Vec::new(),
             hint: None,
+            confidential: false,
         }
     }
 
@@ -97,6 +100,13 @@ impl Diagnostic {
     #[must_use]
     pub fn related(mut self, span: Span, label: impl Into<String>) -> Self {
         self.related.push((span, label.into()));
+        self
+    }
+
+    /// Shows the place but not the text: it may hold a secret.
+    #[must_use]
+    pub fn confidential(mut self) -> Self {
+        self.confidential = true;
         self
     }
 
@@ -190,14 +200,22 @@ impl Sources {
             Severity::Error => Level::ERROR,
             Severity::Warning => Level::WARNING,
         };
-        let mut group = level.primary_title(printable(&diagnostic.message)).id(diagnostic.rule).elements(
-            self.snippets(diagnostic),
-        );
+        let title = level.primary_title(printable(&diagnostic.message)).id(diagnostic.rule);
+        let mut group = match diagnostic.span {
+            Some(span) if diagnostic.confidential => title.element(self.origin(span)),
+            _ => title.elements(self.snippets(diagnostic)),
+        };
         if let Some(hint) = &diagnostic.hint {
             group = group.element(Level::HELP.message(printable(hint)));
         }
         let renderer = if styled { Renderer::styled() } else { Renderer::plain() };
         renderer.decor_style(DecorStyle::Ascii).render(&[group]).to_string()
+    }
+
+    /// The place alone.
+    fn origin(&self, span: Span) -> Origin<'_> {
+        let (line, column) = self.position(span);
+        Origin::path(self.path(span.file).display().to_string()).line(line).char_column(column)
     }
 
     /// One snippet per file and neighbourhood: only the lines around each
@@ -278,7 +296,7 @@ pub fn nearest<'c>(word: &str, candidates: impl IntoIterator<Item = &'c str>) ->
     candidates
         .into_iter()
         .map(|candidate| (strsim::damerau_levenshtein(&lower, &candidate.to_lowercase()), candidate))
-        .filter(|(distance, candidate)| *distance <= (candidate.len().max(lower.len()) / 3).max(1))
+        .filter(|(distance, candidate)| *distance <= candidate.len().max(lower.len()) / 3)
         .min()
         .map(|(_, candidate)| candidate)
 }

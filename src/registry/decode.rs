@@ -92,14 +92,19 @@ impl<'t, 'i> Table<'t, 'i> {
                 continue;
             }
             let span = d.span(key.span());
-            let mut diagnostic =
-                Diagnostic::error("unknown-key", span, format!("{} has no key `{name}`", self.what))
-                    .label("unknown key");
-            diagnostic.hint = Some(match nearest(name, known.iter().copied()) {
-                Some(near) => format!("did you mean `{near}`?"),
-                None => format!("known keys: {}", known.join(", ")),
+            let diagnostic = Diagnostic::error("unknown-key", span, format!("{} has no key `{name}`", self.what));
+            let lower = name.to_lowercase();
+            d.diagnostics.push(if ["pass", "secret", "seed", "token"].iter().any(|word| lower.contains(word)) {
+                diagnostic.confidential().hint(
+                    "secrets are never written in the registry: `auth = \"password\"` generates one, \
+                     `password_env` names the variable that holds one",
+                )
+            } else {
+                diagnostic.label("unknown key").hint(match nearest(name, known.iter().copied()) {
+                    Some(near) => format!("did you mean `{near}`?"),
+                    None => format!("known keys: {}", known.join(", ")),
+                })
             });
-            d.diagnostics.push(diagnostic);
         }
     }
 }
@@ -122,6 +127,10 @@ pub trait Scalar: Sized {
     const HINT: &'static str;
     /// Reads the text.
     fn parse(text: &str) -> Result<Self, String>;
+    /// Whether a wrong value may be a secret that was put here by mistake.
+    fn may_be_secret(_text: &str) -> bool {
+        false
+    }
     /// Its JSON Schema.
     fn schema() -> Json {
         json!({ "type": "string" })
@@ -142,6 +151,11 @@ impl<T: Scalar> Decode for T {
             Err(why) => {
                 let span = d.span(node.span());
                 let what = T::WHAT.trim_start_matches("an ").trim_start_matches("a ");
+                if T::may_be_secret(text) {
+                    let message = format!("this is not a valid {what}: {why}");
+                    d.diagnostics.push(Diagnostic::error(T::RULE, span, message).confidential().hint(T::HINT));
+                    return None;
+                }
                 d.diagnostics.push(
                     Diagnostic::error(T::RULE, span, format!("`{text}` is not a valid {what}"))
                         .label(why)
@@ -204,9 +218,13 @@ impl<const MIN: i64, const MAX: i64> Decode for Int<MIN, MAX> {
             None => {
                 let span = d.span(node.span());
                 d.diagnostics.push(
-                    Diagnostic::error("out-of-range", span, format!("{integer} is out of range"))
-                        .label(format!("from {MIN} to {MAX}"))
-                        .hint(format!("choose a number from {MIN} to {MAX}")),
+                    Diagnostic::error("out-of-range", span, format!("{integer} is out of range")).hint(
+                        if MIN == MAX {
+                            format!("write {MIN}; another one needs another version of tenantry")
+                        } else {
+                            format!("choose a number from {MIN} to {MAX}")
+                        },
+                    ),
                 );
                 None
             }

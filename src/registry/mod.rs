@@ -138,10 +138,12 @@ fn parse<T: Decode>(
     for error in errors {
         let span = decoder.span(error.span().unwrap_or(0..0));
         let message = error.message().trim().replace('\n', ", ");
-        decoder.diagnostics.push(
-            Diagnostic::error("toml-syntax", span, message.clone())
-                .hint("text goes in \"quotes\"; `key = value`, one a line; `[[tenant]]` begins a tenant"),
-        );
+        let hint = if message.starts_with("duplicate key") {
+            "write it once; a further tenant or user begins with double brackets: `[[tenant]]`, `[[tenant.user]]`"
+        } else {
+            "text goes in \"quotes\"; `key = value`, one a line; `[[tenant]]` begins a tenant"
+        };
+        decoder.diagnostics.push(Diagnostic::error("toml-syntax", span, message).hint(hint));
     }
     None
 }

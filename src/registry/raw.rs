@@ -378,6 +378,9 @@ impl Scalar for Root {
             _ => Err("where is the key to be found?".into()),
         }
     }
+    fn may_be_secret(_text: &str) -> bool {
+        true
+    }
 }
 
 /// The name of an environment variable.
@@ -407,7 +410,6 @@ impl Scalar for PublicKey {
     const WHAT: &'static str = "a public user nkey";
     const HINT: &'static str = "paste what `nk -inkey user.nk -pubout` prints: 56 characters beginning with U";
     fn parse(text: &str) -> Result<Self, String> {
-        // Never echo it in the reason: somebody will paste a seed here one day.
         if text.starts_with('S') {
             return Err("it looks like a seed, which is the secret half".into());
         }
@@ -418,6 +420,10 @@ impl Scalar for PublicKey {
             Ok(_) => Ok(Self(text.to_owned())),
             Err(_) => Err("its checksum does not match: a character is missing or wrong".into()),
         }
+    }
+    /// Somebody will paste a seed here one day.
+    fn may_be_secret(text: &str) -> bool {
+        !text.starts_with('U')
     }
 }
 
@@ -463,6 +469,9 @@ impl Scalar for ClientUrl {
             return Err("not a host and port".into());
         }
         Ok(Self(text.to_owned()))
+    }
+    fn may_be_secret(text: &str) -> bool {
+        text.contains('@')
     }
 }
 

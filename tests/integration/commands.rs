@@ -1,1 +1,205 @@
-//! x
+//! The face of the command: every `--help`, every exit code, every JSON shape.
+
+use serde_json::{Value as Json, json};
+
+use crate::support::{DEFAULT_REGISTRY, Project};
+
+/// Every command with its subcommands, as clap knows them.
+const COMMANDS: &[&[&str]] = &[
+    &[],
+    &["init"],
+    &["check"],
+    &["render"],
+    &["creds"],
+    &["up"],
+    &["down"],
+    &["status"],
+    &["tenant"],
+    &["tenant", "add"],
+    &["tenant", "remove"],
+    &["tenant", "list"],
+    &["tenant", "show"],
+    &["user"],
+    &["user", "add"],
+    &["user", "rotate"],
+    &["user", "revoke"],
+    &["user", "list"],
+    &["templates"],
+    &["templates", "eject"],
+    &["templates", "list"],
+    &["schema"],
+    &["completions"],
+    &["man"],
+];
+
+#[test]
+fn every_help() {
+    let project = Project::new();
+    for command in COMMANDS {
+        let arguments: Vec<&str> = command.iter().copied().chain(["--help"]).collect();
+        let ran = project.run(&arguments).succeeded();
+        insta::assert_snapshot!(format!("help {}", command.join(" ")).trim().replace(' ', "_"), ran.stdout);
+        // No command is missing from the list above.
+        let listed = ran.stdout.lines().skip_while(|l| *l != "Commands:").skip(1).take_while(|l| !l.is_empty());
+        for name in listed.filter_map(|l| l.split_whitespace().next()).filter(|n| *n != "help") {
+            let full: Vec<&str> = command.iter().copied().chain([name]).collect();
+            assert!(COMMANDS.contains(&full.as_slice()), "{full:?} has no snapshot");
+        }
+    }
+}
+
+/// What a document looks like: every value replaced by its type.
+fn shape(value: &Json) -> Json {
+    match value {
+        Json::Object(map) => map.iter().map(|(k, v)| (k.clone(), shape(v))).collect(),
+        Json::Array(items) => items.first().map_or_else(|| json!([]), |first| json!([shape(first)])),
+        Json::String(_) => json!("text"),
+        Json::Number(_) => json!("number"),
+        Json::Bool(_) => json!("boolean"),
+        Json::Null => json!(null),
+    }
+}
+
+#[test]
+fn every_json_shape_and_exit_code() {
+    let project = Project::new();
+    let broken = Project::with_registry(&DEFAULT_REGISTRY.replace("role = \"admin\"", "role = \"root\""));
+    let cases: &[(&Project, &[&str], i32)] = &[
+        (&project, &["check"], 0),
+        (&broken, &["check"], 2),
+        (&project, &["render", "--check"], 1),
+        (&project, &["render"], 0),
+        (&project, &["render", "--check"], 0),
+        (&broken, &["render"], 2),
+        (&project, &["creds", "TENANT_A/tenant_a_app"], 0),
+        (&project, &["creds", "TENANT_A/tenant_a_admin"], 0),
+        (&project, &["creds", "TENANT_X"], 2),
+        (&project, &["status"], 3),
+        (&project, &["up"], 0),
+        (&project, &["status"], 0),
+        (&project, &["down"], 0),
+        (&project, &["up", "--nats-server", "/nowhere"], 3),
+        (&project, &["tenant", "list"], 0),
+        (&project, &["tenant", "show", "TENANT_A"], 0),
+        (&project, &["tenant", "add", "TENANT_C"], 0),
+        (&project, &["tenant", "remove", "TENANT_C"], 0),
+        (&project, &["tenant", "remove", "TENANT_C"], 2),
+        (&project, &["user", "list"], 0),
+        (&project, &["user", "add", "TENANT_A/x"], 0),
+        (&project, &["user", "rotate", "TENANT_A/x"], 0),
+        (&project, &["user", "revoke", "TENANT_A/x"], 0),
+        (&project, &["templates", "list"], 0),
+        (&project, &["templates", "eject", "t"], 0),
+        (&project, &["init", "fresh"], 0),
+        (&project, &["init", "fresh"], 2),
+    ];
+    let mut seen = String::new();
+    for (project, arguments, code) in cases {
+        let arguments: Vec<&str> = arguments.iter().copied().chain(["--format", "json"]).collect();
+        let ran = project.run(&arguments).exited(*code);
+        let shape = serde_json::to_string(&shape(&ran.json())).expect("JSON");
+        seen += &format!("tenantry {} -> {code}\n{shape}\n\n", arguments.join(" "));
+    }
+    insta::assert_snapshot!("json_shapes", seen);
+}
+
+/// `check` promises these keys to other programs.
+#[test]
+fn check_prints_findings_with_places() {
+    let project = Project::with_registry(&DEFAULT_REGISTRY.replace("role = \"admin\"", "role = \"amdin\""));
+    let report = project.run(&["check", "--format", "json"]).exited(2).json();
+    assert_eq!(report["verdict"], "invalid");
+    let finding = &report["findings"][0];
+    assert_eq!(finding["rule"], "unknown-role");
+    assert_eq!(finding["severity"], "error");
+    assert_eq!(finding["file"], "tenants.toml");
+    assert_eq!(finding["hint"], "did you mean `admin`?");
+    let line = finding["line"].as_u64().expect("a line");
+    let text = project.read("tenants.toml");
+    let written = text.lines().nth(usize::try_from(line).expect("small") - 1).expect("the line");
+    assert!(written.starts_with("role = \"amdin\""), "{written}");
+    assert_eq!(finding["column"], 8);
+}
+
+#[test]
+fn wrong_usage_exits_with_2_and_says_what_is_right() {
+    let project = Project::new();
+    for (arguments, expected) in [
+        (&["rendre"] as &[&str], "'render'"),
+        (&["render", "--chekc"], "'--check'"),
+        (&[], "Usage: tenantry"),
+        (&["creds"], "<TENANT[/USER]>"),
+        (&["creds", "TENANT_A", "--as", "yaml"], "env, creds, nk, context, json"),
+        (&["creds", "TENANT_A/tenant_a_app", "--as", "nk"], "has no seed here"),
+        (&["creds", "TENANT_A/tenant_a_app", "--as", "creds"], "static mode does not have"),
+        (&["creds", "TENANT_a"], "did you mean `TENANT_A`?"),
+        (&["check", "--format", "xml"], "human, json"),
+        (&["completions", "tcsh"], "bash"),
+        (&["-f", "nowhere.toml", "check"], "there is no registry at nowhere.toml"),
+        (&["up", "--docker", "--foreground"], "cannot be used with"),
+    ] {
+        let ran = project.run(arguments).exited(2);
+        assert!(ran.stderr.contains(expected), "{arguments:?}: {}", ran.stderr);
+    }
+}
+
+/// What people see on the main way: a snapshot of each screen.
+#[test]
+fn screens() {
+    let project = Project::with_registry(DEFAULT_REGISTRY);
+    project.write("tenants.toml", DEFAULT_REGISTRY);
+    let mut seen = String::new();
+    for arguments in [
+        &["check"] as &[&str],
+        &["render"],
+        &["render"],
+        &["tenant", "list"],
+        &["tenant", "show", "TENANT_B"],
+        &["user", "list"],
+        &["creds", "TENANT_A/tenant_a_app"],
+        &["creds", "TENANT_A/tenant_a_admin", "--as", "nk"],
+        &["creds", "TENANT_A"],
+        &["down"],
+        &["status"],
+    ] {
+        seen += &project.run(arguments).all();
+        seen += "\n";
+    }
+    insta::assert_snapshot!("screens", seen);
+}
+
+#[test]
+fn completions_manual_and_schema_are_printed() {
+    let project = Project::new();
+    for shell in ["bash", "zsh", "fish", "elvish", "powershell"] {
+        assert!(project.run(&["completions", shell]).succeeded().stdout.contains("tenantry"));
+    }
+    assert!(project.run(&["man"]).succeeded().stdout.contains(".TH tenantry 1"));
+    project.run(&["man", "pages"]).succeeded();
+    assert!(project.read("pages/tenantry-tenant-add.1").contains("tenantry"));
+    let schema = project.run(&["schema"]).succeeded().json();
+    assert_eq!(schema["title"], "tenants.toml");
+    for key in ["version", "include", "server", "auth", "keys", "system", "role", "tenant", "share"] {
+        assert!(schema["properties"][key]["description"].is_string(), "{key} is not described");
+    }
+    let tenant = &schema["properties"]["tenant"]["items"];
+    assert_eq!(tenant["required"], json!(["name"]));
+    assert_eq!(tenant["additionalProperties"], false);
+    let included = project.run(&["schema", "--included"]).succeeded().json();
+    assert_eq!(included["properties"].as_object().expect("keys").len(), 2);
+}
+
+/// A closed pipe is not an error: `tenantry user list | head -1`.
+#[test]
+fn a_closed_pipe_is_no_panic() {
+    let project = Project::new();
+    let mut child = project
+        .command(&["schema"])
+        .stdout(std::process::Stdio::piped())
+        .stderr(std::process::Stdio::piped())
+        .spawn()
+        .expect("spawn");
+    drop(child.stdout.take());
+    let output = child.wait_with_output().expect("it ends");
+    assert!(!String::from_utf8_lossy(&output.stderr).contains("panicked"));
+}

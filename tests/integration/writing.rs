@@ -1,1 +1,272 @@
-//! x
+//! Writing the bundle: all or nothing, whatever happens, and never anything
+//! that is not ours.
+
+use std::collections::BTreeMap;
+use std::fmt::Write as _;
+use std::fs;
+use std::os::unix::fs::{MetadataExt as _, PermissionsExt as _};
+use std::path::Path;
+use std::process::Stdio;
+use std::time::Duration;
+
+use crate::support::Project;
+
+/// Every file below a folder, with its content.
+fn tree(root: &Path) -> BTreeMap<String, Vec<u8>> {
+    let mut files = BTreeMap::new();
+    let mut folders = vec![root.to_owned()];
+    while let Some(folder) = folders.pop() {
+        for entry in fs::read_dir(&folder).into_iter().flatten() {
+            let path = entry.expect("an entry").path();
+            if path.is_dir() {
+                folders.push(path);
+            } else {
+                let name = path.strip_prefix(root).expect("inside").display().to_string();
+                files.insert(name, fs::read(&path).expect("read"));
+            }
+        }
+    }
+    files
+}
+
+/// A registry with many tenants, so that writing takes a while.
+fn many(tenants: usize, generation: u32) -> String {
+    let mut text = "version = 1\n".to_owned();
+    for i in 0..tenants {
+        let _ = write!(text, "[[tenant]]\nname = \"T{i:04}\"\n[[tenant.user]]\nname = \"app\"\ngeneration = {generation}\n");
+    }
+    text
+}
+
+#[test]
+fn rendering_twice_changes_nothing_and_secrets_are_private() {
+    let project = Project::new();
+    let first = project.run(&["render"]).succeeded();
+    assert!(first.stdout.contains("23 written, 0 unchanged, 0 removed"), "{}", first.stdout);
+    let infra = project.path().join("infra");
+    let inode = fs::metadata(&infra).expect("infra").ino();
+    let before = tree(&infra);
+    let second = project.run(&["render"]).succeeded();
+    assert!(second.stdout.contains("nothing to do, 23 files are up to date"), "{}", second.stdout);
+    assert_eq!(fs::metadata(&infra).expect("infra").ino(), inode, "nothing was replaced");
+    assert_eq!(tree(&infra), before);
+    for path in before.keys().filter(|p| p.starts_with("credentials/")) {
+        let mode = fs::metadata(infra.join(path)).expect(path).permissions().mode() & 0o777;
+        assert_eq!(mode, 0o600, "{path}");
+    }
+    assert_eq!(fs::metadata(infra.join("credentials")).expect("credentials").permissions().mode() & 0o777, 0o700);
+    assert!(!project.path().join(".infra.tenantry").join("tree").join("credentials").join("none").exists());
+}
+
+#[test]
+fn a_changed_or_exposed_file_is_put_right() {
+    let project = Project::new();
+    project.run(&["render"]).succeeded();
+    let before = tree(&project.path().join("infra"));
+    let env = "infra/credentials/TENANT_A/tenant_a_app.env";
+    project.write(env, "NATS_PASSWORD=mine\n");
+    project.write("infra/nats/accounts.conf", "accounts {}\n");
+    let seed = project.path().join("infra/credentials/TENANT_A/tenant_a_admin.nk");
+    fs::set_permissions(&seed, fs::Permissions::from_mode(0o644)).expect("expose it");
+    fs::remove_file(project.path().join("infra/docker-compose.yml")).expect("remove it");
+    let ran = project.run(&["render", "--check"]).exited(1);
+    assert!(ran.stdout.contains("infra is out of date: 3 files differ"), "{}", ran.stdout);
+    assert!(!ran.stdout.contains("NATS_PASSWORD"), "a secret is shown: {}", ran.stdout);
+    let ran = project.run(&["render"]).succeeded();
+    assert!(ran.stdout.contains("4 written, 19 unchanged"), "{}", ran.stdout);
+    assert_eq!(tree(&project.path().join("infra")), before);
+    assert_eq!(fs::metadata(&seed).expect("the seed").permissions().mode() & 0o777, 0o600);
+    project.run(&["render", "--check"]).succeeded();
+}
+
+/// Same length, same time stamp: only the content tells.
+#[test]
+fn a_disguised_change_is_noticed() {
+    let project = Project::new();
+    project.run(&["render"]).succeeded();
+    let path = project.path().join("infra/credentials/TENANT_B/tenant_b_worker.nk");
+    let (meta, text) = (fs::metadata(&path).expect("meta"), fs::read_to_string(&path).expect("text"));
+    fs::write(&path, text.replacen("SU", "XX", 1)).expect("change it");
+    fs::File::options().write(true).open(&path).expect("open").set_modified(meta.modified().expect("time")).expect("set");
+    assert!(project.run(&["render"]).succeeded().stdout.contains("1 written"));
+    assert_eq!(fs::read_to_string(&path).expect("text"), text);
+}
+
+#[test]
+fn what_is_not_ours_stays_as_it_is() {
+    let project = Project::new();
+    project.run(&["render"]).succeeded();
+    project.write("infra/NOTES.md", "mine\n");
+    project.write("infra/credentials/TENANT_B/extra.txt", "mine too\n");
+    project.write("infra/deep/er/file", "and mine\n");
+    fs::create_dir(project.path().join("infra/empty")).expect("create a folder");
+    std::os::unix::fs::symlink("NOTES.md", project.path().join("infra/link")).expect("link");
+    let inode = |name: &str| fs::symlink_metadata(project.path().join(name)).expect(name).ino();
+    let before = inode("infra/NOTES.md");
+    // TENANT_B goes; what somebody else put into its folder does not.
+    project.run(&["tenant", "remove", "TENANT_B", "--with-shares"]).succeeded();
+    let ran = project.run(&["render"]).succeeded();
+    assert!(ran.stdout.contains("8 removed"), "{}", ran.stdout);
+    assert_eq!(inode("infra/NOTES.md"), before, "it is the same file, not a copy");
+    assert_eq!(project.read("infra/credentials/TENANT_B/extra.txt"), "mine too\n");
+    assert_eq!(project.read("infra/deep/er/file"), "and mine\n");
+    assert_eq!(fs::read_link(project.path().join("infra/link")).expect("link"), Path::new("NOTES.md"));
+    assert!(project.path().join("infra/empty").is_dir());
+    let left = tree(&project.path().join("infra/credentials/TENANT_B"));
+    assert_eq!(left.keys().collect::<Vec<_>>(), ["extra.txt"]);
+    // Without foreign files the folder goes too.
+    project.run(&["tenant", "add", "TENANT_C"]).succeeded();
+    project.run(&["render"]).succeeded();
+    project.run(&["tenant", "remove", "TENANT_C"]).succeeded();
+    project.run(&["render"]).succeeded();
+    assert!(!project.path().join("infra/credentials/TENANT_C").exists());
+}
+
+#[test]
+fn a_file_in_the_way_is_not_overwritten() {
+    let project = Project::new();
+    project.write("infra/docker-compose.yml", "services: {}\n");
+    project.write("infra/nats/nats-server.conf", "port: 4222\n");
+    let ran = project.run(&["render"]).exited(2);
+    assert!(ran.stderr.contains("docker-compose.yml and 1 more exists and was not made by tenantry"), "{}", ran.stderr);
+    assert_eq!(tree(&project.path().join("infra")).len(), 2, "nothing was written");
+    // A file that already is what would be written is no conflict.
+    let other = Project::new();
+    other.run(&["render"]).succeeded();
+    fs::remove_file(other.path().join("infra/.tenantry-manifest")).expect("forget whose files these are");
+    other.run(&["render"]).succeeded();
+    other.run(&["render", "--check"]).succeeded();
+    // A folder that is a file.
+    other.write("file", "");
+    assert!(other.run(&["render", "--out", "file"]).exited(2).stderr.contains("is not a folder"));
+}
+
+#[test]
+fn with_a_private_key_credentials_are_ignored_by_git() {
+    let project = Project::with_registry("");
+    fs::remove_file(project.path().join("tenants.toml")).expect("an empty folder");
+    project.run(&["init"]).succeeded();
+    let text = project.on_own_ports(&project.read("tenants.toml"));
+    project.write("tenants.toml", &text);
+    project.run(&["render"]).succeeded();
+    assert_eq!(project.read("infra/credentials/.gitignore"), "*\n");
+    let root = project.read(".tenantry/root.key");
+    let secret = root.lines().last().expect("the key");
+    for (path, bytes) in tree(project.path()) {
+        let text = String::from_utf8_lossy(&bytes);
+        assert!(path == ".tenantry/root.key" || !text.contains(secret), "{path} holds the root key");
+        let is_secret = text.contains("SUA") || text.contains("NATS_PASSWORD=");
+        assert!(!is_secret || path.starts_with("infra/credentials/") || path.starts_with(".infra.tenantry/"), "{path} holds a secret");
+    }
+}
+
+/// Kills the command at many moments. After each, the folder is the old or the
+/// new tree, and the next run brings it to the new one.
+#[test]
+fn a_kill_leaves_the_old_or_the_new() {
+    let project = Project::with_registry(&many(200, 1));
+    project.run(&["render"]).succeeded();
+    let infra = project.path().join("infra");
+    let old = tree(&infra);
+    project.write("tenants.toml", &many(200, 2));
+    let scratch = project.path().join("scratch");
+    let started = std::time::Instant::now();
+    project.run(&["render", "--out", "scratch"]).succeeded();
+    let whole = started.elapsed();
+    let new = tree(&scratch);
+    assert_ne!(old, new);
+    let (mut olds, mut news) = (0, 0);
+    for step in 0..16u32 {
+        // From the old state each time.
+        if olds + news > 0 {
+            project.write("tenants.toml", &many(200, 1));
+            project.run(&["render"]).succeeded();
+            assert_eq!(tree(&infra), old, "after a kill the next render is whole");
+            project.write("tenants.toml", &many(200, 2));
+        }
+        let mut child = project.command(&["render", "-q"]).stdout(Stdio::null()).stderr(Stdio::null()).spawn().expect("spawn");
+        let pause = whole.mul_f64(f64::from(step) / 13.0);
+        let until = std::time::Instant::now() + pause;
+        while std::time::Instant::now() < until && child.try_wait().expect("wait").is_none() {
+            std::thread::sleep(Duration::from_micros(200));
+        }
+        let _ = child.kill();
+        child.wait().expect("it ended");
+        let found = tree(&infra);
+        if found == old {
+            olds += 1;
+        } else if found == new {
+            news += 1;
+        } else {
+            let mixed: Vec<_> = found.iter().filter(|(p, b)| old.get(*p) != Some(b)).map(|(p, _)| p).take(5).collect();
+            panic!("after {pause:?} of {whole:?} it is neither the old nor the new: {mixed:?}");
+        }
+    }
+    assert!(olds > 0 && news > 0, "the kills came too late or too early to show anything: {olds} old, {news} new");
+    project.run(&["render"]).succeeded();
+    assert_eq!(tree(&infra), new);
+}
+
+/// Several writers of different registries: the folder is always one of them, whole.
+#[test]
+fn two_writers_do_not_interleave() {
+    let project = Project::with_registry(&many(150, 1));
+    project.write("other.toml", &many(150, 2));
+    project.run(&["render", "--out", "one"]).succeeded();
+    project.run(&["render", "-f", "other.toml", "--out", "two"]).succeeded();
+    let expected = [tree(&project.path().join("one")), tree(&project.path().join("two"))];
+    let spawn = |file: &str| {
+        let mut command = project.command(&["render", "-q", "-f", file, "--out", "infra"]);
+        command.stderr(Stdio::piped()).spawn().expect("spawn")
+    };
+    let mut seen = 0;
+    for _ in 0..4 {
+        let children: Vec<_> = ["tenants.toml", "other.toml", "tenants.toml", "other.toml"].map(spawn).into();
+        for child in children {
+            let output = child.wait_with_output().expect("it ends");
+            assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
+        }
+        let found = tree(&project.path().join("infra"));
+        assert!(expected.contains(&found), "a mixture of two registries");
+        seen += 1;
+    }
+    assert_eq!(seen, 4);
+}
+
+#[test]
+fn adding_a_tenant_changes_no_byte_of_anothers_credentials() {
+    let project = Project::new();
+    project.run(&["render"]).succeeded();
+    let before = tree(&project.path().join("infra/credentials"));
+    project.run(&["tenant", "add", "AAA", "--storage", "1MiB", "--auth", "password", "--user", "aaa_app"]).succeeded();
+    project.run(&["render"]).succeeded();
+    let after = tree(&project.path().join("infra/credentials"));
+    for (path, bytes) in &before {
+        assert_eq!(after.get(path), Some(bytes), "{path}");
+    }
+    assert_eq!(after.len(), before.len() + 2);
+}
+
+/// What is remembered between runs only saves time.
+#[test]
+fn the_memory_is_never_needed_and_never_believed_blindly() {
+    let project = Project::new();
+    project.run(&["render"]).succeeded();
+    let expected = tree(&project.path().join("infra"));
+    let memory: Vec<_> = fs::read_dir(project.path().join(".tenantry"))
+        .expect("the state folder")
+        .map(|e| e.expect("an entry").path())
+        .filter(|p| p.is_file() && p.file_name().is_some_and(|n| n != ".gitignore"))
+        .collect();
+    assert!(memory.len() >= 2, "{memory:?}");
+    for path in &memory {
+        fs::write(path, "nonsense").expect("spoil it");
+    }
+    project.run(&["render"]).succeeded();
+    assert_eq!(tree(&project.path().join("infra")), expected);
+    fs::remove_dir_all(project.path().join(".tenantry")).expect("remove it");
+    project.run(&["render", "--check"]).succeeded();
+    fs::remove_dir_all(project.path().join("infra")).expect("remove it");
+    project.run(&["render"]).succeeded();
+    assert_eq!(tree(&project.path().join("infra")), expected);
+}

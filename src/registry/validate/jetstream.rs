@@ -167,7 +167,7 @@ pub fn stream_subjects_are_the_tenants(cx: &Context<'_>, out: &mut Vec<Diagnosti
                         .hint(format!("add `subjects = [\"{}.>\"]`", tenant.name.value)),
                 );
             }
-            for subject in stream.subjects.iter().filter(|s| !own.iter().any(|(o, _)| o.contains(&s.value))) {
+            for subject in stream.subjects.iter().filter(|s| !own.is_empty() && !own.iter().any(|(o, _)| o.contains(&s.value))) {
                 out.push(foreign(&subject.value, subject.span, tenant, &own));
             }
         }

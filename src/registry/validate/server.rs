@@ -98,7 +98,9 @@ pub fn payload_is_what_the_server_accepts(cx: &Context<'_>, out: &mut Vec<Diagno
                 Diagnostic::error("out-of-range", payload.span, "max_payload must be from 1B to 64MiB")
                     .hint("keep messages small and put large objects into an object store"),
             );
-        } else if payload.bytes() > 8 << 20 {
+            return;
+        }
+        if payload.bytes() > 8 << 20 {
             out.push(Diagnostic::warning(
                 "large-payload",
                 payload.span,

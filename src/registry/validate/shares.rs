@@ -73,7 +73,7 @@ pub fn offer_what_is_theirs(cx: &Context<'_>, out: &mut Vec<Diagnostic>) {
     for share in &cx.registry.share {
         let (Some((_, subject)), Some(tenant)) = (offer(share), cx.tenants.get(share.from.value.as_str())) else { continue };
         let own = subjects_of(tenant);
-        if !own.iter().any(|(o, _)| o.contains(&subject.value)) {
+        if !own.is_empty() && !own.iter().any(|(o, _)| o.contains(&subject.value)) {
             out.push(foreign(&subject.value, subject.span, tenant, &own));
         }
     }

@@ -14,7 +14,7 @@ pub fn there_is_a_tenant(cx: &Context<'_>, out: &mut Vec<Diagnostic>) {
     if cx.registry.tenant.is_empty() && cx.whole && !out.iter().any(|d| d.rule == "missing-key" || d.rule == "invalid-name") {
         out.push(
             Diagnostic::error("no-tenants", START, "the registry has no tenant")
-                .hint("add one: `tenantry tenant add NAME`"),
+                .hint("begin one with [[tenant]] and its `name`, and give it a [[tenant.user]]"),
         );
     }
 }
@@ -36,7 +36,8 @@ pub fn names_are_unique(cx: &Context<'_>, out: &mut Vec<Diagnostic>) {
 pub fn subjects_are_outside_reserved_spaces(cx: &Context<'_>, out: &mut Vec<Diagnostic>) {
     for tenant in &cx.registry.tenant {
         let Some(subjects) = tenant.subjects.get() else { continue };
-        if subjects.is_empty() {
+        // A subject that could not be read was complained about already.
+        if subjects.is_empty() && !out.iter().any(|d| d.rule == "invalid-subject") {
             out.push(
                 Diagnostic::error("no-subjects", tenant.span, format!("tenant `{}` has no subjects", tenant.name.value))
                     .hint(format!("leave `subjects` out for the default, [\"{}.>\"]", tenant.name.value)),
