@@ -34,23 +34,25 @@ use ui::Ui;
 #[command(name = "tenantry", version, max_term_width = 100, after_help = EXIT_CODES)]
 struct Cli {
     /// The registry of tenants.
-    #[arg(short = 'f', long, global = true, value_name = "FILE", default_value = "tenants.toml")]
+    #[arg(short = 'f', long, global = true, value_name = "FILE", help_heading = GLOBAL, default_value = "tenants.toml")]
     registry: PathBuf,
     /// How results are printed.
-    #[arg(long, global = true, value_enum, default_value = "human")]
+    #[arg(long, global = true, value_enum, default_value = "human", help_heading = GLOBAL)]
     format: Format,
     /// When to use colour.
-    #[arg(long, global = true, value_enum, default_value = "auto")]
+    #[arg(long, global = true, value_enum, default_value = "auto", help_heading = GLOBAL)]
     color: Color,
     /// Print results and errors only.
-    #[arg(short, long, global = true)]
+    #[arg(short, long, global = true, help_heading = GLOBAL)]
     quiet: bool,
     /// Say more about what is done.
-    #[arg(short, long, global = true)]
+    #[arg(short, long, global = true, help_heading = GLOBAL)]
     verbose: bool,
     #[command(subcommand)]
     command: Command,
 }
+
+const GLOBAL: &str = "Global options";
 
 const EXIT_CODES: &str = "\
 Exit codes: 0 done; 1 findings, out of date or refused; 2 the input is wrong; 3 no server";

@@ -96,8 +96,11 @@ pub fn run(context: &Context, args: &Args) -> Result<Exit, Error> {
             let (mut editor, valid) = Editor::open(&context.registry)?;
             let (account, user) = existing(&valid.model, who)?;
             editor.remove_user(account, valid.model.system.account.as_str(), user.name.as_str())?;
-            let message = format!("user `{who}` removed; its credential works until the server reloads");
-            finish(context, editor, &message, "tenantry up", who)
+            editor.save()?;
+            context.ui.done(&format!("user `{who}` removed; its credential works until the server reloads"));
+            context.ui.json(&serde_json::json!({ "removed": who }));
+            context.ui.next("tenantry up");
+            Ok(Exit::Ok)
         }
         Command::List { tenant } => list(context, tenant.as_deref()),
     }
