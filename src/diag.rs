@@ -250,10 +250,8 @@ impl Sources {
         let text = self.text(file);
         let first_line = text[..lines.start].matches('\n').count() + 1;
         let window = &text[lines.clone()];
-        let mut snippet = Snippet::source(window)
-            .path(self.path(file).display().to_string())
-            .line_start(first_line)
-            .fold(true);
+        let mut snippet =
+            Snippet::source(window).path(self.path(file).display().to_string()).line_start(first_line).fold(true);
         for (span, label, is_primary) in members {
             let kind = if *is_primary { AnnotationKind::Primary } else { AnnotationKind::Context };
             let start = floor_boundary(text, span.start as usize).clamp(lines.start, lines.end);

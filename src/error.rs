@@ -119,15 +119,11 @@ impl Error {
     pub fn hint(&self) -> Option<String> {
         match self {
             Self::Registry { .. } => None,
-            Self::NoRegistry { .. } => {
-                Some("make one with `tenantry init`, or name it with `--registry FILE`".into())
-            }
+            Self::NoRegistry { .. } => Some("make one with `tenantry init`, or name it with `--registry FILE`".into()),
             Self::NotText { .. } => Some("save it as UTF-8".into()),
             Self::TooLarge { .. } => Some("is it the right file?".into()),
             Self::RootKey(error) => Some(error.hint()),
-            Self::Template { .. } => {
-                Some("compare it with the built-in one: `tenantry templates eject DIR`".into())
-            }
+            Self::Template { .. } => Some("compare it with the built-in one: `tenantry templates eject DIR`".into()),
             Self::Io { source, .. } => match source.kind() {
                 io::ErrorKind::PermissionDenied => Some("check who owns it".into()),
                 io::ErrorKind::StorageFull => Some("free some disk space; what was there is untouched".into()),

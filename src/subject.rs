@@ -124,10 +124,7 @@ impl Subject {
     /// A wildcard as first token reaches into all of them.
     pub fn touches_reserved_space(&self) -> bool {
         let first = self.first_token();
-        is_wildcard(first)
-            || first.starts_with('$')
-            || first.starts_with("_INBOX")
-            || matches!(first, "_R_" | "_GR_")
+        is_wildcard(first) || first.starts_with('$') || first.starts_with("_INBOX") || matches!(first, "_R_" | "_GR_")
     }
 }
 
@@ -273,10 +270,7 @@ mod tests {
         let mut all: Vec<Vec<&str>> = vec![vec![]];
         let mut last = all.clone();
         for _ in 0..depth {
-            last = last
-                .iter()
-                .flat_map(|s| ["a", "b"].map(|t| s.iter().copied().chain([t]).collect()))
-                .collect();
+            last = last.iter().flat_map(|s| ["a", "b"].map(|t| s.iter().copied().chain([t]).collect())).collect();
             all.extend(last.clone());
         }
         all.retain(|s| !s.is_empty());
@@ -295,13 +289,15 @@ mod tests {
     }
 
     fn pattern() -> impl Strategy<Value = Subject> {
-        (proptest::collection::vec(prop_oneof!["a", "b", Just("*".to_owned())], 0..4), any::<bool>())
-            .prop_filter_map("a subject has a token", |(mut tokens, tail)| {
+        (proptest::collection::vec(prop_oneof!["a", "b", Just("*".to_owned())], 0..4), any::<bool>()).prop_filter_map(
+            "a subject has a token",
+            |(mut tokens, tail)| {
                 if tail {
                     tokens.push(">".to_owned());
                 }
                 Subject::parse(&tokens.join(".")).ok()
-            })
+            },
+        )
     }
 
     proptest! {

@@ -145,7 +145,11 @@ fn credentials<'c>(model: &'c Model, account: &'c AccountName, user: &'c User, a
 }
 
 /// The users that are meant.
-fn find<'m>(model: &'m Model, account: &str, user: Option<&str>) -> Result<(AccountKind, &'m AccountName, Vec<User>), Error> {
+fn find<'m>(
+    model: &'m Model,
+    account: &str,
+    user: Option<&str>,
+) -> Result<(AccountKind, &'m AccountName, Vec<User>), Error> {
     let (kind, name, users) = if account == model.system.account.as_str() {
         (AccountKind::System, &model.system.account, &model.system.users)
     } else {

@@ -77,34 +77,32 @@ pub fn write(
     let target = Target::open(out)?;
     let inputs = Inputs { model: &valid.model, keyring: secrets.keyring(valid), engine };
     let remembered = Memory::load(&secrets.state, out);
+    let untouched = |path: &str, digest: &_, secret| target.is_untouched(path, digest, secret);
     let common = memory::common_input(&inputs, &secrets.root);
-    let bar = context.ui.progress(valid.model.tenants.len(), "rendering");
-    let made = valid
-        .model
-        .tenants
+    let tenants = &valid.model.tenants;
+    let digests: Vec<_> = tenants.par_iter().map(|t| memory::input_of(&common, t, &secrets.supplied)).collect();
+    let whole = memory::whole_input(&common, &valid.model, &secrets.supplied, &digests);
+    let bar = context.ui.progress(tenants.len(), "rendering");
+    let made = tenants
         .par_iter()
-        .map(|tenant| {
-            let input = memory::input_of(&common, tenant, &secrets.supplied);
-            let untouched = |path: &str, digest: &_, secret| target.is_untouched(path, digest, secret);
-            let (part, is_new) = match remembered.recall(tenant, &input, untouched) {
-                Some(part) => (part, false),
-                None => (render::render_tenant(&inputs, tenant)?, true),
-            };
+        .zip(&digests)
+        .map(|(tenant, input)| {
+            let recalled = remembered.recall(tenant, input, untouched);
+            let is_new = recalled.is_none();
+            let part = recalled.map_or_else(|| render::render_tenant(&inputs, tenant), Ok)?;
             bar.inc(1);
-            Ok((tenant, input, part, is_new))
+            Ok((part, is_new))
         })
         .collect::<Result<Vec<_>, Error>>()?;
     bar.finish_and_clear();
-    let anything_new = made.iter().any(|(.., is_new)| *is_new) || made.len() != remembered.len();
-    let memory = anything_new
-        .then(|| Memory::of(made.par_iter().map(|(tenant, input, part, _)| (*tenant, *input, part))));
-    let parts: Vec<Part> = made.into_iter().map(|(_, _, part, _)| part).collect();
-    let bundle = render::assemble(&inputs, parts)?;
+    if made.iter().all(|(_, is_new)| !is_new) && remembered.is_of(&whole, untouched) {
+        return Ok(Outcome { written: 0, unchanged: target.listed(), removed: 0 });
+    }
+    let parts: Vec<Part> = made.into_iter().map(|(part, _)| part).collect();
+    let bundle = render::assemble(&inputs, &parts)?;
     secrets.remember_hashes();
     let outcome = target.write(&bundle)?;
-    if let Some(memory) = memory {
-        memory.save(&secrets.state, out);
-    }
+    memory::save_parts((&secrets.state, out), whole, &bundle, (tenants, &digests, &parts));
     Ok(outcome)
 }
 
@@ -141,7 +139,9 @@ fn show(context: &Context, difference: &Difference) {
     match (&difference.diff, difference.state) {
         (Some(diff), _) => context.ui.result(diff),
         (None, State::Missing) => context.ui.result(&format!("missing: {path}")),
-        (None, State::Changed) => context.ui.result(&format!("differs: {path} (not shown: it is a secret or a list of digests)")),
+        (None, State::Changed) => {
+            context.ui.result(&format!("differs: {path} (not shown: it is a secret or a list of digests)"));
+        }
         (None, State::Stale) => context.ui.result(&format!("no longer rendered: {path}")),
     }
 }

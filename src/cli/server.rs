@@ -217,7 +217,10 @@ fn ask(context: &Context, valid: &mut Valid) -> Result<Vec<TenantStatus>, Error>
         Handed::Own(_) => None,
     });
     let operator = operator.ok_or_else(|| {
-        Error::server("no system user's secret is known here", "add one without `public_key`: tenantry user add SYS/operator")
+        Error::server(
+            "no system user's secret is known here",
+            "add one without `public_key`: tenantry user add SYS/operator",
+        )
     })?;
     let names: Vec<String> = valid.model.tenants.iter().map(|t| t.name.to_string()).collect();
     let found = stats::accounts(&dial(&valid.model), operator, &names)?;
@@ -233,4 +236,3 @@ fn ask(context: &Context, valid: &mut Valid) -> Result<Vec<TenantStatus>, Error>
 fn dial(model: &Model) -> String {
     format!("nats://{}", model.server.client.dial())
 }
-

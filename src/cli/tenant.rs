@@ -153,8 +153,19 @@ struct UserDocument<'m> {
 impl<'m> TenantDocument<'m> {
     fn of(tenant: &'m Tenant) -> Self {
         use serde_json::json;
-        let Tenant { name, span: _, subjects, limits, jetstream, users, streams, buckets, object_stores, exports, imports } =
-            tenant;
+        let Tenant {
+            name,
+            span: _,
+            subjects,
+            limits,
+            jetstream,
+            users,
+            streams,
+            buckets,
+            object_stores,
+            exports,
+            imports,
+        } = tenant;
         Self {
             name: name.as_str(),
             subjects: subjects.iter().map(crate::subject::Subject::as_str).collect(),
@@ -173,8 +184,8 @@ impl<'m> TenantDocument<'m> {
                 })
             }),
             streams: streams.iter().map(|s| s.name.as_str()).collect(),
-            buckets: buckets.iter().map(|b| b.as_str()).collect(),
-            object_stores: object_stores.iter().map(|o| o.as_str()).collect(),
+            buckets: buckets.iter().map(super::super::model::names::BucketName::as_str).collect(),
+            object_stores: object_stores.iter().map(super::super::model::names::BucketName::as_str).collect(),
             exports: exports.iter().map(|e| json!({ "kind": e.kind, "subject": e.subject, "to": e.to })).collect(),
             imports: imports.iter().map(|i| json!({ "kind": i.kind, "subject": i.subject, "from": i.from })).collect(),
             users: users
@@ -222,7 +233,9 @@ fn list(context: &Context) -> Result<Exit, Error> {
             t.jetstream.map_or_else(|| "-".to_owned(), |j| j.memory.to_string()),
         ]
     };
-    context.ui.table(&["TENANT", "SUBJECTS", "USERS", "STREAMS", "STORAGE", "MEMORY"], tenants.iter().map(row).collect());
+    context
+        .ui
+        .table(&["TENANT", "SUBJECTS", "USERS", "STREAMS", "STORAGE", "MEMORY"], tenants.iter().map(row).collect());
     context.ui.json(&tenants.iter().map(TenantDocument::of).collect::<Vec<_>>());
     Ok(Exit::Ok)
 }
@@ -261,7 +274,10 @@ fn show(context: &Context, name: &str) -> Result<Exit, Error> {
         describe(&mut lines, "subscribe", &user.permissions.subscribe);
         lines.extend(no_queues(&user.permissions).iter().map(|s| format!("    no queue on  {s}")));
         if let Some(responses) = user.permissions.responses {
-            lines.push(format!("    may answer   {} messages within {} s of a request", responses.max, responses.expires_secs));
+            lines.push(format!(
+                "    may answer   {} messages within {} s of a request",
+                responses.max, responses.expires_secs
+            ));
         }
     }
     context.ui.result(&lines.join("\n"));

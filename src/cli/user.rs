@@ -66,15 +66,31 @@ pub fn run(context: &Context, args: &Args) -> Result<Exit, Error> {
             let (mut editor, valid) = Editor::open(&context.registry)?;
             let (account, name) = both(who)?;
             if users(&valid.model, account)?.iter().any(|u| u.name.as_str() == name) {
-                return Err(Error::usage(format!("there is a user `{who}` already"), "choose another name, or `tenantry user rotate`"));
+                return Err(Error::usage(
+                    format!("there is a user `{who}` already"),
+                    "choose another name, or `tenantry user rotate`",
+                ));
             }
             if account == valid.model.system.account.as_str() && role.is_some() {
-                return Err(Error::usage("users of the system account have no role: they can do anything", "leave --role out"));
+                return Err(Error::usage(
+                    "users of the system account have no role: they can do anything",
+                    "leave --role out",
+                ));
             }
-            let user =
-                NewUser { name: name.to_owned(), role: role.clone(), auth: auth.clone(), public_key: public_key.clone() };
+            let user = NewUser {
+                name: name.to_owned(),
+                role: role.clone(),
+                auth: auth.clone(),
+                public_key: public_key.clone(),
+            };
             editor.add_user(account, valid.model.system.account.as_str(), &user)?;
-            finish(context, editor, &format!("user `{who}` added"), &format!("tenantry up, then tenantry creds {who}"), who)
+            finish(
+                context,
+                editor,
+                &format!("user `{who}` added"),
+                &format!("tenantry up, then tenantry creds {who}"),
+                who,
+            )
         }
         Command::Rotate { who } => {
             let (mut editor, valid) = Editor::open(&context.registry)?;
@@ -89,7 +105,8 @@ pub fn run(context: &Context, args: &Args) -> Result<Exit, Error> {
             if let Credential::PasswordFromEnv { variable, .. } = &user.credential {
                 context.ui.note(&format!("its password is the one in {variable}: change it there"));
             }
-            let message = format!("`{who}` has a new secret (generation {next}); the old one works until the server reloads");
+            let message =
+                format!("`{who}` has a new secret (generation {next}); the old one works until the server reloads");
             finish(context, editor, &message, &format!("tenantry up, then tenantry creds {who}"), who)
         }
         Command::Revoke { who } => {
@@ -135,7 +152,8 @@ fn users<'m>(model: &'m Model, account: &str) -> Result<&'m [User], Error> {
     if account == model.system.account.as_str() {
         return Ok(&model.system.users);
     }
-    let known: Vec<&str> = model.tenants.iter().map(|t| t.name.as_str()).chain([model.system.account.as_str()]).collect();
+    let known: Vec<&str> =
+        model.tenants.iter().map(|t| t.name.as_str()).chain([model.system.account.as_str()]).collect();
     let tenant = model.tenants.iter().find(|t| t.name.as_str() == account);
     Ok(&tenant.ok_or_else(|| no_such("tenant", account, &known))?.users)
 }

@@ -72,7 +72,9 @@ impl RootKeyError {
             Self::Readable { path, .. } => format!("chmod 600 {}", path.display()),
             Self::NoVariable(name) => format!("set {name} to the line that begins with {PREFIX}"),
             Self::Malformed { .. } => {
-                format!("a root key is one line of 74 characters that begins with {PREFIX}; make one with `tenantry init`")
+                format!(
+                    "a root key is one line of 74 characters that begins with {PREFIX}; make one with `tenantry init`"
+                )
             }
             Self::Exists(_) => "every credential derives from it: move it away by hand if you are sure".into(),
             Self::Io { .. } => "check that the folder exists and is yours".into(),
@@ -187,7 +189,8 @@ mod tests {
         let key = RootKey::generate();
         let text = key.to_text();
         assert_eq!(text.expose().len(), 74);
-        let again = RootKey::from_text(&format!("# comment\n\n  {}\n", text.expose()), "test").map_err(|e| e.to_string());
+        let again =
+            RootKey::from_text(&format!("# comment\n\n  {}\n", text.expose()), "test").map_err(|e| e.to_string());
         assert_eq!(again.map(|k| k.id()), Ok(key.id()));
         assert_ne!(key.id(), RootKey::generate().id());
     }

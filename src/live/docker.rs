@@ -25,7 +25,10 @@ fn compose(bundle: &Path) -> Result<Command, Error> {
     } else if quiet(Command::new("docker-compose").arg("version")) {
         Command::new("docker-compose")
     } else {
-        return Err(Error::server("there is neither `docker compose` nor `docker-compose`", "install Docker, or run without --docker"));
+        return Err(Error::server(
+            "there is neither `docker compose` nor `docker-compose`",
+            "install Docker, or run without --docker",
+        ));
     };
     command.arg("-f").arg(bundle.join(COMPOSE)).stdin(Stdio::null());
     Ok(command)
@@ -78,7 +81,11 @@ pub fn up(bundle: &Path, model: &Model) -> Result<Started, Error> {
     }
     let logs = run(bundle, &["logs", "--tail=5", "nats"]).map(|o| String::from_utf8_lossy(&o.stdout).trim().to_owned());
     Err(Error::server(
-        format!("the container does not answer at {}:\n  {}", model.server.client, logs.unwrap_or_default().replace('\n', "\n  ")),
+        format!(
+            "the container does not answer at {}:\n  {}",
+            model.server.client,
+            logs.unwrap_or_default().replace('\n', "\n  ")
+        ),
         "`docker compose logs nats` in the bundle's folder shows more",
     ))
 }

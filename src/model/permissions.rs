@@ -50,9 +50,7 @@ impl Grant {
     #[must_use]
     pub fn without_queues_on(self, subjects: impl IntoIterator<Item = Subject>) -> Self {
         match self {
-            Self::Only(allowed) => {
-                Self::Only(Allowed { no_queue_on: subjects.into_iter().collect(), ..allowed })
-            }
+            Self::Only(allowed) => Self::Only(Allowed { no_queue_on: subjects.into_iter().collect(), ..allowed }),
             other => other,
         }
     }

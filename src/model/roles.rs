@@ -69,9 +69,7 @@ impl BuiltIn {
                 true,
             ),
             Self::Publisher => (own().collect(), inbox().into(), false),
-            Self::Subscriber => {
-                (when(js, read), own().chain(received()).chain(inbox()).collect(), false)
-            }
+            Self::Subscriber => (when(js, read), own().chain(received()).chain(inbox()).collect(), false),
             Self::Monitor => (
                 account_counters().into_iter().chain(when(js, |_| metadata())).collect(),
                 inbox().into_iter().chain(when(js, |_| events())).collect(),
@@ -80,8 +78,7 @@ impl BuiltIn {
         };
         Permissions {
             publish: Grant::only(subjects(publish)),
-            subscribe: Grant::only(subjects(subscribe))
-                .without_queues_on(tenant.imported(ShareKind::Stream).cloned()),
+            subscribe: Grant::only(subjects(subscribe)).without_queues_on(tenant.imported(ShareKind::Stream).cloned()),
             responses: responses.then(Responses::default),
         }
     }
@@ -157,9 +154,7 @@ fn events() -> Vec<String> {
 }
 
 fn account_counters() -> Vec<String> {
-    ["$SYS.REQ.USER.INFO", "$SYS.REQ.ACCOUNT.PING.CONNZ", "$SYS.REQ.ACCOUNT.PING.STATZ"]
-        .map(str::to_owned)
-        .into()
+    ["$SYS.REQ.USER.INFO", "$SYS.REQ.ACCOUNT.PING.CONNZ", "$SYS.REQ.ACCOUNT.PING.STATZ"].map(str::to_owned).into()
 }
 
 fn metadata() -> Vec<String> {
@@ -243,13 +238,11 @@ pub struct Declared {
 impl Declared {
     /// What the role allows to this user.
     pub fn permissions(&self, holder: Holder<'_>) -> Permissions {
-        let expand = |patterns: &[Pattern]| {
-            Grant::only(patterns.iter().flat_map(|p| p.expand(holder)).collect::<Vec<_>>())
-        };
+        let expand =
+            |patterns: &[Pattern]| Grant::only(patterns.iter().flat_map(|p| p.expand(holder)).collect::<Vec<_>>());
         Permissions {
             publish: expand(&self.publish),
-            subscribe: expand(&self.subscribe)
-                .without_queues_on(holder.tenant.imported(ShareKind::Stream).cloned()),
+            subscribe: expand(&self.subscribe).without_queues_on(holder.tenant.imported(ShareKind::Stream).cloned()),
             responses: self.responses.then(Responses::default),
         }
     }

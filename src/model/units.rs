@@ -130,7 +130,9 @@ mod tests {
 
     #[test]
     fn sizes() {
-        for (text, bytes) in [("512MiB", 512 << 20), ("1GB", 1_000_000_000), ("0B", 0), ("1.5KiB", 1536), ("7 KiB", 7168)] {
+        for (text, bytes) in
+            [("512MiB", 512 << 20), ("1GB", 1_000_000_000), ("0B", 0), ("1.5KiB", 1536), ("7 KiB", 7168)]
+        {
             assert_eq!(Size::parse(text), Ok(Size(bytes)), "{text}");
         }
         for text in ["", "512", "512M", "MiB", "-1B", "1e3B", "99999999999TiB", "1 XB", "lots"] {

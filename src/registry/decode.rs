@@ -217,15 +217,13 @@ impl<const MIN: i64, const MAX: i64> Decode for Int<MIN, MAX> {
             Some(value) => Some(Self(value)),
             None => {
                 let span = d.span(node.span());
-                d.diagnostics.push(
-                    Diagnostic::error("out-of-range", span, format!("{integer} is out of range")).hint(
-                        if MIN == MAX {
-                            format!("write {MIN}; another one needs another version of tenantry")
-                        } else {
-                            format!("choose a number from {MIN} to {MAX}")
-                        },
-                    ),
-                );
+                d.diagnostics.push(Diagnostic::error("out-of-range", span, format!("{integer} is out of range")).hint(
+                    if MIN == MAX {
+                        format!("write {MIN}; another one needs another version of tenantry")
+                    } else {
+                        format!("choose a number from {MIN} to {MAX}")
+                    },
+                ));
                 None
             }
         }
@@ -379,7 +377,13 @@ impl<T: Decode> Field for Named<T> {
 }
 
 /// One entry of a table's schema.
-pub fn property(schema: &mut Map<String, Json>, required: &mut Vec<Json>, key: &str, docs: &[&str], field: (Json, bool)) {
+pub fn property(
+    schema: &mut Map<String, Json>,
+    required: &mut Vec<Json>,
+    key: &str,
+    docs: &[&str],
+    field: (Json, bool),
+) {
     let (mut value, is_required) = field;
     let description = docs.iter().map(|line| line.trim()).collect::<Vec<_>>().join(" ");
     if let Some(object) = value.as_object_mut() {

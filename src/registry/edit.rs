@@ -63,7 +63,10 @@ impl Editor {
             let real = fs::canonicalize(file).map_err(|e| Error::io("find", file, e))?;
             let text = fs::read_to_string(&real).map_err(|e| Error::io("read", &real, e))?;
             let document = text.parse::<DocumentMut>().map_err(|e| {
-                Error::usage(format!("{} cannot be edited: {e}", file.display()), "mend it by hand; `tenantry check` says where")
+                Error::usage(
+                    format!("{} cannot be edited: {e}", file.display()),
+                    "mend it by hand; `tenantry check` says where",
+                )
             })?;
             files.insert(real.clone(), document);
             original.insert(real, text);

@@ -47,8 +47,7 @@ pub(super) fn lower(registry: &raw::Registry, diagnostics: &mut Vec<Diagnostic>)
     let server = server(registry);
     let roles = declared_roles(registry);
     let shares = shares(registry);
-    let tenants =
-        registry.tenant.iter().map(|t| tenant(t, &server, &shares, &roles, diagnostics)).collect();
+    let tenants = registry.tenant.iter().map(|t| tenant(t, &server, &shares, &roles, diagnostics)).collect();
     Model {
         root: registry.keys.get().map_or(Root::Development, |k| k.root.value.clone()),
         bcrypt: BcryptCost { derived: cost.unwrap_or(COST_DERIVED), supplied: cost.unwrap_or(COST_SUPPLIED) },
@@ -87,16 +86,14 @@ fn server(registry: &raw::Registry) -> Server {
         max_payload: server.and_then(|s| value(&s.max_payload)).unwrap_or(MAX_PAYLOAD),
         max_connections: server.and_then(|s| value(&s.max_connections)).map_or(MAX_CONNECTIONS, |c| c.0),
         max_pending: server.and_then(|s| value(&s.max_pending)).unwrap_or(MAX_PENDING),
-        write_deadline: server
-            .and_then(|s| value(&s.write_deadline))
-            .unwrap_or(Length(Duration::from_secs(10))),
+        write_deadline: server.and_then(|s| value(&s.write_deadline)).unwrap_or(Length(Duration::from_secs(10))),
         debug: level != raw::LogLevel::Info,
         trace: level == raw::LogLevel::Trace,
         log_utc: log.and_then(|l| value(&l.utc)).unwrap_or(true),
-        jetstream: server.map_or(&absent, |s| &s.jetstream).get().map(|j| ServerJetStream {
-            memory: value(&j.memory).unwrap_or_default(),
-            storage: j.storage.value,
-        }),
+        jetstream: server
+            .map_or(&absent, |s| &s.jetstream)
+            .get()
+            .map(|j| ServerJetStream { memory: value(&j.memory).unwrap_or_default(), storage: j.storage.value }),
     }
 }
 
@@ -106,12 +103,7 @@ fn system(registry: &raw::Registry) -> System {
         Some(system) => system.user.iter().map(system_user).collect(),
         None => vec![operator(name(UserName::parse, "sys_admin"), registry.span, Credential::Nkey { generation: 1 })],
     };
-    System {
-        account: system
-            .and_then(|s| value(&s.account))
-            .unwrap_or_else(|| name(AccountName::parse, "SYS")),
-        users,
-    }
+    System { account: system.and_then(|s| value(&s.account)).unwrap_or_else(|| name(AccountName::parse, "SYS")), users }
 }
 
 fn system_user(user: &raw::SystemUser) -> User {
@@ -263,12 +255,7 @@ fn user(raw: &raw::User, tenant: &Tenant, roles: &Roles<'_>, diagnostics: &mut V
 }
 
 /// The tenant's subjects are the second lock: a declared role cannot leave them.
-fn report_foreign_patterns(
-    raw: &raw::User,
-    role: &raw::Role,
-    holder: Holder<'_>,
-    diagnostics: &mut Vec<Diagnostic>,
-) {
+fn report_foreign_patterns(raw: &raw::User, role: &raw::Role, holder: Holder<'_>, diagnostics: &mut Vec<Diagnostic>) {
     let inside = |subject: &crate::subject::Subject| {
         subject.first_token().starts_with('$')
             || subject.as_str() == format!("{}.>", crate::model::inbox_prefix(holder.inbox, holder.user))
@@ -284,7 +271,10 @@ fn report_foreign_patterns(
             Diagnostic::error(
                 "foreign-subject",
                 pattern.span,
-                format!("for `{}/{}` this is `{subject}`, outside the tenant's subjects", holder.tenant.name, raw.name.value),
+                format!(
+                    "for `{}/{}` this is `{subject}`, outside the tenant's subjects",
+                    holder.tenant.name, raw.name.value
+                ),
             )
             .related(raw.name.span, "has this role")
             .hint("write {subject}, begin with {tenant}, or declare a [[share]]"),

@@ -41,9 +41,7 @@ impl Loaded {
     /// The model and the warnings, or the error that shows every problem.
     pub fn into_valid(self) -> Result<Valid, Error> {
         match self.model {
-            Some(model) => {
-                Ok(Valid { model, path: self.path, sources: self.sources, warnings: self.diagnostics })
-            }
+            Some(model) => Ok(Valid { model, path: self.path, sources: self.sources, warnings: self.diagnostics }),
             None => Err(Error::Registry { sources: self.sources, diagnostics: self.diagnostics }),
         }
     }
@@ -121,12 +119,7 @@ fn read_text(path: &Path) -> Result<String, Error> {
 
 /// Parses one file. With broken TOML only the syntax is complained about:
 /// what follows from it would mislead.
-fn parse<T: Decode>(
-    sources: &mut Sources,
-    path: &Path,
-    text: String,
-    diagnostics: &mut Vec<Diagnostic>,
-) -> Option<T> {
+fn parse<T: Decode>(sources: &mut Sources, path: &Path, text: String, diagnostics: &mut Vec<Diagnostic>) -> Option<T> {
     let file = sources.add(path, text);
     let (document, errors) = DeTable::parse_recoverable(sources.text(file));
     let mut decoder = Decoder { file, diagnostics };

@@ -4,9 +4,7 @@
 
 use super::decode::{Int, Key, Named, Scalar, keys, words};
 use crate::diag::Spanned;
-use crate::model::names::{
-    AccountName, BucketName, ConsumerName, RoleName, ServerName, StreamName, UserName,
-};
+use crate::model::names::{AccountName, BucketName, ConsumerName, RoleName, ServerName, StreamName, UserName};
 use crate::model::units::{Listen, Size, Span as Length};
 use crate::model::{Inbox, Root, Storage};
 use crate::subject::Subject;
@@ -482,8 +480,7 @@ pub struct RolePattern(pub crate::model::roles::Pattern);
 impl Scalar for RolePattern {
     const RULE: &'static str = "invalid-role-pattern";
     const WHAT: &'static str = "a role's subject";
-    const HINT: &'static str =
-        "\"{subject}\" for each of the tenant's subjects, \"{inbox}\" for replies, or a subject with {tenant} and {user} in it";
+    const HINT: &'static str = "\"{subject}\" for each of the tenant's subjects, \"{inbox}\" for replies, or a subject with {tenant} and {user} in it";
     fn parse(text: &str) -> Result<Self, String> {
         crate::model::roles::Pattern::parse(text).map(Self)
     }

@@ -101,9 +101,9 @@ pub fn supplied(model: &Model, lookup: impl Fn(&str) -> Option<String>) -> Resul
             Some(p) if p.expose().chars().count() < SHORTEST => {
                 Some(format!("the password in {variable} has fewer than {SHORTEST} characters"))
             }
-            Some(p) if p.expose().len() > BCRYPT_LIMIT => {
-                Some(format!("the password in {variable} is longer than {BCRYPT_LIMIT} bytes, which is all that bcrypt reads"))
-            }
+            Some(p) if p.expose().len() > BCRYPT_LIMIT => Some(format!(
+                "the password in {variable} is longer than {BCRYPT_LIMIT} bytes, which is all that bcrypt reads"
+            )),
             Some(p) if p.expose().chars().any(char::is_control) => {
                 Some(format!("the password in {variable} contains a line break or control character"))
             }

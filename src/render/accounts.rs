@@ -111,7 +111,9 @@ fn grant(w: &mut Writer, side: &str, grant: &Grant) {
             w.list("allow", allowed.subjects().iter().map(crate::subject::Subject::as_str));
             let no_queue: Vec<String> = allowed.no_queue_on().iter().map(|s| format!("{s} >")).collect();
             if !no_queue.is_empty() {
-                w.comment("shared by another tenant: plain subscriptions only, a queue would take its workers' messages");
+                w.comment(
+                    "shared by another tenant: plain subscriptions only, a queue would take its workers' messages",
+                );
                 w.list("deny", no_queue.iter().map(String::as_str));
             }
         }

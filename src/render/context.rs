@@ -128,7 +128,11 @@ impl ServerConf {
 
 /// A duration as the server writes it.
 fn go_duration(duration: std::time::Duration) -> String {
-    if duration.subsec_nanos() == 0 { format!("{}s", duration.as_secs()) } else { format!("{}ms", duration.as_millis()) }
+    if duration.subsec_nanos() == 0 {
+        format!("{}s", duration.as_secs())
+    } else {
+        format!("{}ms", duration.as_millis())
+    }
 }
 
 /// `nats/accounts.conf.hbs`.
@@ -350,7 +354,8 @@ impl Handout {
         use crate::model::Credential;
         use crate::model::permissions::Grant;
         let users = || model.tenants.iter().flat_map(|t| t.users.iter().map(move |u| (t, u)));
-        let publishes = |user: &User| matches!(user.permissions.publish, Grant::Only(_)) && user.role.as_str() != "monitor";
+        let publishes =
+            |user: &User| matches!(user.permissions.publish, Grant::Only(_)) && user.role.as_str() != "monitor";
         let example = users()
             .find(|(_, u)| publishes(u) && !matches!(u.credential, Credential::PublicKey(_)))
             .or_else(|| users().next())

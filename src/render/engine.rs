@@ -121,9 +121,7 @@ impl Engine {
     pub fn render(&self, name: &'static str, context: &impl Serialize) -> Result<String, Error> {
         let engine = self.by_syntax.get(&Syntax::of(name));
         let engine = engine.ok_or_else(|| Error::Template { name: name.into(), message: "there is none".into() })?;
-        engine
-            .render(name, context)
-            .map_err(|e| Error::Template { name: name.to_owned(), message: e.to_string() })
+        engine.render(name, context).map_err(|e| Error::Template { name: name.to_owned(), message: e.to_string() })
     }
 }
 

@@ -2,7 +2,8 @@
 //! is neither derived nor rendered nor hashed again. Losing it costs time and
 //! nothing else; `render --check` never looks at it.
 
-use std::collections::HashMap;
+use std::borrow::Cow;
+use std::collections::{HashMap, HashSet};
 use std::fs;
 use std::path::{Path, PathBuf};
 
@@ -11,24 +12,36 @@ use serde::{Deserialize, Serialize};
 use sha2::{Digest as _, Sha256};
 
 use super::access::Supplied;
-use super::bundle::{Content, Digest, File};
+use super::bundle::{Bundle, Content, Digest, File};
 use super::{Inputs, Part};
 use crate::keys::{HashCache, RootKey};
 use crate::model::{Credential, Model, Root, Tenant, User};
 
 /// Parts by tenant, each with the digest of what it was made from.
-#[derive(Debug, Default, Serialize, Deserialize)]
+#[derive(Debug, Default)]
 pub struct Memory {
-    tenants: HashMap<String, Remembered>,
+    /// The digest of everything that was rendered from.
+    whole: Digest,
+    /// Files that belong to no tenant.
+    common: Vec<(String, Digest, bool)>,
+    tenants: HashMap<String, Remembered<'static>>,
+}
+
+/// A memory as it is written: each tenant by itself, so that all cores read.
+#[derive(Default, Serialize, Deserialize)]
+struct Saved {
+    whole: Digest,
+    common: Vec<(String, Digest, bool)>,
+    tenants: Vec<Vec<u8>>,
 }
 
 #[derive(Debug, Serialize, Deserialize)]
-struct Remembered {
+struct Remembered<'p> {
     input: Digest,
-    account: String,
-    handout: String,
-    nkeys: Vec<String>,
-    files: Vec<(String, Digest, bool)>,
+    account: Cow<'p, str>,
+    handout: Cow<'p, str>,
+    nkeys: Vec<Cow<'p, str>>,
+    files: Vec<(Cow<'p, str>, Digest, bool)>,
 }
 
 /// The folder beside the registry in which tenantry keeps what is not worth
@@ -75,17 +88,10 @@ impl Memory {
     /// The memory of what was rendered into `out`.
     pub fn load(state: &Path, out: &Path) -> Self {
         let bytes = fs::read(Self::path(state, out)).unwrap_or_default();
-        bytes
-            .strip_prefix(HEADER.as_bytes())
-            .and_then(|body| postcard::from_bytes(body).ok())
-            .unwrap_or_default()
-    }
-
-    /// Keeps what was rendered into `out`.
-    pub fn save(&self, state: &Path, out: &Path) {
-        if let Ok(body) = postcard::to_stdvec(self) {
-            save(&Self::path(state, out), &[HEADER.as_bytes(), &body].concat());
-        }
+        let body = bytes.strip_prefix(HEADER.as_bytes()).unwrap_or_default();
+        let saved: Saved = postcard::from_bytes(body).unwrap_or_default();
+        let tenants = saved.tenants.par_iter().filter_map(|bytes| postcard::from_bytes(bytes).ok()).collect();
+        Self { whole: saved.whole, common: saved.common, tenants }
     }
 
     fn path(state: &Path, out: &Path) -> PathBuf {
@@ -94,41 +100,65 @@ impl Memory {
         state.join(format!("rendered-{}", data_encoding::HEXLOWER.encode(&digest[..8])))
     }
 
-    /// How many tenants it remembers.
-    pub fn len(&self) -> usize {
-        self.tenants.len()
-    }
-
-    /// Whether it remembers nothing.
-    pub fn is_empty(&self) -> bool {
-        self.tenants.is_empty()
+    /// Whether it is the memory of exactly this input, and of files that are
+    /// all as they were: then there is nothing to do.
+    pub fn is_of(&self, whole: &Digest, untouched: impl Fn(&str, &Digest, bool) -> bool) -> bool {
+        self.whole == *whole && self.common.iter().all(|(path, digest, secret)| untouched(path, digest, *secret))
     }
 
     /// The remembered part of a tenant, if its input is the same and its files
     /// are still on disk as they were written.
-    pub fn recall(&self, tenant: &Tenant, input: &Digest, untouched: impl Fn(&str, &Digest, bool) -> bool) -> Option<Part> {
+    pub fn recall(
+        &self,
+        tenant: &Tenant,
+        input: &Digest,
+        untouched: impl Fn(&str, &Digest, bool) -> bool,
+    ) -> Option<Part> {
         let remembered = self.tenants.get(tenant.name.as_str()).filter(|r| r.input == *input)?;
         let intact = remembered.files.iter().all(|(path, digest, secret)| untouched(path, digest, *secret));
         intact.then(|| Part {
-            account: remembered.account.clone(),
-            handout: remembered.handout.clone(),
-            nkeys: remembered.nkeys.clone(),
+            account: remembered.account.to_string(),
+            handout: remembered.handout.to_string(),
+            nkeys: remembered.nkeys.iter().map(ToString::to_string).collect(),
             files: remembered
                 .files
                 .iter()
-                .map(|(path, digest, secret)| (path.clone(), File { content: Content::OnDisk(*digest), secret: *secret }))
+                .map(|(path, digest, secret)| {
+                    (path.to_string(), File { content: Content::OnDisk(*digest), secret: *secret })
+                })
                 .collect(),
         })
     }
+}
 
-    /// The memory of these parts.
-    pub fn of<'p>(parts: impl IntoParallelIterator<Item = (&'p Tenant, Digest, &'p Part)>) -> Self {
-        let remember = |(tenant, input, part): (&Tenant, Digest, &Part)| {
-            let files = part.files.iter().map(|(path, file)| (path.clone(), file.digest(), file.secret)).collect();
-            let (account, handout) = (part.account.clone(), part.handout.clone());
-            (tenant.name.to_string(), Remembered { input, account, handout, nkeys: part.nkeys.clone(), files })
+/// Keeps the memory of a bundle and the parts it was put together from.
+pub fn save_parts(
+    (state, out): (&Path, &Path),
+    whole: Digest,
+    bundle: &Bundle,
+    (tenants, inputs, parts): (&[Tenant], &[Digest], &[Part]),
+) {
+    let of_tenants: HashSet<&str> = parts.iter().flat_map(|p| &p.files).map(|(path, _)| path.as_str()).collect();
+    let common = bundle.files.iter().filter(|(path, _)| !of_tenants.contains(path.as_str()));
+    let remember = |((tenant, input), part): ((&'_ Tenant, &Digest), &'_ Part)| {
+        let files = part.files.iter().map(|(path, file)| (Cow::from(path.as_str()), file.digest(), file.secret));
+        let remembered = Remembered {
+            input: *input,
+            account: part.account.as_str().into(),
+            handout: part.handout.as_str().into(),
+            nkeys: part.nkeys.iter().map(|n| n.as_str().into()).collect(),
+            files: files.collect(),
         };
-        Self { tenants: parts.into_par_iter().map(remember).collect() }
+        postcard::to_stdvec(&(tenant.name.as_str(), remembered)).unwrap_or_default()
+    };
+    let saved = Saved {
+        whole,
+        common: common.map(|(path, file)| (path.clone(), file.digest(), file.secret)).collect(),
+        tenants: tenants.par_iter().zip(inputs).zip(parts).map(remember).collect(),
+    };
+    let mut text = HEADER.as_bytes().to_vec();
+    if let Ok(text) = postcard::to_extend(&saved, std::mem::take(&mut text)) {
+        save(&Memory::path(state, out), &text);
     }
 }
 
@@ -140,23 +170,46 @@ const HEADER: &str = concat!("tenantry ", env!("TENANTRY_SOURCE"), "\n");
 pub fn common_input(inputs: &Inputs<'_>, root: &RootKey) -> Sha256 {
     let Model { server, root: source, bcrypt, system: _, tenants: _ } = inputs.model;
     let published = [u8::from(*source == Root::Development)];
-    Sha256::new()
-        .chain_update(root.memory_key().as_ref())
-        .chain_update(super::digest_of([
-            inputs.engine.digest().as_slice(),
-            server.url.as_bytes(),
-            &bcrypt.derived.to_be_bytes(),
-            &bcrypt.supplied.to_be_bytes(),
-            &published,
-        ]))
+    Sha256::new().chain_update(root.memory_key().as_ref()).chain_update(super::digest_of([
+        inputs.engine.digest().as_slice(),
+        server.url.as_bytes(),
+        &bcrypt.derived.to_be_bytes(),
+        &bcrypt.supplied.to_be_bytes(),
+        &published,
+    ]))
+}
+
+/// The digest of everything: what the tenants' parts are made from, in their
+/// order, and what is made for the whole.
+pub fn whole_input(common: &Sha256, model: &Model, supplied: &Supplied, tenants: &[Digest]) -> Digest {
+    let Model { server, root: _, bcrypt: _, system: crate::model::System { account, users }, tenants: _ } = model;
+    let mut hasher = ShaHasher(common.clone());
+    put(&mut hasher, server);
+    put(&mut hasher, account);
+    put_users(&mut hasher, users, supplied);
+    put(&mut hasher, &tenants);
+    // The server's batch limit comes from all tenants' stream limits, which
+    // are in their digests.
+    hasher.0.finalize().into()
 }
 
 /// The digest of everything a tenant's part is made from.
 pub fn input_of(common: &Sha256, tenant: &Tenant, supplied: &Supplied) -> Digest {
     // Destructured in full, so that a new field cannot be forgotten. Places do
     // not matter; streams and buckets matter through the users' permissions.
-    let Tenant { name, span: _, subjects, limits, jetstream, users, streams: _, buckets: _, object_stores: _, exports, imports } =
-        tenant;
+    let Tenant {
+        name,
+        span: _,
+        subjects,
+        limits,
+        jetstream,
+        users,
+        streams: _,
+        buckets: _,
+        object_stores: _,
+        exports,
+        imports,
+    } = tenant;
     let mut hasher = ShaHasher(common.clone());
     let hash = &mut hasher;
     put(hash, name);
@@ -165,6 +218,11 @@ pub fn input_of(common: &Sha256, tenant: &Tenant, supplied: &Supplied) -> Digest
     put(hash, jetstream);
     put(hash, exports);
     put(hash, imports);
+    put_users(hash, users, supplied);
+    hasher.0.finalize().into()
+}
+
+fn put_users(hash: &mut ShaHasher, users: &[User], supplied: &Supplied) {
     for User { name, span: _, role, credential, inbox, permissions } in users {
         put(hash, name);
         put(hash, role);
@@ -175,7 +233,6 @@ pub fn input_of(common: &Sha256, tenant: &Tenant, supplied: &Supplied) -> Digest
             put(hash, &supplied.get(variable).map(crate::keys::Secret::expose));
         }
     }
-    hasher.0.finalize().into()
 }
 
 fn put(hasher: &mut ShaHasher, value: &impl std::hash::Hash) {

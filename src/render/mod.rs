@@ -18,7 +18,7 @@ use crate::error::Error;
 use crate::keys::AccountKind;
 use crate::model::{Model, Root, Tenant, User};
 use access::{Access, Handed, Keyring, Login};
-use bundle::{Bundle, Content, File};
+use bundle::{Bundle, File};
 use context::{AccountsConf, Compose, Handout, ServerConf, TenantHandout, UserContext};
 use engine::Engine;
 
@@ -106,7 +106,7 @@ pub fn render(inputs: &Inputs<'_>, advance: impl Fn() + Sync) -> Result<Bundle, 
             part
         })
         .collect::<Result<Vec<_>, _>>()?;
-    assemble(inputs, parts)
+    assemble(inputs, &parts)
 }
 
 /// Renders what belongs to one tenant.
@@ -166,10 +166,10 @@ pub fn credential(
 }
 
 /// Puts the tenants' parts together with what belongs to the whole.
-pub fn assemble(inputs: &Inputs<'_>, parts: Vec<Part>) -> Result<Bundle, Error> {
+pub fn assemble(inputs: &Inputs<'_>, parts: &[Part]) -> Result<Bundle, Error> {
     let Inputs { model, keyring, engine } = inputs;
     let access = keyring.access(AccountKind::System, &model.system.account, &model.system.users);
-    refuse_shared_nkeys(model, &access, &parts)?;
+    refuse_shared_nkeys(model, &access, parts)?;
     let published = model.root == Root::Development;
     let mut accounts = accounts::system(&model.system, &access);
     let mut handout = engine.render("RUNNING-NATS.tenant.md.hbs", &context::system_rows(model, &access, published))?;
@@ -178,7 +178,7 @@ pub fn assemble(inputs: &Inputs<'_>, parts: Vec<Part>) -> Result<Bundle, Error> 
     for part in parts {
         accounts.push_str(&part.account);
         handout.push_str(&part.handout);
-        bundle.files.extend(part.files);
+        bundle.files.extend(part.files.iter().cloned());
     }
     let accounts = AccountsConf { system_account: model.system.account.as_str(), accounts };
     let server = ServerConf::new(model, &Placement::container(&model.server));
@@ -230,15 +230,4 @@ pub(crate) fn digest_of<'p>(pieces: impl IntoIterator<Item = &'p [u8]>) -> [u8; 
         hasher.update(piece);
     }
     hasher.finalize().into()
-}
-
-impl Part {
-    /// The same part, with its files as they are on disk.
-    #[must_use]
-    pub fn on_disk(mut self) -> Self {
-        for (_, file) in &mut self.files {
-            file.content = Content::OnDisk(file.digest());
-        }
-        self
-    }
 }

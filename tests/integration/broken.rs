@@ -96,7 +96,10 @@ const CASES: &[(&str, Change)] = &[
     ("no_tenants", Whole("version = 1\n[system]\naccount = \"SYS\"\n[[system.user]]\nname = \"a\"\n")),
     ("system_without_users", Replace("[[system.user]]\nname = \"sys_admin\"\n", "")),
     ("tenant_without_name", Replace("name = \"ACME\"\n", "")),
-    ("tenant_without_users", Replace("[[tenant.user]]\nname = \"app\"\n\n[[tenant]]\nname = \"GLOBEX\"", "[[tenant]]\nname = \"GLOBEX\"")),
+    (
+        "tenant_without_users",
+        Replace("[[tenant.user]]\nname = \"app\"\n\n[[tenant]]\nname = \"GLOBEX\"", "[[tenant]]\nname = \"GLOBEX\""),
+    ),
     ("tenant_named_like_a_path", Replace("\"ACME\"", "\"../../evil\"")),
     ("tenant_named_like_a_subject", Replace("\"ACME\"", "\"ac.me\"")),
     ("tenant_named_dollar_g", Replace("\"ACME\"", "\"$G\"")),
@@ -111,13 +114,32 @@ const CASES: &[(&str, Change)] = &[
     ("subjects_that_overlap", Replace("\"GLOBEX\"", "\"GLOBEX\"\nsubjects = [\"ACME.orders\"]")),
     ("subjects_that_cross", Replace("name = \"ACME\"", "name = \"ACME\"\nsubjects = [\"a.>\", \"*.b\"]")),
     ("subjects_of_two_that_cross", Replace("\"GLOBEX\"", "\"GLOBEX\"\nsubjects = [\"*.b\"]")),
-    ("subjects_of_the_server", Replace("name = \"ACME\"", "name = \"ACME\"\nsubjects = [\"$SYS.>\", \"$JS.API.>\", \"$KV.x\", \"$O.>\", \"$G\", \"_INBOX.>\", \">\"]")),
-    ("subjects_malformed", Replace("name = \"ACME\"", "name = \"ACME\"\nsubjects = [\"a..b\", \"foo*\", \"a.>.b\", \"a b\", \"\"]")),
+    (
+        "subjects_of_the_server",
+        Replace(
+            "name = \"ACME\"",
+            "name = \"ACME\"\nsubjects = [\"$SYS.>\", \"$JS.API.>\", \"$KV.x\", \"$O.>\", \"$G\", \"_INBOX.>\", \">\"]",
+        ),
+    ),
+    (
+        "subjects_malformed",
+        Replace("name = \"ACME\"", "name = \"ACME\"\nsubjects = [\"a..b\", \"foo*\", \"a.>.b\", \"a b\", \"\"]"),
+    ),
     ("no_subjects", Replace("name = \"ACME\"", "name = \"ACME\"\nsubjects = []")),
     // ---------------------------------------------------------------- users
     ("user_twice", Add("[[tenant.user]]\nname = \"APP\"\n")),
-    ("password_user_in_two_tenants", Add("auth = \"password\"\n[[tenant]]\nname = \"INITECH\"\n[[tenant.user]]\nname = \"app\"\nauth = \"password\"\n")),
-    ("password_user_named_like_a_system_user", Add("[[tenant.user]]\nname = \"root\"\nauth = \"password\"\n[[system.user]]\nname = \"root\"\nauth = \"password\"\n")),
+    (
+        "password_user_in_two_tenants",
+        Add(
+            "auth = \"password\"\n[[tenant]]\nname = \"INITECH\"\n[[tenant.user]]\nname = \"app\"\nauth = \"password\"\n",
+        ),
+    ),
+    (
+        "password_user_named_like_a_system_user",
+        Add(
+            "[[tenant.user]]\nname = \"root\"\nauth = \"password\"\n[[system.user]]\nname = \"root\"\nauth = \"password\"\n",
+        ),
+    ),
     ("role_misspelt", Add("role = \"publsher\"\n")),
     ("role_unknown", Add("role = \"wizard\"\n")),
     ("creds_in_static_mode", Add("auth = \"creds\"\n")),
@@ -125,18 +147,38 @@ const CASES: &[(&str, Change)] = &[
     ("password_in_the_registry", Add("password = \"secret\"\n")),
     ("password_env_without_password", Add("password_env = \"ACME_PASSWORD\"\n")),
     ("password_env_with_dollar", Add("auth = \"password\"\npassword_env = \"$ACME_PASSWORD\"\n")),
-    ("password_env_of_two_users", Add("auth = \"password\"\npassword_env = \"PW\"\n[[tenant.user]]\nname = \"two\"\nauth = \"password\"\npassword_env = \"PW\"\n")),
+    (
+        "password_env_of_two_users",
+        Add(
+            "auth = \"password\"\npassword_env = \"PW\"\n[[tenant.user]]\nname = \"two\"\nauth = \"password\"\npassword_env = \"PW\"\n",
+        ),
+    ),
     ("password_env_not_set", Add("auth = \"password\"\npassword_env = \"TENANTRY_TEST_NOT_SET\"\n")),
     ("public_key_that_is_a_seed", Add("public_key = \"SUACSSL3UAHUDXKFSNVUZRF5UHPMWZ6BFDTJ7M6USDXIEDNPPQYYYCU3VY\"\n")),
     ("public_key_with_a_typo", Add("public_key = \"UDIECAWC3P37RZ2N75V7DQCSYWLVURVP3AK46EUYVRC2FGM7T6E6HNMX\"\n")),
-    ("public_key_and_password", Add("auth = \"password\"\npublic_key = \"UDIECAWC3P37RZ2N75V7DQCSYWLVURVP3AK46EUYVRC2FGM7T6E6HNMS\"\ngeneration = 2\n")),
-    ("public_key_of_two_users", Add("public_key = \"UDIECAWC3P37RZ2N75V7DQCSYWLVURVP3AK46EUYVRC2FGM7T6E6HNMS\"\n[[tenant.user]]\nname = \"two\"\npublic_key = \"UDIECAWC3P37RZ2N75V7DQCSYWLVURVP3AK46EUYVRC2FGM7T6E6HNMS\"\n")),
+    (
+        "public_key_and_password",
+        Add(
+            "auth = \"password\"\npublic_key = \"UDIECAWC3P37RZ2N75V7DQCSYWLVURVP3AK46EUYVRC2FGM7T6E6HNMS\"\ngeneration = 2\n",
+        ),
+    ),
+    (
+        "public_key_of_two_users",
+        Add(
+            "public_key = \"UDIECAWC3P37RZ2N75V7DQCSYWLVURVP3AK46EUYVRC2FGM7T6E6HNMS\"\n[[tenant.user]]\nname = \"two\"\npublic_key = \"UDIECAWC3P37RZ2N75V7DQCSYWLVURVP3AK46EUYVRC2FGM7T6E6HNMS\"\n",
+        ),
+    ),
     ("generation_zero", Add("generation = 0\n")),
     // ---------------------------------------------------------------- roles
     ("role_that_is_built_in", Add("[role.app]\npublish = [\"{subject}\"]\n")),
     ("role_that_allows_nothing", Add("[role.nobody]\n")),
     ("role_with_a_bad_name", Add("[role.\"a b\"]\npublish = [\"{subject}\"]\n")),
-    ("role_patterns", Add("[role.wide]\npublish = [\">\", \"$SYS.REQ.>\", \"_INBOX.>\", \"_R_.>\", \"{tennant}.x\", \"x.{subject}\"]\n")),
+    (
+        "role_patterns",
+        Add(
+            "[role.wide]\npublish = [\">\", \"$SYS.REQ.>\", \"_INBOX.>\", \"_R_.>\", \"{tennant}.x\", \"x.{subject}\"]\n",
+        ),
+    ),
     ("role_outside_the_tenants_subjects", Add("role = \"spy\"\n[role.spy]\nsubscribe = [\"ACME.>\"]\n")),
     // ------------------------------------------------------------ jetstream
     ("jetstream_without_the_servers", Replace("[server.jetstream]\nmemory = \"64MiB\"\nstorage = \"1GiB\"\n", "")),
@@ -144,28 +186,112 @@ const CASES: &[(&str, Change)] = &[
     ("storage_oversubscribed", Replace("storage = \"512MiB\"", "storage = \"2GiB\"")),
     ("memory_oversubscribed", Replace("storage = \"512MiB\"", "memory = \"65MiB\"")),
     ("stream_without_jetstream", Add("[[tenant.stream]]\nname = \"S\"\nsubjects = [\"GLOBEX.s\"]\n")),
-    ("stream_outside_the_tenants_subjects", Replace("[[tenant.user]]\nname = \"app\"\n\n", "[[tenant.user]]\nname = \"app\"\n[[tenant.stream]]\nname = \"S\"\nsubjects = [\"GLOBEX.>\"]\n\n")),
-    ("stream_captures_nothing", Replace("[[tenant.user]]\nname = \"app\"\n\n", "[[tenant.user]]\nname = \"app\"\n[[tenant.stream]]\nname = \"S\"\n\n")),
-    ("streams_overlap", Replace("[[tenant.user]]\nname = \"app\"\n\n", "[[tenant.user]]\nname = \"app\"\n[[tenant.stream]]\nname = \"EVENTS\"\nsubjects = [\"ACME.events.>\"]\n[[tenant.stream]]\nname = \"GRAPH\"\nsubjects = [\"ACME.events.graph.>\"]\n\n")),
-    ("stream_names", Replace("[[tenant.user]]\nname = \"app\"\n\n", "[[tenant.user]]\nname = \"app\"\n[[tenant.stream]]\nname = \"KV_x\"\nsubjects = [\"ACME.a\"]\n[[tenant.stream]]\nname = \"S\"\nsubjects = [\"ACME.b\"]\n[[tenant.stream]]\nname = \"s\"\nsubjects = [\"ACME.c\"]\n\n")),
-    ("streams_too_many", Replace("storage = \"512MiB\"", "storage = \"512MiB\"\nstreams = 1\n[[tenant.bucket]]\nname = \"a\"\n[[tenant.bucket]]\nname = \"b\"")),
-    ("streams_too_large", Replace("[[tenant.user]]\nname = \"app\"\n\n", "[[tenant.user]]\nname = \"app\"\n[[tenant.stream]]\nname = \"S\"\nsubjects = [\"ACME.s\"]\nmax_bytes = \"1GiB\"\n\n")),
-    ("stream_in_memory_that_is_not_there", Replace("[[tenant.user]]\nname = \"app\"\n\n", "[[tenant.user]]\nname = \"app\"\n[[tenant.stream]]\nname = \"S\"\nsubjects = [\"ACME.s\"]\nstorage = \"memory\"\n\n")),
-    ("stream_words", Replace("[[tenant.user]]\nname = \"app\"\n\n", "[[tenant.user]]\nname = \"app\"\n[[tenant.stream]]\nname = \"S\"\nsubjects = [\"ACME.s\"]\nretention = \"work-queue\"\nstorage = \"disk\"\ndiscard = \"oldest\"\nreplicas = 7\nmax_age = \"a while\"\n\n")),
-    ("consumers", Replace("storage = \"512MiB\"", "storage = \"512MiB\"\nconsumers = 1\n[[tenant.stream]]\nname = \"S\"\nsubjects = [\"ACME.s.>\"]\n[[tenant.stream.consumer]]\nname = \"one\"\nfilter = \"ACME.t\"\n[[tenant.stream.consumer]]\nname = \"ONE\"")),
-    ("bucket_history", Replace("storage = \"512MiB\"", "storage = \"512MiB\"\n[[tenant.bucket]]\nname = \"a.b\"\nhistory = 100")),
+    (
+        "stream_outside_the_tenants_subjects",
+        Replace(
+            "[[tenant.user]]\nname = \"app\"\n\n",
+            "[[tenant.user]]\nname = \"app\"\n[[tenant.stream]]\nname = \"S\"\nsubjects = [\"GLOBEX.>\"]\n\n",
+        ),
+    ),
+    (
+        "stream_captures_nothing",
+        Replace(
+            "[[tenant.user]]\nname = \"app\"\n\n",
+            "[[tenant.user]]\nname = \"app\"\n[[tenant.stream]]\nname = \"S\"\n\n",
+        ),
+    ),
+    (
+        "streams_overlap",
+        Replace(
+            "[[tenant.user]]\nname = \"app\"\n\n",
+            "[[tenant.user]]\nname = \"app\"\n[[tenant.stream]]\nname = \"EVENTS\"\nsubjects = [\"ACME.events.>\"]\n[[tenant.stream]]\nname = \"GRAPH\"\nsubjects = [\"ACME.events.graph.>\"]\n\n",
+        ),
+    ),
+    (
+        "stream_names",
+        Replace(
+            "[[tenant.user]]\nname = \"app\"\n\n",
+            "[[tenant.user]]\nname = \"app\"\n[[tenant.stream]]\nname = \"KV_x\"\nsubjects = [\"ACME.a\"]\n[[tenant.stream]]\nname = \"S\"\nsubjects = [\"ACME.b\"]\n[[tenant.stream]]\nname = \"s\"\nsubjects = [\"ACME.c\"]\n\n",
+        ),
+    ),
+    (
+        "streams_too_many",
+        Replace(
+            "storage = \"512MiB\"",
+            "storage = \"512MiB\"\nstreams = 1\n[[tenant.bucket]]\nname = \"a\"\n[[tenant.bucket]]\nname = \"b\"",
+        ),
+    ),
+    (
+        "streams_too_large",
+        Replace(
+            "[[tenant.user]]\nname = \"app\"\n\n",
+            "[[tenant.user]]\nname = \"app\"\n[[tenant.stream]]\nname = \"S\"\nsubjects = [\"ACME.s\"]\nmax_bytes = \"1GiB\"\n\n",
+        ),
+    ),
+    (
+        "stream_in_memory_that_is_not_there",
+        Replace(
+            "[[tenant.user]]\nname = \"app\"\n\n",
+            "[[tenant.user]]\nname = \"app\"\n[[tenant.stream]]\nname = \"S\"\nsubjects = [\"ACME.s\"]\nstorage = \"memory\"\n\n",
+        ),
+    ),
+    (
+        "stream_words",
+        Replace(
+            "[[tenant.user]]\nname = \"app\"\n\n",
+            "[[tenant.user]]\nname = \"app\"\n[[tenant.stream]]\nname = \"S\"\nsubjects = [\"ACME.s\"]\nretention = \"work-queue\"\nstorage = \"disk\"\ndiscard = \"oldest\"\nreplicas = 7\nmax_age = \"a while\"\n\n",
+        ),
+    ),
+    (
+        "consumers",
+        Replace(
+            "storage = \"512MiB\"",
+            "storage = \"512MiB\"\nconsumers = 1\n[[tenant.stream]]\nname = \"S\"\nsubjects = [\"ACME.s.>\"]\n[[tenant.stream.consumer]]\nname = \"one\"\nfilter = \"ACME.t\"\n[[tenant.stream.consumer]]\nname = \"ONE\"",
+        ),
+    ),
+    (
+        "bucket_history",
+        Replace("storage = \"512MiB\"", "storage = \"512MiB\"\n[[tenant.bucket]]\nname = \"a.b\"\nhistory = 100"),
+    ),
     // --------------------------------------------------------------- shares
     ("share_to_nobody", Add("[[share]]\nfrom = \"ACME\"\nto = []\nstream = \"ACME.x\"\n")),
     ("share_to_a_stranger", Add("[[share]]\nfrom = \"ACME\"\nto = [\"GLOBXE\", \"NOBODY\"]\nstream = \"ACME.x\"\n")),
     ("share_from_a_stranger", Add("[[share]]\nfrom = \"NOBODY\"\nto = [\"GLOBEX\"]\nstream = \"NOBODY.x\"\n")),
-    ("share_with_oneself", Add("[[share]]\nfrom = \"ACME\"\nto = [\"ACME\", \"GLOBEX\", \"GLOBEX\"]\nstream = \"ACME.x\"\n")),
+    (
+        "share_with_oneself",
+        Add("[[share]]\nfrom = \"ACME\"\nto = [\"ACME\", \"GLOBEX\", \"GLOBEX\"]\nstream = \"ACME.x\"\n"),
+    ),
     ("share_of_nothing", Add("[[share]]\nfrom = \"ACME\"\nto = [\"GLOBEX\"]\n")),
-    ("share_of_two_things", Add("[[share]]\nfrom = \"ACME\"\nto = [\"GLOBEX\"]\nstream = \"ACME.x\"\nservice = \"ACME.y\"\n")),
-    ("share_of_anothers_subjects", Add("[[share]]\nfrom = \"ACME\"\nto = [\"GLOBEX\"]\nstream = \"GLOBEX.x\"\n[[share]]\nfrom = \"GLOBEX\"\nto = [\"ACME\"]\nservice = \"*.>\"\n")),
-    ("share_twice", Add("[[share]]\nfrom = \"ACME\"\nto = [\"GLOBEX\"]\nstream = \"ACME.x.>\"\n[[share]]\nfrom = \"ACME\"\nto = [\"GLOBEX\"]\nstream = \"ACME.x.y\"\n")),
+    (
+        "share_of_two_things",
+        Add("[[share]]\nfrom = \"ACME\"\nto = [\"GLOBEX\"]\nstream = \"ACME.x\"\nservice = \"ACME.y\"\n"),
+    ),
+    (
+        "share_of_anothers_subjects",
+        Add(
+            "[[share]]\nfrom = \"ACME\"\nto = [\"GLOBEX\"]\nstream = \"GLOBEX.x\"\n[[share]]\nfrom = \"GLOBEX\"\nto = [\"ACME\"]\nservice = \"*.>\"\n",
+        ),
+    ),
+    (
+        "share_twice",
+        Add(
+            "[[share]]\nfrom = \"ACME\"\nto = [\"GLOBEX\"]\nstream = \"ACME.x.>\"\n[[share]]\nfrom = \"ACME\"\nto = [\"GLOBEX\"]\nstream = \"ACME.x.y\"\n",
+        ),
+    ),
     // -------------------------------------------------------------- warnings
-    ("parts_not_acted_on_yet", Replace("storage = \"512MiB\"", "storage = \"512MiB\"\n[[tenant.stream]]\nname = \"S\"\nsubjects = [\"ACME.s\"]\n[[tenant.bucket]]\nname = \"b\"\n[[tenant.object_store]]\nname = \"o\"")),
-    ("many_at_once", Whole("version = 1\nfrobnicate = 1\n[server]\nclient = \"4222\"\nmax_payload = 5\n[[tenant]]\nname = \"a b\"\n[[tenant]]\nname = \"X\"\nsubjects = [\"x.>.y\"]\n[[tenant.user]]\nname = \"u\"\nrole = \"root\"\n[[share]]\nfrom = \"X\"\nto = [\"Y\"]\nstream = \"X.s\"\n")),
+    (
+        "parts_not_acted_on_yet",
+        Replace(
+            "storage = \"512MiB\"",
+            "storage = \"512MiB\"\n[[tenant.stream]]\nname = \"S\"\nsubjects = [\"ACME.s\"]\n[[tenant.bucket]]\nname = \"b\"\n[[tenant.object_store]]\nname = \"o\"",
+        ),
+    ),
+    (
+        "many_at_once",
+        Whole(
+            "version = 1\nfrobnicate = 1\n[server]\nclient = \"4222\"\nmax_payload = 5\n[[tenant]]\nname = \"a b\"\n[[tenant]]\nname = \"X\"\nsubjects = [\"x.>.y\"]\n[[tenant.user]]\nname = \"u\"\nrole = \"root\"\n[[share]]\nfrom = \"X\"\nto = [\"Y\"]\nstream = \"X.s\"\n",
+        ),
+    ),
     ("text_beyond_ascii", Replace("name = \"dev\"", "name = \"d\u{e9}v \u{1F980}\"")),
     ("escape_sequences_in_a_name", Replace("\"ACME\"", "\"AC\\u001b[31mME\"")),
 ];

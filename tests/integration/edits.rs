@@ -23,7 +23,19 @@ fn adding_a_tenant_keeps_everything_else() {
     let project = Project::new();
     let before = project.read("tenants.toml");
     let ran = project
-        .run(&["tenant", "add", "TENANT_C", "--subject", "c.>", "--subject", "cc.>", "--storage", "64MiB", "--role", "admin"])
+        .run(&[
+            "tenant",
+            "add",
+            "TENANT_C",
+            "--subject",
+            "c.>",
+            "--subject",
+            "cc.>",
+            "--storage",
+            "64MiB",
+            "--role",
+            "admin",
+        ])
         .succeeded();
     assert!(ran.stderr.contains("next: tenantry up, then tenantry creds TENANT_C/app"), "{}", ran.stderr);
     let new = added(&before, &project.read("tenants.toml"));
@@ -83,7 +95,10 @@ fn an_edit_that_would_break_the_registry_changes_nothing() {
         (vec!["tenant", "remove", "TENANT_B"], "takes part in 2 shares"),
         (vec!["user", "add", "TENANT_A"], "does not name a user"),
         (vec!["user", "add", "TENANT_A/tenant_a_app"], "there is a user `TENANT_A/tenant_a_app` already"),
-        (vec!["user", "add", "TENANT_B/tenant_a_app", "--auth", "password"], "password user `tenant_a_app` exists in TENANT_A already"),
+        (
+            vec!["user", "add", "TENANT_B/tenant_a_app", "--auth", "password"],
+            "password user `tenant_a_app` exists in TENANT_A already",
+        ),
         (vec!["user", "add", "TENANT_A/x", "--public-key", "SUAXXX"], "it looks like a seed"),
         (vec!["user", "rotate", "TENANT_A/nobody"], "there is no user of TENANT_A `nobody`"),
         (vec!["user", "revoke", "SYS/sys_admin"], "has no user"),
@@ -126,9 +141,8 @@ fn removing_a_tenant_takes_its_shares_along_when_told() {
 #[test]
 fn edits_at_once_do_not_lose_each_other() {
     let project = Project::new();
-    let children: Vec<_> = (0..10)
-        .map(|i| project.command(&["tenant", "add", &format!("N{i}"), "-q"]).spawn().expect("spawn"))
-        .collect();
+    let children: Vec<_> =
+        (0..10).map(|i| project.command(&["tenant", "add", &format!("N{i}"), "-q"]).spawn().expect("spawn")).collect();
     for mut child in children {
         assert!(child.wait().expect("it ends").success());
     }
@@ -143,7 +157,10 @@ fn init_overwrites_nothing() {
     project.write("fresh/.gitignore", "*.log");
     project.run(&["init", "fresh"]).succeeded();
     let key = project.read("fresh/.tenantry/root.key");
-    assert_eq!(project.read("fresh/.gitignore"), "*.log\n# tenantry: secrets and scratch\n/.tenantry/\n/infra/credentials/\n.*.tenantry/\n");
+    assert_eq!(
+        project.read("fresh/.gitignore"),
+        "*.log\n# tenantry: secrets and scratch\n/.tenantry/\n/infra/credentials/\n.*.tenantry/\n"
+    );
     let mode = std::os::unix::fs::PermissionsExt::mode(
         &std::fs::metadata(project.path().join("fresh/.tenantry/root.key")).expect("the key").permissions(),
     );
@@ -182,7 +199,11 @@ fn root_keys_are_checked() {
     let path = project.path().join("fresh/.tenantry/root.key");
     std::fs::set_permissions(&path, std::os::unix::fs::PermissionsExt::from_mode(0o644)).expect("expose it");
     let ran = project.run(&["check"]).exited(2);
-    assert!(ran.stderr.contains("can be read by others (mode 644)") && ran.stderr.contains("chmod 600"), "{}", ran.stderr);
+    assert!(
+        ran.stderr.contains("can be read by others (mode 644)") && ran.stderr.contains("chmod 600"),
+        "{}",
+        ran.stderr
+    );
     std::fs::remove_file(&path).expect("remove it");
     assert!(project.run(&["check"]).exited(2).stderr.contains("there is no root key at"));
 }
@@ -191,11 +212,17 @@ fn root_keys_are_checked() {
 #[tokio::test]
 async fn a_supplied_password_is_used_and_not_kept() {
     let mut project = Project::new();
-    project.edit("name = \"tenant_b_app\"\nauth = \"password\"", "name = \"tenant_b_app\"\nauth = \"password\"\npassword_env = \"B_PASSWORD\"");
+    project.edit(
+        "name = \"tenant_b_app\"\nauth = \"password\"",
+        "name = \"tenant_b_app\"\nauth = \"password\"\npassword_env = \"B_PASSWORD\"",
+    );
     for (value, expected) in [
         (None, "B_PASSWORD is not set"),
         (Some("short"), "fewer than 12 characters"),
-        (Some("much too long for bcrypt, which does not look at anything after the seventy-second byte"), "longer than 72 bytes"),
+        (
+            Some("much too long for bcrypt, which does not look at anything after the seventy-second byte"),
+            "longer than 72 bytes",
+        ),
     ] {
         if let Some(value) = value {
             project.set_env("B_PASSWORD", value);
@@ -211,6 +238,7 @@ async fn a_supplied_password_is_used_and_not_kept() {
     creds.password = Some(password.into());
     creds.connect().await.expect("the supplied password");
     assert!(project.read("infra/nats/accounts.conf").contains("$2a$11$"), "the slow hash");
-    let grep = std::process::Command::new("grep").args(["-r", "correct horse", "."]).current_dir(project.path()).output();
+    let grep =
+        std::process::Command::new("grep").args(["-r", "correct horse", "."]).current_dir(project.path()).output();
     assert_eq!(String::from_utf8_lossy(&grep.expect("grep").stdout), "");
 }

@@ -64,12 +64,8 @@ fn below(pattern: &str, tail: &str) -> String {
 
 async fn make_stream(project: &Project, admin: &str, name: &str, subject: &str) {
     let admin = project.connect(admin).await;
-    let config = stream::Config {
-        name: name.into(),
-        subjects: vec![subject.into()],
-        max_bytes: 1 << 20,
-        ..Default::default()
-    };
+    let config =
+        stream::Config { name: name.into(), subjects: vec![subject.into()], max_bytes: 1 << 20, ..Default::default() };
     jetstream::new(admin.client.clone()).create_stream(config).await.expect("create the stream");
 }
 
@@ -100,7 +96,10 @@ async fn own_subjects_work() {
             receiver.publish(reply, "42".into()).await.expect("publish");
         };
         let (reply, ()) = tokio::join!(sender.request(service, "21".into()), answering);
-        assert_eq!(reply.unwrap_or_else(|e| panic!("{e}: {:?} {:?}", sender.errors(), receiver.errors())).payload, "42");
+        assert_eq!(
+            reply.unwrap_or_else(|e| panic!("{e}: {:?} {:?}", sender.errors(), receiver.errors())).payload,
+            "42"
+        );
         assert_eq!((sender.errors(), receiver.errors()), (vec![], vec![]));
     }
 }
@@ -169,7 +168,20 @@ async fn wildcards_are_refused() {
     for pair in PAIRS {
         for who in [pair.app, pair.admin] {
             let attacker = project.connect(who).await;
-            for subject in [">", "*", "*.>", "*.*", "*.x", "TENANT_*.x", "$SYS.>", "$JS.>", "$JS.API.>", "$KV.>", "_INBOX.>", "_R_.>"] {
+            for subject in [
+                ">",
+                "*",
+                "*.>",
+                "*.*",
+                "*.x",
+                "TENANT_*.x",
+                "$SYS.>",
+                "$JS.>",
+                "$JS.API.>",
+                "$KV.>",
+                "_INBOX.>",
+                "_R_.>",
+            ] {
                 attacker.cannot_subscribe(subject).await;
             }
             let theirs = project.creds(pair.other_app).inbox_prefix;
@@ -249,7 +261,10 @@ async fn the_others_streams_cannot_be_copied_or_captured() {
         let attempts = [
             create("CAPTURE", json!({ "subjects": [pair.other_subject] })),
             create("MIRROR", json!({ "mirror": { "name": theirs } })),
-            create("MIRROR_API", json!({ "mirror": { "name": theirs, "external": { "api": "$JS.API", "deliver": "x" } } })),
+            create(
+                "MIRROR_API",
+                json!({ "mirror": { "name": theirs, "external": { "api": "$JS.API", "deliver": "x" } } }),
+            ),
             create("SOURCE", json!({ "sources": [{ "name": theirs }] })),
         ];
         let mut made = Vec::new();
@@ -276,7 +291,11 @@ async fn the_others_streams_cannot_be_copied_or_captured() {
         let answer = ask(&attacker, &subject, config).await.expect("the API answers");
         assert!(answer["error"].is_null(), "{answer}");
         let js = jetstream::new(app.client.clone());
-        js.publish(below(pair.stream_subject, "x"), "own".into()).await.expect("publish").await.expect("an acknowledgement");
+        js.publish(below(pair.stream_subject, "x"), "own".into())
+            .await
+            .expect("publish")
+            .await
+            .expect("an acknowledgement");
         crate::support::eventually("the copy of the own stream", || async {
             messages(&project, pair.admin, "OWN_COPY").await >= 1
         })

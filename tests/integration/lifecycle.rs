@@ -91,7 +91,11 @@ fn a_port_in_use_is_said() {
     let project = Project::new();
     let holder = TcpListener::bind(("127.0.0.1", project.port)).expect("hold the port");
     let ran = project.run(&["up"]).exited(3);
-    assert!(ran.stderr.contains(&format!("127.0.0.1:{}, where clients would connect, is in use", project.port)), "{}", ran.stderr);
+    assert!(
+        ran.stderr.contains(&format!("127.0.0.1:{}, where clients would connect, is in use", project.port)),
+        "{}",
+        ran.stderr
+    );
     assert!(ran.stderr.contains("choose another port"), "{}", ran.stderr);
     drop(holder);
     project.up();

@@ -93,7 +93,8 @@ async fn streams_and_consumers() {
     let (subject, body) = create("S3");
     assert_eq!(api_error(&admin, &subject, body).await, 10027, "maximum number of streams reached");
     for (i, expected) in [(1, 0), (2, 0), (3, 10026)] {
-        let body = json!({ "stream_name": "S1", "config": { "durable_name": format!("c{i}"), "ack_policy": "explicit" } });
+        let body =
+            json!({ "stream_name": "S1", "config": { "durable_name": format!("c{i}"), "ack_policy": "explicit" } });
         let subject = format!("$JS.API.CONSUMER.CREATE.S1.c{i}");
         assert_eq!(api_error(&admin, &subject, body).await, expected, "consumer {i}");
     }

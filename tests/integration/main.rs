@@ -2,6 +2,15 @@
 //! what the `tenantry` command rendered, on ports of their own, in folders of
 //! their own, and end it.
 
+#![allow(
+    clippy::print_stderr,
+    clippy::expect_used,
+    clippy::panic,
+    clippy::unwrap_used,
+    clippy::too_many_lines,
+    missing_docs
+)] // a test stops at what it did not expect
+
 mod broken;
 mod commands;
 mod edits;

@@ -15,12 +15,19 @@ use tenantry::subject::Subject;
 use crate::support::{Connection, Project, ask};
 
 /// Names that are words, numbers or keywords of the configuration language.
-const NAMES: &[&str] = &["include", "true", "1k", "_x", "A-1", "accounts", "TENANT_A", "nil", "users", "10", "permissions", "off"];
+const NAMES: &[&str] =
+    &["include", "true", "1k", "_x", "A-1", "accounts", "TENANT_A", "nil", "users", "10", "permissions", "off"];
 /// Tokens that would mean something if they were not quoted.
 const TOKENS: &[&str] = &["a", "b", "#x", "a=b", "{x}", "x;y", "é", "$y", "[1]", "a,b", "10", "true", "(", "//"];
 
 fn subjects(name: &'static str) -> impl Strategy<Value = Vec<String>> {
-    let tail = prop_oneof![Just(">".to_owned()), Just("*".to_owned()), Just("*.>".to_owned()), token().prop_map(|t| format!("{t}.>")), token()];
+    let tail = prop_oneof![
+        Just(">".to_owned()),
+        Just("*".to_owned()),
+        Just("*.>".to_owned()),
+        token().prop_map(|t| format!("{t}.>")),
+        token()
+    ];
     proptest::collection::vec(tail.prop_map(move |t| format!("{name}.{t}")), 1..3)
 }
 
@@ -91,14 +98,23 @@ fn text(tenants: &[AnyTenant], shares: &[(usize, usize, bool, String)]) -> Strin
         if let Some(subjects) = &tenant.subjects {
             let _ = writeln!(t, "subjects = {}", json!(subjects));
         }
-        let _ = writeln!(t, "[tenant.limits]\nconnections = {connections}\nsubscriptions = {subscriptions}\npayload = \"{payload}B\"");
+        let _ = writeln!(
+            t,
+            "[tenant.limits]\nconnections = {connections}\nsubscriptions = {subscriptions}\npayload = \"{payload}B\""
+        );
         if let Some((memory, storage, streams, consumers)) = tenant.jetstream {
-            let _ = writeln!(t, "[tenant.jetstream]\nmemory = \"{memory}MiB\"\nstorage = \"{storage}MiB\"\nstreams = {streams}\nconsumers = {consumers}");
+            let _ = writeln!(
+                t,
+                "[tenant.jetstream]\nmemory = \"{memory}MiB\"\nstorage = \"{storage}MiB\"\nstreams = {streams}\nconsumers = {consumers}"
+            );
         }
         for (i, user) in tenant.users.iter().enumerate() {
             let AnyUser { role, auth, inbox, generation } = user;
             let name = format!("{}_u{i}", tenant.name);
-            let _ = writeln!(t, "[[tenant.user]]\nname = {name:?}\nrole = {role:?}\nauth = {auth:?}\ninbox = {inbox:?}\ngeneration = {generation}");
+            let _ = writeln!(
+                t,
+                "[[tenant.user]]\nname = {name:?}\nrole = {role:?}\nauth = {auth:?}\ninbox = {inbox:?}\ngeneration = {generation}"
+            );
         }
         if tenant.stream {
             let _ = writeln!(t, "[[tenant.bucket]]\nname = \"b\"");
@@ -107,7 +123,8 @@ fn text(tenants: &[AnyTenant], shares: &[(usize, usize, bool, String)]) -> Strin
     for (from, to, is_stream, token) in shares {
         let (from, to) = (tenants[*from].name, tenants[*to].name);
         let kind = if *is_stream { "stream" } else { "service" };
-        let _ = writeln!(t, "[[share]]\nfrom = {from:?}\nto = [{to:?}]\n{kind} = {}", json!(format!("{from}.{token}.x")));
+        let _ =
+            writeln!(t, "[[share]]\nfrom = {from:?}\nto = [{to:?}]\n{kind} = {}", json!(format!("{from}.{token}.x")));
     }
     t
 }
@@ -123,9 +140,10 @@ fn allows(grant: &Grant, subject: &Subject) -> bool {
 
 /// Subjects worth asking about: everybody's, and the server's own.
 fn questions(model: &Model) -> Vec<Subject> {
-    let mut texts: BTreeSet<String> = ["$JS.API.INFO", "$JS.API.STREAM.NAMES", "$SYS.REQ.USER.INFO", "_INBOX.x.y", "$KV.b.k", "other"]
-        .map(str::to_owned)
-        .into();
+    let mut texts: BTreeSet<String> =
+        ["$JS.API.INFO", "$JS.API.STREAM.NAMES", "$SYS.REQ.USER.INFO", "_INBOX.x.y", "$KV.b.k", "other"]
+            .map(str::to_owned)
+            .into();
     for tenant in &model.tenants {
         let shared = tenant.exports.iter().map(|e| e.subject.to_string());
         let own = tenant.subjects.iter().map(ToString::to_string);
@@ -150,7 +168,8 @@ async fn check_user(project: &Project, tenant: &Tenant, user: &User, questions: 
         errors.iter().any(|e| e.contains(&format!("Permissions Violation for {what} \"{subject}\"")))
     };
     for subject in questions {
-        let (publish, subscribe) = (allows(&user.permissions.publish, subject), allows(&user.permissions.subscribe, subject));
+        let (publish, subscribe) =
+            (allows(&user.permissions.publish, subject), allows(&user.permissions.subscribe, subject));
         assert_eq!(!refused("Publish to", subject), publish, "{who} publishing to {subject}: {errors:?}");
         assert_eq!(!refused("Subscription to", subject), subscribe, "{who} subscribing to {subject}: {errors:?}");
     }
@@ -162,14 +181,28 @@ async fn check_tenant(project: &Project, system: &Connection, tenant: &Tenant, q
     let of = |list: &str, kind: ShareKind| -> BTreeSet<String> {
         let pick = |e: &Json| e["subject"].as_str().map(str::to_owned);
         let is_kind = |e: &&Json| e["type"] == kind.as_str();
-        info[list].as_array().into_iter().flatten().filter(is_kind).filter_map(pick).filter(|s| !s.starts_with("$SYS.")).collect()
+        info[list]
+            .as_array()
+            .into_iter()
+            .flatten()
+            .filter(is_kind)
+            .filter_map(pick)
+            .filter(|s| !s.starts_with("$SYS."))
+            .collect()
     };
     for kind in [ShareKind::Stream, ShareKind::Service] {
-        let exports: BTreeSet<String> = tenant.exports.iter().filter(|e| e.kind == kind).map(|e| e.subject.to_string()).collect();
-        let imports: BTreeSet<String> = tenant.imports.iter().filter(|i| i.kind == kind).map(|i| i.subject.to_string()).collect();
+        let exports: BTreeSet<String> =
+            tenant.exports.iter().filter(|e| e.kind == kind).map(|e| e.subject.to_string()).collect();
+        let imports: BTreeSet<String> =
+            tenant.imports.iter().filter(|i| i.kind == kind).map(|i| i.subject.to_string()).collect();
         let js = |s: &String| !s.starts_with("$JS.");
         assert_eq!(of("exports", kind), exports, "exports of {}: {info}", tenant.name);
-        assert_eq!(of("imports", kind).into_iter().filter(js).collect::<BTreeSet<_>>(), imports, "imports of {}: {info}", tenant.name);
+        assert_eq!(
+            of("imports", kind).into_iter().filter(js).collect::<BTreeSet<_>>(),
+            imports,
+            "imports of {}: {info}",
+            tenant.name
+        );
     }
     assert_eq!(info["jetstream_enabled"], tenant.jetstream.is_some());
     for user in &tenant.users {

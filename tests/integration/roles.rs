@@ -9,7 +9,9 @@ use crate::support::{Connection, Project, ask, next};
 /// TENANT_B with one user of each role, its stream and bucket made.
 async fn booted() -> Project {
     let project = Project::new();
-    for (name, role) in [("pub", "publisher"), ("sub", "subscriber"), ("mon", "monitor"), ("audit", "auditor"), ("app2", "app")] {
+    for (name, role) in
+        [("pub", "publisher"), ("sub", "subscriber"), ("mon", "monitor"), ("audit", "auditor"), ("app2", "app")]
+    {
         project.run(&["user", "add", &format!("TENANT_B/{name}"), "--role", role]).succeeded();
     }
     project.up();
@@ -42,7 +44,13 @@ async fn a_publisher_writes_and_nothing_else() {
     assert_eq!(next(&mut heard).await.payload, "hello");
     store(&publisher, "an order, acknowledged").await;
     publisher.cannot_subscribe("TENANT_B.>").await;
-    for subject in ["$JS.API.INFO", "$JS.API.STREAM.INFO.ORDERS", "$JS.API.CONSUMER.CREATE.ORDERS", "$KV.settings.x", "$JS.API.STREAM.PURGE.ORDERS"] {
+    for subject in [
+        "$JS.API.INFO",
+        "$JS.API.STREAM.INFO.ORDERS",
+        "$JS.API.CONSUMER.CREATE.ORDERS",
+        "$KV.settings.x",
+        "$JS.API.STREAM.PURGE.ORDERS",
+    ] {
         publisher.cannot_publish(subject).await;
     }
 }
@@ -67,7 +75,13 @@ async fn a_subscriber_reads_and_nothing_else() {
     app_js.get_key_value("settings").await.expect("the bucket").put("k", "v".into()).await.expect("put");
     let bucket = js.get_key_value("settings").await.expect("the bucket");
     assert_eq!(bucket.get("k").await.expect("get").expect("a value"), "v");
-    for subject in ["TENANT_B.x", "TENANT_B.orders.1", "$KV.settings.k", "$JS.API.STREAM.PURGE.KV_settings", "$JS.API.STREAM.DELETE.ORDERS"] {
+    for subject in [
+        "TENANT_B.x",
+        "TENANT_B.orders.1",
+        "$KV.settings.k",
+        "$JS.API.STREAM.PURGE.KV_settings",
+        "$JS.API.STREAM.DELETE.ORDERS",
+    ] {
         subscriber.cannot_publish(subject).await;
     }
 }
@@ -88,7 +102,13 @@ async fn a_monitor_sees_counters_and_no_messages() {
     for subject in ["TENANT_B.>", "TENANT_B.x", "$KV.>", "$JS.API.>"] {
         monitor.cannot_subscribe(subject).await;
     }
-    for subject in ["TENANT_B.x", "$JS.API.STREAM.MSG.GET.ORDERS", "$JS.API.DIRECT.GET.KV_settings", "$JS.API.CONSUMER.CREATE.ORDERS", "$JS.API.CONSUMER.MSG.NEXT.ORDERS.c"] {
+    for subject in [
+        "TENANT_B.x",
+        "$JS.API.STREAM.MSG.GET.ORDERS",
+        "$JS.API.DIRECT.GET.KV_settings",
+        "$JS.API.CONSUMER.CREATE.ORDERS",
+        "$JS.API.CONSUMER.MSG.NEXT.ORDERS.c",
+    ] {
         monitor.cannot_publish(subject).await;
     }
 }
@@ -125,14 +145,21 @@ async fn the_default_inbox_works_where_it_is_asked_for() {
     wrong.inbox_prefix = "_INBOX".into();
     let wrong = wrong.connect().await.expect("connect");
     let _ = tokio::time::timeout(std::time::Duration::from_millis(300), wrong.request("$JS.API.INFO", "".into())).await;
-    assert!(wrong.errors().iter().any(|e| e.to_lowercase().contains("subscription to \"_inbox.")), "{:?}", wrong.errors());
+    assert!(
+        wrong.errors().iter().any(|e| e.to_lowercase().contains("subscription to \"_inbox.")),
+        "{:?}",
+        wrong.errors()
+    );
 }
 
 /// The other language's most used things: object stores, over both directions.
 #[tokio::test]
 async fn an_object_store_works_for_an_app() {
     let project = Project::new();
-    project.edit("# ------------------------------------------------------------------ shares", "[[tenant.object_store]]\nname = \"files\"\n");
+    project.edit(
+        "# ------------------------------------------------------------------ shares",
+        "[[tenant.object_store]]\nname = \"files\"\n",
+    );
     project.up();
     let admin = project.connect("TENANT_B/tenant_b_admin").await;
     let config = jetstream::object_store::Config { bucket: "files".into(), max_bytes: 1 << 20, ..Default::default() };

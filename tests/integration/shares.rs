@@ -83,7 +83,9 @@ async fn a_shared_service_answers_and_nothing_else_does() {
 async fn without_the_share_there_is_nothing() {
     let project = Project::new();
     let text = project.read("tenants.toml");
-    let (before, _) = text.split_once("# ------------------------------------------------------------------ shares").expect("the shares");
+    let (before, _) = text
+        .split_once("# ------------------------------------------------------------------ shares")
+        .expect("the shares");
     project.write("tenants.toml", before);
     project.up();
     let importer = project.connect("TENANT_B/tenant_b_app").await;

@@ -208,7 +208,9 @@ impl Creds {
     pub async fn connect(&self) -> Result<Connection, async_nats::ConnectError> {
         let options = match (&self.seed, &self.login, &self.password) {
             (Some(seed), ..) => ConnectOptions::with_nkey(seed.clone()),
-            (None, Some(user), Some(password)) => ConnectOptions::with_user_and_password(user.clone(), password.clone()),
+            (None, Some(user), Some(password)) => {
+                ConnectOptions::with_user_and_password(user.clone(), password.clone())
+            }
             _ => ConnectOptions::new(),
         };
         let errors: Errors = Arc::default();
@@ -283,7 +285,8 @@ impl Connection {
     pub async fn cannot_join_queue(&self, subject: &str, queue: &str) {
         let _subscription = self.queue_subscribe(subject.to_owned(), queue.to_owned()).await.expect("subscribe");
         self.flush().await.expect("flush");
-        let said = self.server_says(&["Permissions Violation for Subscription", &format!("\"{subject}\""), "queue"]).await;
+        let said =
+            self.server_says(&["Permissions Violation for Subscription", &format!("\"{subject}\""), "queue"]).await;
         assert!(said, "joining {queue} on {subject} was not refused; the server said {:?}", self.errors());
     }
 

@@ -15,14 +15,22 @@ pub fn is_on_where_it_is_used(cx: &Context<'_>, out: &mut Vec<Diagnostic>) {
         if let Some(jetstream) = tenant.jetstream.get() {
             if !server_has_it {
                 out.push(
-                    Diagnostic::error("jetstream-off", jetstream.span, format!("`{name}` has JetStream, the server has not"))
-                        .hint("add [server.jetstream] with `storage = \"2GiB\"`"),
+                    Diagnostic::error(
+                        "jetstream-off",
+                        jetstream.span,
+                        format!("`{name}` has JetStream, the server has not"),
+                    )
+                    .hint("add [server.jetstream] with `storage = \"2GiB\"`"),
                 );
             }
             if is_zero(jetstream) {
                 out.push(
-                    Diagnostic::error("jetstream-off", jetstream.span, format!("`{name}` has JetStream but no room in it"))
-                        .hint("set `storage = \"512MiB\"`, `memory = \"64MiB\"`, or both"),
+                    Diagnostic::error(
+                        "jetstream-off",
+                        jetstream.span,
+                        format!("`{name}` has JetStream but no room in it"),
+                    )
+                    .hint("set `storage = \"512MiB\"`, `memory = \"64MiB\"`, or both"),
                 );
             }
         } else if tenant.jetstream.is_absent()
@@ -56,13 +64,21 @@ fn first_use(tenant: &Tenant) -> Option<(&'static str, Span)> {
 pub fn sums_fit_the_server(cx: &Context<'_>, out: &mut Vec<Diagnostic>) {
     let Some(server) = cx.registry.server.get().and_then(|s| s.jetstream.get()) else { return };
     let of = |pick: fn(&JetStream) -> Option<Size>| -> u128 {
-        cx.registry.tenant.iter().filter_map(|t| t.jetstream.get()).filter_map(pick).map(|s| u128::from(s.bytes())).sum()
+        cx.registry
+            .tenant
+            .iter()
+            .filter_map(|t| t.jetstream.get())
+            .filter_map(pick)
+            .map(|s| u128::from(s.bytes()))
+            .sum()
     };
     let storage = (of(|j| j.storage.get().map(|s| s.value)), server.storage.value, server.storage.span, "storage");
     let memory_limit = server.memory.get().map_or((Size(0), server.span), |m| (m.value, m.span));
     let memory = (of(|j| j.memory.get().map(|m| m.value)), memory_limit.0, memory_limit.1, "memory");
     for (sum, limit, span, what) in [storage, memory] {
-        if sum <= u128::from(limit.bytes()) || (what == "memory" && matches!(server.memory, super::super::decode::Key::Invalid)) {
+        if sum <= u128::from(limit.bytes())
+            || (what == "memory" && matches!(server.memory, super::super::decode::Key::Invalid))
+        {
             continue;
         }
         let sum = Size(u64::try_from(sum).unwrap_or(u64::MAX));
@@ -89,7 +105,10 @@ pub fn streams_fit_the_tenant(cx: &Context<'_>, out: &mut Vec<Diagnostic>) {
                 Diagnostic::error(
                     "too-many-streams",
                     jetstream.streams.get().map_or(jetstream.span, |s| s.span),
-                    format!("`{}` declares {declared} streams, buckets and object stores, and may have {allowed}", tenant.name.value),
+                    format!(
+                        "`{}` declares {declared} streams, buckets and object stores, and may have {allowed}",
+                        tenant.name.value
+                    ),
                 )
                 .hint(format!("set `streams = {declared}` or more")),
             );
@@ -125,7 +144,11 @@ fn reserved_bytes_fit(tenant: &Tenant, jetstream: &JetStream, out: &mut Vec<Diag
                 Diagnostic::error(
                     "no-room",
                     span,
-                    format!("up to here the streams of `{}` reserve {total} of {} {key}", tenant.name.value, Size(limit)),
+                    format!(
+                        "up to here the streams of `{}` reserve {total} of {} {key}",
+                        tenant.name.value,
+                        Size(limit)
+                    ),
                 )
                 .hint(format!("lower max_bytes, or raise `{key}` under [tenant.jetstream]")),
             );
@@ -148,8 +171,12 @@ pub fn stream_names_are_unique(cx: &Context<'_>, out: &mut Vec<Diagnostic>) {
             let upper = stream.name.value.as_str().to_ascii_uppercase();
             if upper.starts_with("KV_") || upper.starts_with("OBJ_") {
                 out.push(
-                    Diagnostic::error("reserved-name", stream.name.span, "streams named KV_ and OBJ_ belong to buckets and object stores")
-                        .hint("declare a [[tenant.bucket]] or [[tenant.object_store]], or choose another name"),
+                    Diagnostic::error(
+                        "reserved-name",
+                        stream.name.span,
+                        "streams named KV_ and OBJ_ belong to buckets and object stores",
+                    )
+                    .hint("declare a [[tenant.bucket]] or [[tenant.object_store]], or choose another name"),
                 );
             }
         }
@@ -163,11 +190,17 @@ pub fn stream_subjects_are_the_tenants(cx: &Context<'_>, out: &mut Vec<Diagnosti
         for stream in &tenant.stream {
             if stream.subjects.is_empty() && !out.iter().any(|d| d.rule == "invalid-subject") {
                 out.push(
-                    Diagnostic::error("no-subjects", stream.name.span, format!("stream `{}` captures nothing", stream.name.value))
-                        .hint(format!("add `subjects = [\"{}.>\"]`", tenant.name.value)),
+                    Diagnostic::error(
+                        "no-subjects",
+                        stream.name.span,
+                        format!("stream `{}` captures nothing", stream.name.value),
+                    )
+                    .hint(format!("add `subjects = [\"{}.>\"]`", tenant.name.value)),
                 );
             }
-            for subject in stream.subjects.iter().filter(|s| !own.is_empty() && !own.iter().any(|(o, _)| o.contains(&s.value))) {
+            for subject in
+                stream.subjects.iter().filter(|s| !own.is_empty() && !own.iter().any(|(o, _)| o.contains(&s.value)))
+            {
                 out.push(foreign(&subject.value, subject.span, tenant, &own));
             }
         }
@@ -176,9 +209,13 @@ pub fn stream_subjects_are_the_tenants(cx: &Context<'_>, out: &mut Vec<Diagnosti
 
 pub(super) fn foreign(subject: &Subject, span: Span, tenant: &Tenant, own: &[(Subject, Span)]) -> Diagnostic {
     let list = own.iter().map(|(s, _)| format!("`{s}`")).collect::<Vec<_>>().join(", ");
-    Diagnostic::error("foreign-subject", span, format!("`{subject}` is not inside the subjects of `{}`", tenant.name.value))
-        .label(format!("not inside {list}"))
-        .hint("stay inside the tenant's subjects, or add to them")
+    Diagnostic::error(
+        "foreign-subject",
+        span,
+        format!("`{subject}` is not inside the subjects of `{}`", tenant.name.value),
+    )
+    .label(format!("not inside {list}"))
+    .hint("stay inside the tenant's subjects, or add to them")
 }
 
 /// Ensure no two streams of an account capture the same subject: the server
@@ -217,7 +254,11 @@ pub fn consumers_fit_their_stream(cx: &Context<'_>, out: &mut Vec<Diagnostic>) {
                     Diagnostic::error(
                         "too-many-consumers",
                         stream.name.span,
-                        format!("stream `{}` declares {} consumers and may have {allowed}", stream.name.value, stream.consumer.len()),
+                        format!(
+                            "stream `{}` declares {} consumers and may have {allowed}",
+                            stream.name.value,
+                            stream.consumer.len()
+                        ),
                     )
                     .hint("raise `consumers` under [tenant.jetstream]: the limit is for each stream"),
                 );
@@ -225,9 +266,13 @@ pub fn consumers_fit_their_stream(cx: &Context<'_>, out: &mut Vec<Diagnostic>) {
             for filter in stream.consumer.iter().filter_map(|c| c.filter.get()) {
                 if !stream.subjects.is_empty() && !stream.subjects.iter().any(|s| s.overlaps(&filter.value)) {
                     out.push(
-                        Diagnostic::error("foreign-subject", filter.span, format!("stream `{}` has nothing on `{}`", stream.name.value, filter.value))
-                            .related(stream.subjects[0].span, "the stream's subjects")
-                            .hint("filter on subjects that the stream captures"),
+                        Diagnostic::error(
+                            "foreign-subject",
+                            filter.span,
+                            format!("stream `{}` has nothing on `{}`", stream.name.value, filter.value),
+                        )
+                        .related(stream.subjects[0].span, "the stream's subjects")
+                        .hint("filter on subjects that the stream captures"),
                     );
                 }
             }

@@ -141,4 +141,3 @@ pub fn system_account_has_users(cx: &Context<'_>, out: &mut Vec<Diagnostic>) {
 fn inside(diagnostic: &Diagnostic, span: crate::diag::Span) -> bool {
     diagnostic.span.is_some_and(|s| s.file == span.file && s.start >= span.start)
 }
-

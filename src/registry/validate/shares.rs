@@ -36,7 +36,10 @@ pub fn have_both_ends(cx: &Context<'_>, out: &mut Vec<Diagnostic>) {
                         .hint("inside a tenant nothing needs to be shared: remove it"),
                 );
             } else if share.to[..i].iter().any(|t| t.value == to.value) {
-                out.push(Diagnostic::error("duplicate-share", to.span, format!("`{}` is named twice", to.value)).hint("remove one"));
+                out.push(
+                    Diagnostic::error("duplicate-share", to.span, format!("`{}` is named twice", to.value))
+                        .hint("remove one"),
+                );
             } else {
                 tenant_exists(cx, to, out);
             }
@@ -71,7 +74,9 @@ fn tenant_exists(cx: &Context<'_>, name: &Spanned<AccountName>, out: &mut Vec<Di
 /// Ensure nobody offers another's subjects.
 pub fn offer_what_is_theirs(cx: &Context<'_>, out: &mut Vec<Diagnostic>) {
     for share in &cx.registry.share {
-        let (Some((_, subject)), Some(tenant)) = (offer(share), cx.tenants.get(share.from.value.as_str())) else { continue };
+        let (Some((_, subject)), Some(tenant)) = (offer(share), cx.tenants.get(share.from.value.as_str())) else {
+            continue;
+        };
         let own = subjects_of(tenant);
         if !own.is_empty() && !own.iter().any(|(o, _)| o.contains(&subject.value)) {
             out.push(foreign(&subject.value, subject.span, tenant, &own));
@@ -85,9 +90,13 @@ pub fn come_from_their_own_file(cx: &Context<'_>, out: &mut Vec<Diagnostic>) {
         let Some(tenant) = cx.tenants.get(share.from.value.as_str()) else { continue };
         if share.span.file != cx.registry.span.file && share.span.file != tenant.span.file {
             out.push(
-                Diagnostic::error("foreign-share", share.from.span, format!("only the file that declares `{}` may share from it", share.from.value))
-                    .related(tenant.name.span, "declared here")
-                    .hint("move the [[share]] into that file or into the main registry"),
+                Diagnostic::error(
+                    "foreign-share",
+                    share.from.span,
+                    format!("only the file that declares `{}` may share from it", share.from.value),
+                )
+                .related(tenant.name.span, "declared here")
+                .hint("move the [[share]] into that file or into the main registry"),
             );
         }
     }
@@ -105,9 +114,13 @@ pub fn are_declared_once(cx: &Context<'_>, out: &mut Vec<Diagnostic>) {
                 && !std::mem::replace(&mut reported, true)
             {
                 out.push(
-                    Diagnostic::error("duplicate-share", subject.span, format!("`{}` gets `{}` from another share already", to.value, subject.value))
-                        .related(**first, "overlaps this")
-                        .hint("keep the wider one"),
+                    Diagnostic::error(
+                        "duplicate-share",
+                        subject.span,
+                        format!("`{}` gets `{}` from another share already", to.value, subject.value),
+                    )
+                    .related(**first, "overlaps this")
+                    .hint("keep the wider one"),
                 );
             }
             index.insert(&subject.value, subject.span);

@@ -11,7 +11,10 @@ use crate::subject::SubjectIndex;
 /// anonymous clients in.
 pub fn there_is_a_tenant(cx: &Context<'_>, out: &mut Vec<Diagnostic>) {
     // A tenant that could not be read was complained about already.
-    if cx.registry.tenant.is_empty() && cx.whole && !out.iter().any(|d| d.rule == "missing-key" || d.rule == "invalid-name") {
+    if cx.registry.tenant.is_empty()
+        && cx.whole
+        && !out.iter().any(|d| d.rule == "missing-key" || d.rule == "invalid-name")
+    {
         out.push(
             Diagnostic::error("no-tenants", START, "the registry has no tenant")
                 .hint("begin one with [[tenant]] and its `name`, and give it a [[tenant.user]]"),
@@ -39,8 +42,12 @@ pub fn subjects_are_outside_reserved_spaces(cx: &Context<'_>, out: &mut Vec<Diag
         // A subject that could not be read was complained about already.
         if subjects.is_empty() && !out.iter().any(|d| d.rule == "invalid-subject") {
             out.push(
-                Diagnostic::error("no-subjects", tenant.span, format!("tenant `{}` has no subjects", tenant.name.value))
-                    .hint(format!("leave `subjects` out for the default, [\"{}.>\"]", tenant.name.value)),
+                Diagnostic::error(
+                    "no-subjects",
+                    tenant.span,
+                    format!("tenant `{}` has no subjects", tenant.name.value),
+                )
+                .hint(format!("leave `subjects` out for the default, [\"{}.>\"]", tenant.name.value)),
             );
         }
         for subject in subjects.iter().filter(|s| s.touches_reserved_space()) {
@@ -147,7 +154,10 @@ pub fn parts_not_acted_on_yet_are_named(cx: &Context<'_>, out: &mut Vec<Diagnost
             Diagnostic::warning(
                 "not-provisioned-yet",
                 *first,
-                format!("{what} are given permissions ({} declared), but this version does not create them", spans.len()),
+                format!(
+                    "{what} are given permissions ({} declared), but this version does not create them",
+                    spans.len()
+                ),
             )
             .hint("create them once as a user of the tenant with `role = \"admin\"`"),
         );

@@ -48,9 +48,11 @@ pub fn names_are_unique(cx: &Context<'_>, out: &mut Vec<Diagnostic>) {
 pub fn password_names_are_unique_everywhere(cx: &Context<'_>, out: &mut Vec<Diagnostic>) {
     let system = cx.registry.system.get().into_iter().flat_map(|s| &s.user);
     let system = system.filter(|u| is_password(&u.auth)).map(|u| ("the system account", &u.name));
-    let tenants = cx.registry.tenant.iter().flat_map(|t| {
-        t.user.iter().filter(|u| is_password(&u.auth)).map(|u| (t.name.value.as_str(), &u.name))
-    });
+    let tenants = cx
+        .registry
+        .tenant
+        .iter()
+        .flat_map(|t| t.user.iter().filter(|u| is_password(&u.auth)).map(|u| (t.name.value.as_str(), &u.name)));
     let mut seen: HashMap<&str, (&str, Span)> = HashMap::new();
     for (account, name) in system.chain(tenants) {
         match seen.get(name.value.as_str()) {
@@ -108,8 +110,12 @@ pub fn credentials_are_of_one_kind(cx: &Context<'_>, out: &mut Vec<Diagnostic>) 
         let auth = claim.auth.get();
         if let Some(auth) = auth.filter(|a| a.value == AuthKind::Creds && !operator) {
             out.push(
-                Diagnostic::error("unsupported-credential", auth.span, "creds are JWTs, which static mode does not have")
-                    .hint("use `auth = \"nkey\"`: as strong, and the server never sees the secret"),
+                Diagnostic::error(
+                    "unsupported-credential",
+                    auth.span,
+                    "creds are JWTs, which static mode does not have",
+                )
+                .hint("use `auth = \"nkey\"`: as strong, and the server never sees the secret"),
             );
         }
         if let (Some(variable), false) = (claim.password_env, is_password(claim.auth)) {
@@ -128,9 +134,13 @@ pub fn credentials_are_of_one_kind(cx: &Context<'_>, out: &mut Vec<Diagnostic>) 
         }
         if let Some(generation) = claim.generation {
             out.push(
-                Diagnostic::error("conflicting-keys", generation, "generation has no effect on a user's own public key")
-                    .related(public_key.span, "the user holds this key's secret")
-                    .hint("to replace the key, replace `public_key`"),
+                Diagnostic::error(
+                    "conflicting-keys",
+                    generation,
+                    "generation has no effect on a user's own public key",
+                )
+                .related(public_key.span, "the user holds this key's secret")
+                .hint("to replace the key, replace `public_key`"),
             );
         }
     }
@@ -201,5 +211,6 @@ pub fn declared_roles_are_usable(cx: &Context<'_>, out: &mut Vec<Diagnostic>) {
 }
 
 fn within(diagnostic: &Diagnostic, span: Span) -> bool {
-    diagnostic.rule == "invalid-role-pattern" && diagnostic.span.is_some_and(|s| s.file == span.file && s.start > span.start)
+    diagnostic.rule == "invalid-role-pattern"
+        && diagnostic.span.is_some_and(|s| s.file == span.file && s.start > span.start)
 }
