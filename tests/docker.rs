@@ -6,6 +6,14 @@
 //! A target of its own, because one image is made for all cases and removed
 //! after them, and because nobody's engine should be used by `--test integration`.
 
+#![allow(
+    clippy::expect_used,
+    clippy::panic,
+    clippy::print_stderr,
+    clippy::print_stdout,
+    reason = "a test fails by panicking and reports by printing"
+)]
+
 #[allow(dead_code, reason = "made for the integration tests, which use all of it")]
 #[path = "integration/support.rs"]
 mod support;

@@ -5,6 +5,7 @@ pub mod decode;
 pub mod edit;
 mod lower;
 pub mod raw;
+pub mod reference;
 mod validate;
 
 use std::collections::BTreeSet;

@@ -337,7 +337,7 @@ fn every_mistake_has_its_message() {
         let (seen, found) = check(&registry(change));
         assert!(!found.is_empty(), "{name} is accepted:\n{seen}");
         rules.extend(found);
-        let seen = seen.lines().map(|line| mask_port(line)).collect::<Vec<_>>().join("\n");
+        let seen = seen.lines().map(mask_port).collect::<Vec<_>>().join("\n");
         insta::assert_snapshot!(*name, seen);
     }
     // Every rule is shown by a case here or by a test below, and every rule that is shown is listed.

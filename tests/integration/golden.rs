@@ -68,3 +68,13 @@ fn ejected_templates_render_the_same() {
     assert!(ran.stderr.contains("did you mean docker-compose.yml.hbs?"), "{}", ran.stderr);
     assert!(project.run(&["templates", "eject", "mine"]).exited(2).stderr.contains("exists already"));
 }
+
+/// The page of all keys is made from the code that reads them.
+#[test]
+fn the_reference_of_keys_is_up_to_date() {
+    let project = Project::new();
+    let page = project.run(&["schema", "--markdown"]).succeeded().stdout;
+    let committed = std::fs::read_to_string(repository().join("docs/registry.md")).expect("docs/registry.md");
+    assert!(page == committed, "run `cargo run -- schema --markdown > docs/registry.md`");
+    assert!(page.contains("| `max_ack_pending` |") && page.contains("## `[[tenant.stream.consumer]]`"));
+}

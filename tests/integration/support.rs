@@ -1,5 +1,7 @@
 //! A project in a folder of its own, the command run in it, and clients.
 
+#![allow(clippy::print_stderr, clippy::print_stdout, clippy::expect_used, clippy::panic, clippy::unwrap_used)] // a test stops at what it did not expect
+
 use std::collections::BTreeMap;
 use std::fmt::Write as _;
 use std::net::TcpListener;
@@ -108,7 +110,7 @@ impl Project {
     /// Runs the command to its end.
     pub fn run(&self, arguments: &[&str]) -> Ran {
         let output = self.command(arguments).output().expect("the command runs");
-        Ran::new(arguments, output)
+        Ran::new(arguments, &output)
     }
 
     /// Starts the server, or reloads it.
@@ -157,7 +159,7 @@ pub struct Ran {
 }
 
 impl Ran {
-    fn new(arguments: &[&str], output: Output) -> Self {
+    fn new(arguments: &[&str], output: &Output) -> Self {
         Self {
             code: output.status.code().unwrap_or(-1),
             stdout: String::from_utf8_lossy(&output.stdout).into_owned(),
