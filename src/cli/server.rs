@@ -114,7 +114,7 @@ fn report(context: &Context, model: &Model, state: Option<&State>, action: Start
     let pid = state.map_or_else(String::new, |s| format!(" (pid {})", s.pid));
     let verb = match action {
         Started::Started => "is running",
-        Started::Reloaded => "has reloaded; nobody was disconnected who may still connect",
+        Started::Reloaded => "has reloaded its configuration",
         Started::Unchanged => "is running already with this configuration",
     };
     let monitor = model.server.monitor.map(|m| format!("http://{}", m.dial()));
