@@ -1,5 +1,6 @@
 //! The same server in a container, through the rendered compose file.
 
+use std::fs;
 use std::path::Path;
 use std::process::{Command, Output, Stdio};
 use std::time::Duration;
@@ -13,22 +14,32 @@ use crate::render::COMPOSE;
 /// How long image and server may take until the server answers.
 const LIMIT: Duration = Duration::from_secs(120);
 
-/// `docker compose`, or the older `docker-compose`.
+/// `docker compose`, or a `docker-compose` of version 2. Version 1 refuses the
+/// compose file's name, without which two registries would share a project.
 fn compose(bundle: &Path) -> Result<Command, Error> {
-    let quiet = |command: &mut Command| {
-        command.stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::null()).status().is_ok_and(|s| s.success())
+    let version = |command: &mut Command| {
+        let output = command.args(["version", "--short"]).stdin(Stdio::null()).output().ok()?;
+        output.status.success().then(|| text(&output.stdout))
     };
-    let mut command = if quiet(Command::new("docker").args(["compose", "version"])) {
+    let mut command = if version(Command::new("docker").arg("compose")).is_some() {
         let mut command = Command::new("docker");
         command.arg("compose");
         command
-    } else if quiet(Command::new("docker-compose").arg("version")) {
-        Command::new("docker-compose")
     } else {
-        return Err(Error::server(
-            "there is neither `docker compose` nor `docker-compose`",
-            "install Docker, or run without --docker",
-        ));
+        match version(&mut Command::new("docker-compose")) {
+            Some(old) if old.starts_with("1.") => {
+                let message = format!("docker-compose {old} is too old for the compose file");
+                return Err(Error::server(
+                    message,
+                    "install Docker's compose plugin, version 2, or run without --docker",
+                ));
+            }
+            Some(_) => Command::new("docker-compose"),
+            None => {
+                let message = "there is neither `docker compose` nor `docker-compose`";
+                return Err(Error::server(message, "install Docker and its compose plugin, or run without --docker"));
+            }
+        }
     };
     command.arg("-f").arg(bundle.join(COMPOSE)).stdin(Stdio::null());
     Ok(command)
@@ -42,8 +53,10 @@ fn run(bundle: &Path, arguments: &[&str]) -> Result<Output, Error> {
     if output.status.success() {
         return Ok(output);
     }
-    let said = String::from_utf8_lossy(&output.stderr);
-    let lines: Vec<&str> = said.lines().filter(|l| !l.trim().is_empty()).collect();
+    let said = text(&output.stderr);
+    // " Container tenantry-dev-nats-1  Starting" is progress and no reason.
+    let is_progress = |l: &&str| ["Container ", "Volume ", "Network "].iter().any(|what| l.starts_with(what));
+    let lines: Vec<&str> = said.lines().map(str::trim).filter(|l| !l.is_empty() && !is_progress(l)).collect();
     let tail = lines[lines.len().saturating_sub(5)..].join("\n  ");
     Err(Error::server(
         format!("docker compose {} failed:\n  {tail}", arguments.join(" ")),
@@ -51,46 +64,127 @@ fn run(bundle: &Path, arguments: &[&str]) -> Result<Output, Error> {
     ))
 }
 
+/// The compose file's container, running or not. An error if it is another
+/// registry's: the project is named after the server, and most are named "dev".
+fn container(bundle: &Path) -> Result<Option<String>, Error> {
+    if !bundle.join(COMPOSE).exists() {
+        return Ok(None);
+    }
+    let id = text(&run(bundle, &["ps", "--all", "--quiet", "nats"])?.stdout);
+    if id.is_empty() {
+        return Ok(None);
+    }
+    let owner = inspect(&id, "{{index .Config.Labels \"com.docker.compose.project.working_dir\"}}");
+    // A folder that is no more has moved: then it may be this one.
+    match fs::canonicalize(&owner) {
+        Ok(owner) if fs::canonicalize(bundle).is_ok_and(|own| own != owner) => Err(Error::server(
+            format!("the container of a server with this name belongs to {}", owner.display()),
+            "give one of the two servers another name under [server], or end the other: tenantry down --docker, run there",
+        )),
+        _ => Ok(Some(id)),
+    }
+}
+
+/// What the engine knows of a container; empty if it knows nothing.
+fn inspect(id: &str, format: &str) -> String {
+    let output = Command::new("docker").args(["inspect", "-f", format, id]).stdin(Stdio::null()).output();
+    output.map(|o| text(&o.stdout)).unwrap_or_default()
+}
+
+/// Whether a container runs. One that dies and is started again does not.
+fn runs(id: &str) -> bool {
+    inspect(id, "{{.State.Status}}") == "running"
+}
+
+/// The last lines of a container's log, each after the time the engine wrote it.
+fn log(id: &str, lines: u32) -> Vec<(String, String)> {
+    let tail = format!("--tail={lines}");
+    let output = Command::new("docker").args(["logs", "--timestamps", &tail, id]).stdin(Stdio::null()).output();
+    // The server writes to standard error.
+    let said = output.map(|o| format!("{}\n{}", text(&o.stdout), text(&o.stderr))).unwrap_or_default();
+    let line = |line: &str| line.split_once(' ').map(|(time, rest)| (time.to_owned(), rest.trim().to_owned()));
+    said.lines().filter_map(line).filter(|(_, words)| !words.is_empty()).collect()
+}
+
+fn last_words(id: &str) -> String {
+    let words: Vec<String> = log(id, 5).into_iter().map(|(_, words)| words).collect();
+    words.join("\n  ")
+}
+
+fn text(bytes: &[u8]) -> String {
+    String::from_utf8_lossy(bytes).trim().to_owned()
+}
+
 /// Whether the compose file's server runs.
 pub fn is_running(bundle: &Path) -> Result<bool, Error> {
-    let output = run(bundle, &["ps", "-q", "nats"])?;
-    let id = String::from_utf8_lossy(&output.stdout).trim().to_owned();
-    if id.is_empty() {
-        return Ok(false);
-    }
-    let state = Command::new("docker").args(["inspect", "-f", "{{.State.Running}}", &id]).output();
-    Ok(state.is_ok_and(|o| String::from_utf8_lossy(&o.stdout).trim() == "true"))
+    Ok(container(bundle)?.is_some_and(|id| runs(&id)))
 }
 
 /// Starts the server, or makes a running one read its configuration again.
 pub fn up(bundle: &Path, model: &Model) -> Result<Started, Error> {
-    let before = is_running(bundle)?;
+    let before = container(bundle)?.filter(|id| runs(id));
     run(bundle, &["up", "-d"])?;
-    if before {
-        run(bundle, &["kill", "-s", "HUP", "nats"])?;
+    let id = container(bundle)?.ok_or_else(|| Error::server("docker compose started no container", ""))?;
+    // Another port or image needs another container, which has read everything.
+    if before.as_deref() == Some(&id) {
+        reload(bundle, &id)?;
+        return Ok(Started::Reloaded);
     }
-    let answered = ready::poll(LIMIT, || {
-        let name = model.server.name.as_str();
-        match ready::greeting(model.server.client) {
-            Some(info) if info["server_name"] == name => Some(true),
-            _ => matches!(is_running(bundle), Ok(false)).then_some(false),
-        }
+    wait_until_ready(bundle, &id, model)?;
+    Ok(Started::Started)
+}
+
+fn wait_until_ready(bundle: &Path, id: &str, model: &Model) -> Result<(), Error> {
+    let name = model.server.name.as_str();
+    let answered = ready::poll(LIMIT, || match ready::greeting(model.server.client) {
+        Some(info) if info["server_name"] == name => Some(true),
+        _ => (!runs(id)).then_some(false),
     });
     if answered == Some(true) {
-        return Ok(if before { Started::Reloaded } else { Started::Started });
+        return Ok(());
     }
-    let logs = run(bundle, &["logs", "--tail=5", "nats"]).map(|o| String::from_utf8_lossy(&o.stdout).trim().to_owned());
+    let words = last_words(id);
+    if answered == Some(false) {
+        // The engine would start it again and again.
+        let _ = run(bundle, &["down"]);
+        return Err(Error::server(
+            format!("nats-server ended at once in its container:\n  {words}"),
+            "/etc/nats in the container is the folder nats of the bundle",
+        ));
+    }
     Err(Error::server(
-        format!(
-            "the container does not answer at {}:\n  {}",
-            model.server.client,
-            logs.unwrap_or_default().replace('\n', "\n  ")
-        ),
-        "`docker compose logs nats` in the bundle's folder shows more",
+        format!("the container does not answer at {}:\n  {words}", model.server.client),
+        format!("`docker logs {}` shows more", id.get(..12).unwrap_or(id)),
     ))
 }
 
-/// Ends the server; its volume stays.
+/// Makes the server read its configuration again and waits for its answer.
+fn reload(bundle: &Path, id: &str) -> Result<(), Error> {
+    // By the engine's clock, which need not be ours.
+    let before = log(id, 1).pop().map(|(time, _)| time);
+    run(bundle, &["kill", "-s", "HUP", "nats"])?;
+    let answer = ready::poll(LIMIT, || {
+        let new = log(id, 1000).into_iter().filter(|(time, _)| Some(time) > before.as_ref());
+        let mut words = new.map(|(_, words)| words);
+        let found = words.find(|w| w.contains("Failed to reload") || w.contains("Reloaded server configuration"));
+        found.or_else(|| (!runs(id)).then(|| format!("the server ended: {}", last_words(id))))
+    });
+    match answer {
+        Some(words) if words.contains("Reloaded server configuration") => Ok(()),
+        Some(words) => Err(Error::server(
+            format!("the running server did not take the new configuration: {words}"),
+            "some changes need a restart, which disconnects everybody: tenantry down --docker && tenantry up --docker",
+        )),
+        None => Err(Error::server("the server did not say whether it reloaded", format!("its log: docker logs {id}"))),
+    }
+}
+
+/// Ends the server; its volume stays. Nothing if none was made.
 pub fn down(bundle: &Path) -> Result<(), Error> {
-    run(bundle, &["down"]).map(|_| ())
+    // Asked first whose container it is.
+    container(bundle)?;
+    if bundle.join(COMPOSE).exists() {
+        run(bundle, &["down"])?;
+    }
+    Ok(())
 }

@@ -21,12 +21,14 @@ pub fn page() -> String {
 fn table(page: &mut String, path: &str, schema: &Json) {
     let text = |value: &Json| value.as_str().unwrap_or_default().to_owned();
     let heading = if path.is_empty() { "Top level".to_owned() } else { format!("`{path}`") };
-    let _ = write!(page, "\n## {heading}\n\n{}\n\n| key | type | meaning |\n|---|---|---|\n", text(&schema["description"]));
+    let _ =
+        write!(page, "\n## {heading}\n\n{}\n\n| key | type | meaning |\n|---|---|---|\n", text(&schema["description"]));
     let required: Vec<&str> = schema["required"].as_array().into_iter().flatten().filter_map(Json::as_str).collect();
     let mut inner = Vec::new();
     for (key, value) in schema["properties"].as_object().into_iter().flatten() {
         let must = if required.contains(&key.as_str()) { " (required)" } else { "" };
-        let _ = writeln!(page, "| `{key}`{must} | {} | {} |", kind(value), text(&value["description"]).replace('|', "\\|"));
+        let _ =
+            writeln!(page, "| `{key}`{must} | {} | {} |", kind(value), text(&value["description"]).replace('|', "\\|"));
         inner.extend(nested(path, key, value));
     }
     for (path, schema) in inner {

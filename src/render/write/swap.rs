@@ -3,9 +3,9 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::ffi::OsString;
-use std::fs::{self, DirBuilder};
+use std::fs::{self, DirBuilder, Permissions};
 use std::io;
-use std::os::unix::fs::DirBuilderExt;
+use std::os::unix::fs::{DirBuilderExt, PermissionsExt};
 use std::path::{Path, PathBuf};
 use std::sync::PoisonError;
 
@@ -248,7 +248,9 @@ fn create_folders<'b>(
     }
     for (folder, mode) in folders {
         let place = tree.join(folder);
-        match DirBuilder::new().mode(mode).create(&place) {
+        let made = DirBuilder::new().mode(mode).create(&place);
+        // Whatever the umask, as for files.
+        match made.and_then(|()| fs::set_permissions(&place, Permissions::from_mode(mode))) {
             Err(e) if e.kind() != io::ErrorKind::AlreadyExists => return Err(Error::io("write", &place, e)),
             _ => {}
         }

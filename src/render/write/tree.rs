@@ -104,9 +104,11 @@ pub fn inode(path: &Path) -> Option<(u64, u64)> {
     fs::symlink_metadata(path).ok().map(|m| (m.dev(), m.ino()))
 }
 
-/// A secret that others can read is wrong whatever it holds.
+/// A secret that others can read is wrong whatever it holds, and so is a file
+/// for all that only its owner can read.
 pub fn mode_is_wrong(meta: &fs::Metadata, secret: bool) -> bool {
-    secret && meta.permissions().mode() & 0o077 != 0
+    let mode = meta.permissions().mode();
+    if secret { mode & 0o077 != 0 } else { mode & 0o044 != 0o044 }
 }
 
 /// Whether a file has this content.
@@ -125,12 +127,15 @@ pub fn link_or_copy(from: &Path, to: &Path) -> io::Result<()> {
     }
 }
 
-/// A new file, which must not exist.
+/// A new file, which must not exist. Its mode is what it should be whatever the
+/// umask: a container's root without capabilities reads files as anybody does.
 pub fn create(path: &Path, file: &File) -> io::Result<()> {
     let mode = if file.secret { 0o600 } else { 0o644 };
     match &file.content {
         Content::Bytes(bytes) => {
-            OpenOptions::new().write(true).create_new(true).mode(mode).open(path)?.write_all(bytes)
+            let mut made = OpenOptions::new().write(true).create_new(true).mode(mode).open(path)?;
+            made.set_permissions(fs::Permissions::from_mode(mode))?;
+            made.write_all(bytes)
         }
         Content::OnDisk(_) => Err(io::Error::other("the file changed while it was being kept; render again")),
     }
