@@ -149,6 +149,9 @@ pub fn down(context: &Context, args: &DownArgs) -> Result<Exit, Error> {
         context.ui.json(&serde_json::json!({ "stopped": true }));
         return Ok(Exit::Ok);
     }
+    if !context.registry.exists() {
+        return Err(Error::NoRegistry { path: context.registry.clone() });
+    }
     let stopped = Run::new(&context.state()).down()?;
     match &stopped {
         Some(state) => context.ui.done(&format!("nats-server ended (pid {}); its data stays", state.pid)),

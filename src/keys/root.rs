@@ -66,7 +66,7 @@ impl RootKeyError {
     pub fn hint(&self) -> String {
         match self {
             Self::NoFile(path) => format!(
-                "run `tenantry init` to make one, or copy it to {} from where the others keep it",
+                "copy it to {} from where its copy is kept; a new one (`tenantry init` in an empty folder makes one) replaces every credential",
                 path.display()
             ),
             Self::Readable { path, .. } => format!("chmod 600 {}", path.display()),

@@ -16,6 +16,28 @@ pub struct Holder<'m> {
     pub user: &'m UserName,
     /// The user's inbox.
     pub inbox: Inbox,
+    /// The inbox prefixes of all of the tenant's users.
+    pub inboxes: &'m [String],
+}
+
+impl Holder<'_> {
+    /// How a user who may answer requests does so: what it may publish to
+    /// beside its own subjects, and whether the server may add reply subjects.
+    ///
+    /// A message that arrives through a stream import carries the reply
+    /// subject that its sender chose, and `allow_responses` lets whoever hears
+    /// it publish there, past every allow and deny list: another tenant could
+    /// have this one purge its own streams. So where streams are imported,
+    /// answers go to the tenant's own inboxes (and, for exported services, to
+    /// the server's reply subjects) and nowhere else.
+    fn answers(&self) -> (Vec<String>, Option<Responses>) {
+        if self.tenant.imported(ShareKind::Stream).next().is_none() {
+            return (Vec::new(), Some(Responses::default()));
+        }
+        let serves = self.tenant.exports.iter().any(|e| e.kind == ShareKind::Service);
+        let inboxes = self.inboxes.iter().map(|prefix| format!("{prefix}.>"));
+        (inboxes.chain(serves.then(|| "_R_.>".to_owned())).collect(), None)
+    }
 }
 
 /// The roles that every registry has.
@@ -57,7 +79,7 @@ impl BuiltIn {
         let inbox = || [format!("{}.>", inbox_prefix(holder.inbox, holder.user))];
         let js = tenant.jetstream.is_some();
         let when = |on: bool, list: fn(&Tenant) -> Vec<String>| if on { list(tenant) } else { Vec::new() };
-        let (publish, subscribe, responses): (Vec<String>, Vec<String>, bool) = match self {
+        let (mut publish, subscribe, answers): (Vec<String>, Vec<String>, bool) = match self {
             Self::Admin => (
                 own().chain(requests()).chain(when(js, |_| whole_account())).collect(),
                 own().chain(received()).chain(inbox()).chain(when(js, |_| events())).collect(),
@@ -76,10 +98,12 @@ impl BuiltIn {
                 false,
             ),
         };
+        let (more, responses) = if answers { holder.answers() } else { (Vec::new(), None) };
+        publish.extend(more);
         Permissions {
             publish: Grant::only(subjects(publish)),
             subscribe: Grant::only(subjects(subscribe)).without_queues_on(tenant.imported(ShareKind::Stream).cloned()),
-            responses: responses.then(Responses::default),
+            responses,
         }
     }
 }
@@ -120,7 +144,12 @@ fn consume(stream: &str) -> [String; 11] {
 fn read(tenant: &Tenant) -> Vec<String> {
     let mut list = vec!["$JS.API.INFO".to_owned()];
     list.extend(stream_names(tenant).flat_map(|s| consume(&s)));
-    list.extend(tenant.buckets.iter().map(|b| format!("$JS.API.DIRECT.GET.KV_{b}.>")));
+    for bucket in &tenant.buckets {
+        // By key, by revision, and for buckets made without direct get, which is nats-py's default.
+        list.push(format!("$JS.API.DIRECT.GET.KV_{bucket}.>"));
+        list.push(format!("$JS.API.DIRECT.GET.KV_{bucket}"));
+        list.push(format!("$JS.API.STREAM.MSG.GET.KV_{bucket}"));
+    }
     for store in &tenant.object_stores {
         list.push(format!("$JS.API.DIRECT.GET.OBJ_{store}.>"));
         list.push(format!("$JS.API.STREAM.MSG.GET.OBJ_{store}"));
@@ -238,12 +267,13 @@ pub struct Declared {
 impl Declared {
     /// What the role allows to this user.
     pub fn permissions(&self, holder: Holder<'_>) -> Permissions {
-        let expand =
-            |patterns: &[Pattern]| Grant::only(patterns.iter().flat_map(|p| p.expand(holder)).collect::<Vec<_>>());
+        let expand = |patterns: &[Pattern]| patterns.iter().flat_map(|p| p.expand(holder)).collect::<Vec<_>>();
+        let (more, responses) = if self.responses { holder.answers() } else { (Vec::new(), None) };
         Permissions {
-            publish: expand(&self.publish),
-            subscribe: expand(&self.subscribe).without_queues_on(holder.tenant.imported(ShareKind::Stream).cloned()),
-            responses: self.responses.then(Responses::default),
+            publish: Grant::only(expand(&self.publish).into_iter().chain(subjects(more))),
+            subscribe: Grant::only(expand(&self.subscribe))
+                .without_queues_on(holder.tenant.imported(ShareKind::Stream).cloned()),
+            responses,
         }
     }
 }

@@ -4,6 +4,8 @@
 use std::collections::HashMap;
 use std::time::Duration;
 
+use rayon::prelude::*;
+
 use super::decode::Key;
 use super::raw;
 use super::validate::subjects_of;
@@ -14,7 +16,7 @@ use crate::model::roles::{BuiltIn, Declared, Holder};
 use crate::model::units::{Listen, Size, Span as Length};
 use crate::model::{
     BcryptCost, Credential, Export, Import, Inbox, JetStream, Limits, Model, Root, Server, ServerJetStream, ShareKind,
-    Stream, System, Tenant, User,
+    Stream, System, Tenant, User, inbox_prefix,
 };
 
 /// Largest message, unless said otherwise; the server's own default too.
@@ -47,7 +49,20 @@ pub(super) fn lower(registry: &raw::Registry, diagnostics: &mut Vec<Diagnostic>)
     let server = server(registry);
     let roles = declared_roles(registry);
     let shares = shares(registry);
-    let tenants = registry.tenant.iter().map(|t| tenant(t, &server, &shares, &roles, diagnostics)).collect();
+    let (tenants, found): (Vec<Tenant>, Vec<Vec<Diagnostic>>) = registry
+        .tenant
+        .par_iter()
+        .map(|raw| {
+            let mut found = Vec::new();
+            (tenant(raw, &server, &shares, &roles, &mut found), found)
+        })
+        .unzip();
+    for diagnostic in found.into_iter().flatten() {
+        // A role's mistake is said once, not for each of its users.
+        if !diagnostics.iter().any(|d| d.span == diagnostic.span) {
+            diagnostics.push(diagnostic);
+        }
+    }
     Model {
         root: registry.keys.get().map_or(Root::Development, |k| k.root.value.clone()),
         bcrypt: BcryptCost { derived: cost.unwrap_or(COST_DERIVED), supplied: cost.unwrap_or(COST_SUPPLIED) },
@@ -226,15 +241,23 @@ fn tenant(
         exports: shares.0.get(own_name).cloned().unwrap_or_default(),
         imports: shares.1.get(own_name).cloned().unwrap_or_default(),
     };
-    let users: Vec<User> = raw.user.iter().map(|u| user(u, &tenant, roles, diagnostics)).collect();
+    let inbox = |u: &raw::User| inbox_prefix(value(&u.inbox).unwrap_or(Inbox::Private), &u.name.value);
+    let inboxes: Vec<String> = raw.user.iter().map(inbox).collect();
+    let users: Vec<User> = raw.user.iter().map(|u| user(u, &tenant, &inboxes, roles, diagnostics)).collect();
     tenant.users = users;
     tenant
 }
 
-fn user(raw: &raw::User, tenant: &Tenant, roles: &Roles<'_>, diagnostics: &mut Vec<Diagnostic>) -> User {
+fn user(
+    raw: &raw::User,
+    tenant: &Tenant,
+    inboxes: &[String],
+    roles: &Roles<'_>,
+    diagnostics: &mut Vec<Diagnostic>,
+) -> User {
     let role = value(&raw.role).unwrap_or_else(|| name(RoleName::parse, "app"));
     let inbox = value(&raw.inbox).unwrap_or(Inbox::Private);
-    let holder = Holder { tenant, user: &raw.name.value, inbox };
+    let holder = Holder { tenant, user: &raw.name.value, inbox, inboxes };
     let permissions = match (BuiltIn::named(role.as_str()), roles.get(role.as_str())) {
         (Some(built_in), _) => built_in.permissions(holder),
         (None, Some((written, declared))) => {
@@ -264,9 +287,6 @@ fn report_foreign_patterns(raw: &raw::User, role: &raw::Role, holder: Holder<'_>
     };
     for pattern in role.publish.iter().chain(&role.subscribe) {
         let Some(subject) = pattern.value.0.expand(holder).into_iter().find(|s| !inside(s)) else { continue };
-        if diagnostics.iter().any(|d| d.span == Some(pattern.span)) {
-            continue;
-        }
         diagnostics.push(
             Diagnostic::error(
                 "foreign-subject",

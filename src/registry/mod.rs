@@ -178,7 +178,6 @@ fn merge_includes(
             match included {
                 Some(included) => {
                     registry.tenant.extend(included.tenant);
-                    registry.share.extend(included.share);
                 }
                 None => whole = false,
             }

@@ -18,7 +18,7 @@ keys! {
     Registry, "the registry" {
         /// Version of this format. Always 1.
         version: Spanned<Int<1, 1>>,
-        /// Further files, by pattern, relative to this one. They hold `[[tenant]]` and `[[share]]` only.
+        /// Further files, by pattern, relative to this one. They hold `[[tenant]]` only.
         include: Vec<Spanned<String>>,
         /// The server.
         server: Key<Server>,
@@ -36,12 +36,11 @@ keys! {
         share: Vec<Share>,
     }
 
-    /// An included file: tenants, and what they offer.
+    /// An included file: tenants and nothing else. What passes between
+    /// tenants is for the main file, because both sides have to want it.
     Included, "an included file" {
         /// Tenants, each one account.
         tenant: Vec<Tenant>,
-        /// What a tenant of this file offers to others.
-        share: Vec<Share>,
     }
 
     /// The server.
@@ -157,7 +156,7 @@ keys! {
         /// Connections at a time. Default 100.
         connections: Key<Spanned<Count>>,
         /// Subscriptions per connection. Default 1000.
-        subscriptions: Key<Spanned<Count>>,
+        subscriptions: Key<Spanned<Int<1, 1_000_000>>>,
         /// Largest message. Default: the server's.
         payload: Key<Spanned<Size>>,
     }
@@ -169,11 +168,11 @@ keys! {
         /// Disk. Default 0B: no streams on disk.
         storage: Key<Spanned<Size>>,
         /// Streams, buckets and object stores together. Default 10.
-        streams: Key<Spanned<Count>>,
+        streams: Key<Spanned<Int<1, 10_000>>>,
         /// Consumers of each stream (that is what the server counts). Default 20.
-        consumers: Key<Spanned<Count>>,
+        consumers: Key<Spanned<Int<1, 100_000>>>,
         /// Unacknowledged messages a consumer may have. Default 10000.
-        max_ack_pending: Key<Spanned<Count>>,
+        max_ack_pending: Key<Spanned<Int<1, 1_000_000>>>,
     }
 
     /// A user of a tenant.
@@ -235,7 +234,7 @@ keys! {
         /// Deliveries of one message at most. Default no limit.
         max_deliver: Key<Spanned<Count>>,
         /// Unacknowledged messages at a time. Default 1000.
-        max_ack_pending: Key<Spanned<Count>>,
+        max_ack_pending: Key<Spanned<Int<1, 1_000_000>>>,
     }
 
     /// A key-value bucket.

@@ -341,7 +341,7 @@ fn every_mistake_has_its_message() {
         insta::assert_snapshot!(*name, seen);
     }
     // Every rule is shown by a case here or by a test below, and every rule that is shown is listed.
-    let elsewhere = ["foreign-share"].map(str::to_owned);
+    let elsewhere = ["foreign-secret"].map(str::to_owned);
     let shown: BTreeSet<String> = rules.into_iter().chain(elsewhere).collect();
     let listed: BTreeSet<String> = tenantry::registry::RULES.iter().map(|r| (*r).to_owned()).collect();
     assert_eq!(shown, listed);
@@ -355,7 +355,7 @@ fn included_files_are_checked_too() {
     project.run(&["check"]).succeeded();
     project.write(
         "tenants.d/evil.toml",
-        "[keys]\nroot = \"env:MINE\"\n[[tenant]]\nname = \"EVIL\"\nnmae = \"x\"\n[[tenant.user]]\nname = \"app\"\n\
+        "[keys]\nroot = \"env:MINE\"\n[[tenant]]\nname = \"EVIL\"\nnmae = \"x\"\n[[tenant.user]]\nname = \"app\"\nauth = \"password\"\npassword_env = \"PATH\"\n\
          [[share]]\nfrom = \"ACME\"\nto = [\"EVIL\"]\nstream = \"ACME.>\"\n",
     );
     insta::assert_snapshot!("included_file", project.run(&["check"]).exited(2).all());

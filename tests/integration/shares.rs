@@ -143,3 +143,43 @@ async fn a_stream_of_the_importer_sees_only_the_share() {
     };
     assert!(seen.iter().all(|s| s.starts_with("TENANT_A.public.")), "{seen:?}");
 }
+
+/// A shared message carries the reply subject that its sender chose. Whoever
+/// answers it must not be led to another subject by that: with the server's
+/// `allow_responses` the importer would purge its own stream for the sender.
+#[tokio::test]
+async fn a_reply_subject_from_another_tenant_leads_nowhere() {
+    let project = booted();
+    let admin = project.connect("TENANT_B/tenant_b_admin").await;
+    let js = jetstream::new(admin.client.clone());
+    let config = jetstream::stream::Config {
+        name: "ORDERS".into(),
+        subjects: vec!["TENANT_B.orders.>".into()],
+        max_bytes: 1 << 20,
+        ..Default::default()
+    };
+    js.create_stream(config).await.expect("create the stream");
+    js.publish("TENANT_B.orders.1", "kept".into()).await.expect("publish").await.expect("stored");
+
+    let owner = project.connect("TENANT_A/tenant_a_app").await;
+    let importer = project.connect("TENANT_B/tenant_b_app").await;
+    let mut shared = importer.listen("TENANT_A.public.>").await;
+    for trap in ["$JS.API.STREAM.PURGE.ORDERS", "$JS.API.STREAM.DELETE.ORDERS", "other.subject"] {
+        owner.publish_with_reply("TENANT_A.public.x", trap, "please answer".into()).await.expect("publish");
+        let message = next(&mut shared).await;
+        assert_eq!(message.reply.as_deref(), Some(trap), "the sender's choice arrives");
+        importer.cannot_publish(trap).await;
+    }
+    let info = js.get_stream("ORDERS").await.expect("the stream").cached_info().state.messages;
+    assert_eq!(info, 1, "nothing was purged");
+
+    // The control: an importer still answers requests of its own tenant.
+    let worker = project.connect("TENANT_B/tenant_b_worker").await;
+    let mut requests = importer.listen("TENANT_B.ask").await;
+    let answering = async {
+        let request = next(&mut requests).await;
+        importer.publish(request.reply.expect("a reply subject"), "yes".into()).await.expect("publish");
+    };
+    let (reply, ()) = tokio::join!(worker.request("TENANT_B.ask", "?".into()), answering);
+    assert_eq!(reply.expect("a reply").payload, "yes");
+}

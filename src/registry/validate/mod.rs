@@ -56,7 +56,6 @@ const VALIDATIONS: &[Validation] = &[
     jetstream::consumers_fit_their_stream,
     shares::have_both_ends,
     shares::offer_what_is_theirs,
-    shares::come_from_their_own_file,
     shares::are_declared_once,
 ];
 
@@ -70,7 +69,7 @@ pub const RULES: &[&str] = &[
     "duplicate-secret",
     "duplicate-share",
     "empty-role",
-    "foreign-share",
+    "foreign-secret",
     "foreign-subject",
     "invalid-address",
     "invalid-duration",

@@ -84,24 +84,6 @@ pub fn offer_what_is_theirs(cx: &Context<'_>, out: &mut Vec<Diagnostic>) {
     }
 }
 
-/// Ensure a file that a team owns cannot give away another team's messages.
-pub fn come_from_their_own_file(cx: &Context<'_>, out: &mut Vec<Diagnostic>) {
-    for share in &cx.registry.share {
-        let Some(tenant) = cx.tenants.get(share.from.value.as_str()) else { continue };
-        if share.span.file != cx.registry.span.file && share.span.file != tenant.span.file {
-            out.push(
-                Diagnostic::error(
-                    "foreign-share",
-                    share.from.span,
-                    format!("only the file that declares `{}` may share from it", share.from.value),
-                )
-                .related(tenant.name.span, "declared here")
-                .hint("move the [[share]] into that file or into the main registry"),
-            );
-        }
-    }
-}
-
 /// Ensure no tenant gets the same subject twice: the server refuses it.
 pub fn are_declared_once(cx: &Context<'_>, out: &mut Vec<Diagnostic>) {
     let mut by_importer: HashMap<(&str, ShareKind), SubjectIndex<Span>> = HashMap::new();

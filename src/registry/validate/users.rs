@@ -124,6 +124,18 @@ pub fn credentials_are_of_one_kind(cx: &Context<'_>, out: &mut Vec<Diagnostic>) 
                     .hint("add `auth = \"password\"`, or remove password_env"),
             );
         }
+        if let Some(variable) = claim.password_env.filter(|v| v.span.file != cx.registry.span.file) {
+            out.push(
+                Diagnostic::error(
+                    "foreign-secret",
+                    variable.span,
+                    "an included file may not name environment variables",
+                )
+                .hint(
+                    "declare this tenant in the main registry, or let its password be generated: remove password_env",
+                ),
+            );
+        }
         let Some(public_key) = claim.public_key else { continue };
         if let Some(auth) = auth.filter(|a| a.value != AuthKind::Nkey) {
             out.push(
