@@ -86,6 +86,9 @@ pub fn up(context: &Context, args: &UpArgs) -> Result<Exit, Error> {
     } else {
         Some(locate::locate(args.nats_server.as_deref(), |text| context.ui.note(text))?)
     };
+    if !args.docker {
+        Run::new(&secrets.state, &context.registry).refuse_anothers()?;
+    }
     let outcome = super::render::write(context, &valid, &engine, &secrets, &out)?;
     if outcome.written + outcome.removed > 0 {
         context.ui.note(&format!("{}: {} files written, {} removed", out.display(), outcome.written, outcome.removed));
@@ -96,7 +99,7 @@ pub fn up(context: &Context, args: &UpArgs) -> Result<Exit, Error> {
         return Ok(Exit::Ok);
     };
     context.ui.detail(&format!("nats-server {} at {}", server.version, server.path.display()));
-    let run = Run::new(&secrets.state);
+    let run = Run::new(&secrets.state, &context.registry);
     if args.foreground {
         let status = run.foreground(&server, &valid.model, &engine, &out, |state| {
             report(context, &valid.model, Some(state), Started::Started);
@@ -152,7 +155,9 @@ pub fn down(context: &Context, args: &DownArgs) -> Result<Exit, Error> {
     if !context.registry.exists() {
         return Err(Error::NoRegistry { path: context.registry.clone() });
     }
-    let stopped = Run::new(&context.state()).down()?;
+    let run = Run::new(&context.state(), &context.registry);
+    run.refuse_anothers()?;
+    let stopped = run.down()?;
     match &stopped {
         Some(state) => context.ui.done(&format!("nats-server ended (pid {}); its data stays", state.pid)),
         None => context.ui.result("no server was running"),
@@ -179,7 +184,9 @@ struct TenantStatus {
 
 pub fn status(context: &Context, args: &StatusArgs) -> Result<Exit, Error> {
     let mut valid = context.load()?;
-    let server = Run::new(&context.state()).running();
+    let run = Run::new(&context.state(), &context.registry);
+    run.refuse_anothers()?;
+    let server = run.running();
     let running = if args.docker { docker::is_running(&context.out(args.out.as_deref()))? } else { server.is_some() };
     if !running {
         context.ui.found("no server is running here");

@@ -30,6 +30,7 @@ const STOP_LIMIT: Duration = Duration::from_secs(15);
 #[derive(Debug, Clone)]
 pub struct Run {
     folder: PathBuf,
+    registry: PathBuf,
 }
 
 /// What is remembered of a running server.
@@ -48,6 +49,8 @@ pub struct State {
     pub version: String,
     /// The executable.
     pub executable: PathBuf,
+    /// Whose server it is.
+    pub registry: PathBuf,
 }
 
 /// What `up` did.
@@ -64,8 +67,23 @@ pub enum Started {
 
 impl Run {
     /// The run of the registry whose state folder this is.
-    pub fn new(state: &Path) -> Self {
-        Self { folder: state.join("run") }
+    pub fn new(state: &Path, registry: &Path) -> Self {
+        let registry = fs::canonicalize(registry).unwrap_or_else(|_| registry.to_owned());
+        Self { folder: state.join("run"), registry }
+    }
+
+    /// Refuses to touch a server that another registry of this folder runs.
+    pub fn refuse_anothers(&self) -> Result<(), Error> {
+        match self.running() {
+            Some(state) if state.registry != self.registry => Err(Error::server(
+                format!("the server that runs here (pid {}) is of {}", state.pid, state.registry.display()),
+                format!(
+                    "end it: tenantry -f {} down; registries that run at once need a folder each",
+                    state.registry.display()
+                ),
+            )),
+            _ => Ok(()),
+        }
     }
 
     /// The server's log.
@@ -254,6 +272,7 @@ impl Run {
             monitor: model.server.monitor.map(|m| format!("http://{}", m.dial())),
             version: server.version.to_string(),
             executable: server.path.clone(),
+            registry: self.registry.clone(),
         };
         let file = self.state_file();
         let text = serde_json::to_string_pretty(&state).unwrap_or_default();

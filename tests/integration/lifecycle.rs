@@ -245,3 +245,21 @@ fn in_the_foreground_it_ends_with_its_server() {
     project.run(&["down"]).succeeded();
     assert!(child.wait().expect("it ends").success());
 }
+
+/// Two registries in one folder: the second must not take over the first's server.
+#[test]
+fn another_registrys_server_is_left_alone() {
+    let project = Project::new();
+    project.up();
+    let other = project.read("tenants.toml").replace("TENANT_A", "OTHER");
+    project.write("other.toml", &other);
+    let before = project.read("infra/nats/accounts.conf");
+    for command in ["up", "status", "down"] {
+        let ran = project.run(&["-f", "other.toml", command]).exited(3);
+        assert!(ran.stderr.contains("the server that runs here"), "{}", ran.stderr);
+        assert!(ran.stderr.contains("tenants.toml down"), "{}", ran.stderr);
+    }
+    assert_eq!(project.read("infra/nats/accounts.conf"), before);
+    project.run(&["status"]).succeeded();
+    project.run(&["-f", "nowhere.toml", "down"]).exited(2);
+}
