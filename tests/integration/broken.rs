@@ -154,7 +154,7 @@ const CASES: &[(&str, Change)] = &[
         ),
     ),
     ("password_env_not_set", Add("auth = \"password\"\npassword_env = \"TENANTRY_TEST_NOT_SET\"\n")),
-    ("public_key_that_is_a_seed", Add("public_key = \"SUACSSL3UAHUDXKFSNVUZRF5UHPMWZ6BFDTJ7M6USDXIEDNPPQYYYCU3VY\"\n")),
+    ("public_key_that_is_a_seed", Add("public_key = \"SUAKNCWQOPEJXDO5F72BRTMIOSVN2TW25IFUL2BQITDVOKIJCJBJ242O3Q\"\n")),
     ("public_key_with_a_typo", Add("public_key = \"UDIECAWC3P37RZ2N75V7DQCSYWLVURVP3AK46EUYVRC2FGM7T6E6HNMX\"\n")),
     (
         "public_key_and_password",
