@@ -86,11 +86,6 @@ impl Subject {
         self.0.split('.').next().unwrap_or_default()
     }
 
-    /// True if the subject has no wildcard.
-    pub fn is_literal(&self) -> bool {
-        self.tokens().all(|token| !is_wildcard(token))
-    }
-
     /// True if every subject that `other` matches is matched by `self` too.
     pub fn contains(&self, other: &Self) -> bool {
         let (mut mine, mut theirs) = (self.tokens(), other.tokens());

@@ -118,9 +118,9 @@ impl Run {
         Ok(lock)
     }
 
-    /// Writes the main file for this machine. True if it or the accounts it
-    /// includes differ from what the running server read.
-    fn prepare(&self, model: &Model, engine: &Engine, bundle: &Path) -> Result<bool, Error> {
+    /// Writes the main file for this machine, and gives the digest of it and
+    /// of the accounts it includes.
+    fn prepare(&self, model: &Model, engine: &Engine, bundle: &Path) -> Result<String, Error> {
         let folder = fs::canonicalize(&self.folder).map_err(|e| Error::io("find", &self.folder, e))?;
         let accounts = bundle.join(ACCOUNTS);
         let accounts = fs::canonicalize(&accounts).map_err(|e| Error::io("find", &accounts, e))?;
@@ -135,19 +135,18 @@ impl Run {
         );
         let text = local_server_conf(model, engine, &placement)?;
         let both = format!("{text}{}", fs::read_to_string(&accounts).map_err(|e| Error::io("read", &accounts, e))?);
-        let digest = data_encoding::HEXLOWER.encode(&crate::render::digest_of([both.as_bytes()]));
-        let seen = self.folder.join("read-digest");
-        let changed = fs::read_to_string(&seen).ok().as_deref() != Some(&digest);
-        let put = |path: &Path, text: &str| fs::write(path, text).map_err(|e| Error::io("write", path, e));
-        put(&self.conf(), &text)?;
-        put(&self.folder.join("next-digest"), &digest)?;
-        Ok(changed)
+        fs::write(self.conf(), &text).map_err(|e| Error::io("write", &self.conf(), e))?;
+        Ok(data_encoding::HEXLOWER.encode(&crate::render::digest_of([both.as_bytes()])))
+    }
+
+    /// Where it is noted what the running server read.
+    fn read_digest(&self) -> PathBuf {
+        self.folder.join("read-digest")
     }
 
     /// The server has read what was prepared.
-    fn mark_read(&self) -> Result<(), Error> {
-        let (next, seen) = (self.folder.join("next-digest"), self.folder.join("read-digest"));
-        fs::rename(&next, &seen).map_err(|e| Error::io("write", &seen, e))
+    fn mark_read(&self, digest: &str) -> Result<(), Error> {
+        fs::write(self.read_digest(), digest).map_err(|e| Error::io("write", &self.read_digest(), e))
     }
 
     /// Starts the server, or reloads it if it runs already.
@@ -159,19 +158,20 @@ impl Run {
         bundle: &Path,
     ) -> Result<(State, Started), Error> {
         let _lock = self.lock()?;
-        if let Some(state) = self.running() {
-            if !self.prepare(model, engine, bundle)? {
+        let running = self.running();
+        let prepared = self.prepare(model, engine, bundle)?;
+        if let Some(state) = running {
+            if fs::read_to_string(self.read_digest()).is_ok_and(|read| read == prepared) {
                 return Ok((state, Started::Unchanged));
             }
             self.reload(&state)?;
-            self.mark_read()?;
+            self.mark_read(&prepared)?;
             return Ok((state, Started::Reloaded));
         }
-        self.prepare(model, engine, bundle)?;
         let mut child = self.spawn(server, model, true)?;
         self.wait_until_ready(&mut child, model)?;
         let state = self.remember(&child, server, model)?;
-        self.mark_read()?;
+        self.mark_read(&prepared)?;
         Ok((state, Started::Started))
     }
 
@@ -192,12 +192,12 @@ impl Run {
                     "end it first: tenantry down",
                 ));
             }
-            self.prepare(model, engine, bundle)?;
+            let prepared = self.prepare(model, engine, bundle)?;
             // In our process group: Ctrl-C reaches it too.
             let mut child = self.spawn(server, model, false)?;
             self.wait_until_ready(&mut child, model)?;
             let state = self.remember(&child, server, model)?;
-            self.mark_read()?;
+            self.mark_read(&prepared)?;
             ready(&state);
             child
         };
@@ -324,7 +324,7 @@ impl Run {
             state.signal(Signal::KILL)?;
         }
         let _ = fs::remove_file(self.state_file());
-        let _ = fs::remove_file(self.folder.join("read-digest"));
+        let _ = fs::remove_file(self.read_digest());
         Ok(Some(state))
     }
 }

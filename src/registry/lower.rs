@@ -84,7 +84,6 @@ fn name<T>(parse: impl Fn(&str) -> Result<T, crate::model::names::NameError>, te
 }
 
 fn server(registry: &raw::Registry) -> Server {
-    let absent = Key::Absent;
     let server = registry.server.get();
     let client = server
         .and_then(|s| value(&s.client))
@@ -106,8 +105,7 @@ fn server(registry: &raw::Registry) -> Server {
         trace: level == raw::LogLevel::Trace,
         log_utc: log.and_then(|l| value(&l.utc)).unwrap_or(true),
         jetstream: server
-            .map_or(&absent, |s| &s.jetstream)
-            .get()
+            .and_then(|s| s.jetstream.get())
             .map(|j| ServerJetStream { memory: value(&j.memory).unwrap_or_default(), storage: j.storage.value }),
     }
 }

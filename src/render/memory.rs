@@ -156,8 +156,7 @@ pub fn save_parts(
         common: common.map(|(path, file)| (path.clone(), file.digest(), file.secret)).collect(),
         tenants: tenants.par_iter().zip(inputs).zip(parts).map(remember).collect(),
     };
-    let mut text = HEADER.as_bytes().to_vec();
-    if let Ok(text) = postcard::to_extend(&saved, std::mem::take(&mut text)) {
+    if let Ok(text) = postcard::to_extend(&saved, HEADER.as_bytes().to_vec()) {
         save(&Memory::path(state, out), &text);
     }
 }

@@ -105,7 +105,7 @@ fn an_edit_that_would_break_the_registry_changes_nothing() {
     ] {
         let ran = project.run(&arguments).exited(2);
         assert!(ran.stderr.contains(expected), "{arguments:?}: {}", ran.stderr);
-        assert!(!ran.stderr.contains("SUAXXX") || ran.stderr.matches("SUAXXX").count() == 0, "{}", ran.stderr);
+        assert!(!ran.stderr.contains("SUAXXX"), "{}", ran.stderr);
         assert_eq!(project.read("tenants.toml"), before, "{arguments:?}");
     }
     assert!(!project.path().join("tenants.d").join("c.toml").exists());
