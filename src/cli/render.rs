@@ -7,10 +7,12 @@ use serde::Serialize;
 
 use super::{Context, Secrets, engine};
 use crate::error::{Error, Exit};
+use crate::model::Tenant;
 use crate::registry::Valid;
+use crate::render::bundle::Digest;
 use crate::render::compare::{Difference, State, compare};
 use crate::render::engine::Engine;
-use crate::render::memory::{self, Memory};
+use crate::render::memory::{self, Memory, Written};
 use crate::render::write::{Outcome, Target};
 use crate::render::{self, Inputs, Part};
 
@@ -46,14 +48,19 @@ struct WriteReport<'r> {
 }
 
 pub fn run(context: &Context, args: &Args) -> Result<Exit, Error> {
-    let mut valid = context.load_noting()?;
+    let out = context.out(args.out.as_deref());
+    // What is written is looked at while the registry is read; a folder is not
+    // made before the registry is known to be right.
+    let look = || (!args.check && out.is_dir()).then(|| Target::open(&out));
+    let (valid, target) = rayon::join(|| context.load_noting(), look);
+    let mut valid = valid?;
     let engine = engine(args.templates.as_deref())?;
     let secrets = Secrets::load(context, &mut valid)?;
-    let out = context.out(args.out.as_deref());
     if args.check {
         return check(context, args, &valid, &engine, &secrets, &out);
     }
-    let outcome = write(context, &valid, &engine, &secrets, &out)?;
+    let target = target.unwrap_or_else(|| Target::open(&out))?;
+    let outcome = write(context, &valid, &engine, &secrets, &target)?;
     let Outcome { written, unchanged, removed } = outcome;
     let changed = written + removed > 0;
     context.ui.done(&if changed {
@@ -72,37 +79,45 @@ pub fn write(
     valid: &Valid,
     engine: &Engine,
     secrets: &Secrets,
-    out: &Path,
+    target: &Target,
 ) -> Result<Outcome, Error> {
-    let target = Target::open(out)?;
     let inputs = Inputs { model: &valid.model, keyring: secrets.keyring(valid), engine };
-    let remembered = Memory::load(&secrets.state, out);
-    let untouched = |path: &str, digest: &_, secret| target.is_untouched(path, digest, secret);
+    let remembered = Memory::load(&secrets.state, target);
     let common = memory::common_input(&inputs, &secrets.root);
     let tenants = &valid.model.tenants;
     let digests: Vec<_> = tenants.par_iter().map(|t| memory::input_of(&common, t, &secrets.supplied)).collect();
     let whole = memory::whole_input(&common, &valid.model, &secrets.supplied, &digests);
-    let bar = context.ui.progress(tenants.len(), "rendering");
-    let made = tenants
-        .par_iter()
-        .zip(&digests)
-        .map(|(tenant, input)| {
-            let recalled = remembered.recall(tenant, input, untouched);
-            let is_new = recalled.is_none();
-            let part = recalled.map_or_else(|| render::render_tenant(&inputs, tenant), Ok)?;
-            bar.inc(1);
-            Ok((part, is_new))
-        })
-        .collect::<Result<Vec<_>, Error>>()?;
-    bar.finish_and_clear();
-    if made.iter().all(|(_, is_new)| !is_new) && remembered.is_of(&whole, untouched) {
+    if remembered.is_of(&whole) && target.all_is_intact() {
         return Ok(Outcome { written: 0, unchanged: target.listed(), removed: 0 });
     }
-    let parts: Vec<Part> = made.into_iter().map(|(part, _)| part).collect();
-    let bundle = render::assemble(&inputs, &parts)?;
+    let bar = context.ui.progress(tenants.len(), "rendering");
+    let stage = target.stage();
+    let make = |(tenant, input): (&Tenant, &Digest)| {
+        let folder = render::credentials_folder(tenant.name.as_str());
+        let recalled = remembered.recall(tenant, input).filter(|_| target.is_intact(&folder));
+        let part = match recalled {
+            Some(part) => {
+                stage.keep(&folder);
+                part
+            }
+            None => {
+                let (part, files) = render::render_tenant(&inputs, tenant)?;
+                stage.put(files.iter().map(|(path, file)| (path, file)))?;
+                part
+            }
+        };
+        bar.inc(1);
+        Ok(part)
+    };
+    let parts = tenants.par_iter().zip(&digests).map(make).collect::<Result<Vec<Part<'_>>, Error>>()?;
+    bar.finish_and_clear();
+    let bundle = render::render_whole(&inputs, &parts)?;
+    bundle.files.par_iter().try_for_each(|file| stage.put([file]))?;
     secrets.remember_hashes();
-    let outcome = target.write(&bundle)?;
-    memory::save_parts((&secrets.state, out), whole, &bundle, (tenants, &digests, &parts));
+    let (outcome, manifest) = stage.finish()?;
+    let [accounts, handout] = [render::ACCOUNTS, render::HANDOUT].map(|path| bundle.text(path).unwrap_or_default());
+    let written = Written { whole, manifest, accounts, handout, tenants, inputs: &digests, parts: &parts };
+    memory::save_parts(&secrets.state, target, &written);
     Ok(outcome)
 }
 

@@ -13,6 +13,7 @@ use crate::live::{docker, locate, stats};
 use crate::model::Model;
 use crate::registry::Valid;
 use crate::render::access::Handed;
+use crate::render::write::Target;
 
 /// Render, and run the result here; reload it if it runs already.
 ///
@@ -89,7 +90,7 @@ pub fn up(context: &Context, args: &UpArgs) -> Result<Exit, Error> {
     if !args.docker {
         Run::new(&secrets.state, &context.registry).refuse_anothers()?;
     }
-    let outcome = super::render::write(context, &valid, &engine, &secrets, &out)?;
+    let outcome = super::render::write(context, &valid, &engine, &secrets, &Target::open(&out)?)?;
     if outcome.written + outcome.removed > 0 {
         context.ui.note(&format!("{}: {} files written, {} removed", out.display(), outcome.written, outcome.removed));
     }

@@ -5,7 +5,7 @@ use std::io;
 use std::path::Path;
 use std::time::Duration;
 
-use super::bundle::{Bundle, Content, MANIFEST, Manifest};
+use super::bundle::{Bundle, MANIFEST, Manifest, join};
 use crate::error::Error;
 
 /// One file that is not as it would be rendered.
@@ -36,7 +36,7 @@ pub enum State {
 pub fn compare(out: &Path, bundle: &Bundle) -> Result<Vec<Difference>, Error> {
     let mut differences = Vec::new();
     let manifest = bundle.manifest().to_text();
-    let rendered = bundle.files.iter().map(|(path, file)| (path.as_str(), content(&file.content), file.secret));
+    let rendered = bundle.files.iter().map(|(path, file)| (path.as_str(), file.bytes.as_slice(), file.secret));
     for (path, bytes, secret) in rendered.chain([(MANIFEST, manifest.as_bytes(), true)]) {
         let place = out.join(path);
         let written = match fs::read(&place) {
@@ -50,18 +50,12 @@ pub fn compare(out: &Path, bundle: &Bundle) -> Result<Vec<Difference>, Error> {
         differences.push(Difference { path: path.to_owned(), state, diff });
     }
     let written = fs::read_to_string(out.join(MANIFEST)).ok().and_then(|text| Manifest::from_text(&text));
-    let stale = written.into_iter().flat_map(|m| m.files.into_keys()).filter(|path| !bundle.files.contains_key(path));
-    for path in stale.filter(|path| out.join(path).exists()) {
+    let written = written.unwrap_or_default();
+    let listed = written.iter().map(|(folder, name, _)| join(folder, name));
+    for path in listed.filter(|path| !bundle.files.contains_key(path) && out.join(path).exists()) {
         differences.push(Difference { path, state: State::Stale, diff: None });
     }
     Ok(differences)
-}
-
-fn content(content: &Content) -> &[u8] {
-    match content {
-        Content::Bytes(bytes) => bytes,
-        Content::OnDisk(_) => unreachable!("what is compared was rendered in full"),
-    }
 }
 
 fn unified(path: &str, old: &[u8], new: &[u8]) -> String {

@@ -2,46 +2,47 @@
 //! is neither derived nor rendered nor hashed again. Losing it costs time and
 //! nothing else; `render --check` never looks at it.
 
-use std::borrow::Cow;
-use std::collections::{HashMap, HashSet};
+use std::collections::HashMap;
 use std::fs;
+use std::ops::Range;
 use std::path::{Path, PathBuf};
 
-use rayon::prelude::*;
 use serde::{Deserialize, Serialize};
 use sha2::{Digest as _, Sha256};
 
 use super::access::Supplied;
-use super::bundle::{Bundle, Content, Digest, File};
-use super::{Inputs, Part};
+use super::bundle::Digest;
+use super::write::Target;
+use super::{ACCOUNTS, HANDOUT, Inputs, Part};
 use crate::keys::{HashCache, RootKey};
 use crate::model::{Credential, Model, Root, Tenant, User};
 
-/// Parts by tenant, each with the digest of what it was made from.
+/// Parts by tenant, each with the digest of what it was made from. Their text
+/// is in the files of the whole, from where it is taken again.
 #[derive(Debug, Default)]
 pub struct Memory {
-    /// The digest of everything that was rendered from.
-    whole: Digest,
-    /// Files that belong to no tenant.
-    common: Vec<(String, Digest, bool)>,
-    tenants: HashMap<String, Remembered<'static>>,
+    saved: Saved,
+    accounts: String,
+    handout: String,
+    by_name: HashMap<String, usize>,
 }
 
-/// A memory as it is written: each tenant by itself, so that all cores read.
-#[derive(Default, Serialize, Deserialize)]
+#[derive(Debug, Default, Serialize, Deserialize)]
 struct Saved {
+    /// Identifies the manifest of the bundle that this is the memory of.
+    manifest: Digest,
+    /// The digest of everything that was rendered from.
     whole: Digest,
-    common: Vec<(String, Digest, bool)>,
-    tenants: Vec<Vec<u8>>,
+    tenants: Vec<Remembered>,
 }
 
 #[derive(Debug, Serialize, Deserialize)]
-struct Remembered<'p> {
+struct Remembered {
+    name: String,
     input: Digest,
-    account: Cow<'p, str>,
-    handout: Cow<'p, str>,
-    nkeys: Vec<Cow<'p, str>>,
-    files: Vec<(Cow<'p, str>, Digest, bool)>,
+    account: Range<usize>,
+    handout: Range<usize>,
+    nkeys: Vec<String>,
 }
 
 /// The folder beside the registry in which tenantry keeps what is not worth
@@ -85,80 +86,95 @@ pub fn save_hashes(state: &Path, hashes: &HashCache) {
 }
 
 impl Memory {
-    /// The memory of what was rendered into `out`.
-    pub fn load(state: &Path, out: &Path) -> Self {
-        let bytes = fs::read(Self::path(state, out)).unwrap_or_default();
-        let body = bytes.strip_prefix(HEADER.as_bytes()).unwrap_or_default();
-        let saved: Saved = postcard::from_bytes(body).unwrap_or_default();
-        let tenants = saved.tenants.par_iter().filter_map(|bytes| postcard::from_bytes(bytes).ok()).collect();
-        Self { whole: saved.whole, common: saved.common, tenants }
+    /// The memory of what was written to the target, if that is what is there.
+    pub fn load(state: &Path, target: &Target) -> Self {
+        Self::try_load(state, target).unwrap_or_default()
     }
 
-    fn path(state: &Path, out: &Path) -> PathBuf {
-        let absolute = std::path::absolute(out).unwrap_or_else(|_| out.to_owned());
-        let digest = Sha256::digest(absolute.as_os_str().as_encoded_bytes());
-        state.join(format!("rendered-{}", data_encoding::HEXLOWER.encode(&digest[..8])))
+    fn try_load(state: &Path, target: &Target) -> Option<Self> {
+        let bytes = fs::read(path(state, target)).ok()?;
+        let saved: Saved = postcard::from_bytes(bytes.strip_prefix(HEADER.as_bytes())?).ok()?;
+        if Some(saved.manifest) != target.manifest_digest() {
+            return None;
+        }
+        let by_name = saved.tenants.iter().enumerate().map(|(i, t)| (t.name.clone(), i)).collect();
+        let (accounts, handout) = rayon::join(|| target.text_of(ACCOUNTS), || target.text_of(HANDOUT));
+        Some(Self { by_name, accounts: accounts?, handout: handout?, saved })
     }
 
-    /// Whether it is the memory of exactly this input, and of files that are
-    /// all as they were: then there is nothing to do.
-    pub fn is_of(&self, whole: &Digest, untouched: impl Fn(&str, &Digest, bool) -> bool) -> bool {
-        self.whole == *whole && self.common.iter().all(|(path, digest, secret)| untouched(path, digest, *secret))
+    /// Whether it is the memory of exactly this input.
+    pub fn is_of(&self, whole: &Digest) -> bool {
+        self.saved.whole == *whole
     }
 
-    /// The remembered part of a tenant, if its input is the same and its files
-    /// are still on disk as they were written.
-    pub fn recall(
-        &self,
-        tenant: &Tenant,
-        input: &Digest,
-        untouched: impl Fn(&str, &Digest, bool) -> bool,
-    ) -> Option<Part> {
-        let remembered = self.tenants.get(tenant.name.as_str()).filter(|r| r.input == *input)?;
-        let intact = remembered.files.iter().all(|(path, digest, secret)| untouched(path, digest, *secret));
-        intact.then(|| Part {
-            account: remembered.account.to_string(),
-            handout: remembered.handout.to_string(),
-            nkeys: remembered.nkeys.iter().map(ToString::to_string).collect(),
-            files: remembered
-                .files
-                .iter()
-                .map(|(path, digest, secret)| {
-                    (path.to_string(), File { content: Content::OnDisk(*digest), secret: *secret })
-                })
-                .collect(),
+    /// The remembered part of a tenant, if its input is the same.
+    pub fn recall(&self, tenant: &Tenant, input: &Digest) -> Option<Part<'_>> {
+        let known = self.saved.tenants.get(*self.by_name.get(tenant.name.as_str())?).filter(|t| t.input == *input)?;
+        Some(Part {
+            account: self.accounts.get(known.account.clone())?.into(),
+            handout: self.handout.get(known.handout.clone())?.into(),
+            nkeys: known.nkeys.as_slice().into(),
         })
     }
 }
 
-/// Keeps the memory of a bundle and the parts it was put together from.
-pub fn save_parts(
-    (state, out): (&Path, &Path),
-    whole: Digest,
-    bundle: &Bundle,
-    (tenants, inputs, parts): (&[Tenant], &[Digest], &[Part]),
-) {
-    let of_tenants: HashSet<&str> = parts.iter().flat_map(|p| &p.files).map(|(path, _)| path.as_str()).collect();
-    let common = bundle.files.iter().filter(|(path, _)| !of_tenants.contains(path.as_str()));
-    let remember = |((tenant, input), part): ((&'_ Tenant, &Digest), &'_ Part)| {
-        let files = part.files.iter().map(|(path, file)| (Cow::from(path.as_str()), file.digest(), file.secret));
-        let remembered = Remembered {
-            input: *input,
-            account: part.account.as_str().into(),
-            handout: part.handout.as_str().into(),
-            nkeys: part.nkeys.iter().map(|n| n.as_str().into()).collect(),
-            files: files.collect(),
-        };
-        postcard::to_stdvec(&(tenant.name.as_str(), remembered)).unwrap_or_default()
+fn path(state: &Path, target: &Target) -> PathBuf {
+    let digest = Sha256::digest(target.path().as_os_str().as_encoded_bytes());
+    state.join(format!("rendered-{}", data_encoding::HEXLOWER.encode(&digest[..8])))
+}
+
+/// What was written: the memory of it is worth keeping.
+pub struct Written<'w> {
+    /// The digest of everything it was rendered from.
+    pub whole: Digest,
+    /// Identifies the new manifest.
+    pub manifest: Digest,
+    /// The text of the files of the whole.
+    pub accounts: &'w str,
+    /// See there.
+    pub handout: &'w str,
+    /// The tenants, with the digest of what each was made from, and its part.
+    pub tenants: &'w [Tenant],
+    /// See there.
+    pub inputs: &'w [Digest],
+    /// See there.
+    pub parts: &'w [Part<'w>],
+}
+
+/// Keeps the memory of a bundle, if the parts are found in it: a template of
+/// the user's may do what it likes with them.
+pub fn save_parts(state: &Path, target: &Target, written: &Written<'_>) {
+    let parts = || written.parts.iter();
+    let accounts = find_all(written.accounts, parts().map(|p| p.account.as_ref()));
+    let handouts = find_all(written.handout, parts().map(|p| p.handout.as_ref()));
+    let (Some(accounts), Some(handouts)) = (accounts, handouts) else { return };
+    let places = accounts.into_iter().zip(handouts);
+    let tenants = written.tenants.iter().zip(written.inputs).zip(written.parts).zip(places);
+    let remember = |(((tenant, input), part), (account, handout)): (((&Tenant, &Digest), &Part<'_>), _)| Remembered {
+        name: tenant.name.to_string(),
+        input: *input,
+        account,
+        handout,
+        nkeys: part.nkeys.to_vec(),
     };
-    let saved = Saved {
-        whole,
-        common: common.map(|(path, file)| (path.clone(), file.digest(), file.secret)).collect(),
-        tenants: tenants.par_iter().zip(inputs).zip(parts).map(remember).collect(),
-    };
-    if let Ok(text) = postcard::to_extend(&saved, HEADER.as_bytes().to_vec()) {
-        save(&Memory::path(state, out), &text);
+    let saved = Saved { manifest: written.manifest, whole: written.whole, tenants: tenants.map(remember).collect() };
+    if let Ok(bytes) = postcard::to_extend(&saved, HEADER.as_bytes().to_vec()) {
+        save(&path(state, target), &bytes);
     }
+}
+
+/// Where these texts are, one right after the other.
+fn find_all<'t>(text: &str, mut parts: impl Iterator<Item = &'t str>) -> Option<Vec<Range<usize>>> {
+    let Some(first) = parts.next() else { return Some(Vec::new()) };
+    let mut end = text.find(first)? + first.len();
+    let mut places = Vec::new();
+    places.push(end - first.len()..end);
+    for part in parts {
+        let start = end;
+        end += part.len();
+        (text.get(start..end)? == part).then(|| places.push(start..end))?;
+    }
+    Some(places)
 }
 
 /// Which build wrote the memory: another one may render otherwise.

@@ -11,6 +11,8 @@ pub mod engine;
 pub mod memory;
 pub mod write;
 
+use std::borrow::Cow;
+
 use rayon::prelude::*;
 use sha2::{Digest as _, Sha256};
 
@@ -28,6 +30,10 @@ pub use context::Placement;
 pub const ACCOUNTS: &str = "nats/accounts.conf";
 /// The container's main file's path in the bundle.
 pub const SERVER: &str = "nats/nats-server.conf";
+/// The folder in the bundle that all secrets are in.
+pub const CREDENTIALS: &str = "credentials";
+/// The handout's path in the bundle.
+pub const HANDOUT: &str = "RUNNING-NATS.md";
 /// The compose file's path in the bundle.
 pub const COMPOSE: &str = "docker-compose.yml";
 
@@ -41,18 +47,19 @@ pub struct Inputs<'i> {
     pub engine: &'i Engine,
 }
 
-/// What is rendered for one account, before it is put together.
+/// What one tenant is in the files of the whole.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Part {
+pub struct Part<'t> {
     /// Its block of accounts.conf.
-    pub account: String,
+    pub account: Cow<'t, str>,
     /// Its section of the handout.
-    pub handout: String,
+    pub handout: Cow<'t, str>,
     /// Its users' public keys.
-    pub nkeys: Vec<String>,
-    /// Its credential files.
-    pub files: Vec<(String, File)>,
+    pub nkeys: Cow<'t, [String]>,
 }
+
+/// Files by path.
+pub type Files = Vec<(String, File)>;
 
 /// The files a user gets.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -91,34 +98,37 @@ fn user_files(access: &Access) -> Vec<FileKind> {
 }
 
 fn user_path(account: &str, user: &User, kind: FileKind) -> String {
-    format!("credentials/{account}/{}.{}", user.name, kind.suffix())
+    format!("{}/{}.{}", credentials_folder(account), user.name, kind.suffix())
+}
+
+/// The folder of an account's credentials in the bundle.
+pub fn credentials_folder(account: &str) -> String {
+    format!("{CREDENTIALS}/{account}")
 }
 
 /// Renders everything. `advance` is called after each tenant.
 pub fn render(inputs: &Inputs<'_>, advance: impl Fn() + Sync) -> Result<Bundle, Error> {
-    let parts = inputs
-        .model
-        .tenants
-        .par_iter()
-        .map(|tenant| {
-            let part = render_tenant(inputs, tenant);
-            advance();
-            part
-        })
-        .collect::<Result<Vec<_>, _>>()?;
-    assemble(inputs, &parts)
+    let made = inputs.model.tenants.par_iter().map(|tenant| {
+        let made = render_tenant(inputs, tenant);
+        advance();
+        made
+    });
+    let (parts, files): (Vec<Part<'_>>, Vec<Files>) = made.collect::<Result<Vec<_>, _>>()?.into_iter().unzip();
+    let mut bundle = render_whole(inputs, &parts)?;
+    bundle.files.extend(files.into_iter().flatten());
+    Ok(bundle)
 }
 
-/// Renders what belongs to one tenant.
-pub fn render_tenant(inputs: &Inputs<'_>, tenant: &Tenant) -> Result<Part, Error> {
+/// Renders what belongs to one tenant: its part of the whole, and its credentials.
+pub fn render_tenant(inputs: &Inputs<'_>, tenant: &Tenant) -> Result<(Part<'static>, Files), Error> {
     let access = inputs.keyring.access(AccountKind::Tenant, &tenant.name, &tenant.users);
     let handout = TenantHandout::new(tenant, &access, inputs.model.root == Root::Development);
-    Ok(Part {
-        account: accounts::tenant(tenant, &access),
-        handout: inputs.engine.render("RUNNING-NATS.tenant.md.hbs", &handout)?,
-        nkeys: nkeys(&access),
-        files: credential_files(inputs, tenant.name.as_str(), &tenant.users, &access)?,
-    })
+    let part = Part {
+        account: accounts::tenant(tenant, &access).into(),
+        handout: inputs.engine.render("RUNNING-NATS.tenant.md.hbs", &handout)?.into(),
+        nkeys: nkeys(&access).into(),
+    };
+    Ok((part, credential_files(inputs, tenant.name.as_str(), &tenant.users, &access)?))
 }
 
 fn nkeys(access: &[Access]) -> Vec<String> {
@@ -129,12 +139,7 @@ fn nkeys(access: &[Access]) -> Vec<String> {
     access.iter().filter_map(public).collect()
 }
 
-fn credential_files(
-    inputs: &Inputs<'_>,
-    account: &str,
-    users: &[User],
-    access: &[Access],
-) -> Result<Vec<(String, File)>, Error> {
+fn credential_files(inputs: &Inputs<'_>, account: &str, users: &[User], access: &[Access]) -> Result<Files, Error> {
     let mut files = Vec::with_capacity(users.len() * 3);
     for (user, access) in users.iter().zip(access) {
         for kind in user_files(access) {
@@ -165,8 +170,8 @@ pub fn credential(
     }
 }
 
-/// Puts the tenants' parts together with what belongs to the whole.
-pub fn assemble(inputs: &Inputs<'_>, parts: &[Part]) -> Result<Bundle, Error> {
+/// Renders the files that belong to no tenant, from the tenants' parts.
+pub fn render_whole(inputs: &Inputs<'_>, parts: &[Part<'_>]) -> Result<Bundle, Error> {
     let Inputs { model, keyring, engine } = inputs;
     let access = keyring.access(AccountKind::System, &model.system.account, &model.system.users);
     refuse_shared_nkeys(model, &access, parts)?;
@@ -178,7 +183,6 @@ pub fn assemble(inputs: &Inputs<'_>, parts: &[Part]) -> Result<Bundle, Error> {
     for part in parts {
         accounts.push_str(&part.account);
         handout.push_str(&part.handout);
-        bundle.files.extend(part.files.iter().cloned());
     }
     let accounts = AccountsConf { system_account: model.system.account.as_str(), accounts };
     let server = ServerConf::new(model, &Placement::container(&model.server));
@@ -189,7 +193,7 @@ pub fn assemble(inputs: &Inputs<'_>, parts: &[Part]) -> Result<Bundle, Error> {
     ];
     bundle.files.extend(whole.map(|(path, text)| (path.to_owned(), File::public(text))));
     let handout = engine.render("RUNNING-NATS.md.hbs", &Handout::new(model, handout))?;
-    bundle.files.insert("RUNNING-NATS.md".into(), File::public(handout));
+    bundle.files.insert(HANDOUT.into(), File::public(handout));
     if !published {
         // Whatever the user's own .gitignore says.
         bundle.files.insert("credentials/.gitignore".into(), File::public("*\n"));
@@ -199,14 +203,14 @@ pub fn assemble(inputs: &Inputs<'_>, parts: &[Part]) -> Result<Bundle, Error> {
 
 /// A public key that a user brings may be another user's derived one; the
 /// server would refuse the whole configuration.
-fn refuse_shared_nkeys(model: &Model, system: &[Access], parts: &[Part]) -> Result<(), Error> {
+fn refuse_shared_nkeys(model: &Model, system: &[Access], parts: &[Part<'_>]) -> Result<(), Error> {
     let brings = |u: &User| matches!(u.credential, crate::model::Credential::PublicKey(_));
     if !model.tenants.iter().flat_map(|t| &t.users).chain(&model.system.users).any(brings) {
         return Ok(());
     }
     let mut seen = std::collections::HashSet::new();
     let system = nkeys(system);
-    for public in system.iter().chain(parts.iter().flat_map(|p| &p.nkeys)) {
+    for public in system.iter().chain(parts.iter().flat_map(|p| p.nkeys.iter())) {
         if !seen.insert(public) {
             return Err(Error::usage(
                 format!("the public key {public} belongs to two users"),

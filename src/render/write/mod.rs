@@ -3,24 +3,21 @@
 //! moment leaves the one or the other. Files that are not in the manifest are
 //! not ours: they move along untouched.
 //!
-//! The tree that was replaced is kept as a spare, brought up to date by
-//! links: the next change is made there, and costs what changed and not what
-//! there is.
+//! Files are written as they are rendered, so that they need not be held. The
+//! tree that was replaced is kept as a spare, brought up to date by links: the
+//! next change is made there, and costs what changed and not what there is.
 
+mod stage;
 mod swap;
 mod tree;
 
-use std::collections::BTreeMap;
 use std::fs;
-use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
-use std::sync::{Mutex, PoisonError};
 
-use rayon::prelude::*;
-
-use super::bundle::{Bundle, Content, Digest, File, MANIFEST, Manifest};
+use super::bundle::{Digest, MANIFEST, Manifest, split};
 use crate::error::Error;
-use tree::{Listing, has_digest, mode_is_wrong};
+pub use stage::Stage;
+use tree::Listing;
 
 /// What writing did.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, serde::Serialize)]
@@ -33,34 +30,22 @@ pub struct Outcome {
     pub removed: usize,
 }
 
-/// The place a bundle is written to, locked against other writers.
+fn digest(manifest: &str) -> Digest {
+    super::digest_of([manifest.as_bytes()])
+}
+
+/// The place a bundle is written to, locked against other writers, and what is there.
 pub struct Target {
     out: PathBuf,
     work: PathBuf,
-    manifest: Option<Manifest>,
-    manifest_changed: Option<(i64, i64)>,
+    /// What the manifest says; nothing if there is none that can be read.
+    manifest: Manifest,
+    /// Identifies the manifest's text; nothing if it was not made by us.
+    digest: Option<Digest>,
+    before: Listing,
     spare_is_current: bool,
-    /// Files that are as they should be but have no second name, so that they
-    /// are not the spare tree's. Kept only while there is a spare.
-    strangers: Mutex<Vec<String>>,
     /// Holds the lock until the target is dropped.
     _lock: fs::File,
-}
-
-/// From what is there to what should be.
-struct Change<'b> {
-    /// To be written.
-    made: Vec<(&'b str, &'b File)>,
-    /// As they should be.
-    kept: Vec<(&'b str, &'b File)>,
-    /// Ours, and no longer in the bundle.
-    removed: Vec<&'b str>,
-    /// Not ours.
-    foreign: Vec<&'b str>,
-    /// Folders that are not ours.
-    foreign_folders: Vec<&'b str>,
-    /// What was there before.
-    before: &'b Listing,
 }
 
 impl Target {
@@ -84,92 +69,48 @@ impl Target {
             return Err(Error::usage(format!("{} is not a folder", out.display()), "name another with --out"));
         }
         let work = parent.join(format!(".{}.tenantry", name.to_string_lossy()));
-        let place = out.join(MANIFEST);
-        let text = fs::read_to_string(&place).unwrap_or_default();
-        let spare_is_current = swap::spare_is_of(&work, &text);
+        let text = fs::read_to_string(out.join(MANIFEST)).unwrap_or_default();
         let manifest = Manifest::from_text(&text);
-        let manifest_changed = fs::metadata(&place).ok().map(|m| (m.ctime(), m.ctime_nsec()));
-        let strangers = Mutex::default();
-        Ok(Self { out, work, manifest, manifest_changed, spare_is_current, strangers, _lock: lock })
+        let digest = manifest.is_some().then(|| digest(&text));
+        let manifest = manifest.unwrap_or_default();
+        let before = Listing::of(&out, &manifest)?;
+        let spare_is_current = digest.is_some_and(|digest| swap::spare_is_of(&work, &digest));
+        Ok(Self { out, work, manifest, digest, before, spare_is_current, _lock: lock })
     }
 
-    /// Whether a file is as it was written: unchanged since the manifest was
-    /// made, or else with the same content. A file touched in the manifest's
-    /// own clock tick is read.
-    pub fn is_untouched(&self, path: &str, digest: &Digest, secret: bool) -> bool {
-        let known = self.manifest.as_ref().and_then(|m| m.files.get(path));
-        let (Some((listed, _)), Some(since)) = (known, self.manifest_changed) else { return false };
-        let place = self.out.join(path);
-        let Ok(meta) = fs::symlink_metadata(&place) else { return false };
-        if listed != digest || !meta.is_file() || mode_is_wrong(&meta, secret) {
-            return false;
-        }
-        if self.spare_is_current && meta.nlink() < 2 {
-            self.strangers.lock().unwrap_or_else(PoisonError::into_inner).push(path.to_owned());
-        }
-        (meta.ctime(), meta.ctime_nsec()) < since || has_digest(&place, digest)
+    /// Where it is.
+    pub fn path(&self) -> &Path {
+        &self.out
     }
 
-    /// How many files the manifest lists, itself included.
+    /// Identifies what the manifest says.
+    pub fn manifest_digest(&self) -> Option<Digest> {
+        self.digest
+    }
+
+    /// The number of files that the manifest lists, itself included.
     pub fn listed(&self) -> usize {
-        self.manifest.as_ref().map_or(0, |m| m.files.len() + 1)
+        self.manifest.count()
     }
 
-    /// Brings the folder to what the bundle says.
-    pub fn write(&self, bundle: &Bundle) -> Result<Outcome, Error> {
-        let manifest_file = File::public(bundle.manifest().to_text());
-        let mut files: BTreeMap<&str, &File> = bundle.files.iter().map(|(path, file)| (path.as_str(), file)).collect();
-        files.insert(MANIFEST, &manifest_file);
-        let before = Listing::of(&self.out)?;
-        self.refuse_to_overwrite(&files, &before)?;
-        let change = self.change(files, bundle, &before);
-        let outcome =
-            Outcome { written: change.made.len(), unchanged: change.kept.len(), removed: change.removed.len() };
-        if outcome.written + outcome.removed > 0 {
-            self.replace(&change)?;
-        }
-        Ok(outcome)
+    /// Whether a folder's files are all as the manifest says they were written.
+    pub fn is_intact(&self, folder: &str) -> bool {
+        self.manifest.folders.contains_key(folder)
+            && self.before.folders.get(folder).is_some_and(tree::Folder::is_intact)
     }
 
-    fn change<'b>(&self, files: BTreeMap<&'b str, &'b File>, bundle: &Bundle, before: &'b Listing) -> Change<'b> {
-        let (kept, made) =
-            files.into_par_iter().partition(|(path, file)| before.files.contains(*path) && self.is_as(path, file));
-        let gone = |path: &&str| *path != MANIFEST && !bundle.files.contains_key(*path);
-        let others = before.files.iter().map(String::as_str).filter(gone);
-        let (removed, foreign) = others.partition(|path| self.is_ours(path));
-        let foreign_folders = before.foreign_folders(|path| self.is_ours(path)).collect();
-        Change { made, kept, removed, foreign, foreign_folders, before }
+    /// Whether every file is as the manifest says it was written.
+    pub fn all_is_intact(&self) -> bool {
+        self.manifest.folders.keys().all(|folder| self.is_intact(folder))
     }
 
-    fn is_ours(&self, path: &str) -> bool {
-        self.manifest.as_ref().is_some_and(|m| path == MANIFEST || m.files.contains_key(path))
+    /// The text of a file that is as it was written.
+    pub fn text_of(&self, path: &str) -> Option<String> {
+        self.is_intact(split(path).0).then(|| fs::read_to_string(self.out.join(path)).ok()).flatten()
     }
 
-    /// Files that somebody else made are never overwritten, unless they are
-    /// already what would be written.
-    fn refuse_to_overwrite(&self, files: &BTreeMap<&str, &File>, there: &Listing) -> Result<(), Error> {
-        let others: Vec<&str> = files
-            .iter()
-            .filter(|(path, file)| there.files.contains(**path) && !self.is_ours(path) && !self.is_as(path, file))
-            .map(|(path, _)| *path)
-            .collect();
-        let Some(first) = others.first() else { return Ok(()) };
-        let more = if others.len() > 1 { format!(" and {} more", others.len() - 1) } else { String::new() };
-        Err(Error::usage(
-            format!("{}{more} exists and was not made by tenantry", self.out.join(first).display()),
-            "move it away, or write somewhere else with --out; nothing was changed",
-        ))
-    }
-
-    /// Whether a file on disk has this content and is as private as it should be.
-    fn is_as(&self, path: &str, file: &File) -> bool {
-        let Content::Bytes(bytes) = &file.content else {
-            // Found there under the lock that is still held.
-            return true;
-        };
-        let place = self.out.join(path);
-        let Ok(meta) = fs::symlink_metadata(&place) else { return false };
-        let is_whole = meta.is_file() && !mode_is_wrong(&meta, file.secret) && meta.len() == bytes.len() as u64;
-        is_whole && fs::read(&place).is_ok_and(|found| found == *bytes)
+    /// Begins a new tree.
+    pub fn stage(&self) -> Stage<'_> {
+        Stage::new(self)
     }
 }

@@ -1,34 +1,52 @@
-//! The new tree: built from the spare or from nothing, put in the place of the
-//! old one in one moment, and the old one made the next spare.
+//! The new tree takes the place of the old one in one moment, and the old one
+//! is made the next spare.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeSet;
 use std::ffi::OsString;
-use std::fs::{self, DirBuilder, Permissions};
+use std::fs;
 use std::io;
-use std::os::unix::fs::{DirBuilderExt, PermissionsExt};
-use std::path::{Path, PathBuf};
-use std::sync::PoisonError;
+use std::path::Path;
 
 use rayon::prelude::*;
 use rustix::fs::{CWD, RenameFlags, renameat_with};
 
-use super::super::bundle::{Content, File, MANIFEST};
-use super::tree::{Folder, ancestors, create, inode, link_or_copy, read_folder, remove_tree};
-use super::{Change, Target};
+use super::super::bundle::{Digest, MANIFEST, join, split};
+use super::Target;
+use super::stage::Change;
+use super::tree::{
+    ancestors, changed, create_folder, create_folders, inode, link_or_copy, remove_if_there, remove_tree, utf8_name,
+};
 use crate::error::Error;
 
 /// Folders whose inode is kept, because a running container has them mounted.
 const MOUNTED: &[&str] = &["nats"];
 
 impl Target {
-    /// Replaces the old tree by the new one.
-    pub(super) fn replace(&self, change: &Change<'_>) -> Result<(), Error> {
-        let built = if self.spare_is_current { self.update_spare(change) } else { self.build(change) };
-        if let Err(e) = built {
-            // Half a tree is no spare; the folder itself is untouched.
-            let _ = remove_tree(&self.work);
-            return Err(e);
+    /// Brings into the new tree what stays: kept files and those of others, by links.
+    pub(super) fn complete(&self, change: &Change) -> Result<(), Error> {
+        let tree = self.tree();
+        if self.spare_is_current {
+            self.forget_removed(change)?;
+            // A kept file that somebody replaced by an equal one is another file now.
+            change.strangers.par_iter().try_for_each(|path| remove_if_there(&tree.join(path)))?;
+            let strangers = change.strangers.par_iter().map(|path| split(path));
+            strangers.try_for_each(|(folder, name)| self.link(folder, name))?;
+        } else {
+            let made: BTreeSet<&str> = change.made.iter().map(String::as_str).collect();
+            change.manifest.folders.par_iter().try_for_each(|(folder, names)| {
+                create_folders(&tree, folder).map_err(|e| Error::io("write", &tree.join(folder), e))?;
+                let kept = names.keys().filter(|name| !made.contains(join(folder, name).as_str()));
+                kept.into_iter().try_for_each(|name| self.link(folder, name))
+            })?;
+            if !made.contains(MANIFEST) {
+                self.link("", MANIFEST)?;
+            }
         }
+        self.link_foreign(change)
+    }
+
+    /// Replaces the old tree by the new one.
+    pub(super) fn replace(&self, change: &Change, manifest: &Digest) -> Result<(), Error> {
         let existed = self.out.exists();
         self.exchange(existed)?;
         if !existed {
@@ -37,85 +55,63 @@ impl Target {
         self.rescue_latecomers(change)?;
         self.keep_mounted_folders()?;
         // The folder is as it should be; whatever happens to the spare costs time only.
-        if self.make_spare(change).is_err() {
+        if self.make_spare(change, manifest).is_err() {
             remove_tree(&self.work)?;
         }
         Ok(())
     }
 
-    fn tree(&self) -> PathBuf {
-        self.work.join("tree")
+    /// Files that are not ours and are not to become so, as folder and name.
+    fn foreign<'c>(&'c self, change: &'c Change) -> impl Iterator<Item = (&'c str, &'c str)> {
+        self.before.foreign().filter(|(folder, name)| change.manifest.get(folder, name).is_none())
     }
 
-    /// Builds the new tree from nothing: kept and foreign files are linked.
-    fn build(&self, change: &Change<'_>) -> Result<(), Error> {
-        remove_tree(&self.work)?;
-        let tree = self.tree();
-        let fail = |path: &Path, e| Error::io("write", path, e);
-        DirBuilder::new().mode(0o700).create(&self.work).map_err(|e| fail(&self.work, e))?;
-        let ignore = self.work.join(".gitignore");
-        fs::write(&ignore, "*\n").map_err(|e| fail(&ignore, e))?;
-        let mode = change.before.mode_of("").unwrap_or(0o755);
-        DirBuilder::new().mode(mode).create(&tree).map_err(|e| fail(&tree, e))?;
-        create_folders(&tree, change, change.made.iter().chain(&change.kept))?;
-        let kept = change.kept.iter().map(|(path, _)| *path);
-        self.link_all(&tree, &kept.chain(change.foreign.iter().copied()).collect::<Vec<_>>())?;
-        create_all(&tree, &change.made)
+    fn link_foreign(&self, change: &Change) -> Result<(), Error> {
+        let folders = self.foreign(change).map(|(folder, _)| folder);
+        let folders: BTreeSet<&str> = folders.chain(self.before.foreign_folders(&self.manifest)).collect();
+        for folder in folders.iter().flat_map(|folder| ancestors(folder).chain([*folder])).filter(|f| !f.is_empty()) {
+            let (place, mode) = (self.tree().join(folder), self.before.folders.get(folder).map_or(0o755, |f| f.mode));
+            create_folder(&place, mode).map_err(|e| Error::io("write", &place, e))?;
+        }
+        self.foreign(change).try_for_each(|(folder, name)| self.link(folder, name))
     }
 
-    /// Makes the change in the spare, which is what the folder is.
-    fn update_spare(&self, change: &Change<'_>) -> Result<(), Error> {
-        let (tree, mark) = (self.tree(), self.work.join(SPARE_MARK));
-        fs::remove_file(&mark).map_err(|e| Error::io("write", &mark, e))?;
-        self.forget(&tree, change)?;
-        create_folders(&tree, change, change.made.iter())?;
-        // A kept file that somebody replaced by an equal one is another file
-        // now. Those that were rendered again are few and compared here.
-        let found = self.strangers.lock().unwrap_or_else(PoisonError::into_inner);
-        let compared = change.kept.iter().filter(|(path, file)| {
-            matches!(file.content, Content::Bytes(_)) && inode(&tree.join(path)) != inode(&self.out.join(path))
-        });
-        let strangers: Vec<&str> = found.iter().map(String::as_str).chain(compared.map(|(path, _)| *path)).collect();
-        let strangers: BTreeSet<&str> = strangers.into_iter().collect();
-        strangers.iter().for_each(|path| drop(fs::remove_file(tree.join(path))));
-        self.link_all(&tree, &strangers.into_iter().chain(change.foreign.iter().copied()).collect::<Vec<_>>())?;
-        create_all(&tree, &change.made)
+    /// Gives a file of the folder a second name in the other tree.
+    fn link(&self, folder: &str, name: &str) -> Result<(), Error> {
+        let place = self.tree().join(folder).join(name);
+        link_or_copy(&self.out.join(folder).join(name), &place).map_err(|e| Error::io("write", &place, e))
     }
 
     /// After the exchange, brings the old tree to the new state, by links.
-    fn make_spare(&self, change: &Change<'_>) -> Result<(), Error> {
+    fn make_spare(&self, change: &Change, manifest: &Digest) -> Result<(), Error> {
         let tree = self.tree();
-        self.forget(&tree, change)?;
-        for path in &change.foreign {
-            remove_if_there(&tree.join(path))?;
+        change.made.par_iter().try_for_each(|path| remove_if_there(&tree.join(path)))?;
+        self.forget_removed(change)?;
+        for (folder, name) in self.foreign(change) {
+            remove_if_there(&tree.join(folder).join(name))?;
         }
-        for folder in change.foreign_folders.iter().rev() {
+        for folder in self.before.foreign_folders(&self.manifest).collect::<Vec<_>>().iter().rev() {
             let _ = fs::remove_dir(tree.join(folder));
         }
-        create_folders(&tree, change, change.made.iter())?;
-        self.link_all(&tree, &change.made.iter().map(|(path, _)| *path).collect::<Vec<_>>())?;
-        let (mark, manifest) = (self.work.join(SPARE_MARK), self.out.join(MANIFEST));
-        let text = fs::read_to_string(&manifest).map_err(|e| Error::io("read", &manifest, e))?;
-        fs::write(&mark, digest(&text)).map_err(|e| Error::io("write", &mark, e))
+        let folders: BTreeSet<&str> = change.made.iter().map(|path| split(path).0).collect();
+        for folder in folders {
+            create_folders(&tree, folder).map_err(|e| Error::io("write", &tree.join(folder), e))?;
+        }
+        change.made.par_iter().map(|path| split(path)).try_for_each(|(folder, name)| self.link(folder, name))?;
+        let mark = self.work.join(SPARE_MARK);
+        fs::write(&mark, hex(manifest)).map_err(|e| Error::io("write", &mark, e))
     }
 
-    /// Removes from a tree what changes or goes, and folders that become empty.
-    fn forget(&self, tree: &Path, change: &Change<'_>) -> Result<(), Error> {
-        let paths = change.made.iter().map(|(path, _)| *path).chain(change.removed.iter().copied());
-        paths.collect::<Vec<_>>().par_iter().try_for_each(|path| remove_if_there(&tree.join(path)))?;
+    /// Removes from the other tree what goes, and folders that become empty.
+    fn forget_removed(&self, change: &Change) -> Result<(), Error> {
+        let tree = self.tree();
+        change.removed.par_iter().try_for_each(|path| remove_if_there(&tree.join(path)))?;
         let folders: BTreeSet<&str> = change.removed.iter().flat_map(|path| ancestors(path)).collect();
         for folder in folders.iter().rev() {
             // Those that are not empty stay.
             let _ = fs::remove_dir(tree.join(folder));
         }
         Ok(())
-    }
-
-    fn link_all(&self, tree: &Path, paths: &[&str]) -> Result<(), Error> {
-        paths.par_iter().try_for_each(|path| {
-            let place = tree.join(path);
-            link_or_copy(&self.out.join(path), &place).map_err(|e| Error::io("write", &place, e))
-        })
     }
 
     /// The one moment at which the old becomes the new.
@@ -168,28 +164,37 @@ impl Target {
 
     /// Files that somebody made or replaced while the new tree was built go
     /// to their place in it. Only folders that changed meanwhile are read.
-    fn rescue_latecomers(&self, change: &Change<'_>) -> Result<(), Error> {
+    fn rescue_latecomers(&self, change: &Change) -> Result<(), Error> {
         let tree = self.tree();
-        for path in &change.foreign {
-            let (old, new) = (tree.join(path), self.out.join(path));
+        for (folder, name) in self.foreign(change) {
+            let (old, new) = (tree.join(folder).join(name), self.out.join(folder).join(name));
             if old.symlink_metadata().is_ok() && inode(&old) != inode(&new) {
                 fs::rename(&old, &new).map_err(|e| Error::io("keep", &new, e))?;
             }
         }
-        for (folder, known) in &change.before.folders {
-            let changed = fs::metadata(tree.join(folder)).is_ok_and(|m| Folder::of(&m).changed != known.changed);
-            if !changed {
-                continue;
-            }
-            for (path, is_folder) in read_folder(&tree, folder)? {
-                let seen = change.before.files.contains(&path) || change.before.folders.contains_key(&path);
-                let new = self.out.join(&path);
-                if !seen && (is_folder.is_some() || new.symlink_metadata().is_err()) {
-                    if let Some(parent) = new.parent() {
-                        fs::create_dir_all(parent).map_err(|e| Error::io("keep", &new, e))?;
-                    }
-                    fs::rename(tree.join(&path), &new).map_err(|e| Error::io("keep", &new, e))?;
+        let has_changed = |(path, known): &(&String, &super::tree::Folder)| {
+            fs::metadata(tree.join(path)).is_ok_and(|meta| changed(&meta) != known.changed)
+        };
+        let folders: Vec<_> = self.before.folders.par_iter().filter(has_changed).map(|(path, _)| path).collect();
+        folders.into_iter().try_for_each(|folder| self.rescue_from(folder))
+    }
+
+    fn rescue_from(&self, folder: &str) -> Result<(), Error> {
+        let place = self.tree().join(folder);
+        let fail = |e: io::Error| Error::io("read", &place, e);
+        for entry in fs::read_dir(&place).map_err(fail)? {
+            let entry = entry.map_err(fail)?;
+            let name = utf8_name(&entry)?;
+            let (path, is_folder) = (join(folder, &name), entry.file_type().map_err(fail)?.is_dir());
+            let is_known = (folder.is_empty() && name == MANIFEST)
+                || self.before.has(&self.manifest, folder, &name)
+                || self.before.folders.contains_key(&path);
+            let new = self.out.join(&path);
+            if !is_known && (is_folder || new.symlink_metadata().is_err()) {
+                if let Some(parent) = new.parent() {
+                    fs::create_dir_all(parent).map_err(|e| Error::io("keep", &new, e))?;
                 }
+                fs::rename(entry.path(), &new).map_err(|e| Error::io("keep", &new, e))?;
             }
         }
         Ok(())
@@ -197,15 +202,15 @@ impl Target {
 }
 
 /// Says of which manifest the spare tree is.
-const SPARE_MARK: &str = "spare-of";
+pub(super) const SPARE_MARK: &str = "spare-of";
 
 /// Whether there is a spare tree that is what this manifest says.
-pub(super) fn spare_is_of(work: &Path, manifest: &str) -> bool {
-    fs::read_to_string(work.join(SPARE_MARK)).is_ok_and(|mark| mark == digest(manifest)) && work.join("tree").is_dir()
+pub(super) fn spare_is_of(work: &Path, manifest: &Digest) -> bool {
+    fs::read_to_string(work.join(SPARE_MARK)).is_ok_and(|mark| mark == hex(manifest)) && work.join("tree").is_dir()
 }
 
-fn digest(manifest: &str) -> String {
-    data_encoding::HEXLOWER.encode(&crate::render::digest_of([manifest.as_bytes()]))
+fn hex(digest: &Digest) -> String {
+    data_encoding::HEXLOWER.encode(digest)
 }
 
 fn cannot_exchange(e: rustix::io::Errno) -> bool {
@@ -215,55 +220,4 @@ fn cannot_exchange(e: rustix::io::Errno) -> bool {
 
 fn names(folder: &Path) -> io::Result<BTreeSet<OsString>> {
     fs::read_dir(folder)?.map(|e| e.map(|e| e.file_name())).collect()
-}
-
-fn remove_if_there(path: &Path) -> Result<(), Error> {
-    match fs::remove_file(path) {
-        Err(e) if e.kind() != io::ErrorKind::NotFound && e.kind() != io::ErrorKind::NotADirectory => {
-            Err(Error::io("remove", path, e))
-        }
-        _ => Ok(()),
-    }
-}
-
-/// The folders that these files and the foreign ones need, outer ones first.
-/// Those that hold a secret are their owner's.
-fn create_folders<'b>(
-    tree: &Path,
-    change: &Change<'_>,
-    files: impl Iterator<Item = &'b (&'b str, &'b File)>,
-) -> Result<(), Error> {
-    let mut folders: BTreeMap<&str, u32> = BTreeMap::new();
-    for (path, file) in files {
-        for folder in ancestors(path) {
-            let mode = folders.entry(folder).or_insert(0o755);
-            if file.secret {
-                *mode = 0o700;
-            }
-        }
-    }
-    let of_foreign = change.foreign.iter().flat_map(|path| ancestors(path));
-    for folder in of_foreign.chain(change.foreign_folders.iter().copied()) {
-        folders.entry(folder).or_insert_with(|| change.before.mode_of(folder).unwrap_or(0o755));
-    }
-    for (folder, mode) in folders {
-        let place = tree.join(folder);
-        let made = DirBuilder::new().mode(mode).create(&place);
-        // Whatever the umask, as for files.
-        match made.and_then(|()| fs::set_permissions(&place, Permissions::from_mode(mode))) {
-            Err(e) if e.kind() != io::ErrorKind::AlreadyExists => return Err(Error::io("write", &place, e)),
-            _ => {}
-        }
-    }
-    Ok(())
-}
-
-/// The manifest comes last: a file changed after it was not changed by us.
-fn create_all(tree: &Path, made: &[(&str, &File)]) -> Result<(), Error> {
-    let write = |(path, file): &(&str, &File)| {
-        let place = tree.join(path);
-        create(&place, file).map_err(|e| Error::io("write", &place, e))
-    };
-    made.par_iter().filter(|(path, _)| *path != MANIFEST).try_for_each(write)?;
-    made.iter().filter(|(path, _)| *path == MANIFEST).try_for_each(write)
 }
