@@ -138,19 +138,24 @@ pub struct Finding {
     pub hint: Option<String>,
 }
 
-#[derive(Debug)]
+#[derive(Debug, Clone)]
 struct Source {
     path: PathBuf,
     text: String,
 }
 
 /// The files that were read, so that spans can be shown.
-#[derive(Debug, Default)]
+#[derive(Debug, Default, Clone)]
 pub struct Sources {
     files: Vec<Source>,
 }
 
 impl Sources {
+    /// Whether no file was read.
+    pub fn is_empty(&self) -> bool {
+        self.files.is_empty()
+    }
+
     /// Adds a file; the returned number goes into every [`Span`] of it.
     pub fn add(&mut self, path: &Path, text: String) -> u32 {
         self.files.push(Source { path: path.to_owned(), text });

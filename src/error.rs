@@ -31,6 +31,14 @@ pub enum Error {
         /// What is wrong.
         diagnostics: Vec<Diagnostic>,
     },
+    /// An edit would make the registry invalid.
+    #[error("nothing was written: the registry would have {}", count(.diagnostics))]
+    RefusedEdit {
+        /// The files, as the edit would have made them.
+        sources: Sources,
+        /// What would be wrong.
+        diagnostics: Vec<Diagnostic>,
+    },
     /// There is no registry.
     #[error("there is no registry at {}", .path.display())]
     NoRegistry {
@@ -100,6 +108,32 @@ fn count(diagnostics: &[Diagnostic]) -> String {
 }
 
 impl Error {
+    /// Problems of the registry that were found after it was read; whoever
+    /// has its files adds them with [`Self::in_files`].
+    pub fn registry(diagnostics: Vec<Diagnostic>) -> Self {
+        Self::Registry { sources: Sources::default(), diagnostics }
+    }
+
+    /// Adds the files that the places are in.
+    pub fn in_files(self, files: &Sources) -> Self {
+        match self {
+            Self::Registry { sources, diagnostics } if sources.is_empty() => {
+                Self::Registry { sources: files.clone(), diagnostics }
+            }
+            other => other,
+        }
+    }
+
+    /// The problems that have a place in a file, with the files.
+    pub fn diagnostics(&self) -> Option<(&Sources, &[Diagnostic])> {
+        match self {
+            Self::Registry { sources, diagnostics } | Self::RefusedEdit { sources, diagnostics } => {
+                Some((sources, diagnostics))
+            }
+            _ => None,
+        }
+    }
+
     /// The operating system refused.
     pub fn io(action: &'static str, path: &Path, source: io::Error) -> Self {
         Self::Io { action, path: path.to_owned(), source }
@@ -119,6 +153,7 @@ impl Error {
     pub fn hint(&self) -> Option<String> {
         match self {
             Self::Registry { .. } => None,
+            Self::RefusedEdit { .. } => Some("the lines above are those the edit would have made".into()),
             Self::NoRegistry { .. } => Some("make one with `tenantry init`, or name it with `--registry FILE`".into()),
             Self::NotText { .. } => Some("save it as UTF-8".into()),
             Self::TooLarge { .. } => Some("is it the right file?".into()),
@@ -137,6 +172,7 @@ impl Error {
     pub fn exit(&self) -> Exit {
         match self {
             Self::Registry { .. }
+            | Self::RefusedEdit { .. }
             | Self::NoRegistry { .. }
             | Self::NotText { .. }
             | Self::TooLarge { .. }

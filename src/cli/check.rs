@@ -4,7 +4,7 @@ use std::path::PathBuf;
 
 use serde::Serialize;
 
-use super::{Context, Secrets, engine};
+use super::{Context, Secrets, count, engine};
 use crate::diag::Finding;
 use crate::error::{Error, Exit};
 use crate::render::{self, Inputs};
@@ -26,25 +26,25 @@ struct Report {
 }
 
 pub fn run(context: &Context, args: &Args) -> Result<Exit, Error> {
-    let mut valid = context.load()?;
+    let valid = context.load()?;
     context.ui.warnings(&valid.sources, &valid.warnings);
     let engine = engine(args.templates.as_deref())?;
-    let secrets = Secrets::load(context, &mut valid)?;
+    let secrets = Secrets::load(context, &valid)?;
     let inputs = Inputs { model: &valid.model, keyring: secrets.keyring(&valid), engine: &engine };
     let bar = context.ui.progress(valid.model.tenants.len(), "rendering");
-    let bundle = render::render(&inputs, || bar.inc(1))?;
+    let bundle = render::render(&inputs, || bar.inc(1)).map_err(|e| e.in_files(&valid.sources))?;
     bar.finish_and_clear();
     secrets.remember_hashes();
     let users: usize = valid.model.tenants.iter().map(|t| t.users.len()).sum();
     let warnings = match valid.warnings.len() {
         0 => String::new(),
-        1 => ", 1 warning".into(),
-        n => format!(", {n} warnings"),
+        n => format!(", {}", count(n, "warning")),
     };
     context.ui.done(&format!(
-        "{}: {} tenants, {users} users, {} files would be rendered{warnings}",
+        "{}: {}, {}, {} files would be rendered{warnings}",
         valid.path.display(),
-        valid.model.tenants.len(),
+        count(valid.model.tenants.len(), "tenant"),
+        count(users, "user"),
         bundle.files.len() + 1,
     ));
     let findings = valid.warnings.iter().map(|w| valid.sources.finding(w)).collect();

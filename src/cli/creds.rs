@@ -5,13 +5,14 @@ use std::path::PathBuf;
 use clap::ValueEnum;
 use serde::Serialize;
 
-use super::{Context, Secrets, engine, no_such, split_user};
+use super::{Context, engine, no_such, no_such_user, split_user};
 use crate::error::{Error, Exit};
-use crate::keys::AccountKind;
+use crate::keys::{AccountKind, RootKey};
 use crate::model::names::AccountName;
 use crate::model::{Model, User};
-use crate::render::access::{Access, Handed};
-use crate::render::{self, FileKind, Inputs};
+use crate::render::access::{Handed, handed};
+use crate::render::engine::Engine;
+use crate::render::{self, FileKind};
 
 /// Print what a developer needs to connect.
 ///
@@ -65,29 +66,26 @@ struct Credentials<'c> {
 }
 
 pub fn run(context: &Context, args: &Args) -> Result<Exit, Error> {
-    let mut valid = context.load()?;
+    let valid = context.load()?;
     let (account, user) = split_user(&args.who);
     let (kind, account, users) = find(&valid.model, account, user)?;
-    let (account, users) = (account.clone(), users);
     if args.form == Form::Creds {
         return Err(Error::usage(
             "creds files hold JWTs, which static mode does not have",
             "use --as nk for the seed, or --as env",
         ));
     }
-    let secrets = Secrets::load(context, &mut valid)?;
+    let root = RootKey::load(&valid.model.root, valid.folder())?;
     let engine = engine(args.templates.as_deref())?;
-    let inputs = Inputs { model: &valid.model, keyring: secrets.keyring(&valid), engine: &engine };
-    let access = inputs.keyring.access(kind, &account, &users);
-    secrets.remember_hashes();
+    let handed = handed(&root, kind, account, &users);
     if args.form == Form::Json || context.ui.is_json() {
-        let list: Vec<_> = users.iter().zip(&access).map(|(u, a)| credentials(&valid.model, &account, u, a)).collect();
+        let list: Vec<_> = users.iter().zip(&handed).map(|(u, h)| credentials(&valid.model, account, u, h)).collect();
         let text = serde_json::to_string_pretty(&list).unwrap_or_default();
         context.ui.raw(&(text + "\n"));
         return Ok(Exit::Ok);
     }
-    for (user, access) in users.iter().zip(&access) {
-        context.ui.raw(&text(context, args, &inputs, account.as_str(), user, access)?);
+    for (user, handed) in users.iter().zip(&handed) {
+        context.ui.raw(&text(context, args, (&valid.model, &engine), (account.as_str(), user, handed))?);
     }
     Ok(Exit::Ok)
 }
@@ -95,17 +93,15 @@ pub fn run(context: &Context, args: &Args) -> Result<Exit, Error> {
 fn text(
     context: &Context,
     args: &Args,
-    inputs: &Inputs<'_>,
-    account: &str,
-    user: &User,
-    access: &Access,
+    source: (&Model, &Engine),
+    (account, user, handed): (&str, &User, &Handed),
 ) -> Result<String, Error> {
     let kind = match args.form {
         Form::Nk => FileKind::Seed,
         Form::Context => FileKind::Context,
         _ => FileKind::Env,
     };
-    if kind == FileKind::Seed && !matches!(access.handed, Handed::Seed(_)) {
+    if kind == FileKind::Seed && !matches!(handed, Handed::Seed(_)) {
         return Err(Error::usage(
             format!("`{account}/{}` has no seed here: its credential is a {}", user.name, user.credential.kind()),
             "use --as env",
@@ -113,10 +109,10 @@ fn text(
     }
     let folder = context.out(None).join("credentials").join(account);
     let nkey_file = std::path::absolute(&folder).unwrap_or(folder).join(format!("{}.nk", user.name));
-    render::credential(inputs, account, user, access, kind, &nkey_file.display().to_string())
+    render::credential(source, (account, user, handed), kind, &nkey_file.display().to_string())
 }
 
-fn credentials<'c>(model: &'c Model, account: &'c AccountName, user: &'c User, access: &'c Access) -> Credentials<'c> {
+fn credentials<'c>(model: &'c Model, account: &'c AccountName, user: &'c User, handed: &'c Handed) -> Credentials<'c> {
     let mut credentials = Credentials {
         account: account.as_str(),
         user: user.name.as_str(),
@@ -129,7 +125,7 @@ fn credentials<'c>(model: &'c Model, account: &'c AccountName, user: &'c User, a
         password_env: None,
         public_key: None,
     };
-    match &access.handed {
+    match handed {
         Handed::Seed(seed) => credentials.nkey_seed = Some(seed.expose()),
         Handed::Password(password) => {
             credentials.login = Some(user.name.as_str());
@@ -163,7 +159,7 @@ fn find<'m>(
         Some(found) => Ok((kind, name, vec![found.clone()])),
         None => {
             let known: Vec<_> = users.iter().map(|u| u.name.as_str()).collect();
-            Err(no_such(&format!("user of {account}"), user, &known))
+            Err(no_such_user(account, user, &known))
         }
     }
 }

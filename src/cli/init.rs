@@ -9,6 +9,7 @@ use serde::Serialize;
 use super::Context;
 use crate::error::{Error, Exit};
 use crate::keys::RootKey;
+use crate::model::Root;
 use crate::render::memory::{create_state_folder, state_folder};
 
 /// Write a commented starter registry with a private root key.
@@ -22,6 +23,10 @@ pub struct Args {
     /// Use the published development root key instead of a private one.
     #[arg(long)]
     development: bool,
+    /// Make only the private root key that the registry names, for example
+    /// because it was lost. Every credential is then another one.
+    #[arg(long, conflicts_with = "development")]
+    root_key: bool,
 }
 
 const STARTER: &str = include_str!("starter.toml");
@@ -37,6 +42,9 @@ struct Report {
 
 pub fn run(context: &Context, args: &Args) -> Result<Exit, Error> {
     let folder = &args.folder;
+    if args.root_key {
+        return root_key(context, folder);
+    }
     let registry = folder.join("tenants.toml");
     if registry.exists() {
         return Err(Error::usage(
@@ -74,6 +82,29 @@ pub fn run(context: &Context, args: &Args) -> Result<Exit, Error> {
     context.ui.json(&Report { registry, root_key });
     let change = if folder == Path::new(".") { String::new() } else { format!("cd {} && ", folder.display()) };
     context.ui.next(&format!("{change}tenantry up"));
+    Ok(Exit::Ok)
+}
+
+/// Makes the root key of a registry that is there.
+fn root_key(context: &Context, folder: &Path) -> Result<Exit, Error> {
+    let registry = folder.join(&context.registry);
+    let valid = crate::registry::load(&registry)?.into_valid()?;
+    let Root::File(file) = &valid.model.root else {
+        return Err(Error::usage(
+            format!("{} does not take its root key from a file", registry.display()),
+            "write `root = \"file:.tenantry/root.key\"` under [keys] first",
+        ));
+    };
+    let path = valid.folder().join(file);
+    if let Some(parent) = path.parent().filter(|parent| parent.ends_with(".tenantry")) {
+        create_state_folder(parent).map_err(|e| Error::io("create", parent, e))?;
+    }
+    RootKey::generate().create_file(&path)?;
+    ignore(valid.folder())?;
+    context.ui.done(&format!("{} written (0600)", path.display()));
+    context.ui.result("  every credential derives from it and is another one now: keep a copy where you keep secrets");
+    context.ui.json(&Report { registry, root_key: Some(path) });
+    context.next("tenantry up");
     Ok(Exit::Ok)
 }
 

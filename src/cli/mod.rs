@@ -19,7 +19,7 @@ use std::path::{Path, PathBuf};
 
 use clap::{Parser, Subcommand, ValueEnum};
 
-use crate::diag::{Finding, Sources};
+use crate::diag::Finding;
 use crate::error::{Error, Exit};
 use crate::keys::{HashCache, RootKey};
 use crate::registry::{self, Valid};
@@ -138,9 +138,9 @@ struct ErrorDocument {
 
 impl ErrorDocument {
     fn of(error: &Error) -> Self {
-        let findings = match error {
-            Error::Registry { sources, diagnostics } => diagnostics.iter().map(|d| sources.finding(d)).collect(),
-            _ => Vec::new(),
+        let findings = match error.diagnostics() {
+            Some((sources, diagnostics)) => diagnostics.iter().map(|d| sources.finding(d)).collect(),
+            None => Vec::new(),
         };
         let verdict = match error.exit() {
             Exit::Unavailable => "inconclusive",
@@ -162,7 +162,7 @@ impl Context {
         let valid = self.load()?;
         match valid.warnings.len() {
             0 => {}
-            n => self.ui.note(&format!("{n} warning{}: tenantry check shows them", if n == 1 { "" } else { "s" })),
+            n => self.ui.note(&format!("{}: {} shows them", count(n, "warning"), self.command("tenantry check"))),
         }
         Ok(valid)
     }
@@ -170,6 +170,19 @@ impl Context {
     /// The registry, without errors.
     fn load(&self) -> Result<Valid, Error> {
         registry::load(&self.registry)?.into_valid()
+    }
+
+    /// What to run next.
+    fn next(&self, commands: &str) {
+        self.ui.next(&self.command(commands));
+    }
+
+    /// Commands as they must be typed for this registry.
+    fn command(&self, commands: &str) -> String {
+        if self.registry == Path::new("tenants.toml") {
+            return commands.to_owned();
+        }
+        commands.replace("tenantry ", &format!("tenantry -f {} ", self.registry.display()))
     }
 
     /// Where the bundle goes unless said otherwise: beside the registry.
@@ -195,13 +208,15 @@ struct Secrets {
 }
 
 impl Secrets {
-    fn load(context: &Context, valid: &mut Valid) -> Result<Self, Error> {
-        let root = RootKey::load(&valid.model.root, valid.folder())?;
-        let supplied = match access::supplied(&valid.model, |name| std::env::var(name).ok()) {
-            Ok(supplied) => supplied,
-            Err(diagnostics) => {
-                let sources: Sources = std::mem::take(&mut valid.sources);
-                return Err(Error::Registry { sources, diagnostics });
+    fn load(context: &Context, valid: &Valid) -> Result<Self, Error> {
+        let root = RootKey::load(&valid.model.root, valid.folder());
+        let supplied = access::supplied(&valid.model, |name| std::env::var(name).ok());
+        let (root, supplied) = match (root, supplied) {
+            (Ok(root), Ok(supplied)) => (root, supplied),
+            (Ok(_), Err(diagnostics)) => return Err(Error::registry(diagnostics).in_files(&valid.sources)),
+            (Err(error), supplied) => {
+                context.ui.diagnostics(&valid.sources, &supplied.err().unwrap_or_default());
+                return Err(error.into());
             }
         };
         let state = context.state();
@@ -233,12 +248,26 @@ fn split_user(text: &str) -> (&str, Option<&str>) {
 
 /// There is no such tenant; the nearest is suggested.
 fn no_such(what: &str, name: &str, known: &[&str]) -> Error {
+    if let Some((tenant, user)) = name.split_once('.').filter(|(tenant, _)| known.contains(tenant)) {
+        return Error::usage(format!("there is no {what} `{name}`"), format!("did you mean `{tenant}/{user}`?"));
+    }
     let hint = match crate::diag::nearest(name, known.iter().copied()) {
         Some(near) => format!("did you mean `{near}`?"),
         None if known.len() <= 12 => format!("there are: {}", known.join(", ")),
         None => "`tenantry tenant list` shows all".to_owned(),
     };
     Error::usage(format!("there is no {what} `{name}`"), hint)
+}
+
+/// The account has no such user; the nearest is suggested.
+fn no_such_user(account: &str, user: &str, known: &[&str]) -> Error {
+    let error = no_such("user", user, known);
+    Error::usage(format!("`{account}` has no user `{user}`"), error.hint().unwrap_or_default())
+}
+
+/// `1 tenant`, `2 tenants`.
+fn count(n: usize, what: &str) -> String {
+    if n == 1 { format!("1 {what}") } else { format!("{n} {what}s") }
 }
 
 /// The command's own definition, for completions and manual pages.

@@ -5,7 +5,7 @@ use std::path::{Path, PathBuf};
 use rayon::prelude::*;
 use serde::Serialize;
 
-use super::{Context, Secrets, engine};
+use super::{Context, Secrets, count, engine};
 use crate::error::{Error, Exit};
 use crate::model::Tenant;
 use crate::registry::Valid;
@@ -53,24 +53,41 @@ pub fn run(context: &Context, args: &Args) -> Result<Exit, Error> {
     // made before the registry is known to be right.
     let look = || (!args.check && out.is_dir()).then(|| Target::open(&out));
     let (valid, target) = rayon::join(|| context.load_noting(), look);
-    let mut valid = valid?;
+    let valid = valid?;
     let engine = engine(args.templates.as_deref())?;
-    let secrets = Secrets::load(context, &mut valid)?;
+    let secrets = Secrets::load(context, &valid)?;
     if args.check {
         return check(context, args, &valid, &engine, &secrets, &out);
     }
     let target = target.unwrap_or_else(|| Target::open(&out))?;
-    let outcome = write(context, &valid, &engine, &secrets, &target)?;
-    let Outcome { written, unchanged, removed } = outcome;
+    let outcome = write(context, &valid, &engine, &secrets, &target, args.out.is_some())?;
+    let Outcome { written, unchanged, removed, .. } = outcome;
     let changed = written + removed > 0;
     context.ui.done(&if changed {
         format!("{}: {written} written, {unchanged} unchanged, {removed} removed", out.display())
     } else {
         format!("{}: nothing to do, {unchanged} files are up to date", out.display())
     });
+    note_edited(context, &outcome);
     context.ui.json(&WriteReport { out: &out, outcome });
-    context.ui.next("tenantry up");
+    context.next("tenantry up");
+    // The process ends here: giving ten thousand tenants back piece by piece takes as long as reading them.
+    std::mem::forget((valid, target));
     Ok(Exit::Ok)
+}
+
+/// Says which files somebody had changed: they are as rendered again.
+pub fn note_edited(context: &Context, outcome: &Outcome) {
+    const SHOWN: usize = 5;
+    let edited = &outcome.edited;
+    if edited.is_empty() {
+        return;
+    }
+    let more = if edited.len() > SHOWN { format!(" and {} more", edited.len() - SHOWN) } else { String::new() };
+    let names = edited.iter().take(SHOWN).map(String::as_str).collect::<Vec<_>>().join(", ");
+    context.ui.note(&format!(
+        "changed by hand and rendered again: {names}{more}; what must stay goes into the registry or --templates"
+    ));
 }
 
 /// Renders what is not remembered and writes what is not there.
@@ -80,16 +97,27 @@ pub fn write(
     engine: &Engine,
     secrets: &Secrets,
     target: &Target,
+    is_named: bool,
 ) -> Result<Outcome, Error> {
     let inputs = Inputs { model: &valid.model, keyring: secrets.keyring(valid), engine };
     let remembered = Memory::load(&secrets.state, target);
+    let registry = std::fs::canonicalize(&context.registry).unwrap_or_default().display().to_string();
+    if let Some(other) =
+        remembered.registry().filter(|other| !is_named && *other != registry && Path::new(other).exists())
+    {
+        return Err(Error::usage(
+            format!("{} was rendered from {other}", target.path().display()),
+            "a second registry needs a folder of its own: --out infra-other; or name this one with --out",
+        ));
+    }
     let common = memory::common_input(&inputs, &secrets.root);
     let tenants = &valid.model.tenants;
     let digests: Vec<_> = tenants.par_iter().map(|t| memory::input_of(&common, t, &secrets.supplied)).collect();
     let whole = memory::whole_input(&common, &valid.model, &secrets.supplied, &digests);
     if remembered.is_of(&whole) && target.all_is_intact() {
-        return Ok(Outcome { written: 0, unchanged: target.listed(), removed: 0 });
+        return Ok(Outcome { unchanged: target.listed(), ..Outcome::default() });
     }
+    let remembered = remembered.with_texts(target);
     let bar = context.ui.progress(tenants.len(), "rendering");
     let stage = target.stage();
     let make = |(tenant, input): (&Tenant, &Digest)| {
@@ -111,12 +139,13 @@ pub fn write(
     };
     let parts = tenants.par_iter().zip(&digests).map(make).collect::<Result<Vec<Part<'_>>, Error>>()?;
     bar.finish_and_clear();
-    let bundle = render::render_whole(&inputs, &parts)?;
+    let bundle = render::render_whole(&inputs, &parts).map_err(|e| e.in_files(&valid.sources))?;
     bundle.files.par_iter().try_for_each(|file| stage.put([file]))?;
     secrets.remember_hashes();
     let (outcome, manifest) = stage.finish()?;
     let [accounts, handout] = [render::ACCOUNTS, render::HANDOUT].map(|path| bundle.text(path).unwrap_or_default());
-    let written = Written { whole, manifest, accounts, handout, tenants, inputs: &digests, parts: &parts };
+    let written =
+        Written { registry: &registry, whole, manifest, accounts, handout, tenants, inputs: &digests, parts: &parts };
     memory::save_parts(&secrets.state, target, &written);
     Ok(outcome)
 }
@@ -131,7 +160,7 @@ fn check(
 ) -> Result<Exit, Error> {
     let inputs = Inputs { model: &valid.model, keyring: secrets.keyring(valid), engine };
     let bar = context.ui.progress(valid.model.tenants.len(), "rendering");
-    let bundle = render::render(&inputs, || bar.inc(1))?;
+    let bundle = render::render(&inputs, || bar.inc(1)).map_err(|e| e.in_files(&valid.sources))?;
     bar.finish_and_clear();
     let differences = compare(out, &bundle)?;
     let verdict = if differences.is_empty() { "up-to-date" } else { "out-of-date" };
@@ -141,8 +170,10 @@ fn check(
         for difference in &differences {
             show(context, difference);
         }
-        context.ui.found(&format!("{} is out of date: {} files differ", out.display(), differences.len()));
-        context.ui.next(&mending(context, args));
+        let differ = if differences.len() == 1 { "differs" } else { "differ" };
+        let files = count(differences.len(), "file");
+        context.ui.found(&format!("{} is out of date: {files} {differ}", out.display()));
+        context.next(&mending(args));
     }
     let exit = if differences.is_empty() { Exit::Ok } else { Exit::Found };
     context.ui.json(&CheckReport { verdict, out: out.to_owned(), differences });
@@ -162,11 +193,8 @@ fn show(context: &Context, difference: &Difference) {
 }
 
 /// The command that makes the difference go away.
-fn mending(context: &Context, args: &Args) -> String {
+fn mending(args: &Args) -> String {
     let mut command = "tenantry render".to_owned();
-    if context.registry != Path::new("tenants.toml") {
-        command += &format!(" -f {}", context.registry.display());
-    }
     for (flag, value) in [("--out", &args.out), ("--templates", &args.templates)] {
         if let Some(value) = value {
             command += &format!(" {flag} {}", value.display());

@@ -6,13 +6,13 @@ use serde::Serialize;
 
 use super::{Context, Secrets, engine};
 use crate::error::{Error, Exit};
-use crate::keys::AccountKind;
+use crate::keys::{AccountKind, RootKey, Secret};
 use crate::live::process::{Run, Started, State};
 use crate::live::stats::{AccountStats, Operator};
 use crate::live::{docker, locate, stats};
 use crate::model::Model;
 use crate::registry::Valid;
-use crate::render::access::Handed;
+use crate::render::access::{Handed, handed};
 use crate::render::write::Target;
 
 /// Render, and run the result here; reload it if it runs already.
@@ -78,9 +78,9 @@ struct TenantUrl<'r> {
 }
 
 pub fn up(context: &Context, args: &UpArgs) -> Result<Exit, Error> {
-    let mut valid = context.load_noting()?;
+    let valid = context.load_noting()?;
     let engine = engine(args.templates.as_deref())?;
-    let secrets = Secrets::load(context, &mut valid)?;
+    let secrets = Secrets::load(context, &valid)?;
     let out = context.out(args.out.as_deref());
     let server = if args.docker {
         None
@@ -90,10 +90,11 @@ pub fn up(context: &Context, args: &UpArgs) -> Result<Exit, Error> {
     if !args.docker {
         Run::new(&secrets.state, &context.registry).refuse_anothers()?;
     }
-    let outcome = super::render::write(context, &valid, &engine, &secrets, &Target::open(&out)?)?;
+    let outcome = super::render::write(context, &valid, &engine, &secrets, &Target::open(&out)?, args.out.is_some())?;
     if outcome.written + outcome.removed > 0 {
         context.ui.note(&format!("{}: {} files written, {} removed", out.display(), outcome.written, outcome.removed));
     }
+    super::render::note_edited(context, &outcome);
     let Some(server) = server else {
         let action = docker::up(&out, &valid.model)?;
         report(context, &valid.model, None, action);
@@ -132,11 +133,13 @@ fn report(context: &Context, model: &Model, state: Option<&State>, action: Start
     let users = || model.tenants.iter().flat_map(|t| t.users.iter().map(move |u| (t, u)));
     let rows = users().take(SHOWN).map(|(tenant, user)| {
         let who = format!("{}/{}", tenant.name, user.name);
-        vec![tenant.name.to_string(), user.name.to_string(), user.role.to_string(), format!("tenantry creds {who}")]
+        let command = context.command(&format!("tenantry creds {who}"));
+        vec![tenant.name.to_string(), user.name.to_string(), user.role.to_string(), command]
     });
     context.ui.table(&["TENANT", "USER", "ROLE", "HOW TO CONNECT"], rows.collect());
     if users().count() > SHOWN {
-        context.ui.result(&format!("… and {} more: tenantry user list", users().count() - SHOWN));
+        let command = context.command("tenantry user list");
+        context.ui.result(&format!("… and {} more: {command}", users().count() - SHOWN));
     }
     let tenants = model.tenants.iter().map(|t| TenantUrl {
         tenant: t.name.as_str(),
@@ -148,9 +151,12 @@ fn report(context: &Context, model: &Model, state: Option<&State>, action: Start
 
 pub fn down(context: &Context, args: &DownArgs) -> Result<Exit, Error> {
     if args.docker {
-        docker::down(&context.out(args.out.as_deref()))?;
-        context.ui.done("the container is gone; its volume stays");
-        context.ui.json(&serde_json::json!({ "stopped": true }));
+        let stopped = docker::down(&context.out(args.out.as_deref()))?;
+        match stopped {
+            true => context.ui.done("the container is gone; its volume stays"),
+            false => context.ui.result("no container was running"),
+        }
+        context.ui.json(&serde_json::json!({ "stopped": stopped }));
         return Ok(Exit::Ok);
     }
     if !context.registry.exists() {
@@ -184,7 +190,7 @@ struct TenantStatus {
 }
 
 pub fn status(context: &Context, args: &StatusArgs) -> Result<Exit, Error> {
-    let mut valid = context.load()?;
+    let valid = context.load()?;
     let run = Run::new(&context.state(), &context.registry);
     run.refuse_anothers()?;
     let server = run.running();
@@ -192,10 +198,16 @@ pub fn status(context: &Context, args: &StatusArgs) -> Result<Exit, Error> {
     if !running {
         context.ui.found("no server is running here");
         context.ui.json(&StatusReport { running, server: None, tenants: Vec::new() });
-        context.ui.next(if args.docker { "tenantry up --docker" } else { "tenantry up" });
+        context.next(if args.docker { "tenantry up --docker" } else { "tenantry up" });
         return Ok(Exit::Unavailable);
     }
-    let tenants = ask(context, &mut valid)?;
+    // Where it listens on this machine, whatever URL others are told, and
+    // whatever the registry says by now.
+    let dial = match &server {
+        Some(state) if !args.docker => state.dial.clone(),
+        _ => format!("nats://{}", valid.model.server.client.dial()),
+    };
+    let tenants = ask(&valid, &dial)?;
     match &server {
         Some(state) if !args.docker => {
             context.ui.done(&format!("nats-server {} is running at {} (pid {})", state.version, state.url, state.pid));
@@ -212,38 +224,31 @@ pub fn status(context: &Context, args: &StatusArgs) -> Result<Exit, Error> {
 }
 
 /// Asks the running server, as the first system user whose secret is known here.
-fn ask(context: &Context, valid: &mut Valid) -> Result<Vec<TenantStatus>, Error> {
-    let secrets = Secrets::load(context, valid)?;
+fn ask(valid: &Valid, url: &str) -> Result<Vec<TenantStatus>, Error> {
+    let root = RootKey::load(&valid.model.root, valid.folder())?;
     let system = &valid.model.system;
-    let keyring = secrets.keyring(valid);
-    let access = keyring.access(AccountKind::System, &system.account, &system.users);
-    secrets.remember_hashes();
-    let operator = system.users.iter().zip(access).find_map(|(user, access)| match access.handed {
+    let handed = handed(&root, AccountKind::System, &system.account, &system.users);
+    let operator = system.users.iter().zip(handed).find_map(|(user, handed)| match handed {
         Handed::Seed(seed) => Some(Operator::Seed(seed)),
         Handed::Password(password) => Some(Operator::Password(user.name.to_string(), password)),
         Handed::FromEnv(variable) => {
-            let password = secrets.supplied.get(&variable)?.clone();
-            Some(Operator::Password(user.name.to_string(), password))
+            let password = std::env::var(&variable).ok()?;
+            Some(Operator::Password(user.name.to_string(), Secret::new(password)))
         }
         Handed::Own(_) => None,
     });
     let operator = operator.ok_or_else(|| {
         Error::server(
             "no system user's secret is known here",
-            "add one without `public_key`: tenantry user add SYS/operator",
+            "set the variable of its `password_env`, or add one without `public_key`: tenantry user add SYS/operator",
         )
     })?;
     let names: Vec<String> = valid.model.tenants.iter().map(|t| t.name.to_string()).collect();
-    let found = stats::accounts(&dial(&valid.model), operator, &names)?;
+    let found = stats::accounts(url, operator, &names)?;
     let status = |t: &crate::model::Tenant| TenantStatus {
         tenant: t.name.to_string(),
         max_connections: t.limits.connections,
         stats: found.get(t.name.as_str()).cloned().unwrap_or_default(),
     };
     Ok(valid.model.tenants.iter().map(status).collect())
-}
-
-/// The address on this machine, whatever URL others are told.
-fn dial(model: &Model) -> String {
-    format!("nats://{}", model.server.client.dial())
 }

@@ -98,7 +98,7 @@ fn add(context: &Context, args: &AddArgs) -> Result<Exit, Error> {
     if let Some(tenant) = saved.model.tenants.iter().find(|t| t.name.as_str() == args.name) {
         context.ui.json(&TenantDocument::of(tenant));
     }
-    context.ui.next(&format!("tenantry up, then tenantry creds {}/{}", args.name, args.user));
+    context.next(&format!("tenantry up, then tenantry creds {}/{}", args.name, args.user));
     Ok(Exit::Ok)
 }
 
@@ -115,7 +115,7 @@ fn remove(context: &Context, name: &str, with_shares: bool) -> Result<Exit, Erro
             "its streams stay on the server's disk, and a later tenant named `{name}` would read them: do not use the name again"
         ));
     }
-    context.ui.next("tenantry up");
+    context.next("tenantry up");
     Ok(Exit::Ok)
 }
 

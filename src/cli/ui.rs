@@ -118,7 +118,7 @@ impl Ui {
 
     /// An error, with its remedy.
     pub fn error(self, error: &Error) {
-        if let Error::Registry { sources, diagnostics } = error {
+        if let Some((sources, diagnostics)) = error.diagnostics() {
             self.diagnostics(sources, diagnostics);
         }
         self.err(&format!("{BAD}error:{BAD:#} {error}"));

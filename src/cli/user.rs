@@ -2,9 +2,9 @@
 
 use serde::Serialize;
 
-use super::{Context, no_such, split_user};
+use super::{Context, no_such, no_such_user, split_user};
 use crate::error::{Error, Exit};
-use crate::model::{Credential, Model, User};
+use crate::model::{Credential, Model, Tenant, User};
 use crate::registry::edit::{Editor, NewUser};
 
 /// Add, rotate, revoke and list users.
@@ -64,7 +64,7 @@ pub fn run(context: &Context, args: &Args) -> Result<Exit, Error> {
     match &args.command {
         Command::Add { who, role, auth, public_key } => {
             let (mut editor, valid) = Editor::open(&context.registry)?;
-            let (account, name) = both(who)?;
+            let (account, name) = both(&valid.model, who)?;
             if users(&valid.model, account)?.iter().any(|u| u.name.as_str() == name) {
                 return Err(Error::usage(
                     format!("there is a user `{who}` already"),
@@ -116,7 +116,7 @@ pub fn run(context: &Context, args: &Args) -> Result<Exit, Error> {
             editor.save()?;
             context.ui.done(&format!("user `{who}` removed; its credential works until the server reloads"));
             context.ui.json(&serde_json::json!({ "removed": who }));
-            context.ui.next("tenantry up");
+            context.next("tenantry up");
             Ok(Exit::Ok)
         }
         Command::List { tenant } => list(context, tenant.as_deref()),
@@ -129,23 +129,35 @@ fn finish(context: &Context, editor: Editor, message: &str, next: &str, who: &st
     let (account, name) = split_user(who);
     let user = users(&saved.model, account)?.iter().find(|u| Some(u.name.as_str()) == name);
     context.ui.json(&user.map(|u| row(account, u)));
-    context.ui.next(next);
+    context.next(next);
     Ok(Exit::Ok)
 }
 
-fn both(who: &str) -> Result<(&str, &str), Error> {
+fn both<'w>(model: &Model, who: &'w str) -> Result<(&'w str, &'w str), Error> {
     match split_user(who) {
         (account, Some(user)) if !account.is_empty() && !user.is_empty() => Ok((account, user)),
-        _ => Err(Error::usage(format!("`{who}` does not name a user"), "write TENANT/USER")),
+        (alone, _) => {
+            let of = |t: &Tenant| t.users.iter().any(|u| u.name.as_str() == alone);
+            let meant: Vec<String> =
+                model.tenants.iter().filter(|t| of(t)).map(|t| format!("{}/{alone}", t.name)).collect();
+            let hint = match meant.as_slice() {
+                [] => "write TENANT/USER; `tenantry user list` shows all".to_owned(),
+                some => format!(
+                    "write TENANT/USER: {}",
+                    some.iter().take(5).map(String::as_str).collect::<Vec<_>>().join(", ")
+                ),
+            };
+            Err(Error::usage(format!("`{who}` does not name a user"), hint))
+        }
     }
 }
 
 fn existing<'m, 'w>(model: &'m Model, who: &'w str) -> Result<(&'w str, &'m User), Error> {
-    let (account, name) = both(who)?;
+    let (account, name) = both(model, who)?;
     let users = users(model, account)?;
     let known: Vec<&str> = users.iter().map(|u| u.name.as_str()).collect();
     let user = users.iter().find(|u| u.name.as_str() == name);
-    Ok((account, user.ok_or_else(|| no_such(&format!("user of {account}"), name, &known))?))
+    Ok((account, user.ok_or_else(|| no_such_user(account, name, &known))?))
 }
 
 fn users<'m>(model: &'m Model, account: &str) -> Result<&'m [User], Error> {

@@ -66,14 +66,14 @@ impl RootKeyError {
     pub fn hint(&self) -> String {
         match self {
             Self::NoFile(path) => format!(
-                "copy it to {} from where its copy is kept; a new one (`tenantry init` in an empty folder makes one) replaces every credential",
+                "copy it to {} from where its copy is kept; if it is lost, `tenantry init --root-key` makes a new one, which replaces every credential",
                 path.display()
             ),
             Self::Readable { path, .. } => format!("chmod 600 {}", path.display()),
             Self::NoVariable(name) => format!("set {name} to the line that begins with {PREFIX}"),
             Self::Malformed { .. } => {
                 format!(
-                    "a root key is one line of 74 characters that begins with {PREFIX}; make one with `tenantry init`"
+                    "a root key is one line of 74 characters that begins with {PREFIX}; make one with `tenantry init --root-key`"
                 )
             }
             Self::Exists(_) => "every credential derives from it: move it away by hand if you are sure".into(),

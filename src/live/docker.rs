@@ -58,10 +58,28 @@ fn run(bundle: &Path, arguments: &[&str]) -> Result<Output, Error> {
     let is_progress = |l: &&str| ["Container ", "Volume ", "Network "].iter().any(|what| l.starts_with(what));
     let lines: Vec<&str> = said.lines().map(str::trim).filter(|l| !l.is_empty() && !is_progress(l)).collect();
     let tail = lines[lines.len().saturating_sub(5)..].join("\n  ");
-    Err(Error::server(
-        format!("docker compose {} failed:\n  {tail}", arguments.join(" ")),
-        "if the engine is not running, start it; the port may be in use: `docker ps` shows by what",
-    ))
+    Err(Error::server(format!("docker compose {} failed:\n  {tail}", arguments.join(" ")), remedy(&tail)))
+}
+
+/// What helps against what compose says.
+fn remedy(said: &str) -> &'static str {
+    let says = |words: &[&str]| words.iter().any(|w| said.contains(w));
+    if says(&["Cannot connect to the Docker daemon", "docker daemon running", "connection refused"]) {
+        "start the Docker engine"
+    } else if says(&["port is already allocated", "address already in use"]) {
+        "`docker ps` shows what uses the port; or choose another under [server]"
+    } else if says(&[
+        "pull access denied",
+        "manifest",
+        "no such host",
+        "failed to resolve",
+        "i/o timeout",
+        "TLS handshake",
+    ]) {
+        "the image could not be had: check the network and `[server] image`, or `docker load` it from elsewhere"
+    } else {
+        "`docker compose -f infra/docker-compose.yml config` shows what was asked"
+    }
 }
 
 /// The compose file's container, running or not. An error if it is another
@@ -179,12 +197,12 @@ fn reload(bundle: &Path, id: &str) -> Result<(), Error> {
     }
 }
 
-/// Ends the server; its volume stays. Nothing if none was made.
-pub fn down(bundle: &Path) -> Result<(), Error> {
+/// Ends the server; its volume stays. False if there was none.
+pub fn down(bundle: &Path) -> Result<bool, Error> {
     // Asked first whose container it is.
-    container(bundle)?;
+    let existed = container(bundle)?.is_some();
     if bundle.join(COMPOSE).exists() {
         run(bundle, &["down"])?;
     }
-    Ok(())
+    Ok(existed)
 }

@@ -43,6 +43,8 @@ pub struct State {
     started: Option<u64>,
     /// Where clients connect.
     pub url: String,
+    /// The same, from this machine.
+    pub dial: String,
     /// Where monitoring is.
     pub monitor: Option<String>,
     /// Its version.
@@ -209,7 +211,7 @@ impl Run {
     fn spawn(&self, server: &NatsServer, model: &Model, detached: bool) -> Result<Child, Error> {
         for (what, address) in [("clients", Some(model.server.client)), ("monitoring", model.server.monitor)] {
             if let Some(address) = address.filter(|a| ready::is_taken(*a)) {
-                return Err(taken(what, address));
+                return Err(taken(what, address, model.server.name.as_str()));
             }
         }
         let log = self.log();
@@ -269,6 +271,7 @@ impl Run {
             pid: child.id(),
             started: start_time(child.id()),
             url: model.server.url.clone(),
+            dial: format!("nats://{}", model.server.client.dial()),
             monitor: model.server.monitor.map(|m| format!("http://{}", m.dial())),
             version: server.version.to_string(),
             executable: server.path.clone(),
@@ -300,7 +303,7 @@ impl Run {
             Some(Ok(())) => Ok(()),
             Some(Err(words)) => Err(Error::server(
                 format!("the running server did not take the new configuration: {words}"),
-                "some changes need a restart, which disconnects everybody: tenantry down && tenantry up",
+                "it goes on with the old one; some changes need a restart, which disconnects everybody: tenantry down && tenantry up",
             )),
             None => Err(Error::server(
                 "the server did not say whether it reloaded",
@@ -334,8 +337,12 @@ fn append_to(log: &Path) -> Result<Stdio, Error> {
     Ok(file.into())
 }
 
-fn taken(what: &str, address: Listen) -> Error {
+fn taken(what: &str, address: Listen, own_name: &str) -> Error {
     let who = match ready::greeting(address) {
+        Some(info) if info["server_name"] == own_name => {
+            // Its process number was in the state folder.
+            format!(" by NATS server {own_name:?}, perhaps this registry's own from before .tenantry was removed")
+        }
         Some(info) => format!(" by NATS server {}", info["server_name"]),
         None => String::new(),
     };

@@ -10,6 +10,7 @@ use std::path::{Path, PathBuf};
 use toml_edit::{Array, ArrayOfTables, DocumentMut, Item, Table, value};
 
 use super::{Valid, load};
+use crate::diag::Severity;
 use crate::error::Error;
 
 /// A registry opened for an edit.
@@ -267,6 +268,12 @@ impl Editor {
                     "the new file would not be part of the registry",
                     "add it to `include` in the main file first, for example include = [\"tenants.d/*.toml\"]",
                 ))
+            }
+            Err(Error::Registry { sources, mut diagnostics }) => {
+                undo(&written);
+                // What the edit did not cause is not its problem.
+                diagnostics.retain(|d| d.severity == Severity::Error);
+                Err(Error::RefusedEdit { sources, diagnostics })
             }
             Err(e) => {
                 undo(&written);

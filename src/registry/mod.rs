@@ -165,6 +165,12 @@ fn merge_includes(
                 continue;
             }
         };
+        if files.is_empty() {
+            diagnostics.push(
+                Diagnostic::warning("empty-include", pattern.span, format!("no file matches `{}`", pattern.value))
+                    .hint("the pattern is relative to this file; `tenantry tenant add NAME --file FILE` makes one"),
+            );
+        }
         for file in files {
             if !seen.insert(file.canonicalize().unwrap_or_else(|_| file.clone())) {
                 continue;

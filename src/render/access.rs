@@ -4,7 +4,8 @@
 use std::collections::HashMap;
 
 use crate::diag::Diagnostic;
-use crate::keys::{AccountKey, AccountKind, HashCache, RootKey, Secret};
+use crate::keys::{AccountKey, AccountKind, HashCache, RootKey, Secret, UserKey};
+use crate::model::names::AccountName;
 use crate::model::{BcryptCost, Credential, Model, User};
 
 /// Both halves of a user's credential.
@@ -13,6 +14,24 @@ pub struct Access {
     pub login: Login,
     /// What the user is handed.
     pub handed: Handed,
+}
+
+/// The halves that are handed out, for those who need no more: no password is
+/// hashed, and none that is supplied has to be known.
+pub fn handed(root: &RootKey, kind: AccountKind, account: &AccountName, users: &[User]) -> Vec<Handed> {
+    let key = root.account(kind, account);
+    users.iter().map(|user| Handed::of(&key.user(&user.name), &user.credential)).collect()
+}
+
+impl Handed {
+    fn of(key: &UserKey, credential: &Credential) -> Self {
+        match credential {
+            Credential::Nkey { generation } => Self::Seed(key.nkey(*generation).seed()),
+            Credential::Password { generation } => Self::Password(key.password(*generation)),
+            Credential::PasswordFromEnv { variable, .. } => Self::FromEnv(variable.clone()),
+            Credential::PublicKey(public) => Self::Own(public.clone()),
+        }
+    }
 }
 
 /// What the server is told.
@@ -53,7 +72,7 @@ pub struct Keyring<'k> {
 
 impl Keyring<'_> {
     /// The credentials of an account's users, in their order.
-    pub fn access(&self, kind: AccountKind, account: &crate::model::names::AccountName, users: &[User]) -> Vec<Access> {
+    pub fn access(&self, kind: AccountKind, account: &AccountName, users: &[User]) -> Vec<Access> {
         let key = self.root.account(kind, account);
         users.iter().map(|user| self.of_user(&key, user)).collect()
     }
@@ -75,10 +94,10 @@ impl Keyring<'_> {
                     Some(password) => key.bcrypt(password, *generation, self.bcrypt.supplied, self.hashes),
                     None => unreachable!("{variable} was looked up before anything was rendered"),
                 };
-                Access { login: Login::Password(login), handed: Handed::FromEnv(variable.clone()) }
+                Access { login: Login::Password(login), handed: Handed::of(&key, &user.credential) }
             }
             Credential::PublicKey(public) => {
-                Access { login: Login::Nkey(public.clone()), handed: Handed::Own(public.clone()) }
+                Access { login: Login::Nkey(public.clone()), handed: Handed::of(&key, &user.credential) }
             }
         }
     }

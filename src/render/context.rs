@@ -4,7 +4,8 @@ use serde::Serialize;
 
 use super::access::{Access, Handed};
 use crate::model::units::{Listen, Size};
-use crate::model::{Model, Root, Server, Tenant, User};
+use crate::model::{Credential, Model, Root, Server, Tenant, User};
+use crate::subject::Subject;
 
 /// A size for machine and reader.
 #[derive(Debug, Serialize)]
@@ -185,7 +186,7 @@ pub struct UserContext<'m> {
 
 impl<'m> UserContext<'m> {
     /// What one user is handed. `nkey_file` is where its seed is found.
-    pub fn new(account: &'m str, user: &'m User, access: &'m Access, url: &'m str, nkey_file: &str) -> Self {
+    pub fn new(account: &'m str, user: &'m User, handed: &'m Handed, url: &'m str, nkey_file: &str) -> Self {
         let name = user.name.as_str();
         let mut context = Self {
             account,
@@ -200,7 +201,7 @@ impl<'m> UserContext<'m> {
             nkey_file: String::new(),
             inbox_prefix: user.inbox_prefix(),
         };
-        match &access.handed {
+        match handed {
             Handed::Seed(seed) => {
                 context.seed = seed.expose();
                 nkey_file.clone_into(&mut context.nkey_file);
@@ -225,7 +226,7 @@ pub struct TenantHandout {
     name: String,
     subjects: Vec<String>,
     connections: u32,
-    subscriptions: u32,
+    subscriptions: Option<u32>,
     payload: String,
     jetstream: Option<TenantJetStream>,
     exports: Vec<ExportHandout>,
@@ -277,7 +278,7 @@ impl TenantHandout {
             name: tenant.name.to_string(),
             subjects: tenant.subjects.iter().map(ToString::to_string).collect(),
             connections: tenant.limits.connections,
-            subscriptions: tenant.limits.subscriptions,
+            subscriptions: Some(tenant.limits.subscriptions),
             payload: tenant.limits.payload.to_string(),
             jetstream: tenant.jetstream.map(|j| TenantJetStream {
                 storage: j.storage.to_string(),
@@ -318,7 +319,7 @@ fn user_rows(account: &str, users: &[User], access: &[Access], published: bool) 
             _ => user.credential.kind().to_owned(),
         },
         inbox_prefix: user.inbox_prefix(),
-        files: super::user_files(access)
+        files: super::user_files(&access.handed)
             .into_iter()
             .map(|kind| FileHandout { name: kind.label(), path: super::user_path(account, user, kind) })
             .collect(),
@@ -335,6 +336,34 @@ pub struct Handout {
     system_account: String,
     tenants: String,
     example: Example,
+    stream: Option<StreamExample>,
+}
+
+/// A declared stream, and who may create it.
+#[derive(Debug, Serialize)]
+struct StreamExample {
+    account: String,
+    admin: String,
+    env_file: String,
+    name: String,
+    subjects: Vec<String>,
+    subject: String,
+}
+
+impl StreamExample {
+    /// Of a tenant that has a stream and an admin whose secret is known here.
+    fn of(tenant: &Tenant) -> Option<Self> {
+        let is_admin = |u: &&User| u.role.as_str() == "admin" && !matches!(u.credential, Credential::PublicKey(_));
+        let (stream, admin) = (tenant.streams.first()?, tenant.users.iter().find(is_admin)?);
+        Some(Self {
+            account: tenant.name.to_string(),
+            admin: admin.name.to_string(),
+            env_file: super::user_path(tenant.name.as_str(), admin, super::FileKind::Env),
+            name: stream.name.to_string(),
+            subjects: stream.subjects.iter().map(ToString::to_string).collect(),
+            subject: literal(stream.subjects.first()?),
+        })
+    }
 }
 
 #[derive(Debug, Serialize)]
@@ -351,7 +380,6 @@ impl Handout {
     /// The handout, around the tenants' sections. The example is the first
     /// user who may publish.
     pub fn new(model: &Model, tenants: String) -> Self {
-        use crate::model::Credential;
         use crate::model::permissions::Grant;
         let users = || model.tenants.iter().flat_map(|t| t.users.iter().map(move |u| (t, u)));
         let publishes =
@@ -362,7 +390,7 @@ impl Handout {
             .map(|(tenant, user)| Example {
                 account: tenant.name.to_string(),
                 user: user.name.to_string(),
-                subject: example_subject(tenant),
+                subject: tenant.subjects.first().map(literal).unwrap_or_default(),
                 password: matches!(user.credential, Credential::Password { .. } | Credential::PasswordFromEnv { .. }),
                 env_file: super::user_path(tenant.name.as_str(), user, super::FileKind::Env),
                 nkey_file: super::user_path(tenant.name.as_str(), user, super::FileKind::Seed),
@@ -377,14 +405,19 @@ impl Handout {
                 Some(example) => example,
                 None => unreachable!("every tenant has a user"),
             },
+            stream: model.tenants.iter().find_map(StreamExample::of),
         }
     }
 }
 
-/// A literal subject inside the tenant's first one.
-fn example_subject(tenant: &Tenant) -> String {
-    let first = tenant.subjects.first().map(ToString::to_string).unwrap_or_default();
-    first.split('.').map(|token| if matches!(token, "*" | ">") { "hello" } else { token }).collect::<Vec<_>>().join(".")
+/// A literal subject inside another.
+fn literal(subject: &Subject) -> String {
+    subject
+        .as_str()
+        .split('.')
+        .map(|token| if matches!(token, "*" | ">") { "hello" } else { token })
+        .collect::<Vec<_>>()
+        .join(".")
 }
 
 /// The system account's rows, in the form of a tenant's section.
@@ -394,7 +427,7 @@ pub fn system_rows(model: &Model, access: &[Access], published: bool) -> TenantH
         name: format!("{} (the system account)", system.account),
         subjects: vec!["$SYS.>".into()],
         connections: model.server.max_connections,
-        subscriptions: 0,
+        subscriptions: None,
         payload: model.server.max_payload.to_string(),
         jetstream: None,
         exports: Vec::new(),

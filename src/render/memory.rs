@@ -31,6 +31,8 @@ pub struct Memory {
 struct Saved {
     /// Identifies the manifest of the bundle that this is the memory of.
     manifest: Digest,
+    /// The registry that it was rendered from.
+    registry: String,
     /// The digest of everything that was rendered from.
     whole: Digest,
     tenants: Vec<Remembered>,
@@ -94,12 +96,22 @@ impl Memory {
     fn try_load(state: &Path, target: &Target) -> Option<Self> {
         let bytes = fs::read(path(state, target)).ok()?;
         let saved: Saved = postcard::from_bytes(bytes.strip_prefix(HEADER.as_bytes())?).ok()?;
-        if Some(saved.manifest) != target.manifest_digest() {
-            return None;
-        }
-        let by_name = saved.tenants.iter().enumerate().map(|(i, t)| (t.name.clone(), i)).collect();
+        (Some(saved.manifest) == target.manifest_digest()).then(|| Self { saved, ..Self::default() })
+    }
+
+    /// Reads what [`Self::recall`] needs beside.
+    pub fn with_texts(mut self, target: &Target) -> Self {
         let (accounts, handout) = rayon::join(|| target.text_of(ACCOUNTS), || target.text_of(HANDOUT));
-        Some(Self { by_name, accounts: accounts?, handout: handout?, saved })
+        if let (Some(accounts), Some(handout)) = (accounts, handout) {
+            (self.accounts, self.handout) = (accounts, handout);
+            self.by_name = self.saved.tenants.iter().enumerate().map(|(i, t)| (t.name.clone(), i)).collect();
+        }
+        self
+    }
+
+    /// The registry that was rendered, if anything is remembered.
+    pub fn registry(&self) -> Option<&str> {
+        Some(self.saved.registry.as_str()).filter(|registry| !registry.is_empty())
     }
 
     /// Whether it is the memory of exactly this input.
@@ -125,6 +137,8 @@ fn path(state: &Path, target: &Target) -> PathBuf {
 
 /// What was written: the memory of it is worth keeping.
 pub struct Written<'w> {
+    /// The registry's path.
+    pub registry: &'w str,
     /// The digest of everything it was rendered from.
     pub whole: Digest,
     /// Identifies the new manifest.
@@ -157,7 +171,12 @@ pub fn save_parts(state: &Path, target: &Target, written: &Written<'_>) {
         handout,
         nkeys: part.nkeys.to_vec(),
     };
-    let saved = Saved { manifest: written.manifest, whole: written.whole, tenants: tenants.map(remember).collect() };
+    let saved = Saved {
+        manifest: written.manifest,
+        registry: written.registry.to_owned(),
+        whole: written.whole,
+        tenants: tenants.map(remember).collect(),
+    };
     if let Ok(bytes) = postcard::to_extend(&saved, HEADER.as_bytes().to_vec()) {
         save(&path(state, target), &bytes);
     }

@@ -12,13 +12,15 @@ pub mod memory;
 pub mod write;
 
 use std::borrow::Cow;
+use std::collections::HashMap;
 
 use rayon::prelude::*;
 use sha2::{Digest as _, Sha256};
 
+use crate::diag::{Diagnostic, Span};
 use crate::error::Error;
 use crate::keys::AccountKind;
-use crate::model::{Model, Root, Tenant, User};
+use crate::model::{Credential, Model, Root, Tenant, User};
 use access::{Access, Handed, Keyring, Login};
 use bundle::{Bundle, File};
 use context::{AccountsConf, Compose, Handout, ServerConf, TenantHandout, UserContext};
@@ -90,8 +92,8 @@ impl FileKind {
     }
 }
 
-fn user_files(access: &Access) -> Vec<FileKind> {
-    match access.handed {
+fn user_files(handed: &Handed) -> Vec<FileKind> {
+    match handed {
         Handed::Seed(_) => vec![FileKind::Env, FileKind::Context, FileKind::Seed],
         _ => vec![FileKind::Env, FileKind::Context],
     }
@@ -142,28 +144,31 @@ fn nkeys(access: &[Access]) -> Vec<String> {
 fn credential_files(inputs: &Inputs<'_>, account: &str, users: &[User], access: &[Access]) -> Result<Files, Error> {
     let mut files = Vec::with_capacity(users.len() * 3);
     for (user, access) in users.iter().zip(access) {
-        for kind in user_files(access) {
-            let text = credential(inputs, account, user, access, kind, &format!("{}.nk", user.name))?;
+        for kind in user_files(&access.handed) {
+            let text = credential(
+                (inputs.model, inputs.engine),
+                (account, user, &access.handed),
+                kind,
+                &format!("{}.nk", user.name),
+            )?;
             files.push((user_path(account, user, kind), File::secret(text)));
         }
     }
     Ok(files)
 }
 
-/// One of a user's files.
+/// One of a user's files. `nkey_file` is where the user finds its seed.
 pub fn credential(
-    inputs: &Inputs<'_>,
-    account: &str,
-    user: &User,
-    access: &Access,
+    (model, engine): (&Model, &Engine),
+    (account, user, handed): (&str, &User, &Handed),
     kind: FileKind,
     nkey_file: &str,
 ) -> Result<String, Error> {
-    let context = UserContext::new(account, user, access, &inputs.model.server.url, nkey_file);
+    let context = UserContext::new(account, user, handed, &model.server.url, nkey_file);
     match kind {
-        FileKind::Env => inputs.engine.render("credentials/user.env.hbs", &context),
-        FileKind::Context => inputs.engine.render("credentials/user.context.json.hbs", &context),
-        FileKind::Seed => Ok(match &access.handed {
+        FileKind::Env => engine.render("credentials/user.env.hbs", &context),
+        FileKind::Context => engine.render("credentials/user.context.json.hbs", &context),
+        FileKind::Seed => Ok(match handed {
             Handed::Seed(seed) => format!("{}\n", seed.expose()),
             _ => String::new(),
         }),
@@ -204,21 +209,31 @@ pub fn render_whole(inputs: &Inputs<'_>, parts: &[Part<'_>]) -> Result<Bundle, E
 /// A public key that a user brings may be another user's derived one; the
 /// server would refuse the whole configuration.
 fn refuse_shared_nkeys(model: &Model, system: &[Access], parts: &[Part<'_>]) -> Result<(), Error> {
-    let brings = |u: &User| matches!(u.credential, crate::model::Credential::PublicKey(_));
-    if !model.tenants.iter().flat_map(|t| &t.users).chain(&model.system.users).any(brings) {
+    let users = || model.system.users.iter().chain(model.tenants.iter().flat_map(|t| &t.users));
+    let brought = |user: &User| matches!(user.credential, Credential::PublicKey(_));
+    if !users().any(brought) {
         return Ok(());
     }
-    let mut seen = std::collections::HashSet::new();
     let system = nkeys(system);
-    for public in system.iter().chain(parts.iter().flat_map(|p| p.nkeys.iter())) {
-        if !seen.insert(public) {
-            return Err(Error::usage(
-                format!("the public key {public} belongs to two users"),
-                "one of them brings it as `public_key`: that user needs a key pair of its own (`nk -gen user`)",
-            ));
-        }
+    let keys = system.iter().chain(parts.iter().flat_map(|p| p.nkeys.iter()));
+    let has_key = |user: &&User| matches!(user.credential, Credential::PublicKey(_) | Credential::Nkey { .. });
+    let mut owners: HashMap<&str, Vec<&User>> = HashMap::new();
+    for (user, key) in users().filter(has_key).zip(keys) {
+        owners.entry(key).or_default().push(user);
     }
-    Ok(())
+    let shared = owners.into_iter().filter(|(_, users)| users.len() > 1);
+    let diagnostics: Vec<Diagnostic> = shared.map(|(key, users)| shared_nkey(key, &users)).collect();
+    if diagnostics.is_empty() { Ok(()) } else { Err(Error::registry(diagnostics)) }
+}
+
+fn shared_nkey(key: &str, users: &[&User]) -> Diagnostic {
+    let (bringing, others): (Vec<&User>, Vec<&User>) =
+        users.iter().partition(|u| matches!(u.credential, Credential::PublicKey(_)));
+    let places: Vec<Span> = bringing.iter().chain(&others).map(|u| u.span).collect();
+    let diagnostic =
+        Diagnostic::error("duplicate-nkey", places[0], format!("the public key {key} is another user's too"))
+            .hint("a user that brings `public_key` needs a key pair of its own: `nk -gen user -pubout`");
+    places[1..].iter().fold(diagnostic, |d, place| d.related(*place, "has the same nkey"))
 }
 
 /// The main file for a server on this machine; it includes the bundle's accounts.

@@ -66,6 +66,15 @@ const CASES: &[(&str, Change)] = &[
     ("unknown_key_without_suggestion", Replace("name = \"dev\"", "name = \"dev\"\nfrobnicate = true")),
     ("tenant_with_single_brackets", Whole("version = 1\n[tenant]\nname = \"ACME\"\n")),
     ("include_that_is_not_there", Replace("version = 1", "version = 1\ninclude = [\"tenants.d/acme.toml\"]")),
+    ("include_that_matches_nothing", Replace("version = 1", "version = 1\ninclude = [\"tenants.d/*.toml\"]")),
+    (
+        "public_key_of_another_user",
+        Add(r#"
+[[tenant.user]]
+name = "own"
+public_key = "UCFHWLYDLMVQXOYBXYR6JUEUA4QQ27FXLXHWWTUU6XRMJFAPDLUCMB7P"
+"#),
+    ),
     ("include_as_text", Replace("version = 1", "version = 1\ninclude = \"tenants.d/*.toml\"")),
     // ----------------------------------------------------------- the server
     ("size_without_unit", Replace("storage = \"1GiB\"", "storage = \"1024\"")),

@@ -100,11 +100,14 @@ fn an_edit_that_would_break_the_registry_changes_nothing() {
             "password user `tenant_a_app` exists in TENANT_A already",
         ),
         (vec!["user", "add", "TENANT_A/x", "--public-key", "SUAXXX"], "it looks like a seed"),
-        (vec!["user", "rotate", "TENANT_A/nobody"], "there is no user of TENANT_A `nobody`"),
+        (vec!["user", "rotate", "TENANT_A/nobody"], "`TENANT_A` has no user `nobody`"),
+        (vec!["user", "rotate", "tenant_a_app"], "write TENANT/USER: TENANT_A/tenant_a_app"),
+        (vec!["creds", "TENANT_A.tenant_a_app"], "did you mean `TENANT_A/tenant_a_app`?"),
         (vec!["user", "revoke", "SYS/sys_admin"], "has no user"),
     ] {
         let ran = project.run(&arguments).exited(2);
         assert!(ran.stderr.contains(expected), "{arguments:?}: {}", ran.stderr);
+        assert!(!ran.stderr.contains("not-provisioned-yet"), "what the edit did not cause: {}", ran.stderr);
         assert!(!ran.stderr.contains("SUAXXX"), "{}", ran.stderr);
         assert_eq!(project.read("tenants.toml"), before, "{arguments:?}");
     }
@@ -205,7 +208,22 @@ fn root_keys_are_checked() {
         ran.stderr
     );
     std::fs::remove_file(&path).expect("remove it");
-    assert!(project.run(&["check"]).exited(2).stderr.contains("there is no root key at"));
+    // It and a password that is not set are said at once.
+    let before = project.read("tenants.toml");
+    let last = before.rfind("[[tenant.user]]").expect("a user");
+    let with = format!(
+        "{}[[tenant.user]]\nname = \"p\"\nauth = \"password\"\npassword_env = \"P\"\n\n{}",
+        &before[..last],
+        &before[last..]
+    );
+    project.write("tenants.toml", &with);
+    let ran = project.run(&["check"]).exited(2);
+    assert!(ran.stderr.contains("there is no root key at") && ran.stderr.contains("P is not set"), "{}", ran.stderr);
+    project.write("tenants.toml", &before);
+    // A lost one can be replaced, on request and never over another.
+    project.run(&["init", "--root-key"]).succeeded();
+    project.run(&["check"]).succeeded();
+    assert!(project.run(&["init", "--root-key"]).exited(2).stderr.contains("never overwritten"));
 }
 
 /// A supplied password gets in, and is in no file.
@@ -216,6 +234,9 @@ async fn a_supplied_password_is_used_and_not_kept() {
         "name = \"tenant_b_app\"\nauth = \"password\"",
         "name = \"tenant_b_app\"\nauth = \"password\"\npassword_env = \"B_PASSWORD\"",
     );
+    // Whoever asks for another's credential needs no password.
+    project.run(&["creds", "TENANT_A/tenant_a_app"]).succeeded();
+    project.run(&["creds", "TENANT_B"]).succeeded();
     for (value, expected) in [
         (None, "B_PASSWORD is not set"),
         (Some("short"), "fewer than 12 characters"),

@@ -263,3 +263,15 @@ fn another_registrys_server_is_left_alone() {
     project.run(&["status"]).succeeded();
     project.run(&["-f", "nowhere.toml", "down"]).exited(2);
 }
+
+/// The registry may say something else by now; the server is where it was.
+#[test]
+fn status_asks_the_server_where_it_runs() {
+    let project = Project::new();
+    project.up();
+    let moved =
+        project.read("tenants.toml").replace(&project.port.to_string(), &crate::support::free_port().to_string());
+    project.write("tenants.toml", &moved);
+    let ran = project.run(&["status"]).succeeded();
+    assert!(ran.stdout.contains(&format!("127.0.0.1:{}", project.port)), "{}", ran.stdout);
+}

@@ -85,6 +85,9 @@ fn a_changed_or_exposed_file_is_put_right() {
     assert!(!ran.stdout.contains("NATS_PASSWORD"), "a secret is shown: {}", ran.stdout);
     let ran = project.run(&["render"]).succeeded();
     assert!(ran.stdout.contains("4 written, 19 unchanged"), "{}", ran.stdout);
+    // What somebody wrote is named; what was only exposed or removed is not.
+    let edited = ran.stderr.lines().find(|l| l.contains("changed by hand")).expect("it is said");
+    assert!(edited.contains("credentials/TENANT_A/tenant_a_app.env, nats/accounts.conf;"), "{edited}");
     assert_same(&tree(&project.path().join("infra")), &before, "");
     assert_eq!(fs::metadata(&seed).expect("the seed").permissions().mode() & 0o777, 0o600);
     project.run(&["render", "--check"]).succeeded();
@@ -346,4 +349,23 @@ fn the_spare_tree_is_not_believed_blindly() {
     project.write("tenants.toml", &project.on_own_ports(&generations(7)));
     project.run(&["render"]).succeeded();
     assert_eq!(inode(&infra), was);
+}
+
+/// Two registries in one folder would write over each other's bundle.
+#[test]
+fn a_second_registry_does_not_take_the_first_ones_folder() {
+    let project = Project::new();
+    project.run(&["render"]).succeeded();
+    let before = tree(&project.path().join("infra"));
+    project.write("other.toml", &project.read("tenants.toml").replace("TENANT_A", "OTHER"));
+    for command in ["render", "up"] {
+        let ran = project.run(&["-f", "other.toml", command]).exited(2);
+        assert!(ran.stderr.contains("was rendered from") && ran.stderr.contains("--out infra-other"), "{}", ran.stderr);
+    }
+    assert_same(&tree(&project.path().join("infra")), &before, "refused");
+    let ran = project.run(&["-f", "other.toml", "render", "--out", "infra-other"]).succeeded();
+    assert!(ran.stderr.contains("next: tenantry -f other.toml up"), "{}", ran.stderr);
+    // A registry that was renamed is the same one.
+    fs::remove_file(project.path().join("tenants.toml")).expect("rename it");
+    project.run(&["-f", "other.toml", "render"]).succeeded();
 }

@@ -20,7 +20,7 @@ pub use stage::Stage;
 use tree::Listing;
 
 /// What writing did.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, serde::Serialize)]
+#[derive(Debug, Clone, Default, PartialEq, Eq, serde::Serialize)]
 pub struct Outcome {
     /// Files made or changed.
     pub written: usize,
@@ -28,6 +28,8 @@ pub struct Outcome {
     pub unchanged: usize,
     /// Files of ours that are no more.
     pub removed: usize,
+    /// Files that somebody had changed, and that are as rendered again.
+    pub edited: Vec<String>,
 }
 
 fn digest(manifest: &str) -> Digest {

@@ -8,7 +8,7 @@ use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use super::super::bundle::{Digest, Entry, File, MANIFEST, Manifest, Names, join, split};
-use super::tree::{create, create_folders, inode, mode_is_wrong, remove_if_there, remove_tree};
+use super::tree::{create, create_folders, has_digest, inode, mode_is_wrong, remove_if_there, remove_tree};
 use super::{Outcome, Target};
 use crate::error::Error;
 
@@ -24,6 +24,8 @@ struct State {
     /// of the old one or go.
     begun: bool,
     change: Change,
+    /// Files of ours that somebody changed.
+    edited: Vec<String>,
     /// Files that somebody else made, where ours should be.
     in_the_way: Vec<String>,
 }
@@ -44,7 +46,7 @@ pub(super) struct Change {
 /// What became of a file that was put.
 enum Put {
     Kept { stranger: bool },
-    Made,
+    Made { edited: bool },
     InTheWay,
 }
 
@@ -90,7 +92,12 @@ impl<'t> Stage<'t> {
         }
         for (path, done) in put {
             match done {
-                Put::Made => state.change.made.push(path),
+                Put::Made { edited } => {
+                    if edited {
+                        state.edited.push(path.clone());
+                    }
+                    state.change.made.push(path);
+                }
                 Put::Kept { stranger: true } => state.change.strangers.push(path),
                 Put::Kept { stranger: false } => {}
                 Put::InTheWay => state.in_the_way.push(path),
@@ -115,7 +122,9 @@ impl<'t> Stage<'t> {
         }
         self.begin()?;
         self.write(folder, name, file)?;
-        Ok(Put::Made)
+        let edited = found.is_some_and(|f| f.touched.iter().any(|n| n == name))
+            && known.is_some_and(|known| !has_digest(&place, &known.digest));
+        Ok(Put::Made { edited })
     }
 
     fn write(&self, folder: &str, name: &str, file: &File) -> Result<(), Error> {
@@ -173,9 +182,15 @@ impl<'t> Stage<'t> {
         }
         self.refuse_to_overwrite()?;
         let mut state = self.state();
+        state.edited.sort();
         state.change.removed = self.removed(&state.change.manifest);
         let Change { manifest, made, removed, .. } = &state.change;
-        let outcome = Outcome { written: made.len(), unchanged: manifest.count() - made.len(), removed: removed.len() };
+        let outcome = Outcome {
+            written: made.len(),
+            unchanged: manifest.count() - made.len(),
+            removed: removed.len(),
+            edited: state.edited.clone(),
+        };
         if outcome.written + outcome.removed > 0 {
             drop(state);
             self.begin()?;
