@@ -31,6 +31,14 @@ pub enum Error {
         /// What is wrong.
         diagnostics: Vec<Diagnostic>,
     },
+    /// A configuration that nats-server would not start with.
+    #[error("nats-server refuses this configuration: {}", count(.diagnostics))]
+    Conf {
+        /// The files.
+        sources: Sources,
+        /// What is wrong.
+        diagnostics: Vec<Diagnostic>,
+    },
     /// An edit would make the registry invalid.
     #[error("nothing was written: the registry would have {}", count(.diagnostics))]
     RefusedEdit {
@@ -127,9 +135,9 @@ impl Error {
     /// The problems that have a place in a file, with the files.
     pub fn diagnostics(&self) -> Option<(&Sources, &[Diagnostic])> {
         match self {
-            Self::Registry { sources, diagnostics } | Self::RefusedEdit { sources, diagnostics } => {
-                Some((sources, diagnostics))
-            }
+            Self::Registry { sources, diagnostics }
+            | Self::Conf { sources, diagnostics }
+            | Self::RefusedEdit { sources, diagnostics } => Some((sources, diagnostics)),
             _ => None,
         }
     }
@@ -152,7 +160,7 @@ impl Error {
     /// What to do about it, if there is something to say.
     pub fn hint(&self) -> Option<String> {
         match self {
-            Self::Registry { .. } => None,
+            Self::Registry { .. } | Self::Conf { .. } => None,
             Self::RefusedEdit { .. } => Some("the lines above are those the edit would have made".into()),
             Self::NoRegistry { .. } => Some("make one with `tenantry init`, or name it with `--registry FILE`".into()),
             Self::NotText { .. } => Some("save it as UTF-8".into()),
@@ -172,6 +180,7 @@ impl Error {
     pub fn exit(&self) -> Exit {
         match self {
             Self::Registry { .. }
+            | Self::Conf { .. }
             | Self::RefusedEdit { .. }
             | Self::NoRegistry { .. }
             | Self::NotText { .. }

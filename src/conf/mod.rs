@@ -1,6 +1,12 @@
-//! The nats-server configuration language. Only writing for now; whatever is
-//! written here must come back from the server as it was meant.
+//! The nats-server configuration language: written for our bundle, read as the
+//! server reads it, whoever wrote it. What the options mean is not known here.
 
+mod digest;
+mod read;
+mod scan;
+pub mod value;
 mod writer;
 
+pub use digest::digest;
+pub use read::{Document, Environment, read};
 pub use writer::{Writer, escape};

@@ -19,6 +19,7 @@ mod isolation;
 mod lifecycle;
 mod limits;
 mod properties;
+mod reader;
 mod roles;
 mod shares;
 mod support;

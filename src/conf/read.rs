@@ -1,0 +1,323 @@
+//! From items to values: keys meet their values, variables are looked up,
+//! included files are read.
+
+use std::path::{Path, PathBuf};
+
+use super::scan::{Item, ScanError, Scanner};
+use super::value::{Entry, Map, Node, Value};
+use crate::diag::{Diagnostic, Sources, Span};
+use crate::error::Error;
+
+/// The most that is read, included files together.
+const MAX_TOTAL: usize = 256 << 20;
+/// How deep files may include each other.
+const MAX_INCLUDES: usize = 32;
+
+/// A configuration that was read.
+#[derive(Debug)]
+pub struct Document {
+    /// What it says.
+    pub map: Map,
+    /// Places where the server reads something else than what is written.
+    pub remarks: Vec<Diagnostic>,
+}
+
+/// Reads a configuration and everything it includes, with the environment in
+/// which the server will run. The error shows the place.
+pub fn read(path: &Path, environment: Environment<'_>, sources: &mut Sources) -> Result<Document, Error> {
+    let mut reader = Reader { sources, environment, total: 0, open: Vec::new(), remarks: Vec::new() };
+    match reader.file(path, None) {
+        Ok(map) => Ok(Document { map, remarks: reader.remarks }),
+        Err(Failure::Place(diagnostic)) => {
+            Err(Error::Conf { sources: std::mem::take(sources), diagnostics: vec![*diagnostic] })
+        }
+        Err(Failure::Other(error)) => Err(error),
+    }
+}
+
+enum Failure {
+    Place(Box<Diagnostic>),
+    Other(Error),
+}
+
+impl From<Diagnostic> for Failure {
+    fn from(diagnostic: Diagnostic) -> Self {
+        Self::Place(Box::new(diagnostic))
+    }
+}
+
+/// Looks up a variable of the environment.
+pub type Environment<'e> = &'e dyn Fn(&str) -> Option<String>;
+
+struct Reader<'s> {
+    sources: &'s mut Sources,
+    environment: Environment<'s>,
+    total: usize,
+    /// Files being read, outermost first.
+    open: Vec<PathBuf>,
+    remarks: Vec<Diagnostic>,
+}
+
+impl Reader<'_> {
+    /// Reads a file; `included` is where that is asked for.
+    fn file(&mut self, path: &Path, included: Option<Span>) -> Result<Map, Failure> {
+        let fail = |message: String, hint: &str| match included {
+            Some(span) => Failure::from(Diagnostic::error("conf-include", span, message).hint(hint)),
+            None => Failure::Other(Error::usage(message, hint)),
+        };
+        let real = std::fs::canonicalize(path)
+            .map_err(|e| fail(format!("cannot read {}: {e}", path.display()), "paths start at the including file"))?;
+        if self.open.contains(&real) {
+            return Err(fail(
+                format!("{} includes itself", path.display()),
+                "nats-server would read it until it runs out of memory",
+            ));
+        }
+        if self.open.len() >= MAX_INCLUDES {
+            return Err(fail(format!("more than {MAX_INCLUDES} files include each other"), "flatten them"));
+        }
+        let length = std::fs::metadata(&real).map_or(0, |m| m.len());
+        if length > (MAX_TOTAL - self.total.min(MAX_TOTAL)) as u64 {
+            let message = format!("{} is too large: more than {} MiB in all", path.display(), MAX_TOTAL >> 20);
+            return Err(fail(message, "is it the right file?"));
+        }
+        let bytes = std::fs::read(&real).map_err(|e| fail(format!("cannot read {}: {e}", path.display()), ""))?;
+        self.total += bytes.len();
+        let text = String::from_utf8(bytes).map_err(|e| {
+            let line = e.as_bytes()[..e.utf8_error().valid_up_to()].iter().filter(|b| **b == b'\n').count() + 1;
+            fail(format!("{} is not UTF-8 text, from line {line} on", path.display()), "save it as UTF-8")
+        })?;
+        let file = self.sources.add(path, text);
+        self.open.push(real);
+        let map = self.document(file, path);
+        self.open.pop();
+        map
+    }
+
+    fn document(&mut self, file: u32, path: &Path) -> Result<Map, Failure> {
+        // Moved out for as long as it is read, because includes add to it.
+        let text = self.sources.text(file).to_owned();
+        let mut scanner = Scanner::new(&text);
+        let mut builder = Builder::default();
+        loop {
+            let (item, range) = scanner.next_item().map_err(|e| syntax(file, e))?;
+            let span = span(file, range);
+            match item {
+                Item::End => return Ok(builder.finish()),
+                Item::Include(name) => {
+                    let folder = path.parent().unwrap_or(Path::new(""));
+                    let included = self.file(&folder.join(name), Some(span))?;
+                    builder.include(included);
+                }
+                Item::Variable(name) => {
+                    let value = self.variable(&mut builder, &name, span, &mut Vec::new())?;
+                    builder.set(Node { value, span }, self)?;
+                }
+                item => builder.item(item, span, self)?,
+            }
+        }
+    }
+
+    /// What a variable stands for: the innermost key of that name that was read
+    /// before it, or else the environment's.
+    fn variable(
+        &mut self,
+        builder: &mut Builder,
+        name: &str,
+        at: Span,
+        open: &mut Vec<String>,
+    ) -> Result<Value, Failure> {
+        // A bcrypt hash without quotes looks like a variable.
+        if name.starts_with("2a$") {
+            return Ok(Value::Text(format!("${name}")));
+        }
+        if let Some(entry) = builder.lookup(name) {
+            entry.used = true;
+            return Ok(entry.node.value.clone());
+        }
+        let fail = |message: String| Failure::from(Diagnostic::error("conf-variable", at, message));
+        if open.iter().any(|n| n == name) {
+            return Err(fail(format!("the variable {name} is defined by itself")));
+        }
+        let Some(text) = (self.environment)(name) else {
+            return Err(Diagnostic::error("conf-variable", at, format!("there is no variable {name}"))
+                .hint("define it above, outside of this block or in it, or in the environment; an included file does not see the including one's")
+                .into());
+        };
+        open.push(name.to_owned());
+        let value = self.environment(&format!("pk={text}"), at, open);
+        open.pop();
+        // Never the text: it may be a secret.
+        value.map_err(|_| fail(format!("the environment variable {name} does not hold a value")))
+    }
+
+    /// A value from the environment, as if it stood where it is used.
+    fn environment(&mut self, text: &str, at: Span, open: &mut Vec<String>) -> Result<Value, Failure> {
+        let mut scanner = Scanner::new(text);
+        let mut builder = Builder::default();
+        loop {
+            let (item, _) = scanner.next_item().map_err(|e| syntax(at.file, e))?;
+            match item {
+                Item::End => break,
+                Item::Include(_) => {
+                    return Err(Diagnostic::error("conf-variable", at, "an include in a variable").into());
+                }
+                Item::Variable(name) => {
+                    let value = self.variable(&mut builder, &name, at, open)?;
+                    builder.set(Node { value, span: at }, self)?;
+                }
+                item => builder.item(item, at, self)?,
+            }
+        }
+        let map = builder.finish();
+        let value = map.get("pk").map(|node| node.value.clone());
+        value.ok_or_else(|| Diagnostic::error("conf-variable", at, "no value").into())
+    }
+}
+
+fn span(file: u32, range: std::ops::Range<usize>) -> Span {
+    let offset = |n: usize| u32::try_from(n).unwrap_or(u32::MAX);
+    Span { file, start: offset(range.start), end: offset(range.end) }
+}
+
+fn syntax(file: u32, error: ScanError) -> Failure {
+    Diagnostic::error("conf-syntax", span(file, error.at), error.message).hint(error.hint).into()
+}
+
+enum Container {
+    Map(Map),
+    Array(Vec<Node>),
+}
+
+/// Puts items together.
+struct Builder {
+    /// Open containers, the file itself first, each with where it begins.
+    open: Vec<(Container, Option<Span>)>,
+    /// Keys that wait for their values.
+    keys: Vec<(String, Span)>,
+    after_key: bool,
+}
+
+impl Default for Builder {
+    fn default() -> Self {
+        Self { open: vec![(Container::Map(Map::default()), None)], keys: Vec::new(), after_key: false }
+    }
+}
+
+impl Builder {
+    fn item(&mut self, item: Item, span: Span, reader: &mut Reader<'_>) -> Result<(), Failure> {
+        let after_key = std::mem::replace(&mut self.after_key, matches!(item, Item::Key(_)));
+        let value = match item {
+            Item::Key(key) => {
+                self.keys.push((key, span));
+                return Ok(());
+            }
+            Item::MapStart => {
+                self.open.push((Container::Map(Map::default()), Some(span)));
+                return Ok(());
+            }
+            Item::ArrayStart => {
+                self.open.push((Container::Array(Vec::new()), Some(span)));
+                return Ok(());
+            }
+            Item::MapEnd | Item::ArrayEnd => {
+                if after_key && let Some((key, place)) = self.keys.last() {
+                    reader.remarks.push(misread(
+                        *place,
+                        &format!("`{key}` has no value, so the server gives it the whole block"),
+                    ));
+                }
+                return self.close(span, reader);
+            }
+            Item::Text(text) => Value::Text(text),
+            Item::Bool(value) => Value::Bool(value),
+            Item::Time(text) => Value::Time(text),
+            Item::Float(text) => match text.parse::<f64>() {
+                Ok(value) if value.is_finite() => Value::Float(value),
+                _ => return Err(Diagnostic::error("conf-syntax", span, "the number is out of range").into()),
+            },
+            Item::Integer(text) => match integer(&text) {
+                Ok(Some(value)) => Value::Integer(value),
+                Ok(None) => {
+                    reader.remarks.push(misread(span, "this unit is none, so the server gives the key the next value"));
+                    return Ok(());
+                }
+                Err(why) => return Err(Diagnostic::error("conf-syntax", span, why).into()),
+            },
+            Item::Variable(_) | Item::Include(_) | Item::End => return Ok(()),
+        };
+        self.set(Node { value, span }, reader)
+    }
+
+    fn close(&mut self, end: Span, reader: &mut Reader<'_>) -> Result<(), Failure> {
+        let Some((container, start)) = self.open.pop() else { return Ok(()) };
+        let value = match container {
+            Container::Map(map) => Value::Map(map),
+            Container::Array(nodes) => Value::Array(nodes),
+        };
+        let span = Span { start: start.map_or(end.start, |s| s.start), ..end };
+        self.set(Node { value, span }, reader)
+    }
+
+    fn set(&mut self, node: Node, reader: &mut Reader<'_>) -> Result<(), Failure> {
+        self.after_key = false;
+        match self.open.last_mut() {
+            Some((Container::Array(nodes), _)) => nodes.push(node),
+            Some((Container::Map(map), _)) => {
+                let Some((key, key_span)) = self.keys.pop() else {
+                    reader.remarks.push(misread(node.span, "a value without a key"));
+                    return Ok(());
+                };
+                map.entries.push(Entry { key, key_span, node, used: false });
+            }
+            None => {}
+        }
+        Ok(())
+    }
+
+    /// An included file's keys are read as if they stood here, but for its own variables.
+    fn include(&mut self, included: Map) {
+        self.after_key = false;
+        if let Some((Container::Map(map), _)) = self.open.last_mut() {
+            map.entries.extend(included.entries);
+        }
+    }
+
+    fn lookup(&mut self, name: &str) -> Option<&mut Entry> {
+        self.open.iter_mut().rev().find_map(|(container, _)| match container {
+            Container::Map(map) => map.entries.iter_mut().rev().find(|e| e.key == name),
+            Container::Array(_) => None,
+        })
+    }
+
+    fn finish(mut self) -> Map {
+        match self.open.swap_remove(0).0 {
+            Container::Map(map) => map,
+            Container::Array(_) => Map::default(),
+        }
+    }
+}
+
+fn misread(span: Span, message: &str) -> Diagnostic {
+    Diagnostic::error("misread-value", span, message)
+        .hint("nats-server accepts this without a word; write the value out")
+}
+
+/// A number with its unit multiplied, as the server does it: without a check
+/// for what does not fit. Nothing if the unit is none.
+fn integer(text: &str) -> Result<Option<i64>, &'static str> {
+    let end = text.find(|c: char| !c.is_ascii_digit() && c != '-').unwrap_or(text.len());
+    let (digits, unit) = text.split_at(end);
+    let number: i64 = digits.parse().map_err(|_| "the number is out of range")?;
+    let power = |base: i64, unit: &str| {
+        let exponent = "kmgtpe".find(&unit[..1]).map_or(0, |i| i + 1);
+        base.wrapping_pow(u32::try_from(exponent).unwrap_or_default())
+    };
+    let unit = unit.trim().to_ascii_lowercase();
+    Ok(match unit.len() {
+        0 => Some(number),
+        1 => Some(number.wrapping_mul(power(1000, &unit))),
+        _ if matches!(&unit[1..], "b" | "i" | "ib") => Some(number.wrapping_mul(power(1024, &unit))),
+        _ => None,
+    })
+}
