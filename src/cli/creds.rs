@@ -75,6 +75,13 @@ pub fn run(context: &Context, args: &Args) -> Result<Exit, Error> {
             "use --as nk for the seed, or --as env",
         ));
     }
+    if args.form == Form::Env && users.len() > 1 && !context.ui.is_json() {
+        let names: Vec<String> = users.iter().take(8).map(|u| format!("{account}/{}", u.name)).collect();
+        return Err(Error::usage(
+            format!("`{account}` has {} users, and their variables have the same names", users.len()),
+            format!("name one: {}; or --as json for all", names.join(", ")),
+        ));
+    }
     let root = RootKey::load(&valid.model.root, valid.folder())?;
     let engine = engine(args.templates.as_deref())?;
     let handed = handed(&root, kind, account, &users);
@@ -107,7 +114,7 @@ fn text(
             "use --as env",
         ));
     }
-    let folder = context.out(None).join("credentials").join(account);
+    let folder = context.out(None)?.join("credentials").join(account);
     let nkey_file = std::path::absolute(&folder).unwrap_or(folder).join(format!("{}.nk", user.name));
     render::credential(source, (account, user, handed), kind, &nkey_file.display().to_string())
 }

@@ -22,6 +22,7 @@ use clap::{Parser, Subcommand, ValueEnum};
 use crate::diag::Finding;
 use crate::error::{Error, Exit};
 use crate::keys::{HashCache, RootKey};
+use crate::model::Root;
 use crate::registry::{self, Valid};
 use crate::render::access::{self, Keyring, Supplied};
 use crate::render::engine::Engine;
@@ -164,6 +165,9 @@ impl Context {
             0 => {}
             n => self.ui.note(&format!("{}: {} shows them", count(n, "warning"), self.command("tenantry check"))),
         }
+        if valid.model.root == Root::Development {
+            self.ui.note("development root key: it is published, and so is every credential derived from it");
+        }
         Ok(valid)
     }
 
@@ -186,11 +190,18 @@ impl Context {
     }
 
     /// Where the bundle goes unless said otherwise: beside the registry.
-    fn out(&self, named: Option<&Path>) -> PathBuf {
-        match named {
-            Some(out) => out.to_owned(),
-            None => self.registry.parent().unwrap_or(Path::new("")).join("infra"),
+    fn out(&self, named: Option<&Path>) -> Result<PathBuf, Error> {
+        let Some(out) = named else { return Ok(self.registry.parent().unwrap_or(Path::new("")).join("infra")) };
+        // The folder is replaced as a whole: whoever stands in it would be left behind.
+        let real = |path: &Path| std::fs::canonicalize(path).ok();
+        let holds = |path: Option<PathBuf>| path.zip(real(out)).is_some_and(|(path, out)| path.starts_with(out));
+        if holds(real(&self.registry)) || holds(std::env::current_dir().ok()) {
+            return Err(Error::usage(
+                format!("{} holds the registry or is where you are, and would be replaced", out.display()),
+                "name a folder for the bundle alone: --out infra",
+            ));
         }
+        Ok(out.to_owned())
     }
 
     /// The folder for what is not worth committing.

@@ -48,7 +48,7 @@ struct WriteReport<'r> {
 }
 
 pub fn run(context: &Context, args: &Args) -> Result<Exit, Error> {
-    let out = context.out(args.out.as_deref());
+    let out = context.out(args.out.as_deref())?;
     // What is written is looked at while the registry is read; a folder is not
     // made before the registry is known to be right.
     let look = || (!args.check && out.is_dir()).then(|| Target::open(&out));
@@ -70,7 +70,10 @@ pub fn run(context: &Context, args: &Args) -> Result<Exit, Error> {
     });
     note_edited(context, &outcome);
     context.ui.json(&WriteReport { out: &out, outcome });
-    context.next("tenantry up");
+    context.next(&match &args.out {
+        Some(out) => format!("tenantry up --out {}", out.display()),
+        None => "tenantry up".to_owned(),
+    });
     // The process ends here: giving ten thousand tenants back piece by piece takes as long as reading them.
     std::mem::forget((valid, target));
     Ok(Exit::Ok)

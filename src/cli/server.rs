@@ -81,7 +81,7 @@ pub fn up(context: &Context, args: &UpArgs) -> Result<Exit, Error> {
     let valid = context.load_noting()?;
     let engine = engine(args.templates.as_deref())?;
     let secrets = Secrets::load(context, &valid)?;
-    let out = context.out(args.out.as_deref());
+    let out = context.out(args.out.as_deref())?;
     let server = if args.docker {
         None
     } else {
@@ -151,7 +151,7 @@ fn report(context: &Context, model: &Model, state: Option<&State>, action: Start
 
 pub fn down(context: &Context, args: &DownArgs) -> Result<Exit, Error> {
     if args.docker {
-        let stopped = docker::down(&context.out(args.out.as_deref()))?;
+        let stopped = docker::down(&context.out(args.out.as_deref())?)?;
         match stopped {
             true => context.ui.done("the container is gone; its volume stays"),
             false => context.ui.result("no container was running"),
@@ -194,7 +194,7 @@ pub fn status(context: &Context, args: &StatusArgs) -> Result<Exit, Error> {
     let run = Run::new(&context.state(), &context.registry);
     run.refuse_anothers()?;
     let server = run.running();
-    let running = if args.docker { docker::is_running(&context.out(args.out.as_deref()))? } else { server.is_some() };
+    let running = if args.docker { docker::is_running(&context.out(args.out.as_deref())?)? } else { server.is_some() };
     if !running {
         context.ui.found("no server is running here");
         context.ui.json(&StatusReport { running, server: None, tenants: Vec::new() });

@@ -110,11 +110,10 @@ fn remove(context: &Context, name: &str, with_shares: bool) -> Result<Exit, Erro
     editor.save()?;
     context.ui.done(&format!("tenant `{name}` removed from the registry"));
     context.ui.json(&serde_json::json!({ "removed": name }));
-    if had_streams {
-        context.ui.note(&format!(
-            "its streams stay on the server's disk, and a later tenant named `{name}` would read them: do not use the name again"
-        ));
-    }
+    let streams = if had_streams { " and its streams on the server's disk" } else { "" };
+    context.ui.note(&format!(
+        "the name is kept under [[retired]]: a later tenant `{name}` would get its credentials{streams} back"
+    ));
     context.next("tenantry up");
     Ok(Exit::Ok)
 }

@@ -102,16 +102,28 @@ pub fn run(context: &Context, args: &Args) -> Result<Exit, Error> {
                 ));
             }
             let next = editor.rotate_user(account, valid.model.system.account.as_str(), user.name.as_str())?;
-            if let Credential::PasswordFromEnv { variable, .. } = &user.credential {
-                context.ui.note(&format!("its password is the one in {variable}: change it there"));
-            }
-            let message =
-                format!("`{who}` has a new secret (generation {next}); the old one works until the server reloads");
+            let message = match &user.credential {
+                Credential::PasswordFromEnv { variable, .. } => format!(
+                    "`{who}` is at generation {next}; its password is the one in {variable} and changes when that does"
+                ),
+                _ => {
+                    format!("`{who}` has a new secret (generation {next}); the old one works until the server reloads")
+                }
+            };
             finish(context, editor, &message, &format!("tenantry up, then tenantry creds {who}"), who)
         }
         Command::Revoke { who } => {
             let (mut editor, valid) = Editor::open(&context.registry)?;
             let (account, user) = existing(&valid.model, who)?;
+            if users(&valid.model, account)?.len() == 1 {
+                let add = format!("add another first: tenantry user add {account}/NAME");
+                let is_tenant = account != valid.model.system.account.as_str();
+                let or = format!("; or remove the tenant: tenantry tenant remove {account}");
+                return Err(Error::usage(
+                    format!("`{who}` is the only user of `{account}`, which has to have one"),
+                    if is_tenant { add + &or } else { add },
+                ));
+            }
             editor.remove_user(account, valid.model.system.account.as_str(), user.name.as_str())?;
             editor.save()?;
             context.ui.done(&format!("user `{who}` removed; its credential works until the server reloads"));

@@ -512,7 +512,7 @@ impl<'t> Scanner<'t> {
 
     /// Text with escapes: in double quotes, or a word. Taken from `from` on.
     fn text(&mut self, start: usize, from: usize, ending: Ending) -> Step {
-        let mut bytes = self.text[from..self.at].as_bytes().to_vec();
+        let mut bytes = self.text.as_bytes()[from..self.at].to_vec();
         let mut has_escapes = false;
         loop {
             match self.peek() {

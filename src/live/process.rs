@@ -13,6 +13,8 @@ use serde::{Deserialize, Serialize};
 
 use super::locate::NatsServer;
 use super::ready;
+use crate::conf;
+use crate::diag::Sources;
 use crate::error::Error;
 use crate::model::Model;
 use crate::model::units::Listen;
@@ -25,6 +27,8 @@ use crate::render::{ACCOUNTS, Placement, local_server_conf};
 const START_LIMIT: Duration = Duration::from_secs(120);
 /// How long a server may take to end by itself.
 const STOP_LIMIT: Duration = Duration::from_secs(15);
+/// How much of the log is searched for what the server read last.
+const LOG_TAIL: u64 = 64 << 20;
 
 /// The files of a running server.
 #[derive(Debug, Clone)]
@@ -77,7 +81,8 @@ impl Run {
     /// Refuses to touch a server that another registry of this folder runs.
     pub fn refuse_anothers(&self) -> Result<(), Error> {
         match self.running() {
-            Some(state) if state.registry != self.registry => Err(Error::server(
+            // A registry that is no more was renamed: then it may be this one.
+            Some(state) if state.registry != self.registry && state.registry.exists() => Err(Error::server(
                 format!("the server that runs here (pid {}) is of {}", state.pid, state.registry.display()),
                 format!(
                     "end it: tenantry -f {} down; registries that run at once need a folder each",
@@ -120,8 +125,8 @@ impl Run {
         Ok(lock)
     }
 
-    /// Writes the main file for this machine, and gives the digest of it and
-    /// of the accounts it includes.
+    /// Writes the main file for this machine, and gives the digest that the
+    /// server prints when it has read it.
     fn prepare(&self, model: &Model, engine: &Engine, bundle: &Path) -> Result<String, Error> {
         let folder = fs::canonicalize(&self.folder).map_err(|e| Error::io("find", &self.folder, e))?;
         let accounts = bundle.join(ACCOUNTS);
@@ -136,19 +141,21 @@ impl Run {
             relative.display().to_string(),
         );
         let text = local_server_conf(model, engine, &placement)?;
-        let both = format!("{text}{}", fs::read_to_string(&accounts).map_err(|e| Error::io("read", &accounts, e))?);
         fs::write(self.conf(), &text).map_err(|e| Error::io("write", &self.conf(), e))?;
-        Ok(data_encoding::HEXLOWER.encode(&crate::render::digest_of([both.as_bytes()])))
+        let document = conf::read(&self.conf(), &|name| std::env::var(name).ok(), &mut Sources::default())?;
+        Ok(conf::digest(&document.map))
     }
 
-    /// Where it is noted what the running server read.
-    fn read_digest(&self) -> PathBuf {
-        self.folder.join("read-digest")
-    }
-
-    /// The server has read what was prepared.
-    fn mark_read(&self, digest: &str) -> Result<(), Error> {
-        fs::write(self.read_digest(), digest).map_err(|e| Error::io("write", &self.read_digest(), e))
+    /// The digest of what the running server read last, by its own words.
+    fn read_digest(&self) -> Option<String> {
+        let log = self.log();
+        let length = fs::metadata(&log).map_or(0, |m| m.len());
+        let text = read_from(&log, length.saturating_sub(LOG_TAIL)).ok()?;
+        let is_read = |line: &&str| {
+            ["Using configuration file", "Reloaded server configuration"].iter().any(|w| line.contains(w))
+        };
+        let line = text.lines().rfind(is_read)?;
+        line.rsplit_once('(').map(|(_, digest)| digest.trim_end_matches(')').to_owned())
     }
 
     /// Starts the server, or reloads it if it runs already.
@@ -163,17 +170,15 @@ impl Run {
         let running = self.running();
         let prepared = self.prepare(model, engine, bundle)?;
         if let Some(state) = running {
-            if fs::read_to_string(self.read_digest()).is_ok_and(|read| read == prepared) {
+            if self.read_digest().is_some_and(|read| read == prepared) {
                 return Ok((state, Started::Unchanged));
             }
             self.reload(&state)?;
-            self.mark_read(&prepared)?;
             return Ok((state, Started::Reloaded));
         }
         let mut child = self.spawn(server, model, true)?;
         self.wait_until_ready(&mut child, model)?;
         let state = self.remember(&child, server, model)?;
-        self.mark_read(&prepared)?;
         Ok((state, Started::Started))
     }
 
@@ -194,12 +199,11 @@ impl Run {
                     "end it first: tenantry down",
                 ));
             }
-            let prepared = self.prepare(model, engine, bundle)?;
+            self.prepare(model, engine, bundle)?;
             // In our process group: Ctrl-C reaches it too.
             let mut child = self.spawn(server, model, false)?;
             self.wait_until_ready(&mut child, model)?;
             let state = self.remember(&child, server, model)?;
-            self.mark_read(&prepared)?;
             ready(&state);
             child
         };
@@ -327,7 +331,6 @@ impl Run {
             state.signal(Signal::KILL)?;
         }
         let _ = fs::remove_file(self.state_file());
-        let _ = fs::remove_file(self.read_digest());
         Ok(Some(state))
     }
 }

@@ -42,8 +42,11 @@ impl Decoder<'_> {
 
     fn missing(&mut self, span: Span, table: &str, key: &str) {
         self.diagnostics.push(
-            Diagnostic::error("missing-key", span, format!("{table} has no `{key}`"))
-                .hint(format!("add `{key} = ...`")),
+            Diagnostic::error("missing-key", span, format!("{table} has no `{key}`")).hint(if key == "version" {
+                "add `version = 1`".into()
+            } else {
+                format!("add `{key} = ...`")
+            }),
         );
     }
 
@@ -51,6 +54,9 @@ impl Decoder<'_> {
     pub fn table<'t, 'i>(&mut self, node: &'t Node<'i>, what: &'static str) -> Option<Table<'t, 'i>> {
         let DeValue::Table(table) = node.get_ref() else {
             self.wrong_type(node, "a table");
+            if let Some(last) = self.diagnostics.last_mut() {
+                last.hint = Some(format!("{what} is written under a header of its own, with its keys below it"));
+            }
             return None;
         };
         Some(Table { table, span: self.span(node.span()), what })
@@ -210,6 +216,9 @@ impl<const MIN: i64, const MAX: i64> Decode for Int<MIN, MAX> {
     fn decode(node: &Node<'_>, d: &mut Decoder<'_>) -> Option<Self> {
         let DeValue::Integer(integer) = node.get_ref() else {
             d.wrong_type(node, "a whole number");
+            if let (Some(last), DeValue::String(text)) = (d.diagnostics.last_mut(), node.get_ref()) {
+                last.hint = text.parse::<i64>().ok().map(|number| format!("write it without quotes: {number}"));
+            }
             return None;
         };
         let value = i64::from_str_radix(integer.as_str(), integer.radix()).ok();
@@ -247,13 +256,18 @@ impl<T: Decode> Decode for Vec<T> {
     fn decode(node: &Node<'_>, d: &mut Decoder<'_>) -> Option<Self> {
         let DeValue::Array(array) = node.get_ref() else {
             d.wrong_type(node, "an array");
-            if let (Some(last), DeValue::Table(_)) = (d.diagnostics.last_mut(), node.get_ref()) {
-                last.hint = Some("write the header with double brackets: `[[...]]`".into());
+            if let Some(last) = d.diagnostics.last_mut() {
+                last.hint = Some(match node.get_ref() {
+                    DeValue::Table(_) => "write the header with double brackets: `[[...]]`".into(),
+                    DeValue::String(text) => format!("put it in brackets: [\"{text}\"]"),
+                    _ => "write a list in brackets: [\"one\", \"two\"]".into(),
+                });
             }
             return None;
         };
         // What cannot be read was complained about; the rest is still checked.
-        Some(array.iter().filter_map(|item| T::decode(item, d)).collect())
+        let items: Vec<T> = array.iter().filter_map(|item| T::decode(item, d)).collect();
+        (!items.is_empty() || array.is_empty()).then_some(items)
     }
     fn schema() -> Json {
         json!({ "type": "array", "items": T::schema() })

@@ -155,8 +155,12 @@ impl Editor {
                     document.remove("share");
                 }
             }
+            // The tenant's note covers its users.
+            if let Some(retired) = tables(document, "retired") {
+                retired.retain(|r| text(r, "tenant") != Some(name));
+            }
         }
-        Ok(())
+        self.retire(name, None)
     }
 
     fn shares_of(&self, name: &str) -> usize {
@@ -168,13 +172,22 @@ impl Editor {
         shares.flat_map(ArrayOfTables::iter).filter(takes_part).count()
     }
 
-    /// Adds a user to a tenant or to the system account.
+    /// Adds a user to a tenant or to the system account. Under a name that was
+    /// given up it gets a secret that nobody has had.
     pub fn add_user(&mut self, account: &str, system: &str, user: &NewUser) -> Result<(), Error> {
+        let retired = self.retired(account, Some(&user.name)).map(|table| generation(table).unwrap_or(1));
+        let last = retired.filter(|_| user.public_key.is_none());
         let main = self.main.clone();
         let (path, owner) = self.owner(account, system)?;
         let users = owner.entry("user").or_insert_with(|| Item::ArrayOfTables(ArrayOfTables::new()));
         match users.as_array_of_tables_mut() {
-            Some(users) => users.push(user_table(user)),
+            Some(users) => {
+                let mut table = user_table(user);
+                if let Some(last) = last {
+                    table["generation"] = value(last + 1);
+                }
+                users.push(table);
+            }
             None => return Err(inline_error(path.as_deref().unwrap_or(&main), "user")),
         }
         Ok(())
@@ -190,7 +203,7 @@ impl Editor {
         let Some(table) = found else {
             return Err(inline_error(path.as_deref().unwrap_or(Path::new("the registry")), "user"));
         };
-        let next = table.get("generation").and_then(Item::as_integer).unwrap_or(1) + 1;
+        let next = generation(table).unwrap_or(1) + 1;
         if let Some(old) = table.get_mut("generation").and_then(Item::as_value_mut) {
             let decor = old.decor().clone();
             *old = next.into();
@@ -201,16 +214,57 @@ impl Editor {
         Ok(u32::try_from(next).unwrap_or(u32::MAX))
     }
 
-    /// Removes a user.
+    /// The note that a name was given up.
+    fn retired(&mut self, tenant: &str, user: Option<&str>) -> Option<&mut Table> {
+        let main = self.main.clone();
+        let retired = tables(self.document(&main), "retired")?;
+        retired.iter_mut().find(|t| text(t, "tenant") == Some(tenant) && text(t, "user") == user)
+    }
+
+    /// Notes that a name was given up, in the main file, whoever's file it was in.
+    fn retire(&mut self, tenant: &str, user: Option<(&str, i64)>) -> Result<(), Error> {
+        if let Some(known) = self.retired(tenant, user.map(|(name, _)| name)) {
+            if let Some((_, last)) = user {
+                known["generation"] = value(last);
+            }
+            return Ok(());
+        }
+        let mut table = Table::new();
+        table.decor_mut().set_prefix("\n");
+        table["tenant"] = value(tenant);
+        if let Some((name, last)) = user {
+            table["user"] = value(name);
+            if last > 1 {
+                table["generation"] = value(last);
+            }
+        }
+        let main = self.main.clone();
+        let document = self.document(&main);
+        match document
+            .entry("retired")
+            .or_insert_with(|| Item::ArrayOfTables(ArrayOfTables::new()))
+            .as_array_of_tables_mut()
+        {
+            Some(retired) => retired.push(table),
+            None => return Err(inline_error(&main, "retired")),
+        }
+        Ok(())
+    }
+
+    /// Removes a user. Its name is retired with the last generation of its secret.
     pub fn remove_user(&mut self, account: &str, system: &str, user: &str) -> Result<(), Error> {
         let (_, owner) = self.owner(account, system)?;
+        let removed = owner.get("user").and_then(Item::as_array_of_tables);
+        let removed = removed.and_then(|users| users.iter().find(|u| text(u, "name") == Some(user)));
+        let derived = removed.filter(|u| !u.contains_key("public_key") && !u.contains_key("password_env"));
+        let last = derived.map(|u| generation(u).unwrap_or(1));
         if let Some(users) = owner.get_mut("user").and_then(Item::as_array_of_tables_mut) {
             users.retain(|u| text(u, "name") != Some(user));
             if users.is_empty() {
                 owner.remove("user");
             }
         }
-        Ok(())
+        last.map_or(Ok(()), |last| self.retire(account, Some((user, last))))
     }
 
     /// The table that holds an account's users, and the file it is in.
@@ -235,12 +289,18 @@ impl Editor {
         self.files.entry(path.to_owned()).or_default()
     }
 
+    /// A file that was written on Windows stays one.
+    fn with_line_ends(&self, path: &Path, text: String) -> String {
+        let is_windows = self.original.get(path).is_some_and(|original| original.contains("\r\n"));
+        if is_windows { text.replace("\r\n", "\n").replace('\n', "\r\n") } else { text }
+    }
+
     /// Writes what changed, if the registry is still valid with it.
     pub fn save(self) -> Result<Valid, Error> {
         let changed: Vec<(&PathBuf, String)> = self
             .files
             .iter()
-            .map(|(path, document)| (path, document.to_string()))
+            .map(|(path, document)| (path, self.with_line_ends(path, document.to_string())))
             .filter(|(path, text)| self.original.get(*path) != Some(text))
             .collect();
         let undo = |written: &[&PathBuf]| {
@@ -307,6 +367,11 @@ fn tables<'d>(document: &'d mut DocumentMut, key: &str) -> Option<&'d mut ArrayO
 
 fn text<'t>(table: &'t Table, key: &str) -> Option<&'t str> {
     table.get(key)?.as_str()
+}
+
+/// A user's generation, if one is written.
+fn generation(user: &Table) -> Option<i64> {
+    user.get("generation").and_then(Item::as_integer)
 }
 
 fn inline_error(path: &Path, key: &str) -> Error {

@@ -162,8 +162,8 @@ fn shares(registry: &raw::Registry) -> Shares<'_> {
             (None, Some(service)) => (ShareKind::Service, service),
             (None, None) => continue,
         };
-        let to: Vec<AccountName> = share.to.iter().map(|t| t.value.clone()).collect();
-        for importer in &share.to {
+        let to: Vec<AccountName> = share.to().iter().map(|t| t.value.clone()).collect();
+        for importer in share.to() {
             imports.entry(importer.value.as_str()).or_default().push(Import {
                 kind,
                 from: share.from.value.clone(),
@@ -230,7 +230,7 @@ fn tenant(
             .iter()
             .map(|s| Stream {
                 name: s.name.value.clone(),
-                subjects: s.subjects.iter().map(|s| s.value.clone()).collect(),
+                subjects: s.subjects().iter().map(|s| s.value.clone()).collect(),
                 consumers: s.consumer.iter().map(|c| c.name.value.clone()).collect(),
             })
             .collect(),

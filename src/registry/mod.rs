@@ -133,7 +133,7 @@ fn parse<T: Decode>(sources: &mut Sources, path: &Path, text: String, diagnostic
         let span = decoder.span(error.span().unwrap_or(0..0));
         let message = error.message().trim().replace('\n', ", ");
         let hint = if message.starts_with("duplicate key") {
-            "write it once; a further tenant or user begins with double brackets: `[[tenant]]`, `[[tenant.user]]`"
+            "write it once; a further tenant or user begins with double brackets, and `[[tenant.user]]` stands below its `[[tenant]]`"
         } else {
             "text goes in \"quotes\"; `key = value`, one a line; `[[tenant]]` begins a tenant"
         };

@@ -34,6 +34,8 @@ keys! {
         tenant: Vec<Tenant>,
         /// What one tenant offers to others.
         share: Vec<Share>,
+        /// Names that were given up: what derives from them would come back with them.
+        retired: Vec<Retired>,
     }
 
     /// An included file: tenants and nothing else. What passes between
@@ -198,7 +200,7 @@ keys! {
         /// The stream's name.
         name: Spanned<StreamName>,
         /// What it captures, inside the tenant's subjects.
-        subjects: Vec<Spanned<Subject>>,
+        subjects: Key<Vec<Spanned<Subject>>>,
         /// limits, interest or workqueue. Default limits.
         retention: Key<Spanned<Retention>>,
         /// file or memory. Default file.
@@ -267,12 +269,23 @@ keys! {
         replicas: Key<Spanned<Int<1, 5>>>,
     }
 
+    /// A name that was given up. Credentials derive from names, and an account's
+    /// streams stay on the server's disk, so it is not simply used again.
+    Retired, "a retired name" {
+        /// The tenant that was removed, or whose user was.
+        tenant: Spanned<AccountName>,
+        /// The user that was removed. Left out: the whole tenant.
+        user: Key<Spanned<UserName>>,
+        /// The last generation of the user's secret. Default 1.
+        generation: Key<Spanned<Count>>,
+    }
+
     /// One declared export with its imports.
     Share, "a share" {
         /// The tenant that offers it.
         from: Spanned<AccountName>,
         /// The tenants that get it. Nobody else does.
-        to: Vec<Spanned<AccountName>>,
+        to: Key<Vec<Spanned<AccountName>>>,
         /// Subjects whose messages flow from `from` to `to`.
         stream: Key<Spanned<Subject>>,
         /// Subjects on which `from` answers requests of `to`.
@@ -482,5 +495,19 @@ impl Scalar for RolePattern {
     const HINT: &'static str = "\"{subject}\" for each of the tenant's subjects, \"{inbox}\" for replies, or a subject with {tenant} and {user} in it";
     fn parse(text: &str) -> Result<Self, String> {
         crate::model::roles::Pattern::parse(text).map(Self)
+    }
+}
+
+impl Share {
+    /// Who gets it.
+    pub fn to(&self) -> &[Spanned<AccountName>] {
+        self.to.get().map_or(&[], Vec::as_slice)
+    }
+}
+
+impl Stream {
+    /// What it captures.
+    pub fn subjects(&self) -> &[Spanned<Subject>] {
+        self.subjects.get().map_or(&[], Vec::as_slice)
     }
 }

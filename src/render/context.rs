@@ -4,7 +4,7 @@ use serde::Serialize;
 
 use super::access::{Access, Handed};
 use crate::model::units::{Listen, Size};
-use crate::model::{Credential, Model, Root, Server, Tenant, User};
+use crate::model::{Credential, Model, Root, Server, ShareKind, Tenant, User};
 use crate::subject::Subject;
 
 /// A size for machine and reader.
@@ -252,6 +252,7 @@ struct ExportHandout {
 #[derive(Debug, Serialize)]
 struct ImportHandout {
     kind: &'static str,
+    is_stream: bool,
     subject: String,
     from: String,
 }
@@ -300,6 +301,7 @@ impl TenantHandout {
                 .iter()
                 .map(|i| ImportHandout {
                     kind: i.kind.as_str(),
+                    is_stream: i.kind == ShareKind::Stream,
                     subject: i.subject.to_string(),
                     from: i.from.to_string(),
                 })

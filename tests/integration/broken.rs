@@ -75,6 +75,18 @@ name = "own"
 public_key = "UCFHWLYDLMVQXOYBXYR6JUEUA4QQ27FXLXHWWTUU6XRMJFAPDLUCMB7P"
 "#),
     ),
+    ("retired_tenant", Replace("version = 1", "version = 1\nretired = [{ tenant = \"ACME\" }]")),
+    (
+        "retired_user",
+        Replace(
+            "version = 1",
+            "version = 1\nretired = [{ tenant = \"ACME\", user = \"app\", generation = 4 }, { tenant = \"SYS\", user = \"sys_admin\" }]",
+        ),
+    ),
+    ("list_as_text", Add("[[share]]\nfrom = \"ACME\"\nto = \"GLOBEX\"\nstream = \"ACME.x\"\n")),
+    ("number_as_text", Replace("version = 1", "version = \"1\"")),
+    ("user_before_its_tenant", Whole("version = 1\n[[tenant.user]]\nname = \"app\"\n[[tenant]]\nname = \"ACME\"\n")),
+    ("share_of_the_system_account", Add("[[share]]\nfrom = \"SYS\"\nto = [\"ACME\"]\nstream = \"SYS.x\"\n")),
     ("include_as_text", Replace("version = 1", "version = 1\ninclude = \"tenants.d/*.toml\"")),
     // ----------------------------------------------------------- the server
     ("size_without_unit", Replace("storage = \"1GiB\"", "storage = \"1024\"")),

@@ -275,3 +275,38 @@ fn status_asks_the_server_where_it_runs() {
     let ran = project.run(&["status"]).succeeded();
     assert!(ran.stdout.contains(&format!("127.0.0.1:{}", project.port)), "{}", ran.stdout);
 }
+
+/// Somebody made the server read something else: what counts is what it read,
+/// not what tenantry told it.
+#[tokio::test]
+async fn up_restores_what_the_server_should_have_read() {
+    let project = Project::new();
+    project.up();
+    assert!(project.run(&["up"]).succeeded().stdout.contains("running already"));
+    let accounts = project.read("infra/nats/accounts.conf");
+    project.write("infra/nats/accounts.conf", &accounts.replace("\"_INBOX_tenant_a_app.>\"", "\">\""));
+    let pid = project.run(&["status", "--format", "json"]).succeeded().json()["server"]["pid"].clone();
+    let killed = std::process::Command::new("kill").args(["-HUP", &pid.to_string()]).status().expect("kill runs");
+    assert!(killed.success());
+    let start = std::time::Instant::now();
+    while !project.read(".tenantry/run/nats-server.log").contains("Reloaded server configuration") {
+        assert!(start.elapsed() < crate::support::PATIENCE, "the server does not read the change");
+    }
+    let client = project.creds("TENANT_A/tenant_a_app").connect().await.expect("connect");
+    let _all = client.listen(">").await;
+    client.settled().await;
+    assert!(!client.errors().iter().any(|e| e.contains("Subscription")), "the control: {:?}", client.errors());
+    let ran = project.run(&["up"]).succeeded();
+    assert!(ran.stdout.contains("has reloaded"), "{}", ran.stdout);
+    client.cannot_subscribe(">").await;
+}
+
+#[test]
+fn a_renamed_registry_keeps_its_server() {
+    let project = Project::new();
+    project.up();
+    std::fs::rename(project.path().join("tenants.toml"), project.path().join("renamed.toml")).expect("rename");
+    project.run(&["-f", "renamed.toml", "status"]).succeeded();
+    let ran = project.run(&["-f", "renamed.toml", "down"]).succeeded();
+    assert!(ran.stdout.contains("nats-server ended"), "{}", ran.stdout);
+}

@@ -65,7 +65,7 @@ fn compare(project: &Project, name: &str, text: &str) -> Option<String> {
 }
 
 #[track_caller]
-fn agree(project: &Project, texts: Vec<String>) {
+fn agree(project: &Project, texts: &[String]) {
     let compared = texts.par_iter().enumerate().map(|(i, text)| compare(project, &format!("{i}.conf"), text));
     let different: Vec<String> = compared.flatten().collect();
     assert!(different.is_empty(), "{} of {} differ:\n{}", different.len(), texts.len(), different.join("\n"));
@@ -379,7 +379,7 @@ fn what_is_the_language_is_the_servers_to_say() {
     texts.extend(
         VALUES.iter().map(|value| format!("{{ any: [ 1\n {value}\n ]\nserver_name: $any\nserver_name: x\n }}")),
     );
-    agree(&project, texts);
+    agree(&project, &texts);
 }
 
 /// Pieces that mean something, in any order.
@@ -442,5 +442,5 @@ fn on_any_text_the_server_agrees() {
         let pieces = strategy.new_tree(&mut runner).expect("a text").current();
         texts.push(if texts.len() % 2 == 0 { pieces.concat() } else { holding(&pieces.concat()) });
     }
-    agree(&project, texts);
+    agree(&project, &texts);
 }

@@ -155,6 +155,10 @@ fn a_file_in_the_way_is_not_overwritten() {
     fs::remove_file(other.path().join("infra/.tenantry-manifest")).expect("forget whose files these are");
     other.run(&["render"]).succeeded();
     other.run(&["render", "--check"]).succeeded();
+    // A folder that would be replaced below the user's feet.
+    for out in [".", "..", "/"] {
+        assert!(other.run(&["render", "--out", out]).exited(2).stderr.contains("would be replaced"), "{out}");
+    }
     // A folder that is a file.
     other.write("file", "");
     assert!(other.run(&["render", "--out", "file"]).exited(2).stderr.contains("is not a folder"));

@@ -188,7 +188,7 @@ pub fn stream_subjects_are_the_tenants(cx: &Context<'_>, out: &mut Vec<Diagnosti
     for tenant in &cx.registry.tenant {
         let own = subjects_of(tenant);
         for stream in &tenant.stream {
-            if stream.subjects.is_empty() && !out.iter().any(|d| d.rule == "invalid-subject") {
+            if stream.subjects.is_absent() || stream.subjects.get().is_some_and(Vec::is_empty) {
                 out.push(
                     Diagnostic::error(
                         "no-subjects",
@@ -199,7 +199,7 @@ pub fn stream_subjects_are_the_tenants(cx: &Context<'_>, out: &mut Vec<Diagnosti
                 );
             }
             for subject in
-                stream.subjects.iter().filter(|s| !own.is_empty() && !own.iter().any(|(o, _)| o.contains(&s.value)))
+                stream.subjects().iter().filter(|s| !own.is_empty() && !own.iter().any(|(o, _)| o.contains(&s.value)))
             {
                 out.push(foreign(&subject.value, subject.span, tenant, &own));
             }
@@ -224,7 +224,7 @@ pub fn streams_do_not_overlap(cx: &Context<'_>, out: &mut Vec<Diagnostic>) {
     for tenant in &cx.registry.tenant {
         let mut index: SubjectIndex<(&Stream, Span)> = SubjectIndex::default();
         for stream in &tenant.stream {
-            for subject in &stream.subjects {
+            for subject in stream.subjects() {
                 if let Some((other, span)) = index.overlapping(&subject.value).first() {
                     let message = if std::ptr::eq(*other, stream) {
                         format!("subjects of stream `{}` overlap", stream.name.value)
@@ -264,14 +264,14 @@ pub fn consumers_fit_their_stream(cx: &Context<'_>, out: &mut Vec<Diagnostic>) {
                 );
             }
             for filter in stream.consumer.iter().filter_map(|c| c.filter.get()) {
-                if !stream.subjects.is_empty() && !stream.subjects.iter().any(|s| s.overlaps(&filter.value)) {
+                if !stream.subjects().is_empty() && !stream.subjects().iter().any(|s| s.overlaps(&filter.value)) {
                     out.push(
                         Diagnostic::error(
                             "foreign-subject",
                             filter.span,
                             format!("stream `{}` has nothing on `{}`", stream.name.value, filter.value),
                         )
-                        .related(stream.subjects[0].span, "the stream's subjects")
+                        .related(stream.subjects()[0].span, "the stream's subjects")
                         .hint("filter on subjects that the stream captures"),
                     );
                 }

@@ -1,5 +1,6 @@
 //! The server, its addresses and the system account.
 
+use super::super::decode::Key;
 use super::super::raw::{AuthMode, Server};
 use super::Context;
 use crate::diag::{Diagnostic, Severity};
@@ -24,6 +25,9 @@ pub fn auth_mode_is_supported(cx: &Context<'_>, out: &mut Vec<Diagnostic>) {
 
 /// Ensure the published root key is used only where nobody else can connect.
 pub fn development_stays_on_loopback(cx: &Context<'_>, out: &mut Vec<Diagnostic>) {
+    if matches!(cx.registry.keys, Key::Invalid) {
+        return;
+    }
     let root = cx.registry.keys.get().map(|keys| &keys.root);
     if root.is_some_and(|root| root.value != Root::Development) {
         return;

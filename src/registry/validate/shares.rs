@@ -23,19 +23,19 @@ fn offer(share: &Share) -> Option<(ShareKind, &Spanned<Subject>)> {
 pub fn have_both_ends(cx: &Context<'_>, out: &mut Vec<Diagnostic>) {
     for share in &cx.registry.share {
         tenant_exists(cx, &share.from, out);
-        if share.to.is_empty() && !out.iter().any(|d| d.rule == "invalid-name") {
+        if share.to.is_absent() || share.to.get().is_some_and(Vec::is_empty) {
             out.push(
                 Diagnostic::error("share-to-nobody", share.span, "the share is to nobody")
                     .hint("name the tenants that get it: `to = [\"TENANT_B\"]`; there is no share to everybody"),
             );
         }
-        for (i, to) in share.to.iter().enumerate() {
+        for (i, to) in share.to().iter().enumerate() {
             if to.value == share.from.value {
                 out.push(
                     Diagnostic::error("share-to-itself", to.span, format!("`{}` shares with itself", to.value))
                         .hint("inside a tenant nothing needs to be shared: remove it"),
                 );
-            } else if share.to[..i].iter().any(|t| t.value == to.value) {
+            } else if share.to()[..i].iter().any(|t| t.value == to.value) {
                 out.push(
                     Diagnostic::error("duplicate-share", to.span, format!("`{}` is named twice", to.value))
                         .hint("remove one"),
@@ -64,6 +64,14 @@ fn tenant_exists(cx: &Context<'_>, name: &Spanned<AccountName>, out: &mut Vec<Di
     if !cx.whole || cx.tenants.contains_key(name.value.as_str()) {
         return;
     }
+    let system = cx.registry.system.get().and_then(|s| s.account.get()).map_or("SYS", |account| account.value.as_str());
+    if name.value.as_str() == system {
+        out.push(
+            Diagnostic::error("unknown-tenant", name.span, "the system account takes no part in shares")
+                .hint("its users see the whole system already; tenants get nothing of it"),
+        );
+        return;
+    }
     let hint = match nearest(name.value.as_str(), cx.tenants.keys().copied()) {
         Some(near) => format!("did you mean `{near}`?"),
         None => "declare it as a [[tenant]], or remove it".to_owned(),
@@ -90,7 +98,7 @@ pub fn are_declared_once(cx: &Context<'_>, out: &mut Vec<Diagnostic>) {
     for share in &cx.registry.share {
         let Some((kind, subject)) = offer(share) else { continue };
         let mut reported = false;
-        for to in &share.to {
+        for to in share.to() {
             let index = by_importer.entry((to.value.as_str(), kind)).or_default();
             if let Some(first) = index.overlapping(&subject.value).first().filter(|first| ***first != subject.span)
                 && !std::mem::replace(&mut reported, true)

@@ -1,7 +1,7 @@
 //! Tenants: their names, their subject spaces, their limits.
 
 use super::super::START;
-use super::super::raw::Tenant;
+use super::super::raw::{Retired, Tenant};
 use super::{Context, report_duplicates, subjects_of};
 use crate::diag::{Diagnostic, Span};
 use crate::model::units::Size;
@@ -13,7 +13,7 @@ pub fn there_is_a_tenant(cx: &Context<'_>, out: &mut Vec<Diagnostic>) {
     // A tenant that could not be read was complained about already.
     if cx.registry.tenant.is_empty()
         && cx.whole
-        && !out.iter().any(|d| d.rule == "missing-key" || d.rule == "invalid-name")
+        && !out.iter().any(|d| matches!(d.rule, "missing-key" | "invalid-name" | "reserved-name" | "wrong-type"))
     {
         out.push(
             Diagnostic::error("no-tenants", START, "the registry has no tenant")
@@ -35,12 +35,50 @@ pub fn names_are_unique(cx: &Context<'_>, out: &mut Vec<Diagnostic>) {
     );
 }
 
+/// Ensure a name that was given up does not bring its credentials and streams back.
+pub fn names_are_not_retired(cx: &Context<'_>, out: &mut Vec<Diagnostic>) {
+    let system = cx.registry.system.get().map_or("SYS", |s| s.account.get().map_or("SYS", |a| a.value.as_str()));
+    for retired in &cx.registry.retired {
+        let name = retired.tenant.value.as_str();
+        let tenant = cx.tenants.get(name);
+        let Some(user) = retired.user.get() else {
+            if let Some(tenant) = tenant {
+                out.push(back(format!("tenant `{name}` was removed: its credentials and streams would come back"), tenant.name.span, retired)
+                    .hint("choose another name; or delete the [[retired]] entry, if whoever had its credentials may read its data"));
+            }
+            continue;
+        };
+        let of_tenant =
+            tenant.into_iter().flat_map(|t| &t.user).map(|u| (&u.name, &u.generation, &u.public_key, &u.password_env));
+        let of_system = cx.registry.system.get().into_iter().filter(|_| name == system).flat_map(|s| &s.user);
+        let of_system = of_system.map(|u| (&u.name, &u.generation, &u.public_key, &u.password_env));
+        let last = retired.generation.get().map_or(1, |g| g.value.0);
+        for (name, generation, public_key, password_env) in of_tenant.chain(of_system) {
+            let derives = public_key.is_absent() && password_env.is_absent();
+            if name.value == user.value && derives && generation.get().map_or(1, |g| g.value.0) <= last {
+                out.push(
+                    back(
+                        format!("user `{}` was removed: its old secret would work again", name.value),
+                        name.span,
+                        retired,
+                    )
+                    .hint(format!("give it a new one: `generation = {}`", last + 1)),
+                );
+            }
+        }
+    }
+}
+
+fn back(message: String, span: Span, retired: &Retired) -> Diagnostic {
+    Diagnostic::error("retired-name", span, message).related(retired.span, "given up here")
+}
+
 /// Ensure no tenant's subjects reach into the server's own spaces.
 pub fn subjects_are_outside_reserved_spaces(cx: &Context<'_>, out: &mut Vec<Diagnostic>) {
     for tenant in &cx.registry.tenant {
         let Some(subjects) = tenant.subjects.get() else { continue };
         // A subject that could not be read was complained about already.
-        if subjects.is_empty() && !out.iter().any(|d| d.rule == "invalid-subject") {
+        if subjects.is_empty() {
             out.push(
                 Diagnostic::error(
                     "no-subjects",

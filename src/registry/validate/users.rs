@@ -21,7 +21,7 @@ pub fn every_tenant_has_a_user(cx: &Context<'_>, out: &mut Vec<Diagnostic>) {
         }
         out.push(
             Diagnostic::error("no-users", tenant.name.span, format!("tenant `{}` has no user", tenant.name.value))
-                .hint("add [[tenant.user]] with a `name` below it"),
+                .hint("add [[tenant.user]] with a `name` below it, or remove the tenant"),
         );
     }
 }
