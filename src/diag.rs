@@ -162,6 +162,14 @@ impl Sources {
         u32::try_from(self.files.len() - 1).unwrap_or(u32::MAX)
     }
 
+    /// Hides a text that may be a secret, so that no snippet shows it. Places stay where they are.
+    pub fn hide(&mut self, span: Span) {
+        let Some(source) = self.files.get_mut(span.file as usize) else { return };
+        let end = floor_boundary(&source.text, span.end as usize);
+        let start = floor_boundary(&source.text, span.start as usize).min(end);
+        source.text.replace_range(start..end, &"*".repeat(end - start));
+    }
+
     /// The text of a file.
     pub fn text(&self, file: u32) -> &str {
         self.files.get(file as usize).map_or("", |f| f.text.as_str())

@@ -9,6 +9,7 @@ pub mod error;
 pub mod keys;
 pub mod live;
 pub mod model;
+pub mod proof;
 pub mod registry;
 pub mod render;
 pub mod subject;

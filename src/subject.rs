@@ -71,6 +71,24 @@ impl Subject {
         Ok(Self(text.into()))
     }
 
+    /// A subject as nats-server accepts it in a configuration, in which `foo*`
+    /// is a token like any other. Nothing if the server refuses it.
+    pub fn as_the_server_reads(text: &str) -> Option<Self> {
+        let mut after_tail = false;
+        for token in text.split('.') {
+            if token.is_empty() || after_tail || token.contains(['\t', '\n', '\u{c}', '\r', ' ']) {
+                return None;
+            }
+            after_tail = token == ">";
+        }
+        Some(Self(text.into()))
+    }
+
+    /// Whether it holds a wildcard.
+    pub fn has_wildcard(&self) -> bool {
+        self.tokens().any(is_wildcard)
+    }
+
     /// The subject as the server reads it.
     pub fn as_str(&self) -> &str {
         &self.0

@@ -1,17 +1,24 @@
 //! `tenantry check`.
 
-use std::path::PathBuf;
+use std::fs;
+use std::path::{Path, PathBuf};
 
 use serde::Serialize;
 
 use super::{Context, Secrets, count, engine};
-use crate::diag::Finding;
+use crate::diag::{Diagnostic, Finding, Severity};
 use crate::error::{Error, Exit};
-use crate::render::{self, Inputs};
+use crate::proof::world::Account;
+use crate::proof::{self, Audit};
+use crate::registry::Valid;
+use crate::render::bundle::Bundle;
+use crate::render::engine::Engine;
+use crate::render::{self, Inputs, Placement};
 
-/// Validate the registry and render it in memory.
+/// Validate the registry, render it in memory, and prove the result isolated.
+///
+/// The proof is that of `audit`, over the configuration as `up` runs it.
 #[derive(Debug, clap::Args)]
-#[command(after_help = "The static proof over the rendered configuration is not part of this version yet.")]
 pub struct Args {
     /// Use the templates of this folder.
     #[arg(long, value_name = "DIR")]
@@ -35,6 +42,7 @@ pub fn run(context: &Context, args: &Args) -> Result<Exit, Error> {
     let bundle = render::render(&inputs, || bar.inc(1)).map_err(|e| e.in_files(&valid.sources))?;
     bar.finish_and_clear();
     secrets.remember_hashes();
+    let found = prove(&valid, &engine, &bundle)?;
     let users: usize = valid.model.tenants.iter().map(|t| t.users.len()).sum();
     let warnings = match valid.warnings.len() {
         0 => String::new(),
@@ -47,7 +55,39 @@ pub fn run(context: &Context, args: &Args) -> Result<Exit, Error> {
         count(users, "user"),
         bundle.files.len() + 1,
     ));
-    let findings = valid.warnings.iter().map(|w| valid.sources.finding(w)).collect();
-    context.ui.json(&Report { verdict: "valid", findings });
-    Ok(Exit::Ok)
+    let leaks = found.iter().filter(|f| f.severity == Severity::Error).count();
+    context.ui.diagnostics(&valid.sources, &found);
+    if leaks > 0 {
+        context.ui.found(&format!("the rendered configuration has {}", count(leaks, "leak")));
+    }
+    let findings = found.iter().chain(&valid.warnings).map(|w| valid.sources.finding(w)).collect();
+    context.ui.json(&Report { verdict: super::audit::verdict(leaks == 0), findings });
+    Ok(if leaks == 0 { Exit::Ok } else { Exit::Found })
+}
+
+/// The static proof over what was rendered, as it runs on this machine. What it
+/// finds is shown at the tenant that it is about.
+fn prove(valid: &Valid, engine: &Engine, bundle: &Bundle) -> Result<Vec<Diagnostic>, Error> {
+    let folder =
+        tempfile::TempDir::with_prefix("tenantry-check-").map_err(|e| Error::io("create", Path::new("a folder"), e))?;
+    let server = &valid.model.server;
+    let placement = Placement::local(server.client, server.monitor, "data".into(), "accounts.conf".into());
+    let main = render::local_server_conf(&valid.model, engine, &placement)?;
+    let path = folder.path().join("nats-server.conf");
+    let accounts = bundle.text(render::ACCOUNTS).unwrap_or_default();
+    for (path, text) in [(&path, main.as_str()), (&folder.path().join("accounts.conf"), accounts)] {
+        fs::write(path, text).map_err(|e| Error::io("write", path, e))?;
+    }
+    let audit = proof::audit(&path, &|_| None)?;
+    Ok(audit.findings.iter().map(|finding| at_its_tenant(finding, &audit, valid)).collect())
+}
+
+fn at_its_tenant(finding: &Diagnostic, audit: &Audit, valid: &Valid) -> Diagnostic {
+    let place = finding.span.filter(|span| !audit.world.accounts.is_empty() && span.start > 0);
+    let before = |a: &&Account| place.is_some_and(|p| a.span.file == p.file && a.span.start <= p.start);
+    let account = audit.world.accounts.iter().filter(before).max_by_key(|a| a.span.start);
+    let tenant = account.and_then(|a| valid.model.tenants.iter().find(|t| t.name.as_str() == a.name));
+    let line = place.map_or(1, |span| audit.sources.position(span).0);
+    let message = format!("{} (line {line} of what is rendered)", finding.message);
+    Diagnostic { span: tenant.map(|t| t.span), message, label: String::new(), related: Vec::new(), ..finding.clone() }
 }

@@ -1,6 +1,7 @@
 //! The command line: one file per command, each with its `Args` and one
 //! function. The only room that knows clap and the only one that prints.
 
+mod audit;
 mod check;
 mod completions;
 mod creds;
@@ -82,6 +83,7 @@ pub enum Color {
 enum Command {
     Init(init::Args),
     Check(check::Args),
+    Audit(audit::Args),
     Render(render::Args),
     Creds(creds::Args),
     Up(server::UpArgs),
@@ -109,6 +111,7 @@ pub fn run(arguments: impl IntoIterator<Item = OsString>) -> Exit {
     let result = match cli.command {
         Command::Init(args) => init::run(&context, &args),
         Command::Check(args) => check::run(&context, &args),
+        Command::Audit(args) => audit::run(&context, &args),
         Command::Render(args) => render::run(&context, &args),
         Command::Creds(args) => creds::run(&context, &args),
         Command::Up(args) => server::up(&context, &args),

@@ -100,7 +100,7 @@ impl Reader<'_> {
         let mut scanner = Scanner::new(&text);
         let mut builder = Builder::default();
         loop {
-            let (item, range) = scanner.next_item().map_err(|e| syntax(file, e))?;
+            let (item, range) = scanner.next_item().map_err(|e| syntax(file, &text, e))?;
             let span = span(file, range);
             match item {
                 Item::End => return Ok(builder.finish()),
@@ -156,7 +156,7 @@ impl Reader<'_> {
         let mut scanner = Scanner::new(text);
         let mut builder = Builder::default();
         loop {
-            let (item, _) = scanner.next_item().map_err(|e| syntax(at.file, e))?;
+            let (item, _) = scanner.next_item().map_err(|e| Diagnostic::error("conf-variable", at, e.message))?;
             match item {
                 Item::End => break,
                 Item::Include(_) => {
@@ -180,8 +180,15 @@ fn span(file: u32, range: std::ops::Range<usize>) -> Span {
     Span { file, start: offset(range.start), end: offset(range.end) }
 }
 
-fn syntax(file: u32, error: ScanError) -> Failure {
-    Diagnostic::error("conf-syntax", span(file, error.at), error.message).hint(error.hint).into()
+/// Where something is wrong it is not known yet which words are secrets: so
+/// that a line on which one may stand is not shown.
+fn syntax(file: u32, text: &str, error: ScanError) -> Failure {
+    let start = text[..error.at.start].rfind('\n').map_or(0, |i| i + 1);
+    let end = text[error.at.start..].find('\n').map_or(text.len(), |i| error.at.start + i);
+    let line = text[start..end].to_lowercase();
+    let diagnostic = Diagnostic::error("conf-syntax", span(file, error.at), error.message).hint(error.hint);
+    let may_be_secret = ["pass", "token", "seed", "secret", "key", "cred"].iter().any(|word| line.contains(word));
+    if may_be_secret { diagnostic.confidential() } else { diagnostic }.into()
 }
 
 enum Container {

@@ -11,6 +11,7 @@
     missing_docs
 )] // a test stops at what it did not expect
 
+mod audit;
 mod broken;
 mod commands;
 mod edits;

@@ -1,0 +1,161 @@
+//! Options taken from maps as nats-server takes them: keys in any letter case
+//! and under several names, the last of two equal ones, none that is unknown.
+
+use std::collections::HashMap;
+
+use crate::conf::value::{Entry, Map, Node, Value};
+use crate::diag::{Diagnostic, Severity, Span, nearest};
+
+/// Options of one block; each with all its names, the usual one first.
+pub type Known = &'static [&'static [&'static str]];
+
+/// What was found while options were read.
+#[derive(Debug, Default)]
+pub struct Remarks {
+    /// What nats-server refuses, or would refuse.
+    pub refused: Vec<Diagnostic>,
+    /// What it accepts and reads otherwise than it looks.
+    pub findings: Vec<Diagnostic>,
+}
+
+/// The options of one block, by their usual names.
+pub struct Options<'m> {
+    found: HashMap<&'static str, &'m Entry>,
+}
+
+impl<'m> Options<'m> {
+    /// An option's value.
+    pub fn get(&self, name: &str) -> Option<&'m Node> {
+        self.found.get(name).map(|entry| &entry.node)
+    }
+
+    /// An option's value with its key's place.
+    pub fn entry(&self, name: &str) -> Option<&'m Entry> {
+        self.found.get(name).copied()
+    }
+}
+
+impl Remarks {
+    /// Something the server refuses.
+    pub fn refuse(&mut self, span: Span, message: impl Into<String>, hint: &str) {
+        let diagnostic = Diagnostic::error("refused-by-server", span, message);
+        self.refused.push(if hint.is_empty() { diagnostic } else { diagnostic.hint(hint) });
+    }
+
+    /// Sorts a block's entries under their usual names.
+    pub fn options<'m>(&mut self, map: &'m Map, known: Known, what: &str) -> Options<'m> {
+        let mut found: HashMap<&'static str, &'m Entry> = HashMap::new();
+        for entry in &map.entries {
+            let lower = entry.key.to_lowercase();
+            let Some(names) = known.iter().find(|names| names.contains(&lower.as_str())) else {
+                self.unknown(entry, &lower, known, what);
+                continue;
+            };
+            if let Some(before) = found.insert(names[0], entry) {
+                self.twice(before, entry);
+            }
+        }
+        Options { found }
+    }
+
+    fn unknown(&mut self, entry: &Entry, lower: &str, known: Known, what: &str) {
+        // A key whose value a variable takes may be called anything.
+        if entry.used {
+            return;
+        }
+        let names = known.iter().flat_map(|names| names.iter().copied());
+        let hint = match nearest(lower, names) {
+            Some(near) => format!("did you mean `{near}`?"),
+            None => "remove it; a variable has to be used".to_owned(),
+        };
+        self.refuse(entry.key_span, format!("{what} has no option `{}`", entry.key), &hint);
+    }
+
+    fn twice(&mut self, before: &Entry, entry: &Entry) {
+        let same = before.key == entry.key;
+        let (rule, severity, message, hint) = if same {
+            ("overridden-key", Severity::Warning, "the last one counts, the server says nothing", "keep one of them")
+        } else {
+            (
+                "ambiguous-key",
+                Severity::Error,
+                "which of the two counts changes from start to start",
+                "keep one of them",
+            )
+        };
+        let message = format!("`{}` is given twice: {message}", entry.key);
+        self.findings.push(
+            Diagnostic { severity, ..Diagnostic::error(rule, entry.key_span, message) }
+                .related(before.key_span, "first given here")
+                .hint(hint),
+        );
+    }
+
+    fn wrong(&mut self, node: &Node, expected: &str) {
+        self.refuse(node.span, format!("expected {expected}, found {}", node.value.kind()), "");
+    }
+
+    /// A map, or a complaint.
+    pub fn map<'m>(&mut self, node: &'m Node) -> Option<&'m Map> {
+        match &node.value {
+            Value::Map(map) => Some(map),
+            _ => {
+                self.wrong(node, "a map");
+                None
+            }
+        }
+    }
+
+    /// A list, or a complaint.
+    pub fn list<'m>(&mut self, node: &'m Node) -> &'m [Node] {
+        match &node.value {
+            Value::Array(nodes) => nodes,
+            _ => {
+                self.wrong(node, "a list");
+                &[]
+            }
+        }
+    }
+
+    /// Text, or a complaint.
+    pub fn text<'m>(&mut self, node: Option<&'m Node>) -> Option<&'m str> {
+        match node.map(|n| &n.value) {
+            Some(Value::Text(text)) => Some(text),
+            Some(_) => {
+                if let Some(node) = node {
+                    self.wrong(node, "text (digits alone need \"quotes\")");
+                }
+                None
+            }
+            None => None,
+        }
+    }
+
+    /// A whole number, or a complaint.
+    pub fn integer(&mut self, node: Option<&Node>) -> Option<i64> {
+        match node.map(|n| &n.value) {
+            Some(Value::Integer(number)) => Some(*number),
+            Some(_) => {
+                if let Some(node) = node {
+                    self.wrong(node, "a number without quotes");
+                }
+                None
+            }
+            None => None,
+        }
+    }
+
+    /// True or false, or a complaint.
+    pub fn bool(&mut self, node: Option<&Node>) -> Option<bool> {
+        match node.map(|n| &n.value) {
+            Some(Value::Bool(value)) => Some(*value),
+            Some(_) => {
+                if let Some(node) = node {
+                    self.wrong(node, "true or false");
+                }
+                None
+            }
+            None => None,
+        }
+    }
+}

@@ -1,0 +1,27 @@
+//! Somebody without credentials is somebody.
+
+use super::Rule;
+use crate::diag::Diagnostic;
+use crate::proof::world::World;
+
+pub const RULE: Rule = Rule {
+    id: "anonymous-user",
+    proves: "nobody is let in without credentials",
+    why: "`no_auth_user` names the user that anybody without credentials is",
+    mend: "remove `no_auth_user`",
+    check,
+};
+
+fn check(world: &World, out: &mut Vec<Diagnostic>) {
+    let Some((name, span)) = &world.no_auth_user else { return };
+    let account = world.accounts.iter().find(|a| a.users.iter().any(|u| u.name == *name));
+    match account {
+        Some(account) => {
+            out.push(RULE.error(*span, format!("anybody is `{name}` of `{}`, without credentials", account.name)));
+        }
+        None => out.push(
+            RULE.error(*span, format!("there is no user `{name}`"))
+                .label("`nats-server -t` accepts this, and then it does not start"),
+        ),
+    }
+}

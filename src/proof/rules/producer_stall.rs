@@ -1,0 +1,27 @@
+//! A slow importer slows the exporter down.
+
+use super::Rule;
+use crate::diag::Diagnostic;
+use crate::proof::world::{Account, Kind, World};
+
+pub const RULE: Rule = Rule {
+    id: "producer-stall",
+    proves: "no importer can slow an exporter's publishers",
+    why: "without `no_fast_producer_stall` the server makes a publisher wait for a slow subscriber, of another account too",
+    mend: "`no_fast_producer_stall: true`",
+    check,
+};
+
+fn check(world: &World, out: &mut Vec<Diagnostic>) {
+    if world.server.no_fast_producer_stall {
+        return;
+    }
+    let across =
+        |account: &&Account| account.imports.iter().any(|i| i.kind == Kind::Stream && i.from.0 != account.name);
+    if let Some(account) = world.accounts.iter().find(across) {
+        let span = account.imports.iter().find(|i| i.kind == Kind::Stream).map_or(account.span, |i| i.span);
+        out.push(
+            RULE.warning(span, format!("a slow subscriber in `{}` slows down whoever publishes to it", account.name)),
+        );
+    }
+}

@@ -1,0 +1,81 @@
+//! Subject permissions do not keep tenants apart inside one account.
+
+use std::collections::{HashMap, HashSet};
+
+use super::Rule;
+use crate::diag::Diagnostic;
+use crate::proof::world::{Account, Pattern, User, World};
+
+pub const RULE: Rule = Rule {
+    id: "shared-account",
+    proves: "tenants that are set apart have an account each",
+    why: "inside one account a reply subject is never checked, and JetStream follows it: whoever may ask for a message can have it written to any subject of the account",
+    mend: "give each its own account",
+    check,
+};
+
+fn check(world: &World, out: &mut Vec<Diagnostic>) {
+    for account in world.tenants() {
+        let groups = groups(account);
+        let [first, second, ..] = groups.as_slice() else { continue };
+        let names = format!("`{}` and `{}`", first.name, second.name);
+        let diagnostic = match account.jetstream {
+            Some(_) => RULE.error(
+                account.span,
+                format!("{names} are set apart by subjects, in one account with JetStream: they reach each other"),
+            ),
+            None => RULE.warning(
+                account.span,
+                format!(
+                    "{names} are set apart by subjects in one account: it holds as long as nobody answers requests"
+                ),
+            ),
+        };
+        out.push(diagnostic.related(first.span, "its own subjects").related(second.span, "its own subjects"));
+    }
+}
+
+/// One user of each group of users that share no first token, and that each
+/// publish and subscribe inside their own.
+fn groups(account: &Account) -> Vec<&User> {
+    let mut tokens: HashMap<&str, usize> = HashMap::new();
+    let mut parents: Vec<usize> = Vec::new();
+    let mut members: Vec<(&User, usize)> = Vec::new();
+    for user in &account.users {
+        let Some(own) = own_tokens(user) else { continue };
+        let group = parents.len();
+        parents.push(group);
+        for token in own {
+            let known = *tokens.entry(token).or_insert(group);
+            let (a, b) = (root(&parents, known), root(&parents, group));
+            parents[b.max(a)] = a.min(b);
+        }
+        members.push((user, group));
+    }
+    let mut seen = std::collections::HashSet::new();
+    members.into_iter().filter(|(_, group)| seen.insert(root(&parents, *group))).map(|(user, _)| user).collect()
+}
+
+fn root(parents: &[usize], mut of: usize) -> usize {
+    while parents[of] != of {
+        of = parents[of];
+    }
+    of
+}
+
+/// The first tokens of what a user may publish and subscribe to, if it is a
+/// world of its own: limited on both sides, to the same first tokens.
+fn own_tokens(user: &User) -> Option<HashSet<&str>> {
+    let side = |allow: &'_ Option<Vec<Pattern>>| -> Option<HashSet<String>> {
+        let tokens = allow.as_ref()?.iter().map(|p| p.subject.first_token());
+        let own: HashSet<String> =
+            tokens.filter(|t| !t.starts_with('$') && !t.starts_with('_')).map(str::to_owned).collect();
+        (!own.is_empty() && !own.contains("*") && !own.contains(">")).then_some(own)
+    };
+    let (publish, subscribe) = (side(&user.permissions.publish.allow)?, side(&user.permissions.subscribe.allow)?);
+    if publish != subscribe {
+        return None;
+    }
+    let patterns = user.permissions.publish.allow.iter().flatten();
+    Some(patterns.map(|p| p.subject.first_token()).filter(|t| publish.contains(*t)).collect())
+}

@@ -1,0 +1,26 @@
+//! An import that tells who asks.
+
+use super::Rule;
+use crate::diag::Diagnostic;
+use crate::proof::world::World;
+
+pub const RULE: Rule = Rule {
+    id: "shared-identity",
+    proves: "requests across accounts do not give away who asks",
+    why: "`share: true` sends the requester's address, user and client name to the exporter",
+    mend: "remove `share`",
+    check,
+};
+
+fn check(world: &World, out: &mut Vec<Diagnostic>) {
+    for account in &world.accounts {
+        for (import, span) in account.imports.iter().filter_map(|i| i.share.map(|span| (i, span))) {
+            out.push(
+                RULE.warning(
+                    span,
+                    format!("`{}` learns who in `{}` asks, and from where", import.from.0, account.name),
+                ),
+            );
+        }
+    }
+}

@@ -1,0 +1,23 @@
+//! One account that takes all connections.
+
+use super::Rule;
+use crate::diag::Diagnostic;
+use crate::proof::world::World;
+
+pub const RULE: Rule = Rule {
+    id: "unlimited-connections",
+    proves: "no account can use the server's connections up",
+    why: "the server's connections are shared; an account without `max_connections` can take all of them",
+    mend: "`limits { max_connections: 100 }`",
+    check,
+};
+
+fn check(world: &World, out: &mut Vec<Diagnostic>) {
+    let tenants: Vec<_> = world.tenants().filter(|a| !a.users.is_empty()).collect();
+    if tenants.len() < 2 {
+        return;
+    }
+    for account in tenants.into_iter().filter(|a| a.limits.connections.is_none_or(|(n, _)| n < 0)) {
+        out.push(RULE.warning(account.span, format!("`{}` may take all of the server's connections", account.name)));
+    }
+}

@@ -1,0 +1,27 @@
+//! Passwords that are none.
+
+use super::{Rule, users};
+use crate::diag::Diagnostic;
+use crate::proof::world::{Proof, World};
+
+pub const RULE: Rule = Rule {
+    id: "weak-login",
+    proves: "a password is needed, and is not in the file",
+    why: "a user without a password logs in with an empty one; a password that is not hashed is known to whoever reads the file; a hash that is malformed lets nobody in",
+    mend: "an nkey, or a bcrypt hash in \"quotes\"",
+    check,
+};
+
+fn check(world: &World, out: &mut Vec<Diagnostic>) {
+    for (account, user) in users(world) {
+        let who = format!("`{}/{}`", account.name, user.name);
+        out.push(match user.proof {
+            Proof::Nothing => RULE.error(user.span, format!("{who} logs in with an empty password")),
+            Proof::Plain(span) => RULE.warning(span, format!("the password of {who} is in the file")).confidential(),
+            Proof::BrokenHash(span) => {
+                RULE.warning(span, format!("{who} cannot log in: the hash is malformed")).confidential()
+            }
+            Proof::Nkey | Proof::Hashed(_) => continue,
+        });
+    }
+}

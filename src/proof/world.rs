@@ -1,0 +1,328 @@
+//! Who there is and who may do what, as nats-server decides it. Everything that
+//! a configuration can say about reaching another is in here.
+
+use std::time::Duration;
+
+use crate::diag::Span;
+use crate::subject::Subject;
+
+/// A server with its accounts.
+#[derive(Debug, Default)]
+pub struct World {
+    /// The accounts in which somebody is, as they were written.
+    pub accounts: Vec<Account>,
+    /// Place in `accounts` by name.
+    pub by_name: std::collections::HashMap<String, usize>,
+    /// The account that operates the server, as it is named.
+    pub system: Option<(String, Span)>,
+    /// The user that somebody without credentials is.
+    pub no_auth_user: Option<(String, Span)>,
+    /// Whether the `authorization` block is there: then nobody is anonymous by default.
+    pub has_authorization: bool,
+    /// One name and password, or a token, for everybody.
+    pub shared_login: Option<Span>,
+    /// Accounts are in JWTs, which are not in this file.
+    pub is_operator: Option<Span>,
+    /// The rest of the server.
+    pub server: Server,
+}
+
+/// What the server itself is told.
+#[derive(Debug, Default)]
+pub struct Server {
+    /// JetStream, if it is on.
+    pub jetstream: Option<ServerJetStream>,
+    /// Where monitoring listens.
+    pub monitoring: Vec<(String, Span)>,
+    /// Other ways in: leaf nodes, MQTT, WebSocket, routes, gateways.
+    pub doors: Vec<Door>,
+    /// Whether a slow subscriber of another account cannot slow a publisher down.
+    pub no_fast_producer_stall: bool,
+    /// Where the file begins, for findings about what is not there.
+    pub start: Option<Span>,
+}
+
+/// JetStream for the server.
+#[derive(Debug, Clone, Copy)]
+pub struct ServerJetStream {
+    /// Where it is turned on.
+    pub span: Span,
+    /// Memory for all accounts; nothing if the server chooses.
+    pub memory: Option<i64>,
+    /// Disk for all accounts.
+    pub storage: Option<i64>,
+}
+
+/// Another way in.
+#[derive(Debug)]
+pub struct Door {
+    /// Which one.
+    pub kind: DoorKind,
+    /// Where it is opened.
+    pub span: Span,
+    /// Whether it has credentials of its own.
+    pub has_authorization: bool,
+    /// Whether it listens, and not only dials.
+    pub listens: bool,
+}
+
+/// The kinds of doors.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum DoorKind {
+    /// Leaf nodes.
+    Leaf,
+    /// MQTT clients.
+    Mqtt,
+    /// WebSocket clients.
+    WebSocket,
+    /// Servers of the cluster.
+    Cluster,
+    /// Other clusters.
+    Gateway,
+}
+
+/// An account.
+#[derive(Debug)]
+pub struct Account {
+    /// Its name.
+    pub name: String,
+    /// Where its name stands.
+    pub span: Span,
+    /// Its users.
+    pub users: Vec<User>,
+    /// What it offers.
+    pub exports: Vec<Export>,
+    /// What it gets.
+    pub imports: Vec<Import>,
+    /// Its JetStream limits; nothing if it has no JetStream.
+    pub jetstream: Option<JetStream>,
+    /// Its limits.
+    pub limits: Limits,
+    /// Subjects that are rewritten as they are published.
+    pub mappings: Vec<Mapping>,
+}
+
+/// A number and where it stands; nothing where it was left out.
+pub type Limit = Option<(i64, Span)>;
+
+/// An account's limits.
+#[derive(Debug, Default)]
+pub struct Limits {
+    /// Connections at a time.
+    pub connections: Limit,
+    /// Subscriptions per connection.
+    pub subscriptions: Limit,
+    /// Bytes of a message.
+    pub payload: Limit,
+    /// Leaf node connections.
+    pub leafnodes: Limit,
+}
+
+/// An account's JetStream limits.
+#[derive(Debug)]
+pub struct JetStream {
+    /// Where it is turned on.
+    pub span: Span,
+    /// Bytes of memory.
+    pub memory: Limit,
+    /// Bytes on disk.
+    pub storage: Limit,
+    /// Streams.
+    pub streams: Limit,
+    /// Consumers of each stream.
+    pub consumers: Limit,
+}
+
+/// A user.
+#[derive(Debug)]
+pub struct User {
+    /// Its name, or its public key.
+    pub name: String,
+    /// Where it stands.
+    pub span: Span,
+    /// How it proves who it is.
+    pub proof: Proof,
+    /// What it may do; everything in its account if nothing says otherwise.
+    pub permissions: Permissions,
+    /// The kinds of connections it may make; all if nothing says otherwise.
+    pub connection_types: Option<(Vec<String>, Span)>,
+}
+
+/// How a user proves who it is.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Proof {
+    /// A signature.
+    Nkey,
+    /// A password that the file holds hashed.
+    Hashed(Span),
+    /// A password that the file holds as it is.
+    Plain(Span),
+    /// Something that looks like a hash and is none: nobody gets in.
+    BrokenHash(Span),
+    /// None at all.
+    Nothing,
+}
+
+/// What a user may do.
+#[derive(Debug, Clone, Default)]
+pub struct Permissions {
+    /// Where they are written; nothing if they are not.
+    pub span: Option<Span>,
+    /// Publishing.
+    pub publish: Side,
+    /// Subscribing.
+    pub subscribe: Side,
+    /// Answering.
+    pub responses: Option<Responses>,
+}
+
+/// Publishing or subscribing.
+#[derive(Debug, Clone, Default)]
+pub struct Side {
+    /// Where it is written; nothing if it is not.
+    pub span: Option<Span>,
+    /// What is allowed; everything if nothing says otherwise.
+    pub allow: Option<Vec<Pattern>>,
+    /// What is not, whatever is allowed.
+    pub deny: Vec<Pattern>,
+    /// Where a form stands that looks like "nothing" and means "everything".
+    pub looks_closed: Option<Span>,
+}
+
+/// A subject of a permission, for subscriptions perhaps with a queue.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Pattern {
+    /// The subject.
+    pub subject: Subject,
+    /// The queues; nothing for any subscription.
+    pub queue: Option<Subject>,
+}
+
+/// Leave to publish to reply subjects.
+#[derive(Debug, Clone, Copy)]
+pub struct Responses {
+    /// Where it is given.
+    pub span: Span,
+    /// Messages for each request; negative for no end.
+    pub max: i64,
+    /// For how long; nothing for no end.
+    pub expires: Option<Duration>,
+}
+
+/// What passes between accounts.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Kind {
+    /// Messages, from exporter to importers.
+    Stream,
+    /// Requests, from importers to exporter.
+    Service,
+}
+
+/// What an account offers.
+#[derive(Debug)]
+pub struct Export {
+    /// Messages or requests.
+    pub kind: Kind,
+    /// On which subjects.
+    pub subject: Subject,
+    /// Where it stands.
+    pub span: Span,
+    /// To whom; nothing, or nobody, means to everybody.
+    pub to: Option<Vec<(String, Span)>>,
+    /// Which token of the subject has to be the importer's name.
+    pub token_position: i64,
+    /// Where tracing across is allowed.
+    pub allow_trace: Option<Span>,
+}
+
+/// What an account gets.
+#[derive(Debug)]
+pub struct Import {
+    /// Messages or requests.
+    pub kind: Kind,
+    /// From which account.
+    pub from: (String, Span),
+    /// On which of its subjects.
+    pub subject: Subject,
+    /// Where it stands.
+    pub span: Span,
+    /// Under which subject here.
+    pub local: Subject,
+    /// Where the requester's identity is given away.
+    pub share: Option<Span>,
+    /// Where tracing across is allowed.
+    pub allow_trace: Option<Span>,
+}
+
+/// Subjects that are rewritten.
+#[derive(Debug)]
+pub struct Mapping {
+    /// What is published to.
+    pub from: Subject,
+    /// Where it goes.
+    pub to: Vec<String>,
+    /// Where it stands.
+    pub span: Span,
+}
+
+impl World {
+    /// An account by name.
+    pub fn account(&self, name: &str) -> Option<&Account> {
+        self.by_name.get(name).map(|i| &self.accounts[*i])
+    }
+
+    /// Whether an account operates the server.
+    pub fn is_system(&self, account: &Account) -> bool {
+        self.system.as_ref().map_or(account.name == "$SYS", |(name, _)| *name == account.name)
+    }
+
+    /// Accounts that belong to tenants.
+    pub fn tenants(&self) -> impl Iterator<Item = &Account> {
+        self.accounts.iter().filter(|a| !self.is_system(a))
+    }
+}
+
+impl Side {
+    /// Whether somebody may use some subject that this one matches.
+    pub fn touches(&self, subject: &Subject) -> bool {
+        let allowed = match &self.allow {
+            None => true,
+            Some(allow) => allow.iter().any(|p| p.subject.overlaps(subject)),
+        };
+        allowed && !self.deny.iter().any(|p| p.queue.is_none() && p.subject.contains(subject))
+    }
+
+    /// Whether everything is allowed but for what is denied.
+    pub fn is_open(&self) -> bool {
+        self.allow.is_none() && !self.deny.iter().any(|p| p.queue.is_none() && p.subject.as_str() == ">")
+    }
+
+    /// Whether a queue subscription on a subject is allowed.
+    pub fn joins_queue_on(&self, subject: &Subject) -> bool {
+        let everything = Subject::as_the_server_reads(">");
+        let denied =
+            self.deny.iter().any(|p| p.subject.contains(subject) && (p.queue.is_none() || p.queue == everything));
+        let allowed = self.allow.as_ref().is_none_or(|allow| allow.iter().any(|p| p.subject.overlaps(subject)));
+        allowed && !denied
+    }
+}
+
+impl Export {
+    /// Whether everybody may import it.
+    pub fn is_public(&self) -> bool {
+        self.to.as_ref().is_none_or(Vec::is_empty) && self.token_position == 0
+    }
+
+    /// Whether an account may import a part of it, as the server decides.
+    pub fn authorizes(&self, account: &str, subject: &Subject) -> bool {
+        if self.is_public() {
+            return true;
+        }
+        if self.token_position > 0 {
+            // Asked for by its own name, no token is looked at.
+            let position = usize::try_from(self.token_position).unwrap_or(usize::MAX);
+            return *subject != self.subject && subject.tokens().nth(position - 1) == Some(account);
+        }
+        self.to.iter().flatten().any(|(name, _)| name == account)
+    }
+}

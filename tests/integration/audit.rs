@@ -1,0 +1,386 @@
+//! The static proof: every rule finds what it is about and nothing where it is
+//! right; what nats-server refuses is refused, what it takes is taken.
+
+use std::collections::BTreeSet;
+use std::path::Path;
+use std::process::Command;
+
+use rayon::prelude::*;
+use tenantry::proof;
+
+use crate::support::{Project, nats_server};
+
+const USER_A: &str = "UCFHWLYDLMVQXOYBXYR6JUEUA4QQ27FXLXHWWTUU6XRMJFAPDLUCMB7P";
+const USER_B: &str = "UBQXYP7CNW6ADHZORTMRA5IUQ4E3BV5SZ66EUGFCC3HKXGTXEDF5SCDF";
+const HASH: &str = "$2a$04$abcdefghijklmnopqrstuOZQfOkJd2oM0rcFq5XjFSTcSUeQJKBVu";
+
+/// Nothing is wrong with it.
+const GOOD: &str = r#"
+server_name: good
+listen: "127.0.0.1:4222"
+http: "127.0.0.1:8222"
+no_fast_producer_stall: true
+jetstream { max_memory_store: 1GB, max_file_store: 1GB }
+authorization { timeout: 2 }
+system_account: SYS
+accounts {
+  SYS { users: [ { user: admin, password: "HASH" } ] }
+  A {
+    users: [
+      { nkey: USER_A, allowed_connection_types: [STANDARD]
+        permissions { publish { allow: ["a.>"] }, subscribe { allow: ["a.>", "_INBOX_a.>"] }, allow_responses: true } }
+    ]
+    limits { max_connections: 10, max_leafnodes: 0 }
+    jetstream { max_memory: 1MB, max_store: 1MB, max_streams: 5, max_consumers: 5 }
+    exports: [ { stream: "a.public.>", accounts: [B] }, { service: "a.ask", accounts: [B] } ]
+  }
+  B {
+    users: [
+      { nkey: USER_B, allowed_connection_types: [STANDARD]
+        permissions { publish { allow: ["b.>", "a.ask"] }, subscribe { allow: ["b.>", "a.public.>", "_INBOX_b.>"], deny: ["a.public.> >"] } } }
+    ]
+    limits { max_connections: 10, max_leafnodes: 0 }
+    imports: [ { stream: { account: A, subject: "a.public.>" } }, { service: { account: A, subject: "a.ask" } } ]
+  }
+}
+"#;
+
+fn filled(text: &str) -> String {
+    text.replace("USER_A", USER_A).replace("USER_B", USER_B).replace("HASH", HASH)
+}
+
+/// A rule, and what must turn it red.
+const MUTANTS: &[(&str, &str, &str)] = &[
+    ("open-permissions", "publish { allow: [\"a.>\"] }", "publish { allow: [] }"),
+    ("open-permissions", "publish { allow: [\"a.>\"] }", "publish: []"),
+    ("open-permissions", "subscribe { allow: [\"a.>\", \"_INBOX_a.>\"] }", "subscribe {}"),
+    (
+        "open-permissions",
+        "permissions { publish { allow: [\"a.>\"] }, subscribe { allow: [\"a.>\", \"_INBOX_a.>\"] }, allow_responses: true }",
+        "permissions {}",
+    ),
+    ("one-sided-permissions", ", subscribe { allow: [\"a.>\", \"_INBOX_a.>\"] }, allow_responses: true", ""),
+    ("one-sided-permissions", "publish { allow: [\"b.>\", \"a.ask\"] }, ", ""),
+    ("anonymous-user", "system_account: SYS", "system_account: SYS\nno_auth_user: admin"),
+    ("anonymous-user", "system_account: SYS", "system_account: SYS\nno_auth_user: nobody"),
+    (
+        "shared-account",
+        "limits { max_connections: 10, max_leafnodes: 0 }\n    jetstream",
+        "limits { max_connections: 10, max_leafnodes: 0 }\n    users: [ { user: x, password: \"HASH\", permissions { publish: \"x.>\", subscribe: \"x.>\" } }, { user: y, password: \"HASH\", permissions { publish: \"y.>\", subscribe: \"y.>\" } } ]\n    jetstream",
+    ),
+    ("public-export", "{ stream: \"a.public.>\", accounts: [B] }", "{ stream: \"a.public.>\" }"),
+    ("public-export", "{ stream: \"a.public.>\", accounts: [B] }", "{ stream: \"a.public.>\", accounts: [] }"),
+    (
+        "wildcard-service",
+        "{ service: \"a.ask\", accounts: [B] }",
+        "{ service: \"a.ask\", accounts: [B] }, { service: \"a.rpc.*.get\", accounts: [B, SYS] }",
+    ),
+    (
+        "reserved-export",
+        "{ service: \"a.ask\", accounts: [B] }",
+        "{ service: \"a.ask\", accounts: [B] }, { service: \"$JS.API.>\", accounts: [B] }",
+    ),
+    (
+        "reserved-export",
+        "{ service: \"a.ask\", accounts: [B] }",
+        "{ service: \"a.ask\", accounts: [B] }, { stream: \">\", accounts: [B] }",
+    ),
+    (
+        "reserved-export",
+        "{ service: \"a.ask\", accounts: [B] }",
+        "{ service: \"a.ask\", accounts: [B] }, { stream: \"_INBOX.>\", accounts: [B] }",
+    ),
+    (
+        "shared-identity",
+        "{ service: { account: A, subject: \"a.ask\" } }",
+        "{ service: { account: A, subject: \"a.ask\" }, share: true }",
+    ),
+    (
+        "traced-share",
+        "{ service: \"a.ask\", accounts: [B] }",
+        "{ service: \"a.ask\", accounts: [B], allow_trace: true }",
+    ),
+    ("traced-share", "subject: \"a.public.>\" } }", "subject: \"a.public.>\" }, allow_trace: true }"),
+    ("queue-stealing", ", deny: [\"a.public.> >\"]", ""),
+    ("queue-stealing", ", deny: [\"a.public.> >\"]", ", deny: [\"a.public.> *\"]"),
+    ("queue-stealing", ", deny: [\"a.public.> >\"]", ", deny: [\"a.public.x >\"]"),
+    ("answered-import", "deny: [\"a.public.> >\"] }", "deny: [\"a.public.> >\"] }, allow_responses: true"),
+    (
+        "unlimited-jetstream",
+        "jetstream { max_memory: 1MB, max_store: 1MB, max_streams: 5, max_consumers: 5 }",
+        "jetstream: enabled",
+    ),
+    ("unlimited-jetstream", "max_store: 1MB, ", ""),
+    ("unlimited-jetstream", "max_store: 1MB", "max_store: -1"),
+    ("unlimited-jetstream", "max_streams: 5", "max_streams: 0"),
+    ("unlimited-jetstream", "max_consumers: 5", "max_consumers: -1"),
+    ("oversubscribed", "max_store: 1MB", "max_store: 2GB"),
+    ("oversubscribed", "max_memory: 1MB", "max_memory: 2GB"),
+    ("fails-at-start", "system_account: SYS", "system_account: SISTEM"),
+    ("fails-at-start", "SYS { users", "SYS { jetstream: enabled, users"),
+    ("fails-at-start", "jetstream { max_memory_store: 1GB, max_file_store: 1GB }", ""),
+    ("fails-at-start", "jetstream { max_memory_store: 1GB, max_file_store: 1GB }", "mqtt { port: 1883 }"),
+    (
+        "truncated-limit",
+        "max_connections: 10, max_leafnodes: 0 }\n    jetstream",
+        "max_connections: 4294967296, max_leafnodes: 0 }\n    jetstream",
+    ),
+    ("truncated-limit", "max_leafnodes: 0 }\n    jetstream", "max_leafnodes: 0, max_payload: 4GB }\n    jetstream"),
+    ("connection-types", "USER_A, allowed_connection_types: [STANDARD]", "USER_A"),
+    ("connection-types", "USER_A, allowed_connection_types: [STANDARD]", "USER_A, allowed_connection_types: []"),
+    ("leaf-door", "max_leafnodes: 0 }\n    jetstream", "max_subscriptions: 10 }\n    jetstream"),
+    ("open-cluster", "server_name: good", "server_name: good\ncluster { name: c, listen: \"127.0.0.1:6222\" }"),
+    ("open-cluster", "server_name: good", "server_name: good\ngateway { name: c, listen: \"127.0.0.1:7222\" }"),
+    ("account-name", "  A {", "  \"../A\" { users: [ { user: z, password: \"HASH\" } ] }\n  A {"),
+    ("account-name", "  A {", "  \"A B\" { users: [ { user: z, password: \"HASH\" } ] }\n  A {"),
+    ("account-name", "  A {", "  a { users: [ { user: z, password: \"HASH\" } ] }\n  A {"),
+    ("weak-login", "password: \"HASH\"", "password: \"\""),
+    ("weak-login", "password: \"HASH\"", "password: plain"),
+    ("weak-login", "password: \"HASH\"", "password: \"$2a$04$short\""),
+    ("weak-login", "{ user: admin, password: \"HASH\" }", "{ user: admin }"),
+    ("monitor-exposed", "http: \"127.0.0.1:8222\"", "http: \"0.0.0.0:8222\""),
+    ("monitor-exposed", "http: \"127.0.0.1:8222\"", "http_port: 8222\nhost: \"0.0.0.0\""),
+    ("producer-stall", "no_fast_producer_stall: true", ""),
+    (
+        "mapped-export",
+        "exports: [",
+        "mappings { \"a.of.*\": \"a.of.B\" }\n    exports: [ { stream: \"a.of.*\", account_token_position: 3 }, ",
+    ),
+    (
+        "passed-on",
+        "SYS { users",
+        "C { users: [ { user: c, password: \"HASH\", permissions { publish: \"c.>\", subscribe { allow: \"c.>\", deny: \"> >\" } } } ], limits { max_connections: 1 }, imports: [ { stream: { account: B, subject: \"a.public.>\" } } ] }\n  SYS { users",
+    ),
+    (
+        "unlimited-connections",
+        "max_connections: 10, max_leafnodes: 0 }\n    jetstream",
+        "max_leafnodes: 0 }\n    jetstream",
+    ),
+    ("one-login", "WHOLE", "authorization { user: u, password: \"HASH\" }"),
+    ("one-login", "WHOLE", "authorization { token: \"HASH\" }"),
+    ("no-authentication", "WHOLE", "port: 4222"),
+    ("no-authentication", "WHOLE", "system_account: S\naccounts { S { users: [ { user: u, password: \"HASH\" } ] } }"),
+    ("overridden-account", "  B {", "  B { users: [ { user: lost, password: \"HASH\" } ] }\n  B {"),
+    ("overridden-key", "server_name: good", "server_name: good\nserver_name: better"),
+    ("ambiguous-key", "publish { allow: [\"b.>\", \"a.ask\"] }", "publish { allow: [\"b.>\", \"a.ask\"] }, pub: \">\""),
+    ("misread-value", "system_account: SYS", "system_account: SYS\noops { jetstream: }\nport: 4333"),
+];
+
+fn rules_found(path: &Path) -> Result<BTreeSet<String>, String> {
+    let audit = proof::audit(path, &|_| None).map_err(|e| {
+        let places: Vec<String> = e.diagnostics().into_iter().flat_map(|(_, d)| d).map(|d| d.message.clone()).collect();
+        format!("{e}: {places:?}")
+    })?;
+    Ok(audit.findings.iter().map(|f| f.rule.to_owned()).collect())
+}
+
+fn is_valid(path: &Path) -> Result<(), String> {
+    let output =
+        Command::new(nats_server()).arg("-t").arg("-c").arg(path).env_clear().output().expect("nats-server runs");
+    let said = format!("{}{}", String::from_utf8_lossy(&output.stdout), String::from_utf8_lossy(&output.stderr));
+    if output.status.success() { Ok(()) } else { Err(said) }
+}
+
+#[test]
+fn every_rule_finds_what_it_is_about() {
+    let project = Project::new();
+    let path = |name: &str| project.path().join(name);
+    project.write("good.conf", &filled(GOOD));
+    is_valid(&path("good.conf")).expect("the control is a configuration");
+    assert_eq!(rules_found(&path("good.conf")), Ok(BTreeSet::new()), "the control has nothing wrong");
+    let mut shown = BTreeSet::new();
+    for (i, (rule, from, to)) in MUTANTS.iter().enumerate() {
+        let text = if *from == "WHOLE" {
+            (*to).to_owned()
+        } else {
+            assert!(GOOD.contains(from), "{rule}: {from:?} is not in the control");
+            GOOD.replace(from, to)
+        };
+        // Rules about doors need one.
+        let door = if matches!(*rule, "connection-types" | "leaf-door") {
+            "leafnodes { listen: \"127.0.0.1:7422\" }\n"
+        } else {
+            ""
+        };
+        let text = match *rule {
+            "passed-on" => text.replace("limits { max_connections: 10, max_leafnodes: 0 }\n    imports", "limits { max_connections: 10, max_leafnodes: 0 }\n    exports: [ { stream: \"a.public.>\", accounts: [C] } ]\n    imports"),
+            _ => text,
+        };
+        let name = format!("{i}.conf");
+        project.write(&name, &filled(&format!("{door}{text}")));
+        let found = rules_found(&path(&name)).unwrap_or_else(|e| panic!("{rule}, {to:?}: {e}"));
+        assert!(found.contains(*rule), "{rule} does not find {to:?}; found {found:?}");
+        shown.insert((*rule).to_owned());
+    }
+    let all = proof::RULES.iter().map(|r| r.id).chain(proof::rules::READING.iter().map(|(id, _)| *id));
+    assert_eq!(shown, all.map(str::to_owned).collect(), "every rule has a mutant");
+}
+
+/// Which of these nats-server takes is its to say.
+const OPTIONS: &[&str] = &[
+    "",
+    "port: 4222",
+    "port: \"4222\"",
+    "prot: 4222",
+    "debug: true",
+    "debug: 1",
+    "accounts {}",
+    "accounts: [A, B]",
+    "accounts: 1",
+    "accounts { $G {} }",
+    "accounts { A {} }",
+    "accounts { A: 1 }",
+    "accounts { A { user: [] } }",
+    "accounts { A { users: {} } }",
+    "accounts { A { users: [ {} ] } }",
+    "accounts { A { users: [ { user: a } ] } }",
+    "accounts { A { users: [ { user: 1 } ] } }",
+    "accounts { A { users: [ { user: a, password: 1 } ] } }",
+    "accounts { A { users: [ { username: a, pass: b } ] } }",
+    "accounts { A { users: [ { nkey: USER_A } ] } }",
+    "accounts { A { users: [ { nkey: UABC } ] } }",
+    "accounts { A { users: [ { nkey: \"\" } ] } }",
+    "accounts { A { users: [ { nkey: USER_A, user: a } ] } }",
+    "accounts { A { users: [ { nkey: USER_A, password: a } ] } }",
+    "accounts { A { users: [ { user: a, password: b }, { user: a, password: c } ] } }",
+    "accounts { A { users: [ { user: a, password: b } ] }, B { users: [ { user: a, password: b } ] } }",
+    "accounts { A { users: [ { nkey: USER_A } ] }, B { users: [ { nkey: USER_A } ] } }",
+    "accounts { A { users: [ { user: a, password: b } ] } }\nauthorization { users: [ { user: a, password: b } ] }",
+    "accounts { A { users: [ { user: a, password: b } ] } }\nauthorization { user: u, password: p }",
+    "accounts { A { users: [ { user: a, password: b } ] } }\nauthorization { token: t }",
+    "accounts { A {} }\nauthorization { token: t }",
+    "authorization { user: u, password: p }",
+    "authorization { users: [] }",
+    "authorization { user: u, users: [ { user: a } ] }",
+    "authorization { timeout: \"2s\" }",
+    "accounts { A { users: [ { user: a, permissions {} } ] } }",
+    "accounts { A { users: [ { user: a, permissions: [] } ] } }",
+    "accounts { A { users: [ { user: a, permissions { publish: a } } ] } }",
+    "accounts { A { users: [ { user: a, permissions { publish: [a, b] } } ] } }",
+    "accounts { A { users: [ { user: a, permissions { publish: [1] } } ] } }",
+    "accounts { A { users: [ { user: a, permissions { publish: 1 } } ] } }",
+    "accounts { A { users: [ { user: a, permissions { publish: \"a..b\" } } ] } }",
+    "accounts { A { users: [ { user: a, permissions { publish: \"a.>.b\" } } ] } }",
+    "accounts { A { users: [ { user: a, permissions { publish: \"a b\" } } ] } }",
+    "accounts { A { users: [ { user: a, permissions { subscribe: \"a b\" } } ] } }",
+    "accounts { A { users: [ { user: a, permissions { subscribe: \"a b c\" } } ] } }",
+    "accounts { A { users: [ { user: a, permissions { subscribe: \"a. b\" } } ] } }",
+    "accounts { A { users: [ { user: a, permissions { subscribe: \"\" } } ] } }",
+    "accounts { A { users: [ { user: a, permissions { subscribe: \"foo*.>\" } } ] } }",
+    "accounts { A { users: [ { user: a, permissions { pub: { allow: a, deny: [b] }, sub: { deny: \">\" } } } ] } }",
+    "accounts { A { users: [ { user: a, permissions { publish: { allow: a, refuse: b } } } ] } }",
+    "accounts { A { users: [ { user: a, permissions { write: a } } ] } }",
+    "accounts { A { users: [ { user: a, permissions { allow_responses: true } } ] } }",
+    "accounts { A { users: [ { user: a, permissions { allow_responses: { max: 5, expires: \"1m\" } } } ] } }",
+    "accounts { A { users: [ { user: a, permissions { allow_responses: { max: 5, expires: 1m } } } ] } }",
+    "accounts { A { users: [ { user: a, permissions { allow_responses: { max: 5, expires: \"soon\" } } } ] } }",
+    "accounts { A { users: [ { user: a, permissions { allow_responses: { many: 5 } } } ] } }",
+    "accounts { A { users: [ { user: a, permissions { allow_responses: 5 } } ] } }",
+    "accounts { A { users: [ { user: a, permissions { allow_responses: { max: -1, expires: \"-1s\" } } } ] } }",
+    "accounts { A { users: [ { user: a, allowed_connection_types: [STANDARD, mqtt] } ] } }",
+    "accounts { A { users: [ { user: a, allowed_connection_types: [FOO] } ] } }",
+    "accounts { A { users: [ { user: a, allowed_connection_types: STANDARD } ] } }",
+    "accounts { A { users: [ { user: a, proxy_required: true } ] } }",
+    "accounts { A { users: [ { user: a, proxy_required: 1 } ] } }",
+    "accounts { A { limits { max_conn: 1, max_subs: 2, max_pay: 1MB, max_leafs: 0 } } }",
+    "accounts { A { limits { max_conn: \"1\" } } }",
+    "accounts { A { limits { connections: 1 } } }",
+    "accounts { A { limits: 1 } }",
+    "accounts { A { jetstream: enabled } }",
+    "accounts { A { jetstream: disabled } }",
+    "accounts { A { jetstream: true } }",
+    "accounts { A { jetstream: maybe } }",
+    "accounts { A { jetstream: 1 } }",
+    "accounts { A { jetstream { max_mem: 1MB, max_file: 1GB, max_streams: 1, max_consumers: 1 } } }",
+    "accounts { A { jetstream { max_mem: \"1MB\" } } }",
+    "accounts { A { jetstream { max_bytes: 1GB } } }",
+    "accounts { A { jetstream { max_bytes: true } } }",
+    "accounts { A { jetstream { max_disc: 1GB } } }",
+    "accounts { A { jetstream { max_streams: many } } }",
+    "accounts { A { nkey: ABC } }",
+    "accounts { A { nkey: 1 } }",
+    "accounts { A { default_permissions { publish: a } } }",
+    "accounts { A { default_permissions { publish: \"a..b\" } } }",
+    "accounts { A { mappings { a: b } } }",
+    "accounts { A { mappings { \"a..b\": b } } }",
+    "accounts { A { mappings { a: [ { dest: b, weight: 50% }, { dest: c, weight: 50% } ] } } }",
+    "accounts { A { mappings { a: [ { dest: b, weight: 60% }, { dest: c, weight: 50% } ] } } }",
+    "accounts { A { mappings { a: { destination: b } } } }",
+    "accounts { A { exports: [ { stream: \"a.>\" } ] } }",
+    "accounts { A { exports: [ { service: a } ] } }",
+    "accounts { A { exports: [ { stream: a, service: b } ] } }",
+    "accounts { A { exports: [ {} ] } }",
+    "accounts { A { exports: [ { stream: 1 } ] } }",
+    "accounts { A { exports: { stream: a } } }",
+    "accounts { A { exports: [ { stream: a, accounts: [B] } ] } }",
+    "accounts { A { exports: [ { stream: a, accounts: [B] } ] }, B {} }",
+    "accounts { A { exports: [ { stream: a, accounts: B } ] }, B {} }",
+    "accounts { A { exports: [ { service: a, response: stream, threshold: \"1s\" } ] } }",
+    "accounts { A { exports: [ { service: a, response: maybe } ] } }",
+    "accounts { A { exports: [ { stream: a, response: stream } ] } }",
+    "accounts { A { exports: [ { stream: a, allow_trace: true } ] } }",
+    "accounts { A { exports: [ { service: a, allow_trace: true } ] } }",
+    "accounts { A { exports: [ { stream: a, to: B } ] } }",
+    "accounts { A {}, B { imports: [ { stream: { account: A, subject: a } } ] } }",
+    "accounts { A { exports: [ { stream: a } ] }, B { imports: [ { stream: { account: A, subject: a } } ] } }",
+    "accounts { A { exports: [ { stream: a } ] }, B { imports: [ { service: { account: A, subject: a } } ] } }",
+    "accounts { A { exports: [ { stream: \"a.>\" } ] }, B { imports: [ { stream: { account: A, subject: \"a.b\" } } ] } }",
+    "accounts { A { exports: [ { stream: \"a.b\" } ] }, B { imports: [ { stream: { account: A, subject: \"a.>\" } } ] } }",
+    "accounts { A { exports: [ { stream: a, accounts: [C] } ] }, B { imports: [ { stream: { account: A, subject: a } } ] }, C {} }",
+    "accounts { B { imports: [ { stream: { account: A, subject: a } } ] } }",
+    "accounts { A { exports: [ { stream: a, accounts: [] } ] }, B { imports: [ { stream: { account: A, subject: a } } ] } }",
+    "accounts { A { exports: [ { stream: a } ] }, B { imports: [ { stream: { account: A } } ] } }",
+    "accounts { A { exports: [ { stream: a } ] }, B { imports: [ { stream: A } ] } }",
+    "accounts { A { exports: [ { stream: a } ] }, B { imports: [ { stream: { account: A, subject: a }, prefix: p } ] } }",
+    "accounts { A { exports: [ { service: a } ] }, B { imports: [ { service: { account: A, subject: a }, to: x, share: true } ] } }",
+    "accounts { A { exports: [ { service: a } ] }, B { imports: [ { service: { account: A, subject: a }, as: x } ] } }",
+    "accounts { A { exports: [ { service: \"a.*\", account_token_position: 2 } ] }, B { imports: [ { service: { account: A, subject: \"a.B\" } } ] } }",
+    "accounts { A { exports: [ { service: \"a.*\", account_token_position: 2 } ] }, B { imports: [ { service: { account: A, subject: \"a.C\" } } ] } }",
+    "accounts { A { exports: [ { service: \"a.*\", account_token_position: 2 } ] }, B { imports: [ { service: { account: A, subject: \"a.*\" } } ] } }",
+    "accounts { x: A, $x {} }",
+    "accounts { pw: secret, A { users: [ { user: a, password: $pw } ] } }",
+    "x: 1\naccounts { A { users: [ { user: a, password: b } ] } }",
+    "jetstream",
+    "jetstream: true",
+    "jetstream: disabled",
+    "jetstream: perhaps",
+    "jetstream { max_mem: 1G, max_file: 1G, domain: x }",
+    "jetstream { max_memory: 1G }",
+    "system_account: X",
+    "no_auth_user: x",
+    "system_account: 1",
+    "server_name: 1",
+    "max_payload: 1MB",
+    "max_payload: \"1MB\"",
+    "http: 8222",
+    "http: \"127.0.0.1:8222\"",
+    "http_port: 8222",
+    "http: true",
+    "websocket { port: 8443, no_tls: true }",
+    "mqtt { port: 1883 }\nserver_name: m",
+    "leafnodes { port: 7422 }",
+    "cluster { name: c, port: 6222 }",
+    "gateway { name: g, port: 7222 }",
+    "leaf { port: 7422 }",
+    "no_fast_producer_stall: true",
+    "no_fast_producer_stall: 1",
+    "ACCOUNTS { A { USERS: [ { USER: a, PASSWORD: b } ] } }",
+];
+
+/// On these nats-server and the proof differ, and why.
+const EXCEPTIONS: &[(&str, &str)] = &[];
+
+#[test]
+fn what_the_server_refuses_is_refused() {
+    let project = Project::new();
+    let compare = |(i, text): (usize, &&str)| {
+        let name = format!("{i}.conf");
+        project.write(&name, &filled(text));
+        let path = project.path().join(&name);
+        let (server, own) = (is_valid(&path), rules_found(&path));
+        let differ = server.is_ok() != own.is_ok() && !EXCEPTIONS.iter().any(|(known, _)| known == text);
+        differ.then(|| format!("{text}\n  server: {server:?}\n  ours: {own:?}"))
+    };
+    let different: Vec<String> = OPTIONS.par_iter().enumerate().filter_map(compare).collect();
+    assert!(different.is_empty(), "{} of {} differ:\n{}", different.len(), OPTIONS.len(), different.join("\n"));
+}
