@@ -131,6 +131,31 @@ impl Subject {
         }
     }
 
+    /// What both match, if there is such a thing.
+    pub fn meet(&self, other: &Self) -> Option<Self> {
+        let mut made: Vec<&str> = Vec::new();
+        let (mut mine, mut theirs) = (self.tokens(), other.tokens());
+        loop {
+            match (mine.next(), theirs.next()) {
+                (Some(">"), Some(token)) => {
+                    made.push(token);
+                    made.extend(theirs);
+                    break;
+                }
+                (Some(token), Some(">")) => {
+                    made.push(token);
+                    made.extend(mine);
+                    break;
+                }
+                (Some("*"), Some(token)) | (Some(token), Some("*")) => made.push(token),
+                (Some(a), Some(b)) if a == b => made.push(a),
+                (None, None) => break,
+                _ => return None,
+            }
+        }
+        Some(Self(made.join(".").into()))
+    }
+
     /// True if the subject lies in, or reaches into, the server's own spaces:
     /// `$`-subjects, inboxes, service replies, gateway replies.
     ///

@@ -18,8 +18,11 @@ use crate::proof::{self, Audit};
 #[command(after_help = "Exit codes: 0 nothing that leaks; 1 findings; 2 nats-server would refuse it")]
 pub struct Args {
     /// The configuration; what it includes is read too.
-    #[arg(value_name = "FILE")]
-    file: PathBuf,
+    #[arg(value_name = "FILE", required_unless_present = "rules")]
+    file: Option<PathBuf>,
+    /// Print every rule, in Markdown: what it proves, why, and how to mend a finding.
+    #[arg(long, conflicts_with = "file")]
+    rules: bool,
 }
 
 /// What other programs read.
@@ -47,7 +50,11 @@ struct Share {
 const SHOWN: usize = 50;
 
 pub fn run(context: &Context, args: &Args) -> Result<Exit, Error> {
-    let audit = proof::audit(&args.file, &|name| std::env::var(name).ok())?;
+    let Some(file) = args.file.as_ref().filter(|_| !args.rules) else {
+        context.ui.raw(&rules());
+        return Ok(Exit::Ok);
+    };
+    let audit = proof::audit(file, &|name| std::env::var(name).ok())?;
     let Audit { sources, world, findings, digest } = &audit;
     context.ui.diagnostics(sources, &findings[..findings.len().min(SHOWN)]);
     if findings.len() > SHOWN {
@@ -59,7 +66,7 @@ pub fn run(context: &Context, args: &Args) -> Result<Exit, Error> {
     let warnings = findings.len() - errors;
     let what = format!(
         "{}: {}, {}, {}",
-        args.file.display(),
+        file.display(),
         count(world.accounts.len(), "account"),
         count(users, "user"),
         count(shares.len(), "declared share"),
@@ -86,6 +93,40 @@ pub fn run(context: &Context, args: &Args) -> Result<Exit, Error> {
         config_digest: digest.clone(),
     });
     Ok(if audit.is_isolated() { Exit::Ok } else { Exit::Found })
+}
+
+/// Every rule, as docs/rules.md shows it.
+fn rules() -> String {
+    let mut text = "# Rules of the static proof\n\n\
+        Made by `tenantry audit --rules`. `tests/integration/audit.rs` turns each one red.\n"
+        .to_owned();
+    for rule in proof::RULES {
+        text += &format!(
+            "\n## {}\n\nProves that {}. {}.\n\nMend it: {}.\n",
+            rule.id,
+            rule.proves,
+            sentence(rule.why),
+            rule.mend
+        );
+    }
+    text += "\n## While a configuration is read\n\n";
+    for (id, what) in proof::rules::READING {
+        text += &format!("* **{id}**: {what}.\n");
+    }
+    text += "\n## What no configuration can close\n\n";
+    for risk in proof::RESIDUAL {
+        text += &format!("* {}.\n", sentence(risk));
+    }
+    text
+}
+
+/// With a capital letter, where it begins with a word.
+fn sentence(text: &str) -> String {
+    if text.starts_with("nats-server") {
+        return text.to_owned();
+    }
+    let mut letters = text.chars();
+    letters.next().map_or_else(String::new, |first| first.to_uppercase().chain(letters).collect())
 }
 
 /// In one word.

@@ -65,9 +65,14 @@ pub fn run(context: &Context, args: &Args) -> Result<Exit, Error> {
     Ok(if leaks == 0 { Exit::Ok } else { Exit::Found })
 }
 
-/// The static proof over what was rendered, as it runs on this machine. What it
-/// finds is shown at the tenant that it is about.
+/// What the static proof finds, shown at the tenant that it is about.
 fn prove(valid: &Valid, engine: &Engine, bundle: &Bundle) -> Result<Vec<Diagnostic>, Error> {
+    let audit = audit(valid, engine, bundle)?;
+    Ok(audit.findings.iter().map(|finding| at_its_tenant(finding, &audit, valid)).collect())
+}
+
+/// The static proof over what was rendered, as it runs on this machine.
+pub(super) fn audit(valid: &Valid, engine: &Engine, bundle: &Bundle) -> Result<Audit, Error> {
     let folder =
         tempfile::TempDir::with_prefix("tenantry-check-").map_err(|e| Error::io("create", Path::new("a folder"), e))?;
     let server = &valid.model.server;
@@ -78,8 +83,13 @@ fn prove(valid: &Valid, engine: &Engine, bundle: &Bundle) -> Result<Vec<Diagnost
     for (path, text) in [(&path, main.as_str()), (&folder.path().join("accounts.conf"), accounts)] {
         fs::write(path, text).map_err(|e| Error::io("write", path, e))?;
     }
-    let audit = proof::audit(&path, &|_| None)?;
-    Ok(audit.findings.iter().map(|finding| at_its_tenant(finding, &audit, valid)).collect())
+    let mut audit = proof::audit(&path, &|_| None)?;
+    audit.world.call_users(|account| {
+        let tenant = valid.model.tenants.iter().find(|t| t.name.as_str() == account);
+        let users = tenant.map_or(valid.model.system.users.as_slice(), |t| t.users.as_slice());
+        users.iter().map(|user| user.name.to_string()).collect()
+    });
+    Ok(audit)
 }
 
 fn at_its_tenant(finding: &Diagnostic, audit: &Audit, valid: &Valid) -> Diagnostic {

@@ -5,6 +5,7 @@ mod audit;
 mod check;
 mod completions;
 mod creds;
+mod explain;
 mod init;
 mod man;
 mod render;
@@ -84,6 +85,7 @@ enum Command {
     Init(init::Args),
     Check(check::Args),
     Audit(audit::Args),
+    Explain(explain::Args),
     Render(render::Args),
     Creds(creds::Args),
     Up(server::UpArgs),
@@ -112,6 +114,7 @@ pub fn run(arguments: impl IntoIterator<Item = OsString>) -> Exit {
         Command::Init(args) => init::run(&context, &args),
         Command::Check(args) => check::run(&context, &args),
         Command::Audit(args) => audit::run(&context, &args),
+        Command::Explain(args) => explain::run(&context, &args),
         Command::Render(args) => render::run(&context, &args),
         Command::Creds(args) => creds::run(&context, &args),
         Command::Up(args) => server::up(&context, &args),

@@ -3,6 +3,7 @@
 //! decides as nats-server does.
 
 mod options;
+pub mod reach;
 mod read;
 pub mod rules;
 pub mod world;

@@ -504,7 +504,7 @@ impl Reader<'_> {
             }
         }
         let _ = self.remarks.bool(options.get("proxy_required"));
-        Some(User { name: login.to_owned(), span, proof, permissions, connection_types })
+        Some(User { name: login.to_owned(), remark: None, span, proof, permissions, connection_types })
     }
 
     fn texts(&mut self, node: &Node) -> Vec<String> {

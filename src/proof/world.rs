@@ -138,6 +138,8 @@ pub struct JetStream {
 pub struct User {
     /// Its name, or its public key.
     pub name: String,
+    /// What people call it, where that is known.
+    pub remark: Option<String>,
     /// Where it stands.
     pub span: Span,
     /// How it proves who it is.
@@ -266,6 +268,16 @@ pub struct Mapping {
 }
 
 impl World {
+    /// Gives users the names that people know them by, in the order in which
+    /// they stand in their account.
+    pub fn call_users(&mut self, names: impl Fn(&str) -> Vec<String>) {
+        for account in &mut self.accounts {
+            for (user, name) in account.users.iter_mut().zip(names(&account.name)) {
+                user.remark = Some(name);
+            }
+        }
+    }
+
     /// An account by name.
     pub fn account(&self, name: &str) -> Option<&Account> {
         self.by_name.get(name).map(|i| &self.accounts[*i])
@@ -279,6 +291,13 @@ impl World {
     /// Accounts that belong to tenants.
     pub fn tenants(&self) -> impl Iterator<Item = &Account> {
         self.accounts.iter().filter(|a| !self.is_system(a))
+    }
+}
+
+impl User {
+    /// What people call it.
+    pub fn called(&self) -> &str {
+        self.remark.as_deref().unwrap_or(&self.name)
     }
 }
 

@@ -9,6 +9,8 @@ const COMMANDS: &[&[&str]] = &[
     &[],
     &["init"],
     &["check"],
+    &["audit"],
+    &["explain"],
     &["render"],
     &["creds"],
     &["up"],

@@ -77,4 +77,7 @@ fn the_reference_of_keys_is_up_to_date() {
     let committed = std::fs::read_to_string(repository().join("docs/registry.md")).expect("docs/registry.md");
     assert!(page == committed, "run `cargo run -- schema --markdown > docs/registry.md`");
     assert!(page.contains("| `max_ack_pending` |") && page.contains("## `[[tenant.stream.consumer]]`"));
+    let page = project.run(&["audit", "--rules"]).succeeded().stdout;
+    let committed = std::fs::read_to_string(repository().join("docs/rules.md")).expect("docs/rules.md");
+    assert!(page == committed, "run `cargo run -- audit --rules > docs/rules.md`");
 }

@@ -14,6 +14,7 @@
 mod audit;
 mod broken;
 mod commands;
+mod differential;
 mod edits;
 mod golden;
 mod isolation;

@@ -234,7 +234,7 @@ impl Creds {
 }
 
 /// No tenant may publish here.
-const ROUND_TRIP: &str = "round-trip.";
+const ROUND_TRIP: &str = "round-trip.is.";
 
 type Errors = Arc<Mutex<Vec<String>>>;
 

@@ -6,6 +6,7 @@ mod anonymous_user;
 mod answered_import;
 mod connection_types;
 mod fails_at_start;
+mod import_cycle;
 mod leaf_door;
 mod mapped_export;
 mod monitor_exposed;
@@ -72,6 +73,7 @@ pub const RULES: &[Rule] = &[
     producer_stall::RULE,
     mapped_export::RULE,
     passed_on::RULE,
+    import_cycle::RULE,
     unlimited_connections::RULE,
     one_login::RULE,
 ];

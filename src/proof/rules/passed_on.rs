@@ -2,19 +2,19 @@
 
 use super::Rule;
 use crate::diag::Diagnostic;
-use crate::proof::world::{Account, Export, Import, World};
+use crate::proof::world::{Account, Export, Import, Kind, World};
 
 pub const RULE: Rule = Rule {
     id: "passed-on",
     proves: "what is shared reaches those it was shared with, and nobody else",
-    why: "an importer can export what it gets, to accounts that the owner never named",
+    why: "an importer can export a service that it imports, to accounts that the owner never named (a stream's messages go no further)",
     mend: "name the last importer in the owner's export too, or remove the second export",
     check,
 };
 
 fn check(world: &World, out: &mut Vec<Diagnostic>) {
     for account in &world.accounts {
-        for import in account.imports.iter().filter(|i| i.from.0 != account.name) {
+        for import in account.imports.iter().filter(|i| i.kind == Kind::Service && i.from.0 != account.name) {
             for export in account.exports.iter().filter(|e| e.kind == import.kind && e.subject.overlaps(&import.local))
             {
                 report(world, account, import, export, out);

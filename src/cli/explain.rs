@@ -1,0 +1,163 @@
+//! `tenantry explain`.
+
+use std::path::PathBuf;
+
+use serde::Serialize;
+
+use super::{Context, Secrets, engine, no_such, no_such_user, split_user};
+use crate::diag::{Sources, Span};
+use crate::error::{Error, Exit};
+use crate::proof::reach::{self, Question};
+use crate::proof::world::{Account, User, World};
+use crate::proof::{self, Audit};
+use crate::render::{self, Inputs};
+use crate::subject::Subject;
+
+/// Say whether one user can reach another, and why.
+///
+/// It is answered from the configuration, without a server: the way that is open,
+/// or what stops it. Without --conf it is the one that the registry renders.
+#[derive(Debug, clap::Args)]
+#[command(
+    after_help = "Example: tenantry explain --from TENANT_A/tenant_a_app --to TENANT_B --subject TENANT_A.public.x"
+)]
+pub struct Args {
+    /// Who sends: ACCOUNT/USER, or ACCOUNT for any of its users.
+    #[arg(long, value_name = "ACCOUNT[/USER]")]
+    from: String,
+    /// Who receives: ACCOUNT/USER, or ACCOUNT for any of its users.
+    #[arg(long, value_name = "ACCOUNT[/USER]")]
+    to: String,
+    /// On which subject. Default: any.
+    #[arg(long, value_name = "SUBJECT")]
+    subject: Option<String>,
+    /// A nats-server configuration to ask, instead of the registry's.
+    #[arg(long, value_name = "FILE")]
+    conf: Option<PathBuf>,
+    /// Use the templates of this folder.
+    #[arg(long, value_name = "DIR", conflicts_with = "conf")]
+    templates: Option<PathBuf>,
+}
+
+#[derive(Serialize)]
+struct Report {
+    reaches: bool,
+    pairs: Vec<Pair>,
+}
+
+#[derive(Serialize)]
+struct Pair {
+    from: String,
+    to: String,
+    reaches: bool,
+    paths: Vec<PathReport>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    stopped_by: Option<Step>,
+}
+
+#[derive(Serialize)]
+struct PathReport {
+    subject: String,
+    arrives_as: String,
+    steps: Vec<Step>,
+}
+
+#[derive(Serialize)]
+struct Step {
+    what: String,
+    file: String,
+    line: usize,
+}
+
+pub fn run(context: &Context, args: &Args) -> Result<Exit, Error> {
+    let subject = args.subject.as_deref().map(|text| {
+        Subject::as_the_server_reads(text).ok_or_else(|| {
+            Error::usage(format!("`{text}` is not a subject"), "tokens between dots, * for one, > for the rest")
+        })
+    });
+    let subject = subject.transpose()?;
+    let audit = match &args.conf {
+        Some(file) => proof::audit(file, &|name| std::env::var(name).ok())?,
+        None => of_registry(context, args)?,
+    };
+    let Audit { world, sources, .. } = &audit;
+    let (from, to) = (find(world, &args.from)?, find(world, &args.to)?);
+    let mut pairs = Vec::new();
+    for sender in &from {
+        for receiver in to.iter().filter(|receiver| !std::ptr::eq(receiver.1, sender.1)) {
+            pairs.push(pair(world, sources, Question { from: *sender, to: *receiver, subject: subject.as_ref() }));
+        }
+    }
+    for pair in &pairs {
+        show(context, pair);
+    }
+    context.ui.json(&Report { reaches: pairs.iter().any(|p| p.reaches), pairs });
+    Ok(Exit::Ok)
+}
+
+fn of_registry(context: &Context, args: &Args) -> Result<Audit, Error> {
+    let valid = context.load()?;
+    let engine = engine(args.templates.as_deref())?;
+    let secrets = Secrets::load(context, &valid)?;
+    let inputs = Inputs { model: &valid.model, keyring: secrets.keyring(&valid), engine: &engine };
+    let bundle = render::render(&inputs, || {}).map_err(|e| e.in_files(&valid.sources))?;
+    secrets.remember_hashes();
+    super::check::audit(&valid, &engine, &bundle)
+}
+
+/// Users by the names that the registry gives them, or by which the server knows them.
+fn find<'w>(world: &'w World, who: &str) -> Result<Vec<(&'w Account, &'w User)>, Error> {
+    let (name, user) = split_user(who);
+    let known: Vec<&str> = world.accounts.iter().map(|a| a.name.as_str()).collect();
+    let account = world.account(name).ok_or_else(|| no_such("account", name, &known))?;
+    let Some(user) = user else { return Ok(account.users.iter().map(|u| (account, u)).collect()) };
+    let found: Vec<_> = account.users.iter().filter(|u| u.name == user || u.remark.as_deref() == Some(user)).collect();
+    if found.is_empty() {
+        let known: Vec<&str> = account.users.iter().map(User::called).collect();
+        return Err(no_such_user(name, user, &known));
+    }
+    Ok(found.into_iter().map(|u| (account, u)).collect())
+}
+
+fn pair(world: &World, sources: &Sources, question: Question<'_>) -> Pair {
+    let step = |(what, span): (String, Span)| Step {
+        what,
+        file: sources.path(span.file).file_name().map_or_else(String::new, |n| n.to_string_lossy().into_owned()),
+        line: sources.position(span).0,
+    };
+    let name = |(account, user): (&Account, &User)| format!("{}/{}", account.name, user.called());
+    let found = reach::paths(world, question);
+    Pair {
+        from: name(question.from),
+        to: name(question.to),
+        reaches: !found.is_empty(),
+        stopped_by: found.is_empty().then(|| step(reach::obstacle(world, question))),
+        paths: found
+            .into_iter()
+            .map(|path| PathReport {
+                subject: path.subject.to_string(),
+                arrives_as: path.arrives.to_string(),
+                steps: path.steps.into_iter().map(step).collect(),
+            })
+            .collect(),
+    }
+}
+
+fn show(context: &Context, pair: &Pair) {
+    const SHOWN: usize = 5;
+    let Pair { from, to, reaches: _, paths, stopped_by } = pair;
+    if let Some(step) = stopped_by {
+        context.ui.result(&format!("{from} does not reach {to}: {} ({}:{})", step.what, step.file, step.line));
+        return;
+    }
+    context.ui.result(&format!("{from} reaches {to}"));
+    for path in paths.iter().take(SHOWN) {
+        context.ui.result(&format!("  {} arrives as {}", path.subject, path.arrives_as));
+        for step in &path.steps {
+            context.ui.result(&format!("    {} ({}:{})", step.what, step.file, step.line));
+        }
+    }
+    if paths.len() > SHOWN {
+        context.ui.result(&format!("  … and {} more subjects", paths.len() - SHOWN));
+    }
+}
