@@ -313,6 +313,9 @@ fn misread(span: Span, message: &str) -> Diagnostic {
 /// A number with its unit multiplied, as the server does it: without a check
 /// for what does not fit. Nothing if the unit is none.
 fn integer(text: &str) -> Result<Option<i64>, &'static str> {
+    if !text.is_ascii() {
+        return Err("digits are 0 to 9");
+    }
     let end = text.find(|c: char| !c.is_ascii_digit() && c != '-').unwrap_or(text.len());
     let (digits, unit) = text.split_at(end);
     let number: i64 = digits.parse().map_err(|_| "the number is out of range")?;

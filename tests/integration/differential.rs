@@ -189,7 +189,7 @@ async fn the_model_says_what_the_server_does() {
     let project = Project::new();
     // More by request: TENANTRY_DIFFERENTIAL_SYSTEMS=500.
     let wanted = std::env::var("TENANTRY_DIFFERENTIAL_SYSTEMS").ok().and_then(|n| n.parse().ok()).unwrap_or(25u64);
-    let (mut tried, mut crossed, mut seed) = (0, 0, 0u64);
+    let (mut tried, mut crossed, mut seed) = (0u64, 0u64, 0u64);
     while tried < wanted {
         seed += 1;
         assert!(seed < wanted * 20, "too few of the drawn systems start: {tried}");
@@ -220,8 +220,8 @@ async fn the_model_says_what_the_server_does() {
             "{name}: foretold and not seen: {missing:?}; seen and not foretold: {surprising:?}\n{text}"
         );
         let account = |user: &str| user.chars().next();
-        crossed += found.iter().filter(|(from, to, ..)| account(from) != account(to)).count();
+        crossed += found.iter().filter(|(from, to, ..)| account(from) != account(to)).map(|_| 1u64).sum::<u64>();
         tried += 1;
     }
-    assert!(crossed > 50, "the control: messages do pass between accounts, {crossed}");
+    assert!(crossed >= wanted, "the control: messages do pass between accounts, {crossed}");
 }
