@@ -2,6 +2,7 @@
 //! and under several names, the last of two equal ones, none that is unknown.
 
 use std::collections::HashMap;
+use std::time::Duration;
 
 use crate::conf::value::{Entry, Map, Node, Value};
 use crate::diag::{Diagnostic, Severity, Span, nearest};
@@ -158,4 +159,28 @@ impl Remarks {
             None => None,
         }
     }
+}
+
+/// `1h2m3.5s` as Go reads it: nothing if it is none, an empty length if it is
+/// negative, which means without end.
+pub fn go_duration(text: &str) -> Option<Option<Duration>> {
+    let (negative, mut rest) =
+        text.strip_prefix('-').map_or((false, text.strip_prefix('+').unwrap_or(text)), |r| (true, r));
+    if rest == "0" {
+        return Some(Some(Duration::ZERO));
+    }
+    let mut seconds = 0.0;
+    if rest.is_empty() {
+        return None;
+    }
+    while !rest.is_empty() {
+        let end = rest.find(|c: char| !c.is_ascii_digit() && c != '.')?;
+        let number: f64 = rest[..end].parse().ok()?;
+        rest = &rest[end..];
+        let units = [("ns", 1e-9), ("us", 1e-6), ("µs", 1e-6), ("ms", 1e-3), ("h", 3600.0), ("m", 60.0), ("s", 1.0)];
+        let (unit, scale) = units.into_iter().find(|(unit, _)| rest.starts_with(unit))?;
+        seconds += number * scale;
+        rest = &rest[unit.len()..];
+    }
+    Some((!negative).then(|| Duration::try_from_secs_f64(seconds).unwrap_or(Duration::MAX)))
 }

@@ -1,0 +1,188 @@
+//! The options that nats-server knows, each with all its names, the usual one
+//! first. Another one is refused.
+
+use super::options::Known;
+
+/// The server.
+pub const TOP: Known = &[
+    &["listen"],
+    &["client_advertise"],
+    &["port"],
+    &["server_name"],
+    &["host", "net"],
+    &["debug"],
+    &["trace"],
+    &["trace_verbose"],
+    &["trace_headers"],
+    &["logtime"],
+    &["logtime_utc"],
+    &["mappings", "maps"],
+    &["disable_sublist_cache", "no_sublist_cache"],
+    &["accounts"],
+    &["default_sentinel"],
+    &["authorization"],
+    &["http"],
+    &["https"],
+    &["http_port", "monitor_port"],
+    &["https_port"],
+    &["http_base_path"],
+    &["cluster"],
+    &["gateway"],
+    &["leafnodes", "leaf"],
+    &["store_dir", "storedir"],
+    &["jetstream"],
+    &["log_file", "logfile"],
+    &["log_size_limit", "logfile_size_limit"],
+    &["log_max_num", "logfile_max_num"],
+    &["syslog"],
+    &["remote_syslog"],
+    &["pid_file", "pidfile"],
+    &["ports_file_dir"],
+    &["prof_port"],
+    &["prof_block_rate"],
+    &["max_control_line"],
+    &["max_payload"],
+    &["max_pending"],
+    &["proxy_protocol"],
+    &["max_connections", "max_conn"],
+    &["max_traced_msg_len"],
+    &["max_subscriptions", "max_subs"],
+    &["max_sub_tokens", "max_subscription_tokens"],
+    &["ping_interval"],
+    &["ping_max"],
+    &["tls"],
+    &["ocsp"],
+    &["allow_non_tls"],
+    &["write_deadline"],
+    &["write_timeout"],
+    &["lame_duck_duration"],
+    &["lame_duck_grace_period"],
+    &["operator", "operators", "roots", "root", "root_operators", "root_operator"],
+    &["resolver", "account_resolver", "accounts_resolver"],
+    &["resolver_tls"],
+    &["resolver_preload"],
+    &["resolver_pinned_accounts"],
+    &["no_auth_user"],
+    &["system_account", "system"],
+    &["no_system_account", "no_system", "no_sys_acc"],
+    &["no_header_support"],
+    &["trusted", "trusted_keys"],
+    &["connect_error_reports"],
+    &["reconnect_error_reports"],
+    &["websocket", "ws"],
+    &["mqtt"],
+    &["server_tags"],
+    &["server_metadata"],
+    &["feature_flags"],
+    &["default_js_domain"],
+    &["ocsp_cache"],
+    &["no_fast_producer_stall"],
+    &["max_closed_clients"],
+    &["proxies"],
+];
+
+/// An account.
+pub const ACCOUNT: Known = &[
+    &["nkey"],
+    &["imports"],
+    &["exports"],
+    &["jetstream"],
+    &["users"],
+    &["default_permissions"],
+    &["mappings", "maps"],
+    &["limits"],
+    &["msg_trace", "trace_dest"],
+];
+
+/// A user.
+pub const USER: Known = &[
+    &["nkey"],
+    &["user", "username"],
+    &["password", "pass"],
+    &["permissions", "permission", "authorization"],
+    &["allowed_connection_types", "connection_types", "clients"],
+    &["proxy_required"],
+];
+
+/// Permissions.
+pub const PERMISSIONS: Known =
+    &[&["publish", "pub", "import"], &["subscribe", "sub", "export"], &["allow_responses", "publish_allow_responses"]];
+
+/// `allow_responses`.
+pub const RESPONSES: Known =
+    &[&["max", "max_msgs", "max_messages", "max_responses"], &["expires", "expiration", "ttl"]];
+
+/// Limits of an account.
+pub const LIMITS: Known = &[
+    &["max_connections", "max_conn"],
+    &["max_subscriptions", "max_subs"],
+    &["max_payload", "max_pay"],
+    &["max_leafnodes", "max_leafs"],
+];
+
+/// JetStream of an account.
+pub const ACCOUNT_JETSTREAM: Known = &[
+    &["max_memory", "max_mem", "mem", "memory"],
+    &["max_store", "max_file", "max_disk", "store", "disk"],
+    &["max_streams", "streams"],
+    &["max_consumers", "consumers"],
+    &["max_bytes_required", "max_stream_bytes", "max_bytes"],
+    &["mem_max_stream_bytes", "memory_max_stream_bytes"],
+    &["disk_max_stream_bytes", "store_max_stream_bytes"],
+    &["max_ack_pending"],
+    &["cluster_traffic"],
+];
+
+/// JetStream of the server.
+pub const SERVER_JETSTREAM: Known = &[
+    &["strict"],
+    &["store_dir", "store", "storedir"],
+    &["sync_interval", "sync"],
+    &["max_memory_store", "max_mem_store", "max_mem"],
+    &["max_file_store", "max_file"],
+    &["domain"],
+    &["enabled", "enable"],
+    &["key", "ek", "encryption_key"],
+    &["prev_key", "prev_ek", "prev_encryption_key"],
+    &["cipher"],
+    &["extension_hint"],
+    &["limits"],
+    &["tpm"],
+    &["unique_tag"],
+    &["max_outstanding_catchup"],
+    &["max_buffered_size"],
+    &["max_buffered_msgs"],
+    &["request_queue_limit"],
+    &["info_queue_limit"],
+    &["meta_compact"],
+    &["meta_compact_size"],
+    &["meta_compact_sync"],
+    &["max_concurrent_io"],
+];
+
+/// An export.
+pub const EXPORT: Known = &[
+    &["stream"],
+    &["service"],
+    &["accounts"],
+    &["response_type", "response"],
+    &["threshold", "response_threshold", "response_max_time", "response_time"],
+    &["latency"],
+    &["account_token_position"],
+    &["allow_trace"],
+];
+
+/// An import.
+pub const IMPORT: Known = &[&["stream"], &["service"], &["prefix"], &["to"], &["share"], &["allow_trace"]];
+
+/// The `authorization` block.
+pub const AUTHORIZATION: Known = &[
+    &["user", "username"],
+    &["password", "pass"],
+    &["token"],
+    &["timeout"],
+    &["users"],
+    &["default_permissions", "default_permission", "permissions"],
+    &["auth_callout", "auth_hook"],
+    &["proxy_required"],
+];
