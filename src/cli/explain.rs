@@ -53,7 +53,12 @@ struct Pair {
     paths: Vec<PathReport>,
     #[serde(skip_serializing_if = "Option::is_none")]
     stopped_by: Option<Step>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    caveat: Option<&'static str>,
 }
+
+/// What subjects do not decide.
+const SAME_ACCOUNT: &str = "by subjects only: inside one account reply subjects are not checked, and JetStream and whoever answers follow them";
 
 #[derive(Serialize)]
 struct PathReport {
@@ -131,6 +136,7 @@ fn pair(world: &World, sources: &Sources, question: Question<'_>) -> Pair {
         from: name(question.from),
         to: name(question.to),
         reaches: !found.is_empty(),
+        caveat: (found.is_empty() && question.from.0.name == question.to.0.name).then_some(SAME_ACCOUNT),
         stopped_by: found.is_empty().then(|| step(reach::obstacle(world, question))),
         paths: found
             .into_iter()
@@ -145,9 +151,12 @@ fn pair(world: &World, sources: &Sources, question: Question<'_>) -> Pair {
 
 fn show(context: &Context, pair: &Pair) {
     const SHOWN: usize = 5;
-    let Pair { from, to, reaches: _, paths, stopped_by } = pair;
+    let Pair { from, to, reaches: _, paths, stopped_by, caveat } = pair;
     if let Some(step) = stopped_by {
         context.ui.result(&format!("{from} does not reach {to}: {} ({}:{})", step.what, step.file, step.line));
+        if let Some(caveat) = caveat {
+            context.ui.result(&format!("  {caveat}"));
+        }
         return;
     }
     context.ui.result(&format!("{from} reaches {to}"));

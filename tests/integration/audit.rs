@@ -527,3 +527,33 @@ proptest::proptest! {
         let _ = proof::audit(&path, &|_| None);
     }
 }
+
+/// explain says the way, or what stops it, and what it cannot promise.
+#[test]
+fn explain_says_the_way_or_what_stops_it() {
+    let project = Project::new();
+    let ask = |from: &str, to: &str, subject: &str| {
+        let arguments = ["explain", "--from", from, "--to", to, "--subject", subject, "--format", "json"];
+        project.run(&arguments).succeeded().json()["pairs"][0].clone()
+    };
+    let shared = ask("TENANT_A/tenant_a_app", "TENANT_B/tenant_b_app", "TENANT_A.public.x");
+    assert_eq!(shared["reaches"], true);
+    assert!(
+        shared["paths"][0]["steps"][1]["what"].as_str().is_some_and(|w| w.contains("imports the stream")),
+        "{shared}"
+    );
+    let own = ask("TENANT_A/tenant_a_app", "TENANT_B/tenant_b_app", "TENANT_A.orders");
+    assert_eq!(own["reaches"], false);
+    assert!(own["caveat"].is_null() && own["stopped_by"]["line"].is_number(), "{own}");
+    let inside = ask("TENANT_A/tenant_a_auditor", "TENANT_A/tenant_a_app", "TENANT_A.x");
+    assert!(inside["caveat"].as_str().is_some_and(|c| c.contains("reply subjects are not checked")), "{inside}");
+    let ran = project.run(&["explain", "--from", "TENANT_A/nobody", "--to", "TENANT_X"]).exited(2);
+    assert!(ran.stderr.contains("has no user `nobody`"), "{}", ran.stderr);
+    assert!(
+        project
+            .run(&["explain", "--from", "TENANT_A", "--to", "TENANT_B", "--subject", "a..b"])
+            .exited(2)
+            .stderr
+            .contains("is not a subject")
+    );
+}
