@@ -7,7 +7,7 @@ use serde::Serialize;
 use super::{Context, count};
 use crate::diag::{Finding, Severity};
 use crate::error::{Error, Exit};
-use crate::proof::world::{Kind, World};
+use crate::proof::world::World;
 use crate::proof::{self, Audit};
 
 /// Prove from its configuration that no tenant of a nats-server can reach another.
@@ -139,7 +139,7 @@ fn shares(world: &World) -> Vec<Share> {
     for account in &world.accounts {
         for import in &account.imports {
             shares.push(Share {
-                kind: if import.kind == Kind::Stream { "stream" } else { "service" },
+                kind: import.kind.as_str(),
                 from: import.from.0.clone(),
                 to: account.name.clone(),
                 subject: import.subject.to_string(),

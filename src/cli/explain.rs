@@ -1,5 +1,6 @@
 //! `tenantry explain`.
 
+use std::collections::HashMap;
 use std::path::PathBuf;
 
 use serde::Serialize;
@@ -7,6 +8,7 @@ use serde::Serialize;
 use super::{Context, Secrets, engine, no_such, no_such_user, split_user};
 use crate::diag::{Sources, Span};
 use crate::error::{Error, Exit};
+use crate::model;
 use crate::proof::reach::{self, Question};
 use crate::proof::world::{Account, User, World};
 use crate::proof::{self, Audit};
@@ -107,7 +109,14 @@ fn of_registry(context: &Context, args: &Args) -> Result<Audit, Error> {
     let inputs = Inputs { model: &valid.model, keyring: secrets.keyring(&valid), engine: &engine };
     let bundle = render::render(&inputs, || {}).map_err(|e| e.in_files(&valid.sources))?;
     secrets.remember_hashes();
-    super::check::audit(&valid, &engine, &bundle)
+    let mut audit = super::check::audit(&valid, &engine, &bundle)?;
+    let tenants: HashMap<&str, &[model::User]> =
+        valid.model.tenants.iter().map(|t| (t.name.as_str(), t.users.as_slice())).collect();
+    audit.world.call_users(|account| {
+        let users = tenants.get(account).copied().unwrap_or(&valid.model.system.users);
+        users.iter().map(|user| user.name.to_string()).collect()
+    });
+    Ok(audit)
 }
 
 /// Users by the names that the registry gives them, or by which the server knows them.

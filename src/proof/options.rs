@@ -73,22 +73,16 @@ impl Remarks {
     }
 
     fn twice(&mut self, before: &Entry, entry: &Entry) {
-        let same = before.key == entry.key;
-        let (rule, severity, message, hint) = if same {
-            ("overridden-key", Severity::Warning, "the last one counts, the server says nothing", "keep one of them")
+        let (rule, severity, message) = if before.key == entry.key {
+            ("overridden-key", Severity::Warning, "the last one counts, the server says nothing")
         } else {
-            (
-                "ambiguous-key",
-                Severity::Error,
-                "which of the two counts changes from start to start",
-                "keep one of them",
-            )
+            ("ambiguous-key", Severity::Error, "which of the two counts changes from start to start")
         };
         let message = format!("`{}` is given twice: {message}", entry.key);
         self.findings.push(
             Diagnostic { severity, ..Diagnostic::error(rule, entry.key_span, message) }
                 .related(before.key_span, "first given here")
-                .hint(hint),
+                .hint("keep one of them"),
         );
     }
 
@@ -120,44 +114,25 @@ impl Remarks {
 
     /// Text, or a complaint.
     pub fn text<'m>(&mut self, node: Option<&'m Node>) -> Option<&'m str> {
-        match node.map(|n| &n.value) {
-            Some(Value::Text(text)) => Some(text),
-            Some(_) => {
-                if let Some(node) = node {
-                    self.wrong(node, "text (digits alone need \"quotes\")");
-                }
-                None
-            }
-            None => None,
-        }
+        let Value::Text(text) = &node?.value else { return self.none_of(node, "text (digits alone need \"quotes\")") };
+        Some(text)
     }
 
     /// A whole number, or a complaint.
     pub fn integer(&mut self, node: Option<&Node>) -> Option<i64> {
-        match node.map(|n| &n.value) {
-            Some(Value::Integer(number)) => Some(*number),
-            Some(_) => {
-                if let Some(node) = node {
-                    self.wrong(node, "a number without quotes");
-                }
-                None
-            }
-            None => None,
-        }
+        let Value::Integer(number) = node?.value else { return self.none_of(node, "a number without quotes") };
+        Some(number)
     }
 
     /// True or false, or a complaint.
     pub fn bool(&mut self, node: Option<&Node>) -> Option<bool> {
-        match node.map(|n| &n.value) {
-            Some(Value::Bool(value)) => Some(*value),
-            Some(_) => {
-                if let Some(node) = node {
-                    self.wrong(node, "true or false");
-                }
-                None
-            }
-            None => None,
-        }
+        let Value::Bool(value) = node?.value else { return self.none_of(node, "true or false") };
+        Some(value)
+    }
+
+    fn none_of<T>(&mut self, node: Option<&Node>, expected: &str) -> Option<T> {
+        self.wrong(node?, expected);
+        None
     }
 }
 

@@ -4,8 +4,9 @@
 
 use std::collections::HashSet;
 
-use super::world::{Account, Import, Kind, Side, User, World};
+use super::world::{Account, Import, Side, User, World};
 use crate::diag::Span;
+use crate::model::ShareKind;
 use crate::subject::Subject;
 
 /// One way from a user to another.
@@ -37,7 +38,7 @@ struct Carried<'w> {
     subject: Subject,
     /// How it came to another account, if it did: the server passes requests on
     /// as requests, and messages of a stream not at all.
-    way: Option<Kind>,
+    way: Option<ShareKind>,
     steps: Vec<(String, Span)>,
 }
 
@@ -104,16 +105,16 @@ fn arrivals(carried: &Carried<'_>, account: &Account, user: &User) -> Vec<Path> 
 /// exporter, a service import takes the importer's requests to the exporter.
 fn imported<'w>(world: &'w World, carried: &Carried<'w>, other: &'w Account) -> Vec<Carried<'w>> {
     let mut next = Vec::new();
-    let of_kind = |kind: Kind| {
-        let goes_on = carried.way.is_none_or(|way| way == Kind::Service && kind == Kind::Service);
+    let of_kind = |kind: ShareKind| {
+        let goes_on = carried.way.is_none_or(|way| way == ShareKind::Service && kind == ShareKind::Service);
         other.imports.iter().filter(move |i| i.kind == kind && goes_on)
     };
-    for import in of_kind(Kind::Stream).filter(|i| i.from.0 == carried.account.name) {
+    for import in of_kind(ShareKind::Stream).filter(|i| i.from.0 == carried.account.name) {
         let what = format!("`{}` imports the stream `{}` from `{}`", other.name, import.subject, carried.account.name);
         next.extend(carry(carried, other, (&import.subject, &import.local), what, import));
     }
     if other.name == carried.account.name {
-        for import in of_kind(Kind::Service) {
+        for import in of_kind(ShareKind::Service) {
             let Some(exporter) = world.account(&import.from.0) else { continue };
             let what =
                 format!("requests to `{}` go to the service `{}` of `{}`", import.local, import.subject, exporter.name);

@@ -12,11 +12,12 @@ use super::known::{
 };
 use super::options::{Known, Options, Remarks, go_duration};
 use super::world::{
-    Account, Door, DoorKind, Export, Import, JetStream, Kind, Limit, Limits, Mapping, Pattern, Permissions, Proof,
-    Responses, Server, ServerJetStream, Side, User, World,
+    Account, Door, DoorKind, Export, Import, JetStream, Limit, Limits, Mapping, Pattern, Permissions, Proof, Responses,
+    Server, ServerJetStream, Side, User, World,
 };
 use crate::conf::value::{Entry, Map, Node, Value};
 use crate::diag::{Diagnostic, Span};
+use crate::model::ShareKind;
 use crate::subject::Subject;
 
 /// Reads a whole configuration.
@@ -442,10 +443,10 @@ impl Reader<'_> {
         subject
     }
 
-    fn one_kind<'m>(&mut self, node: &Node, options: &Options<'m>) -> Option<(Kind, &'m Node)> {
+    fn one_kind<'m>(&mut self, node: &Node, options: &Options<'m>) -> Option<(ShareKind, &'m Node)> {
         match (options.get("stream"), options.get("service")) {
-            (Some(stream), None) => Some((Kind::Stream, stream)),
-            (None, Some(service)) => Some((Kind::Service, service)),
+            (Some(stream), None) => Some((ShareKind::Stream, stream)),
+            (None, Some(service)) => Some((ShareKind::Service, service)),
             (Some(_), Some(_)) => {
                 self.remarks.refuse(node.span, "a stream and a service in one entry", "write two");
                 None
@@ -459,7 +460,7 @@ impl Reader<'_> {
         let map = self.remarks.map(node)?;
         let options = self.remarks.options(map, EXPORT, "an export");
         let (kind, subject) = self.one_kind(node, &options)?;
-        if kind == Kind::Stream {
+        if kind == ShareKind::Stream {
             for key in ["response_type", "threshold", "latency", "allow_trace"] {
                 if let Some(entry) = options.entry(key) {
                     self.remarks.refuse(entry.key_span, format!("`{key}` is for services"), "remove it");
@@ -513,7 +514,7 @@ impl Reader<'_> {
         let (name, subject) = (self.remarks.text(Some(account))?.to_owned(), self.subject(subject)?);
         let (prefix, to) = (self.remarks.text(options.get("prefix")), self.remarks.text(options.get("to")));
         let local = match (kind, prefix, to) {
-            (Kind::Stream, Some(prefix), _) => format!("{}.{subject}", prefix.trim_end_matches('.')),
+            (ShareKind::Stream, Some(prefix), _) => format!("{}.{subject}", prefix.trim_end_matches('.')),
             (_, _, Some(to)) => to.to_owned(),
             _ => subject.to_string(),
         };

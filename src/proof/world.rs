@@ -4,6 +4,7 @@
 use std::time::Duration;
 
 use crate::diag::Span;
+use crate::model::ShareKind;
 use crate::subject::Subject;
 
 /// A server with its accounts.
@@ -211,20 +212,11 @@ pub struct Responses {
     pub expires: Option<Duration>,
 }
 
-/// What passes between accounts.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Kind {
-    /// Messages, from exporter to importers.
-    Stream,
-    /// Requests, from importers to exporter.
-    Service,
-}
-
 /// What an account offers.
 #[derive(Debug)]
 pub struct Export {
     /// Messages or requests.
-    pub kind: Kind,
+    pub kind: ShareKind,
     /// On which subjects.
     pub subject: Subject,
     /// Where it stands.
@@ -241,7 +233,7 @@ pub struct Export {
 #[derive(Debug)]
 pub struct Import {
     /// Messages or requests.
-    pub kind: Kind,
+    pub kind: ShareKind,
     /// From which account.
     pub from: (String, Span),
     /// On which of its subjects.

@@ -2,7 +2,8 @@
 
 use super::Rule;
 use crate::diag::Diagnostic;
-use crate::proof::world::{Account, Export, Import, Kind, World};
+use crate::model::ShareKind;
+use crate::proof::world::{Account, Export, Import, World};
 
 pub const RULE: Rule = Rule {
     id: "passed-on",
@@ -14,7 +15,7 @@ pub const RULE: Rule = Rule {
 
 fn check(world: &World, out: &mut Vec<Diagnostic>) {
     for account in &world.accounts {
-        for import in account.imports.iter().filter(|i| i.kind == Kind::Service && i.from.0 != account.name) {
+        for import in account.imports.iter().filter(|i| i.kind == ShareKind::Service && i.from.0 != account.name) {
             for export in account.exports.iter().filter(|e| e.kind == import.kind && e.subject.overlaps(&import.local))
             {
                 report(world, account, import, export, out);

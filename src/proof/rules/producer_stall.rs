@@ -2,7 +2,8 @@
 
 use super::Rule;
 use crate::diag::Diagnostic;
-use crate::proof::world::{Account, Kind, World};
+use crate::model::ShareKind;
+use crate::proof::world::{Account, World};
 
 pub const RULE: Rule = Rule {
     id: "producer-stall",
@@ -17,9 +18,9 @@ fn check(world: &World, out: &mut Vec<Diagnostic>) {
         return;
     }
     let across =
-        |account: &&Account| account.imports.iter().any(|i| i.kind == Kind::Stream && i.from.0 != account.name);
+        |account: &&Account| account.imports.iter().any(|i| i.kind == ShareKind::Stream && i.from.0 != account.name);
     if let Some(account) = world.accounts.iter().find(across) {
-        let span = account.imports.iter().find(|i| i.kind == Kind::Stream).map_or(account.span, |i| i.span);
+        let span = account.imports.iter().find(|i| i.kind == ShareKind::Stream).map_or(account.span, |i| i.span);
         out.push(
             RULE.warning(span, format!("a slow subscriber in `{}` slows down whoever publishes to it", account.name)),
         );

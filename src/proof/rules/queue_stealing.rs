@@ -2,7 +2,8 @@
 
 use super::Rule;
 use crate::diag::Diagnostic;
-use crate::proof::world::{Kind, World};
+use crate::model::ShareKind;
+use crate::proof::world::World;
 
 pub const RULE: Rule = Rule {
     id: "queue-stealing",
@@ -14,7 +15,7 @@ pub const RULE: Rule = Rule {
 
 fn check(world: &World, out: &mut Vec<Diagnostic>) {
     for account in &world.accounts {
-        for import in account.imports.iter().filter(|i| i.kind == Kind::Stream && i.from.0 != account.name) {
+        for import in account.imports.iter().filter(|i| i.kind == ShareKind::Stream && i.from.0 != account.name) {
             let Some(user) = account.users.iter().find(|u| u.permissions.subscribe.joins_queue_on(&import.local))
             else {
                 continue;

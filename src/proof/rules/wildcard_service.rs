@@ -2,7 +2,8 @@
 
 use super::Rule;
 use crate::diag::Diagnostic;
-use crate::proof::world::{Kind, World};
+use crate::model::ShareKind;
+use crate::proof::world::World;
 
 pub const RULE: Rule = Rule {
     id: "wildcard-service",
@@ -14,7 +15,7 @@ pub const RULE: Rule = Rule {
 
 fn check(world: &World, out: &mut Vec<Diagnostic>) {
     for account in &world.accounts {
-        let services = account.exports.iter().filter(|e| e.kind == Kind::Service && e.token_position == 0);
+        let services = account.exports.iter().filter(|e| e.kind == ShareKind::Service && e.token_position == 0);
         for export in services.filter(|e| e.subject.has_wildcard() && e.to.as_ref().is_none_or(|to| to.len() > 1)) {
             let message = format!("every importer of `{}` may fill in another's name", export.subject);
             out.push(RULE.warning(export.span, message));

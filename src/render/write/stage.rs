@@ -1,13 +1,12 @@
 //! The new tree while it is made: files are written into it as they come.
 
-use std::collections::BTreeMap;
 use std::fs::{self, DirBuilder};
 use std::io;
 use std::os::unix::fs::DirBuilderExt as _;
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
-use super::super::bundle::{Digest, Entry, File, MANIFEST, Manifest, Names, join, split};
+use super::super::bundle::{Digest, Entry, File, MANIFEST, Manifest, join, split};
 use super::tree::{create, create_folders, has_digest, inode, mode_is_wrong, remove_if_there, remove_tree};
 use super::{Outcome, Target};
 use crate::error::Error;
@@ -71,26 +70,16 @@ impl<'t> Stage<'t> {
 
     /// Puts a file where it belongs, unless it is there already.
     pub fn put<'f>(&self, files: impl IntoIterator<Item = (&'f String, &'f File)>) -> Result<(), Error> {
-        let mut folders: BTreeMap<String, Names> = BTreeMap::new();
         let mut put = Vec::new();
         for (path, file) in files {
             let (folder, name) = split(path);
             let entry = file.entry();
-            let done = self.put_one(folder, name, file, &entry)?;
-            match folders.get_mut(folder) {
-                Some(names) => drop(names.insert(name.to_owned(), entry)),
-                None => drop(folders.insert(folder.to_owned(), Names::from([(name.to_owned(), entry)]))),
-            }
-            put.push((path.clone(), done));
+            put.push((path.clone(), entry, self.put_one(folder, name, file, &entry)?));
         }
         let mut state = self.state();
-        for (folder, names) in folders {
-            match state.change.manifest.folders.get_mut(&folder) {
-                Some(known) => Arc::make_mut(known).extend(names),
-                None => drop(state.change.manifest.folders.insert(folder, names.into())),
-            }
-        }
-        for (path, done) in put {
+        for (path, entry, done) in put {
+            let (folder, name) = split(&path);
+            state.change.manifest.insert(folder, name, entry);
             match done {
                 Put::Made { edited } => {
                     if edited {
