@@ -15,6 +15,8 @@ mod templates;
 mod tenant;
 mod ui;
 mod user;
+mod verify;
+mod with_parent;
 
 use std::ffi::OsString;
 use std::path::{Path, PathBuf};
@@ -86,6 +88,7 @@ enum Command {
     Check(check::Args),
     Audit(audit::Args),
     Explain(explain::Args),
+    Verify(verify::Args),
     Render(render::Args),
     Creds(creds::Args),
     Up(server::UpArgs),
@@ -97,6 +100,8 @@ enum Command {
     Schema(schema::Args),
     Completions(completions::Args),
     Man(man::Args),
+    #[command(name = crate::live::throwaway::WITH_PARENT, hide = true)]
+    WithParent(with_parent::Args),
 }
 
 /// Runs one command line. The result is the process's exit code.
@@ -115,6 +120,7 @@ pub fn run(arguments: impl IntoIterator<Item = OsString>) -> Exit {
         Command::Check(args) => check::run(&context, &args),
         Command::Audit(args) => audit::run(&context, &args),
         Command::Explain(args) => explain::run(&context, &args),
+        Command::Verify(args) => verify::run(&context, &args),
         Command::Render(args) => render::run(&context, &args),
         Command::Creds(args) => creds::run(&context, &args),
         Command::Up(args) => server::up(&context, &args),
@@ -126,6 +132,7 @@ pub fn run(arguments: impl IntoIterator<Item = OsString>) -> Exit {
         Command::Schema(args) => schema::run(&context, &args),
         Command::Completions(args) => completions::run(&context, &args),
         Command::Man(args) => man::run(&context, &args),
+        Command::WithParent(args) => with_parent::run(&args),
     };
     result.unwrap_or_else(|error| {
         ui.error(&error);

@@ -6,3 +6,4 @@ pub mod locate;
 pub mod process;
 pub mod ready;
 pub mod stats;
+pub mod throwaway;

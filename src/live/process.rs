@@ -264,10 +264,7 @@ impl Run {
 
     /// What the server itself says is wrong.
     fn last_words(&self) -> String {
-        let log = fs::read_to_string(self.log()).unwrap_or_default();
-        let fatal = log.lines().rfind(|l| l.contains("[FTL]") || l.starts_with("nats-server:"));
-        let words = fatal.or_else(|| log.lines().rfind(|l| l.contains("[ERR]"))).or_else(|| log.lines().next_back());
-        strip_prefix(words.unwrap_or("it said nothing")).to_owned()
+        last_words(&fs::read_to_string(self.log()).unwrap_or_default())
     }
 
     fn remember(&self, child: &Child, server: &NatsServer, model: &Model) -> Result<State, Error> {
@@ -356,6 +353,13 @@ fn taken(what: &str, address: Listen, own_name: &str) -> Error {
             address.port
         ),
     )
+}
+
+/// What a server's log says is wrong.
+pub(super) fn last_words(log: &str) -> String {
+    let fatal = log.lines().rfind(|l| l.contains("[FTL]") || l.starts_with("nats-server:"));
+    let words = fatal.or_else(|| log.lines().rfind(|l| l.contains("[ERR]"))).or_else(|| log.lines().next_back());
+    strip_prefix(words.unwrap_or("it said nothing")).to_owned()
 }
 
 /// A log line without process number and time.

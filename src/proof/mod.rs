@@ -2,6 +2,7 @@
 //! what was declared? It reads a configuration back, whoever wrote it, and
 //! decides as nats-server does.
 
+pub mod attack;
 mod known;
 mod options;
 pub mod reach;

@@ -71,6 +71,7 @@ fn server(options: &Options<'_>, start: Span, remarks: &mut Remarks) -> Server {
             span: entry.key_span,
             has_authorization: has(&["authorization", "authentication"]) || verifies(map),
             listens: has(&["port", "listen"]) || matches!(kind, DoorKind::Cluster | DoorKind::Gateway),
+            address: address(map),
         });
     }
     for key in ["debug", "trace", "logtime", "logtime_utc", "syslog", "no_header_support"] {
@@ -92,6 +93,24 @@ fn verifies(map: &Map) -> bool {
     ["verify", "verify_and_map"]
         .iter()
         .any(|key| tls.entries.iter().any(|e| e.key.eq_ignore_ascii_case(key) && e.node.value == Value::Bool(true)))
+}
+
+/// Where a block listens, as this machine reaches it.
+fn address(map: &Map) -> Option<String> {
+    let value = |key: &str| map.entries.iter().rfind(|e| e.key.eq_ignore_ascii_case(key)).map(|e| &e.node.value);
+    let (host, port) = match (value("listen"), value("port")) {
+        (Some(Value::Text(listen)), _) => {
+            let (host, port) = listen.rsplit_once(':').unwrap_or(("", listen));
+            (host.to_owned(), port.parse().ok()?)
+        }
+        (Some(Value::Integer(port)), _) | (None, Some(Value::Integer(port))) => {
+            let host = value("host").or_else(|| value("net"));
+            (if let Some(Value::Text(host)) = host { host.clone() } else { String::new() }, *port)
+        }
+        _ => return None,
+    };
+    let host = if matches!(host.as_str(), "" | "0.0.0.0" | "::" | "[::]") { "127.0.0.1" } else { host.as_str() };
+    (port > 0).then(|| format!("{host}:{port}"))
 }
 
 fn host<'o>(options: &'o Options<'_>) -> &'o str {

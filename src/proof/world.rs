@@ -65,6 +65,8 @@ pub struct Door {
     pub has_authorization: bool,
     /// Whether it listens, and not only dials.
     pub listens: bool,
+    /// Where, from this machine; nothing if the server chooses.
+    pub address: Option<String>,
 }
 
 /// The kinds of doors.

@@ -52,6 +52,19 @@ impl Placement {
         }
     }
 
+    /// On this machine for a moment, where nobody else is: on a port that the
+    /// server picks and tells, with everything in the folder that it runs in.
+    pub fn throwaway() -> Self {
+        Self {
+            listen: "127.0.0.1:-1".into(),
+            http: None,
+            store_dir: "data".into(),
+            accounts: "accounts.conf".into(),
+            client_remark: "The server picks the port.",
+            http_remark: "",
+        }
+    }
+
     /// On this machine.
     pub fn local(client: Listen, monitor: Option<Listen>, store_dir: String, accounts: String) -> Self {
         Self {

@@ -20,7 +20,7 @@ use sha2::{Digest as _, Sha256};
 use crate::diag::{Diagnostic, Span};
 use crate::error::Error;
 use crate::keys::AccountKind;
-use crate::model::{Credential, Model, Root, Tenant, User};
+use crate::model::{Credential, Model, Root, Server, Tenant, User};
 use access::{Access, Handed, Keyring, Login};
 use bundle::{Bundle, File};
 use context::{AccountsConf, Compose, Handout, ServerConf, TenantHandout, UserContext};
@@ -239,6 +239,16 @@ fn shared_nkey(key: &str, users: &[&User]) -> Diagnostic {
 /// The main file for a server on this machine; it includes the bundle's accounts.
 pub fn local_server_conf(model: &Model, engine: &Engine, placement: &Placement) -> Result<String, Error> {
     engine.render("nats/nats-server.conf.hbs", &ServerConf::new(model, placement))
+}
+
+/// The main file for a throwaway server, which lets everybody in at once.
+pub fn throwaway_conf(model: &Model, engine: &Engine) -> Result<String, Error> {
+    let users: usize = model.tenants.iter().map(|t| t.users.len()).sum();
+    // Each user once, and some more for what is tried with a connection of its own.
+    let needed = u32::try_from(users * 2 + 1024).unwrap_or(u32::MAX);
+    let server = Server { max_connections: needed.max(model.server.max_connections), ..model.server.clone() };
+    let model = Model { server, ..model.clone() };
+    local_server_conf(&model, engine, &Placement::throwaway())
 }
 
 /// SHA-256 of pieces, each preceded by its length.

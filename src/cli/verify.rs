@@ -1,0 +1,247 @@
+//! `tenantry verify`.
+
+
+use std::path::PathBuf;
+
+use nkeys::KeyPair;
+
+use super::{Context, Secrets, count, engine};
+use crate::error::{Error, Exit};
+use crate::keys::{AccountKind, Secret};
+use crate::live::locate;
+use crate::live::throwaway::{Conf, Throwaway};
+use crate::model::names::AccountName;
+use crate::model::{Credential, Model, User};
+use crate::proof::attack::report::{Outcome, Report, Verdict};
+use crate::proof::attack::wire::Login;
+use crate::proof::attack::{self, PROBES, Plan};
+
+use crate::render::access::{Handed, handed};
+use crate::render::{self, Inputs};
+
+/// Attack a live server as every tenant, and prove the tenants isolated.
+///
+/// Without --server it boots a throwaway nats-server from what the registry renders
+/// and ends it afterwards. Every user logs in with its own credentials; every ordered
+/// pair of tenants is tried. What could not be tried makes the result inconclusive.
+#[derive(Debug, clap::Args)]
+#[command(
+    after_help = "Exit codes: 0 isolated; 1 leaky; 2 the registry is invalid; 3 inconclusive: something could not be tried"
+)]
+pub struct Args {
+    /// Attack this server instead. Only streams and subjects of the run's own are
+    /// made, inside each tenant, and removed afterwards.
+    #[arg(long, value_name = "URL")]
+    server: Option<String>,
+    /// Also try what fills limits and slows a server down.
+    #[arg(long)]
+    exhaustive: bool,
+    /// Write the matrix with all evidence as one HTML page.
+    #[arg(long, value_name = "FILE")]
+    html: Option<PathBuf>,
+    /// Write JUnit XML, for CI.
+    #[arg(long, value_name = "FILE")]
+    junit: Option<PathBuf>,
+    /// The nats-server to boot.
+    #[arg(long, value_name = "FILE", conflicts_with = "server")]
+    nats_server: Option<PathBuf>,
+    /// Use the templates of this folder.
+    #[arg(long, value_name = "DIR")]
+    templates: Option<PathBuf>,
+}
+
+pub fn run(context: &Context, args: &Args) -> Result<Exit, Error> {
+    let address = args.server.as_deref().map(address).transpose()?;
+    let valid = context.load_noting()?;
+    let engine = engine(args.templates.as_deref())?;
+    let secrets = Secrets::load(context, &valid)?;
+    let mut logins = logins(&valid.model, &secrets);
+    let report = match address {
+        Some(address) => {
+            let plan = Plan {
+                model: &valid.model,
+                logins: logins.tenants,
+                operator: logins.operator,
+                address,
+                throwaway: false,
+                doors: Vec::new(),
+                exhaustive: args.exhaustive,
+            };
+            attack_it(context, &plan)?
+        }
+        None => {
+            let server = locate::locate(args.nats_server.as_deref(), |text| context.ui.note(text))?;
+            let inputs = Inputs { model: &valid.model, keyring: secrets.keyring(&valid), engine: &engine };
+            let bundle = render::render(&inputs, || {}).map_err(|e| e.in_files(&valid.sources))?;
+            secrets.remember_hashes();
+            let accounts = bundle.text(render::ACCOUNTS).unwrap_or_default().to_owned();
+            let mut conf = Conf { main: render::throwaway_conf(&valid.model, &engine)?, accounts };
+            logins.stand_in(&valid.model, &mut conf);
+            let running = Throwaway::boot(&server, &conf)?;
+            let plan = Plan {
+                model: &valid.model,
+                logins: logins.tenants,
+                operator: logins.operator,
+                address: running.address.clone(),
+                throwaway: true,
+                doors: Vec::new(),
+                exhaustive: args.exhaustive,
+            };
+            attack_it(context, &plan)?
+        }
+    };
+    show(context, &report);
+    context.ui.json(&report);
+    Ok(match report.verdict {
+        Verdict::Isolated => Exit::Ok,
+        Verdict::Leaky => Exit::Found,
+        Verdict::Inconclusive => Exit::Unavailable,
+    })
+}
+
+fn attack_it(context: &Context, plan: &Plan<'_>) -> Result<Report, Error> {
+    let runtime = tokio::runtime::Builder::new_current_thread()
+        .enable_all()
+        .build()
+        .map_err(|e| Error::server(format!("cannot start: {e}"), ""))?;
+    raise_open_files();
+    runtime.block_on(attack::attack(plan, &|_, _| {}))
+}
+
+/// Every user is a connection, and the usual limit is a thousand.
+fn raise_open_files() {
+    use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
+    let limit = getrlimit(Resource::Nofile);
+    let _ = setrlimit(Resource::Nofile, Rlimit { current: limit.maximum, maximum: limit.maximum });
+}
+
+/// `nats://host:port`, `host:port` or `host`.
+fn address(url: &str) -> Result<String, Error> {
+    let refuse = |hint: &str| Err(Error::usage(format!("`{url}` is not where a NATS server is"), hint));
+    let rest = match url.split_once("://") {
+        Some(("nats", rest)) => rest,
+        Some(_) => return refuse("this version speaks nats:// only"),
+        None => url,
+    };
+    let rest = rest.trim_end_matches('/');
+    if rest.contains('@') {
+        return refuse("no credentials: every tenant's own are used");
+    }
+    if rest.is_empty() || rest.contains(['/', ' ', ',']) {
+        return refuse("write nats://HOST:PORT");
+    }
+    let has_port = rest.rsplit_once(':').is_some_and(|(_, port)| port.parse::<u16>().is_ok());
+    match (has_port, rest.contains(':')) {
+        (true, _) => Ok(rest.to_owned()),
+        (false, false) => Ok(format!("{rest}:4222")),
+        (false, true) => refuse("the port is a number: nats://HOST:4222"),
+    }
+}
+
+/// How everybody logs in.
+struct Logins {
+    tenants: Vec<Vec<Option<Login>>>,
+    operator: Option<Login>,
+}
+
+fn logins(model: &Model, secrets: &Secrets) -> Logins {
+    let of = |kind: AccountKind, account: &AccountName, users: &[User]| -> Vec<Option<Login>> {
+        let login = |(user, handed): (&User, Handed)| {
+            let password = |secret: Secret| Some(Login::Password(user.name.to_string(), secret));
+            match handed {
+                Handed::Seed(seed) => Some(Login::Seed(seed)),
+                Handed::Password(secret) => password(secret),
+                Handed::FromEnv(variable) => password(secrets.supplied.get(&variable)?.clone()),
+                Handed::Own(_) => None,
+            }
+        };
+        users.iter().zip(handed(&secrets.root, kind, account, users)).map(login).collect()
+    };
+    let system = &model.system;
+    Logins {
+        tenants: model.tenants.iter().map(|t| of(AccountKind::Tenant, &t.name, &t.users)).collect(),
+        operator: of(AccountKind::System, &system.account, &system.users).into_iter().flatten().next(),
+    }
+}
+
+impl Logins {
+    /// On a throwaway server a key made for this run stands in for each key that
+    /// a user brought, whose seed is not known here.
+    fn stand_in(&mut self, model: &Model, conf: &mut Conf) {
+        let users = model.tenants.iter().flat_map(|t| &t.users);
+        for (user, login) in users.zip(self.tenants.iter_mut().flatten()) {
+            let Credential::PublicKey(public) = &user.credential else { continue };
+            let pair = KeyPair::new_user();
+            if let Ok(seed) = pair.seed() {
+                conf.accounts = conf.accounts.replace(public.as_str(), &pair.public_key());
+                *login = Some(Login::Seed(Secret::new(seed)));
+            }
+        }
+    }
+}
+
+/// As many tenants as fit beside each other.
+const COLUMNS: usize = 6;
+/// As many leaks and gaps are shown; all are in the reports.
+const SHOWN: usize = 12;
+
+fn show(context: &Context, report: &Report) {
+    let Report { verdict, server, tenants, pairs, duration_ms, .. } = report;
+    let cells = report.matrix();
+    let rows: Vec<Vec<String>> = PROBES
+        .iter()
+        .map(|probe| {
+            let of = |tenant: &String| cells.get(&(probe.id, tenant.as_str())).copied();
+            let mut row = vec![probe.id.to_owned()];
+            if report.names.len() <= COLUMNS {
+                row.extend(report.names.iter().map(|t| mark(of(t)).to_owned()));
+            } else {
+                let number = |wanted: Option<Outcome>| match report.names.iter().filter(|t| of(t) == wanted).count() {
+                    0 => "·".to_owned(),
+                    n => n.to_string(),
+                };
+                row.extend([Some(Outcome::Pass), Some(Outcome::Leak), Some(Outcome::NotRun), None].map(number));
+            }
+            row
+        })
+        .collect();
+    let header: Vec<&str> = if report.names.len() <= COLUMNS {
+        std::iter::once("PROBE").chain(report.names.iter().map(String::as_str)).collect()
+    } else {
+        vec!["PROBE", "HELD", "LEAKED", "NOT RUN", "DOES NOT APPLY"]
+    };
+    context.ui.table(&header, rows);
+    let worst = |wanted: Outcome| report.checks.iter().filter(move |c| c.outcome == wanted);
+    for (outcome, what) in [(Outcome::Leak, "leak"), (Outcome::NotRun, "not run")] {
+        for check in worst(outcome).take(SHOWN) {
+            context.ui.found(&format!("{what}: {}: {} → {}: {}", check.probe, check.from, check.to, check.evidence));
+        }
+        if worst(outcome).count() > SHOWN {
+            context.ui.note(&format!("… and {} more: --html FILE or --format json has all", worst(outcome).count() - SHOWN));
+        }
+    }
+    let what = format!(
+        "{}, {}, {} probes against nats-server {}{} in {:.1} s",
+        count(*tenants, "tenant"),
+        count(*pairs, "ordered pair"),
+        PROBES.len(),
+        server.version,
+        if server.throwaway { "" } else { " at " }.to_owned() + if server.throwaway { "" } else { &server.url },
+        std::time::Duration::from_millis(*duration_ms).as_secs_f64(),
+    );
+    let gaps = worst(Outcome::NotRun).count();
+    match verdict {
+        Verdict::Isolated => context.ui.done(&format!("isolated: {what}")),
+        Verdict::Leaky => context.ui.found(&format!("leaky: {} in {what}", count(worst(Outcome::Leak).count(), "leak"))),
+        Verdict::Inconclusive => context.ui.found(&format!("inconclusive: {} not run in {what}", count(gaps, "check"))),
+    }
+}
+
+fn mark(outcome: Option<Outcome>) -> &'static str {
+    match outcome {
+        Some(Outcome::Pass) => "✔",
+        Some(Outcome::Leak) => "✘",
+        Some(Outcome::NotRun) => "?",
+        None => "·",
+    }
+}

@@ -1,0 +1,93 @@
+//! The live proof: every tenant attacks every other on a running server, with
+//! real credentials, and the server's own answers are the evidence.
+//!
+//! N tenants are N×(N-1) ordered pairs. They are not tried one by one: every
+//! tenant sends messages that nobody can guess (canaries) on every surface it has
+//! while every tenant listens on everything it may, so one round tries all pairs.
+//! What is refused must be refused in the server's words; silence counts only
+//! where the same connection was answered afterwards; what could not be tried is
+//! said, and then nothing is proved.
+
+pub mod declared;
+pub mod probes;
+pub mod report;
+pub mod stage;
+pub mod wire;
+
+use std::time::Instant;
+
+use crate::error::Error;
+use crate::model::Model;
+use crate::proof::world::DoorKind;
+pub use probes::{PROBES, Probe};
+use report::{Report, Server};
+use stage::Stage;
+use wire::Login;
+
+/// Connections that are opened at a time.
+const OPENING: usize = 64;
+
+/// What is attacked, and by whom.
+pub struct Plan<'p> {
+    /// What was declared: whatever goes beyond it is a leak.
+    pub model: &'p Model,
+    /// How each tenant's users log in, in the model's order; nothing where the
+    /// secret is not known here.
+    pub logins: Vec<Vec<Option<Login>>>,
+    /// The system account's user, to ask the server what it runs.
+    pub operator: Option<Login>,
+    /// Where clients connect.
+    pub address: String,
+    /// Whether the server is ours alone, so that nobody is disturbed.
+    pub throwaway: bool,
+    /// Other ways in that the configuration opens, and where.
+    pub doors: Vec<(DoorKind, String)>,
+    /// Also what fills limits and slows others down.
+    pub exhaustive: bool,
+}
+
+/// Attacks a server. `advance` is told how many of how many steps are done.
+pub async fn attack(plan: &Plan<'_>, advance: &dyn Fn(usize, usize)) -> Result<Report, Error> {
+    let start = Instant::now();
+    let stage = Stage::new(plan);
+    let mut sides = stage.sides(plan);
+    let steps = PROBES.len() + 2;
+    advance(0, steps);
+    stage::each(&mut sides, OPENING, async |side| side.connect(&stage).await).await;
+    // Nobody in at all is no server, and not a tenant's problem.
+    if let Some(words) = stage.nobody_is_in(&sides) {
+        return Err(Error::server(
+            format!("no tenant's user can connect to {}: {words}", plan.address),
+            "is it running, with the configuration of this registry and root key?",
+        ));
+    }
+    stage.clean(&mut sides, true).await;
+    let interrupted = {
+        let probing = async {
+            for (i, probe) in PROBES.iter().enumerate() {
+                advance(i + 1, steps);
+                stage.begin(probe.id);
+                probe.attack(&stage, &mut sides).await;
+                stage.judge_all(&mut sides).await;
+            }
+        };
+        tokio::select! {
+            () = probing => false,
+            _ = tokio::signal::ctrl_c() => true,
+        }
+    };
+    stage.begin(report::SETTING);
+    stage.clean(&mut sides, false).await;
+    if interrupted {
+        stage.not_run_for_anybody("interrupted");
+    }
+    let server = Server {
+        url: format!("nats://{}", plan.address),
+        version: stage.info().version,
+        id: stage.info().server_id,
+        config_digest: stage.config_digest(plan).await,
+        throwaway: plan.throwaway,
+    };
+    advance(steps, steps);
+    Ok(stage.into_report(server, start.elapsed()))
+}

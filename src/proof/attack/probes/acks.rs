@@ -1,0 +1,73 @@
+//! Acknowledgements are plain messages: forging one for a consumer of the same
+//! name must not take another tenant's message away.
+
+use serde_json::json;
+
+use super::{Probe, canary_stream};
+use crate::proof::attack::stage::{Side, Stage};
+
+pub const PROBE: Probe = Probe {
+    id: "acknowledgements",
+    proves: "nobody can acknowledge what another tenant has still to deal with",
+    run: |stage, sides| Box::pin(run(stage, sides)),
+};
+
+async fn run<'p>(stage: &Stage<'p>, sides: &mut [Side<'p>]) {
+    let name = stage.common();
+    canary_stream::sweep(
+        stage,
+        sides,
+        async |side| take(stage, side, &name).await,
+        async |side| forge(stage, side, &name).await,
+        async |side| {
+            if let Some(manager) = side.manager() {
+                canary_stream::delete(stage, manager, &name).await;
+            }
+        },
+    )
+    .await;
+}
+
+/// A message that is delivered and not acknowledged.
+async fn take<'p>(stage: &Stage<'p>, side: &mut Side<'p>, name: &str) -> bool {
+    let index = side.index;
+    let Some(subject) = canary_stream::subject(stage, side, "work") else { return false };
+    if !canary_stream::make(stage, side, name, &subject, json!({})).await {
+        return false;
+    }
+    let Some(manager) = side.manager() else { return false };
+    let consumer = json!({ "stream_name": name, "config": {
+        "durable_name": "worker", "ack_policy": "explicit", "ack_wait": 600_000_000_000u64,
+    }});
+    let made = manager.api(stage, &format!("CONSUMER.DURABLE.CREATE.{name}.worker"), consumer).await;
+    let taken = manager.pull(stage, name, "worker").await.is_some();
+    if !taken {
+        stage.not_run(index, format!("no message was delivered: {made}"));
+    }
+    taken
+}
+
+async fn pending<'p>(stage: &Stage<'p>, side: &mut Side<'p>, name: &str) -> Option<u64> {
+    let info = side.manager()?.api(stage, &format!("CONSUMER.INFO.{name}.worker"), json!({})).await;
+    info["num_ack_pending"].as_u64()
+}
+
+/// Is mine still pending? Then every user forges an acknowledgement for it; that
+/// it works inside one tenant is the control.
+async fn forge<'p>(stage: &Stage<'p>, side: &mut Side<'p>, name: &str) -> Option<String> {
+    let before = pending(stage, side, name).await;
+    if before != Some(1) {
+        return Some(format!("its unacknowledged message was acknowledged by somebody ({before:?})"));
+    }
+    for member in &mut side.members {
+        if let Some(connection) = &mut member.connection {
+            connection.publish(&format!("$JS.ACK.{name}.worker.1.1.1.0.0"), None, b"+ACK");
+        }
+        member.settle(stage).await;
+        member.refused();
+    }
+    if pending(stage, side, name).await != Some(0) {
+        stage.not_run(side.index, "the forged acknowledgement did not even work on its own message");
+    }
+    None
+}

@@ -1,0 +1,60 @@
+//! A message of an imported stream carries a reply subject of the exporter's
+//! choice. Whoever answers must not be able to write where it may not.
+
+use super::Probe;
+use crate::model::ShareKind;
+use crate::proof::attack::declared::{concrete, may_publish, may_subscribe};
+use crate::proof::attack::stage::{Side, Stage, each};
+use crate::proof::attack::wire::is_about;
+
+pub const PROBE: Probe = Probe {
+    id: "answers",
+    proves: "a shared message cannot lead whoever answers it beyond its own permissions",
+    run: |stage, sides| Box::pin(run(stage, sides)),
+};
+
+async fn run<'p>(stage: &Stage<'p>, sides: &mut [Side<'p>]) {
+    // Nobody was granted this subject.
+    let target = format!("{}.answer", stage.token());
+    each(sides, usize::MAX, async |side| {
+        let canary = stage.canary(side.index);
+        let exports = side.tenant.exports.iter().filter(|e| e.kind == ShareKind::Stream);
+        let subjects: Vec<String> = exports.map(|e| concrete(&e.subject, &stage.token())).collect();
+        for subject in subjects {
+            let speaker = side.members.iter_mut().find(|m| m.connection.is_some() && may_publish(m.user, &subject));
+            let Some(speaker) = speaker.filter(|_| stage.throwaway || subject.contains(&stage.token())) else { continue };
+            if let Some(connection) = &mut speaker.connection {
+                connection.publish(&subject, Some(&target), canary.as_bytes());
+            }
+            speaker.settle(stage).await;
+        }
+    })
+    .await;
+    each(sides, usize::MAX, async |side| answer(stage, side, &target).await).await;
+}
+
+async fn answer<'p>(stage: &Stage<'p>, side: &mut Side<'p>, target: &str) {
+    let imports: Vec<_> = side.tenant.imports.iter().filter(|i| i.kind == ShareKind::Stream).collect();
+    for member in &mut side.members {
+        if !member.settle(stage).await {
+            continue;
+        }
+        let led = member.heard(stage).into_iter().find(|m| {
+            m.reply.as_deref() == Some(target) && imports.iter().any(|i| concrete(&i.subject, &stage.token()) == m.subject)
+        });
+        let Some(message) = led.filter(|m| may_subscribe(member.user, &m.subject)) else { continue };
+        let Some(connection) = &mut member.connection else { continue };
+        connection.refused.clear();
+        connection.publish(target, None, b"an answer");
+        member.settle(stage).await;
+        match member.refused().into_iter().find(|words| is_about(words, target)) {
+            Some(words) => stage.pass(side.index, format!("{} heard {} and may not answer: {words}", member.user.name, message.subject)),
+            None => {
+                let from = imports.iter().find(|i| concrete(&i.subject, &stage.token()) == message.subject);
+                let from = from.and_then(|i| stage.place(&i.from));
+                let evidence = format!("{} answers {} where its sender likes: {target}", member.user.name, message.subject);
+                stage.leak(from, Some(side.index), evidence);
+            }
+        }
+    }
+}

@@ -1,0 +1,154 @@
+//! What one tenant may use up.
+
+use serde_json::json;
+
+use super::{AT_ONCE, Probe};
+use crate::model::JetStream;
+use crate::proof::attack::declared::may_publish;
+use crate::proof::attack::stage::{MARK, Side, Stage, each};
+use crate::proof::attack::wire::Connection;
+
+pub const PROBE: Probe = Probe {
+    id: "limits",
+    proves: "each tenant is held to its own limits, so that it cannot use up what others need",
+    run: |stage, sides| Box::pin(run(stage, sides)),
+};
+
+/// More is tried with `--exhaustive` only.
+const CHEAP_SUBSCRIPTIONS: u32 = 5_000;
+const CHEAP_PAYLOAD: u64 = 8 << 20;
+const CHEAP_CONNECTIONS: u32 = 200;
+
+async fn run<'p>(stage: &Stage<'p>, sides: &mut [Side<'p>]) {
+    each(sides, AT_ONCE, async |side| {
+        let mut held = Vec::new();
+        jetstream(stage, side, &mut held).await;
+        payload(stage, side, &mut held).await;
+        subscriptions(stage, side, &mut held).await;
+        connections(stage, side, &mut held).await;
+        if !held.is_empty() {
+            stage.pass(side.index, held.join("; "));
+        }
+    })
+    .await;
+}
+
+/// What the server says that the account may use is what was declared, and asking
+/// for more is refused.
+async fn jetstream<'p>(stage: &Stage<'p>, side: &mut Side<'p>, held: &mut Vec<String>) {
+    let (index, storage) = (side.index, side.storage());
+    let declared = side.tenant.jetstream;
+    let asks = |m: &&mut crate::proof::attack::stage::Member<'_>| {
+        m.connection.is_some() && m.can_ask && may_publish(m.user, "$JS.API.INFO")
+    };
+    let Some(member) = side.members.iter_mut().find(asks) else { return };
+    let info = member.api(stage, "INFO", json!({})).await;
+    let Some(JetStream { memory, storage: disk, streams, consumers, .. }) = declared else {
+        if info["limits"].is_object() {
+            stage.leak(Some(index), None, format!("it has JetStream, which nothing declares: {}", info["limits"]));
+        }
+        return;
+    };
+    let limits = &info["limits"];
+    if !limits.is_object() {
+        stage.not_run(index, format!("JetStream does not tell its limits: {}", info["error"]));
+        return;
+    }
+    let expected = [
+        ("max_memory", memory.bytes()),
+        ("max_storage", disk.bytes()),
+        ("max_streams", streams.into()),
+        ("max_consumers", consumers.into()),
+    ];
+    for (key, wanted) in expected {
+        // To the server -1 is "no limit", for streams and consumers 0 as well.
+        if limits[key].as_u64() != Some(wanted) {
+            stage.leak(Some(index), None, format!("its {key} is {}, and {wanted} is declared", limits[key]));
+        }
+    }
+    held.push(format!("JetStream is held to {} streams, {} bytes on disk, {} in memory", streams, disk.bytes(), memory.bytes()));
+    let Some(manager) = side.manager() else { return };
+    let too_much = if storage == "memory" { memory.bytes() } else { disk.bytes() };
+    let name = format!("{MARK}{}_BIG", stage.run);
+    let config = json!({ "name": name, "storage": storage, "max_bytes": too_much + 1, "subjects": [format!("{name}.x")] });
+    let made = manager.api(stage, &format!("STREAM.CREATE.{name}"), config).await;
+    match made["error"]["description"].as_str() {
+        Some(words) => held.push(format!("one byte more for a stream: {words}")),
+        None => {
+            manager.api(stage, &format!("STREAM.DELETE.{name}"), json!({})).await;
+            stage.leak(Some(index), None, format!("a stream of {} bytes was made", too_much + 1));
+        }
+    }
+}
+
+async fn opened<'p>(stage: &Stage<'p>, side: &Side<'p>) -> Option<Connection> {
+    let member = side.members.iter().find(|m| m.connection.is_some() && m.can_ask)?;
+    match member.another(stage).await {
+        Ok(connection) => Some(connection),
+        Err(why) => {
+            stage.not_run(side.index, format!("no second connection for {}: {why}", member.user.name));
+            None
+        }
+    }
+}
+
+/// A message that is one byte too large.
+async fn payload<'p>(stage: &Stage<'p>, side: &mut Side<'p>, held: &mut Vec<String>) {
+    let limit = side.tenant.limits.payload.bytes();
+    if limit > CHEAP_PAYLOAD && !stage.exhaustive {
+        return;
+    }
+    let Some(mut connection) = opened(stage, side).await else { return };
+    let member = side.members.iter().find(|m| m.connection.is_some() && m.can_ask);
+    let Some(subject) = member.map(|m| m.reply_to("large")) else { return };
+    let body = vec![b'x'; usize::try_from(limit).unwrap_or(usize::MAX) + 1];
+    connection.publish(&subject, None, &body);
+    match connection.settle().await {
+        Err(lost) if lost.0.to_lowercase().contains("payload") => held.push(format!("{} bytes: {lost}", limit + 1)),
+        Err(lost) => stage.not_run(side.index, format!("a message of {} bytes: {lost}", limit + 1)),
+        Ok(()) => stage.leak(Some(side.index), None, format!("a message of {} bytes was taken; {limit} is declared", limit + 1)),
+    }
+}
+
+/// One subscription too many on one connection.
+async fn subscriptions<'p>(stage: &Stage<'p>, side: &mut Side<'p>, held: &mut Vec<String>) {
+    let limit = side.tenant.limits.subscriptions;
+    if limit > CHEAP_SUBSCRIPTIONS && !stage.exhaustive {
+        return;
+    }
+    let Some(mut connection) = opened(stage, side).await else { return };
+    let member = side.members.iter().find(|m| m.connection.is_some() && m.can_ask);
+    let Some(subject) = member.map(|m| m.reply_to("many")) else { return };
+    (0..=limit).for_each(|_| connection.subscribe(&subject, None));
+    let settled = connection.settle().await;
+    let words = connection.refused.iter().find(|w| w.to_lowercase().contains("subscriptions exceeded"));
+    match (words, settled) {
+        (Some(words), _) => held.push(format!("{} subscriptions: {words}", limit + 1)),
+        (None, Ok(())) => stage.leak(Some(side.index), None, format!("{} subscriptions were taken; {limit} are declared", limit + 1)),
+        (None, Err(lost)) => stage.not_run(side.index, format!("{} subscriptions: {lost}", limit + 1)),
+    }
+}
+
+/// One connection too many.
+async fn connections<'p>(stage: &Stage<'p>, side: &mut Side<'p>, held: &mut Vec<String>) {
+    let limit = side.tenant.limits.connections;
+    if !(stage.exhaustive || stage.throwaway && limit <= CHEAP_CONNECTIONS && stage.model.tenants.len() <= 4) {
+        return;
+    }
+    let Some(member) = side.members.iter().find(|m| m.connection.is_some()) else { return };
+    let mut open = Vec::new();
+    for _ in 0..=limit {
+        match member.another(stage).await {
+            Ok(connection) => open.push(connection),
+            Err(why) if why.to_string().to_lowercase().contains("connections exceeded") => {
+                held.push(format!("connection {}: {why}", open.len() + 1));
+                return;
+            }
+            Err(why) => {
+                stage.not_run(side.index, format!("connection {}: {why}", open.len() + 1));
+                return;
+            }
+        }
+    }
+    stage.leak(Some(side.index), None, format!("{} connections were let in; {limit} are declared", open.len()));
+}

@@ -1,0 +1,78 @@
+//! Slowing others down: an importer that does not read must not hold the
+//! exporter up.
+
+use std::time::{Duration, Instant};
+
+use super::Probe;
+use crate::model::ShareKind;
+use crate::proof::attack::declared::{concrete, may_publish, may_subscribe};
+use crate::proof::attack::stage::{Side, Stage};
+use crate::proof::attack::wire::{Connection, Lost};
+
+pub const PROBE: Probe = Probe {
+    id: "noisy-neighbours",
+    proves: "a tenant that does not read what it imports does not slow down whoever shares it",
+    run: |stage, sides| Box::pin(run(stage, sides)),
+};
+
+/// So many shares are tried; they all work alike.
+const TRIED: usize = 2;
+/// More than the server keeps for a connection in one go.
+const MESSAGES: usize = 4_000;
+const BYTES: usize = 4 << 10;
+/// Slower than this, and by this factor, is held up.
+const NOTICED: Duration = Duration::from_secs(1);
+const FACTOR: u32 = 10;
+
+async fn run<'p>(stage: &Stage<'p>, sides: &mut [Side<'p>]) {
+    if !(stage.throwaway || stage.exhaustive) {
+        return;
+    }
+    let mut tried = 0;
+    for index in 0..sides.len() {
+        let tenant = sides[index].tenant;
+        for import in tenant.imports.iter().filter(|i| i.kind == ShareKind::Stream) {
+            let Some(exporter) = stage.place(&import.from).filter(|e| *e != index && tried < TRIED) else { continue };
+            tried += 1;
+            let subject = concrete(&import.subject, &stage.token());
+            match stalled(stage, (&sides[index], &sides[exporter]), &subject).await {
+                Err(why) => stage.not_run(exporter, why.0),
+                Ok(None) => {}
+                Ok(Some((alone, beside))) if beside > NOTICED && beside > alone * FACTOR => stage.leak(
+                    Some(index),
+                    Some(exporter),
+                    format!("{MESSAGES} messages took {beside:.1?} with an importer that does not read, and {alone:.1?} without"),
+                ),
+                Ok(Some(_)) => stage.pass(exporter, format!("{} imports {subject} without reading, and it publishes as fast", tenant.name)),
+            }
+        }
+    }
+}
+
+/// How long it takes to publish without and with an importer that does not read.
+async fn stalled<'p>(
+    stage: &Stage<'p>,
+    (importer, exporter): (&Side<'p>, &Side<'p>),
+    subject: &str,
+) -> Result<Option<(Duration, Duration)>, Lost> {
+    let listens = importer.members.iter().find(|m| m.connection.is_some() && may_subscribe(m.user, subject));
+    let speaks = exporter.members.iter().find(|m| m.connection.is_some() && may_publish(m.user, subject));
+    let (Some(listens), Some(speaks)) = (listens, speaks) else { return Ok(None) };
+    let open = |e: crate::proof::attack::wire::OpenError| Lost(e.to_string());
+    let mut publisher = speaks.another(stage).await.map_err(open)?;
+    let alone = burst(&mut publisher, subject).await?;
+    let mut deaf = listens.another(stage).await.map_err(open)?;
+    deaf.subscribe(subject, None);
+    deaf.settle().await?;
+    let beside = burst(&mut publisher, subject).await?;
+    Ok(Some((alone, beside)))
+}
+
+async fn burst(publisher: &mut Connection, subject: &str) -> Result<Duration, Lost> {
+    let start = Instant::now();
+    for _ in 0..MESSAGES / 100 {
+        (0..100).for_each(|_| publisher.publish(subject, None, &[b'x'; BYTES]));
+        publisher.settle().await?;
+    }
+    Ok(start.elapsed())
+}

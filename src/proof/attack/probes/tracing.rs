@@ -1,0 +1,66 @@
+//! Message tracing tells who would get a message, and through what.
+
+use serde_json::Value;
+
+use super::Probe;
+use crate::proof::attack::declared::{concrete, may_publish};
+use crate::proof::attack::stage::{Side, Stage, each};
+
+pub const PROBE: Probe = Probe {
+    id: "tracing",
+    proves: "tracing one's own message tells nothing of other tenants' users, and is not sent to their subjects",
+    run: |stage, sides| Box::pin(run(stage, sides)),
+};
+
+async fn run<'p>(stage: &Stage<'p>, sides: &mut [Side<'p>]) {
+    each(sides, usize::MAX, async |side| trace(stage, side).await).await;
+}
+
+/// Traced to the sender's own inbox, where it may be sent at all, and to a
+/// neighbour's subject.
+async fn trace<'p>(stage: &Stage<'p>, side: &mut Side<'p>) {
+    let canary = stage.canary(side.index);
+    let token = stage.token();
+    let shared = side.tenant.exports.iter().map(|e| &e.subject);
+    let subjects: Vec<String> = side.tenant.subjects.iter().chain(shared).map(|s| concrete(s, &token)).collect();
+    let own: Vec<String> = side.tenant.subjects.iter().map(|s| concrete(s, "tenantry-trace")).collect();
+    let theirs: Vec<String> =
+        side.neighbours.iter().flat_map(|n| &stage.tenant(*n).subjects).map(|s| concrete(s, &token)).collect();
+    let mut traced = 0;
+    for member in &mut side.members {
+        let Some(connection) = &mut member.connection else { continue };
+        for subject in subjects.iter().filter(|s| may_publish(member.user, s)) {
+            for destination in own.iter().filter(|d| may_publish(member.user, d)).chain(&theirs) {
+                // Only a trace: the message itself goes nowhere.
+                let headers = [("Nats-Trace-Dest", destination.as_str()), ("Nats-Trace-Only", "true")];
+                connection.publish_with(subject, &headers, canary.as_bytes());
+                traced += 1;
+            }
+        }
+        member.settle(stage).await;
+        member.refused();
+    }
+    let mut events = 0;
+    for member in &mut side.members {
+        member.settle(stage).await;
+        for message in member.heard(stage) {
+            let event = message.json();
+            let Some(list) = event["events"].as_array() else { continue };
+            events += 1;
+            for name in list.iter().flat_map(names) {
+                if let Some(other) = stage.owner_of(&name).filter(|o| *o != side.index) {
+                    let evidence = format!("a trace of its message told {} of {name}", member.user.name);
+                    stage.leak(Some(other), Some(side.index), evidence);
+                }
+            }
+        }
+    }
+    if traced > 0 {
+        stage.pass(side.index, format!("{traced} messages traced; {events} reports came, all of its own account"));
+    }
+}
+
+/// Who is named in a step of a trace: users' connections, and subscriptions.
+fn names(event: &Value) -> Vec<String> {
+    ["name", "sub"].iter().filter_map(|key| event[*key].as_str().map(str::to_owned)).collect()
+}

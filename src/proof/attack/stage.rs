@@ -1,0 +1,559 @@
+//! Where the attack takes place: the tenants with their connections, what each
+//! sends that nobody can guess, and the judge through whose hands every message
+//! goes that anybody hears.
+
+use std::cell::{Cell, RefCell};
+use std::collections::{BTreeMap, HashMap, HashSet};
+use std::time::Duration;
+
+use futures_util::{StreamExt as _, stream};
+use rand::Rng as _;
+use serde_json::json;
+
+use super::declared::{is_shared, may_publish, may_subscribe};
+use super::report::{Check, Outcome, Report, SETTING, Server};
+use super::wire::{Answer, Connection, Info, Login, Message, OpenError, Request};
+use super::{PROBES, Plan};
+use crate::model::names::AccountName;
+use crate::model::{Model, Tenant, User};
+use crate::proof::world::DoorKind;
+use crate::subject::Subject;
+
+/// Beside those with whom it shares something, so many others are attacked by name.
+const NEIGHBOURS: usize = 4;
+/// Streams of runs that were killed are removed after this long.
+const LEFT_BEHIND: Duration = Duration::from_secs(600);
+/// Everything that a run makes has this in its name.
+pub const MARK: &str = "TENANTRY_";
+/// Random bytes of a canary, times 8/5 characters.
+const UNGUESSABLE: usize = 10;
+const CANARY_LENGTH: usize = UNGUESSABLE * 8 / 5;
+
+/// One run.
+pub struct Stage<'p> {
+    /// What was declared.
+    pub model: &'p Model,
+    /// Names this run, in lowercase letters and digits.
+    pub run: String,
+    /// Where clients connect.
+    pub address: &'p str,
+    /// Whether the server is ours alone.
+    pub throwaway: bool,
+    /// Whether limits are filled and others slowed down.
+    pub exhaustive: bool,
+    /// Other ways in.
+    pub doors: &'p [(DoorKind, String)],
+    canaries: Vec<String>,
+    by_canary: HashMap<String, usize>,
+    /// Names of accounts and users; nothing where several tenants have it.
+    by_name: HashMap<String, Option<usize>>,
+    probe: Cell<&'static str>,
+    checks: RefCell<Vec<Check>>,
+    leaks: RefCell<HashSet<(&'static str, String, String)>>,
+    info: RefCell<Option<Info>>,
+}
+
+/// A tenant with its users.
+pub struct Side<'p> {
+    /// Its place among the tenants.
+    pub index: usize,
+    /// What was declared of it.
+    pub tenant: &'p Tenant,
+    /// Tenants that it attacks by name: those with whom it shares, and the next few.
+    pub neighbours: Vec<usize>,
+    /// Its users.
+    pub members: Vec<Member<'p>>,
+}
+
+/// A user, connected if it can be.
+pub struct Member<'p> {
+    /// Its tenant's place.
+    pub tenant: usize,
+    /// What was declared of it.
+    pub user: &'p User,
+    /// How it logs in, if that is known here.
+    pub login: Option<Login>,
+    /// Its connection, while there is one.
+    pub connection: Option<Connection>,
+    /// Whether it may hear answers.
+    pub can_ask: bool,
+    inbox: String,
+    absent: Option<String>,
+}
+
+/// Random lowercase letters and digits.
+fn unguessable() -> String {
+    let mut bytes = [0; UNGUESSABLE];
+    rand::rng().fill_bytes(&mut bytes);
+    data_encoding::BASE32_NOPAD.encode(&bytes).to_lowercase()
+}
+
+fn names(model: &Model) -> HashMap<String, Option<usize>> {
+    let mut names: HashMap<String, Option<usize>> = HashMap::new();
+    for (i, tenant) in model.tenants.iter().enumerate() {
+        for name in std::iter::once(tenant.name.as_str()).chain(tenant.users.iter().map(|u| u.name.as_str())) {
+            names.entry(name.to_owned()).and_modify(|owner| *owner = owner.filter(|o| *o == i)).or_insert(Some(i));
+        }
+    }
+    names
+}
+
+/// Runs something for every tenant, so many at a time.
+pub async fn each<'p>(sides: &mut [Side<'p>], at_once: usize, run: impl AsyncFn(&mut Side<'p>)) {
+    stream::iter(sides.iter_mut().map(|side| run(side))).buffer_unordered(at_once).collect::<Vec<()>>().await;
+}
+
+impl<'p> Stage<'p> {
+    /// A new run with new canaries.
+    pub fn new(plan: &'p Plan<'_>) -> Self {
+        let canaries: Vec<String> = plan.model.tenants.iter().map(|_| unguessable()).collect();
+        Self {
+            model: plan.model,
+            run: unguessable(),
+            address: &plan.address,
+            throwaway: plan.throwaway,
+            exhaustive: plan.exhaustive,
+            doors: &plan.doors,
+            by_canary: canaries.iter().cloned().enumerate().map(|(i, c)| (c, i)).collect(),
+            canaries,
+            by_name: names(plan.model),
+            probe: Cell::new(SETTING),
+            checks: RefCell::default(),
+            leaks: RefCell::default(),
+            info: RefCell::default(),
+        }
+    }
+
+    /// The tenants, not yet connected.
+    pub fn sides(&self, plan: &'p Plan<'_>) -> Vec<Side<'p>> {
+        let model = plan.model;
+        let side = |(index, tenant): (usize, &'p Tenant)| {
+            let shares = tenant.exports.iter().flat_map(|e| &e.to).chain(tenant.imports.iter().map(|i| &i.from));
+            let mut neighbours: Vec<usize> = shares.filter_map(|name| self.place(name)).collect();
+            let others = model.tenants.len().saturating_sub(1).min(NEIGHBOURS);
+            neighbours.extend((1..=others).map(|step| (index + step) % model.tenants.len()));
+            neighbours.sort_unstable();
+            neighbours.dedup();
+            let logins = plan.logins[index].iter();
+            let member = |(user, login): (&'p User, &Option<Login>)| {
+                let inbox = format!("{}.{}", user.inbox_prefix(), self.run);
+                Member {
+                    tenant: index,
+                    user,
+                    login: login.clone(),
+                    connection: None,
+                    can_ask: may_subscribe(user, &format!("{inbox}.*")),
+                    inbox,
+                    absent: None,
+                }
+            };
+            Side { index, tenant, neighbours, members: tenant.users.iter().zip(logins).map(member).collect() }
+        };
+        model.tenants.iter().enumerate().map(side).collect()
+    }
+
+    /// From now on what is found is this probe's.
+    pub fn begin(&self, probe: &'static str) {
+        self.probe.set(probe);
+    }
+
+    /// A tenant by its place.
+    pub fn tenant(&self, index: usize) -> &'p Tenant {
+        &self.model.tenants[index]
+    }
+
+    fn name(&self, index: usize) -> String {
+        self.tenant(index).name.to_string()
+    }
+
+    /// What a tenant sends so that whoever has it can only have it from there.
+    pub fn canary(&self, tenant: usize) -> String {
+        format!("tenantry/{}/{}/{}", self.run, self.canaries[tenant], self.probe.get())
+    }
+
+    /// One token for subjects of this run.
+    pub fn token(&self) -> String {
+        format!("tenantry-{}", self.run)
+    }
+
+    /// A name for streams and the like, the same in every tenant.
+    pub fn common(&self) -> String {
+        format!("{MARK}{}", self.run)
+    }
+
+    /// A name for streams and the like that no other tenant can guess.
+    pub fn unique(&self, tenant: usize) -> String {
+        format!("{MARK}{}_{}", self.run, self.canaries[tenant])
+    }
+
+    /// Whether a message is this tenant's.
+    pub fn is_from(&self, tenant: usize, bytes: &[u8]) -> bool {
+        memchr::memmem::find(bytes, self.canaries[tenant].as_bytes()).is_some()
+    }
+
+    /// Whether a subject is in a tenant's own space.
+    pub fn is_own_space(&self, tenant: usize, subject: &str) -> bool {
+        let subject = Subject::as_the_server_reads(subject);
+        subject.is_some_and(|subject| self.tenant(tenant).subjects.iter().any(|own| own.contains(&subject)))
+    }
+
+    /// A tenant's place by its name.
+    pub fn place(&self, name: &AccountName) -> Option<usize> {
+        self.by_name.get(name.as_str()).copied().flatten()
+    }
+
+    /// Whose name it is: an account's, or a user's that only one tenant has.
+    pub fn owner_of(&self, name: &str) -> Option<usize> {
+        self.by_name.get(name).copied().flatten()
+    }
+
+    /// Other tenants that a JSON text names, but for those with whom it shares.
+    pub fn mentioned(&self, text: &str, tenant: usize) -> Vec<usize> {
+        let shares = |other: usize| {
+            let (own, other) = (self.tenant(tenant), self.tenant(other));
+            let imports = |a: &Tenant, b: &Tenant| a.imports.iter().any(|i| i.from == b.name);
+            imports(own, other) || imports(other, own)
+        };
+        let names = text.split('"').skip(1).step_by(2).filter_map(|name| self.owner_of(name));
+        names.filter(|other| *other != tenant && !shares(*other)).collect()
+    }
+
+    /// What the server said of itself.
+    pub fn info(&self) -> Info {
+        self.info.borrow().clone().unwrap_or_default()
+    }
+
+    fn record(&self, from: String, to: String, outcome: Outcome, evidence: String) {
+        self.checks.borrow_mut().push(Check { probe: self.probe.get(), from, to, outcome, evidence });
+    }
+
+    /// A tenant's check held against all others.
+    pub fn pass(&self, tenant: usize, evidence: impl Into<String>) {
+        self.record(self.name(tenant), "*".into(), Outcome::Pass, evidence.into());
+    }
+
+    /// A tenant's check could not be tried.
+    pub fn not_run(&self, tenant: usize, why: impl Into<String>) {
+        self.record(self.name(tenant), "*".into(), Outcome::NotRun, why.into());
+    }
+
+    /// Nobody's checks could be tried.
+    pub fn not_run_for_anybody(&self, why: &str) {
+        self.record("*".into(), "*".into(), Outcome::NotRun, why.to_owned());
+    }
+
+    /// Something of one tenant came to another, or a tenant got what was not
+    /// declared from nobody in particular. Told once a pair.
+    pub fn leak(&self, from: Option<usize>, to: Option<usize>, evidence: impl Into<String>) {
+        let name = |side: Option<usize>| side.map_or_else(|| "*".to_owned(), |i| self.name(i));
+        self.leak_as(self.probe.get(), name(from), name(to), evidence.into());
+    }
+
+    fn leak_as(&self, probe: &'static str, from: String, to: String, evidence: String) {
+        if self.leaks.borrow_mut().insert((probe, from.clone(), to.clone())) {
+            self.checks.borrow_mut().push(Check { probe, from, to, outcome: Outcome::Leak, evidence });
+        }
+    }
+
+    /// Looks for other tenants' canaries in what a tenant's user heard, at a
+    /// subject; what a share lets through is in order. Says whose it was.
+    pub fn judge(&self, receiver: usize, user: &str, subject: &str, bytes: &[u8]) -> Vec<usize> {
+        let mark = format!("tenantry/{}/", self.run);
+        let mut found = Vec::new();
+        let mut rest = bytes;
+        while let Some(at) = memchr::memmem::find(rest, mark.as_bytes()) {
+            rest = &rest[at + mark.len()..];
+            let canary = rest.get(..CANARY_LENGTH).and_then(|c| std::str::from_utf8(c).ok());
+            let Some(sender) = canary.and_then(|c| self.by_canary.get(c)).copied() else { continue };
+            found.push(sender);
+            if sender == receiver || is_shared(self.tenant(sender), self.tenant(receiver), subject) {
+                continue;
+            }
+            let sent_by = rest.get(CANARY_LENGTH + 1..).unwrap_or_default();
+            let probe = PROBES.iter().map(|p| p.id).filter(|id| sent_by.starts_with(id.as_bytes()));
+            let probe = probe.max_by_key(|id| id.len()).unwrap_or_else(|| self.probe.get());
+            let evidence = format!("its canary came to {user} on {subject}");
+            self.leak_as(probe, self.name(sender), self.name(receiver), evidence);
+        }
+        found
+    }
+
+    /// The same for a message that was heard.
+    pub fn judge_message(&self, receiver: usize, user: &str, message: &Message) -> Vec<usize> {
+        let mut found = self.judge(receiver, user, &message.subject, &message.headers);
+        found.extend(self.judge(receiver, user, &message.subject, &message.payload));
+        found
+    }
+
+    /// The same for an answer. A service's comes on an inbox, where a share may
+    /// answer. JetStream's is judged by the subject that a message was stored
+    /// under, and what is base64 in it is read too.
+    pub fn judge_answer(&self, receiver: usize, user: &str, asked: &str, message: &Message) -> Vec<usize> {
+        if !asked.starts_with("$JS.") {
+            return self.judge_message(receiver, user, message);
+        }
+        let header = String::from_utf8_lossy(&message.headers);
+        let stored_under = header.lines().find_map(|l| l.strip_prefix("Nats-Subject: ")).unwrap_or(asked);
+        let mut found = self.judge(receiver, user, stored_under, &message.payload);
+        let json = message.json();
+        let stored = &json["message"];
+        let subject = stored["subject"].as_str().unwrap_or(asked);
+        for part in ["data", "hdrs"].map(|part| stored[part].as_str()).into_iter().flatten() {
+            let bytes = data_encoding::BASE64.decode(part.as_bytes()).unwrap_or_default();
+            found.extend(self.judge(receiver, user, subject, &bytes));
+        }
+        found
+    }
+
+    /// Reads everybody's connection to the end of what the server has for it.
+    pub async fn judge_all(&self, sides: &mut [Side<'p>]) {
+        each(sides, usize::MAX, async |side| {
+            for member in &mut side.members {
+                member.settle(self).await;
+                member.heard(self);
+            }
+        })
+        .await;
+    }
+
+    /// Why nobody at all is connected, if that is so.
+    pub fn nobody_is_in(&self, sides: &[Side<'_>]) -> Option<String> {
+        let members = || sides.iter().flat_map(|s| &s.members);
+        if members().any(|m| m.connection.is_some()) {
+            return None;
+        }
+        Some(members().find_map(|m| m.absent.clone()).unwrap_or_else(|| "no user's secret is known here".into()))
+    }
+
+    /// Removes what this run made, or what runs that were killed left behind.
+    pub async fn clean(&self, sides: &mut [Side<'p>], earlier: bool) {
+        if self.throwaway {
+            return;
+        }
+        each(sides, 8, async |side| {
+            let index = side.index;
+            let late: Vec<Message> =
+                side.members.iter_mut().filter_map(|m| m.connection.as_mut()).flat_map(Connection::late_answers).collect();
+            let Some(manager) = side.manager() else { return };
+            manager.remove_captured(self, &late).await;
+            let names = manager.ask_one(self, Request::empty("$JS.API.STREAM.NAMES")).await.json();
+            let ours = names["streams"].as_array().cloned().unwrap_or_default();
+            for name in ours.iter().filter_map(|n| n.as_str()).filter(|n| n.contains(MARK)) {
+                let info = Request::empty(format!("$JS.API.STREAM.INFO.{name}"));
+                let delete = Request::empty(format!("$JS.API.STREAM.DELETE.{name}"));
+                if earlier {
+                    let info = manager.ask_one(self, info).await.json();
+                    if !is_old(info["created"].as_str().unwrap_or_default()) {
+                        continue;
+                    }
+                } else if !name.contains(&self.run) {
+                    continue;
+                }
+                if manager.ask_one(self, delete).await.json()["success"] != true {
+                    self.not_run(index, format!("stream {name} could not be removed"));
+                }
+            }
+        })
+        .await;
+    }
+
+    /// The digest of what the server runs, asked as its operator.
+    pub async fn config_digest(&self, plan: &Plan<'_>) -> Option<String> {
+        let inbox = format!("_INBOX.{}", self.run);
+        let mut operator = Connection::open(self.address, plan.operator.as_ref()?, &inbox).await.ok()?;
+        operator.listen_for_answers();
+        let answer = operator.ask_one(Request::empty("$SYS.REQ.SERVER.PING.VARZ")).await.ok()?;
+        answer.json()["data"]["config_digest"].as_str().map(str::to_owned)
+    }
+
+    /// What was found, each tenant's passes of a probe in one.
+    pub fn into_report(self, server: Server, took: Duration) -> Report {
+        let names = self.model.tenants.iter().map(|t| t.name.to_string()).collect();
+        let order = |probe: &str| PROBES.iter().position(|p| p.id == probe).map_or(0, |i| i + 1);
+        let mut passes: BTreeMap<(usize, String), Check> = BTreeMap::new();
+        let mut checks = Vec::new();
+        for check in self.checks.into_inner() {
+            if check.outcome != Outcome::Pass {
+                checks.push(check);
+                continue;
+            }
+            match passes.entry((order(check.probe), check.from.clone())) {
+                std::collections::btree_map::Entry::Vacant(entry) => drop(entry.insert(check)),
+                std::collections::btree_map::Entry::Occupied(entry) => {
+                    let evidence = &mut entry.into_mut().evidence;
+                    *evidence = format!("{evidence}; {}", check.evidence);
+                }
+            }
+        }
+        // What leaked or was not tried did not pass.
+        passes.retain(|_, pass| !checks.iter().any(|c| c.probe == pass.probe && c.from == pass.from));
+        checks.extend(passes.into_values());
+        checks.sort_by_key(|c| (std::cmp::Reverse(c.outcome), order(c.probe)));
+        Report::new(server, names, checks, took)
+    }
+}
+
+/// Whether a server's time (RFC 3339) is longer ago than runs take.
+fn is_old(created: &str) -> bool {
+    let then = humantime::parse_rfc3339_weak(created.get(..19).unwrap_or_default()).ok();
+    then.and_then(|t| t.elapsed().ok()).is_some_and(|age| age > LEFT_BEHIND)
+}
+
+impl<'p> Side<'p> {
+    /// Connects every user.
+    pub async fn connect(&mut self, stage: &Stage<'p>) {
+        for member in &mut self.members {
+            member.connect(stage).await;
+        }
+    }
+
+    /// The user that manages the tenant's streams, if one does.
+    pub fn manager(&mut self) -> Option<&mut Member<'p>> {
+        self.tenant.jetstream?;
+        self.members.iter_mut().find(|m| m.manages())
+    }
+
+    /// The tenant's streams are kept where it has room.
+    pub fn storage(&self) -> &'static str {
+        match self.tenant.jetstream {
+            Some(js) if js.memory.bytes() > 0 => "memory",
+            _ => "file",
+        }
+    }
+}
+
+impl<'p> Member<'p> {
+    async fn connect(&mut self, stage: &Stage<'p>) {
+        let who = format!("{}/{}", stage.tenant(self.tenant).name, self.user.name);
+        let opened = match &self.login {
+            Some(_) => self.another(stage).await.map_err(|e| e.to_string()),
+            None => Err("its secret is not known here".to_owned()),
+        };
+        match opened {
+            Ok(mut connection) => {
+                stage.info.borrow_mut().get_or_insert_with(|| connection.info.clone());
+                if self.can_ask {
+                    connection.listen_for_answers();
+                }
+                self.connection = Some(connection);
+            }
+            Err(words) => {
+                stage.not_run(self.tenant, format!("{who} is not connected: {words}"));
+                self.absent = Some(words);
+            }
+        }
+    }
+
+    /// One more connection of this user.
+    pub async fn another(&self, stage: &Stage<'p>) -> Result<Connection, OpenError> {
+        let login = self.login.as_ref().ok_or_else(|| OpenError::Broken("its secret is not known here".into()))?;
+        Connection::open(stage.address, login, &self.inbox).await
+    }
+
+    /// Whether it may make and delete streams, and hear about it.
+    pub fn manages(&self) -> bool {
+        let may = |verb: &str| may_publish(self.user, &format!("$JS.API.STREAM.{verb}.{MARK}x"));
+        self.connection.is_some() && self.can_ask && may("CREATE") && may("DELETE") && may("INFO")
+    }
+
+    fn lost(&mut self, stage: &Stage<'p>, words: &str) {
+        self.connection = None;
+        stage.not_run(self.tenant, format!("{}'s connection was lost: {words}", self.user.name));
+    }
+
+    /// Waits until the server has dealt with everything. False if there is no
+    /// connection, which is said.
+    pub async fn settle(&mut self, stage: &Stage<'p>) -> bool {
+        let Some(connection) = &mut self.connection else { return false };
+        match connection.settle().await {
+            Ok(()) => true,
+            Err(lost) => {
+                self.lost(stage, &lost.0);
+                false
+            }
+        }
+    }
+
+    /// Judges what was heard and gives it.
+    pub fn heard(&mut self, stage: &Stage<'p>) -> Vec<Message> {
+        let Some(connection) = &mut self.connection else { return Vec::new() };
+        let heard = std::mem::take(&mut connection.heard);
+        for message in &heard {
+            stage.judge_message(self.tenant, self.user.name.as_str(), message);
+        }
+        heard
+    }
+
+    /// What the server refused since somebody asked.
+    pub fn refused(&mut self) -> Vec<String> {
+        self.connection.as_mut().map(|c| std::mem::take(&mut c.refused)).unwrap_or_default()
+    }
+
+    /// Asks, and judges the answers. Without a connection nothing is answered.
+    pub async fn ask(&mut self, stage: &Stage<'p>, requests: &[Request]) -> Vec<Answer> {
+        let Some(connection) = &mut self.connection else { return vec![Answer::Silence; requests.len()] };
+        match connection.ask(requests).await {
+            Ok(answers) => {
+                for (request, answer) in requests.iter().zip(&answers) {
+                    if let Answer::Message(message) = answer {
+                        stage.judge_answer(self.tenant, self.user.name.as_str(), &request.subject, message);
+                    }
+                }
+                answers
+            }
+            Err(lost) => {
+                self.lost(stage, &lost.0);
+                vec![Answer::Silence; requests.len()]
+            }
+        }
+    }
+
+    /// Asks once.
+    pub async fn ask_one(&mut self, stage: &Stage<'p>, request: Request) -> Answer {
+        self.ask(stage, &[request]).await.pop().unwrap_or(Answer::Silence)
+    }
+
+    /// Asks the JetStream API.
+    pub async fn api(&mut self, stage: &Stage<'p>, what: &str, body: serde_json::Value) -> serde_json::Value {
+        self.ask_one(stage, Request::json(format!("$JS.API.{what}"), &body)).await.json()
+    }
+
+    /// The next message that is wanted, which must come before long.
+    pub async fn next(&mut self, stage: &Stage<'p>, wanted: impl Fn(&Message) -> bool) -> Option<Message> {
+        let connection = self.connection.as_mut()?;
+        match connection.next_message(wanted).await {
+            Ok(message) => {
+                let message = message?;
+                stage.judge_message(self.tenant, self.user.name.as_str(), &message);
+                Some(message)
+            }
+            Err(lost) => {
+                self.lost(stage, &lost.0);
+                None
+            }
+        }
+    }
+
+    /// The next message of a consumer.
+    pub async fn pull(&mut self, stage: &Stage<'p>, stream: &str, consumer: &str) -> Option<Message> {
+        let reply = self.reply_to("pulled");
+        let connection = self.connection.as_mut()?;
+        connection.publish(&format!("$JS.API.CONSUMER.MSG.NEXT.{stream}.{consumer}"), Some(&reply), b"1");
+        self.next(stage, |m| m.reply.as_deref().is_some_and(|r| r.starts_with("$JS.ACK."))).await
+    }
+
+    /// Where its answers to this are expected.
+    pub fn reply_to(&self, name: &str) -> String {
+        format!("{}.{name}", self.inbox)
+    }
+
+    /// Canaries that a stream of the tenant captured are taken out of it again.
+    async fn remove_captured(&mut self, stage: &Stage<'p>, late: &[Message]) {
+        for ack in late.iter().map(Message::json) {
+            let (Some(name), Some(sequence)) = (ack["stream"].as_str(), ack["seq"].as_u64()) else { continue };
+            if !name.contains(MARK) {
+                self.api(stage, &format!("STREAM.MSG.DELETE.{name}"), json!({ "seq": sequence })).await;
+            }
+        }
+    }
+}
