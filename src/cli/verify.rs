@@ -1,5 +1,7 @@
 //! `tenantry verify`.
 
+mod mutants;
+
 
 use std::path::PathBuf;
 
@@ -8,15 +10,18 @@ use nkeys::KeyPair;
 use super::{Context, Secrets, count, engine};
 use crate::error::{Error, Exit};
 use crate::keys::{AccountKind, Secret};
-use crate::live::locate;
+use crate::live::locate::{self, NatsServer};
 use crate::live::throwaway::{Conf, Throwaway};
 use crate::model::names::AccountName;
 use crate::model::{Credential, Model, User};
 use crate::proof::attack::report::{Outcome, Report, Verdict};
 use crate::proof::attack::wire::Login;
-use crate::proof::attack::{self, PROBES, Plan};
+use crate::proof::attack::{PROBES, Plan};
+use crate::proof::{self, Audit};
+use crate::registry::Valid;
 
 use crate::render::access::{Handed, handed};
+use crate::render::engine::Engine;
 use crate::render::{self, Inputs};
 
 /// Attack a live server as every tenant, and prove the tenants isolated.
@@ -36,6 +41,10 @@ pub struct Args {
     /// Also try what fills limits and slows a server down.
     #[arg(long)]
     exhaustive: bool,
+    /// Break the rendered configuration on purpose, one leak at a time, and require
+    /// that the static proof, the live proof or both catch each.
+    #[arg(long, conflicts_with_all = ["server", "html", "junit"])]
+    mutants: bool,
     /// Write the matrix with all evidence as one HTML page.
     #[arg(long, value_name = "FILE")]
     html: Option<PathBuf>,
@@ -55,39 +64,30 @@ pub fn run(context: &Context, args: &Args) -> Result<Exit, Error> {
     let valid = context.load_noting()?;
     let engine = engine(args.templates.as_deref())?;
     let secrets = Secrets::load(context, &valid)?;
-    let mut logins = logins(&valid.model, &secrets);
+    raise_open_files();
+    if args.mutants {
+        let model = few(&valid.model);
+        let stand = Stand::new(context, args, &valid, &model, &engine, &secrets)?;
+        return mutants::run(context, &stand);
+    }
     let report = match address {
         Some(address) => {
+            let Logins { tenants: logins, operator } = logins(&valid.model, &secrets);
             let plan = Plan {
                 model: &valid.model,
-                logins: logins.tenants,
-                operator: logins.operator,
+                logins,
+                operator,
                 address,
                 throwaway: false,
                 doors: Vec::new(),
                 exhaustive: args.exhaustive,
             };
-            attack_it(context, &plan)?
+            attack(&plan, &|_, _| {})?
         }
         None => {
-            let server = locate::locate(args.nats_server.as_deref(), |text| context.ui.note(text))?;
-            let inputs = Inputs { model: &valid.model, keyring: secrets.keyring(&valid), engine: &engine };
-            let bundle = render::render(&inputs, || {}).map_err(|e| e.in_files(&valid.sources))?;
-            secrets.remember_hashes();
-            let accounts = bundle.text(render::ACCOUNTS).unwrap_or_default().to_owned();
-            let mut conf = Conf { main: render::throwaway_conf(&valid.model, &engine)?, accounts };
-            logins.stand_in(&valid.model, &mut conf);
-            let running = Throwaway::boot(&server, &conf)?;
-            let plan = Plan {
-                model: &valid.model,
-                logins: logins.tenants,
-                operator: logins.operator,
-                address: running.address.clone(),
-                throwaway: true,
-                doors: Vec::new(),
-                exhaustive: args.exhaustive,
-            };
-            attack_it(context, &plan)?
+            let stand = Stand::new(context, args, &valid, &valid.model, &engine, &secrets)?;
+            let audit = proof::mutants::audit(&stand.conf)?;
+            stand.attack(&stand.conf, &audit, args.exhaustive, &|_, _| {})?
         }
     };
     show(context, &report);
@@ -99,13 +99,79 @@ pub fn run(context: &Context, args: &Args) -> Result<Exit, Error> {
     })
 }
 
-fn attack_it(context: &Context, plan: &Plan<'_>) -> Result<Report, Error> {
+/// What throwaway servers are booted from.
+struct Stand<'s> {
+    server: NatsServer,
+    model: &'s Model,
+    conf: Conf,
+    logins: Logins,
+}
+
+impl<'s> Stand<'s> {
+    fn new(
+        context: &Context,
+        args: &Args,
+        valid: &Valid,
+        model: &'s Model,
+        engine: &Engine,
+        secrets: &Secrets,
+    ) -> Result<Self, Error> {
+        let server = locate::locate(args.nats_server.as_deref(), |text| context.ui.note(text))?;
+        let inputs = Inputs { model, keyring: secrets.keyring(valid), engine };
+        let bundle = render::render(&inputs, || {}).map_err(|e| e.in_files(&valid.sources))?;
+        secrets.remember_hashes();
+        let accounts = bundle.text(render::ACCOUNTS).unwrap_or_default().to_owned();
+        let mut conf = Conf { main: render::throwaway_conf(model, engine)?, accounts };
+        let mut logins = logins(model, secrets);
+        logins.stand_in(model, &mut conf);
+        Ok(Self { server, model, conf, logins })
+    }
+
+    /// Boots a server with a configuration, which may be a broken one, and
+    /// attacks it as it should have been.
+    fn attack(
+        &self,
+        conf: &Conf,
+        audit: &Audit,
+        exhaustive: bool,
+        advance: &dyn Fn(usize, usize),
+    ) -> Result<Report, Error> {
+        let running = Throwaway::boot(&self.server, conf)?;
+        let doors = audit.world.server.doors.iter().filter(|d| d.listens);
+        let plan = Plan {
+            model: self.model,
+            logins: self.logins.tenants.clone(),
+            operator: self.logins.operator.clone(),
+            address: running.address.clone(),
+            throwaway: true,
+            doors: doors.filter_map(|d| Some((d.kind, d.address.clone()?))).collect(),
+            exhaustive,
+        };
+        attack(&plan, advance)
+    }
+}
+
+/// Mutants are tried on the first few tenants and what they share: one leak is as
+/// visible there.
+fn few(model: &Model) -> Model {
+    const FEW: usize = 8;
+    let mut few = model.clone();
+    few.tenants.truncate(FEW);
+    let names: Vec<AccountName> = few.tenants.iter().map(|t| t.name.clone()).collect();
+    for tenant in &mut few.tenants {
+        tenant.exports.iter_mut().for_each(|e| e.to.retain(|name| names.contains(name)));
+        tenant.exports.retain(|e| !e.to.is_empty());
+        tenant.imports.retain(|i| names.contains(&i.from));
+    }
+    few
+}
+
+fn attack(plan: &Plan<'_>, advance: &dyn Fn(usize, usize)) -> Result<Report, Error> {
     let runtime = tokio::runtime::Builder::new_current_thread()
         .enable_all()
         .build()
         .map_err(|e| Error::server(format!("cannot start: {e}"), ""))?;
-    raise_open_files();
-    runtime.block_on(attack::attack(plan, &|_, _| {}))
+    runtime.block_on(proof::attack::attack(plan, advance))
 }
 
 /// Every user is a connection, and the usual limit is a thousand.

@@ -4,6 +4,7 @@
 
 pub mod attack;
 mod known;
+pub mod mutants;
 mod options;
 pub mod reach;
 mod read;

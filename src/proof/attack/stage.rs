@@ -255,6 +255,13 @@ impl<'p> Stage<'p> {
         }
     }
 
+    /// The tenants whose canaries are in a text.
+    pub fn named_in<'t>(&'t self, text: &'t str) -> impl Iterator<Item = usize> + 't {
+        let mark = format!("tenantry/{}/", self.run);
+        let at = text.match_indices(&mark).map(|(at, mark)| at + mark.len()).collect::<Vec<_>>();
+        at.into_iter().filter_map(|at| self.by_canary.get(text.get(at..at + CANARY_LENGTH)?).copied())
+    }
+
     /// Looks for other tenants' canaries in what a tenant's user heard, at a
     /// subject; what a share lets through is in order. Says whose it was.
     pub fn judge(&self, receiver: usize, user: &str, subject: &str, bytes: &[u8]) -> Vec<usize> {
@@ -360,7 +367,7 @@ impl<'p> Stage<'p> {
     /// The digest of what the server runs, asked as its operator.
     pub async fn config_digest(&self, plan: &Plan<'_>) -> Option<String> {
         let inbox = format!("_INBOX.{}", self.run);
-        let mut operator = Connection::open(self.address, plan.operator.as_ref()?, &inbox).await.ok()?;
+        let mut operator = Connection::open(self.address, plan.operator.as_ref()?, &inbox, "tenantry verify").await.ok()?;
         operator.listen_for_answers();
         let answer = operator.ask_one(Request::empty("$SYS.REQ.SERVER.PING.VARZ")).await.ok()?;
         answer.json()["data"]["config_digest"].as_str().map(str::to_owned)
@@ -413,6 +420,13 @@ impl<'p> Side<'p> {
         self.members.iter_mut().find(|m| m.manages())
     }
 
+    /// A user for connections beside those that are open: one that may hear
+    /// answers, and whose password is not hashed each time, where there is one.
+    pub fn spare(&self) -> Option<&Member<'p>> {
+        let usable = || self.members.iter().filter(|m| m.connection.is_some() && m.can_ask);
+        usable().find(|m| m.is_cheap()).or_else(|| usable().next())
+    }
+
     /// The tenant's streams are kept where it has room.
     pub fn storage(&self) -> &'static str {
         match self.tenant.jetstream {
@@ -444,10 +458,15 @@ impl<'p> Member<'p> {
         }
     }
 
+    /// Whether logging in costs the server little.
+    pub fn is_cheap(&self) -> bool {
+        matches!(self.login, Some(Login::Seed(_)))
+    }
+
     /// One more connection of this user.
     pub async fn another(&self, stage: &Stage<'p>) -> Result<Connection, OpenError> {
         let login = self.login.as_ref().ok_or_else(|| OpenError::Broken("its secret is not known here".into()))?;
-        Connection::open(stage.address, login, &self.inbox).await
+        Connection::open(stage.address, login, &self.inbox, &stage.canary(self.tenant)).await
     }
 
     /// Whether it may make and delete streams, and hear about it.

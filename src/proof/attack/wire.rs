@@ -210,10 +210,10 @@ async fn line_of(reader: &mut BufReader<OwnedReadHalf>) -> Result<Vec<u8>, Lost>
 
 impl Connection {
     /// Connects and waits until the server has said yes or no. Answers arrive
-    /// below `inbox`.
-    pub async fn open(address: &str, login: &Login, inbox: &str) -> Result<Self, OpenError> {
+    /// below `inbox`; the server tells some people the connection's `name`.
+    pub async fn open(address: &str, login: &Login, inbox: &str, name: &str) -> Result<Self, OpenError> {
         let (reader, writer, info) = greet(address).await?;
-        let hello = hello(login, &info.nonce)?;
+        let hello = hello(login, &info.nonce, name)?;
         let mut connection = Self {
             reader,
             writer,
@@ -465,10 +465,11 @@ fn answer(message: Message) -> Answer {
     Answer::Message(message)
 }
 
-fn hello(login: &Login, nonce: &str) -> Result<serde_json::Value, OpenError> {
+/// Without `lang`: by that, doors for others than clients know a client.
+fn hello(login: &Login, nonce: &str, name: &str) -> Result<serde_json::Value, OpenError> {
     let mut hello = json!({
         "verbose": false, "pedantic": false, "tls_required": false, "headers": true, "no_responders": true,
-        "echo": true, "protocol": 1, "name": "tenantry verify", "lang": "rust", "version": env!("CARGO_PKG_VERSION"),
+        "echo": true, "protocol": 1, "name": name, "version": env!("CARGO_PKG_VERSION"),
     });
     match login {
         Login::Anonymous => {}

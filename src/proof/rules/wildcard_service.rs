@@ -1,9 +1,11 @@
 //! An importer can speak for another.
 
+use std::collections::HashMap;
+
 use super::Rule;
 use crate::diag::Diagnostic;
 use crate::model::ShareKind;
-use crate::proof::world::World;
+use crate::proof::world::{Account, Import, World};
 
 pub const RULE: Rule = Rule {
     id: "wildcard-service",
@@ -14,11 +16,30 @@ pub const RULE: Rule = Rule {
 };
 
 fn check(world: &World, out: &mut Vec<Diagnostic>) {
+    let mut importers: HashMap<&str, Vec<(&Account, &Import)>> = HashMap::new();
+    for account in &world.accounts {
+        for import in account.imports.iter().filter(|i| i.kind == ShareKind::Service) {
+            importers.entry(import.from.0.as_str()).or_default().push((account, import));
+        }
+    }
     for account in &world.accounts {
         let services = account.exports.iter().filter(|e| e.kind == ShareKind::Service && e.token_position == 0);
         for export in services.filter(|e| e.subject.has_wildcard() && e.to.as_ref().is_none_or(|to| to.len() > 1)) {
-            let message = format!("every importer of `{}` may fill in another's name", export.subject);
-            out.push(RULE.warning(export.span, message));
+            let imports = importers.get(account.name.as_str()).into_iter().flatten();
+            let own = imports.filter(|(_, i)| export.subject.contains(&i.subject));
+            let (wide, named): (Vec<_>, Vec<_>) = own.partition(|(_, i)| i.subject.has_wildcard());
+            // Where one is known by its name in the subject, another must not be able to use it.
+            let is_name = |(who, import): &&&(&Account, &Import)| import.subject.tokens().any(|t| t == who.name);
+            match (named.iter().find(is_name), wide.first()) {
+                (Some((known, import)), Some((other, wide))) if known.name != other.name => {
+                    let message = format!("`{}` can ask as `{}` on `{}`", other.name, known.name, import.subject);
+                    out.push(RULE.error(wide.span, message).related(export.span, "the service"));
+                }
+                _ => {
+                    let message = format!("every importer of `{}` may fill in another's name", export.subject);
+                    out.push(RULE.warning(export.span, message));
+                }
+            }
         }
     }
 }

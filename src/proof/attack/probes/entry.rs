@@ -27,7 +27,7 @@ async fn run<'p>(stage: &Stage<'p>, sides: &mut [Side<'p>]) {
 }
 
 async fn attempt(stage: &Stage<'_>, login: &Login) -> Result<(), OpenError> {
-    Connection::open(stage.address, login, "_INBOX.nobody").await.map(|_| ())
+    Connection::open(stage.address, login, "_INBOX.nobody", "tenantry verify").await.map(|_| ())
 }
 
 /// With one's own secret as another, and with no or a wrong secret as oneself.

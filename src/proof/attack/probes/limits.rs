@@ -82,7 +82,7 @@ async fn jetstream<'p>(stage: &Stage<'p>, side: &mut Side<'p>, held: &mut Vec<St
 }
 
 async fn opened<'p>(stage: &Stage<'p>, side: &Side<'p>) -> Option<Connection> {
-    let member = side.members.iter().find(|m| m.connection.is_some() && m.can_ask)?;
+    let member = side.spare()?;
     match member.another(stage).await {
         Ok(connection) => Some(connection),
         Err(why) => {
@@ -99,8 +99,7 @@ async fn payload<'p>(stage: &Stage<'p>, side: &mut Side<'p>, held: &mut Vec<Stri
         return;
     }
     let Some(mut connection) = opened(stage, side).await else { return };
-    let member = side.members.iter().find(|m| m.connection.is_some() && m.can_ask);
-    let Some(subject) = member.map(|m| m.reply_to("large")) else { return };
+    let Some(subject) = side.spare().map(|m| m.reply_to("large")) else { return };
     let body = vec![b'x'; usize::try_from(limit).unwrap_or(usize::MAX) + 1];
     connection.publish(&subject, None, &body);
     match connection.settle().await {
@@ -117,8 +116,7 @@ async fn subscriptions<'p>(stage: &Stage<'p>, side: &mut Side<'p>, held: &mut Ve
         return;
     }
     let Some(mut connection) = opened(stage, side).await else { return };
-    let member = side.members.iter().find(|m| m.connection.is_some() && m.can_ask);
-    let Some(subject) = member.map(|m| m.reply_to("many")) else { return };
+    let Some(subject) = side.spare().map(|m| m.reply_to("many")) else { return };
     (0..=limit).for_each(|_| connection.subscribe(&subject, None));
     let settled = connection.settle().await;
     let words = connection.refused.iter().find(|w| w.to_lowercase().contains("subscriptions exceeded"));
@@ -135,7 +133,7 @@ async fn connections<'p>(stage: &Stage<'p>, side: &mut Side<'p>, held: &mut Vec<
     if !(stage.exhaustive || stage.throwaway && limit <= CHEAP_CONNECTIONS && stage.model.tenants.len() <= 4) {
         return;
     }
-    let Some(member) = side.members.iter().find(|m| m.connection.is_some()) else { return };
+    let Some(member) = side.spare() else { return };
     let mut open = Vec::new();
     for _ in 0..=limit {
         match member.another(stage).await {

@@ -1,6 +1,8 @@
 //! What is declared to pass between tenants does pass: without that, "nothing
 //! came" would be true of a server on which nothing works.
 
+use serde_json::Value;
+
 use super::Probe;
 use crate::model::{Import, ShareKind, Tenant};
 use crate::proof::attack::declared::{concrete, may_publish, may_subscribe};
@@ -98,6 +100,15 @@ async fn service<'p>(
         let Some(connection) = &mut answers.connection else { return false };
         // It has subscribed in an earlier round; the question comes when it comes.
         let Ok(Some(message)) = connection.next_message(|m| m.subject == subject).await else { return false };
+        // The exporter may know which account asks, and no more.
+        let headers = String::from_utf8_lossy(&message.headers).into_owned();
+        let told = headers.lines().find_map(|l| l.strip_prefix("Nats-Request-Info: "));
+        let told: Value = told.and_then(|text| serde_json::from_str(text).ok()).unwrap_or_default();
+        let more: Vec<&str> = ["user", "host", "name", "id"].into_iter().filter(|key| !told[*key].is_null()).collect();
+        if !more.is_empty() {
+            let evidence = format!("a request on {subject} tells who asks: {}", more.join(", "));
+            stage.leak(Some(asking), Some(answering), evidence);
+        }
         let Some(reply) = &message.reply else { return false };
         connection.publish(reply, None, stage.canary(answering).as_bytes());
         connection.settle().await.is_ok()

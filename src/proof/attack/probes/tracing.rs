@@ -1,7 +1,5 @@
 //! Message tracing tells who would get a message, and through what.
 
-use serde_json::Value;
-
 use super::Probe;
 use crate::proof::attack::declared::{concrete, may_publish};
 use crate::proof::attack::stage::{Side, Stage, each};
@@ -21,8 +19,9 @@ async fn run<'p>(stage: &Stage<'p>, sides: &mut [Side<'p>]) {
 async fn trace<'p>(stage: &Stage<'p>, side: &mut Side<'p>) {
     let canary = stage.canary(side.index);
     let token = stage.token();
-    let shared = side.tenant.exports.iter().map(|e| &e.subject);
-    let subjects: Vec<String> = side.tenant.subjects.iter().chain(shared).map(|s| concrete(s, &token)).collect();
+    let exported = side.tenant.exports.iter().map(|e| &e.subject);
+    let imported = side.tenant.imports.iter().map(|i| &i.subject);
+    let subjects: Vec<String> = side.tenant.subjects.iter().chain(exported).chain(imported).map(|s| concrete(s, &token)).collect();
     let own: Vec<String> = side.tenant.subjects.iter().map(|s| concrete(s, "tenantry-trace")).collect();
     let theirs: Vec<String> =
         side.neighbours.iter().flat_map(|n| &stage.tenant(*n).subjects).map(|s| concrete(s, &token)).collect();
@@ -47,10 +46,12 @@ async fn trace<'p>(stage: &Stage<'p>, side: &mut Side<'p>) {
             let event = message.json();
             let Some(list) = event["events"].as_array() else { continue };
             events += 1;
-            for name in list.iter().flat_map(names) {
-                if let Some(other) = stage.owner_of(&name).filter(|o| *o != side.index) {
-                    let evidence = format!("a trace of its message told {} of {name}", member.user.name);
-                    stage.leak(Some(other), Some(side.index), evidence);
+            for step in list {
+                // Connections are named by canaries. Whoever is asked through a share
+                // is seen by its account's name, and no further.
+                let step = step.to_string();
+                for other in stage.named_in(&step).filter(|other| *other != side.index) {
+                    stage.leak(Some(other), Some(side.index), format!("a trace told {} of a connection: {step}", member.user.name));
                 }
             }
         }
@@ -58,9 +59,4 @@ async fn trace<'p>(stage: &Stage<'p>, side: &mut Side<'p>) {
     if traced > 0 {
         stage.pass(side.index, format!("{traced} messages traced; {events} reports came, all of its own account"));
     }
-}
-
-/// Who is named in a step of a trace: users' connections, and subscriptions.
-fn names(event: &Value) -> Vec<String> {
-    ["name", "sub"].iter().filter_map(|key| event[*key].as_str().map(str::to_owned)).collect()
 }

@@ -1,0 +1,303 @@
+//! The ways in which a configuration is broken, each one leak. To add one: a line
+//! here; `tenantry verify --mutants` says what catches it.
+
+use super::Mutant;
+use super::draft::{Draft, block};
+
+/// The subject of a tenant's own space that stands first in its lists.
+fn space(tenant: &crate::model::Tenant) -> &str {
+    tenant.subjects.first().map_or(">", crate::subject::Subject::as_str)
+}
+
+/// The stream that `a` shares with `b`.
+fn shared<'m>(draft: &Draft<'m>) -> Option<&'m str> {
+    let stream = |e: &&crate::model::Export| e.kind == crate::model::ShareKind::Stream && e.to.contains(&draft.b.name);
+    draft.a.exports.iter().find(stream).map(|e| e.subject.as_str())
+}
+
+/// The service that `a` shares with `b`.
+fn served<'m>(draft: &Draft<'m>) -> Option<&'m str> {
+    let service = |i: &&crate::model::Import| i.kind == crate::model::ShareKind::Service && i.from == draft.a.name;
+    draft.b.imports.iter().find(service).map(|i| i.subject.as_str())
+}
+
+/// Everything of `a` is exported in some form, and `b` imports it.
+fn exported(draft: &mut Draft<'_>, kind: &str, subject: &str, more: &str) -> Option<()> {
+    let (a, b) = (draft.a, draft.b);
+    draft.add_to_list(a, "exports", &format!("{{ {kind}: \"{subject}\"{more} }}"))?;
+    draft.add_to_list(b, "imports", &format!("{{ {kind}: {{ account: \"{}\", subject: \"{subject}\" }} }}", a.name))
+}
+
+macro_rules! mutants {
+    ($($class:literal { $($id:literal, $what:literal => |$draft:ident| $make:expr;)* })*) => {
+        &[$($(Mutant { id: $id, class: $class, what: $what, make: |$draft| $make },)*)*]
+    };
+}
+
+/// Every mutant.
+pub const MUTANTS: &[Mutant] = mutants! {
+    "fail-open" {
+        "permissions-empty", "a user's permissions are `{}`" => |d| {
+            let user = d.user(d.a)?;
+            d.user_block(d.a, user, "permissions {", "permissions {}")
+        };
+        "permissions-missing", "a user has no permissions block" => |d| {
+            let user = d.user(d.a)?;
+            d.user_block(d.a, user, "permissions {", "")
+        };
+        "publish-empty", "`publish {}`" => |d| {
+            let user = d.user(d.a)?;
+            d.never_answers(d.a, user);
+            d.user_block(d.a, user, "publish {", "publish {}")
+        };
+        "publish-empty-array", "`publish: []`" => |d| {
+            let user = d.user(d.a)?;
+            d.never_answers(d.a, user);
+            d.user_block(d.a, user, "publish {", "publish: []")
+        };
+        "publish-allows-nothing", "`publish { allow: [] }`" => |d| {
+            let user = d.user(d.a)?;
+            d.never_answers(d.a, user);
+            d.user_block(d.a, user, "publish {", "publish { allow: [] }")
+        };
+        "subscribe-allows-nothing", "`subscribe { allow: [] }`" => |d| {
+            let user = d.user(d.a)?;
+            d.user_block(d.a, user, "subscribe {", "subscribe { allow: [] }")
+        };
+        "publish-only", "only publishing is limited" => |d| {
+            let user = d.user(d.a)?;
+            d.user_block(d.a, user, "subscribe {", "")
+        };
+        "subscribe-only", "only subscribing is limited" => |d| {
+            let user = d.user(d.a)?;
+            d.never_answers(d.a, user);
+            d.user_block(d.a, user, "publish {", "")
+        };
+        "deny-only", "a deny list instead of an allow list" => |d| {
+            let user = d.user(d.a)?;
+            d.never_answers(d.a, user);
+            d.user_block(d.a, user, "publish {", "publish { deny: [\"$SYS.>\"] }")
+        };
+        "deny-only-answering", "a deny list beside `allow_responses`: limited on some starts, not on others" => |d| {
+            let user = d.user(d.a)?;
+            d.user_block(d.a, user, "allow_responses {", "allow_responses: true");
+            d.user_block(d.a, user, "publish {", "publish { deny: [\"$SYS.>\"] }")
+        };
+        "deny-only-subscribe", "a deny list instead of an allow list, subscribing" => |d| {
+            let user = d.user(d.a)?;
+            d.user_block(d.a, user, "subscribe {", "subscribe { deny: [\"$SYS.>\"] }")
+        };
+    }
+    "grants" {
+        "subscribe-everything", "subscribing to `>` is granted" => |d| {
+            let user = d.user(d.a)?;
+            d.grant(d.a, user, "subscribe", ">")
+        };
+        "publish-everything", "publishing to `>` is granted" => |d| {
+            let user = d.user(d.a)?;
+            d.grant(d.a, user, "publish", ">")
+        };
+        "subscribe-others", "subscribing to another tenant's subjects is granted" => |d| {
+            let (user, theirs) = (d.user(d.a)?, space(d.b));
+            d.grant(d.a, user, "subscribe", theirs)
+        };
+        "publish-others", "publishing to another tenant's subjects is granted" => |d| {
+            let (user, theirs) = (d.user(d.a)?, space(d.b));
+            d.grant(d.a, user, "publish", theirs)
+        };
+        "inboxes", "everybody's inboxes may be read" => |d| {
+            let user = d.user(d.a)?;
+            d.grant(d.a, user, "subscribe", "_INBOX.>")
+        };
+        "inbox-injection", "everybody's inboxes may be written to" => |d| {
+            let user = d.user(d.a)?;
+            d.grant(d.a, user, "publish", "_INBOX.>")
+        };
+        "system-requests", "`$SYS.>` is granted" => |d| {
+            let user = d.user(d.a)?;
+            d.grant(d.a, user, "publish", "$SYS.>")
+        };
+        "jetstream-api", "the whole JetStream API is granted to a user that had a part of it" => |d| {
+            let user = d.user(d.a)?;
+            d.grant(d.a, user, "publish", "$JS.API.>")
+        };
+        "discovery", "service discovery is granted" => |d| {
+            let user = d.user(d.a)?;
+            d.grant(d.a, user, "subscribe", "$SRV.>")
+        };
+    }
+    "shared-account" {
+        "one-account", "two tenants' users are in one account" => |d| {
+            let theirs = d.take_account(d.b)?;
+            let users = block(&theirs, 0..theirs.len(), "users: [")?;
+            let users = theirs[users].trim_start_matches("users: [").trim_end_matches(']').to_owned();
+            let shares = block(&d.conf.accounts, 0..d.conf.accounts.len(), "exports: [");
+            if let Some(at) = shares {
+                d.conf.accounts.replace_range(at, "");
+            }
+            d.add_to_list(d.a, "users", &users)
+        };
+        "one-account-without-lists", "two tenants' users are in one account, all permissions dropped" => |d| {
+            let theirs = d.take_account(d.b)?;
+            let users = block(&theirs, 0..theirs.len(), "users: [")?;
+            let users = theirs[users].trim_start_matches("users: [").trim_end_matches(']').to_owned();
+            if let Some(at) = block(&d.conf.accounts, 0..d.conf.accounts.len(), "exports: [") {
+                d.conf.accounts.replace_range(at, "");
+            }
+            d.add_to_list(d.a, "users", &users)?;
+            for tenant in [d.a, d.b] {
+                for user in &tenant.users {
+                    let remark = d.conf.accounts.find(&format!("# {}: role", user.name))?;
+                    let at = block(&d.conf.accounts, remark..d.conf.accounts.len(), "permissions {")?;
+                    d.conf.accounts.replace_range(at, "");
+                }
+            }
+            Some(())
+        };
+        "system-account", "a tenant's account is the system account" => |d| {
+            let (from, to) = (format!("system_account: \"{}\"", d.model.system.account), format!("system_account: \"{}\"", d.a.name));
+            d.conf.accounts = d.conf.accounts.replacen(&from, &to, 1);
+            Some(())
+        };
+    }
+    "shares" {
+        "public-export", "everything is exported to nobody by name, and imported" => |d| exported(d, "stream", space(d.a), "");
+        "public-export-empty", "`accounts: []`" => |d| exported(d, "stream", space(d.a), ", accounts: []");
+        "undeclared-stream", "everything is exported to another tenant, which nothing declares" => |d| {
+            let to = format!(", accounts: [\"{}\"]", d.b.name);
+            exported(d, "stream", space(d.a), &to)
+        };
+        "wider-share", "a share is wider than declared" => |d| {
+            let narrow = format!("\"{}\"", shared(d)?);
+            let wide = format!("\"{}\"", space(d.a));
+            let (a, b) = (d.a, d.b);
+            d.everywhere_in_account(a, &format!("stream: {narrow}"), &format!("stream: {wide}"))?;
+            d.everywhere_in_account(b, &format!("subject: {narrow}"), &format!("subject: {wide}"))
+        };
+        "undeclared-service", "another tenant's subjects are imported as a service" => |d| {
+            let to = format!(", accounts: [\"{}\"]", d.b.name);
+            exported(d, "service", space(d.a), &to)
+        };
+        "jetstream-export", "a tenant's JetStream API is exported" => |d| {
+            let (a, b) = (d.a, d.b);
+            d.add_to_list(a, "exports", &format!("{{ service: \"$JS.API.>\", accounts: [\"{}\"] }}", b.name))?;
+            let import = format!("{{ service: {{ account: \"{}\", subject: \"$JS.API.>\" }}, to: \"theirs.>\" }}", a.name);
+            d.add_to_list(b, "imports", &import)
+        };
+        "key-value-export", "a tenant's buckets are exported" => |d| {
+            let to = format!(", accounts: [\"{}\"]", d.b.name);
+            exported(d, "stream", "$KV.>", &to)
+        };
+        "wildcard-service", "a service names its importer in a token that nobody checks" => |d| {
+            let (a, b) = (d.a, d.b);
+            d.add_to_list(a, "exports", &format!("{{ service: \"rpc.*.get\", accounts: [\"{}\", THIRD] }}", b.name))?;
+            let end = d.conf.accounts.rfind('}')?;
+            let third = format!("THIRD {{ imports: [ {{ service: {{ account: \"{}\", subject: \"rpc.THIRD.get\" }} }} ] }}\n", a.name);
+            d.conf.accounts.insert_str(end, &third);
+            d.add_to_list(b, "imports", &format!("{{ service: {{ account: \"{}\", subject: \"rpc.*.get\" }} }}", a.name))
+        };
+        "shared-identity", "an import gives the asking user's identity away" => |d| {
+            let service = served(d)?;
+            let import = format!("{{ service: {{ account: \"{}\", subject: \"{service}\" }}", d.a.name);
+            d.in_account(d.b, &import, &format!("{import}, share: true"))
+        };
+        "traced-share", "tracing goes across a service" => |d| {
+            let service = format!("service: \"{}\"", served(d)?);
+            d.in_account(d.a, &service, &format!("{service}\n        allow_trace: true"))
+        };
+        "queue-stealing", "an importer may join queues" => |d| {
+            let user = d.user(d.b)?;
+            let denied = format!("deny: [\"{} >\"]", shared(d)?);
+            d.in_user(d.b, user, &denied, "")
+        };
+        "answered-import", "an importer may answer wherever a shared message likes" => |d| {
+            shared(d)?;
+            let user = d.user(d.b)?;
+            d.in_user(d.b, user, "allow_responses: false", "allow_responses: true")
+        };
+    }
+    "limits" {
+        "jetstream-unlimited", "JetStream without limits" => |d| d.account_block(d.a, "jetstream {", "jetstream: enabled");
+        "storage-unlimited", "no limit of disk" => |d| d.in_account(d.a, "max_store:", "# max_store:");
+        "memory-unlimited", "no limit of memory" => |d| d.in_account(d.a, "max_memory:", "# max_memory:");
+        "streams-zero", "`max_streams: 0` is no limit" => |d| {
+            let declared = format!("max_streams: {}", d.a.jetstream?.streams);
+            d.in_account(d.a, &declared, "max_streams: 0")
+        };
+        "consumers-unlimited", "no limit of consumers" => |d| d.in_account(d.a, "max_consumers:", "# max_consumers:");
+        "oversubscribed", "more disk than the server has" => |d| {
+            let declared = format!("max_store: {}", d.a.jetstream?.storage.bytes());
+            d.in_account(d.a, &declared, "max_store: 999TB")
+        };
+        "connections-unlimited", "no limit of connections" => |d| d.in_account(d.a, "max_connections:", "# max_connections:");
+        "connections-truncated", "a limit of connections that 32 bits cut to \"none\"" => |d| {
+            let declared = format!("max_connections: {}", d.a.limits.connections);
+            d.in_account(d.a, &declared, "max_connections: 4294967295")
+        };
+        "subscriptions-unlimited", "no limit of subscriptions" => |d| d.in_account(d.a, "max_subscriptions:", "# max_subscriptions:");
+        "payload-unlimited", "messages as large as the server takes" => |d| {
+            (d.a.limits.payload.bytes() < d.model.server.max_payload.bytes()).then_some(())?;
+            d.in_account(d.a, "max_payload:", "# max_payload:")
+        };
+        "producer-stall", "a slow importer holds the exporter up" => |d| {
+            d.in_server("no_fast_producer_stall: true", "no_fast_producer_stall: false")
+        };
+    }
+    "entry" {
+        "anonymous", "whoever comes without credentials is a tenant's user" => |d| {
+            let nkey = d.a.users.iter().find(|u| !matches!(u.credential, crate::model::Credential::Password { .. }))?;
+            let remark = d.conf.accounts.find(&format!("# {}: role", nkey.name))?;
+            let key = d.conf.accounts[remark..].split("nkey: \"").nth(1)?.split('"').next()?.to_owned();
+            d.add_to_server(&format!("no_auth_user: \"{key}\""))
+        };
+        "no-password", "a user without a password" => |d| {
+            let user = d.a.users.iter().find(|u| matches!(u.credential, crate::model::Credential::Password { .. }))?;
+            d.in_user(d.a, user, "password:", "# password:")
+        };
+        "nobody", "no users anywhere: no authentication" => |d| {
+            d.conf.accounts = String::new();
+            Some(())
+        };
+        "system-users-only", "no users but the system account's, and no authorization block" => |d| {
+            let system = format!("\"{}\" {{", d.model.system.account);
+            let at = block(&d.conf.accounts, 0..d.conf.accounts.len(), &system)?;
+            let block = d.conf.accounts[at].to_owned();
+            d.conf.accounts = format!("system_account: \"{}\"\naccounts {{\n{block}\n}}\n", d.model.system.account);
+            Some(())
+        };
+        "overridden-account", "a second block of one name: the first one's users are gone" => |d| {
+            let end = d.conf.accounts.rfind('}')?;
+            d.conf.accounts.insert_str(end, &format!("\"{}\" {{ }}\n", d.a.name));
+            Some(())
+        };
+    }
+    "doors" {
+        "connection-types", "`allowed_connection_types: []` is every type, and there is a leaf node port" => |d| {
+            d.in_account(d.a, "max_leafnodes: 0", "")?;
+            d.everywhere_in_account(d.a, "allowed_connection_types: [\"STANDARD\"]", "allowed_connection_types: []")?;
+            let port = d.port;
+            d.add_to_server(&format!("leafnodes {{ listen: \"127.0.0.1:{port}\" }}"))
+        };
+        "leaf-nodes", "a leaf node port without credentials of its own" => |d| {
+            d.in_account(d.a, "max_leafnodes: 0", "max_leafnodes: 10")?;
+            d.everywhere_in_account(d.a, "allowed_connection_types: [\"STANDARD\"]", "allowed_connection_types: [\"STANDARD\", \"LEAFNODE\"]")?;
+            let port = d.port;
+            d.add_to_server(&format!("leafnodes {{ listen: \"127.0.0.1:{port}\" }}"))
+        };
+        "mqtt", "an MQTT port that tenants' users may use" => |d| {
+            d.everywhere_in_account(d.a, "allowed_connection_types: [\"STANDARD\"]", "allowed_connection_types: [\"STANDARD\", \"MQTT\"]")?;
+            let port = d.port;
+            d.add_to_server(&format!("mqtt {{ listen: \"127.0.0.1:{port}\" }}"))
+        };
+        "cluster", "a cluster port without authorization" => |d| {
+            d.add_to_server("cluster { name: open, listen: \"127.0.0.1:-1\" }")
+        };
+    }
+    "names" {
+        "account-is-a-path", "an account's name is a path out of the store" => |d| {
+            let (from, to) = (format!("\"{}\"", d.b.name), "\"../../elsewhere\"");
+            d.conf.accounts = d.conf.accounts.replace(&from, to);
+            Some(())
+        };
+    }
+};
