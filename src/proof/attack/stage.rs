@@ -508,9 +508,10 @@ impl<'p> Member<'p> {
         self.connection.as_mut().map(|c| std::mem::take(&mut c.refused)).unwrap_or_default()
     }
 
-    /// Asks, and judges the answers. Without a connection nothing is answered.
+    /// Asks, and judges the answers. Without a connection there are none: that it
+    /// is lost was said, and says nothing about what was asked.
     pub async fn ask(&mut self, stage: &Stage<'p>, requests: &[Request]) -> Vec<Answer> {
-        let Some(connection) = &mut self.connection else { return vec![Answer::Silence; requests.len()] };
+        let Some(connection) = &mut self.connection else { return Vec::new() };
         match connection.ask(requests).await {
             Ok(answers) => {
                 for (request, answer) in requests.iter().zip(&answers) {
@@ -522,7 +523,7 @@ impl<'p> Member<'p> {
             }
             Err(lost) => {
                 self.lost(stage, &lost.0);
-                vec![Answer::Silence; requests.len()]
+                Vec::new()
             }
         }
     }
@@ -532,7 +533,7 @@ impl<'p> Member<'p> {
         self.ask(stage, &[request]).await.pop().unwrap_or(Answer::Silence)
     }
 
-    /// Asks the JetStream API.
+    /// Asks the JetStream API; null if it does not answer.
     pub async fn api(&mut self, stage: &Stage<'p>, what: &str, body: serde_json::Value) -> serde_json::Value {
         self.ask_one(stage, Request::json(format!("$JS.API.{what}"), &body)).await.json()
     }

@@ -422,7 +422,8 @@ impl Connection {
             "PING" => Line::Ping,
             "PONG" => Line::Pong,
             "-ERR" => Line::Error(text[4..].trim().trim_matches('\'').to_owned()),
-            "INFO" | "+OK" => Line::Other,
+            // The last two are what leaf nodes are told.
+            "INFO" | "+OK" | "LS+" | "LS-" => Line::Other,
             kind @ ("MSG" | "HMSG") => {
                 let fields: Vec<&str> = words.collect();
                 let sizes = if kind == "HMSG" { 2 } else { 1 };

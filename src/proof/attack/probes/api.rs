@@ -180,7 +180,9 @@ async fn survive<'p>(stage: &Stage<'p>, side: &mut Side<'p>) {
     let Some(manager) = side.manager() else { return };
     let info = manager.api(stage, &format!("STREAM.INFO.{name}"), json!({})).await;
     canary_stream::delete(stage, manager, &name).await;
-    if info["state"]["messages"] != 1 || info["state"]["consumer_count"] != 0 {
+    if info.is_null() {
+        stage.not_run(index, "JetStream did not say what is left");
+    } else if info["state"]["messages"] != 1 || info["state"]["consumer_count"] != 0 {
         stage.leak(None, Some(index), format!("its stream was changed by somebody: {} {}", info["state"], info["error"]));
     }
 }

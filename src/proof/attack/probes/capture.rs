@@ -1,10 +1,13 @@
 //! A stream that captures everything in its account: nothing checks what a
 //! stream may capture, so it hears what no user of the tenant may subscribe to.
 
+use std::time::{Duration, Instant};
+
 use serde_json::json;
 
-use super::{AT_ONCE, Probe, canaries};
+use super::{AT_ONCE, Probe, canaries, canary_stream};
 use crate::proof::attack::stage::{Side, Stage, each};
+use crate::proof::attack::wire::Request;
 
 pub const PROBE: Probe = Probe {
     id: "capture",
@@ -12,8 +15,10 @@ pub const PROBE: Probe = Probe {
     run: |stage, sides| Box::pin(run(stage, sides)),
 };
 
+/// How long a stream may take to store what it captured.
+const PATIENCE: Duration = Duration::from_secs(3);
 /// As many messages are read back; more are not kept.
-const KEPT: u64 = 64;
+const KEPT: u64 = 1024;
 /// As many others' subjects are named where everything cannot be captured.
 const NAMED: usize = 64;
 
@@ -54,7 +59,19 @@ const OVERLAP: u64 = 10065;
 
 async fn read<'p>(stage: &Stage<'p>, side: &mut Side<'p>) {
     let (index, name) = (side.index, stage.common());
+    let last = canary_stream::subject(stage, side, "last");
+    let canary = stage.canary(index);
     let Some(manager) = side.manager() else { return };
+    if let (Some(last), Some(connection)) = (&last, &mut manager.connection) {
+        // A stream takes messages in their order: when it has this one, it has all
+        // that it gets of what was said before.
+        connection.publish(last, None, canary.as_bytes());
+    }
+    let start = Instant::now();
+    let is_in = Request::json(format!("$JS.API.STREAM.MSG.GET.{name}"), &json!({ "last_by_subj": last }));
+    while start.elapsed() < PATIENCE && manager.ask_one(stage, is_in.clone()).await.json()["message"].is_null() {
+        tokio::time::sleep(Duration::from_millis(2)).await;
+    }
     let info = manager.api(stage, &format!("STREAM.INFO.{name}"), json!({})).await;
     if info["error"].is_object() {
         return;

@@ -41,6 +41,10 @@ async fn destroy<'p>(stage: &Stage<'p>, side: &mut Side<'p>, name: &str) -> Opti
     let canary = stage.canary(index);
     let manager = side.manager()?;
     let info = manager.api(stage, &format!("STREAM.INFO.{name}"), json!({})).await;
+    if info.is_null() {
+        stage.not_run(index, "JetStream did not say what is left");
+        return None;
+    }
     let mut config = info["config"].clone();
     let consumers = info["state"]["consumer_count"].as_u64();
     let (messages, sequence) = (info["state"]["messages"].as_u64(), info["state"]["last_seq"].as_u64());

@@ -73,6 +73,7 @@ async fn jetstream<'p>(stage: &Stage<'p>, side: &mut Side<'p>, held: &mut Vec<St
     let config = json!({ "name": name, "storage": storage, "max_bytes": too_much + 1, "subjects": [format!("{name}.x")] });
     let made = manager.api(stage, &format!("STREAM.CREATE.{name}"), config).await;
     match made["error"]["description"].as_str() {
+        None if made.is_null() => stage.not_run(index, "JetStream did not answer"),
         Some(words) => held.push(format!("one byte more for a stream: {words}")),
         None => {
             manager.api(stage, &format!("STREAM.DELETE.{name}"), json!({})).await;

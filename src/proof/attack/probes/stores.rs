@@ -93,7 +93,7 @@ async fn read<'p>(stage: &Stage<'p>, side: &mut Side<'p>, name: &str, kind: Kind
         ),
     ];
     let answers = manager.ask(stage, &asked).await;
-    let state = answers[0].json();
+    let state = answers.first().map(Answer::json).unwrap_or_default();
     let messages = state["state"]["messages"].as_u64();
     let mut own = 0;
     for answer in &answers {
