@@ -2,6 +2,7 @@
 
 mod mutants;
 
+use std::fs;
 
 use std::path::PathBuf;
 
@@ -14,7 +15,7 @@ use crate::live::locate::{self, NatsServer};
 use crate::live::throwaway::{Conf, Throwaway};
 use crate::model::names::AccountName;
 use crate::model::{Credential, Model, User};
-use crate::proof::attack::report::{Outcome, Report, Verdict};
+use crate::proof::attack::report::{Outcome, Report, Verdict, html, junit};
 use crate::proof::attack::wire::Login;
 use crate::proof::attack::{PROBES, Plan};
 use crate::proof::{self, Audit};
@@ -70,6 +71,13 @@ pub fn run(context: &Context, args: &Args) -> Result<Exit, Error> {
         let stand = Stand::new(context, args, &valid, &model, &engine, &secrets)?;
         return mutants::run(context, &stand);
     }
+    let users: usize = valid.model.tenants.iter().map(|t| t.users.len()).sum();
+    let bar = context.ui.progress(users, "attacking");
+    let advance = |done: usize, of: usize, what: &'static str| {
+        bar.set_length(of as u64);
+        bar.set_position(done as u64);
+        bar.set_message(what);
+    };
     let report = match address {
         Some(address) => {
             let Logins { tenants: logins, operator } = logins(&valid.model, &secrets);
@@ -82,15 +90,22 @@ pub fn run(context: &Context, args: &Args) -> Result<Exit, Error> {
                 doors: Vec::new(),
                 exhaustive: args.exhaustive,
             };
-            attack(&plan, &|_, _| {})?
+            attack(&plan, &advance)?
         }
         None => {
             let stand = Stand::new(context, args, &valid, &valid.model, &engine, &secrets)?;
             let audit = proof::mutants::audit(&stand.conf)?;
-            stand.attack(&stand.conf, &audit, args.exhaustive, &|_, _| {})?
+            stand.attack(&stand.conf, &audit, args.exhaustive, &advance)?
         }
     };
+    bar.finish_and_clear();
     show(context, &report);
+    for (file, text) in [(&args.html, html::page as fn(&Report) -> String), (&args.junit, junit::xml)] {
+        if let Some(file) = file {
+            fs::write(file, text(&report)).map_err(|e| Error::io("write", file, e))?;
+            context.ui.note(&format!("written: {}", file.display()));
+        }
+    }
     context.ui.json(&report);
     Ok(match report.verdict {
         Verdict::Isolated => Exit::Ok,
@@ -134,7 +149,7 @@ impl<'s> Stand<'s> {
         conf: &Conf,
         audit: &Audit,
         exhaustive: bool,
-        advance: &dyn Fn(usize, usize),
+        advance: &dyn Fn(usize, usize, &'static str),
     ) -> Result<Report, Error> {
         let running = Throwaway::boot(&self.server, conf)?;
         let doors = audit.world.server.doors.iter().filter(|d| d.listens);
@@ -166,7 +181,7 @@ fn few(model: &Model) -> Model {
     few
 }
 
-fn attack(plan: &Plan<'_>, advance: &dyn Fn(usize, usize)) -> Result<Report, Error> {
+fn attack(plan: &Plan<'_>, advance: &dyn Fn(usize, usize, &'static str)) -> Result<Report, Error> {
     let runtime = tokio::runtime::Builder::new_current_thread()
         .enable_all()
         .build()
@@ -283,7 +298,9 @@ fn show(context: &Context, report: &Report) {
             context.ui.found(&format!("{what}: {}: {} → {}: {}", check.probe, check.from, check.to, check.evidence));
         }
         if worst(outcome).count() > SHOWN {
-            context.ui.note(&format!("… and {} more: --html FILE or --format json has all", worst(outcome).count() - SHOWN));
+            context
+                .ui
+                .note(&format!("… and {} more: --html FILE or --format json has all", worst(outcome).count() - SHOWN));
         }
     }
     let what = format!(
@@ -298,7 +315,9 @@ fn show(context: &Context, report: &Report) {
     let gaps = worst(Outcome::NotRun).count();
     match verdict {
         Verdict::Isolated => context.ui.done(&format!("isolated: {what}")),
-        Verdict::Leaky => context.ui.found(&format!("leaky: {} in {what}", count(worst(Outcome::Leak).count(), "leak"))),
+        Verdict::Leaky => {
+            context.ui.found(&format!("leaky: {} in {what}", count(worst(Outcome::Leak).count(), "leak")))
+        }
         Verdict::Inconclusive => context.ui.found(&format!("inconclusive: {} not run in {what}", count(gaps, "check"))),
     }
 }

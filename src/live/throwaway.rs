@@ -46,16 +46,16 @@ pub struct Throwaway {
 impl Throwaway {
     /// Boots a server and waits until it takes connections.
     pub fn boot(server: &NatsServer, conf: &Conf) -> Result<Self, Error> {
-        let folder = TempDir::with_prefix("tenantry-verify-").map_err(|e| Error::io("create", Path::new("a folder"), e))?;
+        let folder =
+            TempDir::with_prefix("tenantry-verify-").map_err(|e| Error::io("create", Path::new("a folder"), e))?;
         let main = conf.write(folder.path())?;
         let log_path = folder.path().join("nats-server.log");
         let log = File::create(&log_path).map_err(|e| Error::io("write", &log_path, e))?;
         let mut command = with_us(&server.path);
         command.arg("-c").arg(&main).arg("--ports_file_dir").arg(folder.path());
         command.current_dir(folder.path()).stdin(Stdio::null()).stdout(Stdio::null()).stderr(log);
-        let child = command
-            .spawn()
-            .map_err(|e| Error::server(format!("cannot run {}: {e}", server.path.display()), ""))?;
+        let child =
+            command.spawn().map_err(|e| Error::server(format!("cannot run {}: {e}", server.path.display()), ""))?;
         let mut throwaway = Self { child, address: String::new(), folder };
         throwaway.address = throwaway.wait_until_ready()?;
         Ok(throwaway)

@@ -25,4 +25,5 @@ mod reader;
 mod roles;
 mod shares;
 mod support;
+mod verify;
 mod writing;

@@ -68,6 +68,13 @@ impl Project {
         project
     }
 
+    /// The same with more at the end of the registry.
+    pub fn with(self, more: &str) -> Self {
+        let text = self.read("tenants.toml");
+        self.write("tenants.toml", &(text + more));
+        self
+    }
+
     /// A text with the usual ports replaced by this project's.
     pub fn on_own_ports(&self, text: &str) -> String {
         text.replace("127.0.0.1:4222", &format!("127.0.0.1:{}", self.port))

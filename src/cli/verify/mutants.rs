@@ -14,11 +14,14 @@ const AT_ONCE: usize = 3;
 
 pub fn run(context: &Context, stand: &Stand<'_>) -> Result<Exit, Error> {
     if stand.model.tenants.len() < 2 {
-        return Err(Error::usage("mutants need two tenants", "a leak is from one to another: tenantry tenant add OTHER"));
+        return Err(Error::usage(
+            "mutants need two tenants",
+            "a leak is from one to another: tenantry tenant add OTHER",
+        ));
     }
     // The control of the control: unbroken, nothing is found.
     let unbroken = audit(&stand.conf)?;
-    let report = stand.attack(&stand.conf, &unbroken, false, &|_, _| {})?;
+    let report = stand.attack(&stand.conf, &unbroken, false, &|_, _, _| {})?;
     if !unbroken.is_isolated() || report.verdict != Verdict::Isolated {
         return Err(Error::server(
             "the configuration is not isolated as it is, so what catches a mutant would say nothing",
@@ -32,7 +35,8 @@ pub fn run(context: &Context, stand: &Stand<'_>) -> Result<Exit, Error> {
         for _ in 0..AT_ONCE {
             scope.spawn(|| {
                 while let Some((mutant, conf)) = mutants.get(next.fetch_add(1, Ordering::Relaxed)) {
-                    let outcome = mutant.try_to_catch(conf, |conf, audit| stand.attack(conf, audit, false, &|_, _| {}));
+                    let outcome =
+                        mutant.try_to_catch(conf, |conf, audit| stand.attack(conf, audit, false, &|_, _, _| {}));
                     if let Ok(mut caught) = caught.lock() {
                         caught.push(outcome);
                     }

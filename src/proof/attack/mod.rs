@@ -46,13 +46,14 @@ pub struct Plan<'p> {
     pub exhaustive: bool,
 }
 
-/// Attacks a server. `advance` is told how many of how many steps are done.
-pub async fn attack(plan: &Plan<'_>, advance: &dyn Fn(usize, usize)) -> Result<Report, Error> {
+/// Attacks a server. `advance` is told how many of how many steps are done, and
+/// what is next.
+pub async fn attack(plan: &Plan<'_>, advance: &dyn Fn(usize, usize, &'static str)) -> Result<Report, Error> {
     let start = Instant::now();
     let stage = Stage::new(plan);
     let mut sides = stage.sides(plan);
     let steps = PROBES.len() + 2;
-    advance(0, steps);
+    advance(0, steps, "connecting");
     stage::each(&mut sides, OPENING, async |side| side.connect(&stage).await).await;
     // Nobody in at all is no server, and not a tenant's problem.
     if let Some(words) = stage.nobody_is_in(&sides) {
@@ -65,7 +66,7 @@ pub async fn attack(plan: &Plan<'_>, advance: &dyn Fn(usize, usize)) -> Result<R
     let interrupted = {
         let probing = async {
             for (i, probe) in PROBES.iter().enumerate() {
-                advance(i + 1, steps);
+                advance(i + 1, steps, probe.id);
                 stage.begin(probe.id);
                 probe.attack(&stage, &mut sides).await;
                 stage.judge_all(&mut sides).await;
@@ -88,6 +89,5 @@ pub async fn attack(plan: &Plan<'_>, advance: &dyn Fn(usize, usize)) -> Result<R
         config_digest: stage.config_digest(plan).await,
         throwaway: plan.throwaway,
     };
-    advance(steps, steps);
     Ok(stage.into_report(server, start.elapsed()))
 }

@@ -339,8 +339,12 @@ impl<'p> Stage<'p> {
         }
         each(sides, 8, async |side| {
             let index = side.index;
-            let late: Vec<Message> =
-                side.members.iter_mut().filter_map(|m| m.connection.as_mut()).flat_map(Connection::late_answers).collect();
+            let late: Vec<Message> = side
+                .members
+                .iter_mut()
+                .filter_map(|m| m.connection.as_mut())
+                .flat_map(Connection::late_answers)
+                .collect();
             let Some(manager) = side.manager() else { return };
             manager.remove_captured(self, &late).await;
             let names = manager.ask_one(self, Request::empty("$JS.API.STREAM.NAMES")).await.json();
@@ -367,7 +371,8 @@ impl<'p> Stage<'p> {
     /// The digest of what the server runs, asked as its operator.
     pub async fn config_digest(&self, plan: &Plan<'_>) -> Option<String> {
         let inbox = format!("_INBOX.{}", self.run);
-        let mut operator = Connection::open(self.address, plan.operator.as_ref()?, &inbox, "tenantry verify").await.ok()?;
+        let mut operator =
+            Connection::open(self.address, plan.operator.as_ref()?, &inbox, "tenantry verify").await.ok()?;
         operator.listen_for_answers();
         let answer = operator.ask_one(Request::empty("$SYS.REQ.SERVER.PING.VARZ")).await.ok()?;
         answer.json()["data"]["config_digest"].as_str().map(str::to_owned)

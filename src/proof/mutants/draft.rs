@@ -24,9 +24,7 @@ pub struct Draft<'m> {
 impl<'m> Draft<'m> {
     /// The draft of a rendered configuration; nothing with fewer than two tenants.
     pub fn new(model: &'m Model, conf: &Conf) -> Option<Self> {
-        let shares = |a: &Tenant, b: &Tenant| {
-            b.imports.iter().any(|i| i.kind == ShareKind::Stream && i.from == a.name)
-        };
+        let shares = |a: &Tenant, b: &Tenant| b.imports.iter().any(|i| i.kind == ShareKind::Stream && i.from == a.name);
         let pairs = model.tenants.iter().flat_map(|a| model.tenants.iter().map(move |b| (a, b)));
         let mut pairs = pairs.filter(|(a, b)| a.name != b.name).peekable();
         let first = *pairs.peek()?;

@@ -23,14 +23,20 @@ fn check(world: &World, out: &mut Vec<Diagnostic>) {
             out.push(RULE.error(place, message).related(user.span, "this user"));
         }
         let is_denying = permissions.publish.span.is_some() && permissions.publish.allow.is_none();
-        if let Some(responses) = permissions.responses.filter(|_| is_denying && permissions.publish.looks_closed.is_none()) {
+        if let Some(responses) =
+            permissions.responses.filter(|_| is_denying && permissions.publish.looks_closed.is_none())
+        {
             // Which of the two is read last decides whether the list that is not there
             // means nothing or everything, and maps are read in any order.
             let message = format!(
                 "whether `{}/{}` may publish everything but for what is denied, or nothing, changes from start to start",
                 account.name, user.name
             );
-            out.push(RULE.error(responses.span, message).related(user.span, "this user").hint("write what it may publish: `allow`"));
+            out.push(
+                RULE.error(responses.span, message)
+                    .related(user.span, "this user")
+                    .hint("write what it may publish: `allow`"),
+            );
         }
         if sides.iter().all(|(_, side)| side.span.is_none()) && permissions.responses.is_none() {
             let message =

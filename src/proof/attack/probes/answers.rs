@@ -22,7 +22,9 @@ async fn run<'p>(stage: &Stage<'p>, sides: &mut [Side<'p>]) {
         let subjects: Vec<String> = exports.map(|e| concrete(&e.subject, &stage.token())).collect();
         for subject in subjects {
             let speaker = side.members.iter_mut().find(|m| m.connection.is_some() && may_publish(m.user, &subject));
-            let Some(speaker) = speaker.filter(|_| stage.throwaway || subject.contains(&stage.token())) else { continue };
+            let Some(speaker) = speaker.filter(|_| stage.throwaway || subject.contains(&stage.token())) else {
+                continue;
+            };
             if let Some(connection) = &mut speaker.connection {
                 connection.publish(&subject, Some(&target), canary.as_bytes());
             }
@@ -40,7 +42,8 @@ async fn answer<'p>(stage: &Stage<'p>, side: &mut Side<'p>, target: &str) {
             continue;
         }
         let led = member.heard(stage).into_iter().find(|m| {
-            m.reply.as_deref() == Some(target) && imports.iter().any(|i| concrete(&i.subject, &stage.token()) == m.subject)
+            m.reply.as_deref() == Some(target)
+                && imports.iter().any(|i| concrete(&i.subject, &stage.token()) == m.subject)
         });
         let Some(message) = led.filter(|m| may_subscribe(member.user, &m.subject)) else { continue };
         let Some(connection) = &mut member.connection else { continue };
@@ -48,11 +51,15 @@ async fn answer<'p>(stage: &Stage<'p>, side: &mut Side<'p>, target: &str) {
         connection.publish(target, None, b"an answer");
         member.settle(stage).await;
         match member.refused().into_iter().find(|words| is_about(words, target)) {
-            Some(words) => stage.pass(side.index, format!("{} heard {} and may not answer: {words}", member.user.name, message.subject)),
+            Some(words) => stage.pass(
+                side.index,
+                format!("{} heard {} and may not answer: {words}", member.user.name, message.subject),
+            ),
             None => {
                 let from = imports.iter().find(|i| concrete(&i.subject, &stage.token()) == message.subject);
                 let from = from.and_then(|i| stage.place(&i.from));
-                let evidence = format!("{} answers {} where its sender likes: {target}", member.user.name, message.subject);
+                let evidence =
+                    format!("{} answers {} where its sender likes: {target}", member.user.name, message.subject);
                 stage.leak(from, Some(side.index), evidence);
             }
         }

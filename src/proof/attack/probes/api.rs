@@ -2,10 +2,10 @@
 
 use serde_json::{Value, json};
 
-use super::{AT_ONCE, Probe, canary_stream};
+use super::{AT_ONCE, Attempt, Deed, Probe, canary_stream, must_be_refused};
 use crate::proof::attack::declared::may_publish;
 use crate::proof::attack::stage::{MARK, Member, Side, Stage, each};
-use crate::proof::attack::wire::{Answer, Request, is_about};
+use crate::proof::attack::wire::{Answer, Request};
 
 pub const PROBE: Probe = Probe {
     id: "jetstream-api",
@@ -63,112 +63,71 @@ fn requests(stream: &str, inbox: &str) -> Vec<Request> {
     list.into_iter().map(|(verb, rest, body)| Request::json(subject(verb, rest), &body)).collect()
 }
 
-#[derive(Default)]
-struct Tally {
-    refused: usize,
-    fruitless: usize,
-    sample: String,
-}
-
 async fn attack<'p>(stage: &Stage<'p>, side: &mut Side<'p>) {
-    let mut tally = Tally::default();
     let index = side.index;
     let others: Vec<usize> = side.neighbours.iter().copied().filter(|n| *n != index).take(ATTACKED).collect();
-    for member in &mut side.members {
-        for other in &others {
-            against(stage, member, *other, &mut tally).await;
-        }
-        account_wide(stage, member, &mut tally).await;
+    let mut attempts = Vec::new();
+    for other in &others {
+        let requests = requests(&stage.unique(*other), "nowhere");
+        attempts.extend(requests.into_iter().map(|r| Attempt::new(Deed::Publish, r.subject, Some(*other))));
     }
-    if tally.refused + tally.fruitless > 0 {
-        let Tally { refused, fruitless, sample } = tally;
-        stage.pass(index, format!("{refused} requests refused ({sample}); {fruitless} found no such stream"));
+    attempts.extend(ACCOUNT_WIDE.map(|verb| Attempt::new(Deed::Publish, format!("$JS.API.{verb}"), None)));
+    must_be_refused(stage, side, &attempts).await;
+    let mut fruitless = 0;
+    for member in side.members.iter_mut().filter(|m| m.can_ask) {
+        for other in &others {
+            fruitless += against(stage, member, *other).await;
+        }
+        account_wide(stage, member).await;
+    }
+    if fruitless > 0 {
+        stage.pass(index, format!("{fruitless} requests that are granted found no such stream"));
     }
 }
 
-async fn against<'p>(stage: &Stage<'p>, member: &mut Member<'p>, other: usize, tally: &mut Tally) {
+/// What a user was granted, against another's stream: there is no such stream.
+async fn against<'p>(stage: &Stage<'p>, member: &mut Member<'p>, other: usize) -> usize {
     let stream = stage.unique(other);
     let mut requests = requests(&stream, &member.reply_to("delivered"));
-    // Only the consumer itself would answer it, so it is not waited for.
-    let reset = format!("$JS.API.CONSUMER.RESET.{stream}.thief");
-    if may_publish(member.user, &reset) {
-        requests.retain(|r| r.subject != reset);
-        if let Some(connection) = &mut member.connection {
-            connection.publish(&reset, None, b"{}");
-        }
-    }
-    let answers = attempt(stage, member, &requests).await;
+    requests.retain(|r| may_publish(member.user, &r.subject));
+    // Only the consumer itself would answer this one, so it is not waited for.
+    requests.retain(|r| !r.subject.starts_with("$JS.API.CONSUMER.RESET."));
+    let answers = member.ask(stage, &requests).await;
+    let mut fruitless = 0;
     for (request, answer) in requests.iter().zip(answers) {
-        let granted = may_publish(member.user, &request.subject);
         match answer {
-            Answer::Refused(words) => (tally.refused, tally.sample) = (tally.refused + 1, words),
-            Answer::Nobody => tally.fruitless += 1,
-            Answer::Message(m) if granted && (!m.json()["error"].is_null() || m.headers.starts_with(b"NATS/1.0 40")) => {
-                tally.fruitless += 1;
+            Answer::Nobody => fruitless += 1,
+            Answer::Message(m) if !m.json()["error"].is_null() || m.headers.starts_with(b"NATS/1.0 40") => {
+                fruitless += 1
             }
-            Answer::Message(m) if granted => {
-                let said = String::from_utf8_lossy(&m.payload).chars().take(120).collect::<String>();
-                stage.leak(Some(other), Some(member.tenant), format!("{} worked for {}: {said}", request.subject, member.user.name));
+            Answer::Message(m) => {
+                let said: String = String::from_utf8_lossy(&m.payload).chars().take(120).collect();
+                let evidence = format!("{} worked for {}: {said}", request.subject, member.user.name);
+                stage.leak(Some(other), Some(member.tenant), evidence);
             }
-            Answer::Silence if granted => {
-                stage.not_run(member.tenant, format!("{} was not answered", request.subject));
-            }
-            _ => stage.leak(
-                Some(member.tenant),
-                Some(other),
-                format!("{} may ask {}, which nothing declares", member.user.name, request.subject),
-            ),
+            Answer::Refused(words) => stage.not_run(member.tenant, format!("granted and refused: {words}")),
+            Answer::Silence => stage.not_run(member.tenant, format!("{} was not answered", request.subject)),
         }
     }
+    fruitless
 }
 
-/// Requests that name no stream: the answer must name none of another.
-async fn account_wide<'p>(stage: &Stage<'p>, member: &mut Member<'p>, tally: &mut Tally) {
-    let requests = ["INFO", "STREAM.NAMES", "STREAM.LIST"].map(|verb| Request::empty(format!("$JS.API.{verb}")));
-    for (request, answer) in requests.iter().zip(attempt(stage, member, &requests).await) {
-        match answer {
-            Answer::Refused(words) => (tally.refused, tally.sample) = (tally.refused + 1, words),
-            Answer::Message(m) if may_publish(member.user, &request.subject) => {
-                let own = stage.unique(member.tenant);
-                let listed = m.json()["streams"].as_array().cloned().unwrap_or_default();
-                let names = listed.iter().filter_map(|s| s.as_str().or_else(|| s["config"]["name"].as_str()));
-                let foreign = names.filter(|n| n.starts_with(&format!("{MARK}{}", stage.run)) && **n != own).next();
-                match foreign {
-                    Some(name) => stage.leak(None, Some(member.tenant), format!("{} names {name}, which is another's", request.subject)),
-                    None => tally.fruitless += 1,
-                }
-            }
-            Answer::Nobody => tally.fruitless += 1,
-            Answer::Silence if may_publish(member.user, &request.subject) => {
-                stage.not_run(member.tenant, format!("{} was not answered", request.subject));
-            }
-            _ => stage.leak(
-                Some(member.tenant),
-                None,
-                format!("{} may ask {}, which nothing declares", member.user.name, request.subject),
-            ),
+/// Requests that name no stream.
+const ACCOUNT_WIDE: [&str; 3] = ["INFO", "STREAM.NAMES", "STREAM.LIST"];
+
+/// Their answers must name no stream of another.
+async fn account_wide<'p>(stage: &Stage<'p>, member: &mut Member<'p>) {
+    let mut requests = ACCOUNT_WIDE.map(|verb| Request::empty(format!("$JS.API.{verb}"))).to_vec();
+    requests.retain(|r| may_publish(member.user, &r.subject));
+    let own = stage.unique(member.tenant);
+    let answers = member.ask(stage, &requests).await;
+    for (request, answer) in requests.iter().zip(answers) {
+        let listed = answer.json()["streams"].as_array().cloned().unwrap_or_default();
+        let mut names = listed.iter().filter_map(|s| s.as_str().or_else(|| s["config"]["name"].as_str()));
+        if let Some(name) = names.find(|n| n.starts_with(&format!("{MARK}{}", stage.run)) && **n != own) {
+            stage.leak(None, Some(member.tenant), format!("{} names {name}, which is another's", request.subject));
         }
     }
-}
-
-/// With an inbox by asking; without one only a refusal can be heard.
-async fn attempt<'p>(stage: &Stage<'p>, member: &mut Member<'p>, requests: &[Request]) -> Vec<Answer> {
-    if member.connection.is_none() {
-        return Vec::new();
-    }
-    if member.can_ask {
-        return member.ask(stage, requests).await;
-    }
-    if let Some(connection) = &mut member.connection {
-        connection.refused.clear();
-        requests.iter().for_each(|r| connection.publish(&r.subject, None, &r.body));
-    }
-    if !member.settle(stage).await {
-        return Vec::new();
-    }
-    let words = member.refused();
-    let became = |r: &Request| words.iter().find(|w| is_about(w, &r.subject)).map_or(Answer::Silence, |w| Answer::Refused(w.clone()));
-    requests.iter().map(became).collect()
 }
 
 /// The stream is still there, with its message.
@@ -183,6 +142,10 @@ async fn survive<'p>(stage: &Stage<'p>, side: &mut Side<'p>) {
     if info.is_null() {
         stage.not_run(index, "JetStream did not say what is left");
     } else if info["state"]["messages"] != 1 || info["state"]["consumer_count"] != 0 {
-        stage.leak(None, Some(index), format!("its stream was changed by somebody: {} {}", info["state"], info["error"]));
+        stage.leak(
+            None,
+            Some(index),
+            format!("its stream was changed by somebody: {} {}", info["state"], info["error"]),
+        );
     }
 }

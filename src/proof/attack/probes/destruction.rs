@@ -52,11 +52,9 @@ async fn destroy<'p>(stage: &Stage<'p>, side: &mut Side<'p>, name: &str) -> Opti
         return Some(format!("its stream is not as it was: {} {}", info["state"], info["error"]));
     }
     config["max_msgs"] = 8.into();
-    for (verb, body) in [
-        ("STREAM.UPDATE", config),
-        ("STREAM.MSG.DELETE", json!({ "seq": 1 })),
-        ("STREAM.PURGE", json!({})),
-    ] {
+    for (verb, body) in
+        [("STREAM.UPDATE", config), ("STREAM.MSG.DELETE", json!({ "seq": 1 })), ("STREAM.PURGE", json!({}))]
+    {
         manager.api(stage, &format!("{verb}.{name}"), body).await;
     }
     manager.api(stage, &format!("CONSUMER.DELETE.{name}.kept"), json!({})).await;

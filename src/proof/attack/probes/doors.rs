@@ -33,7 +33,11 @@ async fn run<'p>(stage: &Stage<'p>, sides: &mut [Side<'p>]) {
         }
     }
     if doors.is_empty() {
-        let where_from = if stage.throwaway { "the configuration opens no other door" } else { "nothing listens where other doors usually are" };
+        let where_from = if stage.throwaway {
+            "the configuration opens no other door"
+        } else {
+            "nothing listens where other doors usually are"
+        };
         sides.iter().for_each(|s| stage.pass(s.index, where_from));
         return;
     }
@@ -57,7 +61,9 @@ async fn knock<'p>(stage: &Stage<'p>, side: &Side<'p>, kind: DoorKind, address: 
             _ => Err(OpenError::Broken(format!("{kind:?} at {address} is not tried in this version"))),
         };
         match got_in {
-            Ok(()) => stage.leak(Some(side.index), None, format!("{user} came in through the {kind:?} door at {address}")),
+            Ok(()) => {
+                stage.leak(Some(side.index), None, format!("{user} came in through the {kind:?} door at {address}"))
+            }
             Err(OpenError::Refused(words)) => (refused, sample) = (refused + 1, words),
             Err(OpenError::Broken(why)) => stage.not_run(side.index, why),
         }

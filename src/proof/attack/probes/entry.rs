@@ -21,8 +21,10 @@ async fn run<'p>(stage: &Stage<'p>, sides: &mut [Side<'p>]) {
             Err(OpenError::Broken(why)) => stage.not_run_for_anybody(why),
         }
     }
-    let logins: Vec<Option<Login>> =
-        sides.iter().map(|s| s.members.iter().find_map(|m| m.login.clone().filter(|_| m.connection.is_some()))).collect();
+    let logins: Vec<Option<Login>> = sides
+        .iter()
+        .map(|s| s.members.iter().find_map(|m| m.login.clone().filter(|_| m.connection.is_some())))
+        .collect();
     each(sides, AT_ONCE, async |side| borrow(stage, side, &logins).await).await;
 }
 
@@ -34,15 +36,23 @@ async fn attempt(stage: &Stage<'_>, login: &Login) -> Result<(), OpenError> {
 async fn borrow<'p>(stage: &Stage<'p>, side: &Side<'p>, logins: &[Option<Login>]) {
     let mut tried: Vec<(String, Option<usize>, Login)> = Vec::new();
     let own = logins[side.index].as_ref();
+    for member in &side.members {
+        if let Some(Login::Password(user, _)) = &member.login {
+            tried.push((format!("as {user} with an empty password"), None, Login::Password(user.clone(), empty())));
+        }
+    }
     match own {
         Some(Login::Password(user, _)) => {
-            tried.push((format!("as {user} with an empty password"), None, Login::Password(user.clone(), empty())));
             tried.push((format!("as {user} with a wrong password"), None, Login::Password(user.clone(), wrong())));
         }
         Some(Login::Seed(seed)) => {
             // Signed, but not with the key that is named.
             if let Some(public) = stranger() {
-                tried.push(("with a key that the server does not know".into(), None, Login::Borrowed(public, seed.clone())));
+                tried.push((
+                    "with a key that the server does not know".into(),
+                    None,
+                    Login::Borrowed(public, seed.clone()),
+                ));
             }
         }
         _ => {}
@@ -55,12 +65,18 @@ async fn borrow<'p>(stage: &Stage<'p>, side: &Side<'p>, logins: &[Option<Login>]
                 tried.push((format!("as {name}'s {user} with its own password"), Some(other), login));
             }
             (Some(Login::Password(user, _)), _) => {
-                tried.push((format!("as {name}'s {user} without a password"), Some(other), Login::Password(user.clone(), empty())));
+                tried.push((
+                    format!("as {name}'s {user} without a password"),
+                    Some(other),
+                    Login::Password(user.clone(), empty()),
+                ));
             }
             (Some(Login::Seed(theirs)), Some(Login::Seed(own))) => {
                 let public = nkeys::KeyPair::from_seed(theirs.expose()).map(|pair| pair.public_key());
                 let login = public.map(|public| Login::Borrowed(public, own.clone()));
-                tried.extend(login.ok().map(|l| (format!("as {name} by its public key with its own signature"), Some(other), l)));
+                tried.extend(
+                    login.ok().map(|l| (format!("as {name} by its public key with its own signature"), Some(other), l)),
+                );
             }
             _ => {}
         }
@@ -74,7 +90,8 @@ async fn borrow<'p>(stage: &Stage<'p>, side: &Side<'p>, logins: &[Option<Login>]
         }
     }
     if refused > 0 {
-        stage.pass(side.index, format!("{refused} attempts refused, as in: {sample}; the right credentials are let in"));
+        stage
+            .pass(side.index, format!("{refused} attempts refused, as in: {sample}; the right credentials are let in"));
     }
 }
 

@@ -66,11 +66,17 @@ async fn jetstream<'p>(stage: &Stage<'p>, side: &mut Side<'p>, held: &mut Vec<St
             stage.leak(Some(index), None, format!("its {key} is {}, and {wanted} is declared", limits[key]));
         }
     }
-    held.push(format!("JetStream is held to {} streams, {} bytes on disk, {} in memory", streams, disk.bytes(), memory.bytes()));
+    held.push(format!(
+        "JetStream is held to {} streams, {} bytes on disk, {} in memory",
+        streams,
+        disk.bytes(),
+        memory.bytes()
+    ));
     let Some(manager) = side.manager() else { return };
     let too_much = if storage == "memory" { memory.bytes() } else { disk.bytes() };
     let name = format!("{MARK}{}_BIG", stage.run);
-    let config = json!({ "name": name, "storage": storage, "max_bytes": too_much + 1, "subjects": [format!("{name}.x")] });
+    let config =
+        json!({ "name": name, "storage": storage, "max_bytes": too_much + 1, "subjects": [format!("{name}.x")] });
     let made = manager.api(stage, &format!("STREAM.CREATE.{name}"), config).await;
     match made["error"]["description"].as_str() {
         None if made.is_null() => stage.not_run(index, "JetStream did not answer"),
@@ -106,7 +112,11 @@ async fn payload<'p>(stage: &Stage<'p>, side: &mut Side<'p>, held: &mut Vec<Stri
     match connection.settle().await {
         Err(lost) if lost.0.to_lowercase().contains("payload") => held.push(format!("{} bytes: {lost}", limit + 1)),
         Err(lost) => stage.not_run(side.index, format!("a message of {} bytes: {lost}", limit + 1)),
-        Ok(()) => stage.leak(Some(side.index), None, format!("a message of {} bytes was taken; {limit} is declared", limit + 1)),
+        Ok(()) => stage.leak(
+            Some(side.index),
+            None,
+            format!("a message of {} bytes was taken; {limit} is declared", limit + 1),
+        ),
     }
 }
 
@@ -123,7 +133,9 @@ async fn subscriptions<'p>(stage: &Stage<'p>, side: &mut Side<'p>, held: &mut Ve
     let words = connection.refused.iter().find(|w| w.to_lowercase().contains("subscriptions exceeded"));
     match (words, settled) {
         (Some(words), _) => held.push(format!("{} subscriptions: {words}", limit + 1)),
-        (None, Ok(())) => stage.leak(Some(side.index), None, format!("{} subscriptions were taken; {limit} are declared", limit + 1)),
+        (None, Ok(())) => {
+            stage.leak(Some(side.index), None, format!("{} subscriptions were taken; {limit} are declared", limit + 1))
+        }
         (None, Err(lost)) => stage.not_run(side.index, format!("{} subscriptions: {lost}", limit + 1)),
     }
 }

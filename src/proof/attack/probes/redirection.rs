@@ -24,7 +24,9 @@ async fn redirect<'p>(stage: &Stage<'p>, side: &mut Side<'p>) {
     let theirs: Vec<String> = theirs.map(|s| concrete(s, &stage.token())).collect();
     let Some(first) = theirs.first().cloned() else { return };
     let canary = stage.canary(index);
-    if !canary_stream::make(stage, side, &name, &subject, json!({ "republish": { "src": subject, "dest": first } })).await {
+    if !canary_stream::make(stage, side, &name, &subject, json!({ "republish": { "src": subject, "dest": first } }))
+        .await
+    {
         return;
     }
     let Some(manager) = side.manager() else { return };
@@ -52,7 +54,10 @@ async fn redirect<'p>(stage: &Stage<'p>, side: &mut Side<'p>) {
     canary_stream::delete(stage, manager, &name).await;
     if control {
         let deeds = accepted + targets.len() * 4;
-        stage.pass(index, format!("{deeds} deliveries led to {} subjects of others; only those to its own inbox came", theirs.len()));
+        stage.pass(
+            index,
+            format!("{deeds} deliveries led to {} subjects of others; only those to its own inbox came", theirs.len()),
+        );
     } else {
         stage.not_run(index, "the delivery to its own inbox did not come either");
     }

@@ -48,7 +48,8 @@ async fn answer<'p>(stage: &Stage<'p>, side: &mut Side<'p>) {
             continue;
         }
         let asked = member.heard(stage);
-        let answers = member.user.permissions.responses.is_some() || !listed(&member.user.permissions.publish).is_empty();
+        let answers =
+            member.user.permissions.responses.is_some() || !listed(&member.user.permissions.publish).is_empty();
         let Some(connection) = member.connection.as_mut().filter(|_| answers) else { continue };
         for reply in asked.iter().filter_map(|m| m.reply.as_deref()).filter(|r| !r.starts_with('$')) {
             connection.publish(reply, None, canary.as_bytes());

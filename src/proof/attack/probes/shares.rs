@@ -60,7 +60,9 @@ async fn streams<'p>(stage: &Stage<'p>, sides: &mut [Side<'p>]) {
             let from = &import.from;
             match heard.iter().any(|m| m.subject == subject && stage.is_from(exporter, &m.payload)) {
                 true => stage.pass(side.index, format!("{subject} came from {from}, as declared")),
-                false => stage.not_run(side.index, format!("{subject} did not come from {from}, though it is declared")),
+                false => {
+                    stage.not_run(side.index, format!("{subject} did not come from {from}, though it is declared"))
+                }
             }
         }
     })
@@ -90,9 +92,12 @@ async fn service<'p>(
     subject: &str,
 ) {
     let Ok([importer, exporter]) = sides.get_disjoint_mut([asking, answering]) else { return };
-    let asks = importer.members.iter_mut().find(|m| m.connection.is_some() && m.can_ask && may_publish(m.user, subject));
+    let asks =
+        importer.members.iter_mut().find(|m| m.connection.is_some() && m.can_ask && may_publish(m.user, subject));
     let answers = exporter.members.iter_mut().find(|m| {
-        m.connection.is_some() && may_subscribe(m.user, subject) && (m.user.permissions.responses.is_some() || may_publish(m.user, "_R_.x.y"))
+        m.connection.is_some()
+            && may_subscribe(m.user, subject)
+            && (m.user.permissions.responses.is_some() || may_publish(m.user, "_R_.x.y"))
     });
     let (Some(asks), Some(answers)) = (asks, answers) else { return };
     let question = Request { subject: subject.to_owned(), body: stage.canary(asking).into_bytes() };

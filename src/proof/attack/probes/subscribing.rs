@@ -11,7 +11,19 @@ pub const PROBE: Probe = Probe {
 
 /// Patterns that reach into everything or into what the server keeps for itself.
 const WIDE: [&str; 14] = [
-    ">", "*", "*.>", "*.*", "$SYS.>", "$JS.>", "$JS.API.>", "$KV.>", "$O.>", "_R_.>", "$SRV.>", "$MQTT.>", "$NRG.>",
+    ">",
+    "*",
+    "*.>",
+    "*.*",
+    "$SYS.>",
+    "$JS.>",
+    "$JS.API.>",
+    "$KV.>",
+    "$O.>",
+    "_R_.>",
+    "$SRV.>",
+    "$MQTT.>",
+    "$NRG.>",
     "$JSC.>",
 ];
 

@@ -21,7 +21,8 @@ async fn trace<'p>(stage: &Stage<'p>, side: &mut Side<'p>) {
     let token = stage.token();
     let exported = side.tenant.exports.iter().map(|e| &e.subject);
     let imported = side.tenant.imports.iter().map(|i| &i.subject);
-    let subjects: Vec<String> = side.tenant.subjects.iter().chain(exported).chain(imported).map(|s| concrete(s, &token)).collect();
+    let subjects: Vec<String> =
+        side.tenant.subjects.iter().chain(exported).chain(imported).map(|s| concrete(s, &token)).collect();
     let own: Vec<String> = side.tenant.subjects.iter().map(|s| concrete(s, "tenantry-trace")).collect();
     let theirs: Vec<String> =
         side.neighbours.iter().flat_map(|n| &stage.tenant(*n).subjects).map(|s| concrete(s, &token)).collect();
@@ -51,7 +52,11 @@ async fn trace<'p>(stage: &Stage<'p>, side: &mut Side<'p>) {
                 // is seen by its account's name, and no further.
                 let step = step.to_string();
                 for other in stage.named_in(&step).filter(|other| *other != side.index) {
-                    stage.leak(Some(other), Some(side.index), format!("a trace told {} of a connection: {step}", member.user.name));
+                    stage.leak(
+                        Some(other),
+                        Some(side.index),
+                        format!("a trace told {} of a connection: {step}", member.user.name),
+                    );
                 }
             }
         }

@@ -1,7 +1,10 @@
 //! What the live proof found, as data. Printing it is elsewhere.
 
+pub mod html;
+pub mod junit;
+
 use std::collections::BTreeMap;
-use std::time::Duration;
+use std::time::{Duration, SystemTime};
 
 use serde::Serialize;
 
@@ -88,6 +91,8 @@ pub struct Report {
     pub checks: Vec<Check>,
     /// How long it took.
     pub duration_ms: u64,
+    /// When it ended, in UTC.
+    pub at: String,
     /// The tenants, in the registry's order.
     #[serde(skip)]
     pub names: Vec<String>,
@@ -111,6 +116,7 @@ impl Report {
             pairs: tenants * tenants.saturating_sub(1),
             checks,
             duration_ms: u64::try_from(took.as_millis()).unwrap_or(u64::MAX),
+            at: humantime::format_rfc3339_seconds(SystemTime::now()).to_string(),
             names,
         }
     }

@@ -1,0 +1,376 @@
+//! The live proof: that it says isolated of what is, leaky of what is not, and
+//! neither of what it could not try.
+
+use std::collections::BTreeSet;
+use std::io::{Read as _, Write as _};
+use std::net::{TcpListener, TcpStream};
+use std::time::{Duration, Instant};
+
+use async_nats::jetstream::{self, stream};
+use serde_json::{Value as Json, json};
+
+use crate::support::{PATIENCE, Project, ask};
+
+/// Runs it and gives the report.
+fn verify(project: &Project, arguments: &[&str], code: i32) -> Json {
+    let arguments = [&["verify", "--format", "json"], arguments].concat();
+    project.run(&arguments).exited(code).json()
+}
+
+fn outcomes(report: &Json, outcome: &str) -> Vec<String> {
+    let checks = report["checks"].as_array().expect("checks");
+    let of = |c: &&Json| c["outcome"] == outcome;
+    checks.iter().filter(of).map(|c| format!("{} {} {}: {}", c["probe"], c["from"], c["to"], c["evidence"])).collect()
+}
+
+const PROBES: [&str; 25] = [
+    "version",
+    "entry",
+    "subscribing",
+    "canaries",
+    "capture",
+    "publishing",
+    "inboxes",
+    "replies",
+    "queues",
+    "shares",
+    "answers",
+    "discovery",
+    "tracing",
+    "system",
+    "jetstream-api",
+    "streams",
+    "buckets",
+    "object-stores",
+    "acknowledgements",
+    "destruction",
+    "redirection",
+    "sources",
+    "doors",
+    "limits",
+    "noisy-neighbours",
+];
+
+#[test]
+fn the_default_registry_is_isolated() {
+    let project = Project::new();
+    let report = verify(&project, &[], 0);
+    assert_eq!((&report["verdict"], &report["tenants"], &report["pairs"]), (&json!("isolated"), &json!(2), &json!(2)));
+    assert_eq!(report["server"]["throwaway"], true);
+    let passed: BTreeSet<&str> =
+        report["checks"].as_array().expect("checks").iter().filter_map(|c| c["probe"].as_str()).collect();
+    assert_eq!(passed, PROBES.into_iter().collect(), "every probe has something to try here");
+}
+
+/// Every way of breaking the configuration is noticed by one proof or the other,
+/// which is the control of both: a proof that cannot fail proves nothing.
+#[test]
+fn every_mutant_is_caught() {
+    let project = Project::new();
+    let ran = project.run(&["verify", "--mutants", "--format", "json"]);
+    let control = ran.json();
+    assert_eq!(control["survivors"], json!([]), "{control:#}");
+    assert_eq!(ran.code, 0);
+    assert_eq!(control["not_applicable"], json!([]));
+    let mutants = control["mutants"].as_array().expect("mutants");
+    assert!(mutants.len() >= 40, "{}", mutants.len());
+    let by: BTreeSet<&str> =
+        mutants.iter().flat_map(|m| m["by"].as_array().expect("by")).filter_map(Json::as_str).collect();
+    // A version cannot be broken by a configuration; it has a test of its own.
+    let never: Vec<&&str> = PROBES.iter().filter(|p| **p != "version" && !by.contains(**p)).collect();
+    assert!(never.is_empty(), "no mutant turns these red: {never:?}");
+}
+
+#[test]
+fn registries_of_all_kinds_are_isolated() {
+    let head = "version = 1\n[server]\nname = \"x\"\nclient = \"127.0.0.1:4222\"\n[keys]\nroot = \"development\"\n\
+        [system]\naccount = \"SYS\"\n[[system.user]]\nname = \"op\"\n";
+    let jetstream = "[server.jetstream]\nmemory = \"64MiB\"\nstorage = \"256MiB\"\n";
+    let key = "UDXU4RCSJNZOIQHZNWXHXORDPRTGNJAHAHFRGZNEEJCPQTT2M7NLCNF4";
+    let registries = [
+        ("without JetStream", "", "[[tenant]]\nname = \"A\"\n[[tenant.user]]\nname = \"a\"\n[[tenant]]\nname = \"B\"\n[[tenant.user]]\nname = \"b\"\n".to_owned()),
+        ("one tenant", jetstream, "[[tenant]]\nname = \"A\"\n[tenant.jetstream]\nstorage = \"1MiB\"\n[[tenant.user]]\nname = \"a\"\nrole = \"admin\"\n".to_owned()),
+        ("every role, on disk only", jetstream, ["A", "B", "C"].map(|t| {
+            let users = ["admin", "app", "publisher", "subscriber", "monitor"];
+            let users = users.map(|r| format!("[[tenant.user]]\nname = \"{r}\"\nrole = \"{r}\"\n")).concat();
+            format!("[[tenant]]\nname = \"{t}\"\n[tenant.jetstream]\nmemory = \"0\"\nstorage = \"8MiB\"\nstreams = 3\n{users}")
+        }).concat()),
+        ("odd subjects, shared inboxes, chains of shares, a key of one's own", jetstream, format!(
+            "[[tenant]]\nname = \"A\"\nsubjects = [\"eu.orders.>\", \"plain\", \"x.*.y\"]\n[tenant.jetstream]\nstorage = \"1MiB\"\n\
+             [[tenant.user]]\nname = \"a\"\nrole = \"admin\"\ninbox = \"default\"\n[[tenant.user]]\nname = \"own\"\npublic_key = \"{key}\"\n\
+             [[tenant]]\nname = \"B\"\nsubjects = [\"us.orders.>\"]\n[[tenant.user]]\nname = \"b\"\n\
+             [[tenant]]\nname = \"C\"\n[[tenant.user]]\nname = \"c\"\n\
+             [[share]]\nfrom = \"A\"\nto = [\"B\", \"C\"]\nstream = \"eu.orders.new.>\"\n\
+             [[share]]\nfrom = \"A\"\nto = [\"B\"]\nservice = \"plain\"\n\
+             [[share]]\nfrom = \"B\"\nto = [\"A\"]\nservice = \"us.orders.quote.*\"\n\
+             [[share]]\nfrom = \"C\"\nto = [\"B\"]\nstream = \"C.news\"\n"
+        )),
+    ];
+    for (what, jetstream, tenants) in registries {
+        let project = Project::with_registry(&head.replacen("[keys]", &format!("{jetstream}[keys]"), 1)).with(&tenants);
+        let report = verify(&project, &[], 0);
+        assert_eq!(report["verdict"], "isolated", "{what}");
+        assert_eq!(outcomes(&report, "not-run"), Vec::<String>::new(), "{what}");
+    }
+}
+
+/// What the admin of a tenant sees of its own streams.
+async fn streams(project: &Project, admin: &str) -> Json {
+    let admin = project.connect(admin).await;
+    let list = ask(&admin, "$JS.API.STREAM.LIST", json!({})).await.expect("a list");
+    let of = |s: &Json| json!([s["config"]["name"], s["state"]["messages"], s["state"]["consumer_count"]]);
+    list["streams"].as_array().map_or(Json::Null, |streams| streams.iter().map(of).collect())
+}
+
+#[tokio::test]
+async fn a_live_server_is_left_as_it_was() {
+    let project = Project::new();
+    project.up();
+    for (admin, name, subject) in [
+        ("TENANT_A/tenant_a_admin", "EVENTS", "TENANT_A.events.>"),
+        // It captures everything of its tenant, the run's own messages too.
+        ("TENANT_B/tenant_b_admin", "ALL", "TENANT_B.>"),
+    ] {
+        let admin = project.connect(admin).await;
+        let js = jetstream::new(admin.client.clone());
+        let config = stream::Config {
+            name: name.into(),
+            subjects: vec![subject.into()],
+            max_bytes: 1 << 20,
+            ..Default::default()
+        };
+        js.create_stream(config).await.expect("a stream");
+        js.publish(subject.replace('>', "x"), "kept".into()).await.expect("publish").await.expect("an acknowledgement");
+    }
+    let before =
+        (streams(&project, "TENANT_A/tenant_a_admin").await, streams(&project, "TENANT_B/tenant_b_admin").await);
+    let url = format!("nats://127.0.0.1:{}", project.port);
+    let report = verify(&project, &["--server", &url], 0);
+    assert_eq!(report["verdict"], "isolated");
+    assert_eq!(report["server"]["throwaway"], false);
+    let after =
+        (streams(&project, "TENANT_A/tenant_a_admin").await, streams(&project, "TENANT_B/tenant_b_admin").await);
+    assert_eq!(before, after);
+    assert_eq!(after.1, json!([["ALL", 1, 0]]), "the control: there was something to spoil");
+    // Nobody of it is still connected.
+    let status = project.run(&["status", "--format", "json"]).succeeded().json();
+    assert!(status["tenants"].as_array().expect("tenants").iter().all(|t| t["connections"] == 0), "{status}");
+}
+
+#[test]
+fn a_server_with_another_configuration_is_not_certified() {
+    let project = Project::new();
+    project.up();
+    // What runs allows less and more than what is now declared.
+    project.edit("role = \"auditor\"", "role = \"subscriber\"");
+    let report = verify(&project, &["--server", &format!("127.0.0.1:{}", project.port)], 3);
+    assert_eq!(report["verdict"], "inconclusive");
+    assert!(!outcomes(&report, "not-run").is_empty());
+    // More than declared is a leak.
+    project.edit(
+        "subscribe = [\"{subject}\"]               # each of the tenant's subjects",
+        "subscribe = [\"{tenant}.some\"]",
+    );
+    project.edit("role = \"subscriber\"", "role = \"auditor\"");
+    let report = verify(&project, &["--server", &format!("127.0.0.1:{}", project.port)], 0);
+    assert_eq!(report["verdict"], "isolated", "narrower subscriptions than run are inside the tenant: {report:#}");
+}
+
+/// Something that listens and is no NATS server, or not a good one.
+fn listener(serve: impl Fn(TcpStream) + Send + 'static) -> String {
+    let listener = TcpListener::bind("127.0.0.1:0").expect("a port");
+    let address = listener.local_addr().expect("an address").to_string();
+    std::thread::spawn(move || {
+        let mut open = Vec::new();
+        for stream in listener.incoming().flatten() {
+            open.push(stream.try_clone());
+            serve(stream);
+        }
+    });
+    address
+}
+
+const INFO: &str = "INFO {\"server_id\":\"x\",\"version\":\"2.15.1\",\"max_payload\":1048576}\r\n";
+
+#[test]
+fn servers_that_are_none() {
+    let project = Project::new();
+    let cases: Vec<(String, &str)> = vec![
+        (listener(|_| {}), "said nothing within 10 s"),
+        (listener(|s| drop(s.shutdown(std::net::Shutdown::Both))), "closed the connection"),
+        (
+            listener(|mut s| {
+                let _ = s.write_all(b"HTTP/1.1 200 OK\r\n\r\n");
+            }),
+            "is not a NATS server",
+        ),
+        (
+            listener(|mut s| {
+                let _ = s.write_all(&[0xff; 64]).and_then(|()| s.write_all(b"\n"));
+            }),
+            "is not a NATS server",
+        ),
+        (
+            listener(|mut s| {
+                let _ = s.write_all(b"INFO {\"server_id\":\"x\"");
+                let _ = s.shutdown(std::net::Shutdown::Both);
+            }),
+            "stopped in the middle",
+        ),
+        (
+            listener(|mut s| {
+                let _ = s.write_all(INFO.as_bytes());
+                let _ = s.shutdown(std::net::Shutdown::Both);
+            }),
+            "closed the connection",
+        ),
+        (
+            listener(|mut s| {
+                let _ = s.write_all(INFO.as_bytes()).and_then(|()| s.write_all(b"WHAT\r\n"));
+            }),
+            "does not speak NATS",
+        ),
+        (
+            listener(|mut s| {
+                let _ = s.write_all(INFO.replace("\"version\"", "\"tls_required\":true,\"version\"").as_bytes());
+            }),
+            "wants TLS",
+        ),
+        ("127.0.0.1:1".into(), "refused"),
+        ("no-such-host.invalid:4222".into(), "no-such-host"),
+    ];
+    std::thread::scope(|scope| {
+        for (address, expected) in &cases {
+            let project = &project;
+            scope.spawn(move || {
+                let ran = project.run(&["verify", "--server", address, "--format", "json"]).exited(3);
+                assert_eq!(ran.json()["verdict"], "inconclusive");
+                assert!(ran.stderr.contains(expected), "{address}: {}", ran.stderr);
+            });
+        }
+    });
+    for (url, hint) in
+        [("tls://x:4222", "nats://"), ("nats://u:p@x", "no credentials"), ("x:port", "a number"), ("", "HOST:PORT")]
+    {
+        let ran = project.run(&["verify", "--server", url]).exited(2);
+        assert!(ran.stderr.contains(hint), "{}", ran.stderr);
+    }
+}
+
+/// Passes everything on, and changes what the server says of itself.
+fn proxy(port: u16, from: &'static str, to: &'static str) -> String {
+    listener(move |mut client| {
+        let Ok(mut server) = TcpStream::connect(("127.0.0.1", port)) else { return };
+        let mut greeting = [0; 4096];
+        let Ok(read) = server.read(&mut greeting) else { return };
+        let said = String::from_utf8_lossy(&greeting[..read]).replace(from, to);
+        let _ = client.write_all(said.as_bytes());
+        let (Ok(mut back), Ok(mut forth)) = (server.try_clone(), client.try_clone()) else { return };
+        std::thread::spawn(move || std::io::copy(&mut back, &mut forth).is_ok());
+        std::thread::spawn(move || std::io::copy(&mut client, &mut server).is_ok());
+    })
+}
+
+#[test]
+fn an_old_server_is_leaky() {
+    let project = Project::new();
+    project.up();
+    let leaks = |address: &str, code| outcomes(&verify(&project, &["--server", address], code), "leak");
+    assert_eq!(
+        leaks(&proxy(project.port, "2.15.1", "2.15.2"), 0),
+        Vec::<String>::new(),
+        "the control: a newer one is not"
+    );
+    let leaks = leaks(&proxy(project.port, "2.15.1", "2.14.2"), 1);
+    assert!(leaks.len() == 1 && leaks[0].contains("published holes"), "{leaks:?}");
+}
+
+#[test]
+fn a_server_that_goes_away_is_inconclusive() {
+    let project = Project::new();
+    project.up();
+    let address = format!("127.0.0.1:{}", project.port);
+    let mut verify = project.command(&["verify", "--server", &address, "--format", "json"]);
+    let child =
+        verify.stdout(std::process::Stdio::piped()).stderr(std::process::Stdio::null()).spawn().expect("it runs");
+    // When it is under way: somebody is connected.
+    let start = Instant::now();
+    loop {
+        let status = project.run(&["status", "--format", "json"]).json();
+        if status["tenants"][0]["connections"].as_u64() > Some(0) {
+            break;
+        }
+        assert!(start.elapsed() < PATIENCE, "it never connected");
+    }
+    project.run(&["down", "-q"]).succeeded();
+    let output = child.wait_with_output().expect("it ends");
+    assert_eq!(output.status.code(), Some(3));
+    let report: Json = serde_json::from_slice(&output.stdout).expect("a report");
+    assert_eq!(report["verdict"], "inconclusive", "{report:#}");
+}
+
+#[test]
+fn a_full_disk_is_inconclusive() {
+    use std::os::unix::fs::PermissionsExt as _;
+    let mut project = Project::new();
+    project.edit("memory    = \"64MiB\"", "memory    = \"0\"");
+    // No file may grow: to the server that is a disk without room.
+    let wrapper =
+        format!("#!/bin/sh\nulimit -f 0\nexec {} \"$@\" 2>/dev/null\n", crate::support::nats_server().display());
+    project.write("full-disk", &wrapper);
+    let path = project.path().join("full-disk");
+    std::fs::set_permissions(&path, std::fs::Permissions::from_mode(0o755)).expect("executable");
+    project.set_env("NATS_SERVER", &path.display().to_string());
+    let ran = project.run(&["verify", "--format", "json"]);
+    assert_eq!((ran.code, &ran.json()["verdict"]), (3, &json!("inconclusive")), "{}", ran.stdout);
+}
+
+#[test]
+fn killed_in_the_middle_it_takes_its_server_along() {
+    let project = Project::new();
+    let mut command = project.command(&["verify", "-q"]);
+    command.env("TMPDIR", project.path());
+    let mut child = command.stdout(std::process::Stdio::null()).spawn().expect("it runs");
+    let servers = || {
+        let all = std::fs::read_dir("/proc").expect("processes").flatten();
+        let line = |p: std::path::PathBuf| std::fs::read_to_string(p.join("cmdline")).unwrap_or_default();
+        let ours = project.path().display().to_string();
+        all.filter(|p| {
+            let l = line(p.path());
+            l.contains("--ports_file_dir") && l.contains(&ours) && !l.contains("run-with-parent")
+        })
+        .count()
+    };
+    let wait = |what: &str, wanted: usize| {
+        let start = Instant::now();
+        while servers() != wanted {
+            assert!(start.elapsed() < PATIENCE, "{what}");
+            std::thread::sleep(Duration::from_millis(5));
+        }
+    };
+    wait("the server never started", 1);
+    child.kill().expect("kill");
+    child.wait().expect("it ends");
+    wait("the server outlived whoever started it", 0);
+}
+
+#[test]
+fn reports_hold_what_was_found() {
+    let project = Project::new();
+    let ran =
+        project.run(&["verify", "--html", "report.html", "--junit", "report.xml", "--format", "json"]).succeeded();
+    let checks = ran.json()["checks"].as_array().expect("checks").len();
+    let xml = project.read("report.xml");
+    assert_eq!(xml.matches("<testcase ").count(), checks);
+    assert!(xml.contains("failures=\"0\"") && !xml.contains("<failure"), "{xml}");
+    let html = project.read("report.html");
+    assert!(html.contains("\"verdict\":\"isolated\"") && !html.contains("DATA"));
+    for outside in ["src=\"http", "href=\"http", "@import", "url("] {
+        assert!(!html.contains(outside), "the page needs something else: {outside}");
+    }
+    // No secret is in any report.
+    let creds = project.creds("TENANT_A/tenant_a_app");
+    for text in [&xml, &html, &ran.stdout] {
+        assert!(!text.contains(&creds.password.clone().expect("a password")));
+    }
+}
