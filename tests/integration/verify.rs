@@ -9,12 +9,15 @@ use std::time::{Duration, Instant};
 use async_nats::jetstream::{self, stream};
 use serde_json::{Value as Json, json};
 
-use crate::support::{PATIENCE, Project, ask};
+use crate::support::{PATIENCE, Project, ask, eventually};
 
 /// Runs it and gives the report.
 fn verify(project: &Project, arguments: &[&str], code: i32) -> Json {
-    let arguments = [&["verify", "--format", "json"], arguments].concat();
-    project.run(&arguments).exited(code).json()
+    let ran = project.run(&[&["verify", "--format", "json"], arguments].concat());
+    let report = ran.json();
+    let found = [outcomes(&report, "leak"), outcomes(&report, "not-run")].concat();
+    assert_eq!(ran.code, code, "{found:#?}\n{}", ran.stderr);
+    report
 }
 
 fn outcomes(report: &Json, outcome: &str) -> Vec<String> {
@@ -93,7 +96,7 @@ fn registries_of_all_kinds_are_isolated() {
         ("every role, on disk only", jetstream, ["A", "B", "C"].map(|t| {
             let users = ["admin", "app", "publisher", "subscriber", "monitor"];
             let users = users.map(|r| format!("[[tenant.user]]\nname = \"{r}\"\nrole = \"{r}\"\n")).concat();
-            format!("[[tenant]]\nname = \"{t}\"\n[tenant.jetstream]\nmemory = \"0\"\nstorage = \"8MiB\"\nstreams = 3\n{users}")
+            format!("[[tenant]]\nname = \"{t}\"\n[tenant.jetstream]\nmemory = \"0B\"\nstorage = \"8MiB\"\nstreams = 3\n{users}")
         }).concat()),
         ("odd subjects, shared inboxes, chains of shares, a key of one's own", jetstream, format!(
             "[[tenant]]\nname = \"A\"\nsubjects = [\"eu.orders.>\", \"plain\", \"x.*.y\"]\n[tenant.jetstream]\nstorage = \"1MiB\"\n\
@@ -153,8 +156,11 @@ async fn a_live_server_is_left_as_it_was() {
     assert_eq!(before, after);
     assert_eq!(after.1, json!([["ALL", 1, 0]]), "the control: there was something to spoil");
     // Nobody of it is still connected.
-    let status = project.run(&["status", "--format", "json"]).succeeded().json();
-    assert!(status["tenants"].as_array().expect("tenants").iter().all(|t| t["connections"] == 0), "{status}");
+    eventually("everybody of it leaves", async || {
+        let status = project.run(&["status", "--format", "json"]).succeeded().json();
+        status["tenants"].as_array().expect("tenants").iter().all(|t| t["connections"] == 0)
+    })
+    .await;
 }
 
 #[test]
@@ -266,7 +272,10 @@ fn proxy(port: u16, from: &'static str, to: &'static str) -> String {
         let said = String::from_utf8_lossy(&greeting[..read]).replace(from, to);
         let _ = client.write_all(said.as_bytes());
         let (Ok(mut back), Ok(mut forth)) = (server.try_clone(), client.try_clone()) else { return };
-        std::thread::spawn(move || std::io::copy(&mut back, &mut forth).is_ok());
+        std::thread::spawn(move || {
+            let _ = std::io::copy(&mut back, &mut forth);
+            let _ = forth.shutdown(std::net::Shutdown::Both);
+        });
         std::thread::spawn(move || std::io::copy(&mut client, &mut server).is_ok());
     })
 }
@@ -313,10 +322,10 @@ fn a_server_that_goes_away_is_inconclusive() {
 fn a_full_disk_is_inconclusive() {
     use std::os::unix::fs::PermissionsExt as _;
     let mut project = Project::new();
-    project.edit("memory    = \"64MiB\"", "memory    = \"0\"");
-    // No file may grow: to the server that is a disk without room.
+    project.edit("memory    = \"64MiB\"", "memory    = \"0B\"");
+    // No file may grow beyond 512 bytes: to the server that is a disk without room.
     let wrapper =
-        format!("#!/bin/sh\nulimit -f 0\nexec {} \"$@\" 2>/dev/null\n", crate::support::nats_server().display());
+        format!("#!/bin/sh\nulimit -f 1\nexec {} \"$@\" 2>/dev/null\n", crate::support::nats_server().display());
     project.write("full-disk", &wrapper);
     let path = project.path().join("full-disk");
     std::fs::set_permissions(&path, std::fs::Permissions::from_mode(0o755)).expect("executable");

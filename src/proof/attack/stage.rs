@@ -10,7 +10,7 @@ use futures_util::{StreamExt as _, stream};
 use rand::Rng as _;
 use serde_json::json;
 
-use super::declared::{is_shared, may_publish, may_subscribe};
+use super::declared::{concrete, is_shared, may_publish, may_subscribe};
 use super::report::{Check, Outcome, Report, SETTING, Server};
 use super::wire::{Answer, Connection, Info, Login, Message, OpenError, Request};
 use super::{PROBES, Plan};
@@ -79,6 +79,8 @@ pub struct Member<'p> {
     pub can_ask: bool,
     inbox: String,
     absent: Option<String>,
+    /// JetStream did not answer once; it is not waited for again.
+    is_mute: bool,
 }
 
 /// Random lowercase letters and digits.
@@ -145,6 +147,7 @@ impl<'p> Stage<'p> {
                     can_ask: may_subscribe(user, &format!("{inbox}.*")),
                     inbox,
                     absent: None,
+                    is_mute: false,
                 }
             };
             Side { index, tenant, neighbours, members: tenant.users.iter().zip(logins).map(member).collect() }
@@ -255,6 +258,11 @@ impl<'p> Stage<'p> {
         }
     }
 
+    /// Whether what one tenant sends may arrive at another on this subject.
+    pub fn is_declared(&self, sender: usize, receiver: usize, subject: &str) -> bool {
+        sender == receiver || is_shared(self.tenant(sender), self.tenant(receiver), subject)
+    }
+
     /// The tenants whose canaries are in a text.
     pub fn named_in<'t>(&'t self, text: &'t str) -> impl Iterator<Item = usize> + 't {
         let mark = format!("tenantry/{}/", self.run);
@@ -273,7 +281,7 @@ impl<'p> Stage<'p> {
             let canary = rest.get(..CANARY_LENGTH).and_then(|c| std::str::from_utf8(c).ok());
             let Some(sender) = canary.and_then(|c| self.by_canary.get(c)).copied() else { continue };
             found.push(sender);
-            if sender == receiver || is_shared(self.tenant(sender), self.tenant(receiver), subject) {
+            if self.is_declared(sender, receiver, subject) {
                 continue;
             }
             let sent_by = rest.get(CANARY_LENGTH + 1..).unwrap_or_default();
@@ -338,34 +346,30 @@ impl<'p> Stage<'p> {
             return;
         }
         each(sides, 8, async |side| {
-            let index = side.index;
-            let late: Vec<Message> = side
-                .members
-                .iter_mut()
-                .filter_map(|m| m.connection.as_mut())
-                .flat_map(Connection::late_answers)
-                .collect();
+            let (index, ours) = (side.index, self.subjects_of_run(side.tenant));
             let Some(manager) = side.manager() else { return };
-            manager.remove_captured(self, &late).await;
             let names = manager.ask_one(self, Request::empty("$JS.API.STREAM.NAMES")).await.json();
-            let ours = names["streams"].as_array().cloned().unwrap_or_default();
-            for name in ours.iter().filter_map(|n| n.as_str()).filter(|n| n.contains(MARK)) {
-                let info = Request::empty(format!("$JS.API.STREAM.INFO.{name}"));
-                let delete = Request::empty(format!("$JS.API.STREAM.DELETE.{name}"));
-                if earlier {
-                    let info = manager.ask_one(self, info).await.json();
-                    if !is_old(info["created"].as_str().unwrap_or_default()) {
-                        continue;
-                    }
-                } else if !name.contains(&self.run) {
-                    continue;
-                }
-                if manager.ask_one(self, delete).await.json()["success"] != true {
-                    self.not_run(index, format!("stream {name} could not be removed"));
+            for name in names["streams"].as_array().into_iter().flatten().filter_map(|n| n.as_str()) {
+                let is_gone = match name.contains(MARK) {
+                    true if earlier => !manager.is_left_behind(self, name).await || manager.delete(self, name).await,
+                    true => !name.contains(&self.run) || manager.delete(self, name).await,
+                    false => earlier || manager.purge(self, name, &ours).await,
+                };
+                if !is_gone {
+                    self.not_run(index, format!("something is left behind in stream {name}"));
                 }
             }
         })
         .await;
+    }
+
+    /// The subjects on which a run publishes in a tenant, as a stream that
+    /// captures them sees them.
+    fn subjects_of_run(&self, tenant: &Tenant) -> Vec<String> {
+        let shared = tenant.exports.iter().map(|e| &e.subject).chain(tenant.imports.iter().map(|i| &i.subject));
+        let spaces = tenant.subjects.iter().chain(shared).filter(|s| s.has_wildcard());
+        let subjects = spaces.map(|s| concrete(s, &self.token()));
+        subjects.flat_map(|subject| [format!("{subject}.>"), subject]).collect()
     }
 
     /// The digest of what the server runs, asked as its operator.
@@ -477,7 +481,7 @@ impl<'p> Member<'p> {
     /// Whether it may make and delete streams, and hear about it.
     pub fn manages(&self) -> bool {
         let may = |verb: &str| may_publish(self.user, &format!("$JS.API.STREAM.{verb}.{MARK}x"));
-        self.connection.is_some() && self.can_ask && may("CREATE") && may("DELETE") && may("INFO")
+        self.connection.is_some() && self.can_ask && !self.is_mute && may("CREATE") && may("DELETE") && may("INFO")
     }
 
     fn lost(&mut self, stage: &Stage<'p>, words: &str) {
@@ -540,7 +544,12 @@ impl<'p> Member<'p> {
 
     /// Asks the JetStream API; null if it does not answer.
     pub async fn api(&mut self, stage: &Stage<'p>, what: &str, body: serde_json::Value) -> serde_json::Value {
-        self.ask_one(stage, Request::json(format!("$JS.API.{what}"), &body)).await.json()
+        let answer = self.ask_one(stage, Request::json(format!("$JS.API.{what}"), &body)).await;
+        if matches!(answer, Answer::Silence) && !self.is_mute {
+            self.is_mute = true;
+            stage.not_run(self.tenant, format!("JetStream did not answer {what}; what needs it is not tried"));
+        }
+        answer.json()
     }
 
     /// The next message that is wanted, which must come before long.
@@ -572,13 +581,24 @@ impl<'p> Member<'p> {
         format!("{}.{name}", self.inbox)
     }
 
-    /// Canaries that a stream of the tenant captured are taken out of it again.
-    async fn remove_captured(&mut self, stage: &Stage<'p>, late: &[Message]) {
-        for ack in late.iter().map(Message::json) {
-            let (Some(name), Some(sequence)) = (ack["stream"].as_str(), ack["seq"].as_u64()) else { continue };
-            if !name.contains(MARK) {
-                self.api(stage, &format!("STREAM.MSG.DELETE.{name}"), json!({ "seq": sequence })).await;
+    /// Whether a stream of an earlier run is old enough to be nobody's any more.
+    async fn is_left_behind(&mut self, stage: &Stage<'p>, name: &str) -> bool {
+        let info = self.api(stage, &format!("STREAM.INFO.{name}"), json!({})).await;
+        is_old(info["created"].as_str().unwrap_or_default())
+    }
+
+    async fn delete(&mut self, stage: &Stage<'p>, name: &str) -> bool {
+        self.api(stage, &format!("STREAM.DELETE.{name}"), json!({})).await["success"] == true
+    }
+
+    /// Takes what a stream of the tenant captured of this run out of it again.
+    async fn purge(&mut self, stage: &Stage<'p>, name: &str, subjects: &[String]) -> bool {
+        for subject in subjects {
+            let purged = self.api(stage, &format!("STREAM.PURGE.{name}"), json!({ "filter": subject })).await;
+            if purged["success"] != true {
+                return false;
             }
         }
+        true
     }
 }

@@ -17,15 +17,22 @@ pub const PROBE: Probe = Probe {
 const ATTACKED: usize = 2;
 
 async fn run<'p>(stage: &Stage<'p>, sides: &mut [Side<'p>]) {
+    let made = std::cell::RefCell::new(vec![false; sides.len()]);
     each(sides, AT_ONCE, async |side| {
         let name = stage.unique(side.index);
         if let Some(subject) = canary_stream::subject(stage, side, "target") {
-            canary_stream::make(stage, side, &name, &subject, json!({})).await;
+            let is_made = canary_stream::make(stage, side, &name, &subject, json!({})).await;
+            made.borrow_mut()[side.index] = is_made;
         }
     })
     .await;
     each(sides, AT_ONCE, async |side| attack(stage, side).await).await;
-    each(sides, AT_ONCE, async |side| survive(stage, side).await).await;
+    each(sides, AT_ONCE, async |side| {
+        if made.borrow()[side.index] {
+            survive(stage, side).await;
+        }
+    })
+    .await;
 }
 
 /// Reading first, destroying last.
@@ -133,9 +140,6 @@ async fn account_wide<'p>(stage: &Stage<'p>, member: &mut Member<'p>) {
 /// The stream is still there, with its message.
 async fn survive<'p>(stage: &Stage<'p>, side: &mut Side<'p>) {
     let (index, name) = (side.index, stage.unique(side.index));
-    if canary_stream::subject(stage, side, "target").is_none() {
-        return;
-    }
     let Some(manager) = side.manager() else { return };
     let info = manager.api(stage, &format!("STREAM.INFO.{name}"), json!({})).await;
     canary_stream::delete(stage, manager, &name).await;

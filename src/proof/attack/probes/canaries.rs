@@ -47,12 +47,10 @@ pub async fn speak<'p>(stage: &Stage<'p>, side: &mut Side<'p>) {
     let canary = stage.canary(side.index);
     for member in &mut side.members {
         let subjects = surfaces(stage, member);
-        // A stream that captures it says so here, and it is taken out again.
-        let reply = member.can_ask.then(|| member.reply_to("captured"));
         let Some(connection) = &mut member.connection else { continue };
         connection.refused.clear();
         for subject in &subjects {
-            connection.publish(subject, reply.as_deref(), canary.as_bytes());
+            connection.publish(subject, None, canary.as_bytes());
         }
         member.settle(stage).await;
         for words in member.refused() {

@@ -9,15 +9,14 @@ use crate::proof::attack::wire::Request;
 /// "stream name already in use with a different configuration".
 const NAME_IN_USE: u64 = 10058;
 
-/// A subject of this run in the tenant's space that its manager may publish to
-/// and that no declared stream captures.
+/// A subject of this run that a tenant's manager may publish to: one of a bucket,
+/// which no stream of the tenant captures, or one in the tenant's own space.
 pub fn subject(stage: &Stage<'_>, side: &mut Side<'_>, last: &str) -> Option<String> {
-    let tenant = side.tenant;
+    let (tenant, bucket) = (side.tenant, format!("$KV.{}.{last}", stage.unique(side.index)));
     let manager = side.manager()?;
     let token = format!("{}.{last}", stage.token());
     let wild = tenant.subjects.iter().filter(|s| s.as_str().ends_with('>'));
-    let mut own = wild.map(|s| concrete(s, &token));
-    own.find(|s| may_publish(manager.user, s))
+    std::iter::once(bucket).chain(wild.map(|s| concrete(s, &token))).find(|s| may_publish(manager.user, s))
 }
 
 /// Makes a stream and puts one canary into it, whose acknowledgement proves that

@@ -23,7 +23,7 @@ async fn trace<'p>(stage: &Stage<'p>, side: &mut Side<'p>) {
     let imported = side.tenant.imports.iter().map(|i| &i.subject);
     let subjects: Vec<String> =
         side.tenant.subjects.iter().chain(exported).chain(imported).map(|s| concrete(s, &token)).collect();
-    let own: Vec<String> = side.tenant.subjects.iter().map(|s| concrete(s, "tenantry-trace")).collect();
+    let own: Vec<String> = side.tenant.subjects.iter().map(|s| concrete(s, &token)).collect();
     let theirs: Vec<String> =
         side.neighbours.iter().flat_map(|n| &stage.tenant(*n).subjects).map(|s| concrete(s, &token)).collect();
     let mut traced = 0;
@@ -49,9 +49,10 @@ async fn trace<'p>(stage: &Stage<'p>, side: &mut Side<'p>) {
             events += 1;
             for step in list {
                 // Connections are named by canaries. Whoever is asked through a share
-                // is seen by its account's name, and no further.
+                // is seen by its account's name, and no further; but a trace can be
+                // sent where a share leads, like any message.
                 let step = step.to_string();
-                for other in stage.named_in(&step).filter(|other| *other != side.index) {
+                for other in stage.named_in(&step).filter(|o| !stage.is_declared(*o, side.index, &message.subject)) {
                     stage.leak(
                         Some(other),
                         Some(side.index),
