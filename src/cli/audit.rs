@@ -7,6 +7,7 @@ use serde::Serialize;
 use super::{Context, count};
 use crate::diag::{Finding, Severity};
 use crate::error::{Error, Exit};
+use crate::proof::tenants::Tenants;
 use crate::proof::world::World;
 use crate::proof::{self, Audit};
 
@@ -20,6 +21,10 @@ pub struct Args {
     /// The configuration; what it includes is read too.
     #[arg(value_name = "FILE", required_unless_present = "rules")]
     file: Option<PathBuf>,
+    /// Who is one tenant, where it is not each account: a TOML file with, for each,
+    /// [[tenant]] name, accounts = ["ACCOUNT"], users = ["ACCOUNT/USER"].
+    #[arg(long, value_name = "FILE", conflicts_with = "rules")]
+    tenants: Option<PathBuf>,
     /// Print every rule, in Markdown: what it proves, why, and how to mend a finding.
     #[arg(long, conflicts_with = "file")]
     rules: bool,
@@ -54,7 +59,11 @@ pub fn run(context: &Context, args: &Args) -> Result<Exit, Error> {
         context.ui.raw(&rules());
         return Ok(Exit::Ok);
     };
-    let audit = proof::audit(file, &|name| std::env::var(name).ok())?;
+    let tenants = args.tenants.as_deref().map(Tenants::read).transpose()?.unwrap_or_default();
+    let audit = proof::audit_of(file, &|name| std::env::var(name).ok(), |world| {
+        tenants.refuse_unknown(world)?;
+        Ok(tenants)
+    })?;
     let Audit { sources, world, findings, digest } = &audit;
     context.ui.diagnostics(sources, &findings[..findings.len().min(SHOWN)]);
     if findings.len() > SHOWN {

@@ -15,10 +15,11 @@ use crate::proof::{self, Audit};
 use crate::render::{self, Inputs};
 use crate::subject::Subject;
 
-/// Say whether one user can reach another, and why.
+/// Say whether one user can reach another, and why; or list who reaches whom.
 ///
 /// It is answered from the configuration, without a server: the way that is open,
-/// or what stops it. Without --conf it is the one that the registry renders.
+/// or what stops it. Without --conf it is the one that the registry renders. Without
+/// --from or --to every flow from one account into another is listed.
 #[derive(Debug, clap::Args)]
 #[command(
     after_help = "Example: tenantry explain --from TENANT_A/tenant_a_app --to TENANT_B --subject TENANT_A.public.x"
@@ -26,10 +27,10 @@ use crate::subject::Subject;
 pub struct Args {
     /// Who sends: ACCOUNT/USER, or ACCOUNT for any of its users.
     #[arg(long, value_name = "ACCOUNT[/USER]")]
-    from: String,
+    from: Option<String>,
     /// Who receives: ACCOUNT/USER, or ACCOUNT for any of its users.
     #[arg(long, value_name = "ACCOUNT[/USER]")]
-    to: String,
+    to: Option<String>,
     /// On which subject. Default: any.
     #[arg(long, value_name = "SUBJECT")]
     subject: Option<String>,
@@ -88,18 +89,47 @@ pub fn run(context: &Context, args: &Args) -> Result<Exit, Error> {
         None => of_registry(context, args)?,
     };
     let Audit { world, sources, .. } = &audit;
-    let (from, to) = (find(world, &args.from)?, find(world, &args.to)?);
+    let users = |who: Option<&String>| who.map(|who| find(world, who)).transpose();
+    let (from, to) = (users(args.from.as_ref())?, users(args.to.as_ref())?);
+    let listed = from.is_none() || to.is_none();
     let mut pairs = Vec::new();
-    for sender in &from {
-        for receiver in to.iter().filter(|receiver| !std::ptr::eq(receiver.1, sender.1)) {
-            pairs.push(pair(world, sources, Question { from: *sender, to: *receiver, subject: subject.as_ref() }));
-        }
+    for (sender, receiver) in candidates(world, from, to.as_deref()) {
+        pairs.push(pair(world, sources, Question { from: sender, to: receiver, subject: subject.as_ref() }));
     }
+    pairs.retain(|pair| pair.reaches || !listed);
     for pair in &pairs {
         show(context, pair);
     }
+    if listed {
+        context.ui.done(&format!("{} from one account into another", super::count(pairs.len(), "flow")));
+    }
     context.ui.json(&Report { reaches: pairs.iter().any(|p| p.reaches), pairs });
     Ok(Exit::Ok)
+}
+
+type Somebody<'w> = (&'w Account, &'w User);
+
+/// Who might reach whom. Where one side is left open, only those in other accounts
+/// that shares lead to.
+fn candidates<'w>(
+    world: &'w World,
+    from: Option<Vec<Somebody<'w>>>,
+    to: Option<&[Somebody<'w>]>,
+) -> Vec<(Somebody<'w>, Somebody<'w>)> {
+    let everybody = || world.accounts.iter().flat_map(|a| a.users.iter().map(move |u| (a, u)));
+    let listed = from.is_none() || to.is_none();
+    let mut found = Vec::new();
+    for sender in from.unwrap_or_else(|| everybody().collect()) {
+        let led_to = || reach::reachable(world, sender.0).into_iter().flat_map(|a| a.users.iter().map(move |u| (a, u)));
+        match to {
+            Some(to) => {
+                let apart = |r: &&Somebody<'w>| !std::ptr::eq(r.1, sender.1) && (!listed || r.0.name != sender.0.name);
+                found.extend(to.iter().filter(apart).map(|receiver| (sender, *receiver)));
+            }
+            None => found.extend(led_to().map(|receiver| (sender, receiver))),
+        }
+    }
+    found
 }
 
 fn of_registry(context: &Context, args: &Args) -> Result<Audit, Error> {

@@ -94,7 +94,7 @@ pub fn run(context: &Context, args: &Args) -> Result<Exit, Error> {
         }
         None => {
             let stand = Stand::new(context, args, &valid, &valid.model, &engine, &secrets)?;
-            let audit = proof::mutants::audit(&stand.conf)?;
+            let audit = proof::mutants::audit(&stand.conf, None)?;
             stand.attack(&stand.conf, &audit, args.exhaustive, &advance)?
         }
     };
@@ -316,7 +316,7 @@ fn show(context: &Context, report: &Report) {
     match verdict {
         Verdict::Isolated => context.ui.done(&format!("isolated: {what}")),
         Verdict::Leaky => {
-            context.ui.found(&format!("leaky: {} in {what}", count(worst(Outcome::Leak).count(), "leak")))
+            context.ui.found(&format!("leaky: {} in {what}", count(worst(Outcome::Leak).count(), "leak")));
         }
         Verdict::Inconclusive => context.ui.found(&format!("inconclusive: {} not run in {what}", count(gaps, "check"))),
     }

@@ -9,6 +9,7 @@ mod options;
 pub mod reach;
 mod read;
 pub mod rules;
+pub mod tenants;
 pub mod world;
 
 use std::path::Path;
@@ -19,6 +20,7 @@ use crate::conf::value::{Map, Value};
 use crate::conf::{self, Environment};
 use crate::diag::{Diagnostic, Severity, Sources, Span};
 use crate::error::Error;
+use tenants::Tenants;
 use world::World;
 
 pub use rules::RULES;
@@ -72,21 +74,31 @@ pub const RESIDUAL: &[&str] = &[
     "guessing passwords costs the server one bcrypt each, before anybody is known",
 ];
 
-/// Reads a configuration and checks every rule. The error is what nats-server
-/// would refuse as well.
+/// Reads a configuration and checks every rule, each account being a tenant. The
+/// error is what nats-server would refuse as well.
 pub fn audit(path: &Path, environment: Environment<'_>) -> Result<Audit, Error> {
+    audit_of(path, environment, |_| Ok(Tenants::default()))
+}
+
+/// The same, where it is said who is one tenant.
+pub fn audit_of(
+    path: &Path,
+    environment: Environment<'_>,
+    tenants: impl FnOnce(&World) -> Result<Tenants, Error>,
+) -> Result<Audit, Error> {
     let mut sources = Sources::default();
     let document = conf::read(path, environment, &mut sources)?;
     let mut remarks = options::Remarks::default();
     if document.map.entries.is_empty() {
         return Err(Error::usage(format!("{} says nothing", path.display()), "nats-server does not start with it"));
     }
-    let world = read::world(&document.map, Span { file: 0, start: 0, end: 0 }, &mut remarks);
+    let mut world = read::world(&document.map, Span { file: 0, start: 0, end: 0 }, &mut remarks);
     hide_secrets(&document.map, &mut sources);
     if !remarks.refused.is_empty() {
         remarks.refused.sort_by_key(|d| d.span);
         return Err(Error::Conf { sources, diagnostics: remarks.refused });
     }
+    world.tenants = tenants(&world)?;
     let check = |rule: &rules::Rule| {
         let mut found = Vec::new();
         rule.check(&world, &mut found);

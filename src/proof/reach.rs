@@ -62,10 +62,33 @@ pub fn paths(world: &World, question: Question<'_>) -> Vec<Path> {
         if carried.account.name == target.name {
             found.extend(arrivals(&carried, target, receiver));
         }
-        open.extend(world.accounts.iter().flat_map(|other| imported(world, &carried, other)));
+        let importers = world.importers.get(&carried.account.name).into_iter().flatten().map(|i| &world.accounts[*i]);
+        let own = std::iter::once(carried.account);
+        let others = importers.filter(|other| other.name != carried.account.name).chain(own);
+        open.extend(others.flat_map(|other| imported(world, &carried, other)));
     }
     found.sort_by(|a, b| (a.subject.as_str(), a.arrives.as_str()).cmp(&(b.subject.as_str(), b.arrives.as_str())));
     found.dedup_by(|a, b| a.subject == b.subject && a.arrives == b.arrives);
+    found
+}
+
+/// The other accounts that something published in this one can come to, if
+/// permissions allow it: importers of its streams, and those whose services its
+/// requests go to, in turn.
+pub fn reachable<'w>(world: &'w World, account: &'w Account) -> Vec<&'w Account> {
+    let importers = world.importers.get(&account.name).into_iter().flatten().map(|i| &world.accounts[*i]);
+    let mut found: Vec<&Account> = importers.collect();
+    let mut open = vec![account];
+    while let Some(asking) = open.pop() {
+        for import in asking.imports.iter().filter(|i| i.kind == ShareKind::Service) {
+            let Some(exporter) = world.account(&import.from.0) else { continue };
+            if !found.iter().any(|a| a.name == exporter.name) {
+                found.push(exporter);
+                open.push(exporter);
+            }
+        }
+    }
+    found.retain(|other| other.name != account.name);
     found
 }
 

@@ -40,6 +40,14 @@ pub fn world(map: &Map, start: Span, remarks: &mut Remarks) -> World {
     world.no_auth_user = named(&mut reader, "no_auth_user");
     world.is_operator = options.get("operator").or_else(|| options.get("trusted")).map(|node| node.span);
     world.by_name = world.accounts.iter().enumerate().map(|(i, a)| (a.name.clone(), i)).collect();
+    for (i, account) in world.accounts.iter().enumerate() {
+        for import in account.imports.iter().filter(|i| i.kind == ShareKind::Stream) {
+            let importers = world.importers.entry(import.from.0.clone()).or_default();
+            if importers.last() != Some(&i) {
+                importers.push(i);
+            }
+        }
+    }
     reader.shares_are_authorized(&world);
     world
 }

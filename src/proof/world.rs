@@ -14,6 +14,8 @@ pub struct World {
     pub accounts: Vec<Account>,
     /// Place in `accounts` by name.
     pub by_name: std::collections::HashMap<String, usize>,
+    /// Places of the accounts that import streams, by whom they import them from.
+    pub importers: std::collections::HashMap<String, Vec<usize>>,
     /// The account that operates the server, as it is named.
     pub system: Option<(String, Span)>,
     /// The user that somebody without credentials is.
@@ -26,6 +28,8 @@ pub struct World {
     pub is_operator: Option<Span>,
     /// The rest of the server.
     pub server: Server,
+    /// Who is one tenant.
+    pub tenants: super::tenants::Tenants,
 }
 
 /// What the server itself is told.
@@ -280,6 +284,11 @@ impl World {
     /// Whether an account operates the server.
     pub fn is_system(&self, account: &Account) -> bool {
         self.system.as_ref().map_or(account.name == "$SYS", |(name, _)| *name == account.name)
+    }
+
+    /// Whether two accounts are different tenants'.
+    pub fn are_apart(&self, one: &str, other: &str) -> bool {
+        self.tenants.of_account(one) != self.tenants.of_account(other)
     }
 
     /// Accounts that belong to tenants.

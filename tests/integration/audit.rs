@@ -557,3 +557,61 @@ fn explain_says_the_way_or_what_stops_it() {
             .contains("is not a subject")
     );
 }
+
+/// Two accounts of one tenant, and two tenants in one account.
+#[test]
+fn who_is_one_tenant_can_be_told() {
+    let project = Project::new();
+    let conf = filled(GOOD)
+        // B may now join queues on what A shares: a finding, unless both are one tenant's.
+        .replace(", deny: [\"a.public.> >\"]", "");
+    project.write("x.conf", &conf);
+    let audit = |tenants: &str, code: i32| {
+        project.write("tenants-of.toml", tenants);
+        let ran = project.run(&["audit", "x.conf", "--tenants", "tenants-of.toml", "--format", "json"]).exited(code);
+        let findings = ran.json()["findings"].as_array().cloned().unwrap_or_default();
+        let rules: Vec<String> = findings.iter().filter_map(|f| f["rule"].as_str().map(str::to_owned)).collect();
+        (rules, ran.stderr)
+    };
+    assert_eq!(audit("tenant = []", 1).0, ["queue-stealing"], "the control: apart, it is a finding");
+    assert_eq!(audit("[[tenant]]\nname = \"both\"\naccounts = [\"A\", \"B\"]", 0).0, [""; 0]);
+    let one_account = conf.replace("  B {\n    users: [", "  B {\n    users: [ { user: guest, password: \"HASH\", permissions { publish: \"b.>\", subscribe: \"b.>\", allow_responses: false } }\n")
+        .replace("HASH", HASH).replace("[\"b.>\", \"a.public.>\", \"_INBOX_b.>\"]", "[\"b.>\", \"a.public.>\", \"_INBOX_b.>\"], deny: [\"a.public.> >\"]");
+    project.write("x.conf", &one_account);
+    assert_eq!(audit("tenant = []", 0).0, [""; 0], "the same subjects: no guess could tell them apart");
+    let said = audit("[[tenant]]\nname = \"another\"\nusers = [\"B/guest\"]", 1);
+    assert_eq!(said.0, ["shared-account"], "{}", said.1);
+    for (wrong, expected) in [
+        ("[[tenant]]\nname = \"x\"\naccounts = [\"BB\"]", "has no account `BB`"),
+        ("[[tenant]]\nname = \"x\"\nusers = [\"B/gest\"]", "did you mean `B/guest`?"),
+        ("[[tenant]]\nname = \"x\"\nacounts = [\"B\"]", "acounts"),
+        ("[[tenant]]\naccounts = [\"B\"]", "name"),
+        (
+            "[[tenant]]\nname = \"x\"\naccounts = [\"B\"]\n[[tenant]]\nname = \"y\"\naccounts = [\"B\"]",
+            "is of `x` and of `y`",
+        ),
+        ("not toml", "not toml"),
+    ] {
+        let (_, stderr) = audit(wrong, 2);
+        assert!(stderr.contains(expected), "{stderr}");
+    }
+}
+
+#[test]
+fn flows_are_listed() {
+    let project = Project::new();
+    let listed = project.run(&["explain", "--format", "json"]).succeeded().json();
+    let pairs = listed["pairs"].as_array().expect("pairs");
+    let is_declared = |p: &&serde_json::Value| {
+        let path = &p["paths"][0];
+        let (from, subject) = (p["from"].as_str().expect("from"), path["subject"].as_str().expect("a subject"));
+        p["reaches"] == true
+            && ((from.starts_with("TENANT_A/") && subject == "TENANT_A.public.>")
+                || (from.starts_with("TENANT_B/") && subject == "TENANT_A.api.quote"))
+    };
+    assert_eq!(pairs.iter().filter(is_declared).count(), pairs.len());
+    // Two of A may publish and three of B listen; three of B may ask and three of A listen.
+    assert_eq!(pairs.len(), 2 * 3 + 3 * 3);
+    let into_b = project.run(&["explain", "--to", "TENANT_B", "--format", "json"]).succeeded().json();
+    assert_eq!(into_b["pairs"].as_array().expect("pairs").len(), 2 * 3);
+}

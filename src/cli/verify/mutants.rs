@@ -8,6 +8,7 @@ use crate::cli::{Context, count};
 use crate::error::{Error, Exit};
 use crate::proof::attack::report::Verdict;
 use crate::proof::mutants::{Control, MUTANTS, audit};
+use crate::proof::tenants::Tenants;
 
 /// Each runs a server of its own, so few at a time.
 const AT_ONCE: usize = 3;
@@ -20,7 +21,8 @@ pub fn run(context: &Context, stand: &Stand<'_>) -> Result<Exit, Error> {
         ));
     }
     // The control of the control: unbroken, nothing is found.
-    let unbroken = audit(&stand.conf)?;
+    let unbroken = audit(&stand.conf, None)?;
+    let tenants = Tenants::of_accounts(&unbroken.world);
     let report = stand.attack(&stand.conf, &unbroken, false, &|_, _, _| {})?;
     if !unbroken.is_isolated() || report.verdict != Verdict::Isolated {
         return Err(Error::server(
@@ -35,8 +37,8 @@ pub fn run(context: &Context, stand: &Stand<'_>) -> Result<Exit, Error> {
         for _ in 0..AT_ONCE {
             scope.spawn(|| {
                 while let Some((mutant, conf)) = mutants.get(next.fetch_add(1, Ordering::Relaxed)) {
-                    let outcome =
-                        mutant.try_to_catch(conf, |conf, audit| stand.attack(conf, audit, false, &|_, _, _| {}));
+                    let outcome = mutant
+                        .try_to_catch(conf, &tenants, |conf, audit| stand.attack(conf, audit, false, &|_, _, _| {}));
                     if let Ok(mut caught) = caught.lock() {
                         caught.push(outcome);
                     }

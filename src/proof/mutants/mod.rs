@@ -12,6 +12,7 @@ use crate::error::Error;
 use crate::live::throwaway::Conf;
 use crate::model::Model;
 use crate::proof::attack::report::{Outcome, Report, Verdict};
+use crate::proof::tenants::Tenants;
 use crate::proof::{self, Audit};
 use draft::Draft;
 pub use list::MUTANTS;
@@ -65,10 +66,15 @@ impl Mutant {
     }
 
     /// Lets both proofs at it. `attack` boots it and attacks it.
-    pub fn try_to_catch(&self, conf: &Conf, attack: impl FnOnce(&Conf, &Audit) -> Result<Report, Error>) -> Caught {
+    pub fn try_to_catch(
+        &self,
+        conf: &Conf,
+        tenants: &Tenants,
+        attack: impl FnOnce(&Conf, &Audit) -> Result<Report, Error>,
+    ) -> Caught {
         let mut caught =
             Caught { id: self.id, class: self.class, what: self.what, statically: false, live: None, by: Vec::new() };
-        let audit = match audit(conf) {
+        let audit = match audit(conf, Some(tenants)) {
             Ok(audit) => audit,
             // nats-server would not start with it.
             Err(error) => {
@@ -92,12 +98,12 @@ impl Mutant {
     }
 }
 
-/// The static proof over texts that are in no file.
-pub fn audit(conf: &Conf) -> Result<Audit, Error> {
+/// The static proof over texts that are in no file; perhaps with whose each user is.
+pub fn audit(conf: &Conf, tenants: Option<&Tenants>) -> Result<Audit, Error> {
     let folder = tempfile::TempDir::with_prefix("tenantry-audit-")
         .map_err(|e| Error::io("create", std::path::Path::new("a folder"), e))?;
     let main = conf.write(folder.path())?;
-    proof::audit(&main, &|_| None)
+    proof::audit_of(&main, &|_| None, |_| Ok(tenants.cloned().unwrap_or_default()))
 }
 
 impl Control {

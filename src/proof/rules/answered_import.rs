@@ -15,7 +15,9 @@ pub const RULE: Rule = Rule {
 
 fn check(world: &World, out: &mut Vec<Diagnostic>) {
     for account in &world.accounts {
-        for import in account.imports.iter().filter(|i| i.kind == ShareKind::Stream && i.from.0 != account.name) {
+        for import in
+            account.imports.iter().filter(|i| i.kind == ShareKind::Stream && world.are_apart(&i.from.0, &account.name))
+        {
             let answers = account.users.iter().find_map(|user| {
                 let permissions = &user.permissions;
                 let hears = permissions.subscribe.touches(&import.local) && !permissions.publish.is_open();

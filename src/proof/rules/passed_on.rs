@@ -35,7 +35,7 @@ fn report(world: &World, account: &Account, import: &Import, export: &Export, ou
     let gets = |a: &&Account| {
         a.imports.iter().any(|i| i.from.0 == account.name && i.kind == export.kind && i.subject.overlaps(&import.local))
     };
-    for third in importers.filter(gets).filter(|a| !offered(&a.name)) {
+    for third in importers.filter(gets).filter(|a| !offered(&a.name) && world.are_apart(&a.name, &owner.name)) {
         let message =
             format!("`{}` gets `{}` of `{}` by way of `{}`", third.name, import.subject, owner.name, account.name);
         out.push(

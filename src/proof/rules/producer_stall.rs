@@ -17,8 +17,9 @@ fn check(world: &World, out: &mut Vec<Diagnostic>) {
     if world.server.no_fast_producer_stall {
         return;
     }
-    let across =
-        |account: &&Account| account.imports.iter().any(|i| i.kind == ShareKind::Stream && i.from.0 != account.name);
+    let across = |account: &&Account| {
+        account.imports.iter().any(|i| i.kind == ShareKind::Stream && world.are_apart(&i.from.0, &account.name))
+    };
     if let Some(account) = world.accounts.iter().find(across) {
         let span = account.imports.iter().find(|i| i.kind == ShareKind::Stream).map_or(account.span, |i| i.span);
         out.push(

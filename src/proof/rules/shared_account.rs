@@ -16,6 +16,10 @@ pub const RULE: Rule = Rule {
 
 fn check(world: &World, out: &mut Vec<Diagnostic>) {
     for account in world.tenants() {
+        if !world.tenants.says_nothing_of_users() {
+            declared(world, account, out);
+            continue;
+        }
         let groups = groups(account);
         let [first, second, ..] = groups.as_slice() else { continue };
         let names = format!("`{}` and `{}`", first.name, second.name);
@@ -33,6 +37,26 @@ fn check(world: &World, out: &mut Vec<Diagnostic>) {
         };
         out.push(diagnostic.related(first.span, "its own subjects").related(second.span, "its own subjects"));
     }
+}
+
+/// Who is whose was said: then no guess is needed.
+fn declared(world: &World, account: &Account, out: &mut Vec<Diagnostic>) {
+    let whose = |user: &User| {
+        let tenant = world.tenants.of_user(account, user).unwrap_or_else(|| world.tenants.of_account(&account.name));
+        tenant.to_owned()
+    };
+    let Some(first) = account.users.first() else { return };
+    let Some(second) = account.users.iter().find(|u| whose(u) != whose(first)) else { return };
+    let names = format!("`{}` of `{}` and `{}` of `{}`", first.name, whose(first), second.name, whose(second));
+    let limited = account.users.iter().all(|u| own_tokens(u).is_some());
+    let diagnostic = if account.jetstream.is_some() {
+        RULE.error(account.span, format!("{names} are in one account with JetStream: they reach each other"))
+    } else if !limited || groups(account).len() < 2 {
+        RULE.error(account.span, format!("{names} are in one account, and their lists do not keep them apart"))
+    } else {
+        RULE.warning(account.span, format!("{names} are in one account: it holds as long as nobody answers requests"))
+    };
+    out.push(diagnostic.related(first.span, "one tenant's").related(second.span, "another's"));
 }
 
 /// One user of each group of users that share no first token, and that each

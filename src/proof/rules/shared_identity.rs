@@ -14,7 +14,8 @@ pub const RULE: Rule = Rule {
 
 fn check(world: &World, out: &mut Vec<Diagnostic>) {
     for account in &world.accounts {
-        for (import, span) in account.imports.iter().filter_map(|i| i.share.map(|span| (i, span))) {
+        let apart = account.imports.iter().filter(|i| world.are_apart(&i.from.0, &account.name));
+        for (import, span) in apart.filter_map(|i| i.share.map(|span| (i, span))) {
             out.push(
                 RULE.warning(
                     span,

@@ -105,7 +105,7 @@ async fn against<'p>(stage: &Stage<'p>, member: &mut Member<'p>, other: usize) -
         match answer {
             Answer::Nobody => fruitless += 1,
             Answer::Message(m) if !m.json()["error"].is_null() || m.headers.starts_with(b"NATS/1.0 40") => {
-                fruitless += 1
+                fruitless += 1;
             }
             Answer::Message(m) => {
                 let said: String = String::from_utf8_lossy(&m.payload).chars().take(120).collect();

@@ -62,7 +62,7 @@ async fn knock<'p>(stage: &Stage<'p>, side: &Side<'p>, kind: DoorKind, address: 
         };
         match got_in {
             Ok(()) => {
-                stage.leak(Some(side.index), None, format!("{user} came in through the {kind:?} door at {address}"))
+                stage.leak(Some(side.index), None, format!("{user} came in through the {kind:?} door at {address}"));
             }
             Err(OpenError::Refused(words)) => (refused, sample) = (refused + 1, words),
             Err(OpenError::Broken(why)) => stage.not_run(side.index, why),

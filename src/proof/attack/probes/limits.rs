@@ -134,7 +134,7 @@ async fn subscriptions<'p>(stage: &Stage<'p>, side: &mut Side<'p>, held: &mut Ve
     match (words, settled) {
         (Some(words), _) => held.push(format!("{} subscriptions: {words}", limit + 1)),
         (None, Ok(())) => {
-            stage.leak(Some(side.index), None, format!("{} subscriptions were taken; {limit} are declared", limit + 1))
+            stage.leak(Some(side.index), None, format!("{} subscriptions were taken; {limit} are declared", limit + 1));
         }
         (None, Err(lost)) => stage.not_run(side.index, format!("{} subscriptions: {lost}", limit + 1)),
     }

@@ -61,7 +61,7 @@ async fn streams<'p>(stage: &Stage<'p>, sides: &mut [Side<'p>]) {
             match heard.iter().any(|m| m.subject == subject && stage.is_from(exporter, &m.payload)) {
                 true => stage.pass(side.index, format!("{subject} came from {from}, as declared")),
                 false => {
-                    stage.not_run(side.index, format!("{subject} did not come from {from}, though it is declared"))
+                    stage.not_run(side.index, format!("{subject} did not come from {from}, though it is declared"));
                 }
             }
         }

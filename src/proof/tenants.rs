@@ -1,0 +1,102 @@
+//! Who is one tenant, where the configuration does not say it: by default every
+//! account is one, and a file may tell otherwise.
+
+use std::collections::HashMap;
+use std::path::Path;
+
+use serde::Deserialize;
+
+use super::world::{Account, User, World};
+use crate::diag::nearest;
+use crate::error::Error;
+
+/// Tenants by account and by user.
+#[derive(Debug, Clone, Default)]
+pub struct Tenants {
+    accounts: HashMap<String, String>,
+    users: HashMap<String, String>,
+}
+
+/// The file of `audit --tenants`.
+#[derive(Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+struct File {
+    tenant: Vec<Entry>,
+}
+
+#[derive(Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+struct Entry {
+    name: String,
+    #[serde(default)]
+    accounts: Vec<String>,
+    #[serde(default)]
+    users: Vec<String>,
+}
+
+impl Tenants {
+    /// Reads a file of `[[tenant]]` entries.
+    pub fn read(path: &Path) -> Result<Self, Error> {
+        let text = std::fs::read_to_string(path).map_err(|e| Error::io("read", path, e))?;
+        let example = "[[tenant]] with name = \"…\", accounts = [\"ACCOUNT\"] and users = [\"ACCOUNT/USER\"]";
+        let file: File = toml::from_str(&text)
+            .map_err(|e| Error::usage(format!("{}: {}", path.display(), e.to_string().trim_end()), example))?;
+        let mut tenants = Self::default();
+        for entry in file.tenant {
+            let accounts = entry.accounts.into_iter().map(|name| (true, name));
+            for (is_account, name) in accounts.chain(entry.users.into_iter().map(|name| (false, name))) {
+                let known = if is_account { &mut tenants.accounts } else { &mut tenants.users };
+                if let Some(other) = known.insert(name.clone(), entry.name.clone()).filter(|o| *o != entry.name) {
+                    let message = format!("{}: `{name}` is of `{other}` and of `{}`", path.display(), entry.name);
+                    return Err(Error::usage(message, "say which"));
+                }
+            }
+        }
+        Ok(tenants)
+    }
+
+    /// Each account of a configuration with all of its users, wherever they are
+    /// found later.
+    pub fn of_accounts(world: &World) -> Self {
+        let users = world.accounts.iter().flat_map(|a| a.users.iter().map(|u| (u.name.clone(), a.name.clone())));
+        Self { accounts: HashMap::new(), users: users.collect() }
+    }
+
+    /// Whether everybody named is in the configuration.
+    pub fn refuse_unknown(&self, world: &World) -> Result<(), Error> {
+        let accounts = || world.accounts.iter().map(|a| a.name.as_str());
+        let users: Vec<String> =
+            world.accounts.iter().flat_map(|a| a.users.iter().map(move |u| format!("{}/{}", a.name, u.name))).collect();
+        let refuse = |what: &str, name: &str, near: Option<&str>| {
+            let hint = near.map(|near| format!("did you mean `{near}`?"));
+            Err(Error::usage(format!("the configuration has no {what} `{name}`"), hint.unwrap_or_default()))
+        };
+        for name in self.accounts.keys() {
+            if world.account(name).is_none() {
+                return refuse("account", name, nearest(name, accounts()));
+            }
+        }
+        for name in self.users.keys() {
+            if !users.contains(name) {
+                return refuse("user", name, nearest(name, users.iter().map(String::as_str)));
+            }
+        }
+        Ok(())
+    }
+
+    /// Whose account it is.
+    pub fn of_account<'t>(&'t self, account: &'t str) -> &'t str {
+        self.accounts.get(account).map_or(account, String::as_str)
+    }
+
+    /// Whose user it is, where that was said.
+    pub fn of_user(&self, account: &Account, user: &User) -> Option<&str> {
+        let by_name = || self.users.get(&user.name);
+        self.users.get(&format!("{}/{}", account.name, user.name)).or_else(by_name).map(String::as_str)
+    }
+
+    /// Whether nothing is said of any user.
+    pub fn says_nothing_of_users(&self) -> bool {
+        self.users.is_empty()
+    }
+}
