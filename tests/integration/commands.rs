@@ -11,6 +11,7 @@ const COMMANDS: &[&[&str]] = &[
     &["check"],
     &["audit"],
     &["explain"],
+    &["verify"],
     &["render"],
     &["creds"],
     &["up"],

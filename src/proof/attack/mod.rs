@@ -40,7 +40,8 @@ pub struct Plan<'p> {
     pub address: String,
     /// Whether the server is ours alone, so that nobody is disturbed.
     pub throwaway: bool,
-    /// Other ways in that the configuration opens, and where.
+    /// Other ways in that the configuration opens, and where; for a server that is
+    /// not ours, its operator is asked.
     pub doors: Vec<(DoorKind, String)>,
     /// Also what fills limits and slows others down.
     pub exhaustive: bool,
@@ -62,6 +63,8 @@ pub async fn attack(plan: &Plan<'_>, advance: &dyn Fn(usize, usize, &'static str
             "is it running, with the configuration of this registry and root key?",
         ));
     }
+    let told = stage.ask_operator(plan).await;
+    stage.find_doors(plan, &told);
     stage.clean(&mut sides, true).await;
     let interrupted = {
         let probing = async {
@@ -74,20 +77,43 @@ pub async fn attack(plan: &Plan<'_>, advance: &dyn Fn(usize, usize, &'static str
         };
         tokio::select! {
             () = probing => false,
-            _ = tokio::signal::ctrl_c() => true,
+            () = asked_to_end() => true,
         }
     };
     stage.begin(report::SETTING);
-    stage.clean(&mut sides, false).await;
     if interrupted {
         stage.not_run_for_anybody("interrupted");
+        // What was being written is half written.
+        sides.iter_mut().flat_map(|s| &mut s.members).for_each(|m| m.connection = None);
+    }
+    let afterwards = stage.ask_operator(plan).await;
+    if !plan.throwaway {
+        stage::each(&mut sides, OPENING, async |side| side.connect_manager(&stage).await).await;
+        stage.clean(&mut sides, false).await;
+        if told["config_digest"] != afterwards["config_digest"] {
+            stage.not_run_for_anybody("the server's configuration changed meanwhile");
+        }
     }
     let server = Server {
         url: format!("nats://{}", plan.address),
         version: stage.info().version,
         id: stage.info().server_id,
-        config_digest: stage.config_digest(plan).await,
+        config_digest: afterwards["config_digest"].as_str().map(str::to_owned),
         throwaway: plan.throwaway,
     };
     Ok(stage.into_report(server, start.elapsed()))
+}
+
+/// Ctrl-C, or the polite signal of whoever runs us.
+async fn asked_to_end() {
+    use tokio::signal::unix::{SignalKind, signal};
+    match signal(SignalKind::terminate()) {
+        Ok(mut terminate) => {
+            tokio::select! {
+                _ = tokio::signal::ctrl_c() => {}
+                _ = terminate.recv() => {}
+            }
+        }
+        Err(_) => drop(tokio::signal::ctrl_c().await),
+    }
 }

@@ -8,7 +8,7 @@ use std::time::Duration;
 
 use futures_util::{StreamExt as _, stream};
 use rand::Rng as _;
-use serde_json::json;
+use serde_json::{Value, json};
 
 use super::declared::{concrete, is_shared, may_publish, may_subscribe};
 use super::report::{Check, Outcome, Report, SETTING, Server};
@@ -41,8 +41,7 @@ pub struct Stage<'p> {
     pub throwaway: bool,
     /// Whether limits are filled and others slowed down.
     pub exhaustive: bool,
-    /// Other ways in.
-    pub doors: &'p [(DoorKind, String)],
+    doors: RefCell<Option<Vec<(DoorKind, String)>>>,
     canaries: Vec<String>,
     by_canary: HashMap<String, usize>,
     /// Names of accounts and users; nothing where several tenants have it.
@@ -115,7 +114,7 @@ impl<'p> Stage<'p> {
             address: &plan.address,
             throwaway: plan.throwaway,
             exhaustive: plan.exhaustive,
-            doors: &plan.doors,
+            doors: RefCell::default(),
             by_canary: canaries.iter().cloned().enumerate().map(|(i, c)| (c, i)).collect(),
             canaries,
             by_name: names(plan.model),
@@ -263,6 +262,12 @@ impl<'p> Stage<'p> {
         sender == receiver || is_shared(self.tenant(sender), self.tenant(receiver), subject)
     }
 
+    /// A tenant's subjects on which something may be said: on a server that is in
+    /// use, one without a wildcard is somebody's real one.
+    pub fn free_subjects(&self, tenant: usize) -> impl Iterator<Item = &'p Subject> {
+        self.tenant(tenant).subjects.iter().filter(|s| self.throwaway || s.has_wildcard())
+    }
+
     /// The tenants whose canaries are in a text.
     pub fn named_in<'t>(&'t self, text: &'t str) -> impl Iterator<Item = usize> + 't {
         let mark = format!("tenantry/{}/", self.run);
@@ -372,14 +377,38 @@ impl<'p> Stage<'p> {
         subjects.flat_map(|subject| [format!("{subject}.>"), subject]).collect()
     }
 
-    /// The digest of what the server runs, asked as its operator.
-    pub async fn config_digest(&self, plan: &Plan<'_>) -> Option<String> {
+    /// What the server says of what it runs, asked as its operator; null where no
+    /// operator's secret is known here.
+    pub async fn ask_operator(&self, plan: &Plan<'_>) -> Value {
+        let Some(login) = &plan.operator else { return Value::Null };
         let inbox = format!("_INBOX.{}", self.run);
-        let mut operator =
-            Connection::open(self.address, plan.operator.as_ref()?, &inbox, "tenantry verify").await.ok()?;
+        let Ok(mut operator) = Connection::open(self.address, login, &inbox, "tenantry verify").await else {
+            return Value::Null;
+        };
         operator.listen_for_answers();
-        let answer = operator.ask_one(Request::empty("$SYS.REQ.SERVER.PING.VARZ")).await.ok()?;
-        answer.json()["data"]["config_digest"].as_str().map(str::to_owned)
+        match operator.ask_one(Request::empty("$SYS.REQ.SERVER.PING.VARZ")).await {
+            Ok(answer) => answer.json()["data"].clone(),
+            Err(_) => Value::Null,
+        }
+    }
+
+    /// Other ways in, as the configuration or else the server says.
+    pub fn find_doors(&self, plan: &Plan<'_>, told: &Value) {
+        let mut doors = plan.doors.clone();
+        if !plan.throwaway {
+            let here = plan.address.rsplit_once(':').map_or(plan.address.as_str(), |(host, _)| host);
+            let kinds = [("leaf", DoorKind::Leaf), ("mqtt", DoorKind::Mqtt), ("websocket", DoorKind::WebSocket)];
+            for (key, kind) in kinds {
+                let port = told[key]["port"].as_u64().filter(|port| *port > 0);
+                doors.extend(port.map(|port| (kind, format!("{here}:{port}"))));
+            }
+        }
+        *self.doors.borrow_mut() = told.is_object().then_some(doors);
+    }
+
+    /// Other ways in, if they are known.
+    pub fn doors(&self) -> Option<Vec<(DoorKind, String)>> {
+        self.doors.borrow().clone()
     }
 
     /// What was found, each tenant's passes of a probe in one.
@@ -420,6 +449,14 @@ impl<'p> Side<'p> {
     pub async fn connect(&mut self, stage: &Stage<'p>) {
         for member in &mut self.members {
             member.connect(stage).await;
+        }
+    }
+
+    /// Connects the user that manages the tenant's streams again, if it is not.
+    pub async fn connect_manager(&mut self, stage: &Stage<'p>) {
+        if let Some(manager) = self.members.iter_mut().find(|m| m.may_manage() && m.connection.is_none()) {
+            manager.is_mute = false;
+            manager.connect(stage).await;
         }
     }
 
@@ -480,8 +517,12 @@ impl<'p> Member<'p> {
 
     /// Whether it may make and delete streams, and hear about it.
     pub fn manages(&self) -> bool {
+        self.connection.is_some() && !self.is_mute && self.may_manage()
+    }
+
+    fn may_manage(&self) -> bool {
         let may = |verb: &str| may_publish(self.user, &format!("$JS.API.STREAM.{verb}.{MARK}x"));
-        self.connection.is_some() && self.can_ask && !self.is_mute && may("CREATE") && may("DELETE") && may("INFO")
+        self.can_ask && may("CREATE") && may("DELETE") && may("INFO")
     }
 
     fn lost(&mut self, stage: &Stage<'p>, words: &str) {
@@ -543,7 +584,7 @@ impl<'p> Member<'p> {
     }
 
     /// Asks the JetStream API; null if it does not answer.
-    pub async fn api(&mut self, stage: &Stage<'p>, what: &str, body: serde_json::Value) -> serde_json::Value {
+    pub async fn api(&mut self, stage: &Stage<'p>, what: &str, body: Value) -> Value {
         let answer = self.ask_one(stage, Request::json(format!("$JS.API.{what}"), &body)).await;
         if matches!(answer, Answer::Silence) && !self.is_mute {
             self.is_mute = true;

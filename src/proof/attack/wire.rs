@@ -21,6 +21,8 @@ const STALL: Duration = Duration::from_secs(10);
 const PATIENCE: Duration = Duration::from_secs(5);
 /// The longest line a server sends.
 const LINE: u64 = 1 << 20;
+/// How messages begin that only take up room.
+pub const FILLER: &[u8] = b"tenantry filler ";
 /// The largest message a server sends.
 const PAYLOAD: usize = 64 << 20;
 
@@ -313,6 +315,8 @@ impl Connection {
 
     async fn note(&mut self, line: Line) -> Result<(), Lost> {
         match line {
+            // Filler is many megabytes and says nothing.
+            Line::Message(message) if message.payload.starts_with(FILLER) => {}
             Line::Message(message) => self.heard.push(message),
             Line::Error(words) => self.refused.push(words),
             Line::Ping => {

@@ -18,12 +18,14 @@ pub const PROBE: Probe = Probe {
 };
 
 const PATIENCE: Duration = Duration::from_secs(5);
-/// Where they usually are, for a server whose configuration is not known.
+/// Where they usually are, for a server that nobody can ask.
 const USUAL: [(DoorKind, u16); 2] = [(DoorKind::Leaf, 7422), (DoorKind::Mqtt, 1883)];
 
 async fn run<'p>(stage: &Stage<'p>, sides: &mut [Side<'p>]) {
-    let mut doors: Vec<(DoorKind, String)> = stage.doors.to_vec();
-    if !stage.throwaway {
+    let known = stage.doors();
+    let is_known = known.is_some();
+    let mut doors = known.unwrap_or_default();
+    if !is_known {
         let host = stage.address.rsplit_once(':').map_or(stage.address, |(host, _)| host);
         for (kind, port) in USUAL {
             let address = format!("{host}:{port}");
@@ -33,11 +35,8 @@ async fn run<'p>(stage: &Stage<'p>, sides: &mut [Side<'p>]) {
         }
     }
     if doors.is_empty() {
-        let where_from = if stage.throwaway {
-            "the configuration opens no other door"
-        } else {
-            "nothing listens where other doors usually are"
-        };
+        let where_from =
+            if is_known { "the server opens no other door" } else { "nothing listens where other doors usually are" };
         sides.iter().for_each(|s| stage.pass(s.index, where_from));
         return;
     }

@@ -7,7 +7,7 @@ use super::Probe;
 use crate::model::ShareKind;
 use crate::proof::attack::declared::{concrete, may_publish, may_subscribe};
 use crate::proof::attack::stage::{Side, Stage};
-use crate::proof::attack::wire::{Connection, Lost};
+use crate::proof::attack::wire::{Connection, FILLER, Lost};
 
 pub const PROBE: Probe = Probe {
     id: "noisy-neighbours",
@@ -74,8 +74,9 @@ async fn stalled<'p>(
 
 async fn burst(publisher: &mut Connection, subject: &str, bursts: usize) -> Result<Duration, Lost> {
     let start = Instant::now();
+    let body = FILLER.repeat(BYTES / FILLER.len());
     for _ in 0..bursts {
-        (0..100).for_each(|_| publisher.publish(subject, None, &[b'x'; BYTES]));
+        (0..100).for_each(|_| publisher.publish(subject, None, &body));
         publisher.settle().await?;
     }
     Ok(start.elapsed())

@@ -24,7 +24,7 @@ async fn run<'p>(stage: &Stage<'p>, sides: &mut [Side<'p>]) {
         ];
         let mut attempts: Vec<Attempt> = reserved.map(|s| Attempt::new(Deed::Publish, s, None)).into();
         for other in side.neighbours.clone() {
-            let subjects = stage.tenant(other).subjects.iter();
+            let subjects = stage.free_subjects(other);
             attempts.extend(subjects.map(|s| Attempt::new(Deed::Publish, concrete(s, &token), Some(other))));
         }
         must_be_refused(stage, side, &attempts).await;

@@ -20,7 +20,7 @@ async fn run<'p>(stage: &Stage<'p>, sides: &mut [Side<'p>]) {
 async fn redirect<'p>(stage: &Stage<'p>, side: &mut Side<'p>) {
     let (index, name) = (side.index, stage.common());
     let Some(subject) = canary_stream::subject(stage, side, "source") else { return };
-    let theirs = side.neighbours.iter().flat_map(|n| &stage.tenant(*n).subjects);
+    let theirs = side.neighbours.iter().flat_map(|n| stage.free_subjects(*n));
     let theirs: Vec<String> = theirs.map(|s| concrete(s, &stage.token())).collect();
     let Some(first) = theirs.first().cloned() else { return };
     let canary = stage.canary(index);

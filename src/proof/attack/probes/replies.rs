@@ -20,7 +20,7 @@ async fn run<'p>(stage: &Stage<'p>, sides: &mut [Side<'p>]) {
 /// to its own inbox as the control.
 async fn ask<'p>(stage: &Stage<'p>, side: &mut Side<'p>) {
     let theirs: Vec<String> =
-        side.neighbours.iter().flat_map(|n| &stage.tenant(*n).subjects).map(|s| concrete(s, &stage.token())).collect();
+        side.neighbours.iter().flat_map(|n| stage.free_subjects(*n)).map(|s| concrete(s, &stage.token())).collect();
     let canary = stage.canary(side.index);
     for member in &mut side.members {
         let Some(subject) = own_subject(stage, member.user, side.tenant) else { continue };

@@ -25,7 +25,7 @@ async fn trace<'p>(stage: &Stage<'p>, side: &mut Side<'p>) {
         side.tenant.subjects.iter().chain(exported).chain(imported).map(|s| concrete(s, &token)).collect();
     let own: Vec<String> = side.tenant.subjects.iter().map(|s| concrete(s, &token)).collect();
     let theirs: Vec<String> =
-        side.neighbours.iter().flat_map(|n| &stage.tenant(*n).subjects).map(|s| concrete(s, &token)).collect();
+        side.neighbours.iter().flat_map(|n| stage.free_subjects(*n)).map(|s| concrete(s, &token)).collect();
     let mut traced = 0;
     for member in &mut side.members {
         let Some(connection) = &mut member.connection else { continue };
