@@ -46,6 +46,9 @@ pub struct Args {
     /// that the static proof, the live proof or both catch each.
     #[arg(long, conflicts_with_all = ["server", "html", "junit"])]
     mutants: bool,
+    /// Print every probe and every mutant, in Markdown.
+    #[arg(long, exclusive = true)]
+    probes: bool,
     /// Write the matrix with all evidence as one HTML page.
     #[arg(long, value_name = "FILE")]
     html: Option<PathBuf>,
@@ -61,6 +64,10 @@ pub struct Args {
 }
 
 pub fn run(context: &Context, args: &Args) -> Result<Exit, Error> {
+    if args.probes {
+        context.ui.raw(&probes());
+        return Ok(Exit::Ok);
+    }
     let address = args.server.as_deref().map(address).transpose()?;
     let valid = context.load_noting()?;
     let engine = engine(args.templates.as_deref())?;
@@ -112,6 +119,23 @@ pub fn run(context: &Context, args: &Args) -> Result<Exit, Error> {
         Verdict::Leaky => Exit::Found,
         Verdict::Inconclusive => Exit::Unavailable,
     })
+}
+
+/// Every probe and every mutant, as docs/probes.md shows them.
+fn probes() -> String {
+    let mut text = "# Probes of the live proof\n\n\
+        Made by `tenantry verify --probes`. [proving.md](proving.md) says how they work.\n\n\
+        | probe | proves that |\n|---|---|\n"
+        .to_owned();
+    for probe in PROBES {
+        text += &format!("| {} | {} |\n", probe.id, probe.proves);
+    }
+    text += "\n## Mutants\n\nWhat `tenantry verify --mutants` breaks, one at a time; each has to be caught.\n\n\
+        | class | mutant | what is broken |\n|---|---|---|\n";
+    for mutant in proof::mutants::MUTANTS {
+        text += &format!("| {} | {} | {} |\n", mutant.class, mutant.id, mutant.what);
+    }
+    text
 }
 
 /// What throwaway servers are booted from.

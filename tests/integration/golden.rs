@@ -80,4 +80,7 @@ fn the_reference_of_keys_is_up_to_date() {
     let page = project.run(&["audit", "--rules"]).succeeded().stdout;
     let committed = std::fs::read_to_string(repository().join("docs/rules.md")).expect("docs/rules.md");
     assert!(page == committed, "run `cargo run -- audit --rules > docs/rules.md`");
+    let page = project.run(&["verify", "--probes"]).succeeded().stdout;
+    let committed = std::fs::read_to_string(repository().join("docs/probes.md")).expect("docs/probes.md");
+    assert!(page == committed, "run `cargo run -- verify --probes > docs/probes.md`");
 }
