@@ -26,9 +26,10 @@ fn outcomes(report: &Json, outcome: &str) -> Vec<String> {
     checks.iter().filter(of).map(|c| format!("{} {} {}: {}", c["probe"], c["from"], c["to"], c["evidence"])).collect()
 }
 
-const PROBES: [&str; 25] = [
+const PROBES: [&str; 26] = [
     "version",
     "entry",
+    "declarations",
     "subscribing",
     "canaries",
     "capture",

@@ -49,11 +49,7 @@ pub fn is_shared(from: &Tenant, to: &Tenant, subject: &str) -> bool {
     let gets = |tenant: &Tenant, kind: ShareKind, other: &Tenant| {
         tenant.imports.iter().any(|i| i.kind == kind && i.from == other.name && i.subject.contains(&subject))
     };
-    let answers = || {
-        let asked = to.imports.iter().any(|i| i.kind == ShareKind::Service && i.from == from.name);
-        asked && to.users.iter().any(|u| subject.as_str().starts_with(&format!("{}.", u.inbox_prefix())))
-    };
-    gets(to, ShareKind::Stream, from) || gets(from, ShareKind::Service, to) || answers()
+    gets(to, ShareKind::Stream, from) || gets(from, ShareKind::Service, to)
 }
 
 /// A subject that a pattern matches, made unique where it leaves room.

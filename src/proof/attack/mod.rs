@@ -63,9 +63,10 @@ pub async fn attack(plan: &Plan<'_>, advance: &dyn Fn(usize, usize, &'static str
             "is it running, with the configuration of this registry and root key?",
         ));
     }
-    let told = stage.ask_operator(plan).await;
+    let told = stage.ask_operator().await;
     stage.find_doors(plan, &told);
     stage.clean(&mut sides, true).await;
+    stage.survey(&mut sides).await;
     let interrupted = {
         let probing = async {
             for (i, probe) in PROBES.iter().enumerate() {
@@ -86,7 +87,7 @@ pub async fn attack(plan: &Plan<'_>, advance: &dyn Fn(usize, usize, &'static str
         // What was being written is half written.
         sides.iter_mut().flat_map(|s| &mut s.members).for_each(|m| m.connection = None);
     }
-    let afterwards = stage.ask_operator(plan).await;
+    let afterwards = stage.ask_operator().await;
     if !plan.throwaway {
         stage::each(&mut sides, OPENING, async |side| side.connect_manager(&stage).await).await;
         stage.clean(&mut sides, false).await;

@@ -3,7 +3,8 @@
 //! goes that anybody hears.
 
 use std::cell::{Cell, RefCell};
-use std::collections::{BTreeMap, HashMap, HashSet};
+use std::collections::hash_map::Entry;
+use std::collections::{BTreeMap, HashMap};
 use std::time::Duration;
 
 use futures_util::{StreamExt as _, stream};
@@ -23,6 +24,12 @@ use crate::subject::Subject;
 const NEIGHBOURS: usize = 4;
 /// Streams of runs that were killed are removed after this long.
 const LEFT_BEHIND: Duration = Duration::from_secs(600);
+/// The largest request that a run makes of JetStream.
+const REQUEST: u64 = 4 << 10;
+/// Memory in which all that a run makes at a time has room.
+const ENOUGH: u64 = 4 << 20;
+/// So many things of one leak are told.
+const DEEDS: usize = 8;
 /// Everything that a run makes has this in its name.
 pub const MARK: &str = "TENANTRY_";
 /// Random bytes of a canary, times 8/5 characters.
@@ -42,13 +49,18 @@ pub struct Stage<'p> {
     /// Whether limits are filled and others slowed down.
     pub exhaustive: bool,
     doors: RefCell<Option<Vec<(DoorKind, String)>>>,
+    operator: Option<Login>,
+    /// Subjects on which nothing may be said, by tenant: a stream that captures
+    /// them has no room, or hands them to workers.
+    busy: RefCell<Vec<Vec<Subject>>>,
     canaries: Vec<String>,
     by_canary: HashMap<String, usize>,
     /// Names of accounts and users; nothing where several tenants have it.
     by_name: HashMap<String, Option<usize>>,
     probe: Cell<&'static str>,
     checks: RefCell<Vec<Check>>,
-    leaks: RefCell<HashSet<(&'static str, String, String)>>,
+    /// Where each leak is among the checks, and how often it was told.
+    leaks: RefCell<HashMap<(&'static str, String, String), (usize, usize)>>,
     info: RefCell<Option<Info>>,
 }
 
@@ -77,6 +89,7 @@ pub struct Member<'p> {
     /// Whether it may hear answers.
     pub can_ask: bool,
     inbox: String,
+    payload: u64,
     absent: Option<String>,
     /// JetStream did not answer once; it is not waited for again.
     is_mute: bool,
@@ -99,6 +112,23 @@ fn names(model: &Model) -> HashMap<String, Option<usize>> {
     names
 }
 
+/// The accounts and users that an answer of the server names.
+fn named(json: &Value, names: &mut Vec<String>) {
+    const NAMING: [&str; 6] = ["account", "acc", "account_name", "authorized_user", "user", "nkey"];
+    match json {
+        Value::Object(map) => {
+            for (key, value) in map {
+                match value.as_str().filter(|_| NAMING.contains(&key.as_str())) {
+                    Some(name) => names.push(name.to_owned()),
+                    None => named(value, names),
+                }
+            }
+        }
+        Value::Array(list) => list.iter().for_each(|value| named(value, names)),
+        _ => {}
+    }
+}
+
 /// Runs something for every tenant, so many at a time.
 pub async fn each<'p>(sides: &mut [Side<'p>], at_once: usize, run: impl AsyncFn(&mut Side<'p>)) {
     stream::iter(sides.iter_mut().map(|side| run(side))).buffer_unordered(at_once).collect::<Vec<()>>().await;
@@ -115,6 +145,8 @@ impl<'p> Stage<'p> {
             throwaway: plan.throwaway,
             exhaustive: plan.exhaustive,
             doors: RefCell::default(),
+            operator: plan.operator.clone(),
+            busy: RefCell::new(vec![Vec::new(); plan.model.tenants.len()]),
             by_canary: canaries.iter().cloned().enumerate().map(|(i, c)| (c, i)).collect(),
             canaries,
             by_name: names(plan.model),
@@ -145,6 +177,7 @@ impl<'p> Stage<'p> {
                     connection: None,
                     can_ask: may_subscribe(user, &format!("{inbox}.*")),
                     inbox,
+                    payload: tenant.limits.payload.bytes(),
                     absent: None,
                     is_mute: false,
                 }
@@ -216,8 +249,11 @@ impl<'p> Stage<'p> {
             let imports = |a: &Tenant, b: &Tenant| a.imports.iter().any(|i| i.from == b.name);
             imports(own, other) || imports(other, own)
         };
-        let names = text.split('"').skip(1).step_by(2).filter_map(|name| self.owner_of(name));
-        names.filter(|other| *other != tenant && !shares(*other)).collect()
+        let json: Value = serde_json::from_str(text).unwrap_or_default();
+        let mut names = Vec::new();
+        named(&json, &mut names);
+        let owners = names.iter().filter_map(|name| self.owner_of(name));
+        owners.filter(|other| *other != tenant && !shares(*other)).collect()
     }
 
     /// What the server said of itself.
@@ -252,8 +288,19 @@ impl<'p> Stage<'p> {
     }
 
     fn leak_as(&self, probe: &'static str, from: String, to: String, evidence: String) {
-        if self.leaks.borrow_mut().insert((probe, from.clone(), to.clone())) {
-            self.checks.borrow_mut().push(Check { probe, from, to, outcome: Outcome::Leak, evidence });
+        let mut checks = self.checks.borrow_mut();
+        match self.leaks.borrow_mut().entry((probe, from.clone(), to.clone())) {
+            Entry::Vacant(entry) => {
+                entry.insert((checks.len(), 1));
+                checks.push(Check { probe, from, to, outcome: Outcome::Leak, evidence });
+            }
+            Entry::Occupied(mut entry) => {
+                let (place, told) = entry.get_mut();
+                *told += 1;
+                if *told <= DEEDS {
+                    checks[*place].evidence += &format!("; {evidence}");
+                }
+            }
         }
     }
 
@@ -286,10 +333,16 @@ impl<'p> Stage<'p> {
             let canary = rest.get(..CANARY_LENGTH).and_then(|c| std::str::from_utf8(c).ok());
             let Some(sender) = canary.and_then(|c| self.by_canary.get(c)).copied() else { continue };
             found.push(sender);
-            if self.is_declared(sender, receiver, subject) {
+            let sent_by = rest.get(CANARY_LENGTH + 1..).unwrap_or_default();
+            // A share passes a message on as it is: what was said elsewhere came another way.
+            let said_on = String::from_utf8_lossy(&sent_by[..sent_by.len().min(512)]).into_owned();
+            let said_on = said_on
+                .split_once(" on ")
+                .map(|(_, s)| s.split(['"', '\\', '\r', '\n', ' ']).next().unwrap_or_default().to_owned());
+            let is_as_said = said_on.as_deref().is_none_or(|s| s == subject);
+            if sender == receiver || is_as_said && self.is_declared(sender, receiver, subject) {
                 continue;
             }
-            let sent_by = rest.get(CANARY_LENGTH + 1..).unwrap_or_default();
             let probe = PROBES.iter().map(|p| p.id).filter(|id| sent_by.starts_with(id.as_bytes()));
             let probe = probe.max_by_key(|id| id.len()).unwrap_or_else(|| self.probe.get());
             let evidence = format!("its canary came to {user} on {subject}");
@@ -310,6 +363,13 @@ impl<'p> Stage<'p> {
     /// under, and what is base64 in it is read too.
     pub fn judge_answer(&self, receiver: usize, user: &str, asked: &str, message: &Message) -> Vec<usize> {
         if !asked.starts_with("$JS.") {
+            // Whoever is asked through a share may answer.
+            let may_answer = |sender: usize| self.is_declared(receiver, sender, asked);
+            let text = String::from_utf8_lossy(&message.payload).into_owned();
+            let senders: Vec<usize> = self.named_in(&text).collect();
+            if senders.iter().all(|s| may_answer(*s)) {
+                return senders;
+            }
             return self.judge_message(receiver, user, message);
         }
         let header = String::from_utf8_lossy(&message.headers);
@@ -355,7 +415,7 @@ impl<'p> Stage<'p> {
             let Some(manager) = side.manager() else { return };
             let names = manager.ask_one(self, Request::empty("$JS.API.STREAM.NAMES")).await.json();
             for name in names["streams"].as_array().into_iter().flatten().filter_map(|n| n.as_str()) {
-                let is_gone = match name.contains(MARK) {
+                let is_gone = match is_ours(name) {
                     true if earlier => !manager.is_left_behind(self, name).await || manager.delete(self, name).await,
                     true => !name.contains(&self.run) || manager.delete(self, name).await,
                     false => earlier || manager.purge(self, name, &ours).await,
@@ -377,19 +437,90 @@ impl<'p> Stage<'p> {
         subjects.flat_map(|subject| [format!("{subject}.>"), subject]).collect()
     }
 
-    /// What the server says of what it runs, asked as its operator; null where no
-    /// operator's secret is known here.
-    pub async fn ask_operator(&self, plan: &Plan<'_>) -> Value {
-        let Some(login) = &plan.operator else { return Value::Null };
+    /// A connection of the server's operator, where a secret of one is known here.
+    pub async fn operator(&self) -> Option<Connection> {
         let inbox = format!("_INBOX.{}", self.run);
-        let Ok(mut operator) = Connection::open(self.address, login, &inbox, "tenantry verify").await else {
-            return Value::Null;
-        };
+        let opened = Connection::open(self.address, self.operator.as_ref()?, &inbox, "tenantry verify").await;
+        let mut operator = opened.ok()?;
         operator.listen_for_answers();
+        Some(operator)
+    }
+
+    /// What the server says of what it runs, asked as its operator; null where
+    /// that cannot be asked.
+    pub async fn ask_operator(&self) -> Value {
+        let Some(mut operator) = self.operator().await else { return Value::Null };
         match operator.ask_one(Request::empty("$SYS.REQ.SERVER.PING.VARZ")).await {
             Ok(answer) => answer.json()["data"].clone(),
             Err(_) => Value::Null,
         }
+    }
+
+    /// On a server that is in use: which streams would lose something, or hand it
+    /// to workers, if something were said on the subjects that they capture?
+    pub async fn survey(&self, sides: &mut [Side<'p>]) {
+        if self.throwaway {
+            return;
+        }
+        each(sides, 8, async |side| {
+            let (index, spaces) = (side.index, side.tenant.subjects.clone());
+            let has_jetstream = side.tenant.jetstream.is_some();
+            let Some(manager) = side.manager() else {
+                if has_jetstream {
+                    self.busy.borrow_mut()[index] = spaces;
+                    self.not_run(
+                        index,
+                        "no user of it may see its streams, so nothing is said where they may capture it",
+                    );
+                }
+                return;
+            };
+            let (mut offset, mut busy) = (0, Vec::new());
+            loop {
+                let page = manager.api(self, "STREAM.LIST", json!({ "offset": offset })).await;
+                let streams = page["streams"].as_array().cloned().unwrap_or_default();
+                busy.extend(streams.iter().filter(|s| !has_room(s)).cloned());
+                offset += streams.len();
+                if streams.is_empty() || page["total"].as_u64().is_none_or(|total| offset as u64 >= total) {
+                    break;
+                }
+            }
+            for stream in busy {
+                let subjects = stream["config"]["subjects"].as_array().cloned().unwrap_or_default();
+                let subjects: Vec<Subject> =
+                    subjects.iter().filter_map(|s| Subject::as_the_server_reads(s.as_str()?)).collect();
+                let touched = |s: &Subject| {
+                    self.subjects_of_run(side.tenant)
+                        .iter()
+                        .any(|own| Subject::as_the_server_reads(own).is_some_and(|own| own.overlaps(s)))
+                };
+                if subjects.iter().any(touched) {
+                    let name = stream["config"]["name"].as_str().unwrap_or_default();
+                    self.not_run(
+                        index,
+                        format!("nothing is said where stream {name} captures it: it has no room to spare, or workers"),
+                    );
+                }
+                self.busy.borrow_mut()[index].extend(subjects);
+            }
+        })
+        .await;
+    }
+
+    /// Whether something may be said there without anybody losing anything: in the
+    /// tenant itself, and in those to which a share takes it.
+    pub fn may_speak(&self, tenant: usize, subject: &str) -> bool {
+        let Some(subject) = Subject::as_the_server_reads(subject) else { return false };
+        let busy = self.busy.borrow();
+        let own = self.tenant(tenant);
+        let shared = own.exports.iter().flat_map(|e| &e.to).chain(own.imports.iter().map(|i| &i.from));
+        let places = shared.filter_map(|name| self.place(name)).chain([tenant]);
+        !places.into_iter().any(|place| busy[place].iter().any(|s| s.contains(&subject)))
+    }
+
+    /// A canary that says where it was published.
+    pub fn said_on(&self, canary: &str, subject: &str) -> String {
+        format!("{canary} on {subject}")
     }
 
     /// Other ways in, as the configuration or else the server says.
@@ -397,9 +528,16 @@ impl<'p> Stage<'p> {
         let mut doors = plan.doors.clone();
         if !plan.throwaway {
             let here = plan.address.rsplit_once(':').map_or(plan.address.as_str(), |(host, _)| host);
-            let kinds = [("leaf", DoorKind::Leaf), ("mqtt", DoorKind::Mqtt), ("websocket", DoorKind::WebSocket)];
+            let kinds = [
+                ("leaf", DoorKind::Leaf),
+                ("mqtt", DoorKind::Mqtt),
+                ("websocket", DoorKind::WebSocket),
+                ("cluster", DoorKind::Cluster),
+                ("gateway", DoorKind::Gateway),
+            ];
             for (key, kind) in kinds {
-                let port = told[key]["port"].as_u64().filter(|port| *port > 0);
+                let port =
+                    told[key]["port"].as_u64().or_else(|| told[key]["cluster_port"].as_u64()).filter(|port| *port > 0);
                 doors.extend(port.map(|port| (kind, format!("{here}:{port}"))));
             }
         }
@@ -436,6 +574,30 @@ impl<'p> Stage<'p> {
         checks.sort_by_key(|c| (std::cmp::Reverse(c.outcome), order(c.probe)));
         Report::new(server, names, checks, took)
     }
+}
+
+/// Whether a stream takes some more small messages without dropping any, and
+/// gives them to nobody to work on.
+fn has_room(stream: &Value) -> bool {
+    let (config, state) = (&stream["config"], &stream["state"]);
+    let room = |limit: &str, used: &str, needed: i64| {
+        let limit = config[limit].as_i64().filter(|n| *n > 0);
+        limit.is_none_or(|n| state[used].as_i64().unwrap_or(0) + needed <= n)
+    };
+    config["retention"] == "limits"
+        && config["deny_purge"] != true
+        && room("max_msgs", "messages", 256)
+        && room("max_bytes", "bytes", 128 << 10)
+}
+
+/// Whether a stream's name is one that a run gives.
+fn is_ours(name: &str) -> bool {
+    let name = ["KV_", "OBJ_"].iter().find_map(|p| name.strip_prefix(p)).unwrap_or(name);
+    let Some(rest) = name.strip_prefix(MARK) else { return false };
+    let (run, more) = rest.split_at_checked(CANARY_LENGTH).unwrap_or((rest, ""));
+    let is_random =
+        |text: &str| text.len() == CANARY_LENGTH && text.bytes().all(|b| matches!(b, b'a'..=b'z' | b'2'..=b'7'));
+    is_random(run) && (more.is_empty() || more == "_BIG" || more.strip_prefix('_').is_some_and(is_random))
 }
 
 /// Whether a server's time (RFC 3339) is longer ago than runs take.
@@ -476,7 +638,7 @@ impl<'p> Side<'p> {
     /// The tenant's streams are kept where it has room.
     pub fn storage(&self) -> &'static str {
         match self.tenant.jetstream {
-            Some(js) if js.memory.bytes() > 0 => "memory",
+            Some(js) if js.memory.bytes() >= ENOUGH => "memory",
             _ => "file",
         }
     }
@@ -496,6 +658,11 @@ impl<'p> Member<'p> {
                     connection.listen_for_answers();
                 }
                 self.connection = Some(connection);
+                self.settle(stage).await;
+                for words in self.refused() {
+                    self.can_ask = false;
+                    stage.not_run(self.tenant, format!("{who} may not listen to its own inbox: {words}"));
+                }
             }
             Err(words) => {
                 stage.not_run(self.tenant, format!("{who} is not connected: {words}"));
@@ -521,6 +688,10 @@ impl<'p> Member<'p> {
     }
 
     fn may_manage(&self) -> bool {
+        // A request has to fit into a message.
+        if self.payload < REQUEST {
+            return false;
+        }
         let may = |verb: &str| may_publish(self.user, &format!("$JS.API.STREAM.{verb}.{MARK}x"));
         self.can_ask && may("CREATE") && may("DELETE") && may("INFO")
     }
@@ -612,9 +783,11 @@ impl<'p> Member<'p> {
     /// The next message of a consumer.
     pub async fn pull(&mut self, stage: &Stage<'p>, stream: &str, consumer: &str) -> Option<Message> {
         let reply = self.reply_to("pulled");
+        let acknowledged = format!("$JS.ACK.{stream}.{consumer}.");
         let connection = self.connection.as_mut()?;
+        connection.heard.retain(|m| m.reply.as_deref().is_none_or(|r| !r.starts_with(&acknowledged)));
         connection.publish(&format!("$JS.API.CONSUMER.MSG.NEXT.{stream}.{consumer}"), Some(&reply), b"1");
-        self.next(stage, |m| m.reply.as_deref().is_some_and(|r| r.starts_with("$JS.ACK."))).await
+        self.next(stage, |m| m.reply.as_deref().is_some_and(|r| r.starts_with(&acknowledged))).await
     }
 
     /// Where its answers to this are expected.

@@ -19,7 +19,8 @@ async fn run<'p>(stage: &Stage<'p>, sides: &mut [Side<'p>]) {
     each(sides, usize::MAX, async |side| {
         let canary = stage.canary(side.index);
         let exports = side.tenant.exports.iter().filter(|e| e.kind == ShareKind::Stream);
-        let subjects: Vec<String> = exports.map(|e| concrete(&e.subject, &stage.token())).collect();
+        let subjects = exports.map(|e| concrete(&e.subject, &stage.token())).filter(|s| stage.may_speak(side.index, s));
+        let subjects: Vec<String> = subjects.collect();
         for subject in subjects {
             let speaker = side.members.iter_mut().find(|m| m.connection.is_some() && may_publish(m.user, &subject));
             let Some(speaker) = speaker.filter(|_| stage.throwaway || subject.contains(&stage.token())) else {

@@ -4,6 +4,7 @@
 use super::Probe;
 use crate::proof::attack::declared::{concrete, listed, may_subscribe};
 use crate::proof::attack::stage::{Member, Side, Stage, each};
+use crate::subject::Subject;
 
 pub const PROBE: Probe = Probe {
     id: "canaries",
@@ -24,8 +25,16 @@ async fn listen<'p>(stage: &Stage<'p>, side: &mut Side<'p>) {
     for member in &mut side.members {
         let Some(connection) = &mut member.connection else { continue };
         connection.refused.clear();
-        for subject in listed(&member.user.permissions.subscribe) {
+        // Answers are listened to already, and would come twice.
+        let inbox = format!("{}.x", member.user.inbox_prefix());
+        let is_inbox = |s: &&Subject| Subject::as_the_server_reads(&inbox).is_some_and(|inbox| s.contains(&inbox));
+        for subject in listed(&member.user.permissions.subscribe).iter().filter(|s| !is_inbox(s)) {
             connection.subscribe(subject.as_str(), None);
+        }
+        // And to exactly what others may aim at: a consumer delivers to no less.
+        let own = stage.free_subjects(side.index).filter(|s| s.has_wildcard()).map(|s| concrete(s, &stage.token()));
+        for subject in own.filter(|s| may_subscribe(member.user, s)) {
+            connection.subscribe(&subject, None);
         }
         member.settle(stage).await;
         for words in member.refused() {
@@ -40,7 +49,13 @@ fn surfaces(stage: &Stage<'_>, member: &Member<'_>) -> Vec<String> {
     let own = listed(&member.user.permissions.publish).iter().filter(|s| !s.first_token().starts_with(['$', '_']));
     // On a server that is in use, a subject without a wildcard is somebody's real one.
     let free = own.filter(|s| stage.throwaway || s.has_wildcard());
-    free.map(|s| concrete(s, &stage.token())).collect()
+    // Not every way through is as wide as what may be published.
+    let deeper = |s: &Subject| {
+        let (token, is_open) = (stage.token(), s.as_str().ends_with('>'));
+        let at = concrete(s, &token);
+        if is_open { vec![format!("{at}.{token}.{token}"), format!("{at}.{token}"), at] } else { vec![at] }
+    };
+    free.flat_map(deeper).filter(|s| stage.may_speak(member.tenant, s)).collect()
 }
 
 pub async fn speak<'p>(stage: &Stage<'p>, side: &mut Side<'p>) {
@@ -50,7 +65,7 @@ pub async fn speak<'p>(stage: &Stage<'p>, side: &mut Side<'p>) {
         let Some(connection) = &mut member.connection else { continue };
         connection.refused.clear();
         for subject in &subjects {
-            connection.publish(subject, None, canary.as_bytes());
+            connection.publish(subject, None, stage.said_on(&canary, subject).as_bytes());
         }
         member.settle(stage).await;
         for words in member.refused() {
@@ -87,7 +102,7 @@ async fn look<'p>(stage: &Stage<'p>, side: &mut Side<'p>) {
         let others = stage.model.tenants.len() - 1;
         stage.pass(side.index, format!("heard its own {heard} times, and nothing undeclared of {others} others"));
     } else if said.is_empty() {
-        stage.pass(side.index, "none of its users may publish");
+        stage.pass(side.index, "none of its users publishes where it would be somebody's real message");
     } else {
         stage.pass(side.index, "nobody of its own may listen where it speaks; each connection answered afterwards");
     }

@@ -9,6 +9,9 @@ use crate::proof::attack::wire::Request;
 /// "stream name already in use with a different configuration".
 const NAME_IN_USE: u64 = 10058;
 
+/// "subjects overlap with an existing stream".
+const OVERLAP: u64 = 10065;
+
 /// A subject of this run that a tenant's manager may publish to: one of a bucket,
 /// which no stream of the tenant captures, or one in the tenant's own space.
 pub fn subject(stage: &Stage<'_>, side: &mut Side<'_>, last: &str) -> Option<String> {
@@ -38,7 +41,8 @@ pub async fn make<'p>(stage: &Stage<'p>, side: &mut Side<'p>, name: &str, subjec
         return false;
     }
     if let Some(why) = made["error"]["description"].as_str() {
-        stage.not_run(index, format!("no stream could be made: {why}"));
+        let hint = if made["error"]["err_code"] == OVERLAP { "; is another proof running?" } else { "" };
+        stage.not_run(index, format!("no stream could be made: {why}{hint}"));
         return false;
     }
     if made.is_null() {

@@ -34,6 +34,11 @@ async fn run<'p>(stage: &Stage<'p>, sides: &mut [Side<'p>]) {
             }
         }
     }
+    if !is_known {
+        stage.not_run_for_anybody(
+            "no user of the system account is known here, so the server's other doors are not known",
+        );
+    }
     if doors.is_empty() {
         let where_from =
             if is_known { "the server opens no other door" } else { "nothing listens where other doors usually are" };

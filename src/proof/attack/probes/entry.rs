@@ -21,6 +21,14 @@ async fn run<'p>(stage: &Stage<'p>, sides: &mut [Side<'p>]) {
             Err(OpenError::Broken(why)) => stage.not_run_for_anybody(why),
         }
     }
+    // Whoever operates the server can do anything: not without a password either.
+    for user in &stage.model.system.users {
+        match attempt(stage, &Login::Password(user.name.to_string(), empty())).await {
+            Err(OpenError::Refused(_)) => {}
+            Ok(()) => stage.leak(None, None, format!("{} operates the server without a password", user.name)),
+            Err(OpenError::Broken(why)) => stage.not_run_for_anybody(&why),
+        }
+    }
     let logins: Vec<Option<Login>> = sides
         .iter()
         .map(|s| s.members.iter().find_map(|m| m.login.clone().filter(|_| m.connection.is_some())))

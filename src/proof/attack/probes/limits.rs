@@ -43,7 +43,7 @@ async fn jetstream<'p>(stage: &Stage<'p>, side: &mut Side<'p>, held: &mut Vec<St
     };
     let Some(member) = side.members.iter_mut().find(asks) else { return };
     let info = member.api(stage, "INFO", json!({})).await;
-    let Some(JetStream { memory, storage: disk, streams, consumers, .. }) = declared else {
+    let Some(JetStream { memory, storage: disk, streams, consumers, max_ack_pending }) = declared else {
         if info["limits"].is_object() {
             stage.leak(Some(index), None, format!("it has JetStream, which nothing declares: {}", info["limits"]));
         }
@@ -59,6 +59,7 @@ async fn jetstream<'p>(stage: &Stage<'p>, side: &mut Side<'p>, held: &mut Vec<St
         ("max_storage", disk.bytes()),
         ("max_streams", streams.into()),
         ("max_consumers", consumers.into()),
+        ("max_ack_pending", max_ack_pending.into()),
     ];
     for (key, wanted) in expected {
         // To the server -1 is "no limit", for streams and consumers 0 as well.

@@ -7,6 +7,7 @@ mod api;
 mod canaries;
 mod canary_stream;
 mod capture;
+mod declarations;
 mod destruction;
 mod discovery;
 mod doors;
@@ -55,6 +56,7 @@ impl Probe {
 pub const PROBES: &[Probe] = &[
     version::PROBE,
     entry::PROBE,
+    declarations::PROBE,
     subscribing::PROBE,
     canaries::PROBE,
     capture::PROBE,
@@ -96,7 +98,7 @@ struct Attempt {
 enum Deed {
     Publish,
     Subscribe,
-    Join(&'static str),
+    Join(String),
 }
 
 impl Attempt {
@@ -138,7 +140,7 @@ async fn must_be_refused<'p>(stage: &Stage<'p>, side: &mut Side<'p>, attempts: &
         let Some(connection) = &mut member.connection else { continue };
         connection.refused.clear();
         for attempt in &tried {
-            match attempt.deed {
+            match &attempt.deed {
                 Deed::Publish => connection.publish(&attempt.subject, None, canary.as_bytes()),
                 Deed::Subscribe => connection.subscribe(&attempt.subject, None),
                 Deed::Join(queue) => connection.subscribe(&attempt.subject, Some(queue)),

@@ -10,12 +10,11 @@ pub const PROBE: Probe = Probe {
     run: |stage, sides| Box::pin(run(stage, sides)),
 };
 
-/// What the exporter's workers may have called theirs.
-const QUEUES: [&str; 2] = ["workers", "a.b.c"];
-
 async fn run<'p>(stage: &Stage<'p>, sides: &mut [Side<'p>]) {
     each(sides, usize::MAX, async |side| {
-        let join = |subject: &str, other| QUEUES.map(|q| Attempt::new(Deed::Join(q), subject, other));
+        // Whatever the exporter's workers may have called theirs, of one token or more.
+        let queues = [stage.token(), format!("{}.a.b", stage.token())];
+        let join = |subject: &str, other| queues.clone().map(|q| Attempt::new(Deed::Join(q), subject, other));
         let mut attempts = Vec::new();
         for other in side.neighbours.clone() {
             let tenant = stage.tenant(other);

@@ -32,6 +32,10 @@ async fn redirect<'p>(stage: &Stage<'p>, side: &mut Side<'p>) {
     let Some(manager) = side.manager() else { return };
     // The control comes last: when it has come, the others have been sent.
     let targets: Vec<String> = theirs.iter().cloned().chain([manager.reply_to("control")]).collect();
+    // A consumer delivers where somebody subscribes to exactly that subject.
+    if let (Some(connection), Some(control)) = (&mut manager.connection, targets.last()) {
+        connection.subscribe(control, None);
+    }
     let mut accepted = 0;
     for (i, target) in targets.iter().enumerate() {
         let consumer = json!({ "stream_name": name, "config": {
@@ -50,7 +54,9 @@ async fn redirect<'p>(stage: &Stage<'p>, side: &mut Side<'p>) {
             connection.publish(&to, Some(target), body.as_bytes());
         }
     }
-    let control = manager.next(stage, |m| stage.is_from(index, &m.payload)).await.is_some();
+    // A message of the last consumer itself, and not an answer that has the canary in it.
+    let last = format!("$JS.ACK.{name}.pusher{}.", targets.len() - 1);
+    let control = manager.next(stage, |m| m.reply.as_deref().is_some_and(|r| r.starts_with(&last))).await.is_some();
     canary_stream::delete(stage, manager, &name).await;
     if control {
         let deeds = accepted + targets.len() * 4;

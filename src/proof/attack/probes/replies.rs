@@ -23,7 +23,7 @@ async fn ask<'p>(stage: &Stage<'p>, side: &mut Side<'p>) {
         side.neighbours.iter().flat_map(|n| stage.free_subjects(*n)).map(|s| concrete(s, &stage.token())).collect();
     let canary = stage.canary(side.index);
     for member in &mut side.members {
-        let Some(subject) = own_subject(stage, member.user, side.tenant) else { continue };
+        let Some(subject) = own_subject(stage, member.user, side.index) else { continue };
         let control = member.can_ask.then(|| member.reply_to("control"));
         let Some(connection) = &mut member.connection else { continue };
         for reply in theirs.iter().chain(&control) {
@@ -34,9 +34,10 @@ async fn ask<'p>(stage: &Stage<'p>, side: &mut Side<'p>) {
 }
 
 /// A subject of this run in the tenant's own space that a user may publish to.
-fn own_subject(stage: &Stage<'_>, user: &crate::model::User, tenant: &crate::model::Tenant) -> Option<String> {
-    let free = tenant.subjects.iter().filter(|s| stage.throwaway || s.has_wildcard());
-    free.map(|s| concrete(s, &stage.token())).find(|s| may_publish(user, s))
+fn own_subject(stage: &Stage<'_>, user: &crate::model::User, place: usize) -> Option<String> {
+    let free = stage.free_subjects(place);
+    let spoken = free.map(|s| concrete(s, &stage.token())).filter(|s| stage.may_speak(place, s));
+    spoken.into_iter().find(|s| may_publish(user, s))
 }
 
 /// Every user that heard a question answers it, wherever the answer goes.

@@ -31,12 +31,13 @@ async fn streams<'p>(stage: &Stage<'p>, sides: &mut [Side<'p>]) {
     each(sides, usize::MAX, async |side| {
         let canary = stage.canary(side.index);
         let exports = side.tenant.exports.iter().filter(|e| e.kind == ShareKind::Stream);
-        let subjects: Vec<String> = exports.filter_map(|e| tried(stage, &e.subject)).collect();
+        let subjects = exports.filter_map(|e| tried(stage, &e.subject)).filter(|s| stage.may_speak(side.index, s));
+        let subjects: Vec<String> = subjects.collect();
         for subject in subjects {
             let speaker = side.members.iter_mut().find(|m| m.connection.is_some() && may_publish(m.user, &subject));
             let Some(speaker) = speaker else { continue };
             if let Some(connection) = &mut speaker.connection {
-                connection.publish(&subject, None, canary.as_bytes());
+                connection.publish(&subject, None, stage.said_on(&canary, &subject).as_bytes());
             }
             speaker.settle(stage).await;
         }
@@ -49,7 +50,12 @@ async fn streams<'p>(stage: &Stage<'p>, sides: &mut [Side<'p>]) {
             heard.extend(member.heard(stage));
         }
         for import in side.tenant.imports.iter().filter(|i| i.kind == ShareKind::Stream) {
-            let (Some(subject), Some(exporter)) = (tried(stage, &import.subject), stage.place(&import.from)) else {
+            let Some(exporter) = stage.place(&import.from) else { continue };
+            let subject = tried(stage, &import.subject).filter(|s| stage.may_speak(exporter, s));
+            let Some(subject) = subject else {
+                let what =
+                    format!("{} of {}: not said, it would be somebody's real message", import.subject, import.from);
+                stage.pass(side.index, what);
                 continue;
             };
             let may_hear = side.members.iter().any(|m| m.connection.is_some() && may_subscribe(m.user, &subject));
@@ -74,7 +80,11 @@ async fn services<'p>(stage: &Stage<'p>, sides: &mut [Side<'p>]) {
     for index in 0..sides.len() {
         let tenant: &'p Tenant = sides[index].tenant;
         for import in tenant.imports.iter().filter(|i| i.kind == ShareKind::Service) {
-            let (Some(subject), Some(exporter)) = (tried(stage, &import.subject), stage.place(&import.from)) else {
+            let Some(exporter) = stage.place(&import.from) else { continue };
+            let subject = tried(stage, &import.subject).filter(|s| stage.may_speak(index, s));
+            let Some(subject) = subject else {
+                let what = format!("{} of {}: not asked, it would be a real request", import.subject, import.from);
+                stage.pass(index, what);
                 continue;
             };
             if exporter != index {
@@ -124,6 +134,8 @@ async fn service<'p>(
         Answer::Message(message) if stage.is_from(answering, &message.payload) => {
             stage.pass(asking, format!("{from} answered on {subject}, as declared"));
         }
+        // Its own responders are there as well.
+        Answer::Message(_) => stage.pass(asking, format!("somebody of {from} answered on {subject}, as declared")),
         other => stage.not_run(
             asking,
             format!("{from} did not answer on {subject}, though it is declared: {other}; heard: {answered}"),

@@ -46,6 +46,9 @@ async fn copy<'p>(stage: &Stage<'p>, side: &mut Side<'p>) {
     let others: Vec<usize> = side.neighbours.iter().copied().filter(|n| *n != index).collect();
     let mut sources: Vec<_> = others.iter().map(|n| json!({ "name": stage.unique(*n) })).collect();
     sources.push(json!({ "name": stage.unique(index) }));
+    if side.tenant.jetstream.is_some_and(|js| js.streams < 2) {
+        return;
+    }
     let Some(manager) = side.manager() else { return };
     let config = json!({
         "name": name, "sources": sources, "storage": storage, "retention": "limits", "discard": "old",
@@ -57,13 +60,27 @@ async fn copy<'p>(stage: &Stage<'p>, side: &mut Side<'p>) {
         return;
     }
     let start = std::time::Instant::now();
-    let messages = loop {
+    let (messages, reached) = loop {
         let info = manager.api(stage, &format!("STREAM.INFO.{name}"), json!({})).await;
-        match info["state"]["messages"].as_u64() {
-            Some(0) if start.elapsed() < PATIENCE => tokio::time::sleep(Duration::from_millis(5)).await,
-            found => break found.unwrap_or(0),
+        let messages = info["state"]["messages"].as_u64().unwrap_or(0);
+        // It says of each source whether it has ever heard of it.
+        let heard =
+            |s: &&serde_json::Value| s["active"].as_i64().is_some_and(|active| active >= 0) && s["error"].is_null();
+        let reached: Vec<String> = info["sources"]
+            .as_array()
+            .into_iter()
+            .flatten()
+            .filter(heard)
+            .filter_map(|s| s["name"].as_str().map(str::to_owned))
+            .collect();
+        if messages > 0 && !reached.is_empty() || start.elapsed() > PATIENCE {
+            break (messages, reached);
         }
+        tokio::time::sleep(Duration::from_millis(5)).await;
     };
+    for other in others.iter().filter(|o| reached.contains(&stage.unique(**o))) {
+        stage.leak(Some(*other), Some(index), "a stream of its own copies it");
+    }
     for sequence in 1..=messages {
         manager.api(stage, &format!("STREAM.MSG.GET.{name}"), json!({ "seq": sequence })).await;
     }

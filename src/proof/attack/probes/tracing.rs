@@ -19,11 +19,11 @@ async fn run<'p>(stage: &Stage<'p>, sides: &mut [Side<'p>]) {
 async fn trace<'p>(stage: &Stage<'p>, side: &mut Side<'p>) {
     let canary = stage.canary(side.index);
     let token = stage.token();
-    let exported = side.tenant.exports.iter().map(|e| &e.subject);
-    let imported = side.tenant.imports.iter().map(|i| &i.subject);
-    let subjects: Vec<String> =
-        side.tenant.subjects.iter().chain(exported).chain(imported).map(|s| concrete(s, &token)).collect();
-    let own: Vec<String> = side.tenant.subjects.iter().map(|s| concrete(s, &token)).collect();
+    let shared = side.tenant.exports.iter().map(|e| &e.subject).chain(side.tenant.imports.iter().map(|i| &i.subject));
+    // Only a trace is sent, so a real subject can be asked about.
+    let subjects: Vec<String> = side.tenant.subjects.iter().chain(shared).map(|s| concrete(s, &token)).collect();
+    let own = stage.free_subjects(side.index).map(|s| concrete(s, &token));
+    let own: Vec<String> = own.filter(|s| stage.may_speak(side.index, s)).collect();
     let theirs: Vec<String> =
         side.neighbours.iter().flat_map(|n| stage.free_subjects(*n)).map(|s| concrete(s, &token)).collect();
     let mut traced = 0;
