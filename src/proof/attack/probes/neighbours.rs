@@ -72,8 +72,9 @@ async fn stalled<'p>(
         |s: &Side<'_>| s.index == exporter || s.tenant.imports.iter().any(|i| i.from == stage.tenant(exporter).name);
     let mut others: Vec<&mut Member<'p>> = sides.iter_mut().filter(|s| hear(s)).flat_map(|s| &mut s.members).collect();
     // The server holds publishers up for a connection for which it keeps half of
-    // what it may, and closes that connection for all of it.
-    let kept = stage.model.server.max_pending.bytes() / 4 * 3;
+    // what it may, and closes that connection for all of it; the sockets between
+    // hold some megabytes as well.
+    let kept = stage.model.server.max_pending.bytes() / 16 * 15;
     let bursts = usize::try_from(kept.min(MOST)).unwrap_or_default() / BYTES / BURST;
     // Once the server keeps enough for the one that does not read, every burst is
     // held up; the fastest of the last few says so whatever else this machine does.
