@@ -164,6 +164,32 @@ async fn a_live_server_is_left_as_it_was() {
     .await;
 }
 
+/// A stream that would drop a message for each that it takes, and one that hands
+/// them to workers: nothing is said there, and that is said.
+#[tokio::test]
+async fn a_stream_without_room_loses_nothing() {
+    let project = Project::new();
+    project.up();
+    let admin = project.connect("TENANT_A/tenant_a_admin").await;
+    let js = jetstream::new(admin.client.clone());
+    let full = stream::Config {
+        name: "TENANTRY_FULL".into(),
+        subjects: vec!["TENANT_A.*".into()],
+        max_messages: 3,
+        max_bytes: 1 << 20,
+        ..Default::default()
+    };
+    js.create_stream(full).await.expect("a stream");
+    for i in 0..3 {
+        js.publish("TENANT_A.real", format!("{i}").into()).await.expect("publish").await.expect("an acknowledgement");
+    }
+    let report = verify(&project, &["--server", &format!("127.0.0.1:{}", project.port)], 3);
+    assert_eq!(report["verdict"], "inconclusive");
+    assert!(outcomes(&report, "not-run").iter().any(|o| o.contains("TENANTRY_FULL")), "{report:#}");
+    let info = ask(&admin, "$JS.API.STREAM.INFO.TENANTRY_FULL", json!({})).await.expect("it is there");
+    assert_eq!((&info["state"]["messages"], &info["state"]["first_seq"]), (&json!(3), &json!(1)), "{info:#}");
+}
+
 #[test]
 fn a_server_with_another_configuration_is_not_certified() {
     let project = Project::new();

@@ -36,6 +36,9 @@ pub const MARK: &str = "TENANTRY_";
 const UNGUESSABLE: usize = 10;
 const CANARY_LENGTH: usize = UNGUESSABLE * 8 / 5;
 
+/// Which probe found it, whose bytes, and whom they reached.
+type Leak = (&'static str, String, String);
+
 /// One run.
 pub struct Stage<'p> {
     /// What was declared.
@@ -60,7 +63,7 @@ pub struct Stage<'p> {
     probe: Cell<&'static str>,
     checks: RefCell<Vec<Check>>,
     /// Where each leak is among the checks, and how often it was told.
-    leaks: RefCell<HashMap<(&'static str, String, String), (usize, usize)>>,
+    leaks: RefCell<HashMap<Leak, (usize, usize)>>,
     info: RefCell<Option<Info>>,
 }
 
@@ -609,6 +612,13 @@ fn is_old(created: &str) -> bool {
 impl<'p> Side<'p> {
     /// Connects every user.
     pub async fn connect(&mut self, stage: &Stage<'p>) {
+        if self.tenant.jetstream.is_some() && self.members.iter().any(|m| m.is_granted_streams() && m.payload < REQUEST)
+        {
+            let why = format!(
+                "JetStream is not tried: its messages are smaller than {REQUEST} bytes, and so are its requests"
+            );
+            stage.not_run(self.index, why);
+        }
         for member in &mut self.members {
             member.connect(stage).await;
         }
@@ -689,9 +699,10 @@ impl<'p> Member<'p> {
 
     fn may_manage(&self) -> bool {
         // A request has to fit into a message.
-        if self.payload < REQUEST {
-            return false;
-        }
+        self.is_granted_streams() && self.payload >= REQUEST
+    }
+
+    fn is_granted_streams(&self) -> bool {
         let may = |verb: &str| may_publish(self.user, &format!("$JS.API.STREAM.{verb}.{MARK}x"));
         self.can_ask && may("CREATE") && may("DELETE") && may("INFO")
     }
@@ -814,5 +825,26 @@ impl<'p> Member<'p> {
             }
         }
         true
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// Whatever else a tenant calls its streams is never removed.
+    #[test]
+    fn only_names_of_runs_are_ours() {
+        let (run, canary) = (unguessable(), unguessable());
+        let names = [format!("{MARK}{run}"), format!("{MARK}{run}_{canary}"), format!("{MARK}{run}_BIG")];
+        for name in names.iter().flat_map(|n| [n.clone(), format!("KV_{n}"), format!("OBJ_{n}")]) {
+            assert!(is_ours(&name), "{name}");
+        }
+        for name in
+            ["TENANTRY_EVENTS", "TENANTRY_", "KV_TENANTRY_conf", "EVENTS", "TENANTRY_abcdefghijklmno1", "XTENANTRY_"]
+        {
+            assert!(!is_ours(name), "{name}");
+        }
+        assert!(!is_ours(&format!("{MARK}{run}_mine")) && !is_ours(&format!("MY_{MARK}{run}")));
     }
 }

@@ -94,7 +94,13 @@ async fn opened<'p>(stage: &Stage<'p>, side: &Side<'p>) -> Option<Connection> {
     match member.another(stage).await {
         Ok(connection) => Some(connection),
         Err(why) => {
-            stage.not_run(side.index, format!("no second connection for {}: {why}", member.user.name));
+            stage.not_run(
+                side.index,
+                format!(
+                    "no second connection for {}: {why}; its limits are tried with one connection more than it has users",
+                    member.user.name
+                ),
+            );
             None
         }
     }
