@@ -299,9 +299,10 @@ impl<'p> Stage<'p> {
             }
             Entry::Occupied(mut entry) => {
                 let (place, told) = entry.get_mut();
-                *told += 1;
-                if *told <= DEEDS {
-                    checks[*place].evidence += &format!("; {evidence}");
+                let known = &mut checks[*place].evidence;
+                if *told < DEEDS && !known.contains(&evidence) {
+                    *told += 1;
+                    *known += &format!("; {evidence}");
                 }
             }
         }

@@ -110,6 +110,7 @@ async fn opened<'p>(stage: &Stage<'p>, side: &Side<'p>) -> Option<Connection> {
 async fn payload<'p>(stage: &Stage<'p>, side: &mut Side<'p>, held: &mut Vec<String>) {
     let limit = side.tenant.limits.payload.bytes();
     if limit > CHEAP_PAYLOAD && !stage.exhaustive {
+        held.push(format!("a message of {limit} bytes is tried with --exhaustive only"));
         return;
     }
     let Some(mut connection) = opened(stage, side).await else { return };
@@ -131,6 +132,7 @@ async fn payload<'p>(stage: &Stage<'p>, side: &mut Side<'p>, held: &mut Vec<Stri
 async fn subscriptions<'p>(stage: &Stage<'p>, side: &mut Side<'p>, held: &mut Vec<String>) {
     let limit = side.tenant.limits.subscriptions;
     if limit > CHEAP_SUBSCRIPTIONS && !stage.exhaustive {
+        held.push(format!("{limit} subscriptions are tried with --exhaustive only"));
         return;
     }
     let Some(mut connection) = opened(stage, side).await else { return };
@@ -151,6 +153,7 @@ async fn subscriptions<'p>(stage: &Stage<'p>, side: &mut Side<'p>, held: &mut Ve
 async fn connections<'p>(stage: &Stage<'p>, side: &mut Side<'p>, held: &mut Vec<String>) {
     let limit = side.tenant.limits.connections;
     if !(stage.exhaustive || stage.throwaway && limit <= CHEAP_CONNECTIONS && stage.model.tenants.len() <= 4) {
+        held.push(format!("{limit} connections are tried with --exhaustive only"));
         return;
     }
     let Some(member) = side.spare() else { return };
