@@ -7,8 +7,8 @@ use std::time::Duration;
 use nkeys::KeyPair;
 
 use super::known::{
-    ACCOUNT, ACCOUNT_JETSTREAM, AUTHORIZATION, EXPORT, IMPORT, LIMITS, PERMISSIONS, RESPONSES, SERVER_JETSTREAM, TOP,
-    USER,
+    ACCOUNT, ACCOUNT_JETSTREAM, AUTHORIZATION, CLUSTER, EXPORT, GATEWAY, IMPORT, LEAFNODES, LIMITS, MQTT, PERMISSIONS,
+    REMOTE, RESPONSES, SERVER_JETSTREAM, TLS, TOP, USER, WEBSOCKET,
 };
 use super::options::{Known, Options, Remarks, go_duration};
 use super::world::{
@@ -64,15 +64,22 @@ fn server(options: &Options<'_>, start: Span, remarks: &mut Remarks) -> Server {
             _ => remarks.refuse(node.span, format!("expected an address, found {}", node.value.kind()), ""),
         }
     }
-    for (key, kind) in [
-        ("leafnodes", DoorKind::Leaf),
-        ("mqtt", DoorKind::Mqtt),
-        ("websocket", DoorKind::WebSocket),
-        ("cluster", DoorKind::Cluster),
-        ("gateway", DoorKind::Gateway),
+    for (key, kind, known) in [
+        ("leafnodes", DoorKind::Leaf, LEAFNODES),
+        ("mqtt", DoorKind::Mqtt, MQTT),
+        ("websocket", DoorKind::WebSocket, WEBSOCKET),
+        ("cluster", DoorKind::Cluster, CLUSTER),
+        ("gateway", DoorKind::Gateway, GATEWAY),
     ] {
         let Some(entry) = options.entry(key) else { continue };
         let Some(map) = remarks.map(&entry.node) else { continue };
+        let inside = remarks.options(map, known, key);
+        tls(&inside, remarks);
+        for remote in inside.get("remotes").map(|node| remarks.list(node)).unwrap_or_default() {
+            let Some(remote) = remarks.map(remote) else { continue };
+            let remote = remarks.options(remote, REMOTE, "a remote");
+            tls(&remote, remarks);
+        }
         let has = |names: &[&str]| map.entries.iter().any(|e| names.contains(&e.key.to_lowercase().as_str()));
         server.doors.push(Door {
             kind,
@@ -91,7 +98,15 @@ fn server(options: &Options<'_>, start: Span, remarks: &mut Remarks) -> Server {
         let _ = remarks.integer(options.get(key));
     }
     let _ = remarks.text(options.get("server_name"));
+    tls(options, remarks);
     server
+}
+
+/// A `tls` block has known options, wherever it is.
+fn tls(options: &Options<'_>, remarks: &mut Remarks) {
+    if let Some(Value::Map(map)) = options.get("tls").map(|node| &node.value) {
+        let _ = remarks.options(map, TLS, "tls");
+    }
 }
 
 /// Whether a block asks for certificates.

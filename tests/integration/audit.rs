@@ -227,6 +227,21 @@ fn every_rule_finds_what_it_is_about() {
 
 /// Which of these nats-server takes is its to say.
 const OPTIONS: &[&str] = &[
+    "cluster { name: c, listen: \"127.0.0.1:0\", pool_sise: 3 }",
+    "cluster { name: c, listen: \"127.0.0.1:0\", pool_size: 3 }",
+    "cluster { name: c, port: 0, advertise: \"x:1\", no_advertise: true, routes: [], ping_max: 3, compression: off }",
+    "gateway { name: g, listen: \"127.0.0.1:0\", reject_unknown: true }",
+    "gateway { name: g, rejectunknown: true }",
+    "leafnodes { listen: \"127.0.0.1:0\", remotes: [ { url: \"nats://127.0.0.1:1\" } ] }",
+    "leafnodes { listen: \"127.0.0.1:0\", remote: [] }",
+    "leafnodes { remotes: [ { url: \"nats://127.0.0.1:1\", acount: A } ] }",
+    "leafnodes { remotes: [ { url: \"nats://127.0.0.1:1\", deny_imports: [\"x\"], hub: true } ] }",
+    "mqtt { listen: \"127.0.0.1:0\", ack_wait: \"1m\", max_ack_pending: 5 }",
+    "mqtt { listen: \"127.0.0.1:0\", acks: 5 }",
+    "websocket { listen: \"127.0.0.1:0\", no_tls: true, same_origin: true }",
+    "websocket { listen: \"127.0.0.1:0\", notls: true }",
+    "LeafNodes { Port: 0, No_Advertise: true }",
+    "tls { cert: \"x\" }",
     "",
     "port: 4222",
     "port: \"4222\"",
