@@ -73,6 +73,15 @@ pub fn run(context: &Context, args: &Args) -> Result<Exit, Error> {
     let engine = engine(args.templates.as_deref())?;
     let secrets = Secrets::load(context, &valid)?;
     raise_open_files();
+    for file in [&args.html, &args.junit].into_iter().flatten() {
+        // Now, and not when the work is done.
+        fs::File::create(file).map_err(|e| {
+            Error::usage(format!("cannot write {}: {e}", file.display()), "name a file in a folder that is there")
+        })?;
+    }
+    if valid.model.tenants.len() < 2 {
+        context.ui.note("one tenant: there is nobody to be isolated from");
+    }
     if args.mutants {
         let model = few(&valid.model);
         let stand = Stand::new(context, args, &valid, &model, &engine, &secrets)?;

@@ -67,11 +67,13 @@ pub async fn attack(plan: &Plan<'_>, advance: &dyn Fn(usize, usize, &'static str
     stage.find_doors(plan, &told);
     stage.clean(&mut sides, true).await;
     stage.survey(&mut sides).await;
+    let reached = std::cell::Cell::new(0);
     let interrupted = {
         let probing = async {
             for (i, probe) in PROBES.iter().enumerate() {
                 advance(i + 1, steps, probe.id);
                 stage.begin(probe.id);
+                reached.set(i);
                 probe.attack(&stage, &mut sides).await;
                 stage.judge_all(&mut sides).await;
             }
@@ -81,12 +83,15 @@ pub async fn attack(plan: &Plan<'_>, advance: &dyn Fn(usize, usize, &'static str
             () = asked_to_end() => true,
         }
     };
-    stage.begin(report::SETTING);
     if interrupted {
-        stage.not_run_for_anybody("interrupted");
+        for probe in &PROBES[reached.get()..] {
+            stage.begin(probe.id);
+            stage.not_run_for_anybody("interrupted");
+        }
         // What was being written is half written.
         sides.iter_mut().flat_map(|s| &mut s.members).for_each(|m| m.connection = None);
     }
+    stage.begin(report::SETTING);
     let afterwards = stage.ask_operator().await;
     if !plan.throwaway {
         stage::each(&mut sides, OPENING, async |side| side.connect_manager(&stage).await).await;

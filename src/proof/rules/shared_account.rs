@@ -48,7 +48,9 @@ fn declared(world: &World, account: &Account, out: &mut Vec<Diagnostic>) {
     let Some(first) = account.users.first() else { return };
     let Some(second) = account.users.iter().find(|u| whose(u) != whose(first)) else { return };
     let names = format!("`{}` of `{}` and `{}` of `{}`", first.name, whose(first), second.name, whose(second));
-    let limited = account.users.iter().all(|u| own_tokens(u).is_some());
+    let reads_inboxes =
+        |u: &User| u.permissions.subscribe.allow.iter().flatten().any(|p| p.subject.first_token() == "_INBOX");
+    let limited = account.users.iter().all(|u| own_tokens(u).is_some() && !reads_inboxes(u));
     let diagnostic = if account.jetstream.is_some() {
         RULE.error(account.span, format!("{names} are in one account with JetStream: they reach each other"))
     } else if !limited || groups(account).len() < 2 {

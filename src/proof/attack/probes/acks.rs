@@ -16,15 +16,14 @@ pub const PROBE: Probe = Probe {
 const PATIENCE: std::time::Duration = std::time::Duration::from_secs(5);
 
 async fn run<'p>(stage: &Stage<'p>, sides: &mut [Side<'p>]) {
-    let name = stage.common();
     canary_stream::sweep(
         stage,
         sides,
-        async |side| take(stage, side, &name).await,
-        async |side| forge(stage, side, &name).await,
+        async |side| take(stage, side, &stage.common()).await,
+        async |side| forge(stage, side, &stage.common()).await,
         async |side| {
             if let Some(manager) = side.manager() {
-                canary_stream::delete(stage, manager, &name).await;
+                canary_stream::delete(stage, manager, &stage.common()).await;
             }
         },
     )

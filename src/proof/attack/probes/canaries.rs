@@ -75,6 +75,9 @@ pub async fn speak<'p>(stage: &Stage<'p>, side: &mut Side<'p>) {
 }
 
 async fn look<'p>(stage: &Stage<'p>, side: &mut Side<'p>) {
+    if side.members.iter().all(|m| m.connection.is_none()) {
+        return;
+    }
     let speaking = side.members.iter().filter(|m| m.connection.is_some());
     let said: Vec<String> = speaking.flat_map(|m| surfaces(stage, m)).collect();
     let (mut heard, mut deaf) = (0, Vec::new());

@@ -77,6 +77,7 @@ pub async fn sweep<'p>(
 ) {
     let total = sides.len();
     for backward in [false, true] {
+        stage.next_phase();
         let ready = std::cell::RefCell::new(vec![false; total]);
         crate::proof::attack::stage::each(sides, super::AT_ONCE, async |side| {
             let made = make(side).await;

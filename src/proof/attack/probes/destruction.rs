@@ -12,12 +12,11 @@ pub const PROBE: Probe = Probe {
 };
 
 async fn run<'p>(stage: &Stage<'p>, sides: &mut [Side<'p>]) {
-    let name = stage.common();
     canary_stream::sweep(
         stage,
         sides,
-        async |side| build(stage, side, &name).await,
-        async |side| destroy(stage, side, &name).await,
+        async |side| build(stage, side, &stage.common()).await,
+        async |side| destroy(stage, side, &stage.common()).await,
         async |_| {},
     )
     .await;

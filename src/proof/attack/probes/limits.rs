@@ -5,7 +5,7 @@ use serde_json::json;
 use super::{AT_ONCE, Probe};
 use crate::model::JetStream;
 use crate::proof::attack::declared::may_publish;
-use crate::proof::attack::stage::{MARK, Side, Stage, each};
+use crate::proof::attack::stage::{Side, Stage, each};
 use crate::proof::attack::wire::Connection;
 
 pub const PROBE: Probe = Probe {
@@ -75,7 +75,7 @@ async fn jetstream<'p>(stage: &Stage<'p>, side: &mut Side<'p>, held: &mut Vec<St
     ));
     let Some(manager) = side.manager() else { return };
     let too_much = if storage == "memory" { memory.bytes() } else { disk.bytes() };
-    let name = format!("{MARK}{}_BIG", stage.run);
+    let name = format!("{}_BIG", stage.common());
     let config =
         json!({ "name": name, "storage": storage, "max_bytes": too_much + 1, "subjects": [format!("{name}.x")] });
     let made = manager.api(stage, &format!("STREAM.CREATE.{name}"), config).await;

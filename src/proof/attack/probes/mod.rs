@@ -135,6 +135,9 @@ impl Attempt {
 async fn must_be_refused<'p>(stage: &Stage<'p>, side: &mut Side<'p>, attempts: &[Attempt]) {
     let canary = stage.canary(side.index);
     let (mut refused, mut sample) = (0usize, None);
+    if side.members.iter().all(|m| m.connection.is_none()) {
+        return;
+    }
     for member in &mut side.members {
         let tried: Vec<&Attempt> = attempts.iter().filter(|a| !a.is_granted(member)).collect();
         let Some(connection) = &mut member.connection else { continue };

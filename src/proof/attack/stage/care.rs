@@ -154,7 +154,12 @@ fn is_ours(name: &str) -> bool {
     let (run, more) = rest.split_at_checked(CANARY_LENGTH).unwrap_or((rest, ""));
     let is_random =
         |text: &str| text.len() == CANARY_LENGTH && text.bytes().all(|b| matches!(b, b'a'..=b'z' | b'2'..=b'7'));
-    is_random(run) && (more.is_empty() || more == "_BIG" || more.strip_prefix('_').is_some_and(is_random))
+    let Some((phase, canary)) =
+        more.strip_prefix('_').map(|m| m.split_once('_').map_or((m, None), |(p, c)| (p, Some(c))))
+    else {
+        return false;
+    };
+    is_random(run) && phase.parse::<u32>().is_ok() && canary.is_none_or(|c| c == "BIG" || is_random(c))
 }
 
 /// Whether a server's time (RFC 3339) is longer ago than runs take.
@@ -172,7 +177,7 @@ mod tests {
     #[test]
     fn only_names_of_runs_are_ours() {
         let (run, canary) = (unguessable(), unguessable());
-        let names = [format!("{MARK}{run}"), format!("{MARK}{run}_{canary}"), format!("{MARK}{run}_BIG")];
+        let names = [format!("{MARK}{run}_7"), format!("{MARK}{run}_12_{canary}"), format!("{MARK}{run}_3_BIG")];
         for name in names.iter().flat_map(|n| [n.clone(), format!("KV_{n}"), format!("OBJ_{n}")]) {
             assert!(is_ours(&name), "{name}");
         }
@@ -181,6 +186,10 @@ mod tests {
         {
             assert!(!is_ours(name), "{name}");
         }
-        assert!(!is_ours(&format!("{MARK}{run}_mine")) && !is_ours(&format!("MY_{MARK}{run}")));
+        assert!(
+            !is_ours(&format!("{MARK}{run}"))
+                && !is_ours(&format!("{MARK}{run}_mine"))
+                && !is_ours(&format!("MY_{MARK}{run}"))
+        );
     }
 }

@@ -63,6 +63,9 @@ pub struct Stage<'p> {
     /// Names of accounts and users; nothing where several tenants have it.
     by_name: HashMap<String, Option<usize>>,
     probe: Cell<&'static str>,
+    /// Raised for each set of streams: the server may find a file of a stream
+    /// again that was deleted a moment before another of its name was made.
+    phase: Cell<u32>,
     checks: RefCell<Vec<Check>>,
     /// Where each leak is among the checks, and how often it was told.
     leaks: RefCell<HashMap<Leak, (usize, usize)>>,
@@ -139,6 +142,7 @@ impl<'p> Stage<'p> {
             canaries,
             by_name: names(plan.model),
             probe: Cell::new(SETTING),
+            phase: Cell::new(0),
             checks: RefCell::default(),
             leaks: RefCell::default(),
             info: RefCell::default(),
@@ -178,6 +182,12 @@ impl<'p> Stage<'p> {
     /// From now on what is found is this probe's.
     pub fn begin(&self, probe: &'static str) {
         self.probe.set(probe);
+        self.next_phase();
+    }
+
+    /// From now on streams have other names.
+    pub fn next_phase(&self) {
+        self.phase.set(self.phase.get() + 1);
     }
 
     /// A tenant by its place.
@@ -201,12 +211,12 @@ impl<'p> Stage<'p> {
 
     /// A name for streams and the like, the same in every tenant.
     pub fn common(&self) -> String {
-        format!("{MARK}{}", self.run)
+        format!("{MARK}{}_{}", self.run, self.phase.get())
     }
 
     /// A name for streams and the like that no other tenant can guess.
     pub fn unique(&self, tenant: usize) -> String {
-        format!("{MARK}{}_{}", self.run, self.canaries[tenant])
+        format!("{MARK}{}_{}_{}", self.run, self.phase.get(), self.canaries[tenant])
     }
 
     /// Whether a message is this tenant's.
