@@ -211,8 +211,14 @@ pub fn obstacle(world: &World, question: Question<'_>) -> (String, Span) {
         let arrives_somewhere =
             target.users.iter().any(|user| !paths(world, Question { to: (target, user), ..question }).is_empty());
         if !arrives_somewhere {
-            let message =
-                format!("what passes between `{}` and `{}` is something else than {what}", account.name, target.name);
+            let message = match question.subject {
+                Some(_) => {
+                    format!("what passes from `{}` to `{}`, if anything, is not {what}", account.name, target.name)
+                }
+                None => {
+                    format!("what they share passes the other way, not from `{}` to `{}`", account.name, target.name)
+                }
+            };
             return (message, target.span);
         }
     }

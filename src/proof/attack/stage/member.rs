@@ -72,7 +72,12 @@ impl<'p> Member<'p> {
                 }
             }
             Err(words) => {
-                stage.not_run(self.tenant, format!("{who} is not connected: {words}"));
+                let hint = if words.contains("Authorization") {
+                    "; does the server run this registry? `tenantry up`"
+                } else {
+                    ""
+                };
+                stage.not_run(self.tenant, format!("{who} is not connected: {words}{hint}"));
                 self.absent = Some(words);
             }
         }
