@@ -53,6 +53,8 @@ struct Share {
 
 /// So many findings are shown; all are in the JSON.
 const SHOWN: usize = 50;
+/// And so many shares, without -v.
+const SHARES: usize = 10;
 
 pub fn run(context: &Context, args: &Args) -> Result<Exit, Error> {
     let Some(file) = args.file.as_ref().filter(|_| !args.rules) else {
@@ -63,6 +65,11 @@ pub fn run(context: &Context, args: &Args) -> Result<Exit, Error> {
     let audit = proof::audit_of(file, &|name| std::env::var(name).ok(), |world| {
         tenants.refuse_unknown(world)?;
         Ok(tenants)
+    })
+    .inspect_err(|_| {
+        if file.extension().is_some_and(|e| e == "toml") {
+            context.ui.note(&format!("is {0} a registry? then: tenantry check -f {0}", file.display()));
+        }
     })?;
     let Audit { sources, world, findings, digest } = &audit;
     context.ui.diagnostics(sources, &findings[..findings.len().min(SHOWN)]);
@@ -74,20 +81,25 @@ pub fn run(context: &Context, args: &Args) -> Result<Exit, Error> {
     let errors = findings.iter().filter(|f| f.severity == Severity::Error).count();
     let warnings = findings.len() - errors;
     let what = format!(
-        "{}: {}, {}, {}",
+        "{}: {}, {}, {}, {}",
         file.display(),
+        count(world.tenants.count(world), "tenant"),
         count(world.accounts.len(), "account"),
         count(users, "user"),
         count(shares.len(), "declared share"),
     );
     let warned = if warnings == 0 { String::new() } else { format!(", {}", count(warnings, "warning")) };
     if audit.is_isolated() {
-        context.ui.done(&format!("{what}; no account reaches another beyond that{warned}"));
+        context.ui.done(&format!("{what}; no tenant reaches another beyond that{warned}"));
     } else {
-        context.ui.found(&format!("{what}; {}{warned}", count(errors, "leak")));
+        context.ui.found(&format!("{what}; {}{warned}", count(errors, "error")));
     }
-    for share in shares.iter().take(SHOWN) {
-        context.ui.detail(&format!("shared: {} {} of {} with {}", share.kind, share.subject, share.from, share.to));
+    let shown = if context.ui.is_verbose() { shares.len() } else { SHARES };
+    for share in shares.iter().take(shown) {
+        context.ui.note(&format!("shared: {} {} of {} with {}", share.kind, share.subject, share.from, share.to));
+    }
+    if shares.len() > shown {
+        context.ui.note(&format!("… and {} more: -v shows all", shares.len() - shown));
     }
     for risk in proof::RESIDUAL {
         context.ui.detail(&format!("no configuration closes: {risk}"));

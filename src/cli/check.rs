@@ -58,7 +58,9 @@ pub fn run(context: &Context, args: &Args) -> Result<Exit, Error> {
     let leaks = found.iter().filter(|f| f.severity == Severity::Error).count();
     context.ui.diagnostics(&valid.sources, &found);
     if leaks > 0 {
-        context.ui.found(&format!("the rendered configuration has {}", count(leaks, "leak")));
+        context.ui.found(&format!("the rendered configuration is not isolated: {}", count(leaks, "error")));
+    } else {
+        context.ui.done("isolated: by the rendered configuration no tenant reaches another beyond the declared shares");
     }
     let findings = found.iter().chain(&valid.warnings).map(|w| valid.sources.finding(w)).collect();
     context.ui.json(&Report { verdict: super::audit::verdict(leaks == 0), findings });

@@ -1,6 +1,6 @@
 //! `tenantry explain`.
 
-use std::collections::HashMap;
+use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::path::PathBuf;
 
 use serde::Serialize;
@@ -40,6 +40,9 @@ pub struct Args {
     /// Use the templates of this folder.
     #[arg(long, value_name = "DIR", conflicts_with = "conf")]
     templates: Option<PathBuf>,
+    /// Exit with 1 if anything that was asked for reaches: for CI.
+    #[arg(long)]
+    exit_code: bool,
 }
 
 #[derive(Serialize)]
@@ -97,14 +100,21 @@ pub fn run(context: &Context, args: &Args) -> Result<Exit, Error> {
         pairs.push(pair(world, sources, Question { from: sender, to: receiver, subject: subject.as_ref() }));
     }
     pairs.retain(|pair| pair.reaches || !listed);
-    for pair in &pairs {
-        show(context, pair);
+    let reaches = pairs.iter().any(|p| p.reaches);
+    if pairs.len() == 1 || context.ui.is_verbose() {
+        pairs.iter().for_each(|pair| show(context, pair));
+    } else {
+        let flows = summarize(context, &pairs);
+        if listed {
+            context.ui.done(&format!(
+                "{} from one account into another, for {} of users (-v lists them)",
+                super::count(flows, "flow"),
+                super::count(pairs.len(), "pair")
+            ));
+        }
     }
-    if listed {
-        context.ui.done(&format!("{} from one account into another", super::count(pairs.len(), "flow")));
-    }
-    context.ui.json(&Report { reaches: pairs.iter().any(|p| p.reaches), pairs });
-    Ok(Exit::Ok)
+    context.ui.json(&Report { reaches, pairs });
+    Ok(if args.exit_code && reaches { Exit::Found } else { Exit::Ok })
 }
 
 type Somebody<'w> = (&'w Account, &'w User);
@@ -153,7 +163,11 @@ fn of_registry(context: &Context, args: &Args) -> Result<Audit, Error> {
 fn find<'w>(world: &'w World, who: &str) -> Result<Vec<(&'w Account, &'w User)>, Error> {
     let (name, user) = split_user(who);
     let known: Vec<&str> = world.accounts.iter().map(|a| a.name.as_str()).collect();
-    let account = world.account(name).ok_or_else(|| no_such("account", name, &known))?;
+    let of_user = world.accounts.iter().find(|a| a.users.iter().any(|u| u.name == who || u.called() == who));
+    let account = world.account(name).ok_or_else(|| match of_user {
+        Some(a) => Error::usage(format!("`{who}` is a user, not an account"), format!("write `{}/{who}`", a.name)),
+        None => no_such("account", name, &known),
+    })?;
     let Some(user) = user else { return Ok(account.users.iter().map(|u| (account, u)).collect()) };
     let found: Vec<_> = account.users.iter().filter(|u| u.name == user || u.remark.as_deref() == Some(user)).collect();
     if found.is_empty() {
@@ -186,6 +200,55 @@ fn pair(world: &World, sources: &Sources, question: Question<'_>) -> Pair {
             })
             .collect(),
     }
+}
+
+/// What passes between accounts, once for all of their users; and where nothing
+/// does, each reason once. Gives the number of flows.
+fn summarize(context: &Context, pairs: &[Pair]) -> usize {
+    let account = |user: &str| user.split_once('/').map_or(user, |(account, _)| account).to_owned();
+    let mut flows: BTreeMap<_, (BTreeSet<&str>, BTreeSet<&str>, &PathReport)> = BTreeMap::new();
+    let mut reasons: BTreeMap<_, BTreeSet<String>> = BTreeMap::new();
+    for pair in pairs {
+        let between = (account(&pair.from), account(&pair.to));
+        for path in &pair.paths {
+            let key = (between.clone(), &path.subject, &path.arrives_as);
+            let flow = flows.entry(key).or_insert_with(|| (BTreeSet::new(), BTreeSet::new(), path));
+            flow.0.insert(&pair.from);
+            flow.1.insert(&pair.to);
+        }
+        if let Some(step) = &pair.stopped_by {
+            let reason = format!("{} ({}:{})", step.what, step.file, step.line);
+            reasons.entry(between).or_default().insert(reason);
+        }
+    }
+    for (((from, to), subject, arrives), (senders, receivers, path)) in &flows {
+        let name = if subject == arrives { String::new() } else { format!(" as {arrives}") };
+        context.ui.result(&format!("{from} reaches {to}: {subject}{name}"));
+        for step in &path.steps[1..path.steps.len() - 1] {
+            context.ui.result(&format!("    {} ({}:{})", step.what, step.file, step.line));
+        }
+        context.ui.result(&format!("    from {} to {}", some(senders), some(receivers)));
+    }
+    for ((from, to), reasons) in &reasons {
+        if !flows.keys().any(|((f, t), ..)| (f, t) == (from, to)) {
+            context.ui.result(&format!("{from} does not reach {to}"));
+            for reason in reasons {
+                context.ui.result(&format!("    {reason}"));
+            }
+        }
+    }
+    flows.len()
+}
+
+/// The first few by name.
+fn some(users: &BTreeSet<&str>) -> String {
+    const NAMED: usize = 4;
+    let mut names: Vec<&str> = users.iter().take(NAMED).copied().collect();
+    let more = format!("{} more", users.len().saturating_sub(NAMED));
+    if users.len() > NAMED {
+        names.push(&more);
+    }
+    names.join(", ")
 }
 
 fn show(context: &Context, pair: &Pair) {

@@ -39,6 +39,11 @@ impl Ui {
         Self { format, color, quiet, verbose }
     }
 
+    /// True if everything is to be shown.
+    pub fn is_verbose(self) -> bool {
+        self.verbose
+    }
+
     /// True if standard output is for a program.
     pub fn is_json(self) -> bool {
         self.format == Format::Json
@@ -89,6 +94,11 @@ impl Ui {
     /// Bad news that is a result and not an error.
     pub fn found(self, text: &str) {
         self.result(&format!("{BAD}✘{BAD:#} {text}"));
+    }
+
+    /// What could not be found out.
+    pub fn unknown(self, text: &str) {
+        self.result(&format!("{HELP}?{HELP:#} {text}"));
     }
 
     /// What to run next.

@@ -325,10 +325,15 @@ fn show(context: &Context, report: &Report) {
         vec!["PROBE", "HELD", "LEAKED", "NOT RUN", "DOES NOT APPLY"]
     };
     context.ui.table(&header, rows);
+    if report.names.len() <= COLUMNS {
+        context.ui.note("✔ held  ✘ leaked  ? could not be tried  · does not apply here, or only with --exhaustive");
+    }
     let worst = |wanted: Outcome| report.checks.iter().filter(move |c| c.outcome == wanted);
     for (outcome, what) in [(Outcome::Leak, "leak"), (Outcome::NotRun, "not run")] {
         for check in worst(outcome).take(SHOWN) {
-            context.ui.found(&format!("{what}: {}: {} → {}: {}", check.probe, check.from, check.to, check.evidence));
+            let evidence = shortened(&check.evidence);
+            let text = format!("{what}: {}: {} → {}: {evidence}", check.probe, check.from, check.to);
+            if outcome == Outcome::Leak { context.ui.found(&text) } else { context.ui.unknown(&text) }
         }
         if worst(outcome).count() > SHOWN {
             context
@@ -351,7 +356,18 @@ fn show(context: &Context, report: &Report) {
         Verdict::Leaky => {
             context.ui.found(&format!("leaky: {} in {what}", count(worst(Outcome::Leak).count(), "leak")));
         }
-        Verdict::Inconclusive => context.ui.found(&format!("inconclusive: {} not run in {what}", count(gaps, "check"))),
+        Verdict::Inconclusive => {
+            context.ui.unknown(&format!("inconclusive: {} not run in {what}", count(gaps, "check")));
+        }
+    }
+}
+
+/// What a server answered may be long.
+fn shortened(evidence: &str) -> String {
+    const LONG: usize = 240;
+    match evidence.char_indices().nth(LONG) {
+        Some((at, _)) => format!("{}… (--html FILE or --format json has all)", &evidence[..at]),
+        None => evidence.to_owned(),
     }
 }
 

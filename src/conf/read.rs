@@ -65,8 +65,12 @@ impl Reader<'_> {
             Some(span) => Failure::from(Diagnostic::error("conf-include", span, message).hint(hint)),
             None => Failure::Other(Error::usage(message, hint)),
         };
-        let real = std::fs::canonicalize(path)
-            .map_err(|e| fail(format!("cannot read {}: {e}", path.display()), "paths start at the including file"))?;
+        let hint = if included.is_some() { "paths start at the including file" } else { "is the path right?" };
+        let real =
+            std::fs::canonicalize(path).map_err(|e| fail(format!("cannot read {}: {e}", path.display()), hint))?;
+        if real.is_dir() {
+            return Err(fail(format!("{} is a folder", path.display()), "name the file in it, e.g. nats-server.conf"));
+        }
         if self.open.contains(&real) {
             return Err(fail(
                 format!("{} includes itself", path.display()),

@@ -139,8 +139,10 @@ fn imported<'w>(world: &'w World, carried: &Carried<'w>, other: &'w Account) -> 
     if other.name == carried.account.name {
         for import in of_kind(ShareKind::Service) {
             let Some(exporter) = world.account(&import.from.0) else { continue };
-            let what =
-                format!("requests to `{}` go to the service `{}` of `{}`", import.local, import.subject, exporter.name);
+            let what = format!(
+                "requests to `{}` go to the service `{}` of `{}`, and answers come back",
+                import.local, import.subject, exporter.name
+            );
             next.extend(carry(carried, exporter, (&import.local, &import.subject), what, import));
         }
     }
@@ -223,5 +225,10 @@ pub fn obstacle(world: &World, question: Question<'_>) -> (String, Span) {
         }
     }
     let at = place(&receiver.permissions.subscribe, receiver);
-    (format!("`{}/{}` may not subscribe to it", target.name, receiver.called()), at)
+    let what = if account.name == target.name || question.subject.is_some() {
+        what
+    } else {
+        format!("what comes from `{}`", account.name)
+    };
+    (format!("`{}/{}` may not subscribe to {what}", target.name, receiver.called()), at)
 }

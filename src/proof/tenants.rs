@@ -1,7 +1,7 @@
 //! Who is one tenant, where the configuration does not say it: by default every
 //! account is one, and a file may tell otherwise.
 
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 use std::path::Path;
 
 use serde::Deserialize;
@@ -78,10 +78,22 @@ impl Tenants {
         }
         for name in self.users.keys() {
             if !users.contains(name) {
-                return refuse("user", name, nearest(name, users.iter().map(String::as_str)));
+                // Written without its account.
+                let in_account = |user: &&String| user.split_once('/').is_some_and(|(_, user)| user == name);
+                let near = users.iter().find(in_account).map(String::as_str);
+                return refuse("user", name, near.or_else(|| nearest(name, users.iter().map(String::as_str))));
             }
         }
         Ok(())
+    }
+
+    /// How many there are in a configuration.
+    pub fn count(&self, world: &World) -> usize {
+        let tenants = world.accounts.iter().filter(|a| !world.is_system(a)).flat_map(|account| {
+            let of_account = || self.of_account(&account.name);
+            account.users.iter().map(move |user| self.of_user(account, user).unwrap_or_else(of_account))
+        });
+        tenants.collect::<HashSet<_>>().len()
     }
 
     /// Whose account it is.

@@ -461,7 +461,7 @@ fn check_reads_back_what_templates_make() {
     project.write("mine/nats/accounts.conf.hbs", &format!("{door}{template}"));
     let ran = project.run(&["check", "--templates", "mine"]).exited(1);
     assert!(ran.stderr.contains("anonymous-user"), "{}", ran.stderr);
-    assert!(ran.stdout.contains("the rendered configuration has 1 leak"), "{}", ran.stdout);
+    assert!(ran.stdout.contains("the rendered configuration is not isolated: 1 error"), "{}", ran.stdout);
     let json = project.run(&["check", "--templates", "mine", "--format", "json"]).exited(1).json();
     assert_eq!(json["verdict"], "leaky");
 }
@@ -474,7 +474,7 @@ fn audit_speaks_to_people_and_programs_and_shows_no_secret() {
     );
     project.write("bad.conf", &text);
     let ran = project.run(&["audit", "bad.conf"]).exited(1);
-    assert!(ran.stdout.contains("3 accounts, 3 users, 2 declared shares; 1 leak"), "{}", ran.stdout);
+    assert!(ran.stdout.contains("2 tenants, 3 accounts, 3 users, 2 declared shares; 1 error"), "{}", ran.stdout);
     insta::assert_snapshot!("audit_bad", ran.all());
     let json = project.run(&["audit", "bad.conf", "--format", "json"]).exited(1).json();
     assert_eq!(json["verdict"], "leaky");
@@ -493,7 +493,7 @@ fn audit_speaks_to_people_and_programs_and_shows_no_secret() {
     }
     project.write("good.conf", &filled(GOOD));
     let ran = project.run(&["audit", "good.conf"]).succeeded();
-    assert!(ran.stdout.contains("no account reaches another beyond that"), "{}", ran.stdout);
+    assert!(ran.stdout.contains("no tenant reaches another beyond that"), "{}", ran.stdout);
 }
 
 /// Whatever the file holds: an error that says what, and never a panic.
@@ -514,7 +514,7 @@ fn bad_files_are_refused_with_a_word() {
     std::fs::create_dir(path("folder.conf")).expect("create");
     for (name, expected) in [
         ("nowhere.conf", "cannot read"),
-        ("folder.conf", "cannot read"),
+        ("folder.conf", "is a folder"),
         ("binary.conf", "not UTF-8"),
         ("latin.conf", "not UTF-8 text, from line 1"),
         ("deep.conf", "nested more than 1000 deep"),
@@ -627,6 +627,12 @@ fn flows_are_listed() {
     assert_eq!(pairs.iter().filter(is_declared).count(), pairs.len());
     // Two of A may publish and three of B listen; three of B may ask and three of A listen.
     assert_eq!(pairs.len(), 2 * 3 + 3 * 3);
+    let told = project.run(&["explain"]).succeeded().stdout;
+    assert_eq!(told.matches("TENANT_A reaches TENANT_B: TENANT_A.public.>").count(), 1, "once for all users: {told}");
+    assert!(told.contains("2 flows") && told.contains("answers come back"), "{told}");
+    let ask = ["explain", "--exit-code", "--from", "TENANT_A", "--to", "TENANT_B", "--subject"];
+    project.run(&[ask.as_slice(), &["TENANT_A.orders"]].concat()).succeeded();
+    project.run(&[ask.as_slice(), &["TENANT_A.public.x"]].concat()).exited(1);
     let into_b = project.run(&["explain", "--to", "TENANT_B", "--format", "json"]).succeeded().json();
     assert_eq!(into_b["pairs"].as_array().expect("pairs").len(), 2 * 3);
 }

@@ -60,7 +60,7 @@ pub async fn attack(plan: &Plan<'_>, advance: &dyn Fn(usize, usize, &'static str
     if let Some(words) = stage.nobody_is_in(&sides) {
         return Err(Error::server(
             format!("no tenant's user can connect to {}: {words}", plan.address),
-            "is it running, with the configuration of this registry and root key?",
+            "is it running, with the configuration of this registry and root key, and is this where clients connect, not the monitoring?",
         ));
     }
     let told = stage.ask_operator().await;
