@@ -8,6 +8,7 @@ use super::{Context, count};
 use crate::diag::{Finding, Severity};
 use crate::error::{Error, Exit};
 use crate::proof::tenants::Tenants;
+use crate::proof::verdict::Verdict;
 use crate::proof::world::World;
 use crate::proof::{self, Audit};
 
@@ -16,7 +17,9 @@ use crate::proof::{self, Audit};
 /// Any nats-server.conf, whoever wrote it: each account is taken for a tenant.
 /// What nats-server itself would refuse is an error here too.
 #[derive(Debug, clap::Args)]
-#[command(after_help = "Exit codes: 0 nothing that leaks; 1 findings; 2 nats-server would refuse it")]
+#[command(
+    after_help = "Exit codes: 0 nothing that leaks; 1 findings; 2 nats-server would refuse it; 3 not everything is decided in the file"
+)]
 pub struct Args {
     /// The configuration; what it includes is read too.
     #[arg(value_name = "FILE", required_unless_present = "rules")]
@@ -89,10 +92,19 @@ pub fn run(context: &Context, args: &Args) -> Result<Exit, Error> {
         count(shares.len(), "declared share"),
     );
     let warned = if warnings == 0 { String::new() } else { format!(", {}", count(warnings, "warning")) };
-    if audit.is_isolated() {
-        context.ui.done(&format!("{what}; no tenant reaches another beyond that{warned}"));
-    } else {
-        context.ui.found(&format!("{what}; {}{warned}", count(errors, "error")));
+    match audit.verdict() {
+        Verdict::Isolated => context.ui.done(&format!("{what}; no tenant reaches another beyond that{warned}")),
+        Verdict::Leaky => context.ui.found(&format!("leaky: {what}; {}{warned}", count(errors, "error"))),
+        Verdict::Inconclusive => {
+            context.ui.unknown(&format!("inconclusive: {what}; not everything is decided in this file{warned}"));
+        }
+    }
+    if args.tenants.is_none() {
+        for account in proof::rules::perhaps_several(world) {
+            context.ui.note(&format!(
+                "the users of `{account}` are taken for one tenant's; if they are not, say so with --tenants FILE"
+            ));
+        }
     }
     let shown = if context.ui.is_verbose() { shares.len() } else { SHARES };
     for share in shares.iter().take(shown) {
@@ -105,7 +117,7 @@ pub fn run(context: &Context, args: &Args) -> Result<Exit, Error> {
         context.ui.detail(&format!("no configuration closes: {risk}"));
     }
     context.ui.json(&Report {
-        verdict: verdict(audit.is_isolated()),
+        verdict: audit.verdict().as_str(),
         findings: findings.iter().map(|f| sources.finding(f)).collect(),
         accounts: world.accounts.len(),
         users,
@@ -113,7 +125,7 @@ pub fn run(context: &Context, args: &Args) -> Result<Exit, Error> {
         residual: proof::RESIDUAL,
         config_digest: digest.clone(),
     });
-    Ok(if audit.is_isolated() { Exit::Ok } else { Exit::Found })
+    Ok(audit.verdict().exit())
 }
 
 /// Every rule, as docs/rules.md shows it.
@@ -148,11 +160,6 @@ fn sentence(text: &str) -> String {
     }
     let mut letters = text.chars();
     letters.next().map_or_else(String::new, |first| first.to_uppercase().chain(letters).collect())
-}
-
-/// In one word.
-pub fn verdict(is_isolated: bool) -> &'static str {
-    if is_isolated { "isolated" } else { "leaky" }
 }
 
 fn shares(world: &World) -> Vec<Share> {

@@ -8,6 +8,7 @@ use serde::Serialize;
 use super::{Context, Secrets, count, engine};
 use crate::diag::{Diagnostic, Finding, Severity};
 use crate::error::{Error, Exit};
+use crate::proof::verdict::Verdict;
 use crate::proof::world::Account;
 use crate::proof::{self, Audit};
 use crate::registry::Valid;
@@ -42,7 +43,8 @@ pub fn run(context: &Context, args: &Args) -> Result<Exit, Error> {
     let bundle = render::render(&inputs, || bar.inc(1)).map_err(|e| e.in_files(&valid.sources))?;
     bar.finish_and_clear();
     secrets.remember_hashes();
-    let found = prove(&valid, &engine, &bundle)?;
+    let audit = audit(&valid, &engine, &bundle)?;
+    let found: Vec<Diagnostic> = audit.findings.iter().map(|finding| at_its_tenant(finding, &audit, &valid)).collect();
     let users: usize = valid.model.tenants.iter().map(|t| t.users.len()).sum();
     let warnings = match valid.warnings.len() {
         0 => String::new(),
@@ -57,20 +59,20 @@ pub fn run(context: &Context, args: &Args) -> Result<Exit, Error> {
     ));
     let leaks = found.iter().filter(|f| f.severity == Severity::Error).count();
     context.ui.diagnostics(&valid.sources, &found);
-    if leaks > 0 {
-        context.ui.found(&format!("the rendered configuration is not isolated: {}", count(leaks, "error")));
-    } else {
-        context.ui.done("isolated: by the rendered configuration no tenant reaches another beyond the declared shares");
+    match audit.verdict() {
+        Verdict::Isolated => context
+            .ui
+            .done("isolated: by the rendered configuration no tenant reaches another beyond the declared shares"),
+        Verdict::Leaky => {
+            context.ui.found(&format!("the rendered configuration is not isolated: {}", count(leaks, "error")));
+        }
+        Verdict::Inconclusive => {
+            context.ui.unknown("inconclusive: not everything is decided in the rendered configuration");
+        }
     }
     let findings = found.iter().chain(&valid.warnings).map(|w| valid.sources.finding(w)).collect();
-    context.ui.json(&Report { verdict: super::audit::verdict(leaks == 0), findings });
-    Ok(if leaks == 0 { Exit::Ok } else { Exit::Found })
-}
-
-/// What the static proof finds, shown at the tenant that it is about.
-fn prove(valid: &Valid, engine: &Engine, bundle: &Bundle) -> Result<Vec<Diagnostic>, Error> {
-    let audit = audit(valid, engine, bundle)?;
-    Ok(audit.findings.iter().map(|finding| at_its_tenant(finding, &audit, valid)).collect())
+    context.ui.json(&Report { verdict: audit.verdict().as_str(), findings });
+    Ok(audit.verdict().exit())
 }
 
 /// The static proof over what was rendered, as it runs on this machine.

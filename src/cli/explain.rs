@@ -63,6 +63,10 @@ struct Pair {
     caveat: Option<&'static str>,
 }
 
+/// What an answer needs no permission of the account that asked for.
+const ANSWERS: &str = "but answers to requests that are sent to its services do arrive";
+/// Who operates the server is not bound by subjects.
+const SYSTEM: &str = "by subjects only: the system account operates the server, and hears of every account";
 /// What subjects do not decide.
 const SAME_ACCOUNT: &str = "by subjects only: inside one account reply subjects are not checked, and JetStream and whoever answers follow them";
 
@@ -96,6 +100,14 @@ pub fn run(context: &Context, args: &Args) -> Result<Exit, Error> {
     let (from, to) = (users(args.from.as_ref())?, users(args.to.as_ref())?);
     let listed = from.is_none() || to.is_none();
     let mut pairs = Vec::new();
+    if let ([one], Some([other])) = (from.as_deref().unwrap_or_default(), to.as_deref())
+        && std::ptr::eq(one.1, other.1)
+    {
+        return Err(Error::usage(
+            format!("`{}/{}` on both sides", one.0.name, one.1.called()),
+            "name two users, or two accounts: a user reaches itself wherever it may publish and subscribe",
+        ));
+    }
     for (sender, receiver) in candidates(world, from, to.as_deref()) {
         pairs.push(pair(world, sources, Question { from: sender, to: receiver, subject: subject.as_ref() }));
     }
@@ -177,6 +189,19 @@ fn find<'w>(world: &'w World, who: &str) -> Result<Vec<(&'w Account, &'w User)>,
     Ok(found.into_iter().map(|u| (account, u)).collect())
 }
 
+/// What "does not reach" does not mean.
+fn caveat(world: &World, question: Question<'_>) -> Option<&'static str> {
+    let (from, to) = (question.from.0, question.to.0);
+    if from.name == to.name {
+        return Some(SAME_ACCOUNT);
+    }
+    if world.is_system(from) || world.is_system(to) {
+        return Some(SYSTEM);
+    }
+    let asks = to.imports.iter().any(|i| i.kind == model::ShareKind::Service && i.from.0 == from.name);
+    asks.then_some(ANSWERS)
+}
+
 fn pair(world: &World, sources: &Sources, question: Question<'_>) -> Pair {
     let step = |(what, span): (String, Span)| Step {
         what,
@@ -189,7 +214,7 @@ fn pair(world: &World, sources: &Sources, question: Question<'_>) -> Pair {
         from: name(question.from),
         to: name(question.to),
         reaches: !found.is_empty(),
-        caveat: (found.is_empty() && question.from.0.name == question.to.0.name).then_some(SAME_ACCOUNT),
+        caveat: found.is_empty().then(|| caveat(world, question)).flatten(),
         stopped_by: found.is_empty().then(|| step(reach::obstacle(world, question))),
         paths: found
             .into_iter()
@@ -218,7 +243,9 @@ fn summarize(context: &Context, pairs: &[Pair]) -> usize {
         }
         if let Some(step) = &pair.stopped_by {
             let reason = format!("{} ({}:{})", step.what, step.file, step.line);
-            reasons.entry(between).or_default().insert(reason);
+            let told: &mut BTreeSet<String> = reasons.entry(between).or_default();
+            told.insert(reason);
+            told.extend(pair.caveat.map(str::to_owned));
         }
     }
     for (((from, to), subject, arrives), (senders, receivers, path)) in &flows {

@@ -186,7 +186,14 @@ impl Context {
 
     /// The registry, without errors.
     fn load(&self) -> Result<Valid, Error> {
-        registry::load(&self.registry)?.into_valid()
+        registry::load(&self.registry)?.into_valid().inspect_err(|_| {
+            if self.registry.extension().is_some_and(|e| e == "conf") {
+                self.ui.note(&format!(
+                    "is {0} a nats-server configuration? then: tenantry audit {0}",
+                    self.registry.display()
+                ));
+            }
+        })
     }
 
     /// What to run next.

@@ -128,8 +128,12 @@ impl Ui {
 
     /// An error, with its remedy.
     pub fn error(self, error: &Error) {
+        const SHOWN: usize = 30;
         if let Some((sources, diagnostics)) = error.diagnostics() {
-            self.diagnostics(sources, diagnostics);
+            self.diagnostics(sources, &diagnostics[..diagnostics.len().min(SHOWN)]);
+            if diagnostics.len() > SHOWN {
+                self.note(&format!("… and {} more: --format json has all", diagnostics.len() - SHOWN));
+            }
         }
         self.err(&format!("{BAD}error:{BAD:#} {error}"));
         if let Some(hint) = error.hint() {

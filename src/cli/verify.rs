@@ -10,12 +10,12 @@ use nkeys::KeyPair;
 
 use super::{Context, Secrets, count, engine};
 use crate::error::{Error, Exit};
-use crate::keys::{AccountKind, Secret};
+use crate::keys::{AccountKind, RootKey, Secret};
 use crate::live::locate::{self, NatsServer};
 use crate::live::throwaway::{Conf, Throwaway};
-use crate::model::names::AccountName;
-use crate::model::{Credential, Model, User};
-use crate::proof::attack::report::{Outcome, Report, Verdict, html, junit};
+use crate::model::names::{AccountName, UserName};
+use crate::model::{Credential, Model, Retired, User};
+use crate::proof::attack::report::{Check, Outcome, Report, SETTING, Verdict, html, junit};
 use crate::proof::attack::wire::Login;
 use crate::proof::attack::{PROBES, Plan};
 use crate::proof::{self, Audit};
@@ -96,10 +96,11 @@ pub fn run(context: &Context, args: &Args) -> Result<Exit, Error> {
     };
     let report = match address {
         Some(address) => {
-            let Logins { tenants: logins, operator } = logins(&valid.model, &secrets);
+            let Logins { tenants: logins, former, operator } = logins(&valid.model, &secrets);
             let plan = Plan {
                 model: &valid.model,
                 logins,
+                former,
                 operator,
                 address,
                 throwaway: false,
@@ -123,11 +124,7 @@ pub fn run(context: &Context, args: &Args) -> Result<Exit, Error> {
         }
     }
     context.ui.json(&report);
-    Ok(match report.verdict {
-        Verdict::Isolated => Exit::Ok,
-        Verdict::Leaky => Exit::Found,
-        Verdict::Inconclusive => Exit::Unavailable,
-    })
+    Ok(report.verdict.exit())
 }
 
 /// Every probe and every mutant, as docs/probes.md shows them.
@@ -139,6 +136,9 @@ fn probes() -> String {
     for probe in PROBES {
         text += &format!("| {} | {} |\n", probe.id, probe.proves);
     }
+    text += &format!(
+        "\n`{SETTING}` in a report is no probe: it says what could not be set up, such as a user that is not let in.\n"
+    );
     text += "\n## Mutants\n\nWhat `tenantry verify --mutants` breaks, one at a time; each has to be caught.\n\n\
         | class | mutant | what is broken |\n|---|---|---|\n";
     for mutant in proof::mutants::MUTANTS {
@@ -189,6 +189,7 @@ impl<'s> Stand<'s> {
         let plan = Plan {
             model: self.model,
             logins: self.logins.tenants.clone(),
+            former: self.logins.former.clone(),
             operator: self.logins.operator.clone(),
             address: running.address.clone(),
             throwaway: true,
@@ -255,6 +256,7 @@ fn address(url: &str) -> Result<String, Error> {
 /// How everybody logs in.
 struct Logins {
     tenants: Vec<Vec<Option<Login>>>,
+    former: Vec<(String, Login)>,
     operator: Option<Login>,
 }
 
@@ -274,7 +276,55 @@ fn logins(model: &Model, secrets: &Secrets) -> Logins {
     let system = &model.system;
     Logins {
         tenants: model.tenants.iter().map(|t| of(AccountKind::Tenant, &t.name, &t.users)).collect(),
+        former: former(model, &secrets.root),
         operator: of(AccountKind::System, &system.account, &system.users).into_iter().flatten().next(),
+    }
+}
+
+/// Credentials that were rotated or revoked: a server that still takes them runs an
+/// older registry.
+fn former(model: &Model, root: &RootKey) -> Vec<(String, Login)> {
+    let mut former = Vec::new();
+    let mut add = |tenant: &AccountName, user: &UserName, generation: u32, nkey: bool, password: bool| {
+        let key = root.account(AccountKind::Tenant, tenant).user(user);
+        let whose = format!("{tenant}/{user}, generation {generation}");
+        if nkey {
+            former.push((whose.clone(), Login::Seed(key.nkey(generation).seed())));
+        }
+        if password {
+            former.push((whose, Login::Password(user.to_string(), key.password(generation))));
+        }
+    };
+    for tenant in &model.tenants {
+        for user in &tenant.users {
+            match user.credential {
+                Credential::Nkey { generation: 2.. } => {
+                    add(&tenant.name, &user.name, generation(user) - 1, true, false);
+                }
+                Credential::Password { generation: 2.. } => {
+                    add(&tenant.name, &user.name, generation(user) - 1, false, true);
+                }
+                _ => {}
+            }
+        }
+    }
+    for Retired { tenant, user, generation } in &model.retired {
+        let is_back = |u: &UserName| {
+            model.tenants.iter().any(|t| t.name == *tenant && t.users.iter().any(|user| user.name == *u))
+        };
+        if let Some(user) = user.as_ref().filter(|user| !is_back(user)) {
+            // Which kind it was is not kept.
+            add(tenant, user, *generation, true, true);
+        }
+    }
+    former
+}
+
+fn generation(user: &User) -> u32 {
+    match user.credential {
+        Credential::Nkey { generation } | Credential::Password { generation } => generation,
+        Credential::PasswordFromEnv { generation, .. } => generation,
+        Credential::PublicKey(_) => 1,
     }
 }
 
@@ -302,11 +352,14 @@ const SHOWN: usize = 12;
 fn show(context: &Context, report: &Report) {
     let Report { verdict, server, tenants, pairs, duration_ms, .. } = report;
     let cells = report.matrix();
+    let is_set = report.checks.iter().any(|c| c.probe == SETTING).then_some(SETTING);
     let rows: Vec<Vec<String>> = PROBES
         .iter()
-        .map(|probe| {
-            let of = |tenant: &String| cells.get(&(probe.id, tenant.as_str())).copied();
-            let mut row = vec![probe.id.to_owned()];
+        .map(|probe| probe.id)
+        .chain(is_set)
+        .map(|id| {
+            let of = |tenant: &String| cells.get(&(id, tenant.as_str())).copied();
+            let mut row = vec![id.to_owned()];
             if report.names.len() <= COLUMNS {
                 row.extend(report.names.iter().map(|t| mark(of(t)).to_owned()));
             } else {
@@ -351,6 +404,12 @@ fn show(context: &Context, report: &Report) {
         std::time::Duration::from_millis(*duration_ms).as_secs_f64(),
     );
     let gaps = worst(Outcome::NotRun).count();
+    let is_another = |c: &Check| {
+        c.outcome != Outcome::Pass && ["declarations", "controls", "entry", "limits", SETTING].contains(&c.probe)
+    };
+    if !server.throwaway && report.checks.iter().any(is_another) {
+        context.next("tenantry up, if the server does not run this registry yet; then verify again");
+    }
     match verdict {
         Verdict::Isolated => context.ui.done(&format!("isolated: {what}")),
         Verdict::Leaky => {

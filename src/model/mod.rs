@@ -28,6 +28,19 @@ pub struct Model {
     pub system: System,
     /// The tenants, in the order they were written.
     pub tenants: Vec<Tenant>,
+    /// Names that were given up.
+    pub retired: Vec<Retired>,
+}
+
+/// A name that was given up: its credentials must not work any more.
+#[derive(Debug, Clone)]
+pub struct Retired {
+    /// The tenant that was removed, or whose user was.
+    pub tenant: AccountName,
+    /// The user that was removed; nothing for the whole tenant.
+    pub user: Option<UserName>,
+    /// The last generation of its secret.
+    pub generation: u32,
 }
 
 /// The server.

@@ -187,6 +187,10 @@ pub const AUTHORIZATION: Known = &[
     &["proxy_required"],
 ];
 
+/// Who decides instead of this file.
+pub const CALLOUT: Known =
+    &[&["issuer"], &["account", "acc"], &["auth_users", "users"], &["xkey", "key"], &["allowed_accounts"]];
+
 /// The `cluster` block.
 pub const CLUSTER: Known = &[
     &["name"],

@@ -10,6 +10,7 @@ pub mod reach;
 mod read;
 pub mod rules;
 pub mod tenants;
+pub mod verdict;
 pub mod world;
 
 use std::path::Path;
@@ -21,6 +22,7 @@ use crate::conf::{self, Environment};
 use crate::diag::{Diagnostic, Severity, Sources, Span};
 use crate::error::Error;
 use tenants::Tenants;
+use verdict::Verdict;
 use world::World;
 
 pub use rules::RULES;
@@ -39,9 +41,15 @@ pub struct Audit {
 }
 
 impl Audit {
-    /// Whether no finding is an error.
-    pub fn is_isolated(&self) -> bool {
-        self.findings.iter().all(|finding| finding.severity != Severity::Error)
+    /// What it amounts to. What is not decided in the configuration is not proved.
+    pub fn verdict(&self) -> Verdict {
+        if self.findings.iter().any(|finding| finding.severity == Severity::Error) {
+            Verdict::Leaky
+        } else if self.findings.iter().any(rules::decided_elsewhere::is_it) {
+            Verdict::Inconclusive
+        } else {
+            Verdict::Isolated
+        }
     }
 }
 

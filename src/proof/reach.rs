@@ -1,10 +1,9 @@
 //! Whether what one user publishes can arrive at another, and by which way.
-//! Permissions are checked on the subject after the account's mappings, so what
-//! a user may publish to is what can arrive.
+//! Permissions are checked on the subject after the account's mappings.
 
 use std::collections::HashSet;
 
-use super::world::{Account, Import, Side, User, World};
+use super::world::{Account, Import, Mapping, Permissions, Proof, Side, User, World};
 use crate::diag::Span;
 use crate::model::ShareKind;
 use crate::subject::Subject;
@@ -92,15 +91,57 @@ pub fn reachable<'w>(world: &'w World, account: &'w Account) -> Vec<&'w Account>
     found
 }
 
-/// What a user may publish, as far as it was asked for.
+/// What a user may publish, as far as it was asked for. The server looks at the
+/// subject after the account's mappings.
 fn published<'w>(account: &'w Account, user: &User, wanted: Option<&Subject>) -> Vec<Carried<'w>> {
     let side = &user.permissions.publish;
-    let start = |subject: Subject| {
-        let place = side.span.or(user.permissions.span).unwrap_or(user.span);
-        let steps = vec![(format!("`{}/{}` may publish `{subject}`", account.name, user.called()), place)];
-        Carried { account, published: subject.clone(), subject, way: None, steps }
-    };
-    granted(side, wanted).into_iter().map(start).collect()
+    let place = side.span.or(user.permissions.span).unwrap_or(user.span);
+    let everything = Subject::as_the_server_reads(">");
+    let Some(wanted) = wanted.or(everything.as_ref()) else { return Vec::new() };
+    let mut open = Vec::new();
+    for Mapped { from, becomes, step } in mapped(account, wanted) {
+        for subject in granted(side, Some(&becomes)) {
+            // Where subjects are mapped, it is the mapping's source that is published.
+            let published = if step.is_some() { from.clone() } else { subject.clone() };
+            let allowed = (format!("`{}/{}` may publish `{subject}`", account.name, user.called()), place);
+            let steps = step.clone().into_iter().chain([allowed]).collect();
+            open.push(Carried { account, published, subject, way: None, steps });
+        }
+    }
+    open
+}
+
+/// A part of what is published, and what the account's mappings make of it.
+struct Mapped {
+    from: Subject,
+    becomes: Subject,
+    step: Option<(String, Span)>,
+}
+
+/// Each part of a subject by what becomes of it: every mapping that takes some of
+/// it, and what is left.
+fn mapped(account: &Account, subject: &Subject) -> Vec<Mapped> {
+    let mut parts = Vec::new();
+    let mut is_taken = false;
+    for mapping in &account.mappings {
+        let Some(part) = subject.meet(&mapping.from) else { continue };
+        // Of several that match, the server takes the closest.
+        let is_closer =
+            |m: &Mapping| m.from != mapping.from && mapping.from.contains(&m.from) && m.from.contains(&part);
+        if account.mappings.iter().any(is_closer) {
+            continue;
+        }
+        is_taken |= !mapping.keeps && mapping.from.contains(subject);
+        for dest in &mapping.to {
+            let Some(becomes) = rewrite_to(&part, &mapping.from, dest) else { continue };
+            let what = format!("`{}` maps `{}` to `{dest}`", account.name, mapping.from);
+            parts.push(Mapped { from: part.clone(), becomes, step: Some((what, mapping.span)) });
+        }
+    }
+    if !is_taken {
+        parts.push(Mapped { from: subject.clone(), becomes: subject.clone(), step: None });
+    }
+    parts
 }
 
 /// The subjects that a side allows, cut to those that are wanted.
@@ -155,19 +196,33 @@ fn carry<'w>(
     (from, to): (&Subject, &Subject),
     what: String,
     import: &Import,
-) -> Option<Carried<'w>> {
-    let cut = carried.subject.meet(from)?;
+) -> Vec<Carried<'w>> {
+    let Some(cut) = carried.subject.meet(from) else { return Vec::new() };
+    let Some(subject) = rewrite_to(&cut, from, to.as_str()) else { return Vec::new() };
     // What is cut off on the way was not published for this path.
-    let published = if carried.published == carried.subject { cut.clone() } else { carried.published.clone() };
+    let published = if carried.published == carried.subject { cut } else { carried.published.clone() };
     let mut steps = carried.steps.clone();
     steps.push((what, import.span));
-    Some(Carried { account, published, subject: rewrite(&cut, from, to)?, way: Some(import.kind), steps })
+    // The mappings of the account that answers are applied to requests of others too.
+    let parts = match import.kind {
+        ShareKind::Service => mapped(account, &subject),
+        ShareKind::Stream => vec![Mapped { from: subject.clone(), becomes: subject, step: None }],
+    };
+    let go_on = |part: Mapped| Carried {
+        account,
+        published: published.clone(),
+        subject: part.becomes,
+        way: Some(import.kind),
+        steps: steps.iter().cloned().chain(part.step).collect(),
+    };
+    parts.into_iter().map(go_on).collect()
 }
 
 /// The subject under which a message goes on: what stands for the wildcards of
-/// `from` stands for those of `to`, in order or as `$1`.
-fn rewrite(subject: &Subject, from: &Subject, to: &Subject) -> Option<Subject> {
-    if from == to {
+/// `from` stands for those of `to`, in order, as `$1` or as `{{wildcard(1)}}`.
+/// What any other function makes may be anything.
+fn rewrite_to(subject: &Subject, from: &Subject, to: &str) -> Option<Subject> {
+    if from.as_str() == to {
         return Some(subject.clone());
     }
     let tokens: Vec<&str> = subject.tokens().collect();
@@ -179,56 +234,68 @@ fn rewrite(subject: &Subject, from: &Subject, to: &Subject) -> Option<Subject> {
             _ => {}
         }
     }
+    let number = |token: &str| -> Option<usize> {
+        let inside = token.strip_prefix("{{").and_then(|t| t.strip_suffix("}}")).map(|t| t.trim().to_lowercase());
+        let inside = inside.as_deref().and_then(|t| t.strip_prefix("wildcard(")).and_then(|t| t.strip_suffix(')'));
+        inside.or_else(|| token.strip_prefix('$'))?.trim().parse().ok()
+    };
     let mut in_order = wild.iter().copied();
     let mut made: Vec<&str> = Vec::new();
-    for token in to.tokens() {
-        match token {
-            ">" => made.extend(rest),
-            "*" => made.push(in_order.next()?),
-            _ => match token.strip_prefix('$').and_then(|n| n.parse::<usize>().ok()) {
-                Some(n) => made.push(wild.get(n.checked_sub(1)?)?),
-                None => made.push(token),
-            },
+    for token in to.split('.') {
+        match (token, number(token)) {
+            (">", _) => made.extend(rest),
+            ("*", _) => made.push(in_order.next()?),
+            (_, Some(n)) => made.push(wild.get(n.checked_sub(1)?)?),
+            (_, None) if token.starts_with("{{") => made.push("*"),
+            (_, None) => made.push(token),
         }
     }
     Subject::as_the_server_reads(&made.join("."))
 }
 
-/// Why nothing arrives, most telling first.
+/// Somebody who may do everything.
+fn anybody(span: Span) -> User {
+    User {
+        name: String::new(),
+        remark: None,
+        span,
+        proof: Proof::Nkey,
+        permissions: Permissions::default(),
+        connection_types: None,
+    }
+}
+
+/// Why nothing arrives, most telling first: the accounts' shares, the sender's
+/// permissions, the receiver's.
 pub fn obstacle(world: &World, question: Question<'_>) -> (String, Span) {
     let ((account, sender), (target, receiver)) = (question.from, question.to);
     let place = |side: &Side, user: &User| side.span.or(user.permissions.span).unwrap_or(user.span);
     let what = question.subject.map_or_else(|| "anything".to_owned(), |subject| format!("`{subject}`"));
-    if granted(&sender.permissions.publish, question.subject).is_empty() {
+    let anybody = anybody(account.span);
+    let between =
+        |from: &User, to: &User| paths(world, Question { from: (account, from), to: (target, to), ..question });
+    let Some(way) = between(&anybody, &anybody).into_iter().next() else {
+        let takes_part = |a: &Account, other: &str| a.imports.iter().any(|i| i.from.0 == other);
+        let message = if !takes_part(target, &account.name) && !takes_part(account, &target.name) {
+            format!("`{}` imports nothing from `{}`, nor the other way round", target.name, account.name)
+        } else if question.subject.is_some() {
+            format!("no share carries {what} from `{}` to `{}`", account.name, target.name)
+        } else {
+            format!("what they share passes the other way, not from `{}` to `{}`", account.name, target.name)
+        };
+        return (message, target.span);
+    };
+    // The most that could come through.
+    if between(sender, &anybody).is_empty() {
+        let what = if account.name == target.name { what } else { format!("`{}`", way.subject) };
         let at = place(&sender.permissions.publish, sender);
         return (format!("`{}/{}` may not publish {what}", account.name, sender.called()), at);
     }
-    if account.name != target.name {
-        let takes_part = |a: &Account, other: &str| a.imports.iter().any(|i| i.from.0 == other);
-        let direct = takes_part(target, &account.name) || takes_part(account, &target.name);
-        if !direct {
-            let message = format!("`{}` imports nothing from `{}`, nor the other way round", target.name, account.name);
-            return (message, target.span);
-        }
-        let arrives_somewhere =
-            target.users.iter().any(|user| !paths(world, Question { to: (target, user), ..question }).is_empty());
-        if !arrives_somewhere {
-            let message = match question.subject {
-                Some(_) => {
-                    format!("what passes from `{}` to `{}`, if anything, is not {what}", account.name, target.name)
-                }
-                None => {
-                    format!("what they share passes the other way, not from `{}` to `{}`", account.name, target.name)
-                }
-            };
-            return (message, target.span);
-        }
-    }
-    let at = place(&receiver.permissions.subscribe, receiver);
-    let what = if account.name == target.name || question.subject.is_some() {
-        what
-    } else {
-        format!("what comes from `{}`", account.name)
+    let what = match (account.name == target.name, question.subject) {
+        (true, _) => what,
+        (false, Some(_)) => format!("`{}`", way.arrives),
+        (false, None) => format!("what comes from `{}`", account.name),
     };
+    let at = place(&receiver.permissions.subscribe, receiver);
     (format!("`{}/{}` may not subscribe to {what}", target.name, receiver.called()), at)
 }

@@ -2,18 +2,19 @@
 //! nats-server would refuse about it.
 
 use std::collections::HashMap;
+use std::path::Path;
 use std::time::Duration;
 
 use nkeys::KeyPair;
 
 use super::known::{
-    ACCOUNT, ACCOUNT_JETSTREAM, AUTHORIZATION, CLUSTER, EXPORT, GATEWAY, IMPORT, LEAFNODES, LIMITS, MQTT, PERMISSIONS,
-    REMOTE, RESPONSES, SERVER_JETSTREAM, TLS, TOP, USER, WEBSOCKET,
+    ACCOUNT, ACCOUNT_JETSTREAM, AUTHORIZATION, CALLOUT, CLUSTER, EXPORT, GATEWAY, IMPORT, LEAFNODES, LIMITS, MQTT,
+    PERMISSIONS, REMOTE, RESPONSES, SERVER_JETSTREAM, TLS, TOP, USER, WEBSOCKET,
 };
 use super::options::{Known, Options, Remarks, go_duration};
 use super::world::{
-    Account, Door, DoorKind, Export, Import, JetStream, Limit, Limits, Mapping, Pattern, Permissions, Proof, Responses,
-    Server, ServerJetStream, Side, User, World,
+    Account, Callout, Door, DoorKind, Export, Import, JetStream, Limit, Limits, Mapping, Pattern, Permissions, Proof,
+    Remote, Responses, Server, ServerJetStream, Side, User, World,
 };
 use crate::conf::value::{Entry, Map, Node, Value};
 use crate::diag::{Diagnostic, Span};
@@ -39,6 +40,20 @@ pub fn world(map: &Map, start: Span, remarks: &mut Remarks) -> World {
     world.system = named(&mut reader, "system_account");
     world.no_auth_user = named(&mut reader, "no_auth_user");
     world.is_operator = options.get("operator").or_else(|| options.get("trusted")).map(|node| node.span);
+    let operators = options.get("operator").map(|node| match &node.value {
+        Value::Array(nodes) => nodes.as_slice(),
+        _ => std::slice::from_ref(node),
+    });
+    for node in operators.unwrap_or_default() {
+        let missing = reader.remarks.text(Some(node)).filter(|t| !t.starts_with("ey") && !Path::new(t).exists());
+        if let Some(file) = missing.map(str::to_owned) {
+            reader.remarks.refuse(
+                node.span,
+                format!("there is no file `{file}`"),
+                "paths start where nats-server does",
+            );
+        }
+    }
     world.by_name = world.accounts.iter().enumerate().map(|(i, a)| (a.name.clone(), i)).collect();
     for (i, account) in world.accounts.iter().enumerate() {
         for import in account.imports.iter().filter(|i| i.kind == ShareKind::Stream) {
@@ -75,11 +90,13 @@ fn server(options: &Options<'_>, start: Span, remarks: &mut Remarks) -> Server {
         let Some(map) = remarks.map(&entry.node) else { continue };
         let inside = remarks.options(map, known, key);
         tls(&inside, remarks);
-        for remote in inside.get("remotes").map(|node| remarks.list(node)).unwrap_or_default() {
-            let Some(remote) = remarks.map(remote) else { continue };
-            let remote = remarks.options(remote, REMOTE, "a remote");
-            tls(&remote, remarks);
+        let mut remotes = Vec::new();
+        for node in inside.get("remotes").map(|node| remarks.list(node)).unwrap_or_default() {
+            remotes.extend(remote(node, remarks));
         }
+        let no_auth_user = inside.get("no_auth_user");
+        let no_auth_user = remarks.text(no_auth_user).map(str::to_owned).zip(no_auth_user.map(|node| node.span));
+        let logins = inside.get("authorization").map(door_logins).unwrap_or_default();
         let has = |names: &[&str]| map.entries.iter().any(|e| names.contains(&e.key.to_lowercase().as_str()));
         server.doors.push(Door {
             kind,
@@ -87,6 +104,9 @@ fn server(options: &Options<'_>, start: Span, remarks: &mut Remarks) -> Server {
             has_authorization: has(&["authorization", "authentication"]) || verifies(map),
             listens: has(&["port", "listen"]) || matches!(kind, DoorKind::Cluster | DoorKind::Gateway),
             address: address(map),
+            no_auth_user,
+            logins,
+            remotes,
         });
     }
     for key in ["debug", "trace", "logtime", "logtime_utc", "syslog", "no_header_support"] {
@@ -100,6 +120,45 @@ fn server(options: &Options<'_>, start: Span, remarks: &mut Remarks) -> Server {
     let _ = remarks.text(options.get("server_name"));
     tls(options, remarks);
     server
+}
+
+/// A server that a leaf node dials; one that is disabled is not dialled.
+fn remote(node: &Node, remarks: &mut Remarks) -> Option<Remote> {
+    let options = remarks.map(node).map(|map| remarks.options(map, REMOTE, "a remote"))?;
+    tls(&options, remarks);
+    let urls = options.get("url").map(|node| match &node.value {
+        Value::Text(text) => vec![text.clone()],
+        Value::Array(nodes) => nodes.iter().filter_map(|n| remarks.text(Some(n)).map(str::to_owned)).collect(),
+        _ => Vec::new(),
+    });
+    let address = |url: String| {
+        let rest = url.split_once("://").map_or(url.as_str(), |(_, rest)| rest);
+        let rest = rest.rsplit_once('@').map_or(rest, |(_, rest)| rest).trim_end_matches('/').to_lowercase();
+        let rest = rest.replace("localhost", "127.0.0.1");
+        if rest.rsplit_once(':').is_some_and(|(_, port)| port.parse::<u16>().is_ok()) { rest } else { rest + ":7422" }
+    };
+    let account = remarks.text(options.get("account")).unwrap_or("$G").to_owned();
+    let is_off = remarks.bool(options.get("disabled")).unwrap_or(false);
+    let addresses = urls.unwrap_or_default().into_iter().map(address).collect();
+    (!is_off).then_some(Remote { account, addresses, span: node.span })
+}
+
+/// The logins that a door has of its own.
+fn door_logins(node: &Node) -> Vec<(Proof, Option<String>, Span)> {
+    let Value::Map(map) = &node.value else { return Vec::new() };
+    let value = |map: &'_ Map, names: &[&str]| {
+        let entry = map.entries.iter().rfind(|e| names.contains(&e.key.to_lowercase().as_str()))?;
+        if let Value::Text(text) = &entry.node.value { Some((text.clone(), entry.node.clone())) } else { None }
+    };
+    let login = |map: &Map| {
+        let (_, named) = value(map, &["user", "username"])?;
+        let password = value(map, &["password", "pass"]);
+        let proof = proof_of(password.as_ref().map(|(text, _)| text.as_str()), password.as_ref().map(|(_, node)| node));
+        Some((proof, value(map, &["account"]).map(|(name, _)| name), named.span))
+    };
+    let users = map.entries.iter().rfind(|e| e.key.eq_ignore_ascii_case("users")).map(|e| &e.node.value);
+    let Some(Value::Array(users)) = users else { return login(map).into_iter().collect() };
+    users.iter().filter_map(|user| if let Value::Map(map) = &user.value { login(map) } else { None }).collect()
 }
 
 /// A `tls` block has known options, wherever it is.
@@ -623,15 +682,17 @@ impl Reader<'_> {
                 continue;
             };
             let to = self.destinations(&entry.node);
-            mappings.push(Mapping { from, to, span: entry.key_span });
+            let (to, keeps) = to;
+            mappings.push(Mapping { from, to, keeps, span: entry.key_span });
         }
         mappings
     }
 
-    fn destinations(&mut self, node: &Node) -> Vec<String> {
+    /// Where it goes, and whether some of it stays.
+    fn destinations(&mut self, node: &Node) -> (Vec<String>, bool) {
         const DESTINATION: Known = &[&["destination", "dest"], &["weight"], &["cluster"]];
         let nodes = match &node.value {
-            Value::Text(text) => return vec![text.clone()],
+            Value::Text(text) => return (vec![text.clone()], false),
             Value::Array(nodes) => nodes.as_slice(),
             _ => std::slice::from_ref(node),
         };
@@ -649,7 +710,7 @@ impl Reader<'_> {
         if total > 100.0 {
             self.remarks.refuse(node.span, "the weights of a mapping add up to more than 100", "");
         }
-        to
+        (to, total < 100.0)
     }
 
     // --------------------------------------------------------- authorization
@@ -660,6 +721,16 @@ impl Reader<'_> {
         let options = self.remarks.options(map, AUTHORIZATION, "authorization");
         let defaults = options.get("default_permissions").map(|node| self.permissions(node));
         let users = options.get("users").map(|node| self.users(node, defaults.as_ref())).unwrap_or_default();
+        if let Some(node) = options.get("auth_callout")
+            && let Some(map) = self.remarks.map(node)
+        {
+            let inside = self.remarks.options(map, CALLOUT, "auth_callout");
+            world.callout = Some(Callout {
+                account: self.remarks.text(inside.get("account")).unwrap_or("$G").to_owned(),
+                encrypted: inside.get("xkey").is_some(),
+                span: node.span,
+            });
+        }
         let login = options.entry("token").or_else(|| options.entry("user")).map(|entry| entry.key_span);
         if let Some(span) = login {
             world.shared_login = Some(span);

@@ -43,12 +43,17 @@ impl Tenants {
             .map_err(|e| Error::usage(format!("{}: {}", path.display(), e.to_string().trim_end()), example))?;
         let mut tenants = Self::default();
         for entry in file.tenant {
+            if entry.accounts.is_empty() && entry.users.is_empty() {
+                let message = format!("{}: `{}` has neither accounts nor users", path.display(), entry.name);
+                return Err(Error::usage(message, example));
+            }
             let accounts = entry.accounts.into_iter().map(|name| (true, name));
             for (is_account, name) in accounts.chain(entry.users.into_iter().map(|name| (false, name))) {
                 let known = if is_account { &mut tenants.accounts } else { &mut tenants.users };
                 if let Some(other) = known.insert(name.clone(), entry.name.clone()).filter(|o| *o != entry.name) {
                     let message = format!("{}: `{name}` is of `{other}` and of `{}`", path.display(), entry.name);
-                    return Err(Error::usage(message, "say which"));
+                    let hint = "one account may have several tenants' users: name them under `users`, as ACCOUNT/USER";
+                    return Err(Error::usage(message, hint));
                 }
             }
         }
@@ -68,8 +73,15 @@ impl Tenants {
         let users: Vec<String> =
             world.accounts.iter().flat_map(|a| a.users.iter().map(move |u| format!("{}/{}", a.name, u.name))).collect();
         let refuse = |what: &str, name: &str, near: Option<&str>| {
-            let hint = near.map(|near| format!("did you mean `{near}`?"));
-            Err(Error::usage(format!("the configuration has no {what} `{name}`"), hint.unwrap_or_default()))
+            let hint = match near {
+                Some(near) => format!("did you mean `{near}`?"),
+                None if what == "user" && world.account(name).is_some() => "an account belongs under `accounts`".into(),
+                None if what == "user" => {
+                    format!("there are: {}", users.iter().take(12).cloned().collect::<Vec<_>>().join(", "))
+                }
+                None => format!("there are: {}", accounts().take(12).collect::<Vec<_>>().join(", ")),
+            };
+            Err(Error::usage(format!("the configuration has no {what} `{name}`"), hint))
         };
         for name in self.accounts.keys() {
             if world.account(name).is_none() {
@@ -94,6 +106,11 @@ impl Tenants {
             account.users.iter().map(move |user| self.of_user(account, user).unwrap_or_else(of_account))
         });
         tenants.collect::<HashSet<_>>().len()
+    }
+
+    /// Whose account it is, where that was said.
+    pub fn declared(&self, account: &str) -> Option<&str> {
+        self.accounts.get(account).map(String::as_str)
     }
 
     /// Whose account it is.

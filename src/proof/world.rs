@@ -26,6 +26,8 @@ pub struct World {
     pub shared_login: Option<Span>,
     /// Accounts are in JWTs, which are not in this file.
     pub is_operator: Option<Span>,
+    /// An auth callout, if there is one.
+    pub callout: Option<Callout>,
     /// The rest of the server.
     pub server: Server,
     /// Who is one tenant.
@@ -71,6 +73,34 @@ pub struct Door {
     pub listens: bool,
     /// Where, from this machine; nothing if the server chooses.
     pub address: Option<String>,
+    /// The user that somebody without credentials is here.
+    pub no_auth_user: Option<(String, Span)>,
+    /// Logins of its own, each with the account that they lead to, if they say so.
+    pub logins: Vec<(Proof, Option<String>, Span)>,
+    /// The servers that it dials.
+    pub remotes: Vec<Remote>,
+}
+
+/// A server that a leaf node dials, for an account.
+#[derive(Debug)]
+pub struct Remote {
+    /// Whose messages pass.
+    pub account: String,
+    /// Hosts and ports.
+    pub addresses: Vec<String>,
+    /// Where it stands.
+    pub span: Span,
+}
+
+/// Somebody else decides who connecting users are.
+#[derive(Debug)]
+pub struct Callout {
+    /// The account in which it is asked.
+    pub account: String,
+    /// Whether the questions are encrypted.
+    pub encrypted: bool,
+    /// Where it stands.
+    pub span: Span,
 }
 
 /// The kinds of doors.
@@ -261,6 +291,8 @@ pub struct Mapping {
     pub from: Subject,
     /// Where it goes.
     pub to: Vec<String>,
+    /// Whether some of it may keep its subject: weights of less than 100.
+    pub keeps: bool,
     /// Where it stands.
     pub span: Span,
 }
@@ -298,6 +330,20 @@ impl World {
 }
 
 impl User {
+    /// Whether its connection types let it in through a door.
+    pub fn may_come_through(&self, door: DoorKind) -> bool {
+        let kind = match door {
+            DoorKind::Leaf => "LEAFNODE",
+            DoorKind::Mqtt => "MQTT",
+            DoorKind::WebSocket => "WEBSOCKET",
+            DoorKind::Cluster | DoorKind::Gateway => return false,
+        };
+        let named = |(kinds, _): &(Vec<String>, Span)| {
+            kinds.is_empty() || kinds.iter().any(|k| k.to_uppercase().starts_with(kind))
+        };
+        self.connection_types.as_ref().is_none_or(named)
+    }
+
     /// What people call it.
     pub fn called(&self) -> &str {
         self.remark.as_deref().unwrap_or(&self.name)

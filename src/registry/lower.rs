@@ -15,8 +15,8 @@ use crate::model::permissions::{Grant, Permissions};
 use crate::model::roles::{BuiltIn, Declared, Holder};
 use crate::model::units::{Listen, Size, Span as Length};
 use crate::model::{
-    BcryptCost, Credential, Export, Import, Inbox, JetStream, Limits, Model, Root, Server, ServerJetStream, ShareKind,
-    Stream, System, Tenant, User, inbox_prefix,
+    BcryptCost, Credential, Export, Import, Inbox, JetStream, Limits, Model, Retired, Root, Server, ServerJetStream,
+    ShareKind, Stream, System, Tenant, User, inbox_prefix,
 };
 
 /// Largest message, unless said otherwise; the server's own default too.
@@ -69,6 +69,15 @@ pub(super) fn lower(registry: &raw::Registry, diagnostics: &mut Vec<Diagnostic>)
         system: system(registry),
         server,
         tenants,
+        retired: registry.retired.iter().map(retired).collect(),
+    }
+}
+
+fn retired(raw: &raw::Retired) -> Retired {
+    Retired {
+        tenant: raw.tenant.value.clone(),
+        user: value(&raw.user),
+        generation: value(&raw.generation).map_or(1, |g| g.0),
     }
 }
 

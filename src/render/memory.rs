@@ -202,7 +202,7 @@ const HEADER: &str = concat!("tenantry ", env!("TENANTRY_SOURCE"), "\n");
 /// What every tenant's part depends on beside the tenant itself. Keyed, so
 /// that a supplied password cannot be guessed from it.
 pub fn common_input(inputs: &Inputs<'_>, root: &RootKey) -> Sha256 {
-    let Model { server, root: source, bcrypt, system: _, tenants: _ } = inputs.model;
+    let Model { server, root: source, bcrypt, system: _, tenants: _, retired: _ } = inputs.model;
     let published = [u8::from(*source == Root::Development)];
     Sha256::new().chain_update(root.memory_key().as_ref()).chain_update(super::digest_of([
         inputs.engine.digest().as_slice(),
@@ -216,7 +216,8 @@ pub fn common_input(inputs: &Inputs<'_>, root: &RootKey) -> Sha256 {
 /// The digest of everything: what the tenants' parts are made from, in their
 /// order, and what is made for the whole.
 pub fn whole_input(common: &Sha256, model: &Model, supplied: &Supplied, tenants: &[Digest]) -> Digest {
-    let Model { server, root: _, bcrypt: _, system: crate::model::System { account, users }, tenants: _ } = model;
+    let Model { server, root: _, bcrypt: _, system: crate::model::System { account, users }, tenants: _, retired: _ } =
+        model;
     let mut hasher = ShaHasher(common.clone());
     put(&mut hasher, server);
     put(&mut hasher, account);

@@ -129,6 +129,41 @@ const MUTANTS: &[(&str, &str, &str)] = &[
     ("connection-types", "USER_A, allowed_connection_types: [STANDARD]", "USER_A"),
     ("connection-types", "USER_A, allowed_connection_types: [STANDARD]", "USER_A, allowed_connection_types: []"),
     ("leaf-door", "max_leafnodes: 0 }\n    jetstream", "max_subscriptions: 10 }\n    jetstream"),
+    (
+        "leaf-bridge",
+        "server_name: good",
+        "server_name: good\nleafnodes { remotes: [ { url: \"nats://10.0.0.1\", account: A }, { urls: [\"nats-leaf://u:p@10.0.0.1:7422\"], account: B } ] }",
+    ),
+    (
+        "leaf-bridge",
+        "server_name: good",
+        "server_name: good\nleafnodes { listen: \"0.0.0.0:7422\", authorization { user: l, password: \"HASH\", account: A }, remotes: [ { url: \"nats://l:p@localhost:7422\", account: B } ] }",
+    ),
+    (
+        "decided-elsewhere",
+        "server_name: good",
+        "server_name: good\nleafnodes { remotes: [ { url: \"nats://10.0.0.1\", account: A }, { url: \"nats://10.0.0.2\", account: B } ] }",
+    ),
+    (
+        "decided-elsewhere",
+        "authorization { timeout: 2 }",
+        "authorization { auth_callout { issuer: ABJHLOVMPA4CI6R5KLNGOB4GSLNIY7IOUPAJC4YFNDLQVIOBYQGUWVLA, auth_users: [admin], account: SYS, xkey: XAB3NANV3M6N7AHSQP2U5FRWKKUT7EG2ZXXABV4XVXYQRJGM4S2CZGHT } }",
+    ),
+    (
+        "auth-callout",
+        "authorization { timeout: 2 }",
+        "authorization { auth_callout { issuer: ABJHLOVMPA4CI6R5KLNGOB4GSLNIY7IOUPAJC4YFNDLQVIOBYQGUWVLA, auth_users: [b], account: B } }",
+    ),
+    (
+        "anonymous-user",
+        "server_name: good",
+        "server_name: good\nmqtt { listen: \"127.0.0.1:1883\", no_auth_user: admin }\n",
+    ),
+    (
+        "weak-login",
+        "server_name: good",
+        "server_name: good\nleafnodes { listen: \"127.0.0.1:7422\", authorization { users: [ { user: l, password: plain, account: A } ] } }",
+    ),
     ("open-cluster", "server_name: good", "server_name: good\ncluster { name: c, listen: \"127.0.0.1:6222\" }"),
     ("open-cluster", "server_name: good", "server_name: good\ngateway { name: c, listen: \"127.0.0.1:7222\" }"),
     ("account-name", "  A {", "  \"../A\" { users: [ { user: z, password: \"HASH\" } ] }\n  A {"),
@@ -221,6 +256,8 @@ fn every_rule_finds_what_it_is_about() {
         assert!(found.contains(*rule), "{rule} does not find {to:?}; found {found:?}");
         shown.insert((*rule).to_owned());
     }
+    // Only where it was told who is who.
+    shown.insert("system-tenant".to_owned());
     let all = proof::RULES.iter().map(|r| r.id).chain(proof::rules::READING.iter().map(|(id, _)| *id));
     assert_eq!(shown, all.map(str::to_owned).collect(), "every rule has a mutant");
 }
@@ -559,7 +596,12 @@ fn explain_says_the_way_or_what_stops_it() {
     );
     let own = ask("TENANT_A/tenant_a_app", "TENANT_B/tenant_b_app", "TENANT_A.orders");
     assert_eq!(own["reaches"], false);
-    assert!(own["caveat"].is_null() && own["stopped_by"]["line"].is_number(), "{own}");
+    assert!(
+        own["caveat"].as_str().is_some_and(|c| c.contains("answers")) && own["stopped_by"]["line"].is_number(),
+        "{own}"
+    );
+    let away = ask("TENANT_B/tenant_b_app", "TENANT_A/tenant_a_app", "TENANT_B.x");
+    assert!(away["caveat"].is_null() && away["reaches"] == false, "A asks no service of B: {away}");
     let inside = ask("TENANT_A/tenant_a_auditor", "TENANT_A/tenant_a_app", "TENANT_A.x");
     assert!(inside["caveat"].as_str().is_some_and(|c| c.contains("reply subjects are not checked")), "{inside}");
     let ran = project.run(&["explain", "--from", "TENANT_A/nobody", "--to", "TENANT_X"]).exited(2);
@@ -594,6 +636,7 @@ fn who_is_one_tenant_can_be_told() {
         .replace("HASH", HASH).replace("[\"b.>\", \"a.public.>\", \"_INBOX_b.>\"]", "[\"b.>\", \"a.public.>\", \"_INBOX_b.>\"], deny: [\"a.public.> >\"]");
     project.write("x.conf", &one_account);
     assert_eq!(audit("tenant = []", 0).0, [""; 0], "the same subjects: no guess could tell them apart");
+    assert_eq!(audit("[[tenant]]\nname = \"operator\"\naccounts = [\"SYS\"]", 1).0, ["system-tenant"]);
     let said = audit("[[tenant]]\nname = \"another\"\nusers = [\"B/guest\"]", 1);
     assert_eq!(said.0, ["shared-account"], "{}", said.1);
     for (wrong, expected) in [
@@ -605,6 +648,9 @@ fn who_is_one_tenant_can_be_told() {
             "[[tenant]]\nname = \"x\"\naccounts = [\"B\"]\n[[tenant]]\nname = \"y\"\naccounts = [\"B\"]",
             "is of `x` and of `y`",
         ),
+        ("[[tenant]]\nname = \"x\"", "neither accounts nor users"),
+        ("[[tenant]]\nname = \"x\"\nusers = [\"guest\"]", "did you mean `B/guest`?"),
+        ("[[tenant]]\nname = \"x\"\nusers = [\"B\"]", "belongs under `accounts`"),
         ("not toml", "not toml"),
     ] {
         let (_, stderr) = audit(wrong, 2);

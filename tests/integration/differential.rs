@@ -90,6 +90,14 @@ fn system(dice: &mut Dice, port: u16) -> String {
             wanted.push(format!("{{ {kind}: {{ account: {}, subject: \"{subject}\" }}{renamed} }}", ACCOUNTS[*from]));
         }
         let _ = writeln!(block, " imports: [ {} ]", wanted.join(", "));
+        // Mappings of subjects that do not overlap: which of two counts is not said.
+        let mapping = match dice.roll(6) {
+            0 => format!("\"{}\": \"{}\"", dice.pick(&LITERALS), dice.pick(&LITERALS)),
+            1 => format!("\"x.*\": \"y.$1\", \"y\": \"{}\"", dice.pick(&LITERALS)),
+            2 => "\"*.y\": \"y.{{wildcard(1)}}\", \"x\": \"x.x\"".to_owned(),
+            _ => String::new(),
+        };
+        let _ = writeln!(block, " mappings {{ {mapping} }}");
     }
     for (account, block) in ACCOUNTS.iter().zip(blocks) {
         let _ = writeln!(text, "{account} {{ {block} }}");

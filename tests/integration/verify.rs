@@ -210,6 +210,31 @@ fn a_server_with_another_configuration_is_not_certified() {
 }
 
 /// Something that listens and is no NATS server, or not a good one.
+/// A server that has not been reloaded since lets in who was sent away, and keeps
+/// accounts that nobody tried.
+#[test]
+fn what_was_given_up_must_be_gone() {
+    let project = Project::new();
+    project.run(&["tenant", "add", "TENANT_C"]).succeeded();
+    project.run(&["user", "rotate", "TENANT_B/tenant_b_worker"]).succeeded();
+    project.up();
+    let address = format!("127.0.0.1:{}", project.port);
+    verify(&project, &["--server", &address], 0);
+    project.run(&["tenant", "remove", "TENANT_C"]).succeeded();
+    let report = verify(&project, &["--server", &address], 3);
+    assert!(outcomes(&report, "not-run").iter().any(|o| o.contains("TENANT_C")), "{report:#}");
+    for (edit, whose) in [
+        (["user", "rotate", "TENANT_B/tenant_b_worker"].as_slice(), "TENANT_B/tenant_b_worker, generation 2"),
+        (["user", "revoke", "TENANT_A/tenant_a_auditor"].as_slice(), "TENANT_A/tenant_a_auditor, generation 1"),
+    ] {
+        project.run(edit).succeeded();
+        let leaks = outcomes(&verify(&project, &["--server", &address], 1), "leak");
+        assert!(leaks.iter().any(|l| l.contains(whose)), "{leaks:?}");
+    }
+    project.run(&["up"]).succeeded();
+    verify(&project, &["--server", &address], 0);
+}
+
 fn listener(serve: impl Fn(TcpStream) + Send + 'static) -> String {
     let listener = TcpListener::bind("127.0.0.1:0").expect("a port");
     let address = listener.local_addr().expect("an address").to_string();

@@ -24,7 +24,7 @@ pub fn run(context: &Context, stand: &Stand<'_>) -> Result<Exit, Error> {
     let unbroken = audit(&stand.conf, None)?;
     let tenants = Tenants::of_accounts(&unbroken.world);
     let report = stand.attack(&stand.conf, &unbroken, false, &|_, _, _| {})?;
-    if !unbroken.is_isolated() || report.verdict != Verdict::Isolated {
+    if unbroken.verdict() != Verdict::Isolated || report.verdict != Verdict::Isolated {
         return Err(Error::server(
             "the configuration is not isolated as it is, so what catches a mutant would say nothing",
             "mend what `tenantry check` and `tenantry verify` find first",

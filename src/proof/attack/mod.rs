@@ -34,6 +34,8 @@ pub struct Plan<'p> {
     /// How each tenant's users log in, in the model's order; nothing where the
     /// secret is not known here.
     pub logins: Vec<Vec<Option<Login>>>,
+    /// Credentials that were given up, each with whose they were.
+    pub former: Vec<(String, Login)>,
     /// The system account's user, to ask the server what it runs.
     pub operator: Option<Login>,
     /// Where clients connect.

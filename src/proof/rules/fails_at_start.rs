@@ -8,7 +8,7 @@ pub const RULE: Rule = Rule {
     id: "fails-at-start",
     proves: "a configuration that passes `nats-server -t` starts",
     why: "`nats-server -t` checks the language and little else",
-    mend: "see the message",
+    mend: "if this file is included by another, audit that one; otherwise add what is missing",
     check,
 };
 

@@ -4,9 +4,12 @@
 mod account_name;
 mod anonymous_user;
 mod answered_import;
+mod auth_callout;
 mod connection_types;
+pub(super) mod decided_elsewhere;
 mod fails_at_start;
 mod import_cycle;
+mod leaf_bridge;
 mod leaf_door;
 mod mapped_export;
 mod monitor_exposed;
@@ -23,6 +26,7 @@ mod queue_stealing;
 mod reserved_export;
 mod shared_account;
 mod shared_identity;
+mod system_tenant;
 mod traced_share;
 mod truncated_limit;
 mod unlimited_connections;
@@ -66,6 +70,10 @@ pub const RULES: &[Rule] = &[
     truncated_limit::RULE,
     connection_types::RULE,
     leaf_door::RULE,
+    leaf_bridge::RULE,
+    auth_callout::RULE,
+    system_tenant::RULE,
+    decided_elsewhere::RULE,
     open_cluster::RULE,
     account_name::RULE,
     weak_login::RULE,
@@ -99,6 +107,22 @@ impl Rule {
     fn warning(&self, span: Span, message: impl Into<String>) -> Diagnostic {
         Diagnostic::warning(self.id, span, message).hint(self.mend)
     }
+}
+
+/// Accounts in which users publish to subjects that have nothing in common: they
+/// may be several tenants', which cannot be known.
+pub fn perhaps_several(world: &World) -> Vec<&str> {
+    let own = |user: &'_ User| -> Vec<String> {
+        let tokens = user.permissions.publish.allow.iter().flatten().map(|p| p.subject.first_token());
+        tokens.filter(|t| !t.starts_with(['$', '_'])).map(str::to_owned).collect()
+    };
+    let are_apart = |account: &Account| {
+        let lists: Vec<Vec<String>> = account.users.iter().map(own).filter(|l| !l.is_empty()).collect();
+        let Some((first, others)) = lists.split_first() else { return false };
+        let is_wild = |l: &[String]| l.iter().any(|t| matches!(t.as_str(), "*" | ">"));
+        !is_wild(first) && others.iter().any(|l| !is_wild(l) && l.iter().all(|t| !first.contains(t)))
+    };
+    world.tenants().filter(|a| are_apart(a)).map(|a| a.name.as_str()).collect()
 }
 
 /// Every user with its account.

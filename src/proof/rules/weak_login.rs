@@ -13,6 +13,18 @@ pub const RULE: Rule = Rule {
 };
 
 fn check(world: &World, out: &mut Vec<Diagnostic>) {
+    for (proof, _, span) in world.server.doors.iter().flat_map(|d| &d.logins) {
+        match proof {
+            Proof::Nothing => out.push(RULE.error(*span, "this login needs no password")),
+            Proof::Plain(span) => {
+                out.push(RULE.warning(*span, "the password of this login is in the file").confidential());
+            }
+            Proof::BrokenHash(span) => {
+                out.push(RULE.warning(*span, "nobody can log in: the hash is malformed").confidential());
+            }
+            Proof::Nkey | Proof::Hashed(_) => {}
+        }
+    }
     for (account, user) in users(world) {
         let who = format!("`{}/{}`", account.name, user.name);
         out.push(match user.proof {

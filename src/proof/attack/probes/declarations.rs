@@ -26,6 +26,7 @@ async fn run<'p>(stage: &Stage<'p>, sides: &mut [Side<'p>]) {
             "no user of the system account is known here, so nobody can ask the server what it runs",
         );
     };
+    strangers(stage, &mut operator).await;
     for some in sides.chunks(AT_A_TIME) {
         let about = |s: &Side<'_>| Request::empty(format!("$SYS.REQ.ACCOUNT.{}.INFO", s.tenant.name));
         let requests: Vec<Request> = some.iter().map(about).collect();
@@ -38,9 +39,32 @@ async fn run<'p>(stage: &Stage<'p>, sides: &mut [Side<'p>]) {
             if matches!(answer, Answer::Message(_)) && info.is_object() {
                 compare(stage, side, &info);
             } else {
-                stage.not_run(side.index, format!("the server says nothing of the account: {answer}"));
+                stage.not_run(side.index, format!("this server has no account `{}`", side.tenant.name));
             }
         }
+    }
+}
+
+/// Accounts that the registry does not know are nobody's that could be tried.
+async fn strangers(stage: &Stage<'_>, operator: &mut crate::proof::attack::wire::Connection) {
+    let asked = operator.ask(&[Request::empty("$SYS.REQ.SERVER.PING.ACCOUNTZ".to_owned())]).await;
+    let answer = asked.ok().and_then(|answers| answers.into_iter().next()).map(|a| a.json()).unwrap_or_default();
+    let Some(accounts) = answer["data"]["accounts"].as_array() else {
+        return stage.not_run_for_anybody("the server does not tell its accounts");
+    };
+    let is_known = |name: &&str| {
+        let model = stage.model;
+        *name == "$G"
+            || model.system.account.as_str() == *name
+            || model.tenants.iter().any(|t| t.name.as_str() == *name)
+    };
+    let unknown: Vec<&str> = accounts.iter().filter_map(Value::as_str).filter(|name| !is_known(name)).collect();
+    if !unknown.is_empty() {
+        let names = unknown.iter().take(5).copied().collect::<Vec<_>>().join(", ");
+        stage.not_run_for_anybody(&format!(
+            "the server has {} that the registry does not: {names}",
+            if unknown.len() == 1 { "an account".to_owned() } else { format!("{} accounts", unknown.len()) }
+        ));
     }
 }
 

@@ -39,10 +39,19 @@ async fn run<'p>(stage: &Stage<'p>, sides: &mut [Side<'p>]) {
             "no user of the system account is known here, so the server's other doors are not known",
         );
     }
+    doors.retain(|(kind, address)| {
+        let is_spoken = matches!(kind, DoorKind::Leaf | DoorKind::Mqtt);
+        if !is_spoken {
+            let why =
+                format!("{kind:?} at {address} is not tried in this version; `tenantry audit` reads its configuration");
+            stage.not_run_for_anybody(&why);
+        }
+        is_spoken
+    });
     if doors.is_empty() {
         let where_from =
             if is_known { "the server opens no other door" } else { "nothing listens where other doors usually are" };
-        sides.iter().for_each(|s| stage.pass(s.index, where_from));
+        sides.iter().filter(|s| s.is_in()).for_each(|s| stage.pass(s.index, where_from));
         return;
     }
     each(sides, 16, async |side| {

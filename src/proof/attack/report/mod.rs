@@ -8,31 +8,10 @@ use std::time::Duration;
 
 use serde::Serialize;
 
+pub use crate::proof::verdict::Verdict;
+
 /// The "probe" of what is not any probe's doing: connecting, cleaning up.
 pub const SETTING: &str = "setting";
-
-/// What it amounts to.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
-#[serde(rename_all = "lowercase")]
-pub enum Verdict {
-    /// Everything was tried and nothing leaked.
-    Isolated,
-    /// Something leaked.
-    Leaky,
-    /// Nothing leaked, and not everything could be tried.
-    Inconclusive,
-}
-
-impl Verdict {
-    /// In one word.
-    pub fn as_str(self) -> &'static str {
-        match self {
-            Self::Isolated => "isolated",
-            Self::Leaky => "leaky",
-            Self::Inconclusive => "inconclusive",
-        }
-    }
-}
 
 /// What became of a check, worst last.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize)]

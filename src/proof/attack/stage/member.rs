@@ -7,6 +7,11 @@ use crate::proof::attack::declared::may_publish;
 use crate::proof::attack::wire::{Answer, Connection, Login, Message, OpenError, Request};
 
 impl<'p> Side<'p> {
+    /// Whether any of its users is connected.
+    pub fn is_in(&self) -> bool {
+        self.members.iter().any(|m| m.connection.is_some())
+    }
+
     /// Connects every user.
     pub async fn connect(&mut self, stage: &Stage<'p>) {
         if self.tenant.jetstream.is_some() && self.members.iter().any(|m| m.is_granted_streams() && m.payload < REQUEST)

@@ -55,6 +55,8 @@ pub struct Stage<'p> {
     pub exhaustive: bool,
     doors: RefCell<Option<Vec<(DoorKind, String)>>>,
     operator: Option<Login>,
+    /// Credentials that were given up, each with whose they were.
+    pub former: &'p [(String, Login)],
     /// Subjects on which nothing may be said, by tenant: a stream that captures
     /// them has no room, or hands them to workers.
     busy: RefCell<Vec<Vec<Subject>>>,
@@ -136,6 +138,7 @@ impl<'p> Stage<'p> {
             throwaway: plan.throwaway,
             exhaustive: plan.exhaustive,
             doors: RefCell::default(),
+            former: &plan.former,
             operator: plan.operator.clone(),
             busy: RefCell::new(vec![Vec::new(); plan.model.tenants.len()]),
             by_canary: canaries.iter().cloned().enumerate().map(|(i, c)| (c, i)).collect(),
