@@ -111,6 +111,47 @@ fn published<'w>(account: &'w Account, user: &User, wanted: Option<&Subject>) ->
     open
 }
 
+/// What an account's mappings make of a subject.
+pub fn what_becomes(account: &Account, subject: &Subject) -> Vec<Subject> {
+    mapped(account, subject).into_iter().map(|part| part.becomes).collect()
+}
+
+/// Where an account's requests end up.
+#[derive(Debug)]
+pub struct Request<'w> {
+    /// The account that asks by this import.
+    pub first: &'w Import,
+    /// The account that hears it.
+    pub owner: &'w Account,
+    /// Which account passed it on to the owner, and by which import.
+    pub last: (&'w Account, &'w Import),
+}
+
+/// Everybody who hears requests of an account by way of another.
+pub fn passed_on<'w>(world: &'w World, account: &'w Account) -> Vec<Request<'w>> {
+    let mut found = Vec::new();
+    let services = |a: &'w Account| a.imports.iter().filter(|i| i.kind == ShareKind::Service);
+    for first in services(account) {
+        let Some(exporter) = world.account(&first.from.0) else { continue };
+        let mut seen: HashSet<(String, String)> = HashSet::new();
+        let mut open: Vec<(&Account, Subject)> =
+            what_becomes(exporter, &first.subject).into_iter().map(|s| (exporter, s)).collect();
+        while let Some((at, subject)) = open.pop() {
+            if !seen.insert((at.name.clone(), subject.to_string())) {
+                continue;
+            }
+            for next in services(at) {
+                let Some(cut) = subject.meet(&next.local) else { continue };
+                let Some(owner) = world.account(&next.from.0) else { continue };
+                found.push(Request { first, owner, last: (at, next) });
+                let Some(asked) = rewrite_to(&cut, &next.local, next.subject.as_str()) else { continue };
+                open.extend(what_becomes(owner, &asked).into_iter().map(|s| (owner, s)));
+            }
+        }
+    }
+    found
+}
+
 /// A part of what is published, and what the account's mappings make of it.
 struct Mapped {
     from: Subject,

@@ -13,8 +13,8 @@ use super::known::{
 };
 use super::options::{Known, Options, Remarks, go_duration};
 use super::world::{
-    Account, Callout, Door, DoorKind, Export, Import, JetStream, Limit, Limits, Mapping, Pattern, Permissions, Proof,
-    Remote, Responses, Server, ServerJetStream, Side, User, World,
+    Account, Callout, Certificates, Door, DoorKind, Export, Import, JetStream, Limit, Limits, Mapping, Pattern,
+    Permissions, Proof, Remote, Responses, Server, ServerJetStream, Side, User, World,
 };
 use crate::conf::value::{Entry, Map, Node, Value};
 use crate::diag::{Diagnostic, Span};
@@ -97,13 +97,21 @@ fn server(options: &Options<'_>, start: Span, remarks: &mut Remarks) -> Server {
         let no_auth_user = inside.get("no_auth_user");
         let no_auth_user = remarks.text(no_auth_user).map(str::to_owned).zip(no_auth_user.map(|node| node.span));
         let logins = inside.get("authorization").map(door_logins).unwrap_or_default();
+        let certificates = certificates(map, matches!(kind, DoorKind::Cluster | DoorKind::Gateway));
+        if let Some(ca) = certificates.as_ref().and_then(|c| c.ca_file.clone())
+            && !matches!(kind, DoorKind::Cluster | DoorKind::Gateway)
+        {
+            server.client_cas.push(ca);
+        }
         let has = |names: &[&str]| map.entries.iter().any(|e| names.contains(&e.key.to_lowercase().as_str()));
         server.doors.push(Door {
             kind,
             span: entry.key_span,
-            has_authorization: has(&["authorization", "authentication"]) || verifies(map),
+            has_authorization: inside.get("authorization").is_some_and(names_somebody) || certificates.is_some(),
             listens: has(&["port", "listen"]) || matches!(kind, DoorKind::Cluster | DoorKind::Gateway),
             address: address(map),
+            everywhere: is_everywhere(map),
+            certificates,
             no_auth_user,
             logins,
             remotes,
@@ -119,6 +127,19 @@ fn server(options: &Options<'_>, start: Span, remarks: &mut Remarks) -> Server {
     }
     let _ = remarks.text(options.get("server_name"));
     tls(options, remarks);
+    if let Some(Value::Map(map)) = options.get("tls").map(|node| &node.value) {
+        let value = |key: &str| map.entries.iter().rfind(|e| e.key.eq_ignore_ascii_case(key)).map(|e| &e.node.value);
+        if let Some(Value::Text(file)) = value("ca_file") {
+            server.client_cas.push(file.clone());
+        }
+        server.maps_certificates = value("verify_and_map") == Some(&Value::Bool(true));
+    }
+    server.max_connections = options.get("max_connections").and_then(|n| Some((remarks.integer(Some(n))?, n.span)));
+    if let Some(node) = options.get("prof_port")
+        && let Value::Integer(port) = node.value
+    {
+        server.monitoring.push((format!("{}:{port}", host(options)), node.span));
+    }
     server
 }
 
@@ -168,13 +189,40 @@ fn tls(options: &Options<'_>, remarks: &mut Remarks) {
     }
 }
 
-/// Whether a block asks for certificates.
-fn verifies(map: &Map) -> bool {
-    let tls = map.entries.iter().find(|e| e.key.eq_ignore_ascii_case("tls"));
-    let Some(Value::Map(tls)) = tls.map(|e| &e.node.value) else { return false };
-    ["verify", "verify_and_map"]
-        .iter()
-        .any(|key| tls.entries.iter().any(|e| e.key.eq_ignore_ascii_case(key) && e.node.value == Value::Bool(true)))
+/// The certificates that let somebody in. Servers among each other always ask for
+/// one where there is TLS.
+fn certificates(map: &Map, always: bool) -> Option<Certificates> {
+    let tls = map.entries.iter().rfind(|e| e.key.eq_ignore_ascii_case("tls"));
+    let Some(Value::Map(tls)) = tls.map(|e| &e.node.value) else { return None };
+    let value = |key: &str| tls.entries.iter().rfind(|e| e.key.eq_ignore_ascii_case(key)).map(|e| &e.node.value);
+    let is_on = |key: &str| value(key) == Some(&Value::Bool(true));
+    let named = is_on("verify_cert_and_check_known_urls") || value("pinned_certs").is_some();
+    (always || named || is_on("verify") || is_on("verify_and_map")).then(|| Certificates {
+        ca_file: if let Some(Value::Text(file)) = value("ca_file") { Some(file.clone()) } else { None },
+        named,
+    })
+}
+
+/// Whether an authorization block asks for anything.
+fn names_somebody(node: &Node) -> bool {
+    let Value::Map(map) = &node.value else { return false };
+    map.entries.iter().any(|e| match (e.key.to_lowercase().as_str(), &e.node.value) {
+        ("user" | "username" | "token" | "nkey", Value::Text(text)) => !text.is_empty(),
+        ("users", Value::Array(users)) => !users.is_empty(),
+        ("user" | "username" | "token", Value::Integer(_)) => true,
+        _ => false,
+    })
+}
+
+/// Whether a block listens on every address.
+fn is_everywhere(map: &Map) -> bool {
+    let value = |key: &str| map.entries.iter().rfind(|e| e.key.eq_ignore_ascii_case(key)).map(|e| &e.node.value);
+    let host = match (value("listen"), value("host").or_else(|| value("net"))) {
+        (Some(Value::Text(listen)), _) => listen.rsplit_once(':').map_or("", |(host, _)| host),
+        (_, Some(Value::Text(host))) => host.as_str(),
+        _ => "",
+    };
+    matches!(host, "" | "0.0.0.0" | "::" | "[::]")
 }
 
 /// Where a block listens, as this machine reaches it.
@@ -217,22 +265,37 @@ fn server_jetstream(node: &Node, remarks: &mut Remarks) -> Option<ServerJetStrea
         },
         Value::Map(map) => {
             let options = remarks.options(map, SERVER_JETSTREAM, "jetstream");
-            let size = |key: &str| match options.get(key).map(|n| &n.value) {
-                Some(Value::Integer(bytes)) => Some(*bytes),
-                _ => None,
+            let mut size = |key: &str| {
+                let node = options.get(key)?;
+                match &node.value {
+                    Value::Integer(bytes) => Some(*bytes),
+                    Value::Text(text) => {
+                        let bytes = storage_size(text);
+                        if bytes.is_none() && !text.is_empty() {
+                            let hint = "a number with K, M, G or T in quotes, or a size without quotes: 1GB";
+                            remarks.refuse(node.span, format!("`{text}` is not a size"), hint);
+                        }
+                        bytes
+                    }
+                    _ => None,
+                }
             };
+            let (memory, storage) = (size("max_memory_store"), size("max_file_store"));
             let is_on = remarks.bool(options.get("enabled")).unwrap_or(true);
-            is_on.then(|| ServerJetStream {
-                span: node.span,
-                memory: size("max_memory_store"),
-                storage: size("max_file_store"),
-            })
+            is_on.then(|| ServerJetStream { span: node.span, memory, storage })
         }
         _ => {
             remarks.refuse(node.span, format!("expected a map or true, found {}", node.value.kind()), "");
             None
         }
     }
+}
+
+/// A size in quotes, as the server reads it there: `1G`.
+fn storage_size(text: &str) -> Option<i64> {
+    let (number, unit) = text.split_at_checked(text.len().checked_sub(1)?)?;
+    let shift = "KMGT".find(unit)? * 10 + 10;
+    number.parse::<i64>().ok()?.checked_mul(1 << shift)
 }
 
 struct Reader<'r> {
@@ -307,7 +370,20 @@ impl Reader<'_> {
             account.users = self.users(node, defaults.as_ref());
         }
         for node in options.get("exports").map(|n| self.remarks.list(n)).unwrap_or_default() {
-            account.exports.extend(self.export(node));
+            let Some(export) = self.export(node) else { continue };
+            // Of one subject the server keeps one export: for all that are named, with
+            // the last one's position.
+            match account.exports.iter_mut().find(|e| e.kind == export.kind && e.subject == export.subject) {
+                Some(known) => {
+                    known.token_position = export.token_position;
+                    known.allow_trace = known.allow_trace.or(export.allow_trace);
+                    known.to = match (known.to.take(), export.to) {
+                        (Some(some), Some(more)) => Some(some.into_iter().chain(more).collect()),
+                        (one, other) => one.or(other),
+                    };
+                }
+                None => account.exports.push(export),
+            }
         }
         for node in options.get("imports").map(|n| self.remarks.list(n)).unwrap_or_default() {
             account.imports.extend(self.import(node));

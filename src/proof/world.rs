@@ -45,6 +45,12 @@ pub struct Server {
     pub doors: Vec<Door>,
     /// Whether a slow subscriber of another account cannot slow a publisher down.
     pub no_fast_producer_stall: bool,
+    /// Those who sign certificates of clients.
+    pub client_cas: Vec<String>,
+    /// Whether a client's certificate says who it is.
+    pub maps_certificates: bool,
+    /// Connections of all accounts, and where that is said.
+    pub max_connections: Limit,
     /// Where the file begins, for findings about what is not there.
     pub start: Option<Span>,
 }
@@ -71,6 +77,10 @@ pub struct Door {
     pub has_authorization: bool,
     /// Whether it listens, and not only dials.
     pub listens: bool,
+    /// Whether it listens on every address of the machine.
+    pub everywhere: bool,
+    /// Certificates that let somebody in: whose, if that is said. Nothing if none does.
+    pub certificates: Option<Certificates>,
     /// Where, from this machine; nothing if the server chooses.
     pub address: Option<String>,
     /// The user that somebody without credentials is here.
@@ -79,6 +89,15 @@ pub struct Door {
     pub logins: Vec<(Proof, Option<String>, Span)>,
     /// The servers that it dials.
     pub remotes: Vec<Remote>,
+}
+
+/// Which certificates let somebody in.
+#[derive(Debug)]
+pub struct Certificates {
+    /// The file of those who sign them; nothing for anybody that the system trusts.
+    pub ca_file: Option<String>,
+    /// Whether they are named one by one.
+    pub named: bool,
 }
 
 /// A server that a leaf node dials, for an account.

@@ -256,8 +256,9 @@ fn every_rule_finds_what_it_is_about() {
         assert!(found.contains(*rule), "{rule} does not find {to:?}; found {found:?}");
         shown.insert((*rule).to_owned());
     }
-    // Only where it was told who is who.
+    // Only where it was told who is who; and those of the test below.
     shown.insert("system-tenant".to_owned());
+    shown.extend(CROSSINGS.iter().map(|(rule, _)| (*rule).to_owned()));
     let all = proof::RULES.iter().map(|r| r.id).chain(proof::rules::READING.iter().map(|(id, _)| *id));
     assert_eq!(shown, all.map(str::to_owned).collect(), "every rule has a mutant");
 }
@@ -681,4 +682,124 @@ fn flows_are_listed() {
     project.run(&[ask.as_slice(), &["TENANT_A.public.x"]].concat()).exited(1);
     let into_b = project.run(&["explain", "--to", "TENANT_B", "--format", "json"]).succeeded().json();
     assert_eq!(into_b["pairs"].as_array().expect("pairs").len(), 2 * 3);
+}
+
+/// Configurations in which an attacker showed something to cross on a running
+/// server: the part that is not the base, and the rule that has to find it.
+const CROSSINGS: &[(&str, &str)] = &[
+    ("open-cluster", "cluster { name: c, listen: \"127.0.0.1:0\", authorization { timeout: 2 } }"),
+    ("open-cluster", "cluster { name: c, listen: \"127.0.0.1:0\", authorization { password: \"HASH\" } }"),
+    ("open-cluster", "gateway { name: g, listen: \"127.0.0.1:0\", authorization { } }"),
+    ("leaf-door", "leafnodes { listen: \"127.0.0.1:7422\", authorization { timeout: 3 } }"),
+    (
+        "leaf-bridge",
+        "leafnodes { host: \"::\", port: 7422, authorization { users: [ { user: l, password: \"HASH\", account: B } ] }, remotes: [ { url: \"nats-leaf://l:p@[::1]:7422\", account: A } ] }",
+    ),
+    (
+        "leaf-bridge",
+        "websocket { listen: \"127.0.0.1:8080\", no_tls: true }\nleafnodes { remotes: [ { url: \"ws://l:p@127.0.0.1:8080\", account: A } ] }",
+    ),
+    (
+        "decided-elsewhere",
+        "leafnodes { port: 7422, authorization { users: [ { user: l, password: \"HASH\", account: B } ] }, remotes: [ { url: \"nats://l:p@this-machine:7422\", account: A } ] }",
+    ),
+    ("reserved-export", "A: mappings { \"adm.>\": \"$JS.API.>\" }, exports: [ { service: \"adm.>\", accounts: [B] } ]"),
+    ("reserved-export", "A: exports: [ { service: \"$JS.API.STREAM.*.*\", account_token_position: 5 } ]"),
+    ("reserved-export", "SYS: exports: [ { service: \"$SYS.REQ.SERVER.PING.CONNZ\", accounts: [A] } ]"),
+    (
+        "passed-on",
+        "A: exports: [ { service: s.x, accounts: [B] } ]\nB: imports: [ { service: { account: A, subject: s.x } } ], mappings { y: s.x }, exports: [ { service: y, accounts: [C] } ]\nC: imports: [ { service: { account: B, subject: y } } ]",
+    ),
+    (
+        "passed-on",
+        "A: exports: [ { service: s.x, accounts: [B, C] } ]\nB: imports: [ { service: { account: A, subject: s.x } } ], exports: [ { service: s.x, accounts: [C] } ]\nC: imports: [ { service: { account: B, subject: s.x } } ], exports: [ { service: s.x, accounts: [D] } ]\nD: imports: [ { service: { account: C, subject: s.x } } ]",
+    ),
+    (
+        "reserved-import",
+        "A: exports: [ { service: \"all.>\", accounts: [B] } ]\nB: imports: [ { service: { account: A, subject: \"all.>\" }, to: \">\" } ]",
+    ),
+    (
+        "reserved-import",
+        "A: exports: [ { service: \"all.>\", accounts: [B] } ]\nB: imports: [ { service: { account: A, subject: \"all.>\" }, to: \"$JS.API.>\" } ]",
+    ),
+    (
+        "reserved-import",
+        "A: exports: [ { stream: \"x.>\", accounts: [B] } ]\nB: imports: [ { stream: { account: A, subject: \"x.>\" }, to: \"_INBOX.>\" } ]",
+    ),
+    (
+        "queue-stealing",
+        "leafnodes { listen: \"127.0.0.1:7422\", authorization { users: [ { user: l, password: \"HASH\", account: N } ] } }\nA: exports: [ { stream: \"ev.>\", accounts: [N] } ]\nN: imports: [ { stream: { account: A, subject: \"ev.>\" } } ]",
+    ),
+    (
+        "oversubscribed",
+        "jetstream { max_memory_store: 1G, max_file_store: \"1G\" }\nA: jetstream { max_mem: 1, max_file: 2G }",
+    ),
+    ("unlimited-connections", "max_connections: 10"),
+    ("monitor-exposed", "prof_port: 16060"),
+    ("account-name", "\"*\":"),
+];
+
+/// The accounts that every one of them has, and what it adds to them.
+fn crossing(text: &str) -> String {
+    let (mut top, mut blocks) = (String::new(), std::collections::BTreeMap::new());
+    for name in ["A", "B", "C", "D", "SYS"] {
+        blocks.insert(name.to_owned(), String::new());
+    }
+    for line in text.lines() {
+        let named = line.split_once(": ").or_else(|| line.strip_suffix(':').map(|name| (name, "")));
+        match named.filter(|(name, _)| blocks.contains_key(*name) || matches!(*name, "N" | "\"*\"")) {
+            Some((name, more)) => blocks.entry(name.to_owned()).or_default().push_str(more),
+            None => top += &format!("{line}\n"),
+        }
+    }
+    let mut accounts = String::new();
+    for (name, more) in blocks {
+        let user = name.to_lowercase().replace(['"', '*'], "star");
+        accounts += &format!(
+            "{name} {{ users: [ {{ user: {user}, password: \"HASH\", permissions {{ publish: \"{user}.>\", subscribe {{ allow: \"{user}.>\", deny: \"> >\" }} }} }} ], limits {{ max_connections: 9 }}\n{more} }}\n"
+        );
+    }
+    filled(&format!(
+        "no_fast_producer_stall: true\nserver_name: base\nsystem_account: SYS\nauthorization {{ timeout: 2 }}\n{top}accounts {{\n{accounts}}}\n"
+    ))
+}
+
+#[test]
+fn what_crosses_is_found() {
+    let project = Project::new();
+    let path = |name: &str| project.path().join(name);
+    project.write("base.conf", &crossing(""));
+    is_valid(&path("base.conf")).expect("the base is a configuration");
+    assert_eq!(rules_found(&path("base.conf")), Ok(BTreeSet::new()), "the base has nothing wrong");
+    for (i, (rule, text)) in CROSSINGS.iter().enumerate() {
+        let name = format!("crossing-{i}.conf");
+        project.write(&name, &crossing(text));
+        is_valid(&path(&name)).unwrap_or_else(|e| panic!("{text}: {e}"));
+        let found = rules_found(&path(&name)).unwrap_or_else(|e| panic!("{rule}, {text}: {e}"));
+        assert!(found.contains(*rule), "{rule} does not find {text}; found {found:?}");
+    }
+}
+
+/// What looks alike and is in order.
+#[test]
+fn what_does_not_cross_is_no_finding() {
+    let project = Project::new();
+    for (i, text) in [
+        "cluster { name: c, listen: \"127.0.0.1:0\", authorization { user: r, password: \"HASH\" } }",
+        "A: exports: [ { service: s, accounts: [B] }, { service: s, accounts: [C] } ]\nB: imports: [ { service: { account: A, subject: s } } ]\nC: imports: [ { service: { account: A, subject: s } } ]",
+        "A: exports: [ { service: s.x, accounts: [B, C] } ]\nB: imports: [ { service: { account: A, subject: s.x } } ], exports: [ { service: s.x, accounts: [C] } ]\nC: imports: [ { service: { account: B, subject: s.x } } ]",
+    ]
+    .iter()
+    .enumerate()
+    {
+        let name = format!("{i}.conf");
+        project.write(&name, &crossing(text));
+        is_valid(&project.path().join(&name)).unwrap_or_else(|e| panic!("{text}: {e}"));
+        assert_eq!(rules_found(&project.path().join(&name)), Ok(BTreeSet::new()), "{text}");
+    }
+    // The last position counts: nats-server says so too.
+    let text = "A: exports: [ { service: \"req.*\", account_token_position: 2 }, { service: \"req.*\", accounts: [C] } ]\nB: imports: [ { service: { account: A, subject: req.B } } ]";
+    project.write("position.conf", &crossing(text));
+    assert!(is_valid(&project.path().join("position.conf")).is_err());
+    assert!(rules_found(&project.path().join("position.conf")).is_err());
 }

@@ -21,6 +21,8 @@ fn check(world: &World, out: &mut Vec<Diagnostic>) {
         let is_plain = !name.is_empty() && name.chars().all(|c| c.is_ascii_alphanumeric() || matches!(c, '_' | '-'));
         if name.contains(['/', '\\']) || name.contains("..") {
             out.push(RULE.error(account.span, format!("the data of `{name}` is kept outside of its own folder")));
+        } else if name.contains(['*', '>']) {
+            out.push(RULE.error(account.span, format!("`{name}` stands for every name in exports by token position")));
         } else if !is_plain {
             out.push(RULE.warning(account.span, format!("`{name}` is no plain name")));
         }

@@ -1,6 +1,6 @@
 //! What this file does not say.
 
-use super::Rule;
+use super::{Rule, leaf_bridge};
 use crate::diag::Diagnostic;
 use crate::proof::world::{DoorKind, World};
 
@@ -20,6 +20,13 @@ fn check(world: &World, out: &mut Vec<Diagnostic>) {
         out.push(RULE.warning(callout.span, "who connecting users are, and may do, is decided by an auth callout"));
     }
     let remotes = || world.server.doors.iter().filter(|d| d.kind == DoorKind::Leaf).flat_map(|d| &d.remotes);
+    for remote in remotes() {
+        if remote.addresses.iter().any(|a| leaf_bridge::is_own(world, a) == leaf_bridge::Own::Perhaps) {
+            let message =
+                format!("whether the leaf node of `{}` dials this very server is not in this file", remote.account);
+            out.push(RULE.warning(remote.span, message));
+        }
+    }
     let Some(first) = remotes().next() else { return };
     if let Some(second) = remotes().find(|r| world.are_apart(&r.account, &first.account)) {
         let message = format!("whether `{}` and `{}` meet beyond their leaf nodes", first.account, second.account);

@@ -15,12 +15,11 @@ pub const RULE: Rule = Rule {
 };
 
 fn check(world: &World, out: &mut Vec<Diagnostic>) {
-    let doors = || world.server.doors.iter().filter(|d| d.kind == DoorKind::Leaf);
-    let own: Vec<&str> = doors().filter(|d| d.listens).filter_map(|d| d.address.as_deref()).collect();
+    let remotes = || world.server.doors.iter().filter(|d| d.kind == DoorKind::Leaf).flat_map(|d| &d.remotes);
     let mut dialled: HashMap<&str, &Remote> = HashMap::new();
-    for remote in doors().flat_map(|d| &d.remotes) {
+    for remote in remotes() {
         for address in &remote.addresses {
-            if own.contains(&address.as_str()) {
+            if is_own(world, address) == Own::Yes {
                 let message = format!("`{}` dials this very server, and comes out in another account", remote.account);
                 out.push(RULE.error(remote.span, message));
             }
@@ -31,4 +30,34 @@ fn check(world: &World, out: &mut Vec<Diagnostic>) {
             }
         }
     }
+}
+
+/// Whether an address is this server's.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Own {
+    /// It is.
+    Yes,
+    /// It may be: the port is, and the machine has names that are not in the file.
+    Perhaps,
+    /// It is not.
+    No,
+}
+
+/// Leaf nodes come in by the leaf port and by the WebSocket's.
+pub fn is_own(world: &World, address: &str) -> Own {
+    let Some((host, port)) = address.rsplit_once(':') else { return Own::No };
+    let is_loopback = |host: &str| host.starts_with("127.") || matches!(host, "[::1]" | "::1" | "localhost");
+    let doors =
+        world.server.doors.iter().filter(|d| d.listens && matches!(d.kind, DoorKind::Leaf | DoorKind::WebSocket));
+    let same_port = doors.filter_map(|d| Some((d, d.address.as_deref()?.rsplit_once(':')?)));
+    let mut own = Own::No;
+    for (door, (own_host, _)) in same_port.filter(|(_, (_, own_port))| *own_port == port) {
+        if host == own_host || is_loopback(host) && (door.everywhere || is_loopback(own_host)) {
+            return Own::Yes;
+        }
+        if door.everywhere {
+            own = Own::Perhaps;
+        }
+    }
+    own
 }

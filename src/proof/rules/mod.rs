@@ -24,6 +24,7 @@ mod producer_stall;
 mod public_export;
 mod queue_stealing;
 mod reserved_export;
+mod reserved_import;
 mod shared_account;
 mod shared_identity;
 mod system_tenant;
@@ -60,6 +61,7 @@ pub const RULES: &[Rule] = &[
     public_export::RULE,
     wildcard_service::RULE,
     reserved_export::RULE,
+    reserved_import::RULE,
     shared_identity::RULE,
     traced_share::RULE,
     queue_stealing::RULE,

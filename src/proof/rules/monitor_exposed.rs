@@ -17,7 +17,7 @@ fn check(world: &World, out: &mut Vec<Diagnostic>) {
         let host = address.rsplit_once(':').map_or("", |(host, _)| host);
         let is_local = host.starts_with("127.") || matches!(host, "localhost" | "[::1]" | "::1");
         if !is_local {
-            out.push(RULE.warning(*span, format!("monitoring listens on {address}, for everybody")));
+            out.push(RULE.warning(*span, format!("monitoring or profiling listens on {address}, for everybody")));
         }
     }
 }

@@ -1,9 +1,11 @@
 //! A share that is passed on.
 
+use std::collections::HashSet;
+
 use super::Rule;
 use crate::diag::Diagnostic;
-use crate::model::ShareKind;
-use crate::proof::world::{Account, Export, Import, World};
+use crate::proof::reach::{self, Request};
+use crate::proof::world::World;
 
 pub const RULE: Rule = Rule {
     id: "passed-on",
@@ -15,33 +17,25 @@ pub const RULE: Rule = Rule {
 
 fn check(world: &World, out: &mut Vec<Diagnostic>) {
     for account in &world.accounts {
-        for import in account.imports.iter().filter(|i| i.kind == ShareKind::Service && i.from.0 != account.name) {
-            for export in account.exports.iter().filter(|e| e.kind == import.kind && e.subject.overlaps(&import.local))
-            {
-                report(world, account, import, export, out);
+        let mut told = HashSet::new();
+        for Request { first, owner, last: (by, import) } in reach::passed_on(world, account) {
+            let offered = owner.exports.iter().any(|e| {
+                e.kind == import.kind
+                    && e.subject.contains(&import.subject)
+                    && e.authorizes(&account.name, &import.subject)
+            });
+            let is_new = !offered
+                && world.are_apart(&account.name, &owner.name)
+                && told.insert((&owner.name, import.subject.as_str()));
+            if is_new {
+                let (third, owner, by) = (&account.name, &owner.name, &by.name);
+                let message = format!("`{third}` gets `{}` of `{owner}` by way of `{by}`", import.subject);
+                out.push(
+                    RULE.error(first.span, message)
+                        .related(import.span, "from here")
+                        .related(account.span, "never named by the owner"),
+                );
             }
         }
-    }
-}
-
-fn report(world: &World, account: &Account, import: &Import, export: &Export, out: &mut Vec<Diagnostic>) {
-    let Some(owner) = world.account(&import.from.0) else { return };
-    let offered = |name: &str| {
-        owner.exports.iter().any(|e| {
-            e.kind == import.kind && e.subject.contains(&import.subject) && e.authorizes(name, &import.subject)
-        })
-    };
-    let importers = world.accounts.iter().filter(|a| a.name != account.name && a.name != owner.name);
-    let gets = |a: &&Account| {
-        a.imports.iter().any(|i| i.from.0 == account.name && i.kind == export.kind && i.subject.overlaps(&import.local))
-    };
-    for third in importers.filter(gets).filter(|a| !offered(&a.name) && world.are_apart(&a.name, &owner.name)) {
-        let message =
-            format!("`{}` gets `{}` of `{}` by way of `{}`", third.name, import.subject, owner.name, account.name);
-        out.push(
-            RULE.error(export.span, message)
-                .related(import.span, "from here")
-                .related(third.span, "never named by the owner"),
-        );
     }
 }

@@ -3,7 +3,7 @@
 use super::Rule;
 use crate::diag::Diagnostic;
 use crate::model::ShareKind;
-use crate::proof::world::World;
+use crate::proof::world::{DoorKind, World};
 
 pub const RULE: Rule = Rule {
     id: "queue-stealing",
@@ -18,6 +18,16 @@ fn check(world: &World, out: &mut Vec<Diagnostic>) {
         for import in
             account.imports.iter().filter(|i| i.kind == ShareKind::Stream && world.are_apart(&i.from.0, &account.name))
         {
+            let leaf = world.server.doors.iter().filter(|d| d.kind == DoorKind::Leaf && d.listens);
+            let logins = leaf.flat_map(|d| &d.logins).find(|(_, of, _)| of.as_deref() == Some(&account.name));
+            let remotes = world.server.doors.iter().flat_map(|d| &d.remotes).find(|r| r.account == account.name);
+            if let Some(span) = logins.map(|(_, _, span)| *span).or(remotes.map(|r| r.span)) {
+                let message = format!(
+                    "whoever is behind the leaf node of `{}` can take `{}` from the workers of `{}`",
+                    account.name, import.subject, import.from.0
+                );
+                out.push(RULE.error(import.span, message).related(span, "may join any queue on it"));
+            }
             let Some(user) = account.users.iter().find(|u| u.permissions.subscribe.joins_queue_on(&import.local))
             else {
                 continue;

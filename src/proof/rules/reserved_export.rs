@@ -2,6 +2,8 @@
 
 use super::Rule;
 use crate::diag::Diagnostic;
+use crate::model::ShareKind;
+use crate::proof::reach;
 use crate::proof::world::World;
 
 pub const RULE: Rule = Rule {
@@ -14,10 +16,24 @@ pub const RULE: Rule = Rule {
 
 fn check(world: &World, out: &mut Vec<Diagnostic>) {
     for account in &world.accounts {
-        let reserved = account.exports.iter().filter(|e| e.subject.touches_reserved_space() && e.token_position == 0);
-        for export in reserved {
-            let message = format!("`{}` is the server's own space in `{}`", export.subject, account.name);
-            let is_exact = !export.subject.has_wildcard() && !export.is_public();
+        for export in &account.exports {
+            // What importers ask for is mapped in the exporter's account.
+            let becomes = match export.kind {
+                ShareKind::Service => reach::what_becomes(account, &export.subject),
+                ShareKind::Stream => vec![export.subject.clone()],
+            };
+            let Some(subject) = becomes.into_iter().find(|s| s.touches_reserved_space()) else { continue };
+            // The server's own way to let each account ask about itself.
+            let first = subject.first_token();
+            if first == "$SYS" && export.token_position > 0 && world.is_system(account) {
+                continue;
+            }
+            let message = if subject == export.subject {
+                format!("`{subject}` is the server's own space in `{}`", account.name)
+            } else {
+                format!("`{}` is mapped to `{subject}`, the server's own space in `{}`", export.subject, account.name)
+            };
+            let is_exact = first != "$SYS" && !subject.has_wildcard() && !export.is_public();
             out.push(if is_exact { RULE.warning(export.span, message) } else { RULE.error(export.span, message) });
         }
     }

@@ -2,7 +2,7 @@
 
 use super::{Rule, users};
 use crate::diag::Diagnostic;
-use crate::proof::world::{Proof, World};
+use crate::proof::world::{DoorKind, Proof, World};
 
 pub const RULE: Rule = Rule {
     id: "weak-login",
@@ -25,9 +25,13 @@ fn check(world: &World, out: &mut Vec<Diagnostic>) {
             Proof::Nkey | Proof::Hashed(_) => {}
         }
     }
+    // There a certificate is the login, except through these doors.
+    let by_certificate = world.server.maps_certificates
+        && !world.server.doors.iter().any(|d| d.listens && matches!(d.kind, DoorKind::Mqtt | DoorKind::WebSocket));
     for (account, user) in users(world) {
         let who = format!("`{}/{}`", account.name, user.name);
         out.push(match user.proof {
+            Proof::Nothing if by_certificate => continue,
             Proof::Nothing => RULE.error(user.span, format!("{who} logs in with an empty password")),
             Proof::Plain(span) => RULE.warning(span, format!("the password of {who} is in the file")).confidential(),
             Proof::BrokenHash(span) => {

@@ -1,0 +1,34 @@
+//! Somebody else's subjects where the server's or one's own should be.
+
+use super::Rule;
+use crate::diag::Diagnostic;
+use crate::model::ShareKind;
+use crate::proof::world::World;
+
+pub const RULE: Rule = Rule {
+    id: "reserved-import",
+    proves: "what is imported does not lie over the account's own requests and replies",
+    why: "with a service import on `>`, an inbox or `$JS.API.>` the account's own messages and requests go to the exporter; with a stream import there the exporter forges replies",
+    mend: "import it under a subject of its own",
+    check,
+};
+
+fn check(world: &World, out: &mut Vec<Diagnostic>) {
+    for account in &world.accounts {
+        for import in account.imports.iter().filter(|i| world.are_apart(&i.from.0, &account.name)) {
+            let first = import.local.first_token();
+            let is_open = matches!(first, "*" | ">");
+            // What the system account offers of `$SYS` is for its export to justify.
+            let from_system = world.account(&import.from.0).is_some_and(|a| world.is_system(a)) && first == "$SYS";
+            // Flow control of a stream that is copied from another account.
+            let is_flow = import.kind == ShareKind::Service && import.local.as_str().starts_with("$JS.FC.");
+            if from_system || is_flow || !is_open && !import.local.touches_reserved_space() {
+                continue;
+            }
+            let whose = if is_open { "everything of" } else { "the server's own space in" };
+            let message =
+                format!("`{}` of `{}` is imported over {whose} `{}`", import.local, import.from.0, account.name);
+            out.push(RULE.error(import.span, message));
+        }
+    }
+}
