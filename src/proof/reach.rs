@@ -116,6 +116,11 @@ pub fn what_becomes(account: &Account, subject: &Subject) -> Vec<Subject> {
     mapped(account, subject).into_iter().map(|part| part.becomes).collect()
 }
 
+/// Everything that a mapping can make.
+pub fn results(mapping: &Mapping) -> Vec<Subject> {
+    mapping.to.iter().filter_map(|to| rewrite_to(&mapping.from, &mapping.from, to)).collect()
+}
+
 /// Where an account's requests end up.
 #[derive(Debug)]
 pub struct Request<'w> {
@@ -160,18 +165,12 @@ struct Mapped {
 }
 
 /// Each part of a subject by what becomes of it: every mapping that takes some of
-/// it, and what is left.
+/// it, and what is left. Of several that match, which one the server takes is not said.
 fn mapped(account: &Account, subject: &Subject) -> Vec<Mapped> {
     let mut parts = Vec::new();
     let mut is_taken = false;
     for mapping in &account.mappings {
         let Some(part) = subject.meet(&mapping.from) else { continue };
-        // Of several that match, the server takes the closest.
-        let is_closer =
-            |m: &Mapping| m.from != mapping.from && mapping.from.contains(&m.from) && m.from.contains(&part);
-        if account.mappings.iter().any(is_closer) {
-            continue;
-        }
         is_taken |= !mapping.keeps && mapping.from.contains(subject);
         for dest in &mapping.to {
             let Some(becomes) = rewrite_to(&part, &mapping.from, dest) else { continue };

@@ -6,6 +6,7 @@ use std::path::Path;
 use std::time::Duration;
 
 use nkeys::KeyPair;
+use sha2::Digest as _;
 
 use super::known::{
     ACCOUNT, ACCOUNT_JETSTREAM, AUTHORIZATION, CALLOUT, CLUSTER, EXPORT, GATEWAY, IMPORT, LEAFNODES, LIMITS, MQTT,
@@ -13,8 +14,8 @@ use super::known::{
 };
 use super::options::{Known, Options, Remarks, go_duration};
 use super::world::{
-    Account, Callout, Certificates, Door, DoorKind, Export, Import, JetStream, Limit, Limits, Mapping, Pattern,
-    Permissions, Proof, Remote, Responses, Server, ServerJetStream, Side, User, World,
+    Account, Authority, Callout, Certificates, Door, DoorKind, Export, Import, JetStream, Limit, Limits, Mapping,
+    Pattern, Permissions, Proof, Remote, Responses, Server, ServerJetStream, Side, User, World,
 };
 use crate::conf::value::{Entry, Map, Node, Value};
 use crate::diag::{Diagnostic, Span};
@@ -70,6 +71,9 @@ pub fn world(map: &Map, start: Span, remarks: &mut Remarks) -> World {
 fn server(options: &Options<'_>, start: Span, remarks: &mut Remarks) -> Server {
     let mut server = Server { start: Some(start), ..Server::default() };
     server.jetstream = options.get("jetstream").and_then(|node| server_jetstream(node, remarks));
+    server.batches = batches(options);
+    server.limits_subscriptions =
+        matches!(options.get("max_subscriptions").map(|n| &n.value), Some(Value::Integer(n)) if *n > 0);
     server.no_fast_producer_stall = remarks.bool(options.get("no_fast_producer_stall")).unwrap_or(false);
     for key in ["http", "https", "http_port", "https_port"] {
         let Some(node) = options.get(key) else { continue };
@@ -98,7 +102,7 @@ fn server(options: &Options<'_>, start: Span, remarks: &mut Remarks) -> Server {
         let no_auth_user = remarks.text(no_auth_user).map(str::to_owned).zip(no_auth_user.map(|node| node.span));
         let logins = inside.get("authorization").map(door_logins).unwrap_or_default();
         let certificates = certificates(map, matches!(kind, DoorKind::Cluster | DoorKind::Gateway));
-        if let Some(ca) = certificates.as_ref().and_then(|c| c.ca_file.clone())
+        if let Some(ca) = certificates.as_ref().and_then(|c| c.ca.clone())
             && !matches!(kind, DoorKind::Cluster | DoorKind::Gateway)
         {
             server.client_cas.push(ca);
@@ -129,9 +133,7 @@ fn server(options: &Options<'_>, start: Span, remarks: &mut Remarks) -> Server {
     tls(options, remarks);
     if let Some(Value::Map(map)) = options.get("tls").map(|node| &node.value) {
         let value = |key: &str| map.entries.iter().rfind(|e| e.key.eq_ignore_ascii_case(key)).map(|e| &e.node.value);
-        if let Some(Value::Text(file)) = value("ca_file") {
-            server.client_cas.push(file.clone());
-        }
+        server.client_cas.extend(value("ca_file").and_then(authority));
         server.maps_certificates = value("verify_and_map") == Some(&Value::Bool(true));
     }
     server.max_connections = options.get("max_connections").and_then(|n| Some((remarks.integer(Some(n))?, n.span)));
@@ -197,10 +199,17 @@ fn certificates(map: &Map, always: bool) -> Option<Certificates> {
     let value = |key: &str| tls.entries.iter().rfind(|e| e.key.eq_ignore_ascii_case(key)).map(|e| &e.node.value);
     let is_on = |key: &str| value(key) == Some(&Value::Bool(true));
     let named = is_on("verify_cert_and_check_known_urls") || value("pinned_certs").is_some();
-    (always || named || is_on("verify") || is_on("verify_and_map")).then(|| Certificates {
-        ca_file: if let Some(Value::Text(file)) = value("ca_file") { Some(file.clone()) } else { None },
-        named,
-    })
+    (always || named || is_on("verify") || is_on("verify_and_map"))
+        .then(|| Certificates { ca: value("ca_file").and_then(authority), named })
+}
+
+fn authority(value: &Value) -> Option<Authority> {
+    let Value::Text(file) = value else { return None };
+    let identity = match std::fs::read(file) {
+        Ok(bytes) => data_encoding::HEXLOWER.encode(&sha2::Sha256::digest(bytes)),
+        Err(_) => Path::new(file).components().collect::<std::path::PathBuf>().display().to_string(),
+    };
+    Some(Authority { file: file.clone(), identity })
 }
 
 /// Whether an authorization block asks for anything.
@@ -282,13 +291,34 @@ fn server_jetstream(node: &Node, remarks: &mut Remarks) -> Option<ServerJetStrea
             };
             let (memory, storage) = (size("max_memory_store"), size("max_file_store"));
             let is_on = remarks.bool(options.get("enabled")).unwrap_or(true);
-            is_on.then(|| ServerJetStream { span: node.span, memory, storage })
+            is_on.then_some(ServerJetStream { span: node.span, memory, storage })
         }
         _ => {
             remarks.refuse(node.span, format!("expected a map or true, found {}", node.value.kind()), "");
             None
         }
     }
+}
+
+/// Open atomic batches of one stream and of all; the server's own defaults where
+/// nothing is said.
+fn batches(options: &Options<'_>) -> (i64, i64) {
+    let inside = |map: &'_ Map, name: &str| {
+        map.entries.iter().rfind(|e| e.key.eq_ignore_ascii_case(name)).map(|e| e.node.value.clone())
+    };
+    let mut limits = (50, 1000);
+    if let Some(Value::Map(jetstream)) = options.get("jetstream").map(|n| &n.value)
+        && let Some(Value::Map(of_all)) = inside(jetstream, "limits")
+        && let Some(Value::Map(batch)) = inside(&of_all, "batch")
+    {
+        if let Some(Value::Integer(n)) = inside(&batch, "max_inflight_per_stream") {
+            limits.0 = n;
+        }
+        if let Some(Value::Integer(n)) = inside(&batch, "max_inflight_total") {
+            limits.1 = n;
+        }
+    }
+    limits
 }
 
 /// A size in quotes, as the server reads it there: `1G`.
@@ -376,6 +406,7 @@ impl Reader<'_> {
             match account.exports.iter_mut().find(|e| e.kind == export.kind && e.subject == export.subject) {
                 Some(known) => {
                     known.token_position = export.token_position;
+                    known.latency = known.latency.or(export.latency);
                     known.allow_trace = known.allow_trace.or(export.allow_trace);
                     known.to = match (known.to.take(), export.to) {
                         (Some(some), Some(more)) => Some(some.into_iter().chain(more).collect()),
@@ -670,6 +701,7 @@ impl Reader<'_> {
             to,
             token_position: self.remarks.integer(options.get("account_token_position")).unwrap_or(0),
             allow_trace: options.get("allow_trace").filter(|_| allow_trace == Some(true)).map(|n| n.span),
+            latency: options.get("latency").map(|n| n.span),
         })
     }
 

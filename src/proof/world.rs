@@ -1,6 +1,7 @@
 //! Who there is and who may do what, as nats-server decides it. Everything that
 //! a configuration can say about reaching another is in here.
 
+use std::collections::BTreeSet;
 use std::time::Duration;
 
 use crate::diag::Span;
@@ -46,9 +47,13 @@ pub struct Server {
     /// Whether a slow subscriber of another account cannot slow a publisher down.
     pub no_fast_producer_stall: bool,
     /// Those who sign certificates of clients.
-    pub client_cas: Vec<String>,
+    pub client_cas: Vec<Authority>,
     /// Whether a client's certificate says who it is.
     pub maps_certificates: bool,
+    /// Open atomic batches of one stream, and of all accounts together.
+    pub batches: (i64, i64),
+    /// Whether the subscriptions of every connection are limited.
+    pub limits_subscriptions: bool,
     /// Connections of all accounts, and where that is said.
     pub max_connections: Limit,
     /// Where the file begins, for findings about what is not there.
@@ -91,11 +96,20 @@ pub struct Door {
     pub remotes: Vec<Remote>,
 }
 
+/// A file of those who sign certificates. Under two names it is still the same.
+#[derive(Debug, Clone)]
+pub struct Authority {
+    /// As it is written.
+    pub file: String,
+    /// What is in it, or its path where it cannot be read here.
+    pub identity: String,
+}
+
 /// Which certificates let somebody in.
 #[derive(Debug)]
 pub struct Certificates {
-    /// The file of those who sign them; nothing for anybody that the system trusts.
-    pub ca_file: Option<String>,
+    /// Those who sign them; nothing for anybody that the system trusts.
+    pub ca: Option<Authority>,
     /// Whether they are named one by one.
     pub named: bool,
 }
@@ -282,6 +296,8 @@ pub struct Export {
     pub token_position: i64,
     /// Where tracing across is allowed.
     pub allow_trace: Option<Span>,
+    /// Where it is said that answers are measured.
+    pub latency: Option<Span>,
 }
 
 /// What an account gets.
@@ -398,6 +414,14 @@ impl Export {
     /// Whether everybody may import it.
     pub fn is_public(&self) -> bool {
         self.to.as_ref().is_none_or(Vec::is_empty) && self.token_position == 0
+    }
+
+    /// Whether it is offered to the same accounts in the same way as another.
+    pub fn is_same_offer(&self, other: &Self) -> bool {
+        let names = |e: &Self| e.to.iter().flatten().map(|(name, _)| name.clone()).collect::<BTreeSet<_>>();
+        self.token_position == other.token_position
+            && self.is_public() == other.is_public()
+            && names(self) == names(other)
     }
 
     /// Whether an account may import a part of it, as the server decides.

@@ -19,6 +19,7 @@ const GOOD: &str = r#"
 server_name: good
 listen: "127.0.0.1:4222"
 http: "127.0.0.1:8222"
+max_subscriptions: 1000
 no_fast_producer_stall: true
 jetstream { max_memory_store: 1GB, max_file_store: 1GB }
 authorization { timeout: 2 }
@@ -517,7 +518,7 @@ fn audit_speaks_to_people_and_programs_and_shows_no_secret() {
     let json = project.run(&["audit", "bad.conf", "--format", "json"]).exited(1).json();
     assert_eq!(json["verdict"], "leaky");
     assert_eq!(json["findings"][0]["rule"], "public-export");
-    assert_eq!(json["findings"][0]["line"], 18);
+    assert_eq!(json["findings"][0]["line"], 19);
     assert_eq!(json["shares"][0]["from"], "A");
     // Where the text cannot be read, no line that may hold a secret is shown.
     for broken in [
@@ -737,6 +738,33 @@ const CROSSINGS: &[(&str, &str)] = &[
     ("unlimited-connections", "max_connections: 10"),
     ("monitor-exposed", "prof_port: 16060"),
     ("account-name", "\"*\":"),
+    (
+        "reserved-export",
+        "A: mappings { \"adm.>\": \"$JS.API.>\", \"adm.STREAM.>\": \"s.STREAM.>\" }, exports: [ { service: adm.STREAM.NAMES, accounts: [B] } ]",
+    ),
+    (
+        "mapped-export",
+        "A: mappings { \"c.in.*\": \"req.$1\" }, exports: [ { service: \"req.*\", account_token_position: 2 }, { service: \"c.in.*\", accounts: [C] } ]",
+    ),
+    (
+        "wildcard-service",
+        "A: exports: [ { service: \"req.*\", account_token_position: 2 }, { service: \"req.>\", accounts: [C] } ]",
+    ),
+    ("wildcard-service", "A: exports: [ { service: req.B, accounts: [B] }, { service: \"req.*\", accounts: [C] } ]"),
+    (
+        "reserved-import",
+        "A: exports: [ { service: \"x.>\", accounts: [B] } ]\nB: mappings { \"_INBOX.>\": \"x.>\" }, imports: [ { service: { account: A, subject: \"x.>\" } } ]",
+    ),
+    ("reserved-export", "A: mappings { \"_INBOX.>\": \"pub.>\" }, exports: [ { stream: \"pub.>\", accounts: [B] } ]"),
+    (
+        "oversubscribed",
+        "jetstream { max_memory_store: 1G, max_file_store: 1G }\nA: jetstream { max_mem: 1, max_file: 1M, max_streams: 25, max_consumers: 5 }\nB: jetstream { max_mem: 1, max_file: 1M, max_streams: 5, max_consumers: 5 }",
+    ),
+    (
+        "shared-identity",
+        "A: exports: [ { service: s.x, accounts: [B, C] } ]\nB: imports: [ { service: { account: A, subject: s.x } } ], exports: [ { service: s.x, accounts: [C], latency: { sampling: 100, subject: lat.x } } ]\nC: imports: [ { service: { account: B, subject: s.x } } ]",
+    ),
+    ("unlimited-connections", "max_subscriptions: 0"),
 ];
 
 /// The accounts that every one of them has, and what it adds to them.
@@ -760,7 +788,7 @@ fn crossing(text: &str) -> String {
         );
     }
     filled(&format!(
-        "no_fast_producer_stall: true\nserver_name: base\nsystem_account: SYS\nauthorization {{ timeout: 2 }}\n{top}accounts {{\n{accounts}}}\n"
+        "no_fast_producer_stall: true\nmax_subscriptions: 1000\nserver_name: base\nsystem_account: SYS\nauthorization {{ timeout: 2 }}\n{top}accounts {{\n{accounts}}}\n"
     ))
 }
 

@@ -23,9 +23,11 @@ fn check(world: &World, out: &mut Vec<Diagnostic>) {
         let Some(certificates) = door.certificates.as_ref().filter(|c| !c.named && door.logins.is_empty()) else {
             continue;
         };
-        let whose = match &certificates.ca_file {
+        let whose = match &certificates.ca {
             None => "that the machine trusts".to_owned(),
-            Some(ca) if world.server.client_cas.contains(ca) => format!("of `{ca}`, which signs clients too,"),
+            Some(ca) if world.server.client_cas.iter().any(|c| c.identity == ca.identity) => {
+                format!("of `{}`, which signs clients too,", ca.file)
+            }
             Some(_) => continue,
         };
         out.push(

@@ -14,6 +14,21 @@ pub const RULE: Rule = Rule {
 
 fn check(world: &World, out: &mut Vec<Diagnostic>) {
     let Some(server) = world.server.jetstream else { return };
+    let (per_stream, total) = world.server.batches;
+    let with: Vec<_> = world.tenants().filter_map(|a| Some((a, a.jetstream.as_ref()?))).collect();
+    for (account, jetstream) in with.iter().filter(|_| with.len() > 1) {
+        let Some((streams, span)) = jetstream.streams.filter(|(n, _)| *n > 0) else { continue };
+        if streams.saturating_mul(per_stream) >= total {
+            let message = format!(
+                "`{}` may hold all {total} open atomic batches of the server: {streams} streams with {per_stream} each",
+                account.name
+            );
+            out.push(
+                RULE.warning(span, message)
+                    .hint("`limits { batch { max_inflight_total: … } }` under the server's jetstream, above the sum"),
+            );
+        }
+    }
     let sum = |limit: fn(&JetStream) -> Limit| -> i128 {
         let limits = world.accounts.iter().filter_map(|a| a.jetstream.as_ref()).filter_map(limit);
         limits.map(|(n, _)| i128::from(n.max(0))).sum()

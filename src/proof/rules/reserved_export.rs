@@ -5,6 +5,7 @@ use crate::diag::Diagnostic;
 use crate::model::ShareKind;
 use crate::proof::reach;
 use crate::proof::world::World;
+use crate::subject::Subject;
 
 pub const RULE: Rule = Rule {
     id: "reserved-export",
@@ -16,13 +17,28 @@ pub const RULE: Rule = Rule {
 
 fn check(world: &World, out: &mut Vec<Diagnostic>) {
     for account in &world.accounts {
+        for mapping in &account.mappings {
+            let first = mapping.from.first_token();
+            if !matches!(first, "*" | ">") && !mapping.from.touches_reserved_space() {
+                continue;
+            }
+            let made = reach::results(mapping);
+            let streams = account.exports.iter().filter(|e| e.kind == ShareKind::Stream);
+            if let Some(export) = streams.into_iter().find(|e| made.iter().any(|m| m.overlaps(&e.subject))) {
+                let message = format!(
+                    "`{}` of `{}` is mapped to `{}`, which is exported",
+                    mapping.from, account.name, export.subject
+                );
+                out.push(RULE.error(mapping.span, message).related(export.span, "exported here"));
+            }
+        }
         for export in &account.exports {
             // What importers ask for is mapped in the exporter's account.
             let becomes = match export.kind {
                 ShareKind::Service => reach::what_becomes(account, &export.subject),
                 ShareKind::Stream => vec![export.subject.clone()],
             };
-            let Some(subject) = becomes.into_iter().find(|s| s.touches_reserved_space()) else { continue };
+            let Some(subject) = becomes.into_iter().find(Subject::touches_reserved_space) else { continue };
             // The server's own way to let each account ask about itself.
             let first = subject.first_token();
             if first == "$SYS" && export.token_position > 0 && world.is_system(account) {

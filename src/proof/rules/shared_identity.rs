@@ -2,7 +2,8 @@
 
 use super::Rule;
 use crate::diag::Diagnostic;
-use crate::proof::world::World;
+use crate::model::ShareKind;
+use crate::proof::world::{Import, World};
 
 pub const RULE: Rule = Rule {
     id: "shared-identity",
@@ -14,6 +15,21 @@ pub const RULE: Rule = Rule {
 
 fn check(world: &World, out: &mut Vec<Diagnostic>) {
     for account in &world.accounts {
+        for export in account.exports.iter().filter(|e| e.latency.is_some()) {
+            let is_others = |i: &&Import| {
+                i.kind == ShareKind::Service
+                    && i.local.overlaps(&export.subject)
+                    && world.are_apart(&i.from.0, &account.name)
+            };
+            if let Some((import, span)) = account.imports.iter().find(is_others).zip(export.latency) {
+                let message = format!("`{}` learns who in `{}` answers, and from where", account.name, import.from.0);
+                out.push(
+                    RULE.error(span, message)
+                        .hint("measure where the service is, not where it is passed on")
+                        .related(import.span, "imported here"),
+                );
+            }
+        }
         let apart = account.imports.iter().filter(|i| world.are_apart(&i.from.0, &account.name));
         for (import, span) in apart.filter_map(|i| i.share.map(|span| (i, span))) {
             out.push(

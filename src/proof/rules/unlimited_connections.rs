@@ -2,7 +2,7 @@
 
 use super::Rule;
 use crate::diag::Diagnostic;
-use crate::proof::world::World;
+use crate::proof::world::{Account, World};
 
 pub const RULE: Rule = Rule {
     id: "unlimited-connections",
@@ -23,6 +23,12 @@ fn check(world: &World, out: &mut Vec<Diagnostic>) {
     if let Some(span) = span.or(world.server.start).filter(|_| promised > i128::from(all)) {
         let message = format!("accounts may open {promised} connections together, the server takes {all}");
         out.push(RULE.warning(span, message));
+    }
+    let limited = world.server.limits_subscriptions;
+    let unlimited = |a: &&&Account| !limited && a.limits.subscriptions.is_none_or(|(n, _)| n < 0);
+    for account in tenants.iter().filter(unlimited) {
+        let message = format!("the subscriptions of `{}` may take all of the server's memory", account.name);
+        out.push(RULE.warning(account.span, message).hint("`limits { max_subscriptions: 1000 }`"));
     }
     for account in tenants.into_iter().filter(|a| a.limits.connections.is_none_or(|(n, _)| n < 0)) {
         out.push(RULE.warning(account.span, format!("`{}` may take all of the server's connections", account.name)));

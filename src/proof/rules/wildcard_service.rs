@@ -5,7 +5,8 @@ use std::collections::HashMap;
 use super::Rule;
 use crate::diag::Diagnostic;
 use crate::model::ShareKind;
-use crate::proof::world::{Account, Import, World};
+use crate::proof::world::{Account, Export, Import, World};
+use crate::subject::SubjectIndex;
 
 pub const RULE: Rule = Rule {
     id: "wildcard-service",
@@ -23,6 +24,7 @@ fn check(world: &World, out: &mut Vec<Diagnostic>) {
         }
     }
     for account in &world.accounts {
+        overlapping(world, account, out);
         let services = account.exports.iter().filter(|e| e.kind == ShareKind::Service && e.token_position == 0);
         for export in services.filter(|e| e.subject.has_wildcard() && e.to.as_ref().is_none_or(|to| to.len() > 1)) {
             let imports = importers.get(account.name.as_str()).into_iter().flatten();
@@ -40,6 +42,26 @@ fn check(world: &World, out: &mut Vec<Diagnostic>) {
                     out.push(RULE.warning(export.span, message));
                 }
             }
+        }
+    }
+}
+
+/// A service with a wildcard for one importer that lies over what another one asks:
+/// the owner cannot tell them apart.
+fn overlapping(world: &World, account: &Account, out: &mut Vec<Diagnostic>) {
+    let services = || account.exports.iter().filter(|e| e.kind == ShareKind::Service);
+    let mut index: SubjectIndex<&Export> = SubjectIndex::default();
+    services().for_each(|e| index.insert(&e.subject, e));
+    for wide in services().filter(|e| e.subject.has_wildcard() && e.token_position == 0) {
+        let wide_to: Vec<&str> = wide.to.iter().flatten().map(|(name, _)| name.as_str()).collect();
+        let is_anothers = |e: &&&Export| {
+            let others = || e.to.iter().flatten().any(|(name, _)| wide_to.iter().any(|w| world.are_apart(w, name)));
+            e.subject != wide.subject && (e.token_position > 0 || others())
+        };
+        if let Some(known) = index.overlapping(&wide.subject).into_iter().find(is_anothers) {
+            let who = wide_to.first().copied().unwrap_or("every importer");
+            let message = format!("`{who}` can ask on `{}` by `{}`, as another", known.subject, wide.subject);
+            out.push(RULE.error(wide.span, message).related(known.span, "whose name is in this"));
         }
     }
 }
