@@ -8,6 +8,7 @@ mod creds;
 mod explain;
 mod init;
 mod man;
+mod provision;
 mod render;
 mod schema;
 mod server;
@@ -91,6 +92,8 @@ enum Command {
     Verify(verify::Args),
     Render(render::Args),
     Creds(creds::Args),
+    Plan(provision::PlanArgs),
+    Apply(provision::ApplyArgs),
     Up(server::UpArgs),
     Down(server::DownArgs),
     Status(server::StatusArgs),
@@ -123,6 +126,8 @@ pub fn run(arguments: impl IntoIterator<Item = OsString>) -> Exit {
         Command::Verify(args) => verify::run(&context, &args),
         Command::Render(args) => render::run(&context, &args),
         Command::Creds(args) => creds::run(&context, &args),
+        Command::Plan(args) => provision::plan(&context, &args),
+        Command::Apply(args) => provision::apply(&context, &args),
         Command::Up(args) => server::up(&context, &args),
         Command::Down(args) => server::down(&context, &args),
         Command::Status(args) => server::status(&context, &args),

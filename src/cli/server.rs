@@ -4,11 +4,14 @@ use std::path::PathBuf;
 
 use serde::Serialize;
 
+use super::provision::{Document, provision};
 use super::{Context, Secrets, engine};
 use crate::error::{Error, Exit};
 use crate::keys::{AccountKind, RootKey, Secret};
+use crate::live::jetstream::plan::Named;
+use crate::live::login::Login;
 use crate::live::process::{Run, Started, State};
-use crate::live::stats::{AccountStats, Operator};
+use crate::live::stats::AccountStats;
 use crate::live::{docker, locate, stats};
 use crate::model::Model;
 use crate::registry::Valid;
@@ -68,6 +71,8 @@ struct UpReport<'r> {
     url: &'r str,
     monitor: Option<String>,
     tenants: Vec<TenantUrl<'r>>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    jetstream: Option<Document>,
 }
 
 #[derive(Serialize)]
@@ -97,24 +102,37 @@ pub fn up(context: &Context, args: &UpArgs) -> Result<Exit, Error> {
     super::render::note_edited(context, &outcome);
     let Some(server) = server else {
         let action = docker::up(&out, &valid.model)?;
-        report(context, &valid.model, None, action);
-        return Ok(Exit::Ok);
+        let jetstream = bring(context, &valid, &format!("nats://{}", valid.model.server.client.dial()))?;
+        report(context, &valid.model, None, action, jetstream.0);
+        return Ok(jetstream.1);
     };
     context.ui.detail(&format!("nats-server {} at {}", server.version, server.path.display()));
     let run = Run::new(&secrets.state, &context.registry);
     if args.foreground {
-        let status = run.foreground(&server, &valid.model, &engine, &out, |state| {
-            report(context, &valid.model, Some(state), Started::Started);
-        })?;
+        let status =
+            run.foreground(&server, &valid.model, &engine, &out, |state| match bring(context, &valid, &state.dial) {
+                Ok((jetstream, _)) => report(context, &valid.model, Some(state), Started::Started, jetstream),
+                Err(error) => context.ui.error(&error),
+            })?;
         return Ok(if status.code().is_none_or(|c| c == 0) { Exit::Ok } else { Exit::Unavailable });
     }
     let (state, action) = run.up(&server, &valid.model, &engine, &out)?;
-    report(context, &valid.model, Some(&state), action);
+    let jetstream = bring(context, &valid, &state.dial)?;
+    report(context, &valid.model, Some(&state), action, jetstream.0);
     context.ui.detail(&format!("log: {}", run.log().display()));
-    Ok(Exit::Ok)
+    Ok(jetstream.1)
 }
 
-fn report(context: &Context, model: &Model, state: Option<&State>, action: Started) {
+/// Makes the streams that are declared, if there are any.
+fn bring(context: &Context, valid: &Valid, url: &str) -> Result<(Option<Document>, Exit), Error> {
+    if valid.model.tenants.iter().all(|t| t.streams.is_empty()) {
+        return Ok((None, Exit::Ok));
+    }
+    let (document, exit) = provision(context, valid, url, &Named::default(), true)?;
+    Ok((Some(document), exit))
+}
+
+fn report(context: &Context, model: &Model, state: Option<&State>, action: Started, jetstream: Option<Document>) {
     let what = state.map_or_else(|| "nats-server in Docker".to_owned(), |s| format!("nats-server {}", s.version));
     let pid = state.map_or_else(String::new, |s| format!(" (pid {})", s.pid));
     let verb = match action {
@@ -130,7 +148,8 @@ fn report(context: &Context, model: &Model, state: Option<&State>, action: Start
     }
     context.ui.result("");
     const SHOWN: usize = 20;
-    let users = || model.tenants.iter().flat_map(|t| t.users.iter().map(move |u| (t, u)));
+    let users =
+        || model.tenants.iter().flat_map(|t| t.users.iter().filter(|u| !u.is_provisioner()).map(move |u| (t, u)));
     let rows = users().take(SHOWN).map(|(tenant, user)| {
         let who = format!("{}/{}", tenant.name, user.name);
         let command = context.command(&format!("tenantry creds {who}"));
@@ -144,9 +163,10 @@ fn report(context: &Context, model: &Model, state: Option<&State>, action: Start
     let tenants = model.tenants.iter().map(|t| TenantUrl {
         tenant: t.name.as_str(),
         url: &model.server.url,
-        users: t.users.iter().map(|u| u.name.as_str()).collect(),
+        users: t.users.iter().filter(|u| !u.is_provisioner()).map(|u| u.name.as_str()).collect(),
     });
-    context.ui.json(&UpReport { server: state, action, url: &model.server.url, monitor, tenants: tenants.collect() });
+    let tenants = tenants.collect();
+    context.ui.json(&UpReport { server: state, action, url: &model.server.url, monitor, tenants, jetstream });
 }
 
 pub fn down(context: &Context, args: &DownArgs) -> Result<Exit, Error> {
@@ -229,11 +249,11 @@ fn ask(valid: &Valid, url: &str) -> Result<Vec<TenantStatus>, Error> {
     let system = &valid.model.system;
     let handed = handed(&root, AccountKind::System, &system.account, &system.users);
     let operator = system.users.iter().zip(handed).find_map(|(user, handed)| match handed {
-        Handed::Seed(seed) => Some(Operator::Seed(seed)),
-        Handed::Password(password) => Some(Operator::Password(user.name.to_string(), password)),
+        Handed::Seed(seed) => Some(Login::Seed(seed)),
+        Handed::Password(password) => Some(Login::Password(user.name.to_string(), password)),
         Handed::FromEnv(variable) => {
             let password = std::env::var(&variable).ok()?;
-            Some(Operator::Password(user.name.to_string(), Secret::new(password)))
+            Some(Login::Password(user.name.to_string(), Secret::new(password)))
         }
         Handed::Own(_) => None,
     });
@@ -244,7 +264,7 @@ fn ask(valid: &Valid, url: &str) -> Result<Vec<TenantStatus>, Error> {
         )
     })?;
     let names: Vec<String> = valid.model.tenants.iter().map(|t| t.name.to_string()).collect();
-    let found = stats::accounts(url, operator, &names)?;
+    let found = stats::accounts(url, &operator, &names)?;
     let status = |t: &crate::model::Tenant| TenantStatus {
         tenant: t.name.to_string(),
         max_connections: t.limits.connections,

@@ -6,6 +6,7 @@ use serde::Serialize;
 
 use super::{Context, no_such};
 use crate::error::{Error, Exit};
+use crate::model::jetstream::StreamKind;
 use crate::model::permissions::{Grant, Permissions};
 use crate::model::{Model, Tenant};
 use crate::registry::edit::{Editor, NewTenant, NewUser};
@@ -182,7 +183,7 @@ impl<'m> TenantDocument<'m> {
                     "max_ack_pending": j.max_ack_pending,
                 })
             }),
-            streams: streams.iter().map(|s| s.name.as_str()).collect(),
+            streams: streams.iter().filter(|s| s.kind == StreamKind::Stream).map(|s| s.name.as_str()).collect(),
             buckets: buckets.iter().map(super::super::model::names::BucketName::as_str).collect(),
             object_stores: object_stores.iter().map(super::super::model::names::BucketName::as_str).collect(),
             exports: exports.iter().map(|e| json!({ "kind": e.kind, "subject": e.subject, "to": e.to })).collect(),
@@ -227,7 +228,7 @@ fn list(context: &Context) -> Result<Exit, Error> {
             t.name.to_string(),
             t.subjects.iter().map(ToString::to_string).collect::<Vec<_>>().join(" "),
             t.users.len().to_string(),
-            t.stream_count().to_string(),
+            t.streams.len().to_string(),
             t.jetstream.map_or_else(|| "-".to_owned(), |j| j.storage.to_string()),
             t.jetstream.map_or_else(|| "-".to_owned(), |j| j.memory.to_string()),
         ]

@@ -2,7 +2,9 @@
 //! waiting until it answers, reloading and ending it.
 
 pub mod docker;
+pub mod jetstream;
 pub mod locate;
+pub mod login;
 pub mod process;
 pub mod ready;
 pub mod stats;

@@ -7,18 +7,10 @@ use serde::{Deserialize, Serialize};
 use serde_json::json;
 
 use crate::error::Error;
-use crate::keys::Secret;
+use crate::live::login::Login;
 
 /// How long a server may take to answer.
 const LIMIT: Duration = Duration::from_secs(5);
-
-/// Who asks.
-pub enum Operator {
-    /// With the seed of an nkey.
-    Seed(Secret),
-    /// With a name and a password.
-    Password(String, Secret),
-}
 
 /// What an account does right now.
 #[derive(Debug, Clone, Default, Serialize, Deserialize)]
@@ -32,7 +24,7 @@ pub struct AccountStats {
 }
 
 /// Connections and subscriptions by account.
-pub fn accounts(url: &str, operator: Operator, names: &[String]) -> Result<BTreeMap<String, AccountStats>, Error> {
+pub fn accounts(url: &str, operator: &Login, names: &[String]) -> Result<BTreeMap<String, AccountStats>, Error> {
     let runtime = tokio::runtime::Builder::new_current_thread()
         .enable_all()
         .build()
@@ -42,18 +34,12 @@ pub fn accounts(url: &str, operator: Operator, names: &[String]) -> Result<BTree
     })
 }
 
-async fn ask(url: &str, operator: Operator, names: &[String]) -> Result<BTreeMap<String, AccountStats>, Error> {
+async fn ask(url: &str, operator: &Login, names: &[String]) -> Result<BTreeMap<String, AccountStats>, Error> {
     let fail = |what: &str| {
         let message = format!("cannot ask {url} as the system account: {what}");
         Error::server(message, "was it started from this registry and root key? `tenantry up` reloads it")
     };
-    let options = match operator {
-        Operator::Seed(seed) => async_nats::ConnectOptions::with_nkey(seed.expose().to_owned()),
-        Operator::Password(user, password) => {
-            async_nats::ConnectOptions::with_user_and_password(user, password.expose().to_owned())
-        }
-    };
-    let client = options.connect(url).await.map_err(|e| fail(&e.to_string()))?;
+    let client = operator.options().connect(url).await.map_err(|e| fail(&e.to_string()))?;
     let body = json!({ "accounts": names, "include_unused": true }).to_string();
     let reply = client.request("$SYS.REQ.ACCOUNT.PING.STATZ", body.into()).await.map_err(|e| fail(&e.to_string()))?;
     #[derive(Deserialize)]

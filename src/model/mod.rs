@@ -2,6 +2,7 @@
 //! resolved. Nothing here is a string that still needs checking, and nothing
 //! here knows how it was written or how it will be rendered.
 
+pub mod jetstream;
 pub mod names;
 pub mod permissions;
 pub mod roles;
@@ -11,7 +12,8 @@ use serde::Serialize;
 
 use crate::diag::Span;
 use crate::subject::Subject;
-use names::{AccountName, BucketName, ConsumerName, RoleName, ServerName, StreamName, UserName};
+use jetstream::{Stream, StreamKind};
+use names::{AccountName, BucketName, RoleName, ServerName, UserName};
 use permissions::Permissions;
 use units::{Listen, Size};
 
@@ -128,7 +130,8 @@ pub struct Tenant {
     pub jetstream: Option<JetStream>,
     /// Its users; never empty.
     pub users: Vec<User>,
-    /// Streams.
+    /// Streams, those behind buckets and object stores included, in the order in
+    /// which they can be made.
     pub streams: Vec<Stream>,
     /// Key-value buckets.
     pub buckets: Vec<BucketName>,
@@ -229,6 +232,12 @@ pub enum Inbox {
 }
 
 impl User {
+    /// Whether streams are made with its credential. It is the operator's, and is
+    /// not handed to developers.
+    pub fn is_provisioner(&self) -> bool {
+        self.role.as_str() == roles::PROVISIONER
+    }
+
     /// The inbox prefix that this user's clients must use.
     pub fn inbox_prefix(&self) -> String {
         inbox_prefix(self.inbox, &self.name)
@@ -250,17 +259,6 @@ pub enum Storage {
     File,
     /// In memory.
     Memory,
-}
-
-/// A stream, as far as permissions need it.
-#[derive(Debug, Clone)]
-pub struct Stream {
-    /// Its name.
-    pub name: StreamName,
-    /// What it captures.
-    pub subjects: Vec<Subject>,
-    /// Its durable consumers.
-    pub consumers: Vec<ConsumerName>,
 }
 
 /// Which way a share works.
@@ -312,9 +310,13 @@ impl Tenant {
         self.imports.iter().filter(move |i| i.kind == kind).map(|i| &i.subject)
     }
 
-    /// Streams, the buckets' and object stores' own included: that is what the
-    /// server counts.
-    pub fn stream_count(&self) -> usize {
-        self.streams.len() + self.buckets.len() + self.object_stores.len()
+    /// The user that makes its streams; it has one if it has JetStream.
+    pub fn provisioner(&self) -> Option<(usize, &User)> {
+        self.users.iter().enumerate().find(|(_, user)| user.is_provisioner())
+    }
+
+    /// Streams that are no bucket's and no object store's.
+    pub fn plain_streams(&self) -> impl Iterator<Item = &Stream> {
+        self.streams.iter().filter(|s| s.kind == StreamKind::Stream)
     }
 }

@@ -89,6 +89,13 @@ macro_rules! names {
     )*};
 }
 
+impl StreamName {
+    /// The stream behind a bucket or an object store, `KV_<name>` or `OBJ_<name>`.
+    pub fn behind(name: impl Into<Box<str>>) -> Self {
+        Self(name.into())
+    }
+}
+
 names! {
     /// An account's name. The server uses it as a folder name without checking
     /// it, which is why it must be this plain.

@@ -40,6 +40,10 @@ impl Holder<'_> {
     }
 }
 
+/// The name of the role with which streams are provisioned, and of the user that a
+/// tenant has for it unless the registry declares one.
+pub const PROVISIONER: &str = "provisioner";
+
 /// The roles that every registry has.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub enum BuiltIn {
@@ -53,16 +57,19 @@ pub enum BuiltIn {
     Subscriber,
     /// Reads counters and configuration, no messages.
     Monitor,
+    /// Makes and changes the tenant's streams and consumers. `tenantry apply` is one.
+    Provisioner,
 }
 
 impl BuiltIn {
     /// Every built-in role with its name.
-    pub const ALL: [(&'static str, Self); 5] = [
+    pub const ALL: [(&'static str, Self); 6] = [
         ("admin", Self::Admin),
         ("app", Self::App),
         ("publisher", Self::Publisher),
         ("subscriber", Self::Subscriber),
         ("monitor", Self::Monitor),
+        (PROVISIONER, Self::Provisioner),
     ];
 
     /// The role of this name.
@@ -97,6 +104,7 @@ impl BuiltIn {
                 inbox().into_iter().chain(when(js, |_| events())).collect(),
                 false,
             ),
+            Self::Provisioner => (when(js, |_| provision()), inbox().into(), false),
         };
         let (more, responses) = if answers { holder.answers() } else { (Vec::new(), None) };
         publish.extend(more);
@@ -116,10 +124,7 @@ fn subjects(texts: impl IntoIterator<Item = String>) -> Vec<Subject> {
 
 /// The JetStream streams behind everything the tenant declared.
 fn stream_names(tenant: &Tenant) -> impl Iterator<Item = String> {
-    let streams = tenant.streams.iter().map(|s| s.name.to_string());
-    let buckets = tenant.buckets.iter().map(|b| format!("KV_{b}"));
-    let stores = tenant.object_stores.iter().map(|o| format!("OBJ_{o}"));
-    streams.chain(buckets).chain(stores)
+    tenant.streams.iter().map(|s| s.name.to_string())
 }
 
 /// Making, reading and acknowledging consumers of one stream. Both forms of
@@ -195,6 +200,26 @@ fn metadata() -> Vec<String> {
         "$JS.API.CONSUMER.NAMES.*",
         "$JS.API.CONSUMER.LIST.*",
         "$JS.API.CONSUMER.INFO.*.*",
+    ]
+    .map(str::to_owned)
+    .into()
+}
+
+/// What `tenantry plan` and `tenantry apply` need. It covers streams that are not
+/// declared (yet, or any more): to report what is there, and so that a new stream
+/// does not need a reload before it can be made.
+fn provision() -> Vec<String> {
+    [
+        "$JS.API.INFO",
+        "$JS.API.STREAM.LIST",
+        "$JS.API.STREAM.INFO.*",
+        "$JS.API.STREAM.CREATE.*",
+        "$JS.API.STREAM.UPDATE.*",
+        "$JS.API.STREAM.DELETE.*",
+        "$JS.API.CONSUMER.LIST.*",
+        "$JS.API.CONSUMER.INFO.*.*",
+        "$JS.API.CONSUMER.CREATE.*.>",
+        "$JS.API.CONSUMER.DELETE.*.*",
     ]
     .map(str::to_owned)
     .into()

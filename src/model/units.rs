@@ -73,6 +73,23 @@ impl fmt::Display for Span {
     }
 }
 
+/// A moment, in UTC, as RFC 3339 writes it.
+#[derive(Debug, Clone, PartialEq, Eq, Hash)]
+pub struct Timestamp(String);
+
+impl Timestamp {
+    /// `2026-01-31T00:00:00Z`.
+    pub fn parse(text: &str) -> Result<Self, String> {
+        let time = humantime::parse_rfc3339(text).map_err(|_| "it is not a moment in UTC".to_owned())?;
+        Ok(Self(humantime::format_rfc3339(time).to_string()))
+    }
+
+    /// As the server writes it.
+    pub fn as_str(&self) -> &str {
+        &self.0
+    }
+}
+
 /// An IP address and port to listen on.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub struct Listen {

@@ -380,6 +380,20 @@ impl<T: Decode> Field for Vec<T> {
     }
 }
 
+/// Labels: strings by name.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Labels(pub Vec<(String, String)>);
+
+impl Decode for Labels {
+    fn decode(node: &Node<'_>, d: &mut Decoder<'_>) -> Option<Self> {
+        let named: Named<String> = Named::decode(node, d)?;
+        Some(Self(named.0.into_iter().map(|(key, value)| (key.value, value)).collect()))
+    }
+    fn schema() -> Json {
+        json!({ "type": "object", "additionalProperties": { "type": "string" } })
+    }
+}
+
 impl<T: Decode> Field for Named<T> {
     const REQUIRED: bool = false;
     fn take(key: &'static str, table: &Table<'_, '_>, d: &mut Decoder<'_>) -> Option<Self> {

@@ -1,6 +1,8 @@
 //! From a registry without errors to the model: defaults are filled in, names
 //! resolved, roles turned into permissions. The defaults live here, each once.
 
+mod jetstream;
+
 use std::collections::HashMap;
 use std::time::Duration;
 
@@ -10,13 +12,14 @@ use super::decode::Key;
 use super::raw;
 use super::validate::subjects_of;
 use crate::diag::{Diagnostic, Spanned};
+use crate::model::jetstream::Stream;
 use crate::model::names::{AccountName, RoleName, ServerName, UserName};
 use crate::model::permissions::{Grant, Permissions};
-use crate::model::roles::{BuiltIn, Declared, Holder};
+use crate::model::roles::{BuiltIn, Declared, Holder, PROVISIONER};
 use crate::model::units::{Listen, Size, Span as Length};
 use crate::model::{
     BcryptCost, Credential, Export, Import, Inbox, JetStream, Limits, Model, Retired, Root, Server, ServerJetStream,
-    ShareKind, Stream, System, Tenant, User, inbox_prefix,
+    ShareKind, System, Tenant, User, inbox_prefix,
 };
 
 /// Largest message, unless said otherwise; the server's own default too.
@@ -34,7 +37,7 @@ pub(super) const STREAMS: u32 = 10;
 /// Consumers of one stream.
 pub(super) const CONSUMERS: u32 = 20;
 /// Unacknowledged messages of one consumer: ten times what a client asks for by default.
-const MAX_ACK_PENDING: u32 = 10_000;
+pub(super) const MAX_ACK_PENDING: u32 = 10_000;
 /// The newest server that this version was tested with.
 const IMAGE: &str = "nats:2.15.1-alpine";
 /// A derived password has 160 random bits: a slow hash adds nothing but time to every connect.
@@ -234,25 +237,54 @@ fn tenant(
             max_ack_pending: value(&j.max_ack_pending).map_or(MAX_ACK_PENDING, |m| m.0),
         }),
         users: Vec::new(),
-        streams: raw
-            .stream
-            .iter()
-            .map(|s| Stream {
-                name: s.name.value.clone(),
-                subjects: s.subjects().iter().map(|s| s.value.clone()).collect(),
-                consumers: s.consumer.iter().map(|c| c.name.value.clone()).collect(),
-            })
-            .collect(),
+        streams: Vec::new(),
         buckets: raw.bucket.iter().map(|b| b.name.value.clone()).collect(),
         object_stores: raw.object_store.iter().map(|o| o.name.value.clone()).collect(),
         exports: shares.0.get(own_name).cloned().unwrap_or_default(),
         imports: shares.1.get(own_name).cloned().unwrap_or_default(),
     };
+    tenant.streams = streams(raw, tenant.jetstream);
     let inbox = |u: &raw::User| inbox_prefix(value(&u.inbox).unwrap_or(Inbox::Private), &u.name.value);
     let inboxes: Vec<String> = raw.user.iter().map(inbox).collect();
-    let users: Vec<User> = raw.user.iter().map(|u| user(u, &tenant, &inboxes, roles, diagnostics)).collect();
+    let mut users: Vec<User> = raw.user.iter().map(|u| user(u, &tenant, &inboxes, roles, diagnostics)).collect();
+    if tenant.jetstream.is_some() && !users.iter().any(User::is_provisioner) {
+        users.push(provisioner(&tenant));
+    }
     tenant.users = users;
     tenant
+}
+
+/// The user that makes the tenant's streams, where the registry declares none.
+fn provisioner(tenant: &Tenant) -> User {
+    let user = name(UserName::parse, PROVISIONER);
+    let holder = Holder { tenant, user: &user, inbox: Inbox::Private, inboxes: &[] };
+    User {
+        permissions: BuiltIn::Provisioner.permissions(holder),
+        role: name(RoleName::parse, PROVISIONER),
+        span: tenant.span,
+        credential: Credential::Nkey { generation: 1 },
+        inbox: Inbox::Private,
+        name: user,
+    }
+}
+
+/// Each after those that its messages come from: the server looks for them.
+fn streams(raw: &raw::Tenant, limits: Option<JetStream>) -> Vec<Stream> {
+    let streams = raw.stream.iter().map(|s| jetstream::stream(s, limits));
+    let stored = raw.bucket.iter().map(jetstream::bucket).chain(raw.object_store.iter().map(jetstream::object_store));
+    let (mut made, mut open): (Vec<Stream>, Vec<Stream>) = streams.chain(stored).partition(|s| s.origins.is_empty());
+    while !open.is_empty() {
+        let is_ready = |s: &Stream| s.origins.iter().all(|o| made.iter().any(|m| m.name == *o));
+        let (ready, waiting): (Vec<Stream>, Vec<Stream>) = open.into_iter().partition(is_ready);
+        if ready.is_empty() {
+            // In a circle, which validation refuses.
+            made.extend(waiting);
+            break;
+        }
+        made.extend(ready);
+        open = waiting;
+    }
+    made
 }
 
 fn user(

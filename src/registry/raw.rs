@@ -2,11 +2,15 @@
 //! read and are well-formed each by itself; whether they make sense together
 //! is for `validate`, what they mean for `lower`.
 
+mod jetstream;
+
+pub use jetstream::*;
+
 use super::decode::{Int, Key, Named, Scalar, keys, words};
 use crate::diag::Spanned;
-use crate::model::names::{AccountName, BucketName, ConsumerName, RoleName, ServerName, StreamName, UserName};
+use crate::model::names::{AccountName, RoleName, ServerName, UserName};
 use crate::model::units::{Listen, Size, Span as Length};
-use crate::model::{Inbox, Root, Storage};
+use crate::model::{Inbox, Root};
 use crate::subject::Subject;
 
 /// Counts that the server keeps in 32 bits; 0 would mean "none" or "no limit"
@@ -195,80 +199,6 @@ keys! {
         inbox: Key<Spanned<Inbox>>,
     }
 
-    /// A stream.
-    Stream, "a stream" {
-        /// The stream's name.
-        name: Spanned<StreamName>,
-        /// What it captures, inside the tenant's subjects.
-        subjects: Key<Vec<Spanned<Subject>>>,
-        /// limits, interest or workqueue. Default limits.
-        retention: Key<Spanned<Retention>>,
-        /// file or memory. Default file.
-        storage: Key<Spanned<Storage>>,
-        /// Copies in a cluster. Default 1.
-        replicas: Key<Spanned<Int<1, 5>>>,
-        /// Oldest message kept.
-        max_age: Key<Spanned<Length>>,
-        /// Bytes kept.
-        max_bytes: Key<Spanned<Size>>,
-        /// Messages kept.
-        max_msgs: Key<Spanned<Count>>,
-        /// Messages kept for each subject.
-        max_msgs_per_subject: Key<Spanned<Count>>,
-        /// Largest message.
-        max_msg_size: Key<Spanned<Size>>,
-        /// What goes when it is full: old or new. Default old.
-        discard: Key<Spanned<Discard>>,
-        /// How long message ids are remembered. Default 2m.
-        duplicate_window: Key<Spanned<Length>>,
-        /// Durable consumers.
-        consumer: Vec<Consumer>,
-    }
-
-    /// A durable consumer.
-    Consumer, "a consumer" {
-        /// The consumer's name.
-        name: Spanned<ConsumerName>,
-        /// Which of the stream's subjects it takes. Default all.
-        filter: Key<Spanned<Subject>>,
-        /// How long until a delivery counts as lost. Default 30s.
-        ack_wait: Key<Spanned<Length>>,
-        /// Deliveries of one message at most. Default no limit.
-        max_deliver: Key<Spanned<Count>>,
-        /// Unacknowledged messages at a time. Default 1000.
-        max_ack_pending: Key<Spanned<Int<1, 1_000_000>>>,
-    }
-
-    /// A key-value bucket.
-    Bucket, "a bucket" {
-        /// The bucket's name.
-        name: Spanned<BucketName>,
-        /// Values kept for each key. Default 1.
-        history: Key<Spanned<Int<1, 64>>>,
-        /// Oldest value kept.
-        max_age: Key<Spanned<Length>>,
-        /// Bytes kept.
-        max_bytes: Key<Spanned<Size>>,
-        /// file or memory. Default file.
-        storage: Key<Spanned<Storage>>,
-        /// Copies in a cluster. Default 1.
-        replicas: Key<Spanned<Int<1, 5>>>,
-    }
-
-    /// An object store.
-    ObjectStore, "an object store" {
-        /// The object store's name.
-        name: Spanned<BucketName>,
-        /// Oldest object kept.
-        max_age: Key<Spanned<Length>>,
-        /// Bytes kept.
-        max_bytes: Key<Spanned<Size>>,
-        /// file or memory. Default file.
-        storage: Key<Spanned<Storage>>,
-        /// Copies in a cluster. Default 1.
-        replicas: Key<Spanned<Int<1, 5>>>,
-    }
-
     /// A name that was given up. Credentials derive from names, and an account's
     /// streams stay on the server's disk, so it is not simply used again.
     Retired, "a retired name" {
@@ -320,40 +250,6 @@ words! {
         Debug = "debug",
         /// Every protocol line, message contents included.
         Trace = "trace",
-    }
-
-    /// When a stream lets go of a message.
-    Retention, "a retention policy" {
-        /// When a limit is reached.
-        Limits = "limits",
-        /// When every interested consumer has acknowledged it.
-        Interest = "interest",
-        /// When one consumer has acknowledged it.
-        WorkQueue = "workqueue",
-    }
-
-    /// What a full stream does.
-    Discard, "a discard policy" {
-        /// Drops the oldest.
-        Old = "old",
-        /// Refuses the newest.
-        New = "new",
-    }
-}
-
-impl Scalar for Storage {
-    const RULE: &'static str = "unknown-word";
-    const WHAT: &'static str = "a storage type";
-    const HINT: &'static str = "one of `file` `memory`";
-    fn parse(text: &str) -> Result<Self, String> {
-        match text {
-            "file" => Ok(Self::File),
-            "memory" => Ok(Self::Memory),
-            _ => Err("unknown word".into()),
-        }
-    }
-    fn schema() -> serde_json::Value {
-        serde_json::json!({ "enum": ["file", "memory"] })
     }
 }
 
@@ -502,12 +398,5 @@ impl Share {
     /// Who gets it.
     pub fn to(&self) -> &[Spanned<AccountName>] {
         self.to.get().map_or(&[], Vec::as_slice)
-    }
-}
-
-impl Stream {
-    /// What it captures.
-    pub fn subjects(&self) -> &[Spanned<Subject>] {
-        self.subjects.get().map_or(&[], Vec::as_slice)
     }
 }

@@ -339,7 +339,7 @@ fn user_rows(account: &str, users: &[User], access: &[Access], published: bool) 
             .map(|kind| FileHandout { name: kind.label(), path: super::user_path(account, user, kind) })
             .collect(),
     };
-    users.iter().zip(access).map(row).collect()
+    users.iter().zip(access).filter(|(user, _)| !user.is_provisioner()).map(row).collect()
 }
 
 /// `RUNNING-NATS.md.hbs`.
@@ -354,28 +354,28 @@ pub struct Handout {
     stream: Option<StreamExample>,
 }
 
-/// A declared stream, and who may create it.
+/// A declared stream, and somebody who may use it.
 #[derive(Debug, Serialize)]
 struct StreamExample {
     account: String,
-    admin: String,
+    user: String,
     env_file: String,
     name: String,
-    subjects: Vec<String>,
     subject: String,
 }
 
 impl StreamExample {
-    /// Of a tenant that has a stream and an admin whose secret is known here.
+    /// Of a tenant that has a stream and somebody whose secret is known here.
     fn of(tenant: &Tenant) -> Option<Self> {
-        let is_admin = |u: &&User| u.role.as_str() == "admin" && !matches!(u.credential, Credential::PublicKey(_));
-        let (stream, admin) = (tenant.streams.first()?, tenant.users.iter().find(is_admin)?);
+        let may_use =
+            |u: &&User| matches!(u.role.as_str(), "app" | "admin") && !matches!(u.credential, Credential::PublicKey(_));
+        let (stream, user) =
+            (tenant.plain_streams().find(|s| !s.subjects.is_empty())?, tenant.users.iter().find(may_use)?);
         Some(Self {
             account: tenant.name.to_string(),
-            admin: admin.name.to_string(),
-            env_file: super::user_path(tenant.name.as_str(), admin, super::FileKind::Env),
+            user: user.name.to_string(),
+            env_file: super::user_path(tenant.name.as_str(), user, super::FileKind::Env),
             name: stream.name.to_string(),
-            subjects: stream.subjects.iter().map(ToString::to_string).collect(),
             subject: literal(stream.subjects.first()?),
         })
     }
@@ -396,7 +396,8 @@ impl Handout {
     /// user who may publish.
     pub fn new(model: &Model, tenants: String) -> Self {
         use crate::model::permissions::Grant;
-        let users = || model.tenants.iter().flat_map(|t| t.users.iter().map(move |u| (t, u)));
+        let users =
+            || model.tenants.iter().flat_map(|t| t.users.iter().filter(|u| !u.is_provisioner()).map(move |u| (t, u)));
         let publishes =
             |user: &User| matches!(user.permissions.publish, Grant::Only(_)) && user.role.as_str() != "monitor";
         let example = users()

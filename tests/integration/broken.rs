@@ -299,14 +299,34 @@ public_key = "UCFHWLYDLMVQXOYBXYR6JUEUA4QQ27FXLXHWWTUU6XRMJFAPDLUCMB7P"
             "[[share]]\nfrom = \"ACME\"\nto = [\"GLOBEX\"]\nstream = \"ACME.x.>\"\n[[share]]\nfrom = \"ACME\"\nto = [\"GLOBEX\"]\nstream = \"ACME.x.y\"\n",
         ),
     ),
-    // -------------------------------------------------------------- warnings
     (
-        "parts_not_acted_on_yet",
+        "streams_that_take_from_each_other",
         Replace(
             "storage = \"512MiB\"",
-            "storage = \"512MiB\"\n[[tenant.stream]]\nname = \"S\"\nsubjects = [\"ACME.s\"]\n[[tenant.bucket]]\nname = \"b\"\n[[tenant.object_store]]\nname = \"o\"",
+            "storage = \"512MiB\"\n[[tenant.stream]]\nname = \"S\"\nmirror = { name = \"T\", opt_start_time = \"yesterday\" }\n[[tenant.stream]]\nname = \"T\"\n[[tenant.stream.source]]\nname = \"S\"\n[[tenant.stream.source]]\nname = \"SS\"",
         ),
     ),
+    (
+        "stream_of_what_another_shares",
+        Add(
+            "[tenant.jetstream]\nstorage = \"512MiB\"\n[[tenant.stream]]\nname = \"S\"\nsubjects = [\"ACME.x.>\"]\n[[share]]\nfrom = \"ACME\"\nto = [\"GLOBEX\"]\nstream = \"ACME.x.>\"\n",
+        ),
+    ),
+    (
+        "stream_keys_that_do_not_agree",
+        Replace(
+            "storage = \"512MiB\"",
+            "storage = \"512MiB\"\n[[tenant.stream]]\nname = \"S\"\nsubjects = [\"ACME.s\"]\nreplicas = 3\ndeny_purge = true\nallow_rollup_hdrs = true\nmax_age = \"1m\"\nduplicate_window = \"2m\"\ndiscard_new_per_subject = true\nmirror = { name = \"T\", filter = \"ACME.t\", subject_transforms = [{ dest = \"GLOBEX.x\" }] }\nrepublish = { dest = \"GLOBEX.>\" }\nsubject_transform = { dest = \"OTHER.{{wildcard(1)}}\" }\n[[tenant.stream]]\nname = \"T\"\nsubjects = [\"ACME.t\"]",
+        ),
+    ),
+    (
+        "consumer_keys_that_do_not_agree",
+        Replace(
+            "storage = \"512MiB\"",
+            "storage = \"512MiB\"\n[[tenant.stream]]\nname = \"S\"\nsubjects = [\"ACME.s.>\"]\nretention = \"workqueue\"\n[[tenant.stream.consumer]]\nname = \"a\"\ndeliver_group = \"g\"\nflow_control = true\nack_policy = \"none\"\nmax_ack_pending = 50000\ndeliver_policy = \"by_start_time\"\n[[tenant.stream.consumer]]\nname = \"b\"\nfilter = \"ACME.s.x\"\nfilters = [\"ACME.t\"]\ndeliver_subject = \"GLOBEX.d\"\nmax_waiting = 5\npriority_groups = [\"a b\"]\nbackoff = [\"1s\", \"2s\"]\nmax_deliver = 1\nack_wait = \"5s\"\nopt_start_seq = 3\nsample_freq = \"500\"",
+        ),
+    ),
+    // -------------------------------------------------------------- warnings
     (
         "many_at_once",
         Whole(

@@ -14,6 +14,8 @@ const COMMANDS: &[&[&str]] = &[
     &["verify"],
     &["render"],
     &["creds"],
+    &["plan"],
+    &["apply"],
     &["up"],
     &["down"],
     &["status"],

@@ -4,7 +4,7 @@
 //! Silence alone proves nothing. Each "nothing arrived" here is followed by a
 //! control message on the same subscription that does arrive.
 
-use async_nats::jetstream::{self, consumer, kv, stream};
+use async_nats::jetstream::{self, consumer};
 use futures_util::{StreamExt as _, TryStreamExt as _};
 use serde_json::json;
 
@@ -62,13 +62,6 @@ fn below(pattern: &str, tail: &str) -> String {
     format!("{}{tail}", pattern.trim_end_matches('>'))
 }
 
-async fn make_stream(project: &Project, admin: &str, name: &str, subject: &str) {
-    let admin = project.connect(admin).await;
-    let config =
-        stream::Config { name: name.into(), subjects: vec![subject.into()], max_bytes: 1 << 20, ..Default::default() };
-    jetstream::new(admin.client.clone()).create_stream(config).await.expect("create the stream");
-}
-
 /// The messages in a stream, as its own admin sees them.
 async fn messages(project: &Project, admin: &str, name: &str) -> u64 {
     let admin = project.connect(admin).await;
@@ -108,7 +101,6 @@ async fn own_subjects_work() {
 async fn own_streams_and_buckets_work() {
     let project = booted();
     for pair in PAIRS {
-        make_stream(&project, pair.admin, pair.stream, pair.stream_subject).await;
         let app = project.connect(pair.app).await;
         let js = jetstream::new(app.client.clone());
         for i in 0..3 {
@@ -125,9 +117,6 @@ async fn own_streams_and_buckets_work() {
             message.double_ack().await.expect("an acknowledgement");
         }
 
-        let admin = project.connect(pair.admin).await;
-        let config = kv::Config { bucket: "settings".into(), max_bytes: 1 << 20, ..Default::default() };
-        jetstream::new(admin.client.clone()).create_key_value(config).await.expect("create the bucket");
         let bucket = js.get_key_value("settings").await.expect("own bucket");
         let mut watch = bucket.watch("colour").await.expect("watch");
         bucket.put("colour", pair.me.into()).await.expect("put");
@@ -207,9 +196,6 @@ async fn inboxes_are_private() {
 async fn the_others_streams_cannot_be_seen_read_or_destroyed() {
     let project = booted();
     for pair in &PAIRS {
-        make_stream(&project, pair.admin, pair.stream, pair.stream_subject).await;
-    }
-    for pair in &PAIRS {
         let victim = project.connect(pair.other_app).await;
         let victim_js = jetstream::new(victim.client.clone());
         let subject = below(pair.other_subject, "secret");
@@ -220,7 +206,7 @@ async fn the_others_streams_cannot_be_seen_read_or_destroyed() {
         let attacker = project.connect(pair.admin).await;
         let js = jetstream::new(attacker.client.clone());
         let names: Vec<String> = js.stream_names().try_collect().await.expect("names");
-        assert_eq!(names, [pair.stream]);
+        assert!(names.len() == 2 && names.contains(&pair.stream.to_owned()), "{names:?}");
         let name = pair.other_stream;
         for (verb, body) in [
             (format!("$JS.API.STREAM.INFO.{name}"), json!({ "subjects_filter": ">" })),
@@ -249,9 +235,6 @@ async fn the_others_streams_cannot_be_seen_read_or_destroyed() {
 #[tokio::test]
 async fn the_others_streams_cannot_be_copied_or_captured() {
     let project = booted();
-    for pair in &PAIRS {
-        make_stream(&project, pair.admin, pair.stream, pair.stream_subject).await;
-    }
     for pair in &PAIRS {
         let attacker = project.connect(pair.admin).await;
         let create = |name: &str, mut config: serde_json::Value| {

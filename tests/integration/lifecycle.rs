@@ -4,7 +4,7 @@
 use std::net::TcpListener;
 use std::os::unix::fs::PermissionsExt as _;
 
-use async_nats::jetstream::{self, stream};
+use async_nats::jetstream;
 
 use crate::support::{Project, next};
 
@@ -12,16 +12,9 @@ use crate::support::{Project, next};
 async fn data_survives_a_restart() {
     let project = Project::new();
     project.up();
-    let stream = stream::Config {
-        name: "EVENTS".into(),
-        subjects: vec!["TENANT_A.events.>".into()],
-        max_bytes: 1 << 20,
-        ..Default::default()
-    };
     {
         let admin = project.connect("TENANT_A/tenant_a_admin").await;
         let js = jetstream::new(admin.client.clone());
-        js.create_stream(stream).await.expect("create the stream");
         js.publish("TENANT_A.events.x", "kept".into()).await.expect("publish").await.expect("stored");
     }
     assert!(project.run(&["down"]).succeeded().stdout.contains("its data stays"));

@@ -15,7 +15,13 @@ fn tight() -> Project {
     project.edit("memory    = \"64MiB\"", "memory    = \"1MiB\"");
     project.edit("streams   = 10", "streams   = 2");
     project.edit("consumers = 20", "consumers = 2");
-    project.edit("max_bytes = \"128MiB\"", "max_bytes = \"512KiB\"");
+    // Its own streams would take what is to be tried.
+    let declared = include_str!("../../tenants.toml");
+    let (start, end) = (
+        declared.find("[[tenant.stream]]").expect("a stream"),
+        declared.find("# ---------------------------------------------------------------- TENANT_B").expect("B"),
+    );
+    project.edit(&declared[start..end], "");
     project.up();
     project
 }

@@ -21,6 +21,7 @@ mod isolation;
 mod lifecycle;
 mod limits;
 mod properties;
+mod provision;
 mod reader;
 mod roles;
 mod shares;

@@ -1,6 +1,6 @@
 //! Each role can do what it is for, and is refused what it is not for.
 
-use async_nats::jetstream::{self, kv, stream};
+use async_nats::jetstream;
 use futures_util::StreamExt as _;
 use serde_json::json;
 
@@ -15,17 +15,6 @@ async fn booted() -> Project {
         project.run(&["user", "add", &format!("TENANT_B/{name}"), "--role", role]).succeeded();
     }
     project.up();
-    let admin = project.connect("TENANT_B/tenant_b_admin").await;
-    let js = jetstream::new(admin.client.clone());
-    let config = stream::Config {
-        name: "ORDERS".into(),
-        subjects: vec!["TENANT_B.orders.>".into()],
-        max_bytes: 1 << 20,
-        ..Default::default()
-    };
-    js.create_stream(config).await.expect("an admin makes streams");
-    let config = kv::Config { bucket: "settings".into(), max_bytes: 1 << 20, ..Default::default() };
-    js.create_key_value(config).await.expect("an admin makes buckets");
     project
 }
 
@@ -161,9 +150,6 @@ async fn an_object_store_works_for_an_app() {
         "[[tenant.object_store]]\nname = \"files\"\n",
     );
     project.up();
-    let admin = project.connect("TENANT_B/tenant_b_admin").await;
-    let config = jetstream::object_store::Config { bucket: "files".into(), max_bytes: 1 << 20, ..Default::default() };
-    jetstream::new(admin.client.clone()).create_object_store(config).await.expect("create");
     let app = project.connect("TENANT_B/tenant_b_app").await;
     let store = jetstream::new(app.client.clone()).get_object_store("files").await.expect("the store");
     store.put("a.txt", &mut "content".as_bytes()).await.expect("put");

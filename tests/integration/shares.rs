@@ -152,13 +152,6 @@ async fn a_reply_subject_from_another_tenant_leads_nowhere() {
     let project = booted();
     let admin = project.connect("TENANT_B/tenant_b_admin").await;
     let js = jetstream::new(admin.client.clone());
-    let config = jetstream::stream::Config {
-        name: "ORDERS".into(),
-        subjects: vec!["TENANT_B.orders.>".into()],
-        max_bytes: 1 << 20,
-        ..Default::default()
-    };
-    js.create_stream(config).await.expect("create the stream");
     js.publish("TENANT_B.orders.1", "kept".into()).await.expect("publish").await.expect("stored");
 
     let owner = project.connect("TENANT_A/tenant_a_app").await;

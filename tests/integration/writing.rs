@@ -53,12 +53,12 @@ fn many(tenants: usize, generation: u32) -> String {
 fn rendering_twice_changes_nothing_and_secrets_are_private() {
     let project = Project::new();
     let first = project.run(&["render"]).succeeded();
-    assert!(first.stdout.contains("23 written, 0 unchanged, 0 removed"), "{}", first.stdout);
+    assert!(first.stdout.contains("29 written, 0 unchanged, 0 removed"), "{}", first.stdout);
     let infra = project.path().join("infra");
     let inode = fs::metadata(&infra).expect("infra").ino();
     let before = tree(&infra);
     let second = project.run(&["render"]).succeeded();
-    assert!(second.stdout.contains("nothing to do, 23 files are up to date"), "{}", second.stdout);
+    assert!(second.stdout.contains("nothing to do, 29 files are up to date"), "{}", second.stdout);
     assert_eq!(fs::metadata(&infra).expect("infra").ino(), inode, "nothing was replaced");
     assert_same(&tree(&infra), &before, "");
     for path in before.keys().filter(|p| p.starts_with("credentials/")) {
@@ -84,7 +84,7 @@ fn a_changed_or_exposed_file_is_put_right() {
     assert!(ran.stdout.contains("infra is out of date: 3 files differ"), "{}", ran.stdout);
     assert!(!ran.stdout.contains("NATS_PASSWORD"), "a secret is shown: {}", ran.stdout);
     let ran = project.run(&["render"]).succeeded();
-    assert!(ran.stdout.contains("4 written, 19 unchanged"), "{}", ran.stdout);
+    assert!(ran.stdout.contains("4 written, 25 unchanged"), "{}", ran.stdout);
     // What somebody wrote is named; what was only exposed or removed is not.
     let edited = ran.stderr.lines().find(|l| l.contains("changed by hand")).expect("it is said");
     assert!(edited.contains("credentials/TENANT_A/tenant_a_app.env, nats/accounts.conf;"), "{edited}");
@@ -125,7 +125,7 @@ fn what_is_not_ours_stays_as_it_is() {
     // TENANT_B goes; what somebody else put into its folder does not.
     project.run(&["tenant", "remove", "TENANT_B", "--with-shares"]).succeeded();
     let ran = project.run(&["render"]).succeeded();
-    assert!(ran.stdout.contains("8 removed"), "{}", ran.stdout);
+    assert!(ran.stdout.contains("11 removed"), "{}", ran.stdout);
     assert_eq!(inode("infra/NOTES.md"), before, "it is the same file, not a copy");
     assert_eq!(project.read("infra/credentials/TENANT_B/extra.txt"), "mine too\n");
     assert_eq!(project.read("infra/deep/er/file"), "and mine\n");
@@ -275,7 +275,7 @@ fn adding_a_tenant_changes_no_byte_of_anothers_credentials() {
     for (path, bytes) in &before {
         assert_eq!(after.get(path), Some(bytes), "{path}");
     }
-    assert_eq!(after.len(), before.len() + 2);
+    assert_eq!(after.len(), before.len() + 2 + 3);
 }
 
 /// What is remembered between runs only saves time.
@@ -341,7 +341,7 @@ fn the_spare_tree_is_not_believed_blindly() {
         }
         project.write("tenants.toml", &project.on_own_ports(&generations(n)));
         let ran = project.run(&["render"]).succeeded();
-        assert!(ran.stdout.contains("4 written, 19 unchanged, 0 removed"), "{spoil}: {}", ran.stdout);
+        assert!(ran.stdout.contains("4 written, 25 unchanged, 0 removed"), "{spoil}: {}", ran.stdout);
         project.run(&["render", "--check"]).succeeded();
         let fresh = format!("fresh{n}");
         project.run(&["render", "--out", &fresh]).succeeded();

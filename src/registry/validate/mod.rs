@@ -24,6 +24,14 @@ pub(super) struct Context<'r> {
     whole: bool,
 }
 
+impl Context<'_> {
+    /// Subjects whose messages flow to a tenant from others.
+    fn imported_streams(&self, tenant: &Tenant) -> Vec<&Subject> {
+        let to_it = |share: &&super::raw::Share| share.to().iter().any(|to| to.value == tenant.name.value);
+        self.registry.share.iter().filter(to_it).filter_map(|s| s.stream.get()).map(|s| &s.value).collect()
+    }
+}
+
 type Validation = fn(&Context<'_>, &mut Vec<Diagnostic>);
 
 /// Every validation, in the order in which a reader would think of them.
@@ -40,7 +48,6 @@ const VALIDATIONS: &[Validation] = &[
     tenants::subjects_are_outside_reserved_spaces,
     tenants::subjects_belong_to_one_tenant,
     tenants::limits_fit_the_server,
-    tenants::parts_not_acted_on_yet_are_named,
     users::every_tenant_has_a_user,
     users::names_are_unique,
     users::password_names_are_unique_everywhere,
@@ -55,6 +62,9 @@ const VALIDATIONS: &[Validation] = &[
     jetstream::stream_subjects_are_the_tenants,
     jetstream::streams_do_not_overlap,
     jetstream::consumers_fit_their_stream,
+    jetstream::origins_exist,
+    jetstream::stream_keys_agree,
+    jetstream::consumer_keys_agree,
     shares::have_both_ends,
     shares::offer_what_is_theirs,
     shares::are_declared_once,
@@ -62,6 +72,7 @@ const VALIDATIONS: &[Validation] = &[
 
 /// Every rule's identifier, for the documentation and its test.
 pub const RULES: &[&str] = &[
+    "answered-share",
     "builtin-role",
     "conflicting-keys",
     "connections-oversubscribed",
@@ -84,6 +95,7 @@ pub const RULES: &[&str] = &[
     "invalid-root",
     "invalid-size",
     "invalid-subject",
+    "invalid-time",
     "invalid-url",
     "invalid-variable",
     "jetstream-off",
@@ -96,7 +108,7 @@ pub const RULES: &[&str] = &[
     "no-subjects",
     "no-tenants",
     "no-users",
-    "not-provisioned-yet",
+    "origin-cycle",
     "out-of-range",
     "overlapping-streams",
     "overlapping-subjects",
@@ -112,6 +124,7 @@ pub const RULES: &[&str] = &[
     "too-many-streams",
     "unknown-key",
     "unknown-role",
+    "unknown-stream",
     "unknown-tenant",
     "unknown-word",
     "unsupported-credential",

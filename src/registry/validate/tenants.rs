@@ -177,27 +177,3 @@ pub fn limits_fit_the_server(cx: &Context<'_>, out: &mut Vec<Diagnostic>) {
         );
     }
 }
-
-/// Ensure nothing in the registry is silently without effect.
-pub fn parts_not_acted_on_yet_are_named(cx: &Context<'_>, out: &mut Vec<Diagnostic>) {
-    let tenants = &cx.registry.tenant;
-    let parts = [
-        ("streams", tenants.iter().flat_map(|t| &t.stream).map(|s| s.span).collect::<Vec<_>>()),
-        ("key-value buckets", tenants.iter().flat_map(|t| &t.bucket).map(|b| b.span).collect()),
-        ("object stores", tenants.iter().flat_map(|t| &t.object_store).map(|o| o.span).collect()),
-    ];
-    for (what, spans) in parts {
-        let Some(first) = spans.first() else { continue };
-        out.push(
-            Diagnostic::warning(
-                "not-provisioned-yet",
-                *first,
-                format!(
-                    "{what} are given permissions ({} declared), but this version does not create them",
-                    spans.len()
-                ),
-            )
-            .hint("create them once as a user of the tenant with `role = \"admin\"`"),
-        );
-    }
-}

@@ -1,0 +1,416 @@
+//! `tenantry plan` and `tenantry apply`.
+
+use std::collections::{BTreeMap, HashSet};
+
+use serde::Serialize;
+use serde_json::Value as Json;
+
+use super::{Context, count, no_such};
+use crate::error::{Error, Exit};
+use crate::keys::{AccountKind, RootKey};
+use crate::live::jetstream::api::Failure;
+use crate::live::jetstream::apply::Outcome;
+use crate::live::jetstream::plan::{Action, Change, Field, Kind, Named, address};
+use crate::live::jetstream::{self, Job, Report};
+use crate::live::login::Login;
+use crate::live::process::Run;
+use crate::model::units::Size;
+use crate::model::{Model, Tenant};
+use crate::registry::Valid;
+use crate::render::access::{Handed, handed};
+
+/// Show what `apply` would change on the server, and write nothing.
+///
+/// Streams, consumers, buckets and object stores are compared. The server is read as each tenant's provisioner. What is on it and not in the
+/// registry is shown and left alone.
+#[derive(Debug, clap::Args)]
+#[command(after_help = "Exit codes: 0 nothing to change; 1 changes; 2 the registry is invalid; 3 no server")]
+pub struct PlanArgs {
+    #[command(flatten)]
+    what: What,
+}
+
+/// Make the server's streams and consumers as they are declared.
+///
+/// Buckets and object stores too. It can be run again at any time, and goes on where it was interrupted. Nothing
+/// that holds data is deleted, unless it is named with --replace or --delete.
+#[derive(Debug, clap::Args)]
+#[command(
+    after_help = "Exit codes: 0 the server is as declared; 1 something is not; 2 the registry is invalid; 3 no server"
+)]
+pub struct ApplyArgs {
+    #[command(flatten)]
+    what: What,
+}
+
+#[derive(Debug, clap::Args)]
+struct What {
+    /// The server. Default: the one that `up` runs, or else the registry's `client`.
+    #[arg(long, value_name = "URL")]
+    server: Option<String>,
+    /// Delete this and make it again, where it cannot be changed otherwise. Its
+    /// messages are lost.
+    #[arg(long, value_name = "TENANT/STREAM[/CONSUMER]")]
+    replace: Vec<String>,
+    /// Delete this, which is not in the registry. Its messages are lost.
+    #[arg(long, value_name = "TENANT/STREAM[/CONSUMER]")]
+    delete: Vec<String>,
+}
+
+/// What other programs read.
+#[derive(Serialize)]
+pub struct Document {
+    server: String,
+    changes: Vec<ChangeDocument>,
+    failed: Vec<FailureDocument>,
+    unchanged: usize,
+}
+
+#[derive(Serialize)]
+struct ChangeDocument {
+    tenant: String,
+    #[serde(flatten)]
+    change: Change,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    outcome: Option<&'static str>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    error: Option<String>,
+}
+
+#[derive(Serialize)]
+struct FailureDocument {
+    tenant: String,
+    error: String,
+    hint: &'static str,
+}
+
+pub fn plan(context: &Context, args: &PlanArgs) -> Result<Exit, Error> {
+    let (document, exit) = run(context, &args.what, false)?;
+    context.ui.json(&document);
+    Ok(exit)
+}
+
+pub fn apply(context: &Context, args: &ApplyArgs) -> Result<Exit, Error> {
+    let (document, exit) = run(context, &args.what, true)?;
+    context.ui.json(&document);
+    Ok(exit)
+}
+
+fn run(context: &Context, what: &What, apply: bool) -> Result<(Document, Exit), Error> {
+    let valid = context.load()?;
+    let named = named(&valid.model, what)?;
+    let url = match &what.server {
+        Some(url) => url.clone(),
+        None => match Run::new(&context.state(), &context.registry).running() {
+            Some(state) => state.dial,
+            None => format!("nats://{}", valid.model.server.client.dial()),
+        },
+    };
+    provision(context, &valid, &url, &named, apply)
+}
+
+/// Compares, and applies if that was asked for; says what was found and done.
+pub fn provision(
+    context: &Context,
+    valid: &Valid,
+    url: &str,
+    named: &Named,
+    apply: bool,
+) -> Result<(Document, Exit), Error> {
+    let root = RootKey::load(&valid.model.root, valid.folder())?;
+    let jobs: Vec<Job<'_>> = valid.model.tenants.iter().filter_map(|tenant| job(&root, tenant)).collect();
+    let bar = context.ui.progress(jobs.len(), if apply { "applying" } else { "comparing" });
+    let reports = jetstream::run(url, jobs, named, apply, &|| bar.inc(1))?;
+    bar.finish_and_clear();
+    // Nobody in at all is no server, and not a tenant's problem.
+    if let Some(Report { result: Err(Failure::Lost(words)), .. }) = reports.first()
+        && reports.iter().all(|r| matches!(r.result, Err(Failure::Lost(_))))
+    {
+        return Err(Error::server(
+            words.clone(),
+            "start one with `tenantry up`, or name it: --server nats://HOST:4222",
+        ));
+    }
+    let exit = show(context, &valid.model, &reports, apply);
+    Ok((document(url, &valid.model, reports, apply), exit))
+}
+
+/// A tenant's provisioner, and how it logs in.
+fn job<'m>(root: &RootKey, tenant: &'m Tenant) -> Option<Job<'m>> {
+    let (place, user) = tenant.provisioner()?;
+    let own = std::slice::from_ref(&tenant.users[place]);
+    let login = handed(root, AccountKind::Tenant, &tenant.name, own).pop().and_then(|handed| match handed {
+        Handed::Seed(seed) => Some(Login::Seed(seed)),
+        Handed::Password(password) => Some(Login::Password(user.name.to_string(), password)),
+        Handed::FromEnv(variable) => {
+            let password = std::env::var(&variable).ok()?;
+            Some(Login::Password(user.name.to_string(), crate::keys::Secret::new(password)))
+        }
+        Handed::Own(_) => None,
+    });
+    Some(Job { tenant, login, inbox: user.inbox_prefix() })
+}
+
+/// What was named on the command line, written out in full.
+fn named(model: &Model, what: &What) -> Result<Named, Error> {
+    let mut declared: Vec<String> = Vec::new();
+    for tenant in &model.tenants {
+        for stream in &tenant.streams {
+            declared.push(address(tenant.name.as_str(), stream.name.as_str(), None));
+            let consumers = stream.consumers.iter();
+            declared
+                .extend(consumers.map(|c| address(tenant.name.as_str(), stream.name.as_str(), Some(c.name.as_str()))));
+        }
+    }
+    let known: Vec<&str> = declared.iter().map(String::as_str).collect();
+    let mut named = Named::default();
+    for name in &what.replace {
+        if !known.contains(&name.as_str()) {
+            let ends = format!("/{name}");
+            let near: Vec<&&str> = known.iter().filter(|k| k.ends_with(&ends)).collect();
+            return Err(match near.as_slice() {
+                [near, ..] => Error::usage(format!("`{name}` names no tenant"), format!("did you mean `{near}`?")),
+                [] => no_such("stream or consumer", name, &known),
+            });
+        }
+        named.replace.insert(name.clone());
+    }
+    for name in &what.delete {
+        let tenants: Vec<&str> = model.tenants.iter().map(|t| t.name.as_str()).collect();
+        let parts: Vec<&str> = name.split('/').collect();
+        match parts.as_slice() {
+            [tenant, _] | [tenant, _, _] if !tenants.contains(tenant) => {
+                return Err(no_such("tenant", tenant, &tenants));
+            }
+            [_, _] | [_, _, _] => {}
+            _ => return Err(Error::usage(format!("`{name}` is not TENANT/STREAM"), "such as --delete TENANT_A/OLD")),
+        }
+        if known.contains(&name.as_str()) {
+            return Err(Error::usage(
+                format!("`{name}` is in the registry"),
+                "remove it there first; or --replace it, to make it again",
+            ));
+        }
+        named.delete.insert(name.clone());
+    }
+    Ok(named)
+}
+
+fn document(url: &str, model: &Model, reports: Vec<Report<'_>>, applied: bool) -> Document {
+    let mut document = Document { server: url.to_owned(), changes: Vec::new(), failed: Vec::new(), unchanged: 0 };
+    let declared: usize = model.tenants.iter().map(objects).sum();
+    for Report { tenant, result } in reports {
+        let tenant = tenant.name.to_string();
+        match result {
+            Err(failure) => {
+                document.failed.push(FailureDocument { tenant, error: failure.message(), hint: failure.hint() });
+            }
+            Ok(changes) => document.changes.extend(changes.into_iter().map(|(change, outcome)| ChangeDocument {
+                tenant: tenant.clone(),
+                change,
+                outcome: applied.then_some(match &outcome {
+                    Outcome::Planned | Outcome::LeftAlone => "left alone",
+                    Outcome::Done => "done",
+                    Outcome::Failed(_) => "failed",
+                }),
+                error: match outcome {
+                    Outcome::Failed(failure) => Some(failure.message()),
+                    _ => None,
+                },
+            })),
+        }
+    }
+    let differ = document.changes.iter().filter(|c| c.change.action.is_open() && c.change.action != Action::Delete);
+    let differ = differ.map(|c| (&c.tenant, &c.change.stream, &c.change.consumer)).collect::<HashSet<_>>().len();
+    document.unchanged = if document.failed.is_empty() { declared.saturating_sub(differ) } else { 0 };
+    document
+}
+
+/// Streams and consumers that a tenant declares.
+fn objects(tenant: &Tenant) -> usize {
+    tenant.streams.iter().map(|s| 1 + s.consumers.len()).sum()
+}
+
+/// So many tenants are shown; all are in the JSON.
+const SHOWN: usize = 40;
+
+fn show(context: &Context, model: &Model, reports: &[Report<'_>], applied: bool) -> Exit {
+    let ui = context.ui;
+    let mut shown = 0;
+    let mut counts: BTreeMap<&str, usize> = BTreeMap::new();
+    let (mut failed, mut open) = (0, 0);
+    for Report { tenant, result } in reports {
+        let is_shown = shown < SHOWN || ui.is_verbose();
+        let changes = match result {
+            Err(failure) => {
+                failed += 1;
+                if is_shown {
+                    shown += 1;
+                    ui.found(&format!("{}: {}", tenant.name, failure.message()));
+                    if !failure.hint().is_empty() {
+                        ui.note(&format!("  {}", failure.hint()));
+                    }
+                }
+                continue;
+            }
+            Ok(changes) => changes,
+        };
+        if is_shown && !changes.is_empty() {
+            shown += 1;
+            ui.result(tenant.name.as_str());
+        }
+        for (change, outcome) in changes {
+            *counts.entry(verb(change.action, applied)).or_default() +=
+                usize::from(!matches!(outcome, Outcome::Failed(_)));
+            failed += usize::from(matches!(outcome, Outcome::Failed(_)));
+            open += usize::from(change.action.is_open() && (!applied || *outcome != Outcome::Done));
+            if is_shown {
+                describe(context, tenant.name.as_str(), change, outcome);
+            }
+        }
+    }
+    let hidden =
+        reports.iter().filter(|r| r.result.as_ref().map_or(true, |c| !c.is_empty())).count().saturating_sub(shown);
+    if hidden > 0 {
+        ui.note(&format!("… and {} more: -v or --format json has all", count(hidden, "tenant")));
+    }
+    let declared: usize = reports.iter().map(|r| objects(r.tenant)).sum();
+    let mut summary: Vec<String> =
+        counts.iter().filter(|(_, n)| **n > 0).map(|(verb, n)| format!("{n} {verb}")).collect();
+    if failed > 0 {
+        summary.push(format!("{failed} failed"));
+    }
+    let what = format!(
+        "{}, {declared} {}",
+        count(model.tenants.len(), "tenant"),
+        if declared == 1 { "stream" } else { "streams and consumers" }
+    );
+    let what =
+        if summary.is_empty() { format!("{what}: as declared") } else { format!("{what}: {}", summary.join(", ")) };
+    if failed > 0 || applied && open > 0 {
+        ui.found(&what);
+    } else {
+        ui.done(&what);
+    }
+    if !applied && open > 0 && failed == 0 {
+        context.next("tenantry apply");
+    }
+    if failed > 0 || open > 0 { Exit::Found } else { Exit::Ok }
+}
+
+/// What becomes of a change, for the last line.
+fn verb(action: Action, applied: bool) -> &'static str {
+    match (action, applied) {
+        (Action::Create, false) => "to create",
+        (Action::Update, false) => "to change",
+        (Action::Replace, false) => "to replace",
+        (Action::Delete, false) => "to delete",
+        (Action::Create, true) => "created",
+        (Action::Update, true) => "changed",
+        (Action::Replace, true) => "replaced",
+        (Action::Delete, true) => "deleted",
+        (Action::Blocked, _) => "cannot be changed in place",
+        (Action::Undeclared, _) => "no longer declared",
+        (Action::Foreign, _) => "not in the registry",
+    }
+}
+
+fn describe(context: &Context, tenant: &str, change: &Change, outcome: &Outcome) {
+    let ui = context.ui;
+    let sign = match change.action {
+        Action::Create => "+",
+        Action::Update => "~",
+        Action::Replace => "±",
+        Action::Delete => "-",
+        Action::Blocked => "!",
+        Action::Undeclared | Action::Foreign => "?",
+    };
+    let kind = match change.kind {
+        Kind::Stream => "stream",
+        Kind::Consumer => "consumer",
+        Kind::Bucket => "bucket",
+        Kind::ObjectStore => "object store",
+    };
+    let plain = change.stream.trim_start_matches("KV_").trim_start_matches("OBJ_");
+    let name = match (&change.consumer, change.kind) {
+        (Some(consumer), _) => format!("{}/{consumer}", change.stream),
+        (None, Kind::Bucket | Kind::ObjectStore) => plain.to_owned(),
+        (None, _) => change.stream.clone(),
+    };
+    let by_hand = if change.drift && !matches!(change.action, Action::Create) { ", changed by hand" } else { "" };
+    let holds = match (change.action, change.messages, &change.consumer) {
+        (Action::Blocked | Action::Replace | Action::Delete | Action::Undeclared | Action::Foreign, Some(n), None) => {
+            format!(", holds {}", count(usize::try_from(n).unwrap_or(usize::MAX), "message"))
+        }
+        (Action::Blocked | Action::Replace | Action::Delete, Some(n), Some(_)) => {
+            format!(", has dealt with {}", count(usize::try_from(n).unwrap_or(usize::MAX), "message"))
+        }
+        _ => String::new(),
+    };
+    let left = match change.action {
+        Action::Undeclared => ": no longer in the registry, left alone",
+        Action::Foreign => ": not in the registry, left alone",
+        _ => "",
+    };
+    ui.result(&format!("  {sign} {kind} {name}{by_hand}{holds}{left}"));
+    for Field { name, from, to } in &change.fields {
+        ui.result(&format!("      {name}: {} → {}", human(name, from), human(name, to)));
+    }
+    let address = address(tenant, &change.stream, change.consumer.as_deref());
+    match (change.action, &change.reason) {
+        (Action::Blocked, Some(reason)) => {
+            ui.result(&format!("      {reason}: it has to be deleted and made again"));
+            ui.note(&format!("      {}", context.command(&format!("tenantry apply --replace {address}"))));
+        }
+        (Action::Undeclared, _) => {
+            ui.note(&format!("      {}", context.command(&format!("tenantry apply --delete {address}"))));
+        }
+        _ => {}
+    }
+    if let Outcome::Failed(failure) = outcome {
+        ui.found(&format!("  {address}: {}", failure.message()));
+        if !failure.hint().is_empty() {
+            ui.note(&format!("    {}", failure.hint()));
+        }
+    }
+}
+
+/// A value as the registry would write it.
+fn human(key: &str, value: &Json) -> String {
+    let number = value.as_i64();
+    match (key, value) {
+        (_, Json::Null) => "none".to_owned(),
+        (_, Json::Number(_)) if number == Some(-1) => "no limit".to_owned(),
+        (
+            "max_age"
+            | "duplicate_window"
+            | "ack_wait"
+            | "inactive_threshold"
+            | "max_expires"
+            | "idle_heartbeat"
+            | "priority_timeout"
+            | "subject_delete_marker_ttl",
+            _,
+        ) => duration(number),
+        ("backoff", Json::Array(list)) => list.iter().map(|v| duration(v.as_i64())).collect::<Vec<_>>().join(", "),
+        ("max_bytes" | "max_msg_size", _) => {
+            number.and_then(|n| u64::try_from(n).ok()).map_or_else(|| value.to_string(), |n| Size(n).to_string())
+        }
+        (_, Json::String(text)) => text.clone(),
+        (_, Json::Array(list)) => {
+            list.iter().map(|v| v.as_str().map_or_else(|| v.to_string(), str::to_owned)).collect::<Vec<_>>().join(", ")
+        }
+        (_, other) => other.to_string(),
+    }
+}
+
+/// In the largest unit that leaves nothing over, as the registry is written.
+fn duration(nanoseconds: Option<i64>) -> String {
+    const UNITS: [(i64, &str); 4] =
+        [(86_400_000_000_000, "d"), (3_600_000_000_000, "h"), (60_000_000_000, "m"), (1_000_000_000, "s")];
+    let nanoseconds = nanoseconds.unwrap_or_default();
+    match UNITS.iter().find(|(unit, _)| nanoseconds % unit == 0) {
+        Some((unit, name)) => format!("{}{name}", nanoseconds / unit),
+        None => format!("{}ms", nanoseconds / 1_000_000),
+    }
+}

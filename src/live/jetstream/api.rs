@@ -1,0 +1,163 @@
+//! Requests to the JetStream API of one account. They are JSON as the server
+//! documents it, so that what a client library does not know is not lost.
+
+use std::sync::{Arc, Mutex};
+use std::time::Duration;
+
+use async_nats::{Client, ConnectErrorKind, Event, RequestErrorKind};
+use serde_json::{Value as Json, json};
+
+use crate::live::login::Login;
+
+/// How long an answer may take: a server with many tenants has one queue for all.
+const PATIENCE: Duration = Duration::from_secs(20);
+
+/// What went wrong with a request, or with a tenant as a whole.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Failure {
+    /// The server said no.
+    Refused {
+        /// Its own number for it.
+        code: u64,
+        /// Its own words.
+        words: String,
+    },
+    /// The provisioner is not let in.
+    NotLetIn(String),
+    /// The account has no JetStream, or the server has none.
+    NoJetStream,
+    /// The connection was lost, or nobody answered.
+    Lost(String),
+    /// Something else changed the stream while it was being changed.
+    Changed(String),
+    /// The provisioner's secret is not known here.
+    NoSecret,
+}
+
+impl Failure {
+    /// Whether it may be over in a moment: a server that restarts.
+    pub fn may_pass(&self) -> bool {
+        matches!(self, Self::Lost(_) | Self::NoJetStream)
+    }
+
+    /// What happened.
+    pub fn message(&self) -> String {
+        match self {
+            Self::Refused { code: 0, words } => words.clone(),
+            Self::Refused { code, words } => format!("{words} ({code})"),
+            Self::NotLetIn(words) => format!("its provisioner is not let in: {words}"),
+            Self::NoJetStream => "JetStream does not answer in its account".to_owned(),
+            Self::Lost(words) => words.clone(),
+            Self::Changed(what) => format!("{what} was changed by somebody else, again and again"),
+            Self::NoSecret => "its provisioner has a `public_key`, so its secret is not known here".to_owned(),
+        }
+    }
+
+    /// What to do about it.
+    pub fn hint(&self) -> &'static str {
+        match self {
+            Self::Refused { code, .. } => hint(*code),
+            Self::NotLetIn(_) => {
+                "the server does not know this registry's provisioner: `tenantry up`, or reload what `tenantry render` wrote"
+            }
+            Self::NoJetStream => "does the server run this registry? `tenantry up` reloads it",
+            Self::Lost(_) => "run it again: what is done is done, and the rest is done then",
+            Self::Changed(_) => "find out who else changes it, then run it again",
+            Self::NoSecret => "let tenantry have a provisioner of its own: remove the user with that role",
+        }
+    }
+}
+
+/// The server's numbers, as far as there is something to do about them.
+fn hint(code: u64) -> &'static str {
+    match code {
+        10023 => "the server's disk or memory is used up: raise `storage` under [server.jetstream], or free some",
+        10047 => {
+            "no disk is left to reserve: raise `storage` under [server.jetstream] and `tenantry up`, or lower max_bytes"
+        }
+        10028 => {
+            "no memory is left to reserve: raise `memory` under [server.jetstream] and `tenantry up`, or lower max_bytes"
+        }
+        10026 => {
+            "the server still has the tenant's old limit: `tenantry up`, or raise `consumers` under [tenant.jetstream]"
+        }
+        10027 => "streams that are not in the registry count too: `tenantry plan` names them; or raise `streams`",
+        10002 => "the tenant's own limit is used up: raise it under [tenant.jetstream] and `tenantry up`",
+        10065 => {
+            "another stream of the account has these subjects, perhaps one that is not in the registry: `tenantry plan` names them"
+        }
+        10074 => "copies need a cluster: remove `replicas`",
+        10076 | 10039 => "does the server run this registry? `tenantry up` reloads it",
+        10025 => "the server is too old for one of the keys, or reads it more strictly",
+        _ => "",
+    }
+}
+
+/// A connection to one account's JetStream.
+pub struct Api {
+    client: Client,
+    /// The last thing that the server complained about: a request without leave is
+    /// not answered.
+    complaint: Arc<Mutex<Option<String>>>,
+}
+
+impl Api {
+    /// Connects as a tenant's provisioner.
+    pub async fn connect(url: &str, login: &Login, inbox: &str) -> Result<Self, Failure> {
+        let complaint = Arc::new(Mutex::new(None));
+        let kept = Arc::clone(&complaint);
+        let options =
+            login.options().name("tenantry").custom_inbox_prefix(inbox).request_timeout(Some(PATIENCE)).event_callback(
+                move |event| {
+                    if let (Event::ServerError(words), Ok(mut kept)) = (event, kept.lock()) {
+                        *kept = Some(words.to_string());
+                    }
+                    std::future::ready(())
+                },
+            );
+        let client = options.connect(url).await.map_err(|e| match e.kind() {
+            ConnectErrorKind::AuthorizationViolation | ConnectErrorKind::Authentication => {
+                Failure::NotLetIn("authorization violation".to_owned())
+            }
+            _ => Failure::Lost(format!("cannot connect to {url}: {e}")),
+        })?;
+        Ok(Self { client, complaint })
+    }
+
+    /// One request, below `$JS.API`.
+    pub async fn request(&self, subject: &str, body: &Json) -> Result<Json, Failure> {
+        let payload = if body.is_null() { String::new() } else { body.to_string() };
+        let reply = self.client.request(format!("$JS.API.{subject}"), payload.into()).await;
+        let reply = reply.map_err(|e| match e.kind() {
+            RequestErrorKind::NoResponders => Failure::NoJetStream,
+            _ => {
+                let complaint = self.complaint.lock().ok().and_then(|mut kept| kept.take());
+                Failure::Lost(format!("$JS.API.{subject}: {}", complaint.unwrap_or_else(|| e.to_string())))
+            }
+        })?;
+        let answer: Json = serde_json::from_slice(&reply.payload)
+            .map_err(|e| Failure::Lost(format!("$JS.API.{subject}: not an answer: {e}")))?;
+        match &answer["error"] {
+            Json::Null => Ok(answer),
+            error => Err(Failure::Refused {
+                code: error["err_code"].as_u64().or_else(|| error["code"].as_u64()).unwrap_or_default(),
+                words: error["description"].as_str().unwrap_or_default().to_owned(),
+            }),
+        }
+    }
+
+    /// A list that comes in pages.
+    pub async fn list(&self, subject: &str, key: &str) -> Result<Vec<Json>, Failure> {
+        let mut all = Vec::new();
+        loop {
+            let mut page = self.request(subject, &json!({ "offset": all.len() })).await?;
+            let Json::Array(some) = page[key].take() else { return Ok(all) };
+            let total = page["total"].as_u64().unwrap_or_default();
+            let is_last = some.is_empty();
+            all.extend(some);
+            if is_last || all.len() as u64 >= total {
+                return Ok(all);
+            }
+        }
+    }
+}

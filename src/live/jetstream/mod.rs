@@ -1,0 +1,88 @@
+//! What tenants declare of JetStream, and what a running server has: read,
+//! compared, and brought together.
+
+pub mod api;
+pub mod apply;
+pub mod plan;
+
+use std::time::Duration;
+
+use futures_util::stream::{self, StreamExt as _};
+
+use super::login::Login;
+use crate::error::Error;
+use crate::model::Tenant;
+use api::{Api, Failure};
+use apply::Outcome;
+use plan::{Change, Named};
+
+/// Tenants that are worked on at a time.
+pub const AT_ONCE: usize = 32;
+
+/// A tenant and the credential of its provisioner.
+pub struct Job<'m> {
+    /// What is declared.
+    pub tenant: &'m Tenant,
+    /// How its provisioner logs in; nothing if its secret is not known here.
+    pub login: Option<Login>,
+    /// Where its replies arrive.
+    pub inbox: String,
+}
+
+/// What was found, and perhaps done, at one tenant.
+pub struct Report<'m> {
+    /// Which tenant.
+    pub tenant: &'m Tenant,
+    /// The changes with what became of them, or why nothing is known of the tenant.
+    pub result: Result<Vec<(Change, Outcome)>, Failure>,
+}
+
+/// Compares every tenant, and changes what differs if `apply` says so. `advance` is
+/// called as tenants are done; reports are in the order of the jobs.
+pub fn run<'m>(
+    url: &str,
+    jobs: Vec<Job<'m>>,
+    named: &Named,
+    apply: bool,
+    advance: &dyn Fn(),
+) -> Result<Vec<Report<'m>>, Error> {
+    let runtime = tokio::runtime::Builder::new_current_thread()
+        .enable_all()
+        .build()
+        .map_err(|e| Error::server(format!("cannot start: {e}"), ""))?;
+    Ok(runtime.block_on(async {
+        let work = jobs.into_iter().map(|job| async move {
+            let result = one(url, &job, named, apply).await;
+            advance();
+            Report { tenant: job.tenant, result }
+        });
+        stream::iter(work).buffered(AT_ONCE).collect().await
+    }))
+}
+
+/// How often a tenant is begun again after its server went away, and how long it
+/// is waited for in between.
+const ATTEMPTS: u32 = 5;
+const PAUSE: Duration = Duration::from_millis(500);
+
+async fn one(url: &str, job: &Job<'_>, named: &Named, apply: bool) -> Result<Vec<(Change, Outcome)>, Failure> {
+    let login = job.login.as_ref().ok_or(Failure::NoSecret)?;
+    let mut before: Vec<(Change, Outcome)> = Vec::new();
+    for attempt in 1.. {
+        let result = async {
+            let api = Api::connect(url, login, &job.inbox).await?;
+            if apply {
+                apply::tenant(&api, job.tenant, named, &mut before).await
+            } else {
+                let changes = plan::changes(job.tenant, &plan::read(&api).await?, named);
+                Ok(changes.into_iter().map(|change| (change, Outcome::Planned)).collect())
+            }
+        };
+        match result.await {
+            // What was done before the server went away was done.
+            Err(failure) if failure.may_pass() && attempt < ATTEMPTS => tokio::time::sleep(PAUSE * attempt).await,
+            other => return other,
+        }
+    }
+    unreachable!("the last attempt returns")
+}

@@ -1,0 +1,306 @@
+//! Streams, consumers, buckets and object stores in the server's own words, with
+//! every default that is not the server's zero written out, so that what a server
+//! says of them can be compared.
+
+use serde_json::{Value as Json, json};
+
+use super::super::decode::{Key, Labels};
+use super::super::raw;
+use super::value;
+use crate::diag::Spanned;
+use crate::model::jetstream::{Config, Consumer, Stream, StreamKind};
+use crate::model::names::{BucketName, StreamName};
+use crate::model::units::{Size, Span as Length};
+use crate::model::{JetStream, Storage};
+
+/// How long message ids are remembered; the server's own default too.
+const DUPLICATE_WINDOW: Length = Length(std::time::Duration::from_secs(120));
+/// The server's own default too.
+const ACK_WAIT: Length = Length(std::time::Duration::from_secs(30));
+/// Unacknowledged messages of one consumer; the server's own default too.
+const MAX_ACK_PENDING: u32 = 1000;
+/// Requests that may wait at a pull consumer; the server's own default too.
+const MAX_WAITING: u32 = 512;
+/// "No limit" where the server keeps a number.
+const NO_LIMIT: i64 = -1;
+
+pub(super) fn stream(raw: &raw::Stream, jetstream: Option<JetStream>) -> Stream {
+    let subjects: Vec<_> = raw.subjects().iter().map(|s| s.value.clone()).collect();
+    let common = Common {
+        description: &raw.description,
+        storage: &raw.storage,
+        replicas: &raw.replicas,
+        max_age: &raw.max_age,
+        max_bytes: &raw.max_bytes,
+        compression: &raw.compression,
+        placement: &raw.placement,
+        metadata: &raw.metadata,
+    };
+    let has_origin = raw.mirror.get().is_some() || !raw.source.is_empty();
+    let mut c = common.config(raw.name.value.as_str());
+    c.set("subjects", subjects.iter().map(ToString::to_string).collect::<Vec<_>>());
+    c.set("retention", value(&raw.retention).unwrap_or(raw::Retention::Limits).as_str());
+    c.set("max_consumers", count(&raw.max_consumers));
+    c.set("max_msgs", count(&raw.max_msgs));
+    c.set("max_msgs_per_subject", count(&raw.max_msgs_per_subject));
+    c.set("max_msg_size", bytes(&raw.max_msg_size));
+    c.set("discard", value(&raw.discard).unwrap_or(raw::Discard::Old).as_str());
+    c.set("discard_new_per_subject", on(&raw.discard_new_per_subject));
+    c.set("duplicate_window", duplicate_window(&raw.duplicate_window, &raw.max_age, has_origin));
+    c.set("no_ack", on(&raw.no_ack));
+    let marker = nanos(&raw.subject_delete_marker_ttl);
+    // What the server would turn on by itself.
+    let rolls_up = on(&raw.allow_rollup_hdrs) || marker > 0 || on(&raw.allow_msg_schedules);
+    c.set("allow_rollup_hdrs", rolls_up);
+    c.set("allow_direct", on(&raw.allow_direct));
+    c.set("deny_delete", on(&raw.deny_delete));
+    c.set("deny_purge", on(&raw.deny_purge) && !rolls_up);
+    c.set("allow_msg_ttl", on(&raw.allow_msg_ttl) || marker > 0);
+    c.set("subject_delete_marker_ttl", marker);
+    c.set("allow_atomic", on(&raw.allow_atomic));
+    c.set("allow_batched", on(&raw.allow_batched));
+    c.set("allow_msg_counter", on(&raw.allow_msg_counter));
+    c.set("allow_msg_schedules", on(&raw.allow_msg_schedules));
+    c.set("subject_transform", raw.subject_transform.get().map_or(Json::Null, transform));
+    c.set(
+        "republish",
+        raw.republish.get().map_or(
+            Json::Null,
+            |r| json!({ "src": subject(&r.src, ">"), "dest": r.dest.value.text, "headers_only": on(&r.headers_only) }),
+        ),
+    );
+    c.set("mirror", raw.mirror.get().map_or(Json::Null, source));
+    c.set("sources", raw.source.iter().map(source).collect::<Vec<_>>());
+    c.set(
+        "consumer_limits",
+        raw.consumer_limits.get().map_or(Json::Null, |l| {
+            json!({
+                "inactive_threshold": nanos(&l.inactive_threshold),
+                "max_ack_pending": value(&l.max_ack_pending).map_or(0, |m| m.0),
+            })
+        }),
+    );
+    let origins = raw.mirror.get().into_iter().chain(&raw.source);
+    Stream {
+        name: raw.name.value.clone(),
+        span: raw.name.span,
+        kind: StreamKind::Stream,
+        subjects,
+        config: c,
+        consumers: raw.consumer.iter().map(|c| consumer(c, raw, jetstream)).collect(),
+        origins: origins.map(|s| s.name.value.clone()).collect(),
+    }
+}
+
+fn consumer(raw: &raw::Consumer, stream: &raw::Stream, jetstream: Option<JetStream>) -> Consumer {
+    let mut c = Config::default();
+    let ack = value(&raw.ack_policy).unwrap_or(raw::AckPolicy::Explicit);
+    let is_push = raw.deliver_subject.get().is_some();
+    let filters: Vec<String> = raw.filters().map(|f| f.value.to_string()).collect();
+    c.set("name", raw.name.value.as_str());
+    c.set("durable_name", raw.name.value.as_str());
+    c.set("description", value(&raw.description).unwrap_or_default());
+    match filters.as_slice() {
+        [one] => c.set("filter_subject", one.as_str()),
+        many => c.set("filter_subjects", many.to_vec()),
+    }
+    c.set("deliver_policy", value(&raw.deliver_policy).unwrap_or(raw::DeliverPolicy::All).as_str());
+    c.set("opt_start_seq", value(&raw.opt_start_seq).map_or(0, |s| s.0));
+    c.set("opt_start_time", value(&raw.opt_start_time).map_or(Json::Null, |t| t.as_str().into()));
+    c.set("ack_policy", ack.as_str());
+    let backoff: Vec<i64> = raw.backoff.iter().map(|b| nanoseconds(b.value)).collect();
+    let limits = stream.consumer_limits.get().and_then(|l| value(&l.max_ack_pending)).map(|m| m.0);
+    if ack == raw::AckPolicy::None {
+        c.set("max_ack_pending", limits.unwrap_or(0));
+    } else {
+        let wait = backoff.first().copied();
+        c.set("ack_wait", wait.unwrap_or_else(|| nanoseconds(value(&raw.ack_wait).unwrap_or(ACK_WAIT))));
+        let most = jetstream.map_or(MAX_ACK_PENDING, |j| j.max_ack_pending).min(limits.unwrap_or(u32::MAX));
+        c.set("max_ack_pending", value(&raw.max_ack_pending).map_or(MAX_ACK_PENDING.min(most), |m| m.0));
+    }
+    c.set("backoff", backoff);
+    c.set("max_deliver", count(&raw.max_deliver));
+    c.set("replay_policy", value(&raw.replay_policy).unwrap_or(raw::ReplayPolicy::Instant).as_str());
+    // The stream's bound is what a consumer gets that says nothing.
+    let bound = stream.consumer_limits.get().map_or(0, |l| nanos(&l.inactive_threshold));
+    c.set("inactive_threshold", value(&raw.inactive_threshold).map_or(bound, nanoseconds));
+    c.set("sample_freq", value(&raw.sample_freq).map_or_else(String::new, |p| p.0));
+    c.set("headers_only", on(&raw.headers_only));
+    c.set("num_replicas", value(&raw.replicas).map_or(0, |r| r.0));
+    c.set("mem_storage", on(&raw.mem_storage));
+    if is_push {
+        c.set("deliver_subject", subject(&raw.deliver_subject, ""));
+        c.set("deliver_group", value(&raw.deliver_group).map_or_else(String::new, |g| g.0));
+        c.set("flow_control", on(&raw.flow_control));
+        c.set("idle_heartbeat", nanos(&raw.idle_heartbeat));
+        c.set("rate_limit_bps", value(&raw.rate_limit_bps).map_or(0, |r| r.0));
+    } else {
+        c.set("max_waiting", value(&raw.max_waiting).map_or(MAX_WAITING, |m| m.0));
+        c.set("max_batch", value(&raw.max_batch).map_or(0, |m| m.0));
+        c.set("max_expires", nanos(&raw.max_expires));
+        c.set("max_bytes", value(&raw.max_bytes).map_or(0, Size::bytes));
+        c.set("priority_groups", raw.priority_groups.iter().map(|g| g.value.0.as_str()).collect::<Vec<_>>());
+        let policy = value(&raw.priority_policy);
+        c.set("priority_policy", policy.map_or("", raw::PriorityPolicy::as_str));
+        let pins = policy == Some(raw::PriorityPolicy::PinnedClient);
+        let timeout = value(&raw.priority_timeout).or(pins.then_some(DUPLICATE_WINDOW));
+        c.set("priority_timeout", timeout.map_or(0, nanoseconds));
+    }
+    c.set("metadata", labels(&raw.metadata));
+    Consumer { name: raw.name.value.clone(), span: raw.name.span, config: c }
+}
+
+/// As every client library makes a key-value bucket.
+pub(super) fn bucket(raw: &raw::Bucket) -> Stream {
+    let name = format!("KV_{}", raw.name.value);
+    let common = Common {
+        description: &raw.description,
+        storage: &raw.storage,
+        replicas: &raw.replicas,
+        max_age: &raw.max_age,
+        max_bytes: &raw.max_bytes,
+        compression: &raw.compression,
+        placement: &raw.placement,
+        metadata: &raw.metadata,
+    };
+    let mut c = common.config(&name);
+    c.set("subjects", vec![format!("$KV.{}.>", raw.name.value)]);
+    c.set("max_msgs_per_subject", value(&raw.history).map_or(1, |h| h.0));
+    c.set("max_msg_size", bytes(&raw.max_value_size));
+    c.set("discard", "new");
+    c.set("deny_delete", true);
+    c.set("allow_direct", true);
+    c.set("duplicate_window", duplicate_window(&Key::Absent, &raw.max_age, false));
+    c.set("allow_msg_ttl", nanos(&raw.limit_marker_ttl) > 0);
+    c.set("subject_delete_marker_ttl", nanos(&raw.limit_marker_ttl));
+    stored(name, &raw.name, StreamKind::Bucket, c)
+}
+
+/// As every client library makes an object store.
+pub(super) fn object_store(raw: &raw::ObjectStore) -> Stream {
+    let name = format!("OBJ_{}", raw.name.value);
+    let common = Common {
+        description: &raw.description,
+        storage: &raw.storage,
+        replicas: &raw.replicas,
+        max_age: &raw.max_age,
+        max_bytes: &raw.max_bytes,
+        compression: &raw.compression,
+        placement: &raw.placement,
+        metadata: &raw.metadata,
+    };
+    let mut c = common.config(&name);
+    c.set("subjects", vec![format!("$O.{}.C.>", raw.name.value), format!("$O.{}.M.>", raw.name.value)]);
+    c.set("max_msgs_per_subject", NO_LIMIT);
+    c.set("max_msg_size", NO_LIMIT);
+    c.set("discard", "new");
+    c.set("allow_direct", true);
+    c.set("duplicate_window", duplicate_window(&Key::Absent, &raw.max_age, false));
+    stored(name, &raw.name, StreamKind::ObjectStore, c)
+}
+
+/// What a bucket's and an object store's streams have in common.
+fn stored(name: String, written: &Spanned<BucketName>, kind: StreamKind, mut c: Config) -> Stream {
+    c.set("retention", "limits");
+    c.set("max_consumers", NO_LIMIT);
+    c.set("max_msgs", NO_LIMIT);
+    c.set("allow_rollup_hdrs", true);
+    let subjects = c.get("subjects").as_array().into_iter().flatten().filter_map(Json::as_str);
+    let subjects = subjects.filter_map(crate::subject::Subject::as_the_server_reads).collect();
+    Stream {
+        name: StreamName::behind(name),
+        span: written.span,
+        kind,
+        subjects,
+        config: c,
+        consumers: Vec::new(),
+        origins: Vec::new(),
+    }
+}
+
+/// The keys that streams, buckets and object stores share.
+struct Common<'r> {
+    description: &'r Key<Spanned<String>>,
+    storage: &'r Key<Spanned<Storage>>,
+    replicas: &'r Key<Spanned<super::super::decode::Int<1, 5>>>,
+    max_age: &'r Key<Spanned<Length>>,
+    max_bytes: &'r Key<Spanned<Size>>,
+    compression: &'r Key<Spanned<raw::Compression>>,
+    placement: &'r Key<raw::Placement>,
+    metadata: &'r Key<Labels>,
+}
+
+impl Common<'_> {
+    fn config(&self, name: &str) -> Config {
+        let mut c = Config::default();
+        c.set("name", name);
+        c.set("description", value(self.description).unwrap_or_default());
+        c.set("storage", if value(self.storage) == Some(Storage::Memory) { "memory" } else { "file" });
+        c.set("num_replicas", value(self.replicas).map_or(1, |r| r.0));
+        c.set("max_age", nanos(self.max_age));
+        c.set("max_bytes", bytes(self.max_bytes));
+        c.set("compression", value(self.compression).unwrap_or(raw::Compression::None).as_str());
+        c.set(
+            "placement",
+            self.placement.get().map_or(Json::Null, |p| {
+                let tags: Vec<&str> = p.tags.iter().map(|t| t.value.as_str()).collect();
+                json!({ "cluster": value(&p.cluster).unwrap_or_default(), "tags": tags })
+            }),
+        );
+        c.set("metadata", labels(self.metadata));
+        c
+    }
+}
+
+fn source(raw: &raw::Source) -> Json {
+    json!({
+        "name": raw.name.value.as_str(),
+        "filter_subject": subject(&raw.filter, ""),
+        "opt_start_seq": value(&raw.opt_start_seq).map_or(0, |s| s.0),
+        "opt_start_time": value(&raw.opt_start_time).map_or(Json::Null, |t| t.as_str().into()),
+        "subject_transforms": raw.subject_transforms.iter().map(transform).collect::<Vec<_>>(),
+    })
+}
+
+fn transform(raw: &raw::SubjectTransform) -> Json {
+    json!({ "src": subject(&raw.src, ">"), "dest": raw.dest.value.text })
+}
+
+fn subject(key: &Key<Spanned<crate::subject::Subject>>, default: &str) -> String {
+    key.get().map_or_else(|| default.to_owned(), |s| s.value.to_string())
+}
+
+fn on(key: &Key<Spanned<bool>>) -> bool {
+    value(key).unwrap_or(false)
+}
+
+fn count(key: &Key<Spanned<raw::Count>>) -> i64 {
+    value(key).map_or(NO_LIMIT, |c| c.0.into())
+}
+
+fn bytes(key: &Key<Spanned<Size>>) -> i64 {
+    value(key).map_or(NO_LIMIT, |s| i64::try_from(s.bytes()).unwrap_or(i64::MAX))
+}
+
+fn nanos(key: &Key<Spanned<Length>>) -> i64 {
+    value(key).map_or(0, nanoseconds)
+}
+
+fn nanoseconds(length: Length) -> i64 {
+    i64::try_from(length.0.as_nanos()).unwrap_or(i64::MAX)
+}
+
+/// Never longer than messages are kept. A stream that takes its messages from
+/// others has one only if it is said.
+fn duplicate_window(window: &Key<Spanned<Length>>, max_age: &Key<Spanned<Length>>, has_origin: bool) -> i64 {
+    match (value(window), value(max_age)) {
+        (Some(window), _) => nanoseconds(window),
+        (None, _) if has_origin => 0,
+        (None, max_age) => nanoseconds(max_age.map_or(DUPLICATE_WINDOW, |age| age.min(DUPLICATE_WINDOW))),
+    }
+}
+
+fn labels(key: &Key<Labels>) -> Json {
+    let labels = key.get().map(|l| l.0.as_slice()).unwrap_or_default();
+    Json::Object(labels.iter().map(|(key, value)| (key.clone(), Json::from(value.as_str()))).collect())
+}
