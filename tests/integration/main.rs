@@ -16,6 +16,7 @@ mod broken;
 mod commands;
 mod differential;
 mod edits;
+mod examples;
 mod golden;
 mod isolation;
 mod lifecycle;

@@ -111,7 +111,8 @@ impl<'p> Member<'p> {
 
     fn is_granted_streams(&self) -> bool {
         let may = |verb: &str| may_publish(self.user, &format!("$JS.API.STREAM.{verb}.{MARK}x"));
-        self.can_ask && may("CREATE") && may("DELETE") && may("INFO")
+        // A provisioner makes streams and cannot look into them: that is not enough here.
+        self.can_ask && may("CREATE") && may("DELETE") && may("INFO") && may("MSG.GET")
     }
 
     fn lost(&mut self, stage: &Stage<'p>, words: &str) {
