@@ -1,6 +1,8 @@
 //! A client of the `cim` example: connects with what `cim_app.env` holds, makes sure
 //! that the stream is there, stores an event and reads it back from the projection.
 
+#![allow(clippy::print_stdout)] // a program that says what it does
+
 use std::env;
 use std::error::Error;
 
