@@ -11,9 +11,10 @@ use crate::keys::{AccountKind, RootKey, Secret};
 use crate::live::jetstream::plan::Named;
 use crate::live::login::Login;
 use crate::live::process::{Run, Started, State};
-use crate::live::stats::AccountStats;
+use crate::live::stats::{AccountStats, JetStreamStats};
 use crate::live::{docker, locate, stats};
 use crate::model::Model;
+use crate::model::units::Size;
 use crate::registry::Valid;
 use crate::render::access::{Handed, handed};
 use crate::render::write::Target;
@@ -207,6 +208,19 @@ struct TenantStatus {
     max_connections: u32,
     #[serde(flatten)]
     stats: AccountStats,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    jetstream: Option<Kept>,
+    /// Limits of which not much is left.
+    near_limit: Vec<&'static str>,
+}
+
+#[derive(Serialize)]
+struct Kept {
+    #[serde(flatten)]
+    stats: JetStreamStats,
+    max_streams: u32,
+    max_storage: u64,
+    max_memory: u64,
 }
 
 pub fn status(context: &Context, args: &StatusArgs) -> Result<Exit, Error> {
@@ -234,11 +248,23 @@ pub fn status(context: &Context, args: &StatusArgs) -> Result<Exit, Error> {
         }
         _ => context.ui.done(&format!("nats-server is running at {}", valid.model.server.url)),
     }
-    let row = |t: &TenantStatus| {
-        let connections = format!("{} of {}", t.stats.connections, t.max_connections);
-        vec![t.tenant.clone(), connections, t.stats.subscriptions.to_string()]
-    };
-    context.ui.table(&["TENANT", "CONNECTIONS", "SUBSCRIPTIONS"], tenants.iter().map(row).collect());
+    let header = ["TENANT", "CONNECTIONS", "STREAMS", "MESSAGES", "DISK", "MEMORY", "CONSUMERS", "LAG", ""];
+    context.ui.table(&header, tenants.iter().map(status_row).collect());
+    for tenant in tenants.iter().filter(|t| !t.near_limit.is_empty()) {
+        let what = tenant.near_limit.join(", ");
+        context.ui.note(&format!(
+            "{} is near its limit of {what}: raise it in the registry, then tenantry up",
+            tenant.tenant
+        ));
+    }
+    for tenant in &tenants {
+        for b in tenant.jetstream.iter().flat_map(|j| &j.stats.behind) {
+            context.ui.detail(&format!(
+                "{}/{}/{}: {} to deliver, {} to acknowledge",
+                tenant.tenant, b.stream, b.consumer, b.pending, b.unacknowledged
+            ));
+        }
+    }
     context.ui.json(&StatusReport { running, server: server.filter(|_| !args.docker), tenants });
     Ok(Exit::Ok)
 }
@@ -265,10 +291,56 @@ fn ask(valid: &Valid, url: &str) -> Result<Vec<TenantStatus>, Error> {
     })?;
     let names: Vec<String> = valid.model.tenants.iter().map(|t| t.name.to_string()).collect();
     let found = stats::accounts(url, &operator, &names)?;
-    let status = |t: &crate::model::Tenant| TenantStatus {
-        tenant: t.name.to_string(),
-        max_connections: t.limits.connections,
-        stats: found.get(t.name.as_str()).cloned().unwrap_or_default(),
+    let status = |t: &crate::model::Tenant| {
+        let (stats, kept) = found.get(t.name.as_str()).cloned().unwrap_or_default();
+        let jetstream = t.jetstream.zip(kept).map(|(limits, stats)| Kept {
+            stats,
+            max_streams: limits.streams,
+            max_storage: limits.storage.bytes(),
+            max_memory: limits.memory.bytes(),
+        });
+        let mut near_limit = Vec::new();
+        let mut look = |what, used: u64, limit: u64| {
+            if limit > 0 && used.saturating_mul(100) >= limit.saturating_mul(NEAR) {
+                near_limit.push(what);
+            }
+        };
+        look("connections", stats.connections, t.limits.connections.into());
+        if let Some(kept) = &jetstream {
+            look("streams", kept.stats.streams as u64, kept.max_streams.into());
+            look("disk", kept.stats.storage, kept.max_storage);
+            look("memory", kept.stats.memory, kept.max_memory);
+        }
+        TenantStatus { tenant: t.name.to_string(), max_connections: t.limits.connections, stats, jetstream, near_limit }
     };
     Ok(valid.model.tenants.iter().map(status).collect())
+}
+
+/// From so many percent on, a limit is near.
+const NEAR: u64 = 80;
+
+fn status_row(t: &TenantStatus) -> Vec<String> {
+    let of = |used: u64, limit: u64| match limit {
+        0 => "-".to_owned(),
+        _ => format!("{} of {} ({}%)", human_size(used), Size(limit), used.saturating_mul(100) / limit),
+    };
+    let mut row = vec![t.tenant.clone(), format!("{} of {}", t.stats.connections, t.max_connections)];
+    match &t.jetstream {
+        None => row.extend(["-"; 6].map(str::to_owned)),
+        Some(kept) => row.extend([
+            format!("{} of {}", kept.stats.streams, kept.max_streams),
+            kept.stats.messages.to_string(),
+            of(kept.stats.storage, kept.max_storage),
+            of(kept.stats.memory, kept.max_memory),
+            kept.stats.consumers.to_string(),
+            kept.stats.lag.to_string(),
+        ]),
+    }
+    row.push(if t.near_limit.is_empty() { String::new() } else { format!("! {}", t.near_limit.join(", ")) });
+    row
+}
+
+/// To one place after the point: what is used is not a round number.
+fn human_size(bytes: u64) -> String {
+    bytesize::ByteSize(bytes).display().iec().to_string().replace(' ', "")
 }

@@ -3,8 +3,9 @@
 use std::collections::BTreeMap;
 use std::time::Duration;
 
+use futures_util::stream::{self, StreamExt as _};
 use serde::{Deserialize, Serialize};
-use serde_json::json;
+use serde_json::{Value as Json, json};
 
 use crate::error::Error;
 use crate::live::login::Login;
@@ -23,8 +24,43 @@ pub struct AccountStats {
     pub subscriptions: u64,
 }
 
-/// Connections and subscriptions by account.
-pub fn accounts(url: &str, operator: &Login, names: &[String]) -> Result<BTreeMap<String, AccountStats>, Error> {
+/// What an account keeps in JetStream.
+#[derive(Debug, Clone, Default, Serialize)]
+pub struct JetStreamStats {
+    /// Streams, those behind buckets and object stores included.
+    pub streams: usize,
+    /// Messages in them.
+    pub messages: u64,
+    /// Bytes on disk.
+    pub storage: u64,
+    /// Bytes in memory.
+    pub memory: u64,
+    /// Consumers.
+    pub consumers: usize,
+    /// Messages that consumers have not delivered yet, or that are not acknowledged.
+    pub lag: u64,
+    /// Each consumer that is behind.
+    pub behind: Vec<Behind>,
+}
+
+/// A consumer with messages before it.
+#[derive(Debug, Clone, Serialize)]
+pub struct Behind {
+    /// Its stream.
+    pub stream: String,
+    /// Its name.
+    pub consumer: String,
+    /// Messages not delivered yet.
+    pub pending: u64,
+    /// Messages delivered and not acknowledged.
+    pub unacknowledged: u64,
+}
+
+/// What accounts do and keep.
+pub type Found = BTreeMap<String, (AccountStats, Option<JetStreamStats>)>;
+
+/// Connections, subscriptions and JetStream by account.
+pub fn accounts(url: &str, operator: &Login, names: &[String]) -> Result<Found, Error> {
     let runtime = tokio::runtime::Builder::new_current_thread()
         .enable_all()
         .build()
@@ -34,7 +70,7 @@ pub fn accounts(url: &str, operator: &Login, names: &[String]) -> Result<BTreeMa
     })
 }
 
-async fn ask(url: &str, operator: &Login, names: &[String]) -> Result<BTreeMap<String, AccountStats>, Error> {
+async fn ask(url: &str, operator: &Login, names: &[String]) -> Result<Found, Error> {
     let fail = |what: &str| {
         let message = format!("cannot ask {url} as the system account: {what}");
         Error::server(message, "was it started from this registry and root key? `tenantry up` reloads it")
@@ -57,5 +93,46 @@ async fn ask(url: &str, operator: &Login, names: &[String]) -> Result<BTreeMap<S
         stats: AccountStats,
     }
     let reply: Reply = serde_json::from_slice(&reply.payload).map_err(|e| fail(&e.to_string()))?;
-    Ok(reply.data.account_statz.into_iter().map(|n| (n.acc, n.stats)).collect())
+    let connected: BTreeMap<String, AccountStats> =
+        reply.data.account_statz.into_iter().map(|n| (n.acc, n.stats)).collect();
+    let each = stream::iter(names.iter().cloned()).map(|name| {
+        let (client, stats) = (client.clone(), connected.get(&name).cloned().unwrap_or_default());
+        async move {
+            let kept = jetstream(&client, &name).await;
+            (name, (stats, kept))
+        }
+    });
+    Ok(each.buffer_unordered(AT_ONCE).collect().await)
+}
+
+/// Accounts that are asked about at a time.
+const AT_ONCE: usize = 64;
+
+/// What an account keeps; nothing if it has no JetStream.
+async fn jetstream(client: &async_nats::Client, account: &str) -> Option<JetStreamStats> {
+    let body = json!({ "streams": true, "consumer": true }).to_string();
+    let reply = client.request(format!("$SYS.REQ.ACCOUNT.{account}.JSZ"), body.into()).await.ok()?;
+    let reply: Json = serde_json::from_slice(&reply.payload).ok()?;
+    let data = reply["data"].as_object()?;
+    let number = |value: &Json| value.as_u64().unwrap_or_default();
+    let text = |value: &Json| value.as_str().unwrap_or_default().to_owned();
+    let mut stats = JetStreamStats {
+        storage: data.get("storage").map(number).unwrap_or_default(),
+        memory: data.get("memory").map(number).unwrap_or_default(),
+        ..JetStreamStats::default()
+    };
+    for stream in data.get("stream_detail").and_then(Json::as_array).into_iter().flatten() {
+        stats.streams += 1;
+        stats.messages += number(&stream["state"]["messages"]);
+        for consumer in stream["consumer_detail"].as_array().into_iter().flatten() {
+            stats.consumers += 1;
+            let (pending, unacknowledged) = (number(&consumer["num_pending"]), number(&consumer["num_ack_pending"]));
+            stats.lag += pending + unacknowledged;
+            if pending + unacknowledged > 0 {
+                let (stream, consumer) = (text(&stream["name"]), text(&consumer["name"]));
+                stats.behind.push(Behind { stream, consumer, pending, unacknowledged });
+            }
+        }
+    }
+    Some(stats)
 }

@@ -504,3 +504,27 @@ async fn the_provisioner_has_no_hands_on_messages() {
     let handout = project.read("infra/RUNNING-NATS.md");
     assert!(!handout.contains("provisioner"), "developers are not handed it");
 }
+
+/// What a tenant keeps, and that not much more fits.
+#[tokio::test]
+async fn status_shows_what_is_kept() {
+    let text = HEAD.replace("storage = \"1GiB\"", "storage = \"64KiB\"");
+    let project = Project::with_registry(&format!(
+        "{text}[[tenant.stream]]\nname = \"S\"\nsubjects = [\"T.s.>\"]\n[[tenant.stream.consumer]]\nname = \"c\"\n"
+    ));
+    project.up();
+    let status = || project.run(&["status", "--format", "json"]).succeeded().json()["tenants"][0].clone();
+    assert_eq!((&status()["near_limit"], &status()["jetstream"]["lag"]), (&json!([]), &json!(0)), "the control");
+    let boss = boss(&project).await;
+    let js = jetstream::new(boss.client.clone());
+    for _ in 0..7 {
+        js.publish("T.s.x", vec![b'x'; 8000].into()).await.expect("publish").await.expect("stored");
+    }
+    let seen = status();
+    assert_eq!(seen["near_limit"], json!(["disk"]), "{seen:#}");
+    let kept = &seen["jetstream"];
+    assert_eq!((&kept["streams"], &kept["messages"], &kept["lag"]), (&json!(1), &json!(7), &json!(7)), "{seen:#}");
+    assert_eq!(kept["behind"][0]["consumer"], "c");
+    let said = project.run(&["status"]).succeeded().all();
+    assert!(said.contains("! disk") && said.contains("near its limit of disk"), "{said}");
+}
