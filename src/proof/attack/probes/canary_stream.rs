@@ -1,5 +1,7 @@
 //! Streams that a run makes inside a tenant, with a canary in them.
 
+use std::time::{Duration, Instant};
+
 use serde_json::{Value, json};
 
 use crate::proof::attack::declared::{concrete, may_publish};
@@ -22,6 +24,9 @@ pub fn subject(stage: &Stage<'_>, side: &mut Side<'_>, last: &str) -> Option<Str
     std::iter::once(bucket).chain(wild.map(|s| concrete(s, &token))).find(|s| may_publish(manager.user, s))
 }
 
+/// How long a server may be busy with what was deleted.
+const PATIENCE: Duration = Duration::from_secs(3);
+
 /// Makes a stream and puts one canary into it, whose acknowledgement proves that
 /// it is in there. False if there is none, which is said.
 pub async fn make<'p>(stage: &Stage<'p>, side: &mut Side<'p>, name: &str, subject: &str, more: Value) -> bool {
@@ -35,7 +40,16 @@ pub async fn make<'p>(stage: &Stage<'p>, side: &mut Side<'p>, name: &str, subjec
     if let (Some(config), Some(more)) = (config.as_object_mut(), more.as_object()) {
         config.extend(more.clone());
     }
-    let made = manager.api(stage, &format!("STREAM.CREATE.{name}"), config).await;
+    let start = Instant::now();
+    let made = loop {
+        let made = manager.api(stage, &format!("STREAM.CREATE.{name}"), config.clone()).await;
+        // A busy server is not done yet with the folder of one that was deleted.
+        let is_busy = made["error"]["description"].as_str().is_some_and(|d| d.contains("creating store"));
+        if !is_busy || start.elapsed() > PATIENCE {
+            break made;
+        }
+        tokio::time::sleep(Duration::from_millis(20)).await;
+    };
     if made["error"]["err_code"] == NAME_IN_USE {
         stage.leak(None, Some(index), format!("stream {name} is there already, and it is another tenant's"));
         return false;
