@@ -115,7 +115,16 @@ pub fn run(context: &Context, args: &Args) -> Result<Exit, Error> {
         Command::Revoke { who } => {
             let (mut editor, valid) = Editor::open(&context.registry)?;
             let (account, user) = existing(&valid.model, who)?;
-            if users(&valid.model, account)?.len() == 1 {
+            let system = valid.model.system.account.as_str();
+            if user.is_provisioner() && !editor.declares_user(account, system, user.name.as_str())? {
+                return Err(Error::usage(
+                    format!("`{who}` is not in the registry: every tenant with JetStream has one"),
+                    format!("to replace its secret: tenantry user rotate {who}"),
+                ));
+            }
+            if users(&valid.model, account)?.iter().filter(|u| !u.is_provisioner()).count() == 1
+                && !user.is_provisioner()
+            {
                 let add = format!("add another first: tenantry user add {account}/NAME");
                 let is_tenant = account != valid.model.system.account.as_str();
                 let or = format!("; or remove the tenant: tenantry tenant remove {account}");

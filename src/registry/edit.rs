@@ -12,6 +12,7 @@ use toml_edit::{Array, ArrayOfTables, DocumentMut, Item, Table, value};
 use super::{Valid, load};
 use crate::diag::Severity;
 use crate::error::Error;
+use crate::model::roles::PROVISIONER;
 
 /// A registry opened for an edit.
 pub struct Editor {
@@ -195,6 +196,10 @@ impl Editor {
 
     /// Raises a user's generation: every secret of it is replaced.
     pub fn rotate_user(&mut self, account: &str, system: &str, user: &str) -> Result<u32, Error> {
+        if user == PROVISIONER && !self.declares_user(account, system, user)? {
+            let own = NewUser { name: user.into(), role: Some(PROVISIONER.into()), auth: None, public_key: None };
+            self.add_user(account, system, &own)?;
+        }
         let (path, owner) = self.owner(account, system)?;
         let found = owner
             .get_mut("user")
@@ -265,6 +270,15 @@ impl Editor {
             }
         }
         last.map_or(Ok(()), |last| self.retire(account, Some((user, last))))
+    }
+
+    /// Whether a user is written in the registry: a provisioner may not be.
+    pub fn declares_user(&mut self, account: &str, system: &str, user: &str) -> Result<bool, Error> {
+        let (_, owner) = self.owner(account, system)?;
+        let users = owner.get("user").and_then(Item::as_array_of_tables);
+        // Whoever is written inline is somebody's own business.
+        Ok(owner.get("user").is_some_and(|u| u.as_array_of_tables().is_none())
+            || users.is_some_and(|users| users.iter().any(|u| text(u, "name") == Some(user))))
     }
 
     /// The table that holds an account's users, and the file it is in.

@@ -528,3 +528,22 @@ async fn status_shows_what_is_kept() {
     let said = project.run(&["status"]).succeeded().all();
     assert!(said.contains("! disk") && said.contains("near its limit of disk"), "{said}");
 }
+
+/// Its secret is replaced like every other's; it cannot be sent away.
+#[test]
+fn the_provisioner_is_rotated_and_stays() {
+    let project = project("[[tenant.stream]]\nname = \"S\"\nsubjects = [\"T.s\"]\n");
+    let ran = project.run(&["user", "revoke", "T/provisioner"]).exited(2);
+    assert!(ran.stderr.contains("tenantry user rotate T/provisioner"), "{}", ran.stderr);
+    for generation in [2, 3] {
+        project.run(&["user", "rotate", "T/provisioner"]).succeeded();
+        assert!(project.read("tenants.toml").contains(&format!("generation = {generation}")));
+        // The server still knows the old one.
+        project.run(&["plan"]).exited(1);
+        project.up();
+        project.run(&["plan"]).succeeded();
+    }
+    project.run(&["user", "revoke", "T/app"]).succeeded();
+    let ran = project.run(&["user", "revoke", "T/boss"]).exited(2);
+    assert!(ran.stderr.contains("is the only user"), "{}", ran.stderr);
+}
