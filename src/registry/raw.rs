@@ -185,7 +185,7 @@ keys! {
     User, "a user" {
         /// The user's name, unique in its tenant.
         name: Spanned<UserName>,
-        /// A built-in role (admin, app, publisher, subscriber, monitor) or one of yours. Default app.
+        /// A built-in role (admin, app, publisher, subscriber, monitor, provisioner) or one of yours. Default app.
         role: Key<Spanned<RoleName>>,
         /// nkey, password, or creds (operator mode). Default nkey.
         auth: Key<Spanned<AuthKind>>,

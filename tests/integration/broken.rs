@@ -326,6 +326,7 @@ public_key = "UCFHWLYDLMVQXOYBXYR6JUEUA4QQ27FXLXHWWTUU6XRMJFAPDLUCMB7P"
             "storage = \"512MiB\"\n[[tenant.stream]]\nname = \"S\"\nsubjects = [\"ACME.s.>\"]\nretention = \"workqueue\"\n[[tenant.stream.consumer]]\nname = \"a\"\ndeliver_group = \"g\"\nflow_control = true\nack_policy = \"none\"\nmax_ack_pending = 50000\ndeliver_policy = \"by_start_time\"\n[[tenant.stream.consumer]]\nname = \"b\"\nfilter = \"ACME.s.x\"\nfilters = [\"ACME.t\"]\ndeliver_subject = \"GLOBEX.d\"\nmax_waiting = 5\npriority_groups = [\"a b\"]\nbackoff = [\"1s\", \"2s\"]\nmax_deliver = 1\nack_wait = \"5s\"\nopt_start_seq = 3\nsample_freq = \"500\"",
         ),
     ),
+    ("name_of_the_provisioner", Replace("name = \"app\"\n\n[[tenant]]", "name = \"Provisioner\"\n\n[[tenant]]")),
     // -------------------------------------------------------------- warnings
     (
         "many_at_once",

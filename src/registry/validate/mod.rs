@@ -50,6 +50,7 @@ const VALIDATIONS: &[Validation] = &[
     tenants::limits_fit_the_server,
     users::every_tenant_has_a_user,
     users::names_are_unique,
+    users::the_provisioners_name_is_its_own,
     users::password_names_are_unique_everywhere,
     users::credentials_are_of_one_kind,
     users::secrets_are_not_shared,

@@ -7,7 +7,7 @@ use super::super::raw::{AuthKind, AuthMode, EnvName, PublicKey, User};
 use super::{Context, report_duplicates};
 use crate::diag::{Diagnostic, Span, Spanned, nearest};
 use crate::model::names::RoleName;
-use crate::model::roles::BuiltIn;
+use crate::model::roles::{BuiltIn, PROVISIONER};
 
 /// Ensure every tenant can be used: an account without users locks its tenant
 /// out, and a server without any lets everybody in.
@@ -41,6 +41,20 @@ pub fn names_are_unique(cx: &Context<'_>, out: &mut Vec<Diagnostic>) {
     if let Some(system) = cx.registry.system.get() {
         let names = system.user.iter().map(|u| (u.name.value.as_str(), u.name.span));
         report_duplicates(names, "user", "give each system user a name of its own", out);
+    }
+}
+
+/// Ensure no other user takes the name, and with it the key, of the user that
+/// makes a tenant's streams and is there without being declared.
+pub fn the_provisioners_name_is_its_own(cx: &Context<'_>, out: &mut Vec<Diagnostic>) {
+    for user in cx.registry.tenant.iter().flat_map(|t| &t.user) {
+        let is_one = user.role.get().is_some_and(|role| role.value.as_str() == PROVISIONER);
+        if user.name.value.as_str().eq_ignore_ascii_case(PROVISIONER) && !is_one {
+            out.push(
+                Diagnostic::error("reserved-name", user.name.span, "`provisioner` is the user that makes the streams")
+                    .hint("add `role = \"provisioner\"` if it is that user, or give it another name"),
+            );
+        }
     }
 }
 
