@@ -1,6 +1,7 @@
 //! `tenantry explain`.
 
 use std::collections::{BTreeMap, BTreeSet, HashMap};
+use std::fmt;
 use std::path::PathBuf;
 
 use serde::Serialize;
@@ -82,6 +83,13 @@ struct Step {
     what: String,
     file: String,
     line: usize,
+}
+
+impl fmt::Display for Step {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Self { what, file, line } = self;
+        write!(f, "{what} ({file}:{line})")
+    }
 }
 
 pub fn run(context: &Context, args: &Args) -> Result<Exit, Error> {
@@ -242,7 +250,7 @@ fn summarize(context: &Context, pairs: &[Pair]) -> usize {
             flow.1.insert(&pair.to);
         }
         if let Some(step) = &pair.stopped_by {
-            let reason = format!("{} ({}:{})", step.what, step.file, step.line);
+            let reason = step.to_string();
             let told: &mut BTreeSet<String> = reasons.entry(between).or_default();
             told.insert(reason);
             told.extend(pair.caveat.map(str::to_owned));
@@ -252,7 +260,7 @@ fn summarize(context: &Context, pairs: &[Pair]) -> usize {
         let name = if subject == arrives { String::new() } else { format!(" as {arrives}") };
         context.ui.result(&format!("{from} reaches {to}: {subject}{name}"));
         for step in &path.steps[1..path.steps.len() - 1] {
-            context.ui.result(&format!("    {} ({}:{})", step.what, step.file, step.line));
+            context.ui.result(&format!("    {step}"));
         }
         context.ui.result(&format!("    from {} to {}", some(senders), some(receivers)));
     }
@@ -282,7 +290,7 @@ fn show(context: &Context, pair: &Pair) {
     const SHOWN: usize = 5;
     let Pair { from, to, reaches: _, paths, stopped_by, caveat } = pair;
     if let Some(step) = stopped_by {
-        context.ui.result(&format!("{from} does not reach {to}: {} ({}:{})", step.what, step.file, step.line));
+        context.ui.result(&format!("{from} does not reach {to}: {step}"));
         if let Some(caveat) = caveat {
             context.ui.result(&format!("  {caveat}"));
         }
@@ -292,7 +300,7 @@ fn show(context: &Context, pair: &Pair) {
     for path in paths.iter().take(SHOWN) {
         context.ui.result(&format!("  {} arrives as {}", path.subject, path.arrives_as));
         for step in &path.steps {
-            context.ui.result(&format!("    {} ({}:{})", step.what, step.file, step.line));
+            context.ui.result(&format!("    {step}"));
         }
     }
     if paths.len() > SHOWN {

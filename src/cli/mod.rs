@@ -26,10 +26,11 @@ use clap::{Parser, Subcommand, ValueEnum};
 
 use crate::diag::Finding;
 use crate::error::{Error, Exit};
-use crate::keys::{HashCache, RootKey};
-use crate::model::Root;
+use crate::keys::{HashCache, RootKey, Secret};
+use crate::live::login::Login;
+use crate::model::{Root, User};
 use crate::registry::{self, Valid};
-use crate::render::access::{self, Keyring, Supplied};
+use crate::render::access::{self, Handed, Keyring, Supplied};
 use crate::render::engine::Engine;
 use crate::render::memory::{load_hashes, save_hashes, state_folder};
 use ui::Ui;
@@ -267,6 +268,22 @@ impl Secrets {
     fn remember_hashes(&self) {
         save_hashes(&self.state, &self.hashes);
     }
+}
+
+/// How a user logs in, if its secret is known here.
+fn login(user: &User, handed: Handed, supplied: impl Fn(&str) -> Option<Secret>) -> Option<Login> {
+    let password = |secret| Login::Password(user.name.to_string(), secret);
+    match handed {
+        Handed::Seed(seed) => Some(Login::Seed(seed)),
+        Handed::Password(secret) => Some(password(secret)),
+        Handed::FromEnv(variable) => supplied(&variable).map(password),
+        Handed::Own(_) => None,
+    }
+}
+
+/// A password that is supplied, for those who can do without.
+fn from_environment(variable: &str) -> Option<Secret> {
+    std::env::var(variable).ok().map(Secret::new)
 }
 
 /// The templates in use.

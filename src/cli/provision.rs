@@ -5,19 +5,18 @@ use std::collections::{BTreeMap, HashSet};
 use serde::Serialize;
 use serde_json::Value as Json;
 
-use super::{Context, count, no_such};
+use super::{Context, count, from_environment, login, no_such};
 use crate::error::{Error, Exit};
 use crate::keys::{AccountKind, RootKey};
 use crate::live::jetstream::api::Failure;
 use crate::live::jetstream::apply::Outcome;
 use crate::live::jetstream::plan::{Action, Change, Field, Kind, Named, address};
 use crate::live::jetstream::{self, Job, Report};
-use crate::live::login::Login;
 use crate::live::process::Run;
 use crate::model::units::Size;
 use crate::model::{Model, Tenant};
 use crate::registry::Valid;
-use crate::render::access::{Handed, handed};
+use crate::render::access::handed;
 
 /// Show what `apply` would change on the server, and write nothing.
 ///
@@ -106,19 +105,20 @@ fn run(context: &Context, what: &What, apply: bool) -> Result<(Document, Exit), 
             None => format!("nats://{}", valid.model.server.client.dial()),
         },
     };
-    provision(context, &valid, &url, &named, apply)
+    let root = RootKey::load(&valid.model.root, valid.folder())?;
+    provision(context, &valid, &root, &url, &named, apply)
 }
 
 /// Compares, and applies if that was asked for; says what was found and done.
 pub fn provision(
     context: &Context,
     valid: &Valid,
+    root: &RootKey,
     url: &str,
     named: &Named,
     apply: bool,
 ) -> Result<(Document, Exit), Error> {
-    let root = RootKey::load(&valid.model.root, valid.folder())?;
-    let jobs: Vec<Job<'_>> = valid.model.tenants.iter().filter_map(|tenant| job(&root, tenant)).collect();
+    let jobs: Vec<Job<'_>> = valid.model.tenants.iter().filter_map(|tenant| job(root, tenant)).collect();
     let bar = context.ui.progress(jobs.len(), if apply { "applying" } else { "comparing" });
     let reports = jetstream::run(url, jobs, named, apply, &|| bar.inc(1))?;
     bar.finish_and_clear();
@@ -137,18 +137,9 @@ pub fn provision(
 
 /// A tenant's provisioner, and how it logs in.
 fn job<'m>(root: &RootKey, tenant: &'m Tenant) -> Option<Job<'m>> {
-    let (place, user) = tenant.provisioner()?;
-    let own = std::slice::from_ref(&tenant.users[place]);
-    let login = handed(root, AccountKind::Tenant, &tenant.name, own).pop().and_then(|handed| match handed {
-        Handed::Seed(seed) => Some(Login::Seed(seed)),
-        Handed::Password(password) => Some(Login::Password(user.name.to_string(), password)),
-        Handed::FromEnv(variable) => {
-            let password = std::env::var(&variable).ok()?;
-            Some(Login::Password(user.name.to_string(), crate::keys::Secret::new(password)))
-        }
-        Handed::Own(_) => None,
-    });
-    Some(Job { tenant, login, inbox: user.inbox_prefix() })
+    let user = tenant.provisioner()?;
+    let handed = handed(root, AccountKind::Tenant, &tenant.name, std::slice::from_ref(user)).pop()?;
+    Some(Job { tenant, login: login(user, handed, from_environment), inbox: user.inbox_prefix() })
 }
 
 /// What was named on the command line, written out in full.

@@ -5,18 +5,17 @@ use std::path::PathBuf;
 use serde::Serialize;
 
 use super::provision::{Document, provision};
-use super::{Context, Secrets, engine};
+use super::{Context, Secrets, engine, from_environment, login};
 use crate::error::{Error, Exit};
-use crate::keys::{AccountKind, RootKey, Secret};
+use crate::keys::{AccountKind, RootKey};
 use crate::live::jetstream::plan::Named;
-use crate::live::login::Login;
 use crate::live::process::{Run, Started, State};
 use crate::live::stats::{AccountStats, JetStreamStats};
 use crate::live::{docker, locate, stats};
 use crate::model::Model;
 use crate::model::units::Size;
 use crate::registry::Valid;
-use crate::render::access::{Handed, handed};
+use crate::render::access::handed;
 use crate::render::write::Target;
 
 /// Render, and run the result here; reload it if it runs already.
@@ -103,33 +102,34 @@ pub fn up(context: &Context, args: &UpArgs) -> Result<Exit, Error> {
     super::render::note_edited(context, &outcome);
     let Some(server) = server else {
         let action = docker::up(&out, &valid.model)?;
-        let jetstream = bring(context, &valid, &format!("nats://{}", valid.model.server.client.dial()))?;
+        let jetstream = bring(context, &valid, &secrets.root, &format!("nats://{}", valid.model.server.client.dial()))?;
         report(context, &valid.model, None, action, jetstream.0);
         return Ok(jetstream.1);
     };
     context.ui.detail(&format!("nats-server {} at {}", server.version, server.path.display()));
     let run = Run::new(&secrets.state, &context.registry);
     if args.foreground {
-        let status =
-            run.foreground(&server, &valid.model, &engine, &out, |state| match bring(context, &valid, &state.dial) {
+        let status = run.foreground(&server, &valid.model, &engine, &out, |state| {
+            match bring(context, &valid, &secrets.root, &state.dial) {
                 Ok((jetstream, _)) => report(context, &valid.model, Some(state), Started::Started, jetstream),
                 Err(error) => context.ui.error(&error),
-            })?;
+            }
+        })?;
         return Ok(if status.code().is_none_or(|c| c == 0) { Exit::Ok } else { Exit::Unavailable });
     }
     let (state, action) = run.up(&server, &valid.model, &engine, &out)?;
-    let jetstream = bring(context, &valid, &state.dial)?;
+    let jetstream = bring(context, &valid, &secrets.root, &state.dial)?;
     report(context, &valid.model, Some(&state), action, jetstream.0);
     context.ui.detail(&format!("log: {}", run.log().display()));
     Ok(jetstream.1)
 }
 
 /// Makes the streams that are declared, if there are any.
-fn bring(context: &Context, valid: &Valid, url: &str) -> Result<(Option<Document>, Exit), Error> {
+fn bring(context: &Context, valid: &Valid, root: &RootKey, url: &str) -> Result<(Option<Document>, Exit), Error> {
     if valid.model.tenants.iter().all(|t| t.streams.is_empty()) {
         return Ok((None, Exit::Ok));
     }
-    let (document, exit) = provision(context, valid, url, &Named::default(), true)?;
+    let (document, exit) = provision(context, valid, root, url, &Named::default(), true)?;
     Ok((Some(document), exit))
 }
 
@@ -149,8 +149,7 @@ fn report(context: &Context, model: &Model, state: Option<&State>, action: Start
     }
     context.ui.result("");
     const SHOWN: usize = 20;
-    let users =
-        || model.tenants.iter().flat_map(|t| t.users.iter().filter(|u| !u.is_provisioner()).map(move |u| (t, u)));
+    let users = || model.tenants.iter().flat_map(|t| t.developers().map(move |u| (t, u)));
     let rows = users().take(SHOWN).map(|(tenant, user)| {
         let who = format!("{}/{}", tenant.name, user.name);
         let command = context.command(&format!("tenantry creds {who}"));
@@ -164,7 +163,7 @@ fn report(context: &Context, model: &Model, state: Option<&State>, action: Start
     let tenants = model.tenants.iter().map(|t| TenantUrl {
         tenant: t.name.as_str(),
         url: &model.server.url,
-        users: t.users.iter().filter(|u| !u.is_provisioner()).map(|u| u.name.as_str()).collect(),
+        users: t.developers().map(|u| u.name.as_str()).collect(),
     });
     let tenants = tenants.collect();
     context.ui.json(&UpReport { server: state, action, url: &model.server.url, monitor, tenants, jetstream });
@@ -274,15 +273,7 @@ fn ask(valid: &Valid, url: &str) -> Result<Vec<TenantStatus>, Error> {
     let root = RootKey::load(&valid.model.root, valid.folder())?;
     let system = &valid.model.system;
     let handed = handed(&root, AccountKind::System, &system.account, &system.users);
-    let operator = system.users.iter().zip(handed).find_map(|(user, handed)| match handed {
-        Handed::Seed(seed) => Some(Login::Seed(seed)),
-        Handed::Password(password) => Some(Login::Password(user.name.to_string(), password)),
-        Handed::FromEnv(variable) => {
-            let password = std::env::var(&variable).ok()?;
-            Some(Login::Password(user.name.to_string(), Secret::new(password)))
-        }
-        Handed::Own(_) => None,
-    });
+    let operator = system.users.iter().zip(handed).find_map(|(user, handed)| login(user, handed, from_environment));
     let operator = operator.ok_or_else(|| {
         Error::server(
             "no system user's secret is known here",

@@ -8,9 +8,10 @@ use std::path::PathBuf;
 
 use nkeys::KeyPair;
 
-use super::{Context, Secrets, count, engine};
+use super::{Context, Secrets, count, engine, login};
 use crate::error::{Error, Exit};
 use crate::keys::{AccountKind, RootKey, Secret};
+use crate::live;
 use crate::live::locate::{self, NatsServer};
 use crate::live::throwaway::{Conf, Throwaway};
 use crate::model::names::{AccountName, UserName};
@@ -21,7 +22,7 @@ use crate::proof::attack::{PROBES, Plan};
 use crate::proof::{self, Audit};
 use crate::registry::Valid;
 
-use crate::render::access::{Handed, handed};
+use crate::render::access::handed;
 use crate::render::engine::Engine;
 use crate::render::{self, Inputs};
 
@@ -216,11 +217,7 @@ fn few(model: &Model) -> Model {
 }
 
 fn attack(plan: &Plan<'_>, advance: &dyn Fn(usize, usize, &'static str)) -> Result<Report, Error> {
-    let runtime = tokio::runtime::Builder::new_current_thread()
-        .enable_all()
-        .build()
-        .map_err(|e| Error::server(format!("cannot start: {e}"), ""))?;
-    runtime.block_on(proof::attack::attack(plan, advance))
+    live::runtime()?.block_on(proof::attack::attack(plan, advance))
 }
 
 /// Every user is a connection, and the usual limit is a thousand.
@@ -262,16 +259,9 @@ struct Logins {
 
 fn logins(model: &Model, secrets: &Secrets) -> Logins {
     let of = |kind: AccountKind, account: &AccountName, users: &[User]| -> Vec<Option<Login>> {
-        let login = |(user, handed): (&User, Handed)| {
-            let password = |secret: Secret| Some(Login::Password(user.name.to_string(), secret));
-            match handed {
-                Handed::Seed(seed) => Some(Login::Seed(seed)),
-                Handed::Password(secret) => password(secret),
-                Handed::FromEnv(variable) => password(secrets.supplied.get(&variable)?.clone()),
-                Handed::Own(_) => None,
-            }
-        };
-        users.iter().zip(handed(&secrets.root, kind, account, users)).map(login).collect()
+        let supplied = |variable: &str| secrets.supplied.get(variable).cloned();
+        let handed = handed(&secrets.root, kind, account, users);
+        users.iter().zip(handed).map(|(user, handed)| login(user, handed, supplied).map(Login::from)).collect()
     };
     let system = &model.system;
     Logins {
@@ -298,12 +288,8 @@ fn former(model: &Model, root: &RootKey) -> Vec<(String, Login)> {
     for tenant in &model.tenants {
         for user in &tenant.users {
             match user.credential {
-                Credential::Nkey { generation: 2.. } => {
-                    add(&tenant.name, &user.name, generation(user) - 1, true, false);
-                }
-                Credential::Password { generation: 2.. } => {
-                    add(&tenant.name, &user.name, generation(user) - 1, false, true);
-                }
+                Credential::Nkey { generation: g @ 2.. } => add(&tenant.name, &user.name, g - 1, true, false),
+                Credential::Password { generation: g @ 2.. } => add(&tenant.name, &user.name, g - 1, false, true),
                 _ => {}
             }
         }
@@ -318,14 +304,6 @@ fn former(model: &Model, root: &RootKey) -> Vec<(String, Login)> {
         }
     }
     former
-}
-
-fn generation(user: &User) -> u32 {
-    match user.credential {
-        Credential::Nkey { generation } | Credential::Password { generation } => generation,
-        Credential::PasswordFromEnv { generation, .. } => generation,
-        Credential::PublicKey(_) => 1,
-    }
 }
 
 impl Logins {

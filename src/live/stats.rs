@@ -61,13 +61,9 @@ pub type Found = BTreeMap<String, (AccountStats, Option<JetStreamStats>)>;
 
 /// Connections, subscriptions and JetStream by account.
 pub fn accounts(url: &str, operator: &Login, names: &[String]) -> Result<Found, Error> {
-    let runtime = tokio::runtime::Builder::new_current_thread()
-        .enable_all()
-        .build()
-        .map_err(|e| Error::server(format!("cannot start: {e}"), ""))?;
-    runtime.block_on(async { tokio::time::timeout(LIMIT, ask(url, operator, names)).await }).unwrap_or_else(|_| {
-        Err(Error::server(format!("{url} did not answer within {} s", LIMIT.as_secs()), "is it another server?"))
-    })
+    super::runtime()?.block_on(async { tokio::time::timeout(LIMIT, ask(url, operator, names)).await }).unwrap_or_else(
+        |_| Err(Error::server(format!("{url} did not answer within {} s", LIMIT.as_secs()), "is it another server?")),
+    )
 }
 
 async fn ask(url: &str, operator: &Login, names: &[String]) -> Result<Found, Error> {

@@ -311,8 +311,13 @@ impl Tenant {
     }
 
     /// The user that makes its streams; it has one if it has JetStream.
-    pub fn provisioner(&self) -> Option<(usize, &User)> {
-        self.users.iter().enumerate().find(|(_, user)| user.is_provisioner())
+    pub fn provisioner(&self) -> Option<&User> {
+        self.users.iter().find(|user| user.is_provisioner())
+    }
+
+    /// The users whose credentials are handed out.
+    pub fn developers(&self) -> impl Iterator<Item = &User> {
+        self.users.iter().filter(|user| !user.is_provisioner())
     }
 
     /// Streams that are no bucket's and no object store's.

@@ -1,21 +1,21 @@
 //! From a configuration that was read to the [`World`], and to everything that
 //! nats-server would refuse about it.
 
+mod server;
+
 use std::collections::HashMap;
 use std::path::Path;
 use std::time::Duration;
 
 use nkeys::KeyPair;
-use sha2::Digest as _;
 
 use super::known::{
-    ACCOUNT, ACCOUNT_JETSTREAM, AUTHORIZATION, CALLOUT, CLUSTER, EXPORT, GATEWAY, IMPORT, LEAFNODES, LIMITS, MQTT,
-    PERMISSIONS, REMOTE, RESPONSES, SERVER_JETSTREAM, TLS, TOP, USER, WEBSOCKET,
+    ACCOUNT, ACCOUNT_JETSTREAM, AUTHORIZATION, CALLOUT, EXPORT, IMPORT, LIMITS, PERMISSIONS, RESPONSES, TOP, USER,
 };
 use super::options::{Known, Options, Remarks, go_duration};
 use super::world::{
-    Account, Authority, Callout, Certificates, Door, DoorKind, Export, Import, JetStream, Limit, Limits, Mapping,
-    Pattern, Permissions, Proof, Remote, Responses, Server, ServerJetStream, Side, User, World,
+    Account, Callout, Export, Import, JetStream, Limit, Limits, Mapping, Pattern, Permissions, Proof, Responses, Side,
+    User, World,
 };
 use crate::conf::value::{Entry, Map, Node, Value};
 use crate::diag::{Diagnostic, Span};
@@ -25,7 +25,7 @@ use crate::subject::Subject;
 /// Reads a whole configuration.
 pub fn world(map: &Map, start: Span, remarks: &mut Remarks) -> World {
     let options = remarks.options(map, TOP, "the server");
-    let mut world = World { server: server(&options, start, remarks), ..World::default() };
+    let mut world = World { server: server::server(&options, start, remarks), ..World::default() };
     let mut reader = Reader { remarks, logins: HashMap::new() };
     world.has_authorization = options.get("authorization").is_some();
     if let Some(accounts) = options.get("accounts") {
@@ -66,266 +66,6 @@ pub fn world(map: &Map, start: Span, remarks: &mut Remarks) -> World {
     }
     reader.shares_are_authorized(&world);
     world
-}
-
-fn server(options: &Options<'_>, start: Span, remarks: &mut Remarks) -> Server {
-    let mut server = Server { start: Some(start), ..Server::default() };
-    server.jetstream = options.get("jetstream").and_then(|node| server_jetstream(node, remarks));
-    server.batches = batches(options);
-    server.limits_subscriptions =
-        matches!(options.get("max_subscriptions").map(|n| &n.value), Some(Value::Integer(n)) if *n > 0);
-    server.no_fast_producer_stall = remarks.bool(options.get("no_fast_producer_stall")).unwrap_or(false);
-    for key in ["http", "https", "http_port", "https_port"] {
-        let Some(node) = options.get(key) else { continue };
-        match &node.value {
-            Value::Text(text) => server.monitoring.push((text.clone(), node.span)),
-            Value::Integer(port) => server.monitoring.push((format!("{}:{port}", host(options)), node.span)),
-            _ => remarks.refuse(node.span, format!("expected an address, found {}", node.value.kind()), ""),
-        }
-    }
-    for (key, kind, known) in [
-        ("leafnodes", DoorKind::Leaf, LEAFNODES),
-        ("mqtt", DoorKind::Mqtt, MQTT),
-        ("websocket", DoorKind::WebSocket, WEBSOCKET),
-        ("cluster", DoorKind::Cluster, CLUSTER),
-        ("gateway", DoorKind::Gateway, GATEWAY),
-    ] {
-        let Some(entry) = options.entry(key) else { continue };
-        let Some(map) = remarks.map(&entry.node) else { continue };
-        let inside = remarks.options(map, known, key);
-        tls(&inside, remarks);
-        let mut remotes = Vec::new();
-        for node in inside.get("remotes").map(|node| remarks.list(node)).unwrap_or_default() {
-            remotes.extend(remote(node, remarks));
-        }
-        let no_auth_user = inside.get("no_auth_user");
-        let no_auth_user = remarks.text(no_auth_user).map(str::to_owned).zip(no_auth_user.map(|node| node.span));
-        let logins = inside.get("authorization").map(door_logins).unwrap_or_default();
-        let certificates = certificates(map, matches!(kind, DoorKind::Cluster | DoorKind::Gateway));
-        if let Some(ca) = certificates.as_ref().and_then(|c| c.ca.clone())
-            && !matches!(kind, DoorKind::Cluster | DoorKind::Gateway)
-        {
-            server.client_cas.push(ca);
-        }
-        let has = |names: &[&str]| map.entries.iter().any(|e| names.contains(&e.key.to_lowercase().as_str()));
-        server.doors.push(Door {
-            kind,
-            span: entry.key_span,
-            has_authorization: inside.get("authorization").is_some_and(names_somebody) || certificates.is_some(),
-            listens: has(&["port", "listen"]) || matches!(kind, DoorKind::Cluster | DoorKind::Gateway),
-            address: address(map),
-            everywhere: is_everywhere(map),
-            certificates,
-            no_auth_user,
-            logins,
-            remotes,
-        });
-    }
-    for key in ["debug", "trace", "logtime", "logtime_utc", "syslog", "no_header_support"] {
-        let _ = remarks.bool(options.get(key));
-    }
-    for key in
-        ["port", "max_payload", "max_control_line", "max_pending", "max_connections", "max_subscriptions", "ping_max"]
-    {
-        let _ = remarks.integer(options.get(key));
-    }
-    let _ = remarks.text(options.get("server_name"));
-    tls(options, remarks);
-    if let Some(Value::Map(map)) = options.get("tls").map(|node| &node.value) {
-        let value = |key: &str| map.entries.iter().rfind(|e| e.key.eq_ignore_ascii_case(key)).map(|e| &e.node.value);
-        server.client_cas.extend(value("ca_file").and_then(authority));
-        server.maps_certificates = value("verify_and_map") == Some(&Value::Bool(true));
-    }
-    server.max_connections = options.get("max_connections").and_then(|n| Some((remarks.integer(Some(n))?, n.span)));
-    if let Some(node) = options.get("prof_port")
-        && let Value::Integer(port) = node.value
-    {
-        server.monitoring.push((format!("{}:{port}", host(options)), node.span));
-    }
-    server
-}
-
-/// A server that a leaf node dials; one that is disabled is not dialled.
-fn remote(node: &Node, remarks: &mut Remarks) -> Option<Remote> {
-    let options = remarks.map(node).map(|map| remarks.options(map, REMOTE, "a remote"))?;
-    tls(&options, remarks);
-    let urls = options.get("url").map(|node| match &node.value {
-        Value::Text(text) => vec![text.clone()],
-        Value::Array(nodes) => nodes.iter().filter_map(|n| remarks.text(Some(n)).map(str::to_owned)).collect(),
-        _ => Vec::new(),
-    });
-    let address = |url: String| {
-        let rest = url.split_once("://").map_or(url.as_str(), |(_, rest)| rest);
-        let rest = rest.rsplit_once('@').map_or(rest, |(_, rest)| rest).trim_end_matches('/').to_lowercase();
-        let rest = rest.replace("localhost", "127.0.0.1");
-        if rest.rsplit_once(':').is_some_and(|(_, port)| port.parse::<u16>().is_ok()) { rest } else { rest + ":7422" }
-    };
-    let account = remarks.text(options.get("account")).unwrap_or("$G").to_owned();
-    let is_off = remarks.bool(options.get("disabled")).unwrap_or(false);
-    let addresses = urls.unwrap_or_default().into_iter().map(address).collect();
-    (!is_off).then_some(Remote { account, addresses, span: node.span })
-}
-
-/// The logins that a door has of its own.
-fn door_logins(node: &Node) -> Vec<(Proof, Option<String>, Span)> {
-    let Value::Map(map) = &node.value else { return Vec::new() };
-    let value = |map: &'_ Map, names: &[&str]| {
-        let entry = map.entries.iter().rfind(|e| names.contains(&e.key.to_lowercase().as_str()))?;
-        if let Value::Text(text) = &entry.node.value { Some((text.clone(), entry.node.clone())) } else { None }
-    };
-    let login = |map: &Map| {
-        let (_, named) = value(map, &["user", "username"])?;
-        let password = value(map, &["password", "pass"]);
-        let proof = proof_of(password.as_ref().map(|(text, _)| text.as_str()), password.as_ref().map(|(_, node)| node));
-        Some((proof, value(map, &["account"]).map(|(name, _)| name), named.span))
-    };
-    let users = map.entries.iter().rfind(|e| e.key.eq_ignore_ascii_case("users")).map(|e| &e.node.value);
-    let Some(Value::Array(users)) = users else { return login(map).into_iter().collect() };
-    users.iter().filter_map(|user| if let Value::Map(map) = &user.value { login(map) } else { None }).collect()
-}
-
-/// A `tls` block has known options, wherever it is.
-fn tls(options: &Options<'_>, remarks: &mut Remarks) {
-    if let Some(Value::Map(map)) = options.get("tls").map(|node| &node.value) {
-        let _ = remarks.options(map, TLS, "tls");
-    }
-}
-
-/// The certificates that let somebody in. Servers among each other always ask for
-/// one where there is TLS.
-fn certificates(map: &Map, always: bool) -> Option<Certificates> {
-    let tls = map.entries.iter().rfind(|e| e.key.eq_ignore_ascii_case("tls"));
-    let Some(Value::Map(tls)) = tls.map(|e| &e.node.value) else { return None };
-    let value = |key: &str| tls.entries.iter().rfind(|e| e.key.eq_ignore_ascii_case(key)).map(|e| &e.node.value);
-    let is_on = |key: &str| value(key) == Some(&Value::Bool(true));
-    let named = is_on("verify_cert_and_check_known_urls") || value("pinned_certs").is_some();
-    (always || named || is_on("verify") || is_on("verify_and_map"))
-        .then(|| Certificates { ca: value("ca_file").and_then(authority), named })
-}
-
-fn authority(value: &Value) -> Option<Authority> {
-    let Value::Text(file) = value else { return None };
-    let identity = match std::fs::read(file) {
-        Ok(bytes) => data_encoding::HEXLOWER.encode(&sha2::Sha256::digest(bytes)),
-        Err(_) => Path::new(file).components().collect::<std::path::PathBuf>().display().to_string(),
-    };
-    Some(Authority { file: file.clone(), identity })
-}
-
-/// Whether an authorization block asks for anything.
-fn names_somebody(node: &Node) -> bool {
-    let Value::Map(map) = &node.value else { return false };
-    map.entries.iter().any(|e| match (e.key.to_lowercase().as_str(), &e.node.value) {
-        ("user" | "username" | "token" | "nkey", Value::Text(text)) => !text.is_empty(),
-        ("users", Value::Array(users)) => !users.is_empty(),
-        ("user" | "username" | "token", Value::Integer(_)) => true,
-        _ => false,
-    })
-}
-
-/// Whether a block listens on every address.
-fn is_everywhere(map: &Map) -> bool {
-    let value = |key: &str| map.entries.iter().rfind(|e| e.key.eq_ignore_ascii_case(key)).map(|e| &e.node.value);
-    let host = match (value("listen"), value("host").or_else(|| value("net"))) {
-        (Some(Value::Text(listen)), _) => listen.rsplit_once(':').map_or("", |(host, _)| host),
-        (_, Some(Value::Text(host))) => host.as_str(),
-        _ => "",
-    };
-    matches!(host, "" | "0.0.0.0" | "::" | "[::]")
-}
-
-/// Where a block listens, as this machine reaches it.
-fn address(map: &Map) -> Option<String> {
-    let value = |key: &str| map.entries.iter().rfind(|e| e.key.eq_ignore_ascii_case(key)).map(|e| &e.node.value);
-    let (host, port) = match (value("listen"), value("port")) {
-        (Some(Value::Text(listen)), _) => {
-            let (host, port) = listen.rsplit_once(':').unwrap_or(("", listen));
-            (host.to_owned(), port.parse().ok()?)
-        }
-        (Some(Value::Integer(port)), _) | (None, Some(Value::Integer(port))) => {
-            let host = value("host").or_else(|| value("net"));
-            (if let Some(Value::Text(host)) = host { host.clone() } else { String::new() }, *port)
-        }
-        _ => return None,
-    };
-    let host = if matches!(host.as_str(), "" | "0.0.0.0" | "::" | "[::]") { "127.0.0.1" } else { host.as_str() };
-    (port > 0).then(|| format!("{host}:{port}"))
-}
-
-fn host<'o>(options: &'o Options<'_>) -> &'o str {
-    let text = |key| match options.get(key).map(|node| &node.value) {
-        Some(Value::Text(text)) => Some(text.as_str()),
-        _ => None,
-    };
-    text("host").or_else(|| text("listen").and_then(|l| l.rsplit_once(':')).map(|(host, _)| host)).unwrap_or("0.0.0.0")
-}
-
-fn server_jetstream(node: &Node, remarks: &mut Remarks) -> Option<ServerJetStream> {
-    let on = ServerJetStream { span: node.span, memory: None, storage: None };
-    match &node.value {
-        Value::Bool(is_on) => is_on.then_some(on),
-        Value::Text(text) => match text.to_lowercase().as_str() {
-            "enabled" | "enable" => Some(on),
-            "disabled" | "disable" => None,
-            _ => {
-                remarks.refuse(node.span, format!("expected `enabled` or `disabled`, found `{text}`"), "");
-                None
-            }
-        },
-        Value::Map(map) => {
-            let options = remarks.options(map, SERVER_JETSTREAM, "jetstream");
-            let mut size = |key: &str| {
-                let node = options.get(key)?;
-                match &node.value {
-                    Value::Integer(bytes) => Some(*bytes),
-                    Value::Text(text) => {
-                        let bytes = storage_size(text);
-                        if bytes.is_none() && !text.is_empty() {
-                            let hint = "a number with K, M, G or T in quotes, or a size without quotes: 1GB";
-                            remarks.refuse(node.span, format!("`{text}` is not a size"), hint);
-                        }
-                        bytes
-                    }
-                    _ => None,
-                }
-            };
-            let (memory, storage) = (size("max_memory_store"), size("max_file_store"));
-            let is_on = remarks.bool(options.get("enabled")).unwrap_or(true);
-            is_on.then_some(ServerJetStream { span: node.span, memory, storage })
-        }
-        _ => {
-            remarks.refuse(node.span, format!("expected a map or true, found {}", node.value.kind()), "");
-            None
-        }
-    }
-}
-
-/// Open atomic batches of one stream and of all; the server's own defaults where
-/// nothing is said.
-fn batches(options: &Options<'_>) -> (i64, i64) {
-    let inside = |map: &'_ Map, name: &str| {
-        map.entries.iter().rfind(|e| e.key.eq_ignore_ascii_case(name)).map(|e| e.node.value.clone())
-    };
-    let mut limits = (50, 1000);
-    if let Some(Value::Map(jetstream)) = options.get("jetstream").map(|n| &n.value)
-        && let Some(Value::Map(of_all)) = inside(jetstream, "limits")
-        && let Some(Value::Map(batch)) = inside(&of_all, "batch")
-    {
-        if let Some(Value::Integer(n)) = inside(&batch, "max_inflight_per_stream") {
-            limits.0 = n;
-        }
-        if let Some(Value::Integer(n)) = inside(&batch, "max_inflight_total") {
-            limits.1 = n;
-        }
-    }
-    limits
-}
-
-/// A size in quotes, as the server reads it there: `1G`.
-fn storage_size(text: &str) -> Option<i64> {
-    let (number, unit) = text.split_at_checked(text.len().checked_sub(1)?)?;
-    let shift = "KMGT".find(unit)? * 10 + 10;
-    number.parse::<i64>().ok()?.checked_mul(1 << shift)
 }
 
 struct Reader<'r> {

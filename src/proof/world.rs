@@ -332,6 +332,13 @@ pub struct Mapping {
     pub span: Span,
 }
 
+impl Server {
+    /// Servers that leaf nodes of this one dial.
+    pub fn remotes(&self) -> impl Iterator<Item = &Remote> {
+        self.doors.iter().flat_map(|door| &door.remotes)
+    }
+}
+
 impl World {
     /// Gives users the names that people know them by, in the order in which
     /// they stand in their account.

@@ -396,8 +396,7 @@ impl Handout {
     /// user who may publish.
     pub fn new(model: &Model, tenants: String) -> Self {
         use crate::model::permissions::Grant;
-        let users =
-            || model.tenants.iter().flat_map(|t| t.users.iter().filter(|u| !u.is_provisioner()).map(move |u| (t, u)));
+        let users = || model.tenants.iter().flat_map(|t| t.developers().map(move |u| (t, u)));
         let publishes =
             |user: &User| matches!(user.permissions.publish, Grant::Only(_)) && user.role.as_str() != "monitor";
         let example = users()

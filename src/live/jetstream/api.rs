@@ -49,7 +49,7 @@ impl Failure {
             Self::NoJetStream => "JetStream does not answer in its account".to_owned(),
             Self::Lost(words) => words.clone(),
             Self::Changed(what) => format!("{what} was changed by somebody else, again and again"),
-            Self::NoSecret => "its provisioner has a `public_key`, so its secret is not known here".to_owned(),
+            Self::NoSecret => "its provisioner's secret is not known here".to_owned(),
         }
     }
 
@@ -63,7 +63,9 @@ impl Failure {
             Self::NoJetStream => "does the server run this registry? `tenantry up` reloads it",
             Self::Lost(_) => "run it again: what is done is done, and the rest is done then",
             Self::Changed(_) => "find out who else changes it, then run it again",
-            Self::NoSecret => "let tenantry have a provisioner of its own: remove the user with that role",
+            Self::NoSecret => {
+                "set the variable of its `password_env`; where it has a `public_key`, let tenantry have a provisioner of its own: remove that user"
+            }
         }
     }
 }

@@ -6,9 +6,9 @@ use std::time::{Duration, Instant};
 use serde_json::{Value as Json, json};
 
 use super::api::{Api, Failure};
-use super::plan::{self, Action, Actual, Change, Field, Named};
+use super::plan::{self, Action, Actual, Change, Compared, Named};
 use crate::model::Tenant;
-use crate::model::jetstream::{Consumer, Stream};
+use crate::model::jetstream::{Config, Consumer, Stream};
 
 /// What became of a change.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -37,55 +37,59 @@ pub async fn tenant(
     done: &mut Vec<(Change, Outcome)>,
 ) -> Result<Vec<(Change, Outcome)>, Failure> {
     let mut named = named.clone();
-    let mut last = None;
-    for _ in 0..PLANS {
+    let mut plans = 0;
+    loop {
         let actual = plan::read(api).await?;
-        let mut open = plan::changes(tenant, &actual, &named);
-        let mut rest: Vec<(Change, Outcome)> = Vec::new();
-        let mut changed = None;
-        // What needs another to go first is tried again after it.
-        loop {
-            let (mut later, mut progress) = (Vec::new(), false);
-            for change in open {
-                if !change.action.is_done() {
-                    rest.push((change, Outcome::LeftAlone));
-                    continue;
-                }
-                if changed.is_some() {
-                    continue;
-                }
-                let of_stream = |(c, _): &(Change, Failure)| c.stream == change.stream && c.consumer.is_none();
-                if change.consumer.is_some() && later.iter().any(of_stream) {
-                    let words = format!("stream `{}` is not there", change.stream);
-                    later.push((change, Failure::Refused { code: 10059, words }));
-                    continue;
-                }
-                match one(api, tenant, &actual, &change).await {
-                    Ok(()) => {
-                        progress = true;
-                        // Once is what was asked for.
-                        let address = plan::address(tenant.name.as_str(), &change.stream, change.consumer.as_deref());
-                        named.replace.remove(&address);
-                        named.delete.remove(&address);
-                        done.push((change, Outcome::Done));
-                    }
-                    Err(Failure::Changed(what)) => changed = Some(what),
-                    Err(Failure::Refused { code, words }) => later.push((change, Failure::Refused { code, words })),
-                    Err(other) => return Err(other),
-                }
-            }
-            if later.is_empty() || !progress || changed.is_some() {
-                rest.extend(later.into_iter().map(|(change, failure)| (change, Outcome::Failed(failure))));
-                break;
-            }
-            open = later.into_iter().map(|(change, _)| change).collect();
+        let changes = plan::changes(tenant, &actual, &named);
+        let before = done.len();
+        let result = carry_out(api, tenant, &actual, changes, done).await;
+        for (change, _) in &done[before..] {
+            // Once is what was asked for.
+            let address = plan::address(tenant.name.as_str(), &change.stream, change.consumer.as_deref());
+            named.replace.remove(&address);
+            named.delete.remove(&address);
         }
-        match changed {
-            None => return Ok(std::mem::take(done).into_iter().chain(rest).collect()),
-            Some(what) => last = Some(what),
+        plans += 1;
+        match result {
+            Ok(rest) => return Ok(std::mem::take(done).into_iter().chain(rest).collect()),
+            Err(Failure::Changed(_)) if plans < PLANS => {}
+            Err(other) => return Err(other),
         }
     }
-    Err(Failure::Changed(last.unwrap_or_default()))
+}
+
+/// Does what a plan says and gives what is left of it. What needs another to go
+/// first is tried again after it.
+async fn carry_out(
+    api: &Api,
+    tenant: &Tenant,
+    actual: &Actual,
+    changes: Vec<Change>,
+    done: &mut Vec<(Change, Outcome)>,
+) -> Result<Vec<(Change, Outcome)>, Failure> {
+    let (mut open, rest): (Vec<Change>, Vec<Change>) = changes.into_iter().partition(|c| c.action.is_done());
+    let mut rest: Vec<(Change, Outcome)> = rest.into_iter().map(|change| (change, Outcome::LeftAlone)).collect();
+    loop {
+        let (mut later, tried) = (Vec::new(), open.len());
+        for change in open {
+            let of_stream = |(c, _): &(Change, Failure)| c.stream == change.stream && c.consumer.is_none();
+            if change.consumer.is_some() && later.iter().any(of_stream) {
+                let words = format!("stream `{}` is not there", change.stream);
+                later.push((change, Failure::Refused { code: 10059, words }));
+                continue;
+            }
+            match one(api, tenant, actual, &change).await {
+                Ok(()) => done.push((change, Outcome::Done)),
+                Err(failure @ Failure::Refused { .. }) => later.push((change, failure)),
+                Err(other) => return Err(other),
+            }
+        }
+        if later.len() == tried {
+            rest.extend(later.into_iter().map(|(change, failure)| (change, Outcome::Failed(failure))));
+            return Ok(rest);
+        }
+        open = later.into_iter().map(|(change, _)| change).collect();
+    }
 }
 
 async fn one(api: &Api, tenant: &Tenant, actual: &Actual, change: &Change) -> Result<(), Failure> {
@@ -126,28 +130,32 @@ const CONSUMER_EXISTS: [u64; 3] = [10148, 10013, 10105];
 const NOT_FOUND: [u64; 3] = [10059, 10014, 10149];
 
 /// An error that says that the plan is of yesterday.
-fn stale(failure: Failure, codes: &[u64], what: &str) -> Failure {
+fn stale(failure: Failure, codes: &[u64], subject: &str) -> Failure {
     match failure {
-        Failure::Refused { code, .. } if codes.contains(&code) => Failure::Changed(what.to_owned()),
+        Failure::Refused { code, .. } if codes.contains(&code) => changed(subject),
         other => other,
     }
 }
 
+/// What a request was about was changed since the plan was made.
+fn changed(subject: &str) -> Failure {
+    let mut tokens = subject.split('.');
+    let kind = tokens.next().unwrap_or_default().to_lowercase();
+    let name: Vec<&str> = tokens.skip(1).collect();
+    Failure::Changed(format!("{kind} `{}`", name.join("/")))
+}
+
 async fn create_stream(api: &Api, stream: &Stream) -> Result<(), Failure> {
     let name = &stream.name;
-    let what = format!("stream `{name}`");
-    let answer = api.request(&format!("STREAM.CREATE.{name}"), &plan::stream_request(stream, None)).await;
-    let answer = answer.map_err(|e| stale(e, &[STREAM_NAME_IN_USE], &what))?;
-    as_asked(&plan::not_as_asked(&stream.config, &answer["config"], false), &what)
+    let body = plan::STREAM.request(&stream.config, None);
+    put(api, &format!("STREAM.CREATE.{name}"), &body, &plan::STREAM, &stream.config, &[STREAM_NAME_IN_USE]).await
 }
 
 async fn update_stream(api: &Api, stream: &Stream, raw: Option<&Json>) -> Result<(), Failure> {
     let name = &stream.name;
-    let what = format!("stream `{name}`");
     unchanged(api, &format!("STREAM.INFO.{name}"), raw).await?;
-    let answer = api.request(&format!("STREAM.UPDATE.{name}"), &plan::stream_request(stream, raw)).await;
-    let answer = answer.map_err(|e| stale(e, &NOT_FOUND, &what))?;
-    as_asked(&plan::not_as_asked(&stream.config, &answer["config"], false), &what)
+    let body = plan::STREAM.request(&stream.config, raw);
+    put(api, &format!("STREAM.UPDATE.{name}"), &body, &plan::STREAM, &stream.config, &NOT_FOUND).await
 }
 
 async fn put_consumer(
@@ -157,32 +165,37 @@ async fn put_consumer(
     action: &str,
     raw: Option<&Json>,
 ) -> Result<(), Failure> {
-    let what = format!("consumer `{stream}/{}`", consumer.name);
-    let body = json!({
-        "stream_name": stream,
-        "config": plan::consumer_request(&consumer.config, raw),
-        "action": action,
-    });
-    let answer = api.request(&format!("CONSUMER.CREATE.{stream}.{}", consumer.name), &body).await;
-    let codes = if action == "create" { CONSUMER_EXISTS } else { NOT_FOUND };
-    let answer = answer.map_err(|e| stale(e, &codes, &what))?;
-    as_asked(&plan::not_as_asked(&consumer.config, &answer["config"], true), &what)
+    let config = plan::CONSUMER.request(&consumer.config, raw);
+    let body = json!({ "stream_name": stream, "config": config, "action": action });
+    let yesterday = if action == "create" { CONSUMER_EXISTS } else { NOT_FOUND };
+    let subject = format!("CONSUMER.CREATE.{stream}.{}", consumer.name);
+    put(api, &subject, &body, &plan::CONSUMER, &consumer.config, &yesterday).await
 }
 
-/// Whether it is as the plan saw it.
-async fn unchanged(api: &Api, subject: &str, raw: Option<&Json>) -> Result<(), Failure> {
-    let what = subject.to_owned();
-    let now = api.request(subject, &Json::Null).await.map_err(|e| stale(e, &NOT_FOUND, &what))?;
-    if raw.is_some_and(|raw| plan::is_same(raw, &now["config"])) { Ok(()) } else { Err(Failure::Changed(what)) }
-}
-
-/// The server may keep something else than it was asked for, and say nothing.
-fn as_asked(differ: &[Field], what: &str) -> Result<(), Failure> {
+/// Makes or changes, and looks at what came of it: the server may keep something
+/// else than it was asked for, and say nothing. `yesterday` are the errors by which
+/// it says that the plan is old.
+async fn put(
+    api: &Api,
+    subject: &str,
+    body: &Json,
+    compared: &Compared,
+    declared: &Config,
+    yesterday: &[u64],
+) -> Result<(), Failure> {
+    let answer = api.request(subject, body).await.map_err(|e| stale(e, yesterday, subject))?;
+    let differ = compared.not_as_asked(declared, &answer["config"]);
     if differ.is_empty() {
         return Ok(());
     }
     let fields: Vec<String> = differ.iter().map(|f| format!("{} is {} and not {}", f.name, f.from, f.to)).collect();
-    Err(Failure::Refused { code: 0, words: format!("of {what} the server made something else: {}", fields.join(", ")) })
+    Err(Failure::Refused { code: 0, words: format!("the server made something else: {}", fields.join(", ")) })
+}
+
+/// Whether it is as the plan saw it.
+async fn unchanged(api: &Api, subject: &str, raw: Option<&Json>) -> Result<(), Failure> {
+    let now = api.request(subject, &Json::Null).await.map_err(|e| stale(e, &NOT_FOUND, subject))?;
+    if raw.is_some_and(|raw| plan::is_same(raw, &now["config"])) { Ok(()) } else { Err(changed(subject)) }
 }
 
 async fn delete(api: &Api, subject: &str) -> Result<(), Failure> {

@@ -46,11 +46,7 @@ pub fn run<'m>(
     apply: bool,
     advance: &dyn Fn(),
 ) -> Result<Vec<Report<'m>>, Error> {
-    let runtime = tokio::runtime::Builder::new_current_thread()
-        .enable_all()
-        .build()
-        .map_err(|e| Error::server(format!("cannot start: {e}"), ""))?;
-    Ok(runtime.block_on(async {
+    Ok(super::runtime()?.block_on(async {
         let work = jobs.into_iter().map(|job| async move {
             let result = one(url, &job, named, apply).await;
             advance();

@@ -8,83 +8,96 @@ use sha2::{Digest as _, Sha256};
 
 use super::api::{Api, Failure};
 use crate::model::Tenant;
-use crate::model::jetstream::{Config, Stream, StreamKind};
+use crate::model::jetstream::{Config, StreamKind};
 
 /// The label under which a stream or consumer says what it was made from: if it
 /// does not fit what the server has, somebody changed it by hand.
 pub const MARK: &str = "tenantry";
 
-/// Everything of a stream that is compared. What a server knows beyond it is kept.
-const STREAM_KEYS: &[&str] = &[
-    "description",
-    "subjects",
-    "retention",
-    "max_consumers",
-    "max_msgs",
-    "max_bytes",
-    "max_age",
-    "max_msgs_per_subject",
-    "max_msg_size",
-    "discard",
-    "storage",
-    "num_replicas",
-    "no_ack",
-    "duplicate_window",
-    "placement",
-    "mirror",
-    "sources",
-    "compression",
-    "subject_transform",
-    "republish",
-    "allow_direct",
-    "discard_new_per_subject",
-    "sealed",
-    "deny_delete",
-    "deny_purge",
-    "allow_rollup_hdrs",
-    "consumer_limits",
-    "allow_msg_ttl",
-    "subject_delete_marker_ttl",
-    "allow_msg_counter",
-    "allow_atomic",
-    "allow_batched",
-    "allow_msg_schedules",
-    "metadata",
-];
+/// What is compared of streams, or of consumers. What a server knows beyond it is
+/// kept.
+pub struct Compared {
+    keys: &'static [&'static str],
+    why_not: fn(&str, &Json, &Json) -> Option<String>,
+}
 
-/// Everything of a consumer that is compared.
-const CONSUMER_KEYS: &[&str] = &[
-    "description",
-    "deliver_policy",
-    "opt_start_seq",
-    "opt_start_time",
-    "ack_policy",
-    "ack_wait",
-    "max_deliver",
-    "backoff",
-    "filter_subject",
-    "filter_subjects",
-    "replay_policy",
-    "rate_limit_bps",
-    "sample_freq",
-    "max_waiting",
-    "max_ack_pending",
-    "flow_control",
-    "headers_only",
-    "max_batch",
-    "max_expires",
-    "max_bytes",
-    "deliver_subject",
-    "deliver_group",
-    "idle_heartbeat",
-    "inactive_threshold",
-    "num_replicas",
-    "mem_storage",
-    "metadata",
-    "priority_groups",
-    "priority_policy",
-    "priority_timeout",
-];
+/// Of streams.
+pub const STREAM: Compared = Compared {
+    keys: &[
+        "description",
+        "subjects",
+        "retention",
+        "max_consumers",
+        "max_msgs",
+        "max_bytes",
+        "max_age",
+        "max_msgs_per_subject",
+        "max_msg_size",
+        "discard",
+        "storage",
+        "num_replicas",
+        "no_ack",
+        "duplicate_window",
+        "placement",
+        "mirror",
+        "sources",
+        "compression",
+        "subject_transform",
+        "republish",
+        "allow_direct",
+        "discard_new_per_subject",
+        "sealed",
+        "deny_delete",
+        "deny_purge",
+        "allow_rollup_hdrs",
+        "consumer_limits",
+        "allow_msg_ttl",
+        "subject_delete_marker_ttl",
+        "allow_msg_counter",
+        "allow_atomic",
+        "allow_batched",
+        "allow_msg_schedules",
+        "metadata",
+    ],
+    why_not: why_not_stream,
+};
+
+/// Of consumers.
+pub const CONSUMER: Compared = Compared {
+    keys: &[
+        "description",
+        "deliver_policy",
+        "opt_start_seq",
+        "opt_start_time",
+        "ack_policy",
+        "ack_wait",
+        "max_deliver",
+        "backoff",
+        "filter_subject",
+        "filter_subjects",
+        "replay_policy",
+        "rate_limit_bps",
+        "sample_freq",
+        "max_waiting",
+        "max_ack_pending",
+        "flow_control",
+        "headers_only",
+        "max_batch",
+        "max_expires",
+        "max_bytes",
+        "deliver_subject",
+        "deliver_group",
+        "idle_heartbeat",
+        "inactive_threshold",
+        "num_replicas",
+        "mem_storage",
+        "metadata",
+        "priority_groups",
+        "priority_policy",
+        "priority_timeout",
+    ],
+    why_not: why_not_consumer,
+};
 
 /// What the server has of an account.
 #[derive(Debug, Default)]
@@ -264,7 +277,7 @@ pub fn changes(tenant: &Tenant, actual: &Actual, named: &Named) -> Vec<Change> {
                 true
             }
             Some(found) => {
-                let difference = difference(&stream.config, &found.raw, STREAM_KEYS, why_not_stream);
+                let difference = STREAM.difference(&stream.config, &found.raw);
                 let change = difference.map(|d| d.into_change(is_named, Change::about(name, None)));
                 let change = change.map(|c| Change { kind, messages: Some(found.messages), ..c });
                 let replaced = change.as_ref().is_some_and(|c| c.action == Action::Replace);
@@ -279,7 +292,7 @@ pub fn changes(tenant: &Tenant, actual: &Actual, named: &Named) -> Vec<Change> {
             match found.filter(|_| !replaced).and_then(|f| f.consumers.get(name)) {
                 None => changes.push(Change { action: Action::Create, ..about() }),
                 Some(found) => {
-                    let difference = difference(&consumer.config, &found.raw, CONSUMER_KEYS, why_not_consumer);
+                    let difference = CONSUMER.difference(&consumer.config, &found.raw);
                     let change = difference.map(|d| d.into_change(is_named, about()));
                     changes.extend(change.map(|c| Change { messages: Some(found.acknowledged), ..c }));
                 }
@@ -358,19 +371,6 @@ impl Difference {
     }
 }
 
-/// What of it is compared, without the server's own labels and ours.
-fn compared(config: &Config, keys: &[&str]) -> Config {
-    let mut compared = Config::default();
-    for key in keys {
-        compared.set(key, config.get(key).clone());
-    }
-    if let Json::Object(labels) = config.get("metadata") {
-        let own = labels.iter().filter(|(key, _)| *key != MARK && !key.starts_with("_nats."));
-        compared.set("metadata", Json::Object(own.map(|(k, v)| (k.clone(), v.clone())).collect()));
-    }
-    compared
-}
-
 /// What a configuration is marked with.
 fn digest(config: &Config) -> String {
     let mut hasher = Sha256::new();
@@ -380,25 +380,79 @@ fn digest(config: &Config) -> String {
     data_encoding::HEXLOWER.encode(&hasher.finalize()[..8])
 }
 
-fn difference(
-    declared: &Config,
-    raw: &Json,
-    keys: &[&str],
-    why_not: fn(&str, &Json, &Json) -> Option<String>,
-) -> Option<Difference> {
-    let (declared, actual) = (compared(declared, keys), compared(&Config::of_server(raw), keys));
-    let differs = keys.iter().filter(|key| declared.get(key) != actual.get(key));
-    let field =
-        |key: &&str| Field { name: (*key).to_owned(), from: actual.get(key).clone(), to: declared.get(key).clone() };
-    let fields: Vec<Field> = differs.map(field).collect();
-    let reasons = fields.iter().filter_map(|f| why_not(&f.name, &f.from, &f.to)).collect::<Vec<_>>();
-    let mark = raw["metadata"][MARK].as_str();
-    (!fields.is_empty()).then(|| Difference {
-        reason: (!reasons.is_empty()).then(|| reasons.join("; ")),
-        // Made by somebody else, or changed since it was made from the registry.
-        drift: mark != Some(digest(&actual).as_str()),
-        fields,
-    })
+/// Keeps the labels that `is_kept` names.
+fn keep_labels(config: &mut Config, is_kept: fn(&str) -> bool) {
+    if let Json::Object(labels) = config.get("metadata") {
+        let kept = labels.iter().filter(|(key, _)| is_kept(key)).map(|(k, v)| (k.clone(), v.clone())).collect();
+        config.set("metadata", Json::Object(kept));
+    }
+}
+
+/// The server's own labels change with what is asked.
+fn is_not_the_servers(label: &str) -> bool {
+    !label.starts_with("_nats.")
+}
+
+/// Whether the server said the same twice.
+pub fn is_same(one: &Json, other: &Json) -> bool {
+    let plain = |raw: &Json| {
+        let mut config = Config::of_server(raw);
+        keep_labels(&mut config, is_not_the_servers);
+        config
+    };
+    plain(one) == plain(other)
+}
+
+impl Compared {
+    /// What of a configuration is compared, without the server's own labels and ours.
+    fn of(&self, config: &Config) -> Config {
+        let mut compared = Config::default();
+        for key in self.keys {
+            compared.set(key, config.get(key).clone());
+        }
+        keep_labels(&mut compared, |label| label != MARK && is_not_the_servers(label));
+        compared
+    }
+
+    fn difference(&self, declared: &Config, raw: &Json) -> Option<Difference> {
+        let (declared, actual) = (self.of(declared), self.of(&Config::of_server(raw)));
+        let differs = self.keys.iter().filter(|key| declared.get(key) != actual.get(key));
+        let field = |key: &&str| Field {
+            name: (*key).to_owned(),
+            from: actual.get(key).clone(),
+            to: declared.get(key).clone(),
+        };
+        let fields: Vec<Field> = differs.map(field).collect();
+        let reasons = fields.iter().filter_map(|f| (self.why_not)(&f.name, &f.from, &f.to)).collect::<Vec<_>>();
+        let mark = raw["metadata"][MARK].as_str();
+        (!fields.is_empty()).then(|| Difference {
+            reason: (!reasons.is_empty()).then(|| reasons.join("; ")),
+            // Made by somebody else, or changed since it was made from the registry.
+            drift: mark != Some(digest(&actual).as_str()),
+            fields,
+        })
+    }
+
+    /// The configuration that makes it, or changes the one that is there: what is
+    /// declared, over what the server has beyond it, and the mark.
+    pub fn request(&self, declared: &Config, raw: Option<&Json>) -> Json {
+        let mut config = raw.map(Config::of_server).unwrap_or_default();
+        for key in self.keys {
+            config.set(key, Json::Null);
+        }
+        for (key, value) in declared.entries() {
+            config.set(key, value.clone());
+        }
+        let mut labels = declared.get("metadata").as_object().cloned().unwrap_or_default();
+        labels.insert(MARK.to_owned(), digest(&self.of(declared)).into());
+        config.set("metadata", Json::Object(labels));
+        config.to_json()
+    }
+
+    /// What the server made otherwise than it was asked for.
+    pub fn not_as_asked(&self, declared: &Config, raw: &Json) -> Vec<Field> {
+        self.difference(declared, raw).map(|d| d.fields).unwrap_or_default()
+    }
 }
 
 /// Why the server does not change this of a stream that is there.
@@ -426,47 +480,4 @@ fn why_not_consumer(key: &str, from: &Json, to: &Json) -> Option<String> {
         | "flow_control" | "max_waiting" | "mem_storage" => Some(format!("{key} cannot be changed")),
         _ => None,
     }
-}
-
-/// The request that makes a stream, or changes the one that is there.
-pub fn stream_request(stream: &Stream, raw: Option<&Json>) -> Json {
-    request(&stream.config, raw, STREAM_KEYS)
-}
-
-/// The configuration that makes a consumer, or changes the one that is there.
-pub fn consumer_request(config: &Config, raw: Option<&Json>) -> Json {
-    request(config, raw, CONSUMER_KEYS)
-}
-
-/// What is declared over what the server has beyond it, and the mark.
-fn request(declared: &Config, raw: Option<&Json>, keys: &[&str]) -> Json {
-    let mut config = raw.map(Config::of_server).unwrap_or_default();
-    for key in keys {
-        config.set(key, Json::Null);
-    }
-    for (key, value) in declared.entries() {
-        config.set(key, value.clone());
-    }
-    let mut labels = declared.get("metadata").as_object().cloned().unwrap_or_default();
-    labels.insert(MARK.to_owned(), digest(&compared(declared, keys)).into());
-    config.set("metadata", Json::Object(labels));
-    config.to_json()
-}
-
-/// Whether the server said the same twice. Its own labels change with what is asked.
-pub fn is_same(one: &Json, other: &Json) -> bool {
-    let plain = |raw: &Json| {
-        let mut config = Config::of_server(raw);
-        let labels = config.get("metadata").as_object().cloned().unwrap_or_default();
-        let own = labels.into_iter().filter(|(key, _)| !key.starts_with("_nats.")).collect();
-        config.set("metadata", Json::Object(own));
-        config
-    };
-    plain(one) == plain(other)
-}
-
-/// What the server made of a stream otherwise than it was asked for.
-pub fn not_as_asked(declared: &Config, raw: &Json, is_consumer: bool) -> Vec<Field> {
-    let keys = if is_consumer { CONSUMER_KEYS } else { STREAM_KEYS };
-    difference(declared, raw, keys, |_, _, _| None).map(|d| d.fields).unwrap_or_default()
 }

@@ -57,6 +57,15 @@ pub enum Login {
     Borrowed(String, Secret),
 }
 
+impl From<crate::live::login::Login> for Login {
+    fn from(login: crate::live::login::Login) -> Self {
+        match login {
+            crate::live::login::Login::Seed(seed) => Self::Seed(seed),
+            crate::live::login::Login::Password(user, password) => Self::Password(user, password),
+        }
+    }
+}
+
 /// Why there is no connection.
 #[derive(Debug, Clone, thiserror::Error)]
 pub enum OpenError {

@@ -2,7 +2,7 @@
 
 use super::{Rule, leaf_bridge};
 use crate::diag::Diagnostic;
-use crate::proof::world::{DoorKind, World};
+use crate::proof::world::World;
 
 pub const RULE: Rule = Rule {
     id: "decided-elsewhere",
@@ -19,7 +19,7 @@ fn check(world: &World, out: &mut Vec<Diagnostic>) {
     if let Some(callout) = &world.callout {
         out.push(RULE.warning(callout.span, "who connecting users are, and may do, is decided by an auth callout"));
     }
-    let remotes = || world.server.doors.iter().filter(|d| d.kind == DoorKind::Leaf).flat_map(|d| &d.remotes);
+    let remotes = || world.server.remotes();
     for remote in remotes() {
         if remote.addresses.iter().any(|a| leaf_bridge::is_own(world, a) == leaf_bridge::Own::Perhaps) {
             let message =

@@ -15,9 +15,8 @@ pub const RULE: Rule = Rule {
 };
 
 fn check(world: &World, out: &mut Vec<Diagnostic>) {
-    let remotes = || world.server.doors.iter().filter(|d| d.kind == DoorKind::Leaf).flat_map(|d| &d.remotes);
     let mut dialled: HashMap<&str, &Remote> = HashMap::new();
-    for remote in remotes() {
+    for remote in world.server.remotes() {
         for address in &remote.addresses {
             if is_own(world, address) == Own::Yes {
                 let message = format!("`{}` dials this very server, and comes out in another account", remote.account);

@@ -35,8 +35,12 @@ mod unlimited_jetstream;
 mod weak_login;
 mod wildcard_service;
 
-use super::world::{Account, User, World};
+use std::collections::HashSet;
+
+use super::reach;
+use super::world::{Account, Mapping, Pattern, User, World};
 use crate::diag::{Diagnostic, Span};
+use crate::subject::Subject;
 
 /// One thing that is checked.
 pub struct Rule {
@@ -114,17 +118,29 @@ impl Rule {
 /// Accounts in which users publish to subjects that have nothing in common: they
 /// may be several tenants', which cannot be known.
 pub fn perhaps_several(world: &World) -> Vec<&str> {
-    let own = |user: &'_ User| -> Vec<String> {
-        let tokens = user.permissions.publish.allow.iter().flatten().map(|p| p.subject.first_token());
-        tokens.filter(|t| !t.starts_with(['$', '_'])).map(str::to_owned).collect()
-    };
     let are_apart = |account: &Account| {
-        let lists: Vec<Vec<String>> = account.users.iter().map(own).filter(|l| !l.is_empty()).collect();
+        let lists = account.users.iter().map(|user| own_tokens(user.permissions.publish.allow.iter().flatten()));
+        let lists: Vec<HashSet<&str>> = lists.filter(|l| !l.is_empty()).collect();
         let Some((first, others)) = lists.split_first() else { return false };
-        let is_wild = |l: &[String]| l.iter().any(|t| matches!(t.as_str(), "*" | ">"));
-        !is_wild(first) && others.iter().any(|l| !is_wild(l) && l.iter().all(|t| !first.contains(t)))
+        !is_wild(first) && others.iter().any(|l| !is_wild(l) && l.is_disjoint(first))
     };
     world.tenants().filter(|a| are_apart(a)).map(|a| a.name.as_str()).collect()
+}
+
+/// The first tokens of what is not the server's.
+fn own_tokens<'w>(patterns: impl Iterator<Item = &'w Pattern>) -> HashSet<&'w str> {
+    patterns.map(|p| p.subject.first_token()).filter(|t| !t.starts_with(['$', '_'])).collect()
+}
+
+/// Whether such tokens are everybody's.
+fn is_wild(tokens: &HashSet<&str>) -> bool {
+    tokens.contains("*") || tokens.contains(">")
+}
+
+/// Mappings that take the server's own subjects or inboxes, with what they make of them.
+fn mapped_reserved(account: &Account) -> impl Iterator<Item = (&Mapping, Vec<Subject>)> {
+    let reserved = account.mappings.iter().filter(|mapping| mapping.from.touches_reserved_space());
+    reserved.map(|mapping| (mapping, reach::results(mapping)))
 }
 
 /// Every user with its account.

@@ -16,7 +16,8 @@ fn check(world: &World, out: &mut Vec<Diagnostic>) {
     let Some(server) = world.server.jetstream else { return };
     let (per_stream, total) = world.server.batches;
     let with: Vec<_> = world.tenants().filter_map(|a| Some((a, a.jetstream.as_ref()?))).collect();
-    for (account, jetstream) in with.iter().filter(|_| with.len() > 1) {
+    let alone = with.len() < 2;
+    for (account, jetstream) in with.into_iter().filter(|_| !alone) {
         let Some((streams, span)) = jetstream.streams.filter(|(n, _)| *n > 0) else { continue };
         if streams.saturating_mul(per_stream) >= total {
             let message = format!(

@@ -20,7 +20,7 @@ fn check(world: &World, out: &mut Vec<Diagnostic>) {
         {
             let leaf = world.server.doors.iter().filter(|d| d.kind == DoorKind::Leaf && d.listens);
             let logins = leaf.flat_map(|d| &d.logins).find(|(_, of, _)| of.as_deref() == Some(&account.name));
-            let remotes = world.server.doors.iter().flat_map(|d| &d.remotes).find(|r| r.account == account.name);
+            let remotes = world.server.remotes().find(|r| r.account == account.name);
             if let Some(span) = logins.map(|(_, _, span)| *span).or(remotes.map(|r| r.span)) {
                 let message = format!(
                     "whoever is behind the leaf node of `{}` can take `{}` from the workers of `{}`",

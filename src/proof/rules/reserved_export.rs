@@ -1,6 +1,6 @@
 //! Exporting a part of the server to another account.
 
-use super::Rule;
+use super::{Rule, mapped_reserved};
 use crate::diag::Diagnostic;
 use crate::model::ShareKind;
 use crate::proof::reach;
@@ -17,14 +17,9 @@ pub const RULE: Rule = Rule {
 
 fn check(world: &World, out: &mut Vec<Diagnostic>) {
     for account in &world.accounts {
-        for mapping in &account.mappings {
-            let first = mapping.from.first_token();
-            if !matches!(first, "*" | ">") && !mapping.from.touches_reserved_space() {
-                continue;
-            }
-            let made = reach::results(mapping);
-            let streams = account.exports.iter().filter(|e| e.kind == ShareKind::Stream);
-            if let Some(export) = streams.into_iter().find(|e| made.iter().any(|m| m.overlaps(&e.subject))) {
+        let streams = || account.exports.iter().filter(|e| e.kind == ShareKind::Stream);
+        for (mapping, made) in mapped_reserved(account) {
+            if let Some(export) = streams().find(|e| made.iter().any(|m| m.overlaps(&e.subject))) {
                 let message = format!(
                     "`{}` of `{}` is mapped to `{}`, which is exported",
                     mapping.from, account.name, export.subject

@@ -1,9 +1,8 @@
 //! Somebody else's subjects where the server's or one's own should be.
 
-use super::Rule;
+use super::{Rule, mapped_reserved};
 use crate::diag::Diagnostic;
 use crate::model::ShareKind;
-use crate::proof::reach;
 use crate::proof::world::World;
 
 pub const RULE: Rule = Rule {
@@ -17,14 +16,9 @@ pub const RULE: Rule = Rule {
 fn check(world: &World, out: &mut Vec<Diagnostic>) {
     for account in &world.accounts {
         // One's own replies and requests, mapped onto what is imported.
-        for mapping in &account.mappings {
-            let first = mapping.from.first_token();
-            if !matches!(first, "*" | ">") && !mapping.from.touches_reserved_space() {
-                continue;
-            }
-            let made = reach::results(mapping);
-            let services = account.imports.iter().filter(|i| i.kind == ShareKind::Service);
-            let mut apart = services.filter(|i| world.are_apart(&i.from.0, &account.name));
+        let services = || account.imports.iter().filter(|i| i.kind == ShareKind::Service);
+        for (mapping, made) in mapped_reserved(account) {
+            let mut apart = services().filter(|i| world.are_apart(&i.from.0, &account.name));
             if let Some(import) = apart.find(|i| made.iter().any(|m| m.overlaps(&i.local))) {
                 let message =
                     format!("`{}` of `{}` is mapped to a service of `{}`", mapping.from, account.name, import.from.0);

@@ -2,9 +2,9 @@
 
 use std::collections::{HashMap, HashSet};
 
-use super::Rule;
+use super::{Rule, is_wild, own_tokens};
 use crate::diag::Diagnostic;
-use crate::proof::world::{Account, Pattern, User, World};
+use crate::proof::world::{Account, User, World};
 
 pub const RULE: Rule = Rule {
     id: "shared-account",
@@ -50,7 +50,7 @@ fn declared(world: &World, account: &Account, out: &mut Vec<Diagnostic>) {
     let names = format!("`{}` of `{}` and `{}` of `{}`", first.name, whose(first), second.name, whose(second));
     let reads_inboxes =
         |u: &User| u.permissions.subscribe.allow.iter().flatten().any(|p| p.subject.first_token() == "_INBOX");
-    let limited = account.users.iter().all(|u| own_tokens(u).is_some() && !reads_inboxes(u));
+    let limited = account.users.iter().all(|u| own_world(u).is_some() && !reads_inboxes(u));
     let diagnostic = if account.jetstream.is_some() {
         RULE.error(account.span, format!("{names} are in one account with JetStream: they reach each other"))
     } else if !limited || groups(account).len() < 2 {
@@ -68,7 +68,7 @@ fn groups(account: &Account) -> Vec<&User> {
     let mut parents: Vec<usize> = Vec::new();
     let mut members: Vec<(&User, usize)> = Vec::new();
     for user in &account.users {
-        let Some(own) = own_tokens(user) else { continue };
+        let Some(own) = own_world(user) else { continue };
         let group = parents.len();
         parents.push(group);
         for token in own {
@@ -91,17 +91,8 @@ fn root(parents: &[usize], mut of: usize) -> usize {
 
 /// The first tokens of what a user may publish and subscribe to, if it is a
 /// world of its own: limited on both sides, to the same first tokens.
-fn own_tokens(user: &User) -> Option<HashSet<&str>> {
-    let side = |allow: &'_ Option<Vec<Pattern>>| -> Option<HashSet<String>> {
-        let tokens = allow.as_ref()?.iter().map(|p| p.subject.first_token());
-        let own: HashSet<String> =
-            tokens.filter(|t| !t.starts_with('$') && !t.starts_with('_')).map(str::to_owned).collect();
-        (!own.is_empty() && !own.contains("*") && !own.contains(">")).then_some(own)
-    };
-    let (publish, subscribe) = (side(&user.permissions.publish.allow)?, side(&user.permissions.subscribe.allow)?);
-    if publish != subscribe {
-        return None;
-    }
-    let patterns = user.permissions.publish.allow.iter().flatten();
-    Some(patterns.map(|p| p.subject.first_token()).filter(|t| publish.contains(*t)).collect())
+fn own_world(user: &User) -> Option<HashSet<&str>> {
+    let publish = own_tokens(user.permissions.publish.allow.iter().flatten());
+    let subscribe = own_tokens(user.permissions.subscribe.allow.iter().flatten());
+    (publish == subscribe && !publish.is_empty() && !is_wild(&publish)).then_some(publish)
 }

@@ -24,20 +24,38 @@ const MAX_WAITING: u32 = 512;
 /// "No limit" where the server keeps a number.
 const NO_LIMIT: i64 = -1;
 
+/// The keys that streams, buckets and object stores share.
+struct Common<'r> {
+    description: &'r Key<Spanned<String>>,
+    storage: &'r Key<Spanned<Storage>>,
+    replicas: &'r Key<Spanned<super::super::decode::Int<1, 5>>>,
+    max_age: &'r Key<Spanned<Length>>,
+    max_bytes: &'r Key<Spanned<Size>>,
+    compression: &'r Key<Spanned<raw::Compression>>,
+    placement: &'r Key<raw::Placement>,
+    metadata: &'r Key<Labels>,
+}
+
+/// They have the same names in all three.
+macro_rules! common {
+    ($raw:expr) => {
+        Common {
+            description: &$raw.description,
+            storage: &$raw.storage,
+            replicas: &$raw.replicas,
+            max_age: &$raw.max_age,
+            max_bytes: &$raw.max_bytes,
+            compression: &$raw.compression,
+            placement: &$raw.placement,
+            metadata: &$raw.metadata,
+        }
+    };
+}
+
 pub(super) fn stream(raw: &raw::Stream, jetstream: Option<JetStream>) -> Stream {
     let subjects: Vec<_> = raw.subjects().iter().map(|s| s.value.clone()).collect();
-    let common = Common {
-        description: &raw.description,
-        storage: &raw.storage,
-        replicas: &raw.replicas,
-        max_age: &raw.max_age,
-        max_bytes: &raw.max_bytes,
-        compression: &raw.compression,
-        placement: &raw.placement,
-        metadata: &raw.metadata,
-    };
     let has_origin = raw.mirror.get().is_some() || !raw.source.is_empty();
-    let mut c = common.config(raw.name.value.as_str());
+    let mut c = common!(raw).config(raw.name.value.as_str());
     c.set("subjects", subjects.iter().map(ToString::to_string).collect::<Vec<_>>());
     c.set("retention", value(&raw.retention).unwrap_or(raw::Retention::Limits).as_str());
     c.set("max_consumers", count(&raw.max_consumers));
@@ -153,17 +171,7 @@ fn consumer(raw: &raw::Consumer, stream: &raw::Stream, jetstream: Option<JetStre
 /// As every client library makes a key-value bucket.
 pub(super) fn bucket(raw: &raw::Bucket) -> Stream {
     let name = format!("KV_{}", raw.name.value);
-    let common = Common {
-        description: &raw.description,
-        storage: &raw.storage,
-        replicas: &raw.replicas,
-        max_age: &raw.max_age,
-        max_bytes: &raw.max_bytes,
-        compression: &raw.compression,
-        placement: &raw.placement,
-        metadata: &raw.metadata,
-    };
-    let mut c = common.config(&name);
+    let mut c = common!(raw).config(&name);
     c.set("subjects", vec![format!("$KV.{}.>", raw.name.value)]);
     c.set("max_msgs_per_subject", value(&raw.history).map_or(1, |h| h.0));
     c.set("max_msg_size", bytes(&raw.max_value_size));
@@ -179,17 +187,7 @@ pub(super) fn bucket(raw: &raw::Bucket) -> Stream {
 /// As every client library makes an object store.
 pub(super) fn object_store(raw: &raw::ObjectStore) -> Stream {
     let name = format!("OBJ_{}", raw.name.value);
-    let common = Common {
-        description: &raw.description,
-        storage: &raw.storage,
-        replicas: &raw.replicas,
-        max_age: &raw.max_age,
-        max_bytes: &raw.max_bytes,
-        compression: &raw.compression,
-        placement: &raw.placement,
-        metadata: &raw.metadata,
-    };
-    let mut c = common.config(&name);
+    let mut c = common!(raw).config(&name);
     c.set("subjects", vec![format!("$O.{}.C.>", raw.name.value), format!("$O.{}.M.>", raw.name.value)]);
     c.set("max_msgs_per_subject", NO_LIMIT);
     c.set("max_msg_size", NO_LIMIT);
@@ -216,18 +214,6 @@ fn stored(name: String, written: &Spanned<BucketName>, kind: StreamKind, mut c: 
         consumers: Vec::new(),
         origins: Vec::new(),
     }
-}
-
-/// The keys that streams, buckets and object stores share.
-struct Common<'r> {
-    description: &'r Key<Spanned<String>>,
-    storage: &'r Key<Spanned<Storage>>,
-    replicas: &'r Key<Spanned<super::super::decode::Int<1, 5>>>,
-    max_age: &'r Key<Spanned<Length>>,
-    max_bytes: &'r Key<Spanned<Size>>,
-    compression: &'r Key<Spanned<raw::Compression>>,
-    placement: &'r Key<raw::Placement>,
-    metadata: &'r Key<Labels>,
 }
 
 impl Common<'_> {
