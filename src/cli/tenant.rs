@@ -135,6 +135,8 @@ struct TenantDocument<'m> {
     object_stores: Vec<&'m str>,
     exports: Vec<serde_json::Value>,
     imports: Vec<serde_json::Value>,
+    copied: Vec<serde_json::Value>,
+    copies: Vec<serde_json::Value>,
     users: Vec<UserDocument<'m>>,
 }
 
@@ -165,6 +167,8 @@ impl<'m> TenantDocument<'m> {
             object_stores,
             exports,
             imports,
+            copied,
+            copies,
         } = tenant;
         Self {
             name: name.as_str(),
@@ -188,6 +192,8 @@ impl<'m> TenantDocument<'m> {
             object_stores: object_stores.iter().map(super::super::model::names::BucketName::as_str).collect(),
             exports: exports.iter().map(|e| json!({ "kind": e.kind, "subject": e.subject, "to": e.to })).collect(),
             imports: imports.iter().map(|i| json!({ "kind": i.kind, "subject": i.subject, "from": i.from })).collect(),
+            copied: copied.iter().map(|c| json!({ "stream": c.stream.as_str(), "to": c.to })).collect(),
+            copies: copies.iter().map(|c| json!({ "stream": c.stream.as_str(), "from": c.from })).collect(),
             users: users
                 .iter()
                 .map(|u| UserDocument {
@@ -266,6 +272,12 @@ fn show(context: &Context, name: &str) -> Result<Exit, Error> {
     }
     for import in &tenant.imports {
         lines.push(format!("  gets           {} {} from {}", import.kind.as_str(), import.subject, import.from));
+    }
+    for copy in &tenant.copied {
+        lines.push(format!("  offers         a copy of stream {} to {}", copy.stream, copy.to));
+    }
+    for copy in &tenant.copies {
+        lines.push(format!("  gets           a copy of stream {} from {}", copy.stream, copy.from));
     }
     for user in &tenant.users {
         lines.push(format!("\n  {} ({}, {})", user.name, user.role, user.credential.kind()));

@@ -36,6 +36,9 @@ pub struct Stream {
     pub consumers: Vec<Consumer>,
     /// The streams of the same tenant that its messages come from.
     pub origins: Vec<StreamName>,
+    /// Subjects under which it keeps what came to it under others, as wide as they
+    /// can be.
+    pub rewritten: Vec<Subject>,
 }
 
 /// A durable consumer.

@@ -13,7 +13,7 @@ use serde::Serialize;
 use crate::diag::Span;
 use crate::subject::Subject;
 use jetstream::{Stream, StreamKind};
-use names::{AccountName, BucketName, RoleName, ServerName, UserName};
+use names::{AccountName, BucketName, ConsumerName, RoleName, ServerName, StreamName, UserName};
 use permissions::Permissions;
 use units::{Listen, Size};
 
@@ -141,6 +141,10 @@ pub struct Tenant {
     pub exports: Vec<Export>,
     /// What it gets.
     pub imports: Vec<Import>,
+    /// Streams of its own that others may copy.
+    pub copied: Vec<StreamCopy>,
+    /// Streams of others that it may copy.
+    pub copies: Vec<StreamCopy>,
 }
 
 /// Limits of an account; all finite.
@@ -301,6 +305,51 @@ pub struct Import {
     pub from: AccountName,
     /// The subjects.
     pub subject: Subject,
+}
+
+/// A stream of one tenant that another may copy. Both servers' ends are fixed by
+/// the exporter: a durable consumer of its own delivers the stream to one subject, and
+/// all that the importer's stream can ask is to begin again behind what it has.
+#[derive(Debug, Clone, PartialEq, Eq, Hash)]
+pub struct StreamCopy {
+    /// Whose stream it is.
+    pub from: AccountName,
+    /// Who may copy it.
+    pub to: AccountName,
+    /// The stream.
+    pub stream: StreamName,
+    /// Which of its subjects.
+    pub filter: Option<Subject>,
+}
+
+impl StreamCopy {
+    /// The exporter's consumer, which feeds one stream of the importer.
+    pub fn consumer(&self) -> ConsumerName {
+        ConsumerName::of_copy(format!("{}_to_{}", self.from, self.to))
+    }
+
+    /// Where the importer finds the exporter's JetStream API, as far as it may use it.
+    pub fn api(&self) -> String {
+        format!("JS.{}.API", self.from)
+    }
+
+    /// Where messages pass. No user may publish or subscribe there.
+    pub fn deliver(&self) -> String {
+        format!("JS.{}.{}.to.{}", self.from, self.stream, self.to)
+    }
+
+    /// Everything that passes between the two: way, the exporter's subject, and the
+    /// importer's name for it.
+    pub fn ways(&self) -> [(ShareKind, String, String); 3] {
+        let (stream, consumer) = (&self.stream, self.consumer());
+        let reset = format!("CONSUMER.RESET.{stream}.{consumer}");
+        let flow = format!("$JS.FC.{stream}.{consumer}.>");
+        [
+            (ShareKind::Service, format!("$JS.API.{reset}"), format!("{}.{reset}", self.api())),
+            (ShareKind::Service, flow.clone(), flow),
+            (ShareKind::Stream, self.deliver(), self.deliver()),
+        ]
+    }
 }
 
 impl Tenant {

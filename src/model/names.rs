@@ -96,6 +96,14 @@ impl StreamName {
     }
 }
 
+impl ConsumerName {
+    /// The consumer that delivers a stream to another tenant, which may be longer
+    /// than others.
+    pub fn of_copy(name: impl Into<Box<str>>) -> Self {
+        Self(name.into())
+    }
+}
+
 names! {
     /// An account's name. The server uses it as a folder name without checking
     /// it, which is why it must be this plain.

@@ -11,7 +11,7 @@ use rayon::prelude::*;
 use super::decode::Key;
 use super::raw;
 use super::validate::subjects_of;
-use crate::diag::{Diagnostic, Spanned};
+use crate::diag::{Diagnostic, Span, Spanned};
 use crate::model::jetstream::Stream;
 use crate::model::names::{AccountName, RoleName, ServerName, UserName};
 use crate::model::permissions::{Grant, Permissions};
@@ -19,7 +19,7 @@ use crate::model::roles::{BuiltIn, Declared, Holder, PROVISIONER};
 use crate::model::units::{Listen, Size, Span as Length};
 use crate::model::{
     BcryptCost, Credential, Export, Import, Inbox, JetStream, Limits, Model, Retired, Root, Server, ServerJetStream,
-    ShareKind, System, Tenant, User, inbox_prefix,
+    ShareKind, StreamCopy, System, Tenant, User, inbox_prefix,
 };
 
 /// Largest message, unless said otherwise; the server's own default too.
@@ -163,12 +163,32 @@ fn credential(
     }
 }
 
-type Shares<'r> = (HashMap<&'r str, Vec<Export>>, HashMap<&'r str, Vec<Import>>);
+/// Shares by tenant.
+#[derive(Default)]
+struct Shares<'r> {
+    exports: HashMap<&'r str, Vec<Export>>,
+    imports: HashMap<&'r str, Vec<Import>>,
+    copied: HashMap<&'r str, Vec<(StreamCopy, Span)>>,
+    copies: HashMap<&'r str, Vec<StreamCopy>>,
+}
 
 /// Each share is one export and an import for each that gets it.
 fn shares(registry: &raw::Registry) -> Shares<'_> {
-    let (mut exports, mut imports): Shares<'_> = Default::default();
+    let Shares { mut exports, mut imports, mut copied, mut copies } = Shares::default();
     for share in &registry.share {
+        if let Some(stream) = share.jetstream.get() {
+            for to in share.to() {
+                let copy = StreamCopy {
+                    from: share.from.value.clone(),
+                    to: to.value.clone(),
+                    stream: stream.value.clone(),
+                    filter: value(&share.filter),
+                };
+                copies.entry(to.value.as_str()).or_default().push(copy.clone());
+                copied.entry(share.from.value.as_str()).or_default().push((copy, stream.span));
+            }
+            continue;
+        }
         let (kind, subject) = match (value(&share.stream), value(&share.service)) {
             (Some(stream), _) => (ShareKind::Stream, stream),
             (None, Some(service)) => (ShareKind::Service, service),
@@ -189,7 +209,7 @@ fn shares(registry: &raw::Registry) -> Shares<'_> {
             None => offered.push(Export { kind, subject, to }),
         }
     }
-    (exports, imports)
+    Shares { exports, imports, copied, copies }
 }
 
 type Roles<'r> = HashMap<&'r str, (&'r raw::Role, Declared)>;
@@ -220,6 +240,7 @@ fn tenant(
 ) -> Tenant {
     let limits = raw.limits.get();
     let own_name = raw.name.value.as_str();
+    let copied = shares.copied.get(own_name).map(Vec::as_slice).unwrap_or_default();
     let mut tenant = Tenant {
         name: raw.name.value.clone(),
         span: raw.name.span,
@@ -240,10 +261,18 @@ fn tenant(
         streams: Vec::new(),
         buckets: raw.bucket.iter().map(|b| b.name.value.clone()).collect(),
         object_stores: raw.object_store.iter().map(|o| o.name.value.clone()).collect(),
-        exports: shares.0.get(own_name).cloned().unwrap_or_default(),
-        imports: shares.1.get(own_name).cloned().unwrap_or_default(),
+        exports: shares.exports.get(own_name).cloned().unwrap_or_default(),
+        imports: shares.imports.get(own_name).cloned().unwrap_or_default(),
+        copied: copied.iter().map(|(copy, _)| copy.clone()).collect(),
+        copies: shares.copies.get(own_name).cloned().unwrap_or_default(),
     };
-    tenant.streams = streams(raw, tenant.jetstream);
+    tenant.streams = streams(raw, tenant.jetstream, &tenant.copies);
+    for (copy, span) in copied {
+        let stream = tenant.streams.iter_mut().find(|s| s.name == copy.stream);
+        if let Some(stream) = stream {
+            stream.consumers.push(jetstream::copied(copy, *span, tenant.jetstream));
+        }
+    }
     let inbox = |u: &raw::User| inbox_prefix(value(&u.inbox).unwrap_or(Inbox::Private), &u.name.value);
     let inboxes: Vec<String> = raw.user.iter().map(inbox).collect();
     let mut users: Vec<User> = raw.user.iter().map(|u| user(u, &tenant, &inboxes, roles, diagnostics)).collect();
@@ -269,8 +298,8 @@ fn provisioner(tenant: &Tenant) -> User {
 }
 
 /// Each after those that its messages come from: the server looks for them.
-fn streams(raw: &raw::Tenant, limits: Option<JetStream>) -> Vec<Stream> {
-    let streams = raw.stream.iter().map(|s| jetstream::stream(s, limits));
+fn streams(raw: &raw::Tenant, limits: Option<JetStream>, copies: &[StreamCopy]) -> Vec<Stream> {
+    let streams = raw.stream.iter().map(|s| jetstream::stream(s, limits, copies));
     let stored = raw.bucket.iter().map(jetstream::bucket).chain(raw.object_store.iter().map(jetstream::object_store));
     let (mut made, mut open): (Vec<Stream>, Vec<Stream>) = streams.chain(stored).partition(|s| s.origins.is_empty());
     while !open.is_empty() {

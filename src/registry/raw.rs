@@ -8,7 +8,7 @@ pub use jetstream::*;
 
 use super::decode::{Int, Key, Named, Scalar, keys, words};
 use crate::diag::Spanned;
-use crate::model::names::{AccountName, RoleName, ServerName, UserName};
+use crate::model::names::{AccountName, RoleName, ServerName, StreamName, UserName};
 use crate::model::units::{Listen, Size, Span as Length};
 use crate::model::{Inbox, Root};
 use crate::subject::Subject;
@@ -220,6 +220,10 @@ keys! {
         stream: Key<Spanned<Subject>>,
         /// Subjects on which `from` answers requests of `to`.
         service: Key<Spanned<Subject>>,
+        /// A stream of `from` that `to` may copy, by a source or mirror with `from`. Needs nats-server 2.14.
+        jetstream: Key<Spanned<StreamName>>,
+        /// Which of that stream's subjects. Default all.
+        filter: Key<Spanned<Subject>>,
     }
 }
 

@@ -3,8 +3,9 @@
 //! the server reads as "everything" can be written.
 
 use crate::conf::Writer;
+use crate::model::names::AccountName;
 use crate::model::permissions::{Grant, Permissions};
-use crate::model::{System, Tenant, User};
+use crate::model::{ShareKind, System, Tenant, User};
 
 use super::access::{Access, Login};
 
@@ -47,25 +48,48 @@ pub fn tenant(tenant: &Tenant, access: &[Access]) -> String {
 }
 
 fn shares(w: &mut Writer, tenant: &Tenant) {
-    if !tenant.exports.is_empty() {
+    if !tenant.exports.is_empty() || !tenant.copied.is_empty() {
         w.array("exports", |w| {
             for export in &tenant.exports {
                 w.item(|w| {
                     w.text(export.kind.as_str(), export.subject.as_str());
-                    w.list("accounts", export.to.iter().map(crate::model::names::AccountName::as_str));
+                    w.list("accounts", export.to.iter().map(AccountName::as_str));
                 });
             }
-        });
-    }
-    if !tenant.imports.is_empty() {
-        w.array("imports", |w| {
-            for import in &tenant.imports {
-                let (kind, from, subject) = (import.kind.as_str(), &import.from, &import.subject);
-                let (from, subject) = (crate::conf::escape(from.as_str()), crate::conf::escape(subject.as_str()));
-                w.line(&format!("{{ {kind}: {{ account: \"{from}\", subject: \"{subject}\" }} }}"));
+            for copy in &tenant.copied {
+                w.comment(&format!("{} may copy stream {}", copy.to, copy.stream));
+                for (kind, subject, _) in copy.ways() {
+                    w.item(|w| {
+                        w.text(kind.as_str(), &subject);
+                        w.list("accounts", [copy.to.as_str()].into_iter());
+                    });
+                }
             }
         });
     }
+    if !tenant.imports.is_empty() || !tenant.copies.is_empty() {
+        w.array("imports", |w| {
+            for import in &tenant.imports {
+                let subject = import.subject.as_str();
+                self::import(w, import.kind, &import.from, subject, subject);
+            }
+            for copy in &tenant.copies {
+                w.comment(&format!(
+                    "a copy of stream {} of {}: for the server, no user may use it",
+                    copy.stream, copy.from
+                ));
+                for (kind, subject, local) in copy.ways() {
+                    import(w, kind, &copy.from, &subject, &local);
+                }
+            }
+        });
+    }
+}
+
+fn import(w: &mut Writer, kind: ShareKind, from: &AccountName, subject: &str, local: &str) {
+    let to = if local == subject { String::new() } else { format!(", to: \"{}\"", crate::conf::escape(local)) };
+    let (from, subject) = (crate::conf::escape(from.as_str()), crate::conf::escape(subject));
+    w.line(&format!("{{ {}: {{ account: \"{from}\", subject: \"{subject}\" }}{to} }}", kind.as_str()));
 }
 
 fn users(w: &mut Writer, users: &[User], access: &[Access]) {

@@ -3,8 +3,9 @@
 use serde::Serialize;
 
 use super::access::{Access, Handed};
+use crate::model::names::AccountName;
 use crate::model::units::{Listen, Size};
-use crate::model::{Credential, Model, Root, Server, ShareKind, Tenant, User};
+use crate::model::{Credential, Model, Root, Server, ShareKind, StreamCopy, Tenant, User};
 use crate::subject::Subject;
 
 /// A size for machine and reader.
@@ -244,6 +245,8 @@ pub struct TenantHandout {
     jetstream: Option<TenantJetStream>,
     exports: Vec<ExportHandout>,
     imports: Vec<ImportHandout>,
+    copied: Vec<CopyHandout>,
+    copies: Vec<CopyHandout>,
     users: Vec<UserHandout>,
 }
 
@@ -268,6 +271,18 @@ struct ImportHandout {
     is_stream: bool,
     subject: String,
     from: String,
+}
+
+#[derive(Debug, Serialize)]
+struct CopyHandout {
+    stream: String,
+    other: String,
+}
+
+impl CopyHandout {
+    fn of(copy: &StreamCopy, other: &AccountName) -> Self {
+        Self { stream: copy.stream.to_string(), other: other.to_string() }
+    }
 }
 
 #[derive(Debug, Serialize)]
@@ -309,6 +324,8 @@ impl TenantHandout {
                     to: e.to.iter().map(ToString::to_string).collect::<Vec<_>>().join(", "),
                 })
                 .collect(),
+            copied: tenant.copied.iter().map(|c| CopyHandout::of(c, &c.to)).collect(),
+            copies: tenant.copies.iter().map(|c| CopyHandout::of(c, &c.from)).collect(),
             imports: tenant
                 .imports
                 .iter()
@@ -447,6 +464,8 @@ pub fn system_rows(model: &Model, access: &[Access], published: bool) -> TenantH
         jetstream: None,
         exports: Vec::new(),
         imports: Vec::new(),
+        copied: Vec::new(),
+        copies: Vec::new(),
         users: user_rows(system.account.as_str(), &system.users, access, published),
     }
 }

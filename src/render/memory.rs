@@ -244,6 +244,8 @@ pub fn input_of(common: &Sha256, tenant: &Tenant, supplied: &Supplied) -> Digest
         object_stores: _,
         exports,
         imports,
+        copied,
+        copies,
     } = tenant;
     let mut hasher = ShaHasher(common.clone());
     let hash = &mut hasher;
@@ -253,6 +255,8 @@ pub fn input_of(common: &Sha256, tenant: &Tenant, supplied: &Supplied) -> Digest
     put(hash, jetstream);
     put(hash, exports);
     put(hash, imports);
+    put(hash, copied);
+    put(hash, copies);
     put_users(hash, users, supplied);
     hasher.0.finalize().into()
 }

@@ -706,6 +706,26 @@ const CROSSINGS: &[(&str, &str)] = &[
     ),
     ("reserved-export", "A: mappings { \"adm.>\": \"$JS.API.>\" }, exports: [ { service: \"adm.>\", accounts: [B] } ]"),
     ("reserved-export", "A: exports: [ { service: \"$JS.API.STREAM.*.*\", account_token_position: 5 } ]"),
+    // The two ways that a copy of a stream needs, when they are not that.
+    ("reserved-export", "A: exports: [ { service: \"$JS.API.CONSUMER.RESET.S.C\", accounts: [B] } ]"),
+    ("reserved-export", "A: exports: [ { service: \"$JS.FC.S.C.>\", accounts: [B] } ]"),
+    (
+        "reserved-export",
+        "A: exports: [ { service: \"$JS.API.CONSUMER.RESET.S.C\", accounts: [B, C] }, { service: \"$JS.FC.S.C.>\", accounts: [B, C] } ]",
+    ),
+    ("reserved-export", "A: exports: [ { service: \"$JS.API.CONSUMER.RESET.S.C\" }, { service: \"$JS.FC.S.C.>\" } ]"),
+    (
+        "reserved-export",
+        "A: exports: [ { service: \"$JS.API.CONSUMER.RESET.S.*\", accounts: [B] }, { service: \"$JS.FC.S.*.>\", accounts: [B] } ]",
+    ),
+    (
+        "reserved-export",
+        "A: exports: [ { service: \"$JS.API.CONSUMER.RESET.S.C\", accounts: [B] }, { service: \"$JS.FC.S.D.>\", accounts: [B] } ]",
+    ),
+    (
+        "reserved-export",
+        "A: exports: [ { stream: \"$JS.API.CONSUMER.RESET.S.C\", accounts: [B] }, { service: \"$JS.FC.S.C.>\", accounts: [B] } ]",
+    ),
     ("reserved-export", "SYS: exports: [ { service: \"$SYS.REQ.SERVER.PING.CONNZ\", accounts: [A] } ]"),
     (
         "passed-on",

@@ -326,6 +326,19 @@ public_key = "UCFHWLYDLMVQXOYBXYR6JUEUA4QQ27FXLXHWWTUU6XRMJFAPDLUCMB7P"
             "storage = \"512MiB\"\n[[tenant.stream]]\nname = \"S\"\nsubjects = [\"ACME.s.>\"]\nretention = \"workqueue\"\n[[tenant.stream.consumer]]\nname = \"a\"\ndeliver_group = \"g\"\nflow_control = true\nack_policy = \"none\"\nmax_ack_pending = 50000\ndeliver_policy = \"by_start_time\"\n[[tenant.stream.consumer]]\nname = \"b\"\nfilter = \"ACME.s.x\"\nfilters = [\"ACME.t\"]\ndeliver_subject = \"GLOBEX.d\"\nmax_waiting = 5\npriority_groups = [\"a b\"]\nbackoff = [\"1s\", \"2s\"]\nmax_deliver = 1\nack_wait = \"5s\"\nopt_start_seq = 3\nsample_freq = \"500\"",
         ),
     ),
+    (
+        "copies_of_streams",
+        Replace(
+            "storage = \"512MiB\"",
+            "storage = \"512MiB\"\nconsumers = 1\n[[tenant.stream]]\nname = \"S\"\nsubjects = [\"ACME.s.>\"]\n[[tenant.stream.consumer]]\nname = \"ACME_to_GLOBEX\"\n[[tenant.stream]]\nname = \"Q\"\nsubjects = [\"ACME.q.>\"]\nretention = \"workqueue\"\n[[tenant.stream]]\nname = \"C1\"\nmirror = { name = \"T\", from = \"GLOBEX\" }\n[[tenant.stream]]\nname = \"C2\"\n[[tenant.stream.source]]\nname = \"T\"\nfrom = \"GLOBEX\"\nfilter = \"GLOBEX.t\"\n[[tenant.stream.source]]\nname = \"S\"\nfrom = \"ACME\"\n[[share]]\nfrom = \"ACME\"\nto = [\"GLOBEX\"]\njetstream = \"S\"\nfilter = \"ACME.other\"\n[[share]]\nfrom = \"ACME\"\nto = [\"GLOBEX\"]\njetstream = \"S\"\n[[share]]\nfrom = \"ACME\"\nto = [\"GLOBEX\"]\njetstream = \"Q\"\n[[share]]\nfrom = \"ACME\"\nto = [\"GLOBEX\"]\njetstream = \"SS\"\nservice = \"ACME.x\"\n[[share]]\nfrom = \"ACME\"\nto = [\"GLOBEX\"]\nstream = \"ACME.y\"\nfilter = \"ACME.y\"",
+        ),
+    ),
+    (
+        "messages_of_others_that_purge",
+        Add(
+            "[tenant.jetstream]\nstorage = \"64MiB\"\n[[tenant.stream]]\nname = \"NEWS\"\nsubjects = [\"ACME.news\"]\nno_ack = true\nallow_rollup_hdrs = true\n[[tenant.stream]]\nname = \"ALL\"\nsubjects = [\"GLOBEX.x\"]\nallow_msg_schedules = true\n[[tenant.stream.source]]\nname = \"NEWS\"\n[[tenant.stream]]\nname = \"OWN\"\nsubjects = [\"GLOBEX.own\"]\nallow_rollup_hdrs = true\n[[share]]\nfrom = \"ACME\"\nto = [\"GLOBEX\"]\nstream = \"ACME.news\"",
+        ),
+    ),
     ("name_of_the_provisioner", Replace("name = \"app\"\n\n[[tenant]]", "name = \"Provisioner\"\n\n[[tenant]]")),
     // -------------------------------------------------------------- warnings
     (

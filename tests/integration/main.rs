@@ -14,6 +14,7 @@
 mod audit;
 mod broken;
 mod commands;
+mod copies;
 mod differential;
 mod edits;
 mod examples;

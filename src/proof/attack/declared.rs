@@ -1,7 +1,7 @@
 //! What the registry grants, asked as the server would be asked.
 
 use crate::model::permissions::Grant;
-use crate::model::{ShareKind, Tenant, User};
+use crate::model::{ShareKind, StreamCopy, Tenant, User};
 use crate::subject::Subject;
 
 /// Whether a user may publish there.
@@ -49,7 +49,12 @@ pub fn is_shared(from: &Tenant, to: &Tenant, subject: &str) -> bool {
     let gets = |tenant: &Tenant, kind: ShareKind, other: &Tenant| {
         tenant.imports.iter().any(|i| i.kind == kind && i.from == other.name && i.subject.contains(&subject))
     };
-    gets(to, ShareKind::Stream, from) || gets(from, ShareKind::Service, to)
+    // What is in a copy has the subjects that the stream captures.
+    let copied = |copy: &StreamCopy| {
+        let stream = from.streams.iter().find(|s| s.name == copy.stream);
+        copy.from == from.name && stream.is_some_and(|s| s.subjects.iter().any(|s| s.contains(&subject)))
+    };
+    gets(to, ShareKind::Stream, from) || gets(from, ShareKind::Service, to) || to.copies.iter().any(copied)
 }
 
 /// A subject that a pattern matches, made unique where it leaves room.

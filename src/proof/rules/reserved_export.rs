@@ -4,7 +4,7 @@ use super::{Rule, mapped_reserved};
 use crate::diag::Diagnostic;
 use crate::model::ShareKind;
 use crate::proof::reach;
-use crate::proof::world::World;
+use crate::proof::world::{Account, Export, World};
 use crate::subject::Subject;
 
 pub const RULE: Rule = Rule {
@@ -34,6 +34,9 @@ fn check(world: &World, out: &mut Vec<Diagnostic>) {
                 ShareKind::Stream => vec![export.subject.clone()],
             };
             let Some(subject) = becomes.into_iter().find(Subject::touches_reserved_space) else { continue };
+            if is_of_copy(account, export) {
+                continue;
+            }
             // The server's own way to let each account ask about itself.
             let first = subject.first_token();
             if first == "$SYS" && export.token_position > 0 && world.is_system(account) {
@@ -48,4 +51,22 @@ fn check(world: &World, out: &mut Vec<Diagnostic>) {
             out.push(if is_exact { RULE.warning(export.span, message) } else { RULE.error(export.span, message) });
         }
     }
+}
+
+/// Whether it is one of the two that one account needs to copy a stream by a durable
+/// consumer: `$JS.API.CONSUMER.RESET.S.C` and `$JS.FC.S.C.>`, both to it alone. Either
+/// by itself lets the importer meddle with a consumer that is not made for it.
+fn is_of_copy(account: &Account, export: &Export) -> bool {
+    let about = |export: &Export| -> Option<(Subject, String)> {
+        let text = export.subject.as_str();
+        let consumer = text
+            .strip_prefix("$JS.API.CONSUMER.RESET.")
+            .or_else(|| text.strip_prefix("$JS.FC.")?.strip_suffix(".>"))?;
+        let consumer = Subject::as_the_server_reads(consumer)?;
+        let Some([(to, _)]) = export.to.as_deref() else { return None };
+        (export.kind == ShareKind::Service && !consumer.has_wildcard() && consumer.tokens().count() == 2)
+            .then(|| (consumer, to.clone()))
+    };
+    let Some(own) = about(export) else { return false };
+    account.exports.iter().any(|other| other.subject != export.subject && about(other).as_ref() == Some(&own))
 }

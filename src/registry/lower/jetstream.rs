@@ -7,11 +7,12 @@ use serde_json::{Value as Json, json};
 use super::super::decode::{Key, Labels};
 use super::super::raw;
 use super::value;
-use crate::diag::Spanned;
+use crate::diag::{Span, Spanned};
 use crate::model::jetstream::{Config, Consumer, Stream, StreamKind};
 use crate::model::names::{BucketName, StreamName};
 use crate::model::units::{Size, Span as Length};
-use crate::model::{JetStream, Storage};
+use crate::model::{JetStream, Storage, StreamCopy};
+use crate::subject::Subject;
 
 /// How long message ids are remembered; the server's own default too.
 const DUPLICATE_WINDOW: Length = Length(std::time::Duration::from_secs(120));
@@ -21,6 +22,8 @@ const ACK_WAIT: Length = Length(std::time::Duration::from_secs(30));
 const MAX_ACK_PENDING: u32 = 1000;
 /// Requests that may wait at a pull consumer; the server's own default too.
 const MAX_WAITING: u32 = 512;
+/// What the server wants of a consumer that another stream copies.
+const HEARTBEAT: Length = Length(std::time::Duration::from_secs(1));
 /// "No limit" where the server keeps a number.
 const NO_LIMIT: i64 = -1;
 
@@ -52,7 +55,7 @@ macro_rules! common {
     };
 }
 
-pub(super) fn stream(raw: &raw::Stream, jetstream: Option<JetStream>) -> Stream {
+pub(super) fn stream(raw: &raw::Stream, jetstream: Option<JetStream>, copies: &[StreamCopy]) -> Stream {
     let subjects: Vec<_> = raw.subjects().iter().map(|s| s.value.clone()).collect();
     let has_origin = raw.mirror.get().is_some() || !raw.source.is_empty();
     let mut c = common!(raw).config(raw.name.value.as_str());
@@ -87,8 +90,8 @@ pub(super) fn stream(raw: &raw::Stream, jetstream: Option<JetStream>) -> Stream 
             |r| json!({ "src": subject(&r.src, ">"), "dest": r.dest.value.text, "headers_only": on(&r.headers_only) }),
         ),
     );
-    c.set("mirror", raw.mirror.get().map_or(Json::Null, source));
-    c.set("sources", raw.source.iter().map(source).collect::<Vec<_>>());
+    c.set("mirror", raw.mirror.get().map_or(Json::Null, |s| source(s, copies)));
+    c.set("sources", raw.source.iter().map(|s| source(s, copies)).collect::<Vec<_>>());
     c.set(
         "consumer_limits",
         raw.consumer_limits.get().map_or(Json::Null, |l| {
@@ -98,7 +101,8 @@ pub(super) fn stream(raw: &raw::Stream, jetstream: Option<JetStream>) -> Stream 
             })
         }),
     );
-    let origins = raw.mirror.get().into_iter().chain(&raw.source);
+    let origins = || raw.mirror.get().into_iter().chain(&raw.source);
+    let transforms = raw.subject_transform.get().into_iter().chain(origins().flat_map(|o| &o.subject_transforms));
     Stream {
         name: raw.name.value.clone(),
         span: raw.name.span,
@@ -106,7 +110,8 @@ pub(super) fn stream(raw: &raw::Stream, jetstream: Option<JetStream>) -> Stream 
         subjects,
         config: c,
         consumers: raw.consumer.iter().map(|c| consumer(c, raw, jetstream)).collect(),
-        origins: origins.map(|s| s.name.value.clone()).collect(),
+        rewritten: transforms.map(|t| t.dest.value.covers.clone()).collect(),
+        origins: origins().filter(|s| s.from.is_absent()).map(|s| s.name.value.clone()).collect(),
     }
 }
 
@@ -168,6 +173,25 @@ fn consumer(raw: &raw::Consumer, stream: &raw::Stream, jetstream: Option<JetStre
     Consumer { name: raw.name.value.clone(), span: raw.name.span, config: c }
 }
 
+/// The consumer that delivers a stream to another tenant's: the server wants
+/// flow control, a heartbeat of a second, and neither a wait nor a last delivery.
+pub(super) fn copied(copy: &StreamCopy, span: Span, jetstream: Option<JetStream>) -> Consumer {
+    let mut c = Config::default();
+    c.set("name", copy.consumer().as_str());
+    c.set("durable_name", copy.consumer().as_str());
+    c.set("description", format!("copied by {}", copy.to));
+    c.set("filter_subject", copy.filter.as_ref().map_or("", Subject::as_str));
+    c.set("deliver_policy", "all");
+    c.set("deliver_subject", copy.deliver());
+    c.set("ack_policy", "flow_control");
+    c.set("max_ack_pending", jetstream.map_or(MAX_ACK_PENDING, |j| j.max_ack_pending).min(MAX_ACK_PENDING));
+    c.set("max_deliver", NO_LIMIT);
+    c.set("flow_control", true);
+    c.set("idle_heartbeat", nanoseconds(HEARTBEAT));
+    c.set("replay_policy", "instant");
+    Consumer { name: copy.consumer(), span, config: c }
+}
+
 /// As every client library makes a key-value bucket.
 pub(super) fn bucket(raw: &raw::Bucket) -> Stream {
     let name = format!("KV_{}", raw.name.value);
@@ -204,7 +228,7 @@ fn stored(name: String, written: &Spanned<BucketName>, kind: StreamKind, mut c: 
     c.set("max_msgs", NO_LIMIT);
     c.set("allow_rollup_hdrs", true);
     let subjects = c.get("subjects").as_array().into_iter().flatten().filter_map(Json::as_str);
-    let subjects = subjects.filter_map(crate::subject::Subject::as_the_server_reads).collect();
+    let subjects = subjects.filter_map(Subject::as_the_server_reads).collect();
     Stream {
         name: StreamName::behind(name),
         span: written.span,
@@ -213,6 +237,7 @@ fn stored(name: String, written: &Spanned<BucketName>, kind: StreamKind, mut c: 
         config: c,
         consumers: Vec::new(),
         origins: Vec::new(),
+        rewritten: Vec::new(),
     }
 }
 
@@ -238,9 +263,13 @@ impl Common<'_> {
     }
 }
 
-fn source(raw: &raw::Source) -> Json {
+fn source(raw: &raw::Source, copies: &[StreamCopy]) -> Json {
+    let from = value(&raw.from);
+    let copy = copies.iter().find(|c| Some(&c.from) == from.as_ref() && c.stream == raw.name.value);
     json!({
         "name": raw.name.value.as_str(),
+        "external": copy.map(|c| json!({ "api": c.api() })),
+        "consumer": copy.map(|c| json!({ "name": c.consumer().as_str(), "deliver_subject": c.deliver() })),
         "filter_subject": subject(&raw.filter, ""),
         "opt_start_seq": value(&raw.opt_start_seq).map_or(0, |s| s.0),
         "opt_start_time": value(&raw.opt_start_time).map_or(Json::Null, |t| t.as_str().into()),
@@ -252,7 +281,7 @@ fn transform(raw: &raw::SubjectTransform) -> Json {
     json!({ "src": subject(&raw.src, ">"), "dest": raw.dest.value.text })
 }
 
-fn subject(key: &Key<Spanned<crate::subject::Subject>>, default: &str) -> String {
+fn subject(key: &Key<Spanned<Subject>>, default: &str) -> String {
     key.get().map_or_else(|| default.to_owned(), |s| s.value.to_string())
 }
 

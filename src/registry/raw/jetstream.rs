@@ -5,7 +5,7 @@ use super::super::decode::{Int, Key, Labels, Scalar, keys, words};
 use super::Count;
 use crate::diag::Spanned;
 use crate::model::Storage;
-use crate::model::names::{BucketName, ConsumerName, StreamName};
+use crate::model::names::{AccountName, BucketName, ConsumerName, StreamName};
 use crate::model::units::{Size, Span as Length, Timestamp};
 use crate::subject::Subject;
 
@@ -115,8 +115,10 @@ keys! {
 
     /// A stream that messages are taken from.
     Source, "a source" {
-        /// That stream's name, of the same tenant.
+        /// That stream's name.
         name: Spanned<StreamName>,
+        /// The tenant that shares it with this one: a [[share]] with `jetstream`. Default the same tenant.
+        from: Key<Spanned<AccountName>>,
         /// Which of its subjects. Default all.
         filter: Key<Spanned<Subject>>,
         /// From this message on.

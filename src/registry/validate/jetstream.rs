@@ -1,6 +1,6 @@
 //! JetStream: what tenants reserve, and the streams they declare.
 
-use super::super::raw::{AckPolicy, Consumer, DeliverPolicy, Discard, JetStream, Retention, Stream, Tenant};
+use super::super::raw::{AckPolicy, Consumer, DeliverPolicy, Discard, JetStream, Retention, Source, Stream, Tenant};
 use super::{Context, report_duplicates, subjects_of};
 use crate::diag::{Diagnostic, Span};
 use crate::model::Storage;
@@ -232,6 +232,41 @@ pub fn stream_subjects_are_the_tenants(cx: &Context<'_>, out: &mut Vec<Diagnosti
     }
 }
 
+/// Ensure nobody else's message purges a stream: a roll-up is a header, and whoever
+/// wrote the message wrote its headers.
+pub fn others_do_not_roll_up(cx: &Context<'_>, out: &mut Vec<Diagnostic>) {
+    for tenant in &cx.registry.tenant {
+        let (own, shared) = (subjects_of(tenant), cx.imported_streams(tenant));
+        let is_others = |s: &Subject| !own.iter().any(|(o, _)| o.contains(s)) && shared.iter().any(|i| i.contains(s));
+        let captures = |s: &Stream| s.subjects().iter().any(|s| is_others(&s.value));
+        let copies = |s: &Stream| s.mirror.get().into_iter().chain(&s.source).any(|o| !o.from.is_absent());
+        let foreign: Vec<&str> =
+            tenant.stream.iter().filter(|s| captures(s) || copies(s)).map(|s| s.name.value.as_str()).collect();
+        for stream in &tenant.stream {
+            let on = [
+                ("allow_rollup_hdrs", stream.allow_rollup_hdrs.get().filter(|b| b.value).map(|b| b.span)),
+                ("allow_msg_schedules", stream.allow_msg_schedules.get().filter(|b| b.value).map(|b| b.span)),
+                ("subject_delete_marker_ttl", stream.subject_delete_marker_ttl.get().map(|t| t.span)),
+            ];
+            let Some((key, span)) = on.into_iter().find_map(|(key, span)| Some((key, span?))) else { continue };
+            let Some(origin) = foreign.iter().find(|origin| leads_back(tenant, stream.name.value.as_str(), origin))
+            else {
+                continue;
+            };
+            let name = &stream.name.value;
+            let through = if *origin == name.as_str() { String::new() } else { format!(", through `{origin}`") };
+            out.push(
+                Diagnostic::error(
+                    "foreign-rollup",
+                    span,
+                    format!("stream `{name}` keeps messages of another tenant{through}, which could purge it"),
+                )
+                .hint(format!("remove `{key}`: with it a message's header purges the stream, or its subject")),
+            );
+        }
+    }
+}
+
 pub(super) fn foreign(subject: &Subject, span: Span, tenant: &Tenant, own: &[(Subject, Span)]) -> Diagnostic {
     let list = own.iter().map(|(s, _)| format!("`{s}`")).collect::<Vec<_>>().join(", ");
     Diagnostic::error(
@@ -277,18 +312,18 @@ pub fn consumers_fit_their_stream(cx: &Context<'_>, out: &mut Vec<Diagnostic>) {
         let jetstream = tenant.jetstream.get();
         let allowed = jetstream.and_then(|j| j.consumers.get()).map_or(super::super::lower::CONSUMERS, |c| c.value.0);
         for stream in &tenant.stream {
-            if stream.consumer.len() > allowed as usize {
+            let consumers = stream.consumer.len() + cx.copies_of(tenant, stream);
+            if consumers > allowed as usize {
                 out.push(
                     Diagnostic::error(
                         "too-many-consumers",
                         stream.name.span,
                         format!(
                             "stream `{}` declares {} consumers and may have {allowed}",
-                            stream.name.value,
-                            stream.consumer.len()
+                            stream.name.value, consumers
                         ),
                     )
-                    .hint("raise `consumers` under [tenant.jetstream]: the limit is for each stream"),
+                    .hint("raise `consumers` under [tenant.jetstream]: the limit is for each stream, and each tenant that copies it has one"),
                 );
             }
             for filter in stream.consumer.iter().flat_map(Consumer::filters) {
@@ -317,7 +352,8 @@ pub fn origins_exist(cx: &Context<'_>, out: &mut Vec<Diagnostic>) {
     for tenant in &cx.registry.tenant {
         let names = || tenant.stream.iter().map(|s| s.name.value.as_str());
         for stream in &tenant.stream {
-            for origin in stream.mirror.get().into_iter().chain(&stream.source) {
+            let own = |origin: &&Source| origin.from.is_absent();
+            for origin in stream.mirror.get().into_iter().chain(&stream.source).filter(own) {
                 let name = origin.name.value.as_str();
                 let near = crate::diag::nearest(name, names());
                 if !names().any(|n| n == name) {
@@ -342,7 +378,8 @@ fn leads_back(tenant: &Tenant, from: &str, to: &str) -> bool {
         }
         if seen.insert(name) {
             let streams = tenant.stream.iter().filter(|s| s.name.value.as_str() == name);
-            let origins = streams.flat_map(|s| s.mirror.get().into_iter().chain(&s.source));
+            let origins =
+                streams.flat_map(|s| s.mirror.get().into_iter().chain(&s.source)).filter(|o| o.from.is_absent());
             open.extend(origins.map(|o| o.name.value.as_str()));
         }
     }

@@ -30,6 +30,14 @@ impl Context<'_> {
         let to_it = |share: &&super::raw::Share| share.to().iter().any(|to| to.value == tenant.name.value);
         self.registry.share.iter().filter(to_it).filter_map(|s| s.stream.get()).map(|s| &s.value).collect()
     }
+
+    /// How many tenants may copy a stream, by a consumer each.
+    fn copies_of(&self, tenant: &Tenant, stream: &super::raw::Stream) -> usize {
+        let is_it = |share: &&super::raw::Share| {
+            share.from.value == tenant.name.value && share.jetstream.get().is_some_and(|s| s.value == stream.name.value)
+        };
+        self.registry.share.iter().filter(is_it).map(|share| share.to().len()).sum()
+    }
 }
 
 type Validation = fn(&Context<'_>, &mut Vec<Diagnostic>);
@@ -61,6 +69,7 @@ const VALIDATIONS: &[Validation] = &[
     jetstream::streams_fit_the_tenant,
     jetstream::stream_names_are_unique,
     jetstream::stream_subjects_are_the_tenants,
+    jetstream::others_do_not_roll_up,
     jetstream::streams_do_not_overlap,
     jetstream::consumers_fit_their_stream,
     jetstream::origins_exist,
@@ -69,6 +78,8 @@ const VALIDATIONS: &[Validation] = &[
     shares::have_both_ends,
     shares::offer_what_is_theirs,
     shares::are_declared_once,
+    shares::copied_streams_are_there,
+    shares::copies_are_shared,
 ];
 
 /// Every rule's identifier, for the documentation and its test.
@@ -84,6 +95,7 @@ pub const RULES: &[&str] = &[
     "duplicate-share",
     "empty-include",
     "empty-role",
+    "foreign-rollup",
     "foreign-secret",
     "foreign-subject",
     "invalid-address",
@@ -128,6 +140,7 @@ pub const RULES: &[&str] = &[
     "unknown-stream",
     "unknown-tenant",
     "unknown-word",
+    "unshared-stream",
     "unsupported-credential",
     "unsupported-mode",
     "wrong-type",

@@ -1,8 +1,8 @@
 //! Shares: the only way between tenants.
 
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 
-use super::super::raw::Share;
+use super::super::raw::{Retention, Share};
 use super::jetstream::foreign;
 use super::{Context, subjects_of};
 use crate::diag::{Diagnostic, Span, Spanned, nearest};
@@ -12,11 +12,21 @@ use crate::subject::{Subject, SubjectIndex};
 
 /// What the share offers, if it says so in exactly one way.
 fn offer(share: &Share) -> Option<(ShareKind, &Spanned<Subject>)> {
+    let is_absent = |kind: &str| ways(share).iter().all(|(key, is_there, _)| *key == kind || !is_there);
     match (share.stream.get(), share.service.get()) {
-        (Some(stream), None) if share.service.is_absent() => Some((ShareKind::Stream, stream)),
-        (None, Some(service)) if share.stream.is_absent() => Some((ShareKind::Service, service)),
+        (Some(stream), None) if is_absent("stream") => Some((ShareKind::Stream, stream)),
+        (None, Some(service)) if is_absent("service") => Some((ShareKind::Service, service)),
         _ => None,
     }
+}
+
+/// The keys of which a share has one, whether they are there, and where.
+fn ways(share: &Share) -> [(&'static str, bool, Option<Span>); 3] {
+    [
+        ("stream", !share.stream.is_absent(), share.stream.get().map(|s| s.span)),
+        ("service", !share.service.is_absent(), share.service.get().map(|s| s.span)),
+        ("jetstream", !share.jetstream.is_absent(), share.jetstream.get().map(|s| s.span)),
+    ]
 }
 
 /// Ensure a share is of one thing, from a tenant, to other tenants.
@@ -44,18 +54,27 @@ pub fn have_both_ends(cx: &Context<'_>, out: &mut Vec<Diagnostic>) {
                 tenant_exists(cx, to, out);
             }
         }
-        match (share.stream.get(), share.service.get()) {
-            (Some(stream), Some(service)) => out.push(
-                Diagnostic::error("conflicting-keys", service.span, "a share is a stream or a service, not both")
-                    .related(stream.span, "the stream")
+        let ways = ways(share);
+        let there: Vec<_> = ways.iter().filter_map(|(key, _, span)| Some((*key, (*span)?))).collect();
+        if let [(first, first_span), (second, span), ..] = there.as_slice() {
+            let message = format!("a share is one thing, not a {first} and a {second}");
+            out.push(
+                Diagnostic::error("conflicting-keys", *span, message)
+                    .related(*first_span, format!("the {first}"))
                     .hint("write two [[share]]"),
-            ),
-            (None, None) if share.stream.is_absent() && share.service.is_absent() => out.push(
-                Diagnostic::error("missing-key", share.span, "a share has neither `stream` nor `service`").hint(
-                    "add `stream = \"...\"` for messages that flow out, or `service = \"...\"` for requests that come in",
+            );
+        } else if ways.iter().all(|(_, is_there, _)| !is_there) {
+            out.push(
+                Diagnostic::error("missing-key", share.span, "a share has no `stream`, `service` or `jetstream`").hint(
+                    "add `stream = \"...\"` for messages that flow out, `service = \"...\"` for requests that come in, or `jetstream = \"...\"` for a stream that is copied",
                 ),
-            ),
-            _ => {}
+            );
+        }
+        if let Some(filter) = share.filter.get().filter(|_| share.jetstream.is_absent()) {
+            out.push(
+                Diagnostic::error("conflicting-keys", filter.span, "`filter` is for a stream that is copied")
+                    .hint("name the stream with `jetstream`, or put the subjects into `stream` itself"),
+            );
         }
     }
 }
@@ -114,6 +133,122 @@ pub fn are_declared_once(cx: &Context<'_>, out: &mut Vec<Diagnostic>) {
                 );
             }
             index.insert(&subject.value, subject.span);
+        }
+    }
+}
+
+/// Ensure the streams that others may copy are there, and can be copied without
+/// taking anything from the exporter's own.
+pub fn copied_streams_are_there(cx: &Context<'_>, out: &mut Vec<Diagnostic>) {
+    let mut seen: HashMap<(&str, &str, &str), Span> = HashMap::new();
+    for share in &cx.registry.share {
+        let Some(name) = share.jetstream.get() else { continue };
+        let from = share.from.value.as_str();
+        for to in share.to() {
+            if let Some(first) = seen.insert((from, name.value.as_str(), to.value.as_str()), name.span) {
+                let message = format!("`{}` may copy `{}` of `{from}` already", to.value, name.value);
+                out.push(
+                    Diagnostic::error("duplicate-share", name.span, message)
+                        .related(first, "by this share")
+                        .hint("keep one; `filter` may have wildcards"),
+                );
+            }
+        }
+        let Some(tenant) = cx.tenants.get(from) else { continue };
+        let Some(stream) = tenant.stream.iter().find(|s| s.name.value == name.value) else {
+            let near = nearest(name.value.as_str(), tenant.stream.iter().map(|s| s.name.value.as_str()));
+            let hint = near.map_or_else(
+                || "declare it as a [[tenant.stream]]; buckets and object stores cannot be shared".to_owned(),
+                |near| format!("did you mean `{near}`?"),
+            );
+            let message = format!("`{from}` has no stream `{}`", name.value);
+            out.push(Diagnostic::error("unknown-stream", name.span, message).hint(hint));
+            continue;
+        };
+        let taken = |to: &Spanned<AccountName>| {
+            let made = format!("{from}_to_{}", to.value);
+            stream.consumer.iter().find(|c| c.name.value.as_str().eq_ignore_ascii_case(&made))
+        };
+        for consumer in share.to().iter().filter_map(taken) {
+            let message = format!("consumer `{}` is the one that feeds the copy", consumer.name.value);
+            out.push(
+                Diagnostic::error("duplicate-name", consumer.name.span, message)
+                    .related(name.span, "shared here")
+                    .hint("give this one another name"),
+            );
+        }
+        if let Some(retention) = stream.retention.get().filter(|r| r.value == Retention::WorkQueue) {
+            let message = format!("stream `{}` gives each message away once: a copy would take it", name.value);
+            out.push(
+                Diagnostic::error("conflicting-keys", name.span, message)
+                    .related(retention.span, "a work queue")
+                    .hint("share a stream with another retention, from which the work queue takes its messages"),
+            );
+        }
+        let captured = stream.subjects();
+        if let Some(filter) = share.filter.get()
+            && let Some(first) = captured.first()
+            && stream.source.is_empty()
+            && !captured.iter().any(|s| s.value.overlaps(&filter.value))
+        {
+            let message = format!("stream `{}` has nothing on `{}`", name.value, filter.value);
+            out.push(
+                Diagnostic::error("foreign-subject", filter.span, message)
+                    .related(first.span, "the stream's subjects")
+                    .hint("filter on subjects that the stream captures"),
+            );
+        }
+    }
+}
+
+/// Ensure whoever copies another's stream was given it, and copies it once: one
+/// consumer feeds one stream.
+pub fn copies_are_shared(cx: &Context<'_>, out: &mut Vec<Diagnostic>) {
+    let given: HashSet<(&str, &str, &str)> = cx
+        .registry
+        .share
+        .iter()
+        .filter_map(|s| Some((s, s.jetstream.get()?)))
+        .flat_map(|(s, name)| s.to().iter().map(|to| (s.from.value.as_str(), name.value.as_str(), to.value.as_str())))
+        .collect();
+    for tenant in &cx.registry.tenant {
+        let mut copied: HashMap<(&str, &str), Span> = HashMap::new();
+        for stream in &tenant.stream {
+            for origin in stream.mirror.get().into_iter().chain(&stream.source) {
+                let Some(from) = origin.from.get() else { continue };
+                let (name, to) = (origin.name.value.as_str(), tenant.name.value.as_str());
+                if from.value == tenant.name.value {
+                    let message = format!("`{name}` is in the same tenant");
+                    out.push(Diagnostic::error("share-to-itself", from.span, message).hint("remove `from`"));
+                } else if cx.whole && !given.contains(&(from.value.as_str(), name, to)) {
+                    let message = format!("`{}` does not share the stream `{name}` with `{to}`", from.value);
+                    let share = format!("[[share]] from = \"{}\" to = [\"{to}\"] jetstream = \"{name}\"", from.value);
+                    out.push(
+                        Diagnostic::error("unshared-stream", from.span, message)
+                            .hint(format!("add a share to the main registry: {share}")),
+                    );
+                }
+                if let Some(first) = copied.insert((from.value.as_str(), name), origin.name.span) {
+                    let message = format!("`{name}` of `{}` is copied already: a share feeds one stream", from.value);
+                    out.push(
+                        Diagnostic::error("duplicate-share", origin.name.span, message)
+                            .related(first, "here")
+                            .hint("let this stream take its messages from that one"),
+                    );
+                }
+                let start = origin.opt_start_seq.get().map(|s| s.span);
+                let start = start.or(origin.opt_start_time.get().map(|t| t.span));
+                if let Some(span) = origin.filter.get().map(|f| f.span).or(start) {
+                    out.push(
+                        Diagnostic::error(
+                            "conflicting-keys",
+                            span,
+                            "what is copied of another tenant is for the share to say",
+                        )
+                        .hint("put `filter` into the [[share]]; a copy begins with the oldest message"),
+                    );
+                }
+            }
         }
     }
 }

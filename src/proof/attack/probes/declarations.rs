@@ -75,7 +75,20 @@ fn declared(tenant: &Tenant) -> BTreeSet<String> {
         format!("{} {} exported to {}", e.kind.as_str(), e.subject, Vec::from_iter(to).join(", "))
     });
     let imports = tenant.imports.iter().map(|i| format!("{} {} imported from {}", i.kind.as_str(), i.subject, i.from));
-    exports.chain(imports).collect()
+    let copied = tenant.copied.iter().flat_map(|copy| {
+        copy.ways().map(|(kind, subject, _)| format!("{} {subject} exported to {}", kind.as_str(), copy.to))
+    });
+    let copies = tenant.copies.iter().flat_map(|copy| {
+        copy.ways().map(|(kind, subject, local)| {
+            format!("{} {subject} imported from {}{}", kind.as_str(), copy.from, renamed(&subject, &local))
+        })
+    });
+    exports.chain(imports).chain(copied).chain(copies).collect()
+}
+
+/// What a subject is called where it is imported, if it is something else.
+fn renamed(subject: &str, local: &str) -> String {
+    if local.is_empty() || local == subject { String::new() } else { format!(" as {local}") }
 }
 
 /// The same, as the server has it.
@@ -92,7 +105,7 @@ fn found(stage: &Stage<'_>, tenant: &Tenant, info: &Value) -> BTreeSet<String> {
     });
     let imports = list("imports").into_iter().filter(|i| !is_the_servers(stage, tenant, i)).map(|i| {
         let (subject, local) = (text(&i, "subject"), text(&i, "local_subject"));
-        let renamed = if local.is_empty() || local == subject { String::new() } else { format!(" as {local}") };
+        let renamed = renamed(&subject, &local);
         let shared = if i["share"] == true { ", with who asks" } else { "" };
         let traced = if i["allow_trace"] == true { ", traced" } else { "" };
         format!("{} {subject} imported from {}{renamed}{shared}{traced}", text(&i, "type"), text(&i, "account"))

@@ -42,7 +42,10 @@ impl<'p> Stage<'p> {
     /// captures them sees them.
     fn subjects_of_run(&self, tenant: &Tenant) -> Vec<String> {
         let shared = tenant.exports.iter().map(|e| &e.subject).chain(tenant.imports.iter().map(|i| &i.subject));
-        let spaces = tenant.subjects.iter().chain(shared).filter(|s| s.has_wildcard());
+        let copied = tenant.copies.iter().filter_map(|c| self.place(&c.from)).flat_map(|p| &self.tenant(p).subjects);
+        let rewritten = tenant.streams.iter().flat_map(|s| &s.rewritten);
+        let spaces = tenant.subjects.iter().chain(shared).chain(copied).chain(rewritten);
+        let spaces = spaces.filter(|s| s.has_wildcard());
         let subjects = spaces.map(|s| concrete(s, &self.token()));
         subjects.flat_map(|subject| [format!("{subject}.>"), subject]).collect()
     }

@@ -1,0 +1,280 @@
+//! Streams that one tenant copies from another: what is shared arrives, and there is
+//! no way to anything beside it.
+
+use async_nats::jetstream;
+use futures_util::StreamExt as _;
+use serde_json::{Value as Json, json};
+
+use crate::support::{Connection, Project, ask, eventually};
+
+/// The importer stands first, so that its copy is made before there is anything to copy.
+const REGISTRY: &str = r#"version = 1
+[server]
+client = "127.0.0.1:4222"
+[server.jetstream]
+storage = "1GiB"
+
+[[tenant]]
+name = "SHOP"
+[tenant.jetstream]
+storage = "64MiB"
+[[tenant.user]]
+name = "admin"
+role = "admin"
+[[tenant.user]]
+name = "app"
+[[tenant.stream]]
+name = "COPY"
+subjects = ["SHOP.own.>"]
+max_bytes = "1MiB"
+[[tenant.stream.source]]
+name = "ORDERS"
+from = "MILL"
+subject_transforms = [{ src = "MILL.orders.>", dest = "SHOP.orders.>" }]
+[[tenant.stream.consumer]]
+name = "reader"
+
+[[tenant]]
+name = "MILL"
+[tenant.jetstream]
+storage = "64MiB"
+[[tenant.user]]
+name = "admin"
+role = "admin"
+[[tenant.user]]
+name = "app"
+[[tenant.stream]]
+name = "ORDERS"
+subjects = ["MILL.orders.>", "MILL.prices.>"]
+max_bytes = "1MiB"
+[[tenant.stream.consumer]]
+name = "worker"
+[[tenant.stream]]
+name = "SECRETS"
+subjects = ["MILL.secrets.>"]
+max_bytes = "1MiB"
+
+[[tenant]]
+name = "STRANGER"
+[tenant.jetstream]
+storage = "64MiB"
+[[tenant.user]]
+name = "admin"
+role = "admin"
+[[tenant.stream]]
+name = "MIRROR"
+max_bytes = "1MiB"
+mirror = { name = "ORDERS", from = "MILL" }
+
+[[share]]
+from = "MILL"
+to = ["SHOP"]
+jetstream = "ORDERS"
+filter = "MILL.orders.>"
+[[share]]
+from = "MILL"
+to = ["STRANGER"]
+jetstream = "ORDERS"
+"#;
+
+async fn store(who: &Connection, subject: &str, count: usize) {
+    let js = jetstream::new(who.client.clone());
+    for i in 0..count {
+        js.publish(subject.to_owned(), i.to_string().into()).await.expect("publish").await.expect("stored");
+    }
+}
+
+async fn messages(who: &Connection, stream: &str) -> u64 {
+    let info = ask(who, &format!("$JS.API.STREAM.INFO.{stream}"), Json::Null).await.expect("an answer");
+    info["state"]["messages"].as_u64().unwrap_or_default()
+}
+
+async fn arrive(who: &Connection, stream: &str, count: u64) {
+    eventually(&format!("{count} messages in {stream}"), async || messages(who, stream).await == count).await;
+}
+
+#[tokio::test]
+async fn a_copy_follows_its_stream_and_has_what_is_shared() {
+    let project = Project::with_registry(REGISTRY);
+    project.up();
+    project.run(&["plan"]).succeeded();
+    let mill = project.connect("MILL/app").await;
+    let shop = project.connect("SHOP/app").await;
+    let stranger = project.connect("STRANGER/admin").await;
+    store(&mill, "MILL.orders.7", 5).await;
+    store(&mill, "MILL.prices.7", 3).await;
+    arrive(&shop, "COPY", 5).await;
+    arrive(&stranger, "MIRROR", 8).await;
+
+    // It is read as any other stream, under the importer's own subjects.
+    let consumer: jetstream::consumer::PullConsumer =
+        jetstream::new(shop.client.clone()).get_consumer_from_stream("reader", "COPY").await.expect("the consumer");
+    let mut batch = consumer.fetch().max_messages(5).messages().await.expect("a batch");
+    for i in 0..5 {
+        let message = batch.next().await.expect("a message").expect("a message");
+        assert_eq!((message.subject.as_str(), message.payload.as_ref()), ("SHOP.orders.7", i.to_string().as_bytes()));
+        message.ack().await.expect("acknowledged");
+    }
+
+    // A restart loses nothing and takes nothing twice.
+    project.run(&["down"]).succeeded();
+    project.up();
+    let mill = project.connect("MILL/app").await;
+    let shop = project.connect("SHOP/app").await;
+    store(&mill, "MILL.orders.8", 4).await;
+    arrive(&shop, "COPY", 9).await;
+    project.run(&["plan"]).succeeded();
+}
+
+/// What the registry renders is proved like everything else; and what the proof says
+/// is taken out of the copies again.
+#[tokio::test]
+async fn copies_are_proved_and_left_as_they_were() {
+    let everything = REGISTRY
+        .replace("\"MILL.orders.>\", \"MILL.prices.>\"", "\"MILL.>\"")
+        .replace("subjects = [\"MILL.secrets.>\"]", "subjects = [\"MILL.secrets\"]\nmirror = { name = \"ORDERS\" }")
+        .replace("filter = \"MILL.orders.>\"\n", "")
+        .replace("src = \"MILL.orders.>\", dest = \"SHOP.orders.>\"", "src = \"MILL.>\", dest = \"SHOP.orders.>\"");
+    let project = Project::with_registry(&everything.replace("subjects = [\"MILL.secrets\"]\n", ""));
+    project.up();
+    let audit = project.run(&["audit", "infra/nats/nats-server.conf", "--format", "json"]).json();
+    assert_eq!(audit["findings"], json!([]), "what a copy needs is nothing to find fault with");
+    let mill = project.connect("MILL/app").await;
+    let shop = project.connect("SHOP/app").await;
+    let stranger = project.connect("STRANGER/admin").await;
+    store(&mill, "MILL.x", 4).await;
+    let url = project.creds("MILL/app").url;
+    let report = project.run(&["verify", "--server", &url, "--format", "json"]).succeeded().json();
+    assert_eq!(report["verdict"], "isolated");
+    for (who, stream) in [(&mill, "ORDERS"), (&mill, "SECRETS"), (&shop, "COPY"), (&stranger, "MIRROR")] {
+        // Deleted messages leave a gap in the numbers: so it was there, and is gone.
+        arrive(who, stream, 4).await;
+        let info = ask(who, &format!("$JS.API.STREAM.INFO.{stream}"), Json::Null).await.expect("an answer");
+        assert!(info["state"]["last_seq"].as_u64() > Some(4), "{stream} never saw the proof: {info}");
+    }
+}
+
+#[tokio::test]
+async fn an_importer_gets_at_nothing_else() {
+    let project = Project::with_registry(REGISTRY);
+    project.up();
+    let mill = project.connect("MILL/app").await;
+    let admin = project.connect("SHOP/admin").await;
+    // Nobody of the importer stands in the server's way of delivery.
+    for subject in ["JS.MILL.ORDERS.to.SHOP", "JS.MILL.>", "$JS.FC.>"] {
+        admin.cannot_subscribe(subject).await;
+        admin.cannot_join_queue(subject, "q").await;
+    }
+    for subject in ["JS.MILL.API.CONSUMER.RESET.ORDERS.MILL_to_SHOP", "JS.MILL.ORDERS.to.SHOP"] {
+        admin.cannot_publish(subject).await;
+    }
+
+    // Its administrator may make any stream, and thereby have the server ask for anything:
+    // other streams, the exporter's own consumer, another importer's, a consumer of its own making.
+    let external = |stream: &str| json!({ "name": stream, "external": { "api": "JS.MILL.API", "deliver": "" } });
+    let by = |stream: &str, consumer: &str, deliver: &str| {
+        let mut source = external(stream);
+        source["consumer"] = json!({ "name": consumer, "deliver_subject": deliver });
+        source
+    };
+    let mut forged = external("ORDERS");
+    forged["external"]["deliver"] = "MILL.orders".into();
+    let attacks = [
+        external("ORDERS"),
+        external("SECRETS"),
+        forged,
+        by("SECRETS", "MILL_to_SHOP", "JS.MILL.ORDERS.to.SHOP"),
+        by("ORDERS", "worker", "JS.MILL.ORDERS.to.SHOP"),
+        by("ORDERS", "MILL_to_STRANGER", "JS.MILL.ORDERS.to.STRANGER"),
+        by("ORDERS", "MILL_to_STRANGER", "JS.MILL.ORDERS.to.SHOP"),
+    ];
+    for (i, source) in attacks.iter().enumerate() {
+        let config = json!({ "name": format!("X{i}"), "sources": [source], "max_bytes": 100_000 });
+        let made = ask(&admin, &format!("$JS.API.STREAM.CREATE.X{i}"), config).await.expect("an answer");
+        assert!(made["error"].is_null(), "{made}");
+    }
+    store(&mill, "MILL.secrets.1", 3).await;
+    store(&mill, "MILL.prices.1", 3).await;
+    // The control: the same server, the declared copy.
+    store(&mill, "MILL.orders.1", 3).await;
+    arrive(&admin, "COPY", 3).await;
+    // Nor did it disturb anybody: the other copy is whole, the exporter's worker has everything before it.
+    let stranger = project.connect("STRANGER/admin").await;
+    arrive(&stranger, "MIRROR", 6).await;
+    let worker = ask(&mill, "$JS.API.CONSUMER.INFO.ORDERS.worker", Json::Null).await.expect("an answer");
+    assert_eq!((&worker["num_pending"], &worker["delivered"]["consumer_seq"]), (&json!(6), &json!(0)));
+    for (i, attack) in attacks.iter().enumerate() {
+        assert_eq!(messages(&admin, &format!("X{i}")).await, 0, "{attack}");
+    }
+    // What the exporter sees of it is its own subjects, as it wrote them.
+    assert_eq!(messages(&mill, "ORDERS").await, 6);
+}
+
+/// Without the share nothing arrives, whatever the importer declares; and it is refused before that.
+#[tokio::test]
+async fn without_the_share_there_is_no_copy() {
+    let project = Project::with_registry(REGISTRY);
+    project.up();
+    let mill = project.connect("MILL/app").await;
+    let stranger = project.connect("STRANGER/admin").await;
+    store(&mill, "MILL.orders.1", 2).await;
+    arrive(&stranger, "MIRROR", 2).await;
+    let text = project.read("tenants.toml");
+    let (kept, _) = text.rsplit_once("[[share]]").expect("the last share");
+    project.write("tenants.toml", kept);
+    let refused = project.run(&["check"]).exited(2);
+    assert!(refused.all().contains("unshared-stream"), "{}", refused.all());
+    let declared =
+        "[[tenant.stream]]\nname = \"MIRROR\"\nmax_bytes = \"1MiB\"\nmirror = { name = \"ORDERS\", from = \"MILL\" }\n";
+    assert!(kept.contains(declared));
+    project.write("tenants.toml", &kept.replace(declared, ""));
+    project.up();
+    // Its stream is still there, and so is the exporter's consumer; what was taken away is the way.
+    let mill = project.connect("MILL/app").await;
+    let stranger = project.connect("STRANGER/admin").await;
+    let shop = project.connect("SHOP/app").await;
+    store(&mill, "MILL.orders.2", 3).await;
+    arrive(&shop, "COPY", 5).await;
+    assert_eq!(messages(&stranger, "MIRROR").await, 2);
+}
+
+/// A roll-up is a header, and the exporter writes the headers: it purges no copy.
+#[tokio::test]
+async fn an_exporters_message_purges_no_copy() {
+    let project = Project::with_registry(REGISTRY);
+    project.up();
+    let mill = project.connect("MILL/admin").await;
+    let shop = project.connect("SHOP/admin").await;
+    store(&shop, "SHOP.own.1", 3).await;
+    // The exporter's own stream allows it.
+    let name = "$JS.API.STREAM.UPDATE.ORDERS";
+    let info = ask(&mill, "$JS.API.STREAM.INFO.ORDERS", Json::Null).await.expect("an answer");
+    let mut config = info["config"].clone();
+    config["allow_rollup_hdrs"] = true.into();
+    assert!(ask(&mill, name, config).await.expect("an answer")["error"].is_null());
+    let roll_up = async || {
+        let mut headers = async_nats::HeaderMap::new();
+        headers.insert("Nats-Rollup", "all");
+        let js = jetstream::new(mill.client.clone());
+        let stored = js.publish_with_headers("MILL.orders.1", headers, "x".into()).await.expect("publish");
+        stored.await.expect("stored");
+    };
+    store(&mill, "MILL.orders.1", 2).await;
+    roll_up().await;
+    store(&mill, "MILL.orders.2", 1).await;
+    // Three of its own; of the exporter's what was copied before the roll-up (if any), the roll-up, and one after.
+    eventually("the copy has what came last", async || {
+        let last = json!({ "last_by_subj": "SHOP.orders.2" });
+        ask(&shop, "$JS.API.STREAM.MSG.GET.COPY", last).await.is_some_and(|a| a["error"].is_null())
+    })
+    .await;
+    assert!(messages(&shop, "COPY").await >= 5);
+
+    // The control: were it allowed, as validation refuses it, everything would be gone.
+    let info = ask(&shop, "$JS.API.STREAM.INFO.COPY", Json::Null).await.expect("an answer");
+    let mut config = info["config"].clone();
+    config["allow_rollup_hdrs"] = true.into();
+    assert!(ask(&shop, "$JS.API.STREAM.UPDATE.COPY", config).await.expect("an answer")["error"].is_null());
+    roll_up().await;
+    arrive(&shop, "COPY", 1).await;
+}
