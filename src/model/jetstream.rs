@@ -1,6 +1,8 @@
 //! Streams and consumers as the server keeps them. A key-value bucket and an
 //! object store are a stream with a fixed configuration.
 
+pub mod compared;
+
 use serde_json::{Map, Value as Json};
 
 use super::names::{ConsumerName, StreamName};
@@ -55,7 +57,7 @@ pub struct Consumer {
 /// The configuration of a stream or consumer in the server's own words. What is
 /// zero, empty or off is not in it, as the server leaves it out too: two
 /// configurations mean the same exactly if they are equal.
-#[derive(Debug, Clone, PartialEq, Eq, Default)]
+#[derive(Debug, Clone, PartialEq, Eq, Hash, Default)]
 pub struct Config(Map<String, Json>);
 
 impl Config {

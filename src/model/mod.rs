@@ -86,7 +86,7 @@ pub struct ServerJetStream {
 }
 
 /// Where the root key is found.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq, Hash)]
 pub enum Root {
     /// The published key: for loopback only.
     Development,

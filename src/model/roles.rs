@@ -159,6 +159,10 @@ fn read(tenant: &Tenant) -> Vec<String> {
         list.push(format!("$JS.API.DIRECT.GET.OBJ_{store}.>"));
         list.push(format!("$JS.API.STREAM.MSG.GET.OBJ_{store}"));
     }
+    if !tenant.object_stores.is_empty() {
+        // nats-py finds an object store's stream by its subjects.
+        list.push("$JS.API.STREAM.NAMES".to_owned());
+    }
     list
 }
 
@@ -171,10 +175,6 @@ fn read_and_write(tenant: &Tenant) -> Vec<String> {
     for store in &tenant.object_stores {
         list.push(format!("$O.{store}.>"));
         list.push(format!("$JS.API.STREAM.PURGE.OBJ_{store}"));
-    }
-    if !tenant.object_stores.is_empty() {
-        // nats-py finds an object store's stream by name.
-        list.push("$JS.API.STREAM.NAMES".to_owned());
     }
     list
 }

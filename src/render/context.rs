@@ -167,18 +167,43 @@ pub struct Compose {
     client: String,
     monitor: Option<String>,
     jetstream: bool,
+    streams: bool,
+    version: &'static str,
+    variables: Vec<String>,
 }
 
 impl Compose {
-    /// The server in a container.
-    pub fn new(server: &Server) -> Self {
+    /// The server in a container, and what makes its streams.
+    pub fn new(model: &Model) -> Self {
+        let server = &model.server;
+        let root = if let Root::Env(name) = &model.root { Some(name) } else { None };
+        let password = |tenant: &Tenant| match &tenant.provisioner()?.credential {
+            Credential::PasswordFromEnv { variable, .. } => Some(variable.clone()),
+            _ => None,
+        };
         Self {
             project: format!("tenantry-{}", server.name.as_str().to_ascii_lowercase()),
             image: server.image.clone(),
             client: server.client.to_string(),
             monitor: server.monitor.map(|m| m.to_string()),
             jetstream: server.jetstream.is_some(),
+            streams: model.tenants.iter().any(|t| !t.streams.is_empty()),
+            version: env!("CARGO_PKG_VERSION"),
+            variables: root.cloned().into_iter().chain(model.tenants.iter().filter_map(password)).collect(),
         }
+    }
+}
+
+/// `jetstream/apply.sh.hbs`.
+#[derive(Debug, Serialize)]
+pub struct Script {
+    url: String,
+}
+
+impl Script {
+    /// The head of the script.
+    pub fn new(model: &Model) -> Self {
+        Self { url: model.server.url.clone() }
     }
 }
 

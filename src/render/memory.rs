@@ -15,7 +15,8 @@ use super::bundle::Digest;
 use super::write::Target;
 use super::{ACCOUNTS, HANDOUT, Inputs, Part};
 use crate::keys::{HashCache, RootKey};
-use crate::model::{Credential, Model, Root, Tenant, User};
+use crate::model::jetstream::{Consumer, Stream};
+use crate::model::{Credential, Model, Root, System, Tenant, User};
 
 /// Parts by tenant, each with the digest of what it was made from. Their text
 /// is in the files of the whole, from where it is taken again.
@@ -216,13 +217,24 @@ pub fn common_input(inputs: &Inputs<'_>, root: &RootKey) -> Sha256 {
 /// The digest of everything: what the tenants' parts are made from, in their
 /// order, and what is made for the whole.
 pub fn whole_input(common: &Sha256, model: &Model, supplied: &Supplied, tenants: &[Digest]) -> Digest {
-    let Model { server, root: _, bcrypt: _, system: crate::model::System { account, users }, tenants: _, retired: _ } =
-        model;
+    let System { account, users } = &model.system;
+    let Model { server, root, bcrypt: _, system: _, tenants: declared, retired: _ } = model;
     let mut hasher = ShaHasher(common.clone());
     put(&mut hasher, server);
     put(&mut hasher, account);
     put_users(&mut hasher, users, supplied);
+    put(&mut hasher, root);
     put(&mut hasher, &tenants);
+    for Stream { name, config, consumers, span: _, kind: _, subjects: _, origins: _, rewritten: _ } in
+        declared.iter().flat_map(|t| &t.streams)
+    {
+        put(&mut hasher, name);
+        put(&mut hasher, config);
+        for Consumer { name, config, span: _ } in consumers {
+            put(&mut hasher, name);
+            put(&mut hasher, config);
+        }
+    }
     // The server's batch limit comes from all tenants' stream limits, which
     // are in their digests.
     hasher.0.finalize().into()

@@ -9,6 +9,7 @@ pub mod compare;
 mod context;
 pub mod engine;
 pub mod memory;
+mod script;
 pub mod write;
 
 use std::borrow::Cow;
@@ -23,7 +24,7 @@ use crate::keys::AccountKind;
 use crate::model::{Credential, Model, Root, Server, Tenant, User};
 use access::{Access, Handed, Keyring, Login};
 use bundle::{Bundle, File};
-use context::{AccountsConf, Compose, Handout, ServerConf, TenantHandout, UserContext};
+use context::{AccountsConf, Compose, Handout, Script, ServerConf, TenantHandout, UserContext};
 use engine::Engine;
 
 pub use context::Placement;
@@ -36,6 +37,8 @@ pub const SERVER: &str = "nats/nats-server.conf";
 pub const CREDENTIALS: &str = "credentials";
 /// The handout's path in the bundle.
 pub const HANDOUT: &str = "RUNNING-NATS.md";
+/// The script's path in the bundle that makes streams without tenantry.
+pub const APPLY: &str = "jetstream/apply.sh";
 /// The compose file's path in the bundle.
 pub const COMPOSE: &str = "docker-compose.yml";
 
@@ -194,9 +197,13 @@ pub fn render_whole(inputs: &Inputs<'_>, parts: &[Part<'_>]) -> Result<Bundle, E
     let whole = [
         (ACCOUNTS, engine.render("nats/accounts.conf.hbs", &accounts)?),
         (SERVER, engine.render("nats/nats-server.conf.hbs", &server)?),
-        (COMPOSE, engine.render("docker-compose.yml.hbs", &Compose::new(&model.server))?),
+        (COMPOSE, engine.render("docker-compose.yml.hbs", &Compose::new(model))?),
     ];
     bundle.files.extend(whole.map(|(path, text)| (path.to_owned(), File::public(text))));
+    if model.tenants.iter().any(|t| !t.streams.is_empty()) {
+        let head = engine.render("jetstream/apply.sh.hbs", &Script::new(model))?;
+        bundle.files.insert(APPLY.into(), File::public(script::apply(&head, model)));
+    }
     let handout = engine.render("RUNNING-NATS.md.hbs", &Handout::new(model, handout))?;
     bundle.files.insert(HANDOUT.into(), File::public(handout));
     if !published {

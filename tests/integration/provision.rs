@@ -1,12 +1,17 @@
 //! Plan and apply: streams, consumers, buckets and object stores of the registry on
 //! a running server.
 
+use std::process::Stdio;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use async_nats::jetstream;
 use serde_json::{Value as Json, json};
+use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
+use tokio::net::{TcpListener, TcpStream};
 
-use crate::support::{Connection, Project, ask};
+use crate::support::{Connection, Project, ask, eventually};
 
 const HEAD: &str = "version = 1\n[server]\nclient = \"127.0.0.1:4222\"\n[server.jetstream]\nstorage = \"8GiB\"\nmemory = \"256MiB\"\n[[tenant]]\nname = \"T\"\n[tenant.jetstream]\nstorage = \"1GiB\"\nmemory = \"16MiB\"\n[[tenant.user]]\nname = \"boss\"\nrole = \"admin\"\n[[tenant.user]]\nname = \"app\"\n";
 
@@ -383,7 +388,7 @@ async fn several_at_once_end_where_one_would() {
 /// and no message is lost.
 #[tokio::test]
 async fn an_interruption_anywhere_is_made_good() {
-    let mut registry = HEAD.replace("storage = \"8GiB\"", "storage = \"64GiB\"");
+    let mut registry = HEAD.replace("storage = \"8GiB\"", "storage = \"80GiB\"");
     for i in 0..150 {
         registry += &format!(
             "[[tenant]]\nname = \"N{i}\"\n[tenant.jetstream]\nstorage = \"64MiB\"\n[[tenant.user]]\nname = \"app\"\n[[tenant.stream]]\nname = \"S\"\nsubjects = [\"N{i}.>\"]\n[[tenant.stream.consumer]]\nname = \"c\"\n"
@@ -422,9 +427,9 @@ async fn an_interruption_anywhere_is_made_good() {
 #[tokio::test]
 async fn a_failing_tenant_stops_no_other() {
     let mut registry =
-        HEAD.replace("storage = \"8GiB\"", "storage = \"64GiB\"").replace("storage = \"1GiB\"", "storage = \"2GiB\"");
+        HEAD.replace("storage = \"8GiB\"", "storage = \"80GiB\"").replace("storage = \"1GiB\"", "storage = \"2GiB\"");
     registry += "[[tenant.stream]]\nname = \"BIG\"\nsubjects = [\"T.big\"]\nmax_bytes = \"1536MiB\"\n[[tenant.stream.consumer]]\nname = \"c\"\n";
-    for i in 0..50 {
+    for i in 0..1000 {
         registry += &format!(
             "[[tenant]]\nname = \"N{i}\"\n[tenant.jetstream]\nstorage = \"64MiB\"\n[[tenant.user]]\nname = \"app\"\n[[tenant.stream]]\nname = \"S\"\nsubjects = [\"N{i}.>\"]\n"
         );
@@ -476,6 +481,149 @@ async fn a_failing_tenant_stops_no_other() {
     project.run(&["down"]).succeeded();
     let ran = project.run(&["plan"]).exited(3);
     assert!(ran.stderr.contains("tenantry up"), "{}", ran.stderr);
+}
+
+/// Between client and server: at the first text of its kind that the client sends,
+/// something else happens first.
+struct Between {
+    port: u16,
+    happened: Arc<AtomicBool>,
+}
+
+impl Between {
+    async fn new<F, Fut>(server: u16, before: &'static str, happens: F) -> Self
+    where
+        F: Fn() -> Fut + Send + Sync + 'static,
+        Fut: Future<Output = ()> + Send,
+    {
+        let listener = TcpListener::bind("127.0.0.1:0").await.expect("a port");
+        let port = listener.local_addr().expect("an address").port();
+        let (happened, happens) = (Arc::new(AtomicBool::new(false)), Arc::new(happens));
+        let between = Self { port, happened: Arc::clone(&happened) };
+        tokio::spawn(async move {
+            while let Ok((client, _)) = listener.accept().await {
+                let server = TcpStream::connect(("127.0.0.1", server)).await.expect("the server");
+                let ((mut from_client, mut to_client), (mut from_server, mut to_server)) =
+                    (client.into_split(), server.into_split());
+                tokio::spawn(async move { tokio::io::copy(&mut from_server, &mut to_client).await });
+                let (happened, happens) = (Arc::clone(&happened), Arc::clone(&happens));
+                tokio::spawn(async move {
+                    let mut buffer = vec![0; 1 << 16];
+                    while let Ok(n @ 1..) = from_client.read(&mut buffer).await {
+                        let says = memchr::memmem::find(&buffer[..n], before.as_bytes()).is_some();
+                        if says && !happened.swap(true, Ordering::SeqCst) {
+                            happens().await;
+                        }
+                        to_server.write_all(&buffer[..n]).await.expect("forward");
+                    }
+                });
+            }
+        });
+        between
+    }
+}
+
+/// Somebody changes a stream exactly between the plan and its execution: there is a new
+/// plan, and no message is lost.
+#[tokio::test]
+async fn what_changes_between_plan_and_apply_is_planned_again() {
+    let stream = "[[tenant.stream]]\nname = \"S\"\nsubjects = [\"T.s.>\"]\nmax_age = \"1h\"\n";
+    let project = project(stream);
+    let admin = boss(&project).await;
+    store(&admin, "T.s.1", 5).await;
+    project.edit("max_age = \"1h\"", "max_age = \"2h\"");
+    // By hand, something else than what is about to be changed.
+    let client = admin.client.clone();
+    let between = Between::new(project.port, "$JS.API.STREAM.INFO.S ", move || {
+        let client = client.clone();
+        async move {
+            let info = ask(&client, "$JS.API.STREAM.INFO.S", json!({})).await.expect("an answer");
+            let mut config = info["config"].clone();
+            config["max_msgs"] = 77.into();
+            let changed = ask(&client, "$JS.API.STREAM.UPDATE.S", config).await.expect("an answer");
+            assert!(changed["error"].is_null(), "{changed}");
+        }
+    })
+    .await;
+    let url = format!("nats://127.0.0.1:{}", between.port);
+    let ran = tokio::task::spawn_blocking({
+        let mut command = project.command(&["apply", "--server", &url, "--format", "json"]);
+        move || command.output().expect("it runs")
+    });
+    let output = ran.await.expect("it ends");
+    assert!(between.happened.load(Ordering::SeqCst), "nobody changed anything");
+    let document: Json = serde_json::from_slice(&output.stdout).expect("JSON");
+    assert_eq!(output.status.code(), Some(0), "{document}");
+    // The change by hand was seen, said and taken back: the first plan knew nothing of it.
+    let change = &document["changes"][0];
+    assert_eq!(
+        (&change["action"], &change["drift"], &change["outcome"]),
+        (&json!("update"), &json!(true), &json!("done"))
+    );
+    let fields: Vec<&str> =
+        change["fields"].as_array().expect("fields").iter().map(|f| f["name"].as_str().expect("a name")).collect();
+    assert_eq!(fields, ["max_msgs", "max_age"]);
+    let info = info(&admin, "STREAM.INFO.S").await;
+    assert_eq!((&info["state"]["messages"], &info["config"]["max_msgs"]), (&json!(5), &json!(-1)));
+    plan(&project, 0);
+}
+
+/// A server whose disk is used up says so, and what is there stays.
+#[tokio::test]
+async fn a_server_that_is_full_is_said() {
+    let registry = format!("{HEAD}[[tenant.stream]]\nname = \"S\"\nsubjects = [\"T.s.>\"]\n");
+    let project = Project::with_registry(&registry);
+    project.run(&["render"]).succeeded();
+    // Somebody took the limits away and gave the server next to nothing.
+    let accounts = project.read("infra/nats/accounts.conf");
+    let unlimited: Vec<&str> = accounts
+        .lines()
+        .filter(|l| !["max_store", "max_memory"].iter().any(|k| l.trim_start().starts_with(k)))
+        .collect();
+    assert_ne!(unlimited.len(), accounts.lines().count());
+    project.write("mine/accounts.conf", &unlimited.join("\n"));
+    let port = project.port;
+    project.write(
+        "mine/server.conf",
+        &format!("listen: \"127.0.0.1:{port}\"\njetstream {{ store_dir: data, max_file_store: 100KB, max_memory_store: 1MB }}\ninclude accounts.conf\n"),
+    );
+    let mut server = std::process::Command::new(crate::support::nats_server());
+    let server = server.args(["-c", "server.conf"]).current_dir(project.path().join("mine"));
+    let server = Guard(server.stdout(Stdio::null()).stderr(Stdio::null()).spawn().expect("it starts"));
+    let url = format!("nats://127.0.0.1:{port}");
+    eventually("the server answers", async || std::net::TcpStream::connect(("127.0.0.1", port)).is_ok()).await;
+    project.run(&["apply", "--server", &url]).succeeded();
+    let admin = boss(&project).await;
+    let js = jetstream::new(admin.client.clone());
+    let mut kept = 0;
+    let refused = loop {
+        match js.publish("T.s.1", vec![0; 10_000].into()).await.expect("publish").await {
+            Ok(_) => kept += 1,
+            Err(refused) => break refused,
+        }
+    };
+    assert!(kept > 3 && format!("{refused:?}").contains("10023"), "{kept} {refused:?}");
+    // What needs no room is made, what reserves some is refused in the server's words; nothing is lost.
+    let more = "[[tenant.stream]]\nname = \"NEXT\"\nsubjects = [\"T.next\"]\n[[tenant.stream]]\nname = \"ROOM\"\nsubjects = [\"T.room\"]\nmax_bytes = \"1MiB\"\n";
+    project.write("tenants.toml", &format!("{}{more}", project.read("tenants.toml")));
+    let ran = project.run(&["apply", "--server", &url]).exited(1);
+    for words in
+        ["1 created", "T/ROOM: insufficient storage resources available (10047)", "raise `storage`", "1 failed"]
+    {
+        assert!(ran.all().contains(words), "{words}: {}", ran.all());
+    }
+    assert_eq!(info(&admin, "STREAM.INFO.S").await["state"]["messages"], kept);
+    drop(server);
+}
+
+/// Ended with the test.
+struct Guard(std::process::Child);
+
+impl Drop for Guard {
+    fn drop(&mut self) {
+        let _ = self.0.kill();
+        let _ = self.0.wait();
+    }
 }
 
 /// The provisioner can do what it is for, and cannot read or write a message.

@@ -6,8 +6,9 @@ use std::time::{Duration, Instant};
 use serde_json::{Value as Json, json};
 
 use super::api::{Api, Failure};
-use super::plan::{self, Action, Actual, Change, Compared, Named};
+use super::plan::{self, Action, Actual, Change, Named};
 use crate::model::Tenant;
+use crate::model::jetstream::compared::{CONSUMER, Compared, STREAM, is_same};
 use crate::model::jetstream::{Config, Consumer, Stream};
 
 /// What became of a change.
@@ -147,15 +148,15 @@ fn changed(subject: &str) -> Failure {
 
 async fn create_stream(api: &Api, stream: &Stream) -> Result<(), Failure> {
     let name = &stream.name;
-    let body = plan::STREAM.request(&stream.config, None);
-    put(api, &format!("STREAM.CREATE.{name}"), &body, &plan::STREAM, &stream.config, &[STREAM_NAME_IN_USE]).await
+    let body = STREAM.request(&stream.config, None);
+    put(api, &format!("STREAM.CREATE.{name}"), &body, &STREAM, &stream.config, &[STREAM_NAME_IN_USE]).await
 }
 
 async fn update_stream(api: &Api, stream: &Stream, raw: Option<&Json>) -> Result<(), Failure> {
     let name = &stream.name;
     unchanged(api, &format!("STREAM.INFO.{name}"), raw).await?;
-    let body = plan::STREAM.request(&stream.config, raw);
-    put(api, &format!("STREAM.UPDATE.{name}"), &body, &plan::STREAM, &stream.config, &NOT_FOUND).await
+    let body = STREAM.request(&stream.config, raw);
+    put(api, &format!("STREAM.UPDATE.{name}"), &body, &STREAM, &stream.config, &NOT_FOUND).await
 }
 
 async fn put_consumer(
@@ -165,11 +166,11 @@ async fn put_consumer(
     action: &str,
     raw: Option<&Json>,
 ) -> Result<(), Failure> {
-    let config = plan::CONSUMER.request(&consumer.config, raw);
+    let config = CONSUMER.request(&consumer.config, raw);
     let body = json!({ "stream_name": stream, "config": config, "action": action });
     let yesterday = if action == "create" { CONSUMER_EXISTS } else { NOT_FOUND };
     let subject = format!("CONSUMER.CREATE.{stream}.{}", consumer.name);
-    put(api, &subject, &body, &plan::CONSUMER, &consumer.config, &yesterday).await
+    put(api, &subject, &body, &CONSUMER, &consumer.config, &yesterday).await
 }
 
 /// Makes or changes, and looks at what came of it: the server may keep something
@@ -195,7 +196,7 @@ async fn put(
 /// Whether it is as the plan saw it.
 async fn unchanged(api: &Api, subject: &str, raw: Option<&Json>) -> Result<(), Failure> {
     let now = api.request(subject, &Json::Null).await.map_err(|e| stale(e, &NOT_FOUND, subject))?;
-    if raw.is_some_and(|raw| plan::is_same(raw, &now["config"])) { Ok(()) } else { Err(changed(subject)) }
+    if raw.is_some_and(|raw| is_same(raw, &now["config"])) { Ok(()) } else { Err(changed(subject)) }
 }
 
 async fn delete(api: &Api, subject: &str) -> Result<(), Failure> {

@@ -1,0 +1,396 @@
+//! The built-in roles with each client library: async-nats, nats-py, the JavaScript
+//! client. For each role every operation is tried, and has to work or to be refused; the
+//! table of docs/roles.md is made of the result.
+//!
+//! The other libraries need Python and Node: `.ci/clients FOLDER` installs them, and
+//! TENANTRY_CLIENTS=FOLDER has them used. Without them their part is not proved, and that
+//! is said loudly; with TENANTRY_REQUIRE_CLIENTS=1 it is a failure. TENANTRY_UPDATE_DOCS=1
+//! writes the table.
+
+#![allow(
+    clippy::expect_used,
+    clippy::panic,
+    clippy::print_stderr,
+    clippy::print_stdout,
+    clippy::unwrap_used,
+    reason = "a test fails by panicking and reports by printing"
+)]
+
+#[allow(dead_code, reason = "made for the integration tests, which use all of it")]
+#[path = "integration/support.rs"]
+mod support;
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::fmt::Write as _;
+use std::path::{Path, PathBuf};
+use std::process::{ExitCode, Stdio};
+use std::sync::{Arc, Mutex};
+use std::time::Duration;
+
+use async_nats::jetstream::{self, consumer::pull, stream};
+use futures_util::future::{BoxFuture, join_all};
+use futures_util::{FutureExt as _, StreamExt as _};
+use support::{Connection, Creds, Project};
+
+const ROLES: [&str; 6] = ["admin", "app", "publisher", "subscriber", "monitor", "provisioner"];
+
+/// What is tried: its name in all languages, what it is, and who may.
+const OPERATIONS: &[(&str, &str, &[&str])] = &[
+    ("publish", "publish to the tenant's subjects", &["admin", "app", "publisher"]),
+    ("subscribe", "subscribe to the tenant's subjects", &["admin", "app", "subscriber"]),
+    ("request", "ask an imported service", &["admin", "app"]),
+    ("shared", "hear an imported stream", &["admin", "app", "subscriber"]),
+    ("answer", "answer a request", &["admin", "app"]),
+    ("store", "publish into a stream, acknowledged", &["admin", "app", "publisher"]),
+    ("fetch", "fetch from a durable consumer, and acknowledge", &["admin", "app", "subscriber"]),
+    ("ordered", "read a stream with an ordered consumer", &["admin", "app", "subscriber"]),
+    ("key-read", "read a key", &["admin", "app", "subscriber"]),
+    ("key-watch", "watch a key", &["admin", "app", "subscriber"]),
+    ("key-write", "write a key", &["admin", "app"]),
+    ("object-read", "read an object", &["admin", "app", "subscriber"]),
+    ("object-write", "write an object", &["admin", "app"]),
+    ("make", "create and delete a stream", &["admin", "provisioner"]),
+    ("purge", "purge a stream", &["admin"]),
+    ("names", "list streams", &["admin", "monitor", "provisioner"]),
+    ("advisories", "hear advisories", &["admin", "monitor"]),
+    ("connections", "list the account's connections", &["monitor"]),
+    ("publish-foreign", "publish to another tenant's subjects", &[]),
+    ("subscribe-foreign", "subscribe to another tenant's subjects", &[]),
+    ("subscribe-all", "subscribe to everything", &[]),
+];
+
+const REGISTRY: &str = r#"version = 1
+[server]
+client = "127.0.0.1:4222"
+[server.jetstream]
+storage = "1GiB"
+
+[[tenant]]
+name = "T"
+[tenant.limits]
+connections = 1000
+[tenant.jetstream]
+storage = "512MiB"
+streams = 100
+ROLES
+[[tenant.stream]]
+name = "LOG"
+subjects = ["T.log.>"]
+max_bytes = "1MiB"
+[[tenant.stream]]
+name = "WORK"
+subjects = ["T.work"]
+max_bytes = "1MiB"
+[[tenant.stream.consumer]]
+name = "worker"
+[[tenant.stream]]
+name = "SCRAP"
+subjects = ["T.scrap"]
+max_bytes = "1MiB"
+[[tenant.bucket]]
+name = "settings"
+[[tenant.object_store]]
+name = "files"
+
+[[tenant]]
+name = "O"
+[[tenant.user]]
+name = "app"
+
+[[share]]
+from = "O"
+to = ["T"]
+stream = "O.public.>"
+[[share]]
+from = "O"
+to = ["T"]
+service = "O.api.x"
+"#;
+
+/// How long what is refused is waited for: a refusal is no answer.
+const WAIT: Duration = Duration::from_secs(3);
+
+/// Which operations worked, by library and role.
+type Results = BTreeMap<(&'static str, &'static str), BTreeSet<String>>;
+
+fn main() -> ExitCode {
+    if std::env::args().any(|a| a == "--list") {
+        println!("roles: test");
+        return ExitCode::SUCCESS;
+    }
+    let runtime =
+        tokio::runtime::Builder::new_multi_thread().worker_threads(2).enable_all().build().expect("a runtime");
+    let clients = std::env::var_os("TENANTRY_CLIENTS").map(PathBuf::from);
+    let results = runtime.block_on(measure(clients.as_deref()));
+    let failed = judge(&results);
+    let table = table(&results);
+    if clients.is_none() {
+        let required = std::env::var_os("TENANTRY_REQUIRE_CLIENTS").is_some_and(|v| v == "1");
+        println!("########################################################################");
+        println!("# nats-py AND THE JAVASCRIPT CLIENT WERE NOT TRIED: `.ci/clients FOLDER`");
+        println!("# installs them, and TENANTRY_CLIENTS=FOLDER has them used.");
+        println!("########################################################################");
+        return if failed || required { ExitCode::FAILURE } else { ExitCode::SUCCESS };
+    }
+    let document = Path::new(env!("CARGO_MANIFEST_DIR")).join("docs/roles.md");
+    let text = std::fs::read_to_string(&document).expect("docs/roles.md");
+    let (head, rest) = text.split_once(BEGIN).expect("the table's place");
+    let (known, tail) = rest.split_once(END).expect("the table's end");
+    if std::env::var_os("TENANTRY_UPDATE_DOCS").is_some() {
+        std::fs::write(&document, format!("{head}{BEGIN}{table}{END}{tail}")).expect("write docs/roles.md");
+    } else if known != table {
+        println!("docs/roles.md is not what was measured; TENANTRY_UPDATE_DOCS=1 writes it:\n{table}");
+        return ExitCode::FAILURE;
+    }
+    println!("roles: {} operations, {} results", OPERATIONS.len(), results.len() * OPERATIONS.len());
+    if failed { ExitCode::FAILURE } else { ExitCode::SUCCESS }
+}
+
+const BEGIN: &str = "<!-- made by `cargo test --test clients` -->\n";
+const END: &str = "<!-- end -->\n";
+
+/// Whoever may make consumers may have messages delivered to its own inbox. Only this
+/// client asks in the way in which the provisioner may.
+const UNAVOIDABLE: [(&str, &str, &str); 1] = [("JavaScript", "provisioner", "key-watch")];
+
+/// Whether something worked that should not, or the other way round.
+fn judge(results: &Results) -> bool {
+    let mut failed = false;
+    for ((library, role), worked) in results {
+        for (name, _, may) in OPERATIONS {
+            let should = may.contains(role) || UNAVOIDABLE.contains(&(library, role, name));
+            let did = worked.contains(*name);
+            if did != should {
+                failed = true;
+                println!("{library}, {role}: {name} {}", if did { "WORKED" } else { "did not work" });
+            }
+        }
+    }
+    failed
+}
+
+/// One row an operation; who it worked for, where that is the same with all libraries.
+fn table(results: &Results) -> String {
+    let libraries: BTreeSet<&str> = results.keys().map(|(library, _)| *library).collect();
+    let mut table = format!("| | {} |\n|---|{}\n", ROLES.join(" | "), "---|".repeat(ROLES.len()));
+    for (name, what, _) in OPERATIONS {
+        let _ = write!(table, "| {what} |");
+        for role in ROLES {
+            let with: Vec<&str> =
+                libraries.iter().copied().filter(|library| results[&(*library, role)].contains(*name)).collect();
+            let cell = match with.len() {
+                0 => String::new(),
+                n if n == libraries.len() => "yes".to_owned(),
+                _ => with.join(", "),
+            };
+            let _ = write!(table, " {cell} |");
+        }
+        table.push('\n');
+    }
+    table
+}
+
+/// Tries everything, with everybody at the same time.
+async fn measure(clients: Option<&Path>) -> Results {
+    let users: Vec<String> =
+        ROLES.iter().map(|role| format!("[[tenant.user]]\nname = \"{role}\"\nrole = \"{role}\"\n")).collect();
+    let project = Project::with_registry(&REGISTRY.replace("ROLES\n", &users.concat()));
+    project.up();
+    let admin = project.connect("T/admin").await;
+    let other = project.connect("O/app").await;
+    prepare(&admin).await;
+    let heard = surroundings(&admin, &other).await;
+
+    let mut runs: Vec<BoxFuture<'_, ((&'static str, &'static str), BTreeSet<String>)>> = Vec::new();
+    for role in ROLES {
+        let creds = project.creds(&format!("T/{role}"));
+        if let Some(folder) = clients {
+            let python = vec![folder.join("venv/bin/python"), "tests/clients/roles.py".into()];
+            runs.push(foreign("nats-py", role, python, &creds));
+            let script = folder.join("roles.mjs");
+            std::fs::copy("tests/clients/roles.mjs", &script).expect("copy the script");
+            runs.push(foreign("JavaScript", role, vec!["node".into(), script], &creds));
+        }
+        runs.push(async move { (("async-nats", role), own(&format!("async-nats.{role}"), &creds).await) }.boxed());
+    }
+    let mut results: Results = join_all(runs).await.into_iter().collect();
+    // What is said is judged by who hears it.
+    tokio::time::timeout(WAIT, admin.settled()).await.expect("the server answers");
+    let heard = heard.lock().expect("what was heard").clone();
+    for ((library, role), worked) in &mut results {
+        let who = format!("{library}.{role}");
+        for (name, subject) in [
+            ("publish", format!("T.said.{who}")),
+            ("publish-foreign", format!("O.said.{who}")),
+            ("answer", format!("T.ask.{who}")),
+        ] {
+            worked.remove(name);
+            if heard.contains(&subject) {
+                worked.insert(name.to_owned());
+            }
+        }
+    }
+    results
+}
+
+/// What there is to read.
+async fn prepare(admin: &Connection) {
+    let js = jetstream::new(admin.client.clone());
+    for subject in ["T.log.1", "T.scrap"].into_iter().chain(std::iter::repeat_n("T.work", 100)) {
+        js.publish(subject, "x".into()).await.expect("publish").await.expect("stored");
+    }
+    js.get_key_value("settings").await.expect("the bucket").put("color", "red".into()).await.expect("put");
+    let files = js.get_object_store("files").await.expect("the store");
+    files.put("logo", &mut b"picture".as_slice()).await.expect("put");
+}
+
+/// Both tenants speak without an end, answer, ask, and remember what they heard.
+async fn surroundings(admin: &Connection, other: &Connection) -> Arc<Mutex<BTreeSet<String>>> {
+    let heard: Arc<Mutex<BTreeSet<String>>> = Arc::default();
+    for (connection, subject) in [(admin, "T.said.>"), (other, "O.said.>")] {
+        let (mut said, heard) = (connection.listen(subject).await, Arc::clone(&heard));
+        tokio::spawn(async move {
+            while let Some(message) = said.next().await {
+                heard.lock().expect("what was heard").insert(message.subject.to_string());
+            }
+        });
+    }
+    let (mut requests, client) = (other.listen("O.api.x").await, other.client.clone());
+    tokio::spawn(async move {
+        while let Some(request) = requests.next().await {
+            let reply = request.reply.expect("a request has a reply subject");
+            client.publish(reply, "answered".into()).await.expect("publish");
+        }
+    });
+    for (client, subjects) in
+        [(admin.client.clone(), vec!["T.chatter"]), (other.client.clone(), vec!["O.chatter", "O.public.chatter"])]
+    {
+        tokio::spawn(async move {
+            let mut tick = tokio::time::interval(Duration::from_millis(50));
+            while client.connection_state() == async_nats::connection::State::Connected {
+                for subject in &subjects {
+                    let _ = client.publish(*subject, "x".into()).await;
+                }
+                tick.tick().await;
+            }
+        });
+    }
+    for who in ["async-nats", "nats-py", "JavaScript"].iter().flat_map(|l| ROLES.map(|role| format!("{l}.{role}"))) {
+        let (client, heard) = (admin.client.clone(), Arc::clone(&heard));
+        tokio::spawn(async move {
+            let subject = format!("T.ask.{who}");
+            let mut tick = tokio::time::interval(Duration::from_millis(50));
+            while client.connection_state() == async_nats::connection::State::Connected {
+                tick.tick().await;
+                let asked = tokio::time::timeout(WAIT, client.request(subject.clone(), "".into())).await;
+                if asked.is_ok_and(|answer| answer.is_ok_and(|a| a.payload == "answered")) {
+                    heard.lock().expect("what was heard").insert(subject);
+                    return;
+                }
+            }
+        });
+    }
+    heard
+}
+
+/// Another language's program tries.
+fn foreign<'f>(
+    library: &'static str,
+    role: &'static str,
+    command: Vec<PathBuf>,
+    creds: &Creds,
+) -> BoxFuture<'f, ((&'static str, &'static str), BTreeSet<String>)> {
+    let who = format!("{library}.{role}");
+    let mut process = std::process::Command::new(&command[0]);
+    process.args(&command[1..]).arg(&who).stdin(Stdio::null()).stderr(Stdio::inherit());
+    process.env("NATS_URL", &creds.url).env("NATS_INBOX_PREFIX", &creds.inbox_prefix);
+    process.env("NATS_NKEY_SEED", creds.seed.as_deref().expect("an nkey user"));
+    async move {
+        let output = tokio::task::spawn_blocking(move || process.output())
+            .await
+            .expect("it runs")
+            .unwrap_or_else(|e| panic!("{}: {e}", command[0].display()));
+        let said: BTreeMap<String, bool> = serde_json::from_slice(&output.stdout)
+            .unwrap_or_else(|e| panic!("{who}: {e}: {}", String::from_utf8_lossy(&output.stdout)));
+        let tried: BTreeSet<&str> = said.keys().map(String::as_str).collect();
+        assert_eq!(tried, OPERATIONS.iter().map(|(name, ..)| *name).collect(), "{who} tried something else");
+        ((library, role), said.into_iter().filter_map(|(name, worked)| worked.then_some(name)).collect())
+    }
+    .boxed()
+}
+
+/// async-nats tries.
+async fn own(who: &str, creds: &Creds) -> BTreeSet<String> {
+    let tries = OPERATIONS.iter().map(|(name, ..)| async move {
+        let connection = creds.connect().await.expect("connect");
+        let worked = tokio::time::timeout(WAIT * 2, operation(name, who, &connection)).await;
+        worked.is_ok_and(|result| result.is_some()).then(|| (*name).to_owned())
+    });
+    join_all(tries).await.into_iter().flatten().collect()
+}
+
+/// One operation; something if it worked.
+async fn operation(name: &str, who: &str, nc: &Connection) -> Option<()> {
+    let mut js = jetstream::new(nc.client.clone());
+    js.set_timeout(WAIT);
+    match name {
+        "publish" => nc.say(&format!("T.said.{who}"), "x").await,
+        "publish-foreign" => nc.say(&format!("O.said.{who}"), "x").await,
+        "subscribe" => hears(nc, "T.chatter").await?,
+        "shared" => hears(nc, "O.public.chatter").await?,
+        "subscribe-foreign" => hears(nc, "O.chatter").await?,
+        "subscribe-all" => hears(nc, ">").await?,
+        "advisories" => hears(nc, "$JS.EVENT.ADVISORY.>").await?,
+        "request" => drop(nc.request("O.api.x", "".into()).await.ok()?),
+        "connections" => drop(nc.request("$SYS.REQ.ACCOUNT.PING.CONNZ", "".into()).await.ok()?),
+        "answer" => {
+            let mut requests = nc.subscribe(format!("T.ask.{who}")).await.ok()?;
+            let request = tokio::time::timeout(WAIT, requests.next()).await.ok()??;
+            nc.say(request.reply?.as_str(), "answered").await;
+        }
+        "store" => drop(js.publish("T.log.new", "x".into()).await.ok()?.await.ok()?),
+        "fetch" => {
+            let worker: jetstream::consumer::PullConsumer = js.get_consumer_from_stream("worker", "WORK").await.ok()?;
+            let mut batch = worker.fetch().max_messages(1).expires(WAIT).messages().await.ok()?;
+            batch.next().await?.ok()?.double_ack().await.ok()?;
+        }
+        "ordered" => {
+            let log = js.get_stream("LOG").await.ok()?;
+            let config = pull::OrderedConfig { filter_subject: "T.log.>".into(), ..Default::default() };
+            let mut messages = log.create_consumer(config).await.ok()?.messages().await.ok()?;
+            drop(messages.next().await?.ok()?);
+        }
+        "key-read" => drop(js.get_key_value("settings").await.ok()?.get("color").await.ok()??),
+        "key-write" => drop(js.get_key_value("settings").await.ok()?.put(format!("by.{who}"), "x".into()).await.ok()?),
+        "key-watch" => {
+            let bucket = js.get_key_value("settings").await.ok()?;
+            let mut watch = bucket.watch_with_history("color").await.ok()?;
+            drop(watch.next().await?.ok()?);
+        }
+        "object-read" => {
+            let mut object = js.get_object_store("files").await.ok()?.get("logo").await.ok()?;
+            let mut bytes = Vec::new();
+            tokio::io::AsyncReadExt::read_to_end(&mut object, &mut bytes).await.ok()?;
+        }
+        "object-write" => {
+            let files = js.get_object_store("files").await.ok()?;
+            drop(files.put(format!("by-{who}").as_str(), &mut b"x".as_slice()).await.ok()?);
+        }
+        "make" => {
+            let name = format!("MADE_{}", who.replace('.', "_"));
+            let subjects = vec![format!("T.made.{who}")];
+            let config = stream::Config { name: name.clone(), subjects, max_bytes: 10_000, ..Default::default() };
+            js.create_stream(config).await.ok()?;
+            js.delete_stream(name).await.ok()?;
+        }
+        "purge" => drop(js.get_stream_no_info("SCRAP").await.ok()?.purge().await.ok()?),
+        "names" => drop(js.streams().next().await?.ok()?),
+        other => panic!("there is no operation {other}"),
+    }
+    Some(())
+}
+
+async fn hears(nc: &Connection, subject: &str) -> Option<()> {
+    let mut subscription = nc.subscribe(subject.to_owned()).await.ok()?;
+    tokio::time::timeout(WAIT, subscription.next()).await.ok()?.map(drop)
+}
