@@ -339,6 +339,12 @@ public_key = "UCFHWLYDLMVQXOYBXYR6JUEUA4QQ27FXLXHWWTUU6XRMJFAPDLUCMB7P"
             "[tenant.jetstream]\nstorage = \"64MiB\"\n[[tenant.stream]]\nname = \"NEWS\"\nsubjects = [\"ACME.news\"]\nno_ack = true\nallow_rollup_hdrs = true\n[[tenant.stream]]\nname = \"ALL\"\nsubjects = [\"GLOBEX.x\"]\nallow_msg_schedules = true\n[[tenant.stream.source]]\nname = \"NEWS\"\n[[tenant.stream]]\nname = \"OWN\"\nsubjects = [\"GLOBEX.own\"]\nallow_rollup_hdrs = true\n[[share]]\nfrom = \"ACME\"\nto = [\"GLOBEX\"]\nstream = \"ACME.news\"",
         ),
     ),
+    (
+        "a_copy_between_tenants_called_js",
+        Add(
+            "[[tenant]]\nname = \"JS\"\n[tenant.jetstream]\nstorage = \"64MiB\"\n[[tenant.user]]\nname = \"app\"\n[[tenant.stream]]\nname = \"S\"\nsubjects = [\"JS.s\"]\n[[share]]\nfrom = \"JS\"\nto = [\"ACME\"]\njetstream = \"S\"",
+        ),
+    ),
     ("name_of_the_provisioner", Replace("name = \"app\"\n\n[[tenant]]", "name = \"Provisioner\"\n\n[[tenant]]")),
     // -------------------------------------------------------------- warnings
     (

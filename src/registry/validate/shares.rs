@@ -154,6 +154,14 @@ pub fn copied_streams_are_there(cx: &Context<'_>, out: &mut Vec<Diagnostic>) {
                 );
             }
         }
+        let ends = std::iter::once(&share.from).chain(share.to()).filter_map(|t| cx.tenants.get(t.value.as_str()));
+        for (subject, span) in ends.flat_map(|tenant| subjects_of(tenant)).filter(|(s, _)| s.first_token() == "JS") {
+            out.push(
+                Diagnostic::error("reserved-subject", span, format!("`{subject}` is where copies of streams pass"))
+                    .related(name.span, "such a copy")
+                    .hint("no user may speak or listen there: give the tenant `subjects` that do not begin with `JS.`"),
+            );
+        }
         let Some(tenant) = cx.tenants.get(from) else { continue };
         let Some(stream) = tenant.stream.iter().find(|s| s.name.value == name.value) else {
             let near = nearest(name.value.as_str(), tenant.stream.iter().map(|s| s.name.value.as_str()));
