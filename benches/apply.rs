@@ -39,7 +39,7 @@ fn main() {
     println!("|---:|---:|---:|---:|---:|---:|---:|---:|---:|---:|---:|---:|");
     let mut before: Option<f64> = None;
     for size in sizes.split(',').filter_map(|s| s.trim().parse::<usize>().ok()) {
-        let stand = Stand::new(size, &server.path);
+        let mut stand = Stand::new(size, &server.path);
         let (mut apply, mut again, mut plan, mut floor) = (f64::MAX, f64::MAX, f64::MAX, f64::MAX);
         let mut memory = 0.0;
         for _ in 0..rounds {
@@ -70,7 +70,9 @@ fn main() {
 
 /// A registry in a folder, and a server for it.
 struct Stand {
-    folder: tempfile::TempDir,
+    /// One for each new server. None is removed before the end: a file system is slow for
+    /// a while after that.
+    folders: Vec<tempfile::TempDir>,
     server: PathBuf,
     size: usize,
     port: u16,
@@ -78,12 +80,8 @@ struct Stand {
 
 impl Stand {
     fn new(size: usize, server: &Path) -> Self {
-        let folder = tempfile::TempDir::with_prefix("tenantry-bench-").expect("a folder");
         let port = std::net::TcpListener::bind("127.0.0.1:0").and_then(|l| l.local_addr()).expect("a port").port();
-        let stand = Self { folder, server: server.to_owned(), size, port };
-        stand.write(true);
-        assert!(stand.tenantry(&["render", "-q"]).status().expect("it runs").success());
-        stand
+        Self { folders: Vec::new(), server: server.to_owned(), size, port }
     }
 
     fn write(&self, streams: bool) {
@@ -104,27 +102,36 @@ impl Stand {
                 );
             }
         }
-        std::fs::write(self.folder.path().join("tenants.toml"), text).expect("write");
+        std::fs::write(self.folder().join("tenants.toml"), text).expect("write");
     }
 
     fn tenantry(&self, arguments: &[&str]) -> Command {
         let mut command = Command::new(env!("CARGO_BIN_EXE_tenantry"));
-        command.args(arguments).current_dir(self.folder.path()).env("NATS_SERVER", &self.server);
+        command.args(arguments).current_dir(self.folder()).env("NATS_SERVER", &self.server);
         command.stdout(Stdio::null()).stderr(Stdio::null());
         command
     }
 
     /// A new server with the accounts and without any stream.
-    fn fresh(&self) {
+    fn fresh(&mut self) {
         self.end();
-        let _ = std::fs::remove_dir_all(self.folder.path().join(".tenantry"));
+        self.folders.push(tempfile::TempDir::with_prefix("tenantry-bench-").expect("a folder"));
         // `up` applies; there must be nothing to apply yet.
         self.write(false);
         assert!(self.tenantry(&["up", "-q"]).status().expect("it runs").success(), "the server does not start");
+        // The bundle with the script; the accounts are the same.
         self.write(true);
+        assert!(self.tenantry(&["render", "-q"]).status().expect("it runs").success());
+    }
+
+    fn folder(&self) -> &Path {
+        self.folders.last().expect("a server").path()
     }
 
     fn end(&self) {
+        if self.folders.is_empty() {
+            return;
+        }
         let _ = self.tenantry(&["down", "-q"]).status();
     }
 
@@ -154,7 +161,7 @@ impl Stand {
     /// The same requests, with nothing before, between and after them. What is asked is
     /// in the rendered script.
     fn floor(&self) -> Duration {
-        let script = std::fs::read_to_string(self.folder.path().join("infra/jetstream/apply.sh")).expect("the script");
+        let script = std::fs::read_to_string(self.folder().join("infra/jetstream/apply.sh")).expect("the script");
         let mut work: Vec<(String, Vec<(String, String)>)> = Vec::new();
         for line in script.lines() {
             let body = || {
@@ -164,7 +171,7 @@ impl Stand {
             match line.split(' ').collect::<Vec<_>>().as_slice() {
                 ["tenant", tenant, user] => {
                     let file = format!("infra/credentials/{tenant}/{user}.nk");
-                    let seed = std::fs::read_to_string(self.folder.path().join(file)).expect("a seed");
+                    let seed = std::fs::read_to_string(self.folder().join(file)).expect("a seed");
                     let list = ("STREAM.LIST".to_owned(), "{\"offset\":0}".to_owned());
                     work.push((seed.trim().to_owned(), vec![list]));
                 }
@@ -197,13 +204,13 @@ impl Stand {
     }
 
     /// How long the rendered script takes, in seconds.
-    fn script(&self) -> Option<f64> {
+    fn script(&mut self) -> Option<f64> {
         let named = std::env::var_os("TENANTRY_NATS_CLI").map(PathBuf::from);
         let cli = named.or_else(|| which::which("nats").ok()).filter(|_| self.size <= SCRIPT)?;
         self.fresh();
         let path = format!("{}:{}", cli.parent()?.display(), std::env::var("PATH").unwrap_or_default());
         let mut command = Command::new("sh");
-        command.arg("infra/jetstream/apply.sh").current_dir(self.folder.path()).env("PATH", path).stdout(Stdio::null());
+        command.arg("infra/jetstream/apply.sh").current_dir(self.folder()).env("PATH", path).stdout(Stdio::null());
         let start = Instant::now();
         assert!(command.status().expect("it runs").success(), "the script failed");
         let took = start.elapsed();
