@@ -1,23 +1,26 @@
 //! `tenantry plan` and `tenantry apply`.
 
 use std::collections::{BTreeMap, HashSet};
+use std::path::PathBuf;
 
 use serde::Serialize;
 use serde_json::Value as Json;
 
-use super::{Context, count, from_environment, login, no_such};
+use super::{Context, Secrets, count, engine, from_environment, login, no_such};
 use crate::error::{Error, Exit};
 use crate::keys::{AccountKind, RootKey};
 use crate::live::jetstream::api::Failure;
 use crate::live::jetstream::apply::Outcome;
 use crate::live::jetstream::plan::{Action, Change, Kind, Named, address};
 use crate::live::jetstream::{self, Job, Report};
+use crate::live::pending::Pending;
 use crate::live::process::Run;
 use crate::model::jetstream::compared::Field;
 use crate::model::units::Size;
 use crate::model::{Model, Tenant};
 use crate::registry::Valid;
 use crate::render::access::handed;
+use crate::render::{self, Inputs};
 
 /// Show what `apply` would change on the server, and write nothing.
 ///
@@ -28,6 +31,9 @@ use crate::render::access::handed;
 pub struct PlanArgs {
     #[command(flatten)]
     what: What,
+    /// Use the templates of this folder, as `up` does.
+    #[arg(long, value_name = "DIR")]
+    templates: Option<PathBuf>,
 }
 
 /// Make the server's streams and consumers as they are declared.
@@ -64,6 +70,16 @@ pub struct Document {
     changes: Vec<ChangeDocument>,
     failed: Vec<FailureDocument>,
     unchanged: usize,
+    /// Of a plan: what the server that runs here has to do; null for another one.
+    #[serde(flatten, skip_serializing_if = "Option::is_none")]
+    pending: Option<PendingDocument>,
+}
+
+#[derive(Default, Serialize)]
+struct PendingDocument {
+    reload: Option<bool>,
+    restart: Option<bool>,
+    disconnects: Option<Vec<String>>,
 }
 
 #[derive(Serialize)]
@@ -85,9 +101,48 @@ struct FailureDocument {
 }
 
 pub fn plan(context: &Context, args: &PlanArgs) -> Result<Exit, Error> {
-    let (document, exit) = run(context, &args.what, false)?;
+    let (mut document, exit) = run(context, &args.what, false)?;
+    // A password that is supplied may not be known here.
+    let pending = pending(context, args).inspect_err(|e| context.ui.detail(&e.to_string())).unwrap_or_default();
+    document.pending = Some(pending.map_or_else(PendingDocument::default, |pending| {
+        tell(context, &pending);
+        let Pending { reload, restart, disconnects, because: _ } = pending;
+        PendingDocument { reload: Some(reload), restart: Some(restart), disconnects }
+    }));
     context.ui.json(&document);
     Ok(exit)
+}
+
+/// What the server that runs here has to do before it runs what the registry says.
+fn pending(context: &Context, args: &PlanArgs) -> Result<Option<Pending>, Error> {
+    let run = Run::new(&context.state(), &context.registry);
+    if args.what.server.is_some() || run.running().is_none() {
+        return Ok(None);
+    }
+    let valid = context.load()?;
+    let engine = engine(args.templates.as_deref())?;
+    let secrets = Secrets::load(context, &valid)?;
+    let inputs = Inputs { model: &valid.model, keyring: secrets.keyring(&valid), engine: &engine };
+    let bundle = render::render(&inputs, || {}).map_err(|e| e.in_files(&valid.sources))?;
+    run.pending(&valid.model, &engine, bundle.text(render::ACCOUNTS).unwrap_or_default())
+}
+
+fn tell(context: &Context, pending: &Pending) {
+    const SHOWN: usize = 5;
+    let ui = context.ui;
+    if pending.restart {
+        let keys = pending.because.join(", ");
+        ui.note(&format!("the server needs a restart, which disconnects everybody, for {keys}:"));
+        ui.note(&format!("  {}", context.command("tenantry down && tenantry up")));
+    } else if pending.reload {
+        ui.note(&format!("the server runs an older configuration: {} reloads it", context.command("tenantry up")));
+        let gone = pending.disconnects.as_deref().unwrap_or_default();
+        if !gone.is_empty() {
+            let more = if gone.len() > SHOWN { format!(" and {} more", gone.len() - SHOWN) } else { String::new() };
+            let some = gone.iter().take(SHOWN).map(String::as_str).collect::<Vec<_>>().join(", ");
+            ui.note(&format!("  and disconnects {some}{more}"));
+        }
+    }
 }
 
 pub fn apply(context: &Context, args: &ApplyArgs) -> Result<Exit, Error> {
@@ -189,7 +244,8 @@ fn named(model: &Model, what: &What) -> Result<Named, Error> {
 }
 
 fn document(url: &str, model: &Model, reports: Vec<Report<'_>>, applied: bool) -> Document {
-    let mut document = Document { server: url.to_owned(), changes: Vec::new(), failed: Vec::new(), unchanged: 0 };
+    let mut document =
+        Document { server: url.to_owned(), changes: Vec::new(), failed: Vec::new(), unchanged: 0, pending: None };
     let declared: usize = model.tenants.iter().map(objects).sum();
     for Report { tenant, result } in reports {
         let tenant = tenant.name.to_string();

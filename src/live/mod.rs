@@ -5,6 +5,7 @@ pub mod docker;
 pub mod jetstream;
 pub mod locate;
 pub mod login;
+pub mod pending;
 pub mod process;
 pub mod ready;
 pub mod stats;

@@ -12,12 +12,13 @@ use rustix::process::{Pid, Signal, kill_process, test_kill_process};
 use serde::{Deserialize, Serialize};
 
 use super::locate::NatsServer;
+use super::pending::{self, Pending};
 use super::ready;
 use crate::conf;
 use crate::diag::Sources;
 use crate::error::Error;
-use crate::model::Model;
 use crate::model::units::Listen;
+use crate::model::{Model, Server};
 use crate::render::engine::Engine;
 use crate::render::memory::create_state_folder;
 use crate::render::{ACCOUNTS, Placement, local_server_conf};
@@ -133,17 +134,32 @@ impl Run {
         let accounts = fs::canonicalize(&accounts).map_err(|e| Error::io("find", &accounts, e))?;
         // The server joins an included path to its own folder, absolute or not.
         let relative = pathdiff::diff_paths(&accounts, &folder).unwrap_or(accounts.clone());
-        let data = folder.join("data");
-        let placement = Placement::local(
-            model.server.client,
-            model.server.monitor,
-            data.display().to_string(),
-            relative.display().to_string(),
-        );
-        let text = local_server_conf(model, engine, &placement)?;
+        let text = main_file(&folder, model, engine, relative.display().to_string())?;
         fs::write(self.conf(), &text).map_err(|e| Error::io("write", &self.conf(), e))?;
         let document = conf::read(&self.conf(), &|name| std::env::var(name).ok(), &mut Sources::default())?;
         Ok(conf::digest(&document.map))
+    }
+
+    /// What the running server has to do before it runs what is rendered now; nothing
+    /// if none runs here.
+    pub fn pending(&self, model: &Model, engine: &Engine, accounts: &str) -> Result<Option<Pending>, Error> {
+        let (Some(_), Ok(folder)) = (self.running(), fs::canonicalize(&self.folder)) else { return Ok(None) };
+        let scratch = tempfile::TempDir::with_prefix("tenantry-plan-").map_err(|e| Error::io("create", &folder, e))?;
+        let main = main_file(&folder, model, engine, "accounts.conf".to_owned())?;
+        let path = scratch.path().join("nats-server.conf");
+        for (path, text) in [(&path, main.as_str()), (&scratch.path().join("accounts.conf"), accounts)] {
+            fs::write(path, text).map_err(|e| Error::io("write", path, e))?;
+        }
+        let conf = |path: &Path| conf::read(path, &|name| std::env::var(name).ok(), &mut Sources::default());
+        let new = conf(&path)?.map;
+        let read = self.read_digest();
+        if read.as_ref() == Some(&conf::digest(&new)) {
+            return Ok(Some(Pending { disconnects: Some(Vec::new()), ..Pending::default() }));
+        }
+        // Somebody may have taken the files away that the server once read.
+        let old = conf(&self.conf()).map(|document| document.map).unwrap_or_default();
+        let is_read = read == Some(conf::digest(&old));
+        Ok(Some(pending::compare(&old, &new, is_read)))
     }
 
     /// The digest of what the running server read last, by its own words.
@@ -330,6 +346,16 @@ impl Run {
         let _ = fs::remove_file(self.state_file());
         Ok(Some(state))
     }
+}
+
+/// The main file of a server in this folder.
+fn main_file(folder: &Path, model: &Model, engine: &Engine, accounts: String) -> Result<String, Error> {
+    let Server { client, monitor, .. } = model.server;
+    local_server_conf(
+        model,
+        engine,
+        &Placement::local(client, monitor, folder.join("data").display().to_string(), accounts),
+    )
 }
 
 fn append_to(log: &Path) -> Result<Stdio, Error> {

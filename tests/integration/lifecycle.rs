@@ -5,8 +5,9 @@ use std::net::TcpListener;
 use std::os::unix::fs::PermissionsExt as _;
 
 use async_nats::jetstream;
+use serde_json::{Value as Json, json};
 
-use crate::support::{Project, next};
+use crate::support::{Project, eventually, next};
 
 #[tokio::test]
 async fn data_survives_a_restart() {
@@ -302,4 +303,68 @@ fn a_renamed_registry_keeps_its_server() {
     project.run(&["-f", "renamed.toml", "status"]).succeeded();
     let ran = project.run(&["-f", "renamed.toml", "down"]).succeeded();
     assert!(ran.stdout.contains("nats-server ended"), "{}", ran.stdout);
+}
+
+/// What a plan says of the server is what the server then does.
+#[tokio::test]
+async fn a_plan_knows_what_takes_a_restart_and_whom_a_reload_ends() {
+    let project = Project::new();
+    project.up();
+    let plan = || project.run(&["plan", "--format", "json"]).json();
+    let of = |plan: &Json| (plan["reload"].clone(), plan["restart"].clone(), plan["disconnects"].clone());
+    assert_eq!(of(&plan()), (json!(false), json!(false), json!([])), "nothing has changed");
+
+    // A reload: one user has a new key, one a new password, one is revoked; everybody else stays.
+    let leaving = ["TENANT_B/tenant_b_worker", "TENANT_A/tenant_a_app", "TENANT_A/tenant_a_auditor"];
+    let mut connections = Vec::new();
+    for who in leaving.iter().chain(&["TENANT_A/tenant_a_admin", "TENANT_B/tenant_b_app"]) {
+        connections.push((*who, project.connect(who).await));
+    }
+    project.run(&["user", "rotate", leaving[0]]).succeeded();
+    project.run(&["user", "rotate", leaving[1]]).succeeded();
+    project.run(&["user", "revoke", leaving[2]]).succeeded();
+    project.edit("storage   = \"512MiB\"", "storage   = \"768MiB\"");
+    let (reload, restart, disconnects) = of(&plan());
+    assert_eq!((reload, restart), (json!(true), json!(false)));
+    assert_eq!(disconnects.as_array().expect("a list").len(), leaving.len(), "{disconnects}");
+    assert!(disconnects.as_array().expect("a list").contains(&json!("TENANT_A/tenant_a_app")), "{disconnects}");
+    let said = project.run(&["plan"]);
+    assert!(said.all().contains("tenantry up reloads it") && said.all().contains("and disconnects"), "{}", said.all());
+    let up = project.run(&["up", "--format", "json"]).succeeded().json();
+    assert_eq!(up["action"], "reloaded");
+    for (who, connection) in &connections {
+        let ended = || connection.connection_state() != async_nats::connection::State::Connected;
+        if leaving.contains(who) {
+            eventually(&format!("{who} is disconnected"), async || ended()).await;
+        } else {
+            connection.settled().await;
+            assert!(!ended(), "{who} was disconnected");
+        }
+    }
+    assert_eq!(of(&plan()), (json!(false), json!(false), json!([])));
+
+    // A restart, and the control: the server refuses to reload it.
+    for (from, to, key) in [
+        ("name            = \"dev\"", "name            = \"dev\"\nmax_pending = \"32MiB\"", "max_pending"),
+        ("storage = \"2GiB\"", "storage = \"1900MiB\"", "jetstream.max_file_store"),
+    ] {
+        let before = project.read("tenants.toml");
+        project.edit(from, to);
+        let (reload, restart, _) = of(&plan());
+        assert_eq!((reload, restart), (json!(true), json!(true)), "{key}");
+        let said = project.run(&["plan"]);
+        assert!(said.all().contains("restart") && said.all().contains(key), "{}", said.all());
+        project.run(&["up"]).exited(3);
+        project.write("tenants.toml", &before);
+        project.up();
+    }
+
+    // Rendered already: the files that the server read are gone, and it is said that it is not known.
+    project.run(&["user", "rotate", "TENANT_B/tenant_b_app"]).succeeded();
+    project.run(&["render"]).succeeded();
+    assert_eq!(of(&plan()), (json!(true), json!(false), Json::Null));
+    // Another server's configuration is not known here.
+    let url = project.creds("TENANT_A/tenant_a_admin").url;
+    let other = project.run(&["plan", "--server", &url, "--format", "json"]).json();
+    assert_eq!(of(&other), (Json::Null, Json::Null, Json::Null));
 }
