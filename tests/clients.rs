@@ -113,6 +113,9 @@ const WAIT: Duration = Duration::from_secs(3);
 /// Which operations worked, by library and role.
 type Results = BTreeMap<(&'static str, &'static str), BTreeSet<String>>;
 
+/// One library and role.
+type Tried = ((&'static str, &'static str), BTreeSet<String>);
+
 fn main() -> ExitCode {
     if std::env::args().any(|a| a == "--list") {
         println!("roles: test");
@@ -201,7 +204,7 @@ async fn measure(clients: Option<&Path>) -> Results {
     prepare(&admin).await;
     let heard = surroundings(&admin, &other).await;
 
-    let mut runs: Vec<BoxFuture<'_, ((&'static str, &'static str), BTreeSet<String>)>> = Vec::new();
+    let mut runs: Vec<BoxFuture<'_, Tried>> = Vec::new();
     for role in ROLES {
         let creds = project.creds(&format!("T/{role}"));
         if let Some(folder) = clients {
@@ -299,7 +302,7 @@ fn foreign<'f>(
     role: &'static str,
     command: Vec<PathBuf>,
     creds: &Creds,
-) -> BoxFuture<'f, ((&'static str, &'static str), BTreeSet<String>)> {
+) -> BoxFuture<'f, Tried> {
     let who = format!("{library}.{role}");
     let mut process = std::process::Command::new(&command[0]);
     process.args(&command[1..]).arg(&who).stdin(Stdio::null()).stderr(Stdio::inherit());
@@ -334,6 +337,16 @@ async fn operation(name: &str, who: &str, nc: &Connection) -> Option<()> {
     let mut js = jetstream::new(nc.client.clone());
     js.set_timeout(WAIT);
     match name {
+        "make" | "purge" | "names" => managing(name, who, &js).await,
+        "store" | "fetch" | "ordered" => in_streams(name, &js).await,
+        "key-read" | "key-write" | "key-watch" => in_bucket(name, who, &js).await,
+        "object-read" | "object-write" => in_object_store(name, who, &js).await,
+        _ => in_subjects(name, who, nc).await,
+    }
+}
+
+async fn in_subjects(name: &str, who: &str, nc: &Connection) -> Option<()> {
+    match name {
         "publish" => nc.say(&format!("T.said.{who}"), "x").await,
         "publish-foreign" => nc.say(&format!("O.said.{who}"), "x").await,
         "subscribe" => hears(nc, "T.chatter").await?,
@@ -348,6 +361,13 @@ async fn operation(name: &str, who: &str, nc: &Connection) -> Option<()> {
             let request = tokio::time::timeout(WAIT, requests.next()).await.ok()??;
             nc.say(request.reply?.as_str(), "answered").await;
         }
+        other => panic!("there is no operation {other}"),
+    }
+    Some(())
+}
+
+async fn in_streams(name: &str, js: &jetstream::Context) -> Option<()> {
+    match name {
         "store" => drop(js.publish("T.log.new", "x".into()).await.ok()?.await.ok()?),
         "fetch" => {
             let worker: jetstream::consumer::PullConsumer = js.get_consumer_from_stream("worker", "WORK").await.ok()?;
@@ -360,22 +380,13 @@ async fn operation(name: &str, who: &str, nc: &Connection) -> Option<()> {
             let mut messages = log.create_consumer(config).await.ok()?.messages().await.ok()?;
             drop(messages.next().await?.ok()?);
         }
-        "key-read" => drop(js.get_key_value("settings").await.ok()?.get("color").await.ok()??),
-        "key-write" => drop(js.get_key_value("settings").await.ok()?.put(format!("by.{who}"), "x".into()).await.ok()?),
-        "key-watch" => {
-            let bucket = js.get_key_value("settings").await.ok()?;
-            let mut watch = bucket.watch_with_history("color").await.ok()?;
-            drop(watch.next().await?.ok()?);
-        }
-        "object-read" => {
-            let mut object = js.get_object_store("files").await.ok()?.get("logo").await.ok()?;
-            let mut bytes = Vec::new();
-            tokio::io::AsyncReadExt::read_to_end(&mut object, &mut bytes).await.ok()?;
-        }
-        "object-write" => {
-            let files = js.get_object_store("files").await.ok()?;
-            drop(files.put(format!("by-{who}").as_str(), &mut b"x".as_slice()).await.ok()?);
-        }
+        other => panic!("there is no operation {other}"),
+    }
+    Some(())
+}
+
+async fn managing(name: &str, who: &str, js: &jetstream::Context) -> Option<()> {
+    match name {
         "make" => {
             let name = format!("MADE_{}", who.replace('.', "_"));
             let subjects = vec![format!("T.made.{who}")];
@@ -385,6 +396,36 @@ async fn operation(name: &str, who: &str, nc: &Connection) -> Option<()> {
         }
         "purge" => drop(js.get_stream_no_info("SCRAP").await.ok()?.purge().await.ok()?),
         "names" => drop(js.streams().next().await?.ok()?),
+        other => panic!("there is no operation {other}"),
+    }
+    Some(())
+}
+
+async fn in_bucket(name: &str, who: &str, js: &jetstream::Context) -> Option<()> {
+    match name {
+        "key-read" => drop(js.get_key_value("settings").await.ok()?.get("color").await.ok()??),
+        "key-write" => drop(js.get_key_value("settings").await.ok()?.put(format!("by.{who}"), "x".into()).await.ok()?),
+        "key-watch" => {
+            let bucket = js.get_key_value("settings").await.ok()?;
+            let mut watch = bucket.watch_with_history("color").await.ok()?;
+            drop(watch.next().await?.ok()?);
+        }
+        other => panic!("there is no operation {other}"),
+    }
+    Some(())
+}
+
+async fn in_object_store(name: &str, who: &str, js: &jetstream::Context) -> Option<()> {
+    match name {
+        "object-read" => {
+            let mut object = js.get_object_store("files").await.ok()?.get("logo").await.ok()?;
+            let mut bytes = Vec::new();
+            tokio::io::AsyncReadExt::read_to_end(&mut object, &mut bytes).await.ok()?;
+        }
+        "object-write" => {
+            let files = js.get_object_store("files").await.ok()?;
+            drop(files.put(format!("by-{who}").as_str(), &mut b"x".as_slice()).await.ok()?);
+        }
         other => panic!("there is no operation {other}"),
     }
     Some(())
