@@ -1,11 +1,13 @@
 //! `tenantry plan` and `tenantry apply`.
 
+use std::borrow::Cow;
 use std::collections::{BTreeMap, HashSet};
 use std::path::PathBuf;
 
 use serde::Serialize;
 use serde_json::Value as Json;
 
+use super::ui::plain;
 use super::{Context, Secrets, count, engine, from_environment, login, no_such};
 use crate::error::{Error, Exit};
 use crate::keys::{AccountKind, RootKey};
@@ -16,6 +18,7 @@ use crate::live::jetstream::{self, Job, Report};
 use crate::live::pending::Pending;
 use crate::live::process::Run;
 use crate::model::jetstream::compared::Field;
+use crate::model::names::StreamName;
 use crate::model::units::Size;
 use crate::model::{Model, Tenant};
 use crate::registry::Valid;
@@ -97,7 +100,7 @@ struct ChangeDocument {
 struct FailureDocument {
     tenant: String,
     error: String,
-    hint: &'static str,
+    hint: Cow<'static, str>,
 }
 
 pub fn plan(context: &Context, args: &PlanArgs) -> Result<Exit, Error> {
@@ -188,7 +191,51 @@ pub fn provision(
         ));
     }
     let exit = show(context, &valid.model, &reports, apply);
-    Ok((document(url, &valid.model, reports, apply), exit))
+    let in_vain = in_vain(&reports, named);
+    for failure in &in_vain {
+        context.ui.found(&failure.error);
+        context.ui.note(&format!("  {}", failure.hint));
+    }
+    let exit = if in_vain.is_empty() { exit } else { Exit::Found };
+    let mut document = document(url, &valid.model, reports, apply);
+    document.failed.extend(in_vain);
+    Ok((document, exit))
+}
+
+/// What was named and did not come about, though its tenant was looked at.
+fn in_vain(reports: &[Report<'_>], named: &Named) -> Vec<FailureDocument> {
+    let changes = || {
+        let looked_at = reports.iter().filter_map(|r| Some((r.tenant.name.as_str(), r.result.as_ref().ok()?)));
+        looked_at.flat_map(|(tenant, changes)| changes.iter().map(move |(change, _)| (tenant, change)))
+    };
+    let of = |(tenant, change): (&str, &Change)| address(tenant, &change.stream, change.consumer.as_deref());
+    let known = |tenant: &str| reports.iter().any(|r| r.tenant.name.as_str() == tenant && r.result.is_ok());
+    let mut failures = Vec::new();
+    let both = named.delete.iter().map(|n| ("--delete", n)).chain(named.replace.iter().map(|n| ("--replace", n)));
+    for (option, name) in both {
+        let tenant = name.split('/').next().unwrap_or_default();
+        let found = changes().find(|c| of(*c) == *name);
+        // What is in the way of it is said where it is.
+        if !known(tenant) || found.is_some_and(|(_, c)| c.action.is_open()) {
+            continue;
+        }
+        let plain = name.split_once('/').map_or("", |(_, rest)| rest);
+        let near = changes().find(|(t, c)| {
+            *t == tenant && [format!("KV_{plain}"), format!("OBJ_{plain}")].contains(&c.stream) && c.consumer.is_none()
+        });
+        let hint = match (option, near) {
+            ("--delete", Some(near)) => format!("did you mean {}?", of(near)),
+            ("--delete", None) => "there is none of that name on the server: `tenantry plan` shows what is".to_owned(),
+            _ => "there is nothing about it that cannot be changed in place: leave --replace out".to_owned(),
+        };
+        failures.push(FailureDocument {
+            tenant: tenant.to_owned(),
+            error: format!("{option} {name} did nothing"),
+            hint: hint.into(),
+        });
+    }
+    failures.sort_by(|a, b| a.error.cmp(&b.error));
+    failures
 }
 
 /// A tenant's provisioner, and how it logs in.
@@ -251,7 +298,7 @@ fn document(url: &str, model: &Model, reports: Vec<Report<'_>>, applied: bool) -
         let tenant = tenant.name.to_string();
         match result {
             Err(failure) => {
-                document.failed.push(FailureDocument { tenant, error: failure.message(), hint: failure.hint() });
+                document.failed.push(FailureDocument { tenant, error: failure.message(), hint: failure.hint().into() });
             }
             Ok(changes) => document.changes.extend(changes.into_iter().map(|(change, outcome)| ChangeDocument {
                 tenant: tenant.clone(),
@@ -294,7 +341,7 @@ fn show(context: &Context, model: &Model, reports: &[Report<'_>], applied: bool)
                 failed += 1;
                 if is_shown {
                     shown += 1;
-                    ui.found(&format!("{}: {}", tenant.name, failure.message()));
+                    ui.found(&plain(&format!("{}: {}", tenant.name, failure.message())));
                     if !failure.hint().is_empty() {
                         ui.note(&format!("  {}", failure.hint()));
                     }
@@ -335,12 +382,13 @@ fn show(context: &Context, model: &Model, reports: &[Report<'_>], applied: bool)
     );
     let what =
         if summary.is_empty() { format!("{what}: as declared") } else { format!("{what}: {}", summary.join(", ")) };
-    if failed > 0 || applied && open > 0 {
+    let possible = reports.iter().flat_map(|r| r.result.iter().flatten()).any(|(change, _)| change.action.is_done());
+    if failed > 0 || open > 0 && (applied || !possible) {
         ui.found(&what);
     } else {
         ui.done(&what);
     }
-    if !applied && open > 0 && failed == 0 {
+    if !applied && possible && failed == 0 {
         context.next("tenantry apply");
     }
     if failed > 0 || open > 0 { Exit::Found } else { Exit::Ok }
@@ -365,6 +413,9 @@ fn verb(action: Action, applied: bool) -> &'static str {
 
 fn describe(context: &Context, tenant: &str, change: &Change, outcome: &Outcome) {
     let ui = context.ui;
+    // Names and values of a server may be anybody's.
+    let say = |text: &str| ui.result(&plain(text));
+    let is_name = |name: &str| StreamName::parse(name).is_ok();
     let sign = match change.action {
         Action::Create => "+",
         Action::Update => "~",
@@ -379,10 +430,10 @@ fn describe(context: &Context, tenant: &str, change: &Change, outcome: &Outcome)
         Kind::Bucket => "bucket",
         Kind::ObjectStore => "object store",
     };
-    let plain = change.stream.trim_start_matches("KV_").trim_start_matches("OBJ_");
+    let bare = change.stream.trim_start_matches("KV_").trim_start_matches("OBJ_");
     let name = match (&change.consumer, change.kind) {
         (Some(consumer), _) => format!("{}/{consumer}", change.stream),
-        (None, Kind::Bucket | Kind::ObjectStore) => plain.to_owned(),
+        (None, Kind::Bucket | Kind::ObjectStore) => bare.to_owned(),
         (None, _) => change.stream.clone(),
     };
     let by_hand = if change.drift && !matches!(change.action, Action::Create) { ", changed by hand" } else { "" };
@@ -400,23 +451,36 @@ fn describe(context: &Context, tenant: &str, change: &Change, outcome: &Outcome)
         Action::Foreign => ": not in the registry, left alone",
         _ => "",
     };
-    ui.result(&format!("  {sign} {kind} {name}{by_hand}{holds}{left}"));
+    say(&format!("  {sign} {kind} {name}{by_hand}{holds}{left}"));
     for Field { name, from, to } in &change.fields {
-        ui.result(&format!("      {name}: {} → {}", human(name, from), human(name, to)));
+        say(&format!("      {name}: {} → {}", human(name, from), human(name, to)));
     }
     let address = address(tenant, &change.stream, change.consumer.as_deref());
-    match (change.action, &change.reason) {
-        (Action::Blocked, Some(reason)) => {
-            ui.result(&format!("      {reason}: it has to be deleted and made again"));
+    if let Some(note) = &change.note {
+        say(&format!("      {note}"));
+    }
+    match (change.action, &change.reason, &change.blocked_by) {
+        (Action::Blocked, _, Some(other)) if change.consumer.is_none() => {
+            say(&format!("      stream {other} on the server has its subjects, and is not in the registry"));
+            let delete = self::address(tenant, other, None);
+            if is_name(other) {
+                ui.note(&format!(
+                    "      call it {other} again, or have its messages deleted: {}",
+                    context.command(&format!("tenantry apply --delete {delete}"))
+                ));
+            }
+        }
+        (Action::Blocked, Some(reason), None) => {
+            say(&format!("      {reason}: it has to be deleted and made again"));
             ui.note(&format!("      {}", context.command(&format!("tenantry apply --replace {address}"))));
         }
-        (Action::Undeclared, _) => {
+        (Action::Undeclared, ..) if is_name(&change.stream) && change.consumer.as_deref().is_none_or(is_name) => {
             ui.note(&format!("      {}", context.command(&format!("tenantry apply --delete {address}"))));
         }
         _ => {}
     }
     if let Outcome::Failed(failure) = outcome {
-        ui.found(&format!("  {address}: {}", failure.message()));
+        ui.found(&plain(&format!("  {address}: {}", failure.message())));
         if !failure.hint().is_empty() {
             ui.note(&format!("    {}", failure.hint()));
         }
@@ -444,12 +508,24 @@ fn human(key: &str, value: &Json) -> String {
         ("max_bytes" | "max_msg_size", _) => {
             number.and_then(|n| u64::try_from(n).ok()).map_or_else(|| value.to_string(), |n| Size(n).to_string())
         }
+        ("mirror", Json::Object(_)) => origin(value),
+        ("sources", Json::Array(list)) => list.iter().map(origin).collect::<Vec<_>>().join(", "),
         (_, Json::String(text)) => text.clone(),
         (_, Json::Array(list)) => {
             list.iter().map(|v| v.as_str().map_or_else(|| v.to_string(), str::to_owned)).collect::<Vec<_>>().join(", ")
         }
         (_, other) => other.to_string(),
     }
+}
+
+/// A stream that messages are taken from, with whose it is and what of it.
+fn origin(source: &Json) -> String {
+    let text = |value: &Json| value.as_str().map(str::to_owned);
+    let api = text(&source["external"]["api"]);
+    let whose = api.map(|api| format!(" of {}", api.trim_start_matches("JS.").trim_end_matches(".API")));
+    let filter = text(&source["filter_subject"]).map(|filter| format!(" ({filter})"));
+    let rewritten = source["subject_transforms"].is_array().then(|| ", rewritten".to_owned());
+    [text(&source["name"]), whose, filter, rewritten].into_iter().flatten().collect()
 }
 
 /// In the largest unit that leaves nothing over, as the registry is written.

@@ -5,6 +5,7 @@ use std::path::PathBuf;
 use serde::Serialize;
 
 use super::provision::{Document, provision};
+use super::ui::plain;
 use super::{Context, Secrets, engine, from_environment, login};
 use crate::error::{Error, Exit};
 use crate::keys::{AccountKind, RootKey};
@@ -258,10 +259,10 @@ pub fn status(context: &Context, args: &StatusArgs) -> Result<Exit, Error> {
     }
     for tenant in &tenants {
         for b in tenant.jetstream.iter().flat_map(|j| &j.stats.behind) {
-            context.ui.detail(&format!(
+            context.ui.detail(&plain(&format!(
                 "{}/{}/{}: {} to deliver, {} to acknowledge",
                 tenant.tenant, b.stream, b.consumer, b.pending, b.unacknowledged
-            ));
+            )));
         }
     }
     context.ui.json(&StatusReport { running, server: server.filter(|_| !args.docker), tenants });

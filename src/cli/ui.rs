@@ -28,6 +28,16 @@ const BAD: Style = AnsiColor::Red.on_default().bold();
 const HELP: Style = AnsiColor::Cyan.on_default().bold();
 const DIM: Style = Style::new().dimmed();
 
+/// What somebody else wrote, as it may stand on a terminal: nothing in it moves the
+/// cursor, begins a line or turns the writing around.
+pub fn plain(text: &str) -> String {
+    let is_bad = |c: char| {
+        c.is_control()
+            || matches!(c, '\u{200e}'..='\u{200f}' | '\u{202a}'..='\u{202e}' | '\u{2066}'..='\u{2069}' | '\u{2028}'..='\u{2029}')
+    };
+    text.chars().map(|c| if is_bad(c) { c.escape_unicode().to_string() } else { c.to_string() }).collect()
+}
+
 impl Ui {
     /// From the global options.
     pub fn new(format: Format, color: Color, quiet: bool, verbose: bool) -> Self {

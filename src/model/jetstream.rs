@@ -5,6 +5,7 @@ pub mod compared;
 
 use serde_json::{Map, Value as Json};
 
+use super::StreamCopy;
 use super::names::{ConsumerName, StreamName};
 use crate::diag::Span;
 use crate::subject::Subject;
@@ -38,6 +39,8 @@ pub struct Stream {
     pub consumers: Vec<Consumer>,
     /// The streams of the same tenant that its messages come from.
     pub origins: Vec<StreamName>,
+    /// What it copies from other tenants.
+    pub copies: Vec<StreamCopy>,
     /// Subjects under which it keeps what came to it under others, as wide as they
     /// can be.
     pub rewritten: Vec<Subject>,

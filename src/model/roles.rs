@@ -30,8 +30,14 @@ impl Holder<'_> {
     /// have this one purge its own streams. So where streams are imported,
     /// answers go to the tenant's own inboxes (and, for exported services, to
     /// the server's reply subjects) and nowhere else.
+    ///
+    /// The same holds at both ends of a copied stream. A user who answers its own
+    /// message could choose the subject on which the copy is fed, and what comes there
+    /// commands the importing server (a flow control request is answered on any
+    /// subject it names); or the one by which the exporter's consumer is reset.
     fn answers(&self) -> (Vec<String>, Option<Responses>) {
-        if self.tenant.imported(ShareKind::Stream).next().is_none() {
+        let Tenant { copied, copies, .. } = self.tenant;
+        if self.tenant.imported(ShareKind::Stream).next().is_none() && copied.is_empty() && copies.is_empty() {
             return (Vec::new(), Some(Responses::default()));
         }
         let serves = self.tenant.exports.iter().any(|e| e.kind == ShareKind::Service);
@@ -220,6 +226,8 @@ fn provision() -> Vec<String> {
         "$JS.API.CONSUMER.INFO.*.*",
         "$JS.API.CONSUMER.CREATE.*.>",
         "$JS.API.CONSUMER.DELETE.*.*",
+        // A copy that is made again begins again.
+        "$JS.API.CONSUMER.RESET.*.*",
     ]
     .map(str::to_owned)
     .into()

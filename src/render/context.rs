@@ -3,6 +3,7 @@
 use serde::Serialize;
 
 use super::access::{Access, Handed};
+use crate::model::jetstream::Stream;
 use crate::model::names::AccountName;
 use crate::model::units::{Listen, Size};
 use crate::model::{Credential, Model, Root, Server, ShareKind, StreamCopy, Tenant, User};
@@ -272,6 +273,9 @@ pub struct TenantHandout {
     imports: Vec<ImportHandout>,
     copied: Vec<CopyHandout>,
     copies: Vec<CopyHandout>,
+    streams: Vec<StreamHandout>,
+    buckets: Vec<String>,
+    object_stores: Vec<String>,
     users: Vec<UserHandout>,
 }
 
@@ -307,6 +311,26 @@ struct CopyHandout {
 impl CopyHandout {
     fn of(copy: &StreamCopy, other: &AccountName) -> Self {
         Self { stream: copy.stream.to_string(), other: other.to_string() }
+    }
+}
+
+#[derive(Debug, Serialize)]
+struct StreamHandout {
+    name: String,
+    subjects: String,
+    consumers: String,
+}
+
+impl StreamHandout {
+    fn of(stream: &Stream) -> Self {
+        let list = |names: Vec<String>| names.join(", ");
+        // Those that feed others' copies are nobody's to use.
+        let own = stream.consumers.iter().filter(|c| c.config.get("ack_policy") != "flow_control");
+        Self {
+            name: stream.name.to_string(),
+            subjects: list(stream.subjects.iter().map(|s| format!("`{s}`")).collect()),
+            consumers: list(own.map(|c| format!("`{}`", c.name)).collect()),
+        }
     }
 }
 
@@ -351,6 +375,9 @@ impl TenantHandout {
                 .collect(),
             copied: tenant.copied.iter().map(|c| CopyHandout::of(c, &c.to)).collect(),
             copies: tenant.copies.iter().map(|c| CopyHandout::of(c, &c.from)).collect(),
+            streams: tenant.plain_streams().map(StreamHandout::of).collect(),
+            buckets: tenant.buckets.iter().map(ToString::to_string).collect(),
+            object_stores: tenant.object_stores.iter().map(ToString::to_string).collect(),
             imports: tenant
                 .imports
                 .iter()
@@ -491,6 +518,9 @@ pub fn system_rows(model: &Model, access: &[Access], published: bool) -> TenantH
         imports: Vec::new(),
         copied: Vec::new(),
         copies: Vec::new(),
+        streams: Vec::new(),
+        buckets: Vec::new(),
+        object_stores: Vec::new(),
         users: user_rows(system.account.as_str(), &system.users, access, published),
     }
 }

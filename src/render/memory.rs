@@ -225,7 +225,7 @@ pub fn whole_input(common: &Sha256, model: &Model, supplied: &Supplied, tenants:
     put_users(&mut hasher, users, supplied);
     put(&mut hasher, root);
     put(&mut hasher, &tenants);
-    for Stream { name, config, consumers, span: _, kind: _, subjects: _, origins: _, rewritten: _ } in
+    for Stream { name, config, consumers, span: _, kind: _, subjects: _, origins: _, copies: _, rewritten: _ } in
         declared.iter().flat_map(|t| &t.streams)
     {
         put(&mut hasher, name);
@@ -243,7 +243,7 @@ pub fn whole_input(common: &Sha256, model: &Model, supplied: &Supplied, tenants:
 /// The digest of everything a tenant's part is made from.
 pub fn input_of(common: &Sha256, tenant: &Tenant, supplied: &Supplied) -> Digest {
     // Destructured in full, so that a new field cannot be forgotten. Places do
-    // not matter; streams and buckets matter through the users' permissions.
+    // not matter; of streams what the handout says.
     let Tenant {
         name,
         span: _,
@@ -251,9 +251,9 @@ pub fn input_of(common: &Sha256, tenant: &Tenant, supplied: &Supplied) -> Digest
         limits,
         jetstream,
         users,
-        streams: _,
-        buckets: _,
-        object_stores: _,
+        streams,
+        buckets,
+        object_stores,
         exports,
         imports,
         copied,
@@ -269,6 +269,16 @@ pub fn input_of(common: &Sha256, tenant: &Tenant, supplied: &Supplied) -> Digest
     put(hash, imports);
     put(hash, copied);
     put(hash, copies);
+    put(hash, buckets);
+    put(hash, object_stores);
+    for stream in streams {
+        put(hash, &stream.name);
+        put(hash, &stream.subjects);
+        put(hash, &stream.consumers.len());
+        for consumer in &stream.consumers {
+            put(hash, &consumer.name);
+        }
+    }
     put_users(hash, users, supplied);
     hasher.0.finalize().into()
 }

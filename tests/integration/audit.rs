@@ -726,6 +726,19 @@ const CROSSINGS: &[(&str, &str)] = &[
         "reserved-export",
         "A: exports: [ { stream: \"$JS.API.CONSUMER.RESET.S.C\", accounts: [B] }, { service: \"$JS.FC.S.C.>\", accounts: [B] } ]",
     ),
+    // Of the exporter's own consumer, and where somebody may answer.
+    (
+        "reserved-export",
+        "A: exports: [ { service: \"$JS.API.CONSUMER.RESET.S.worker\", accounts: [B] }, { service: \"$JS.FC.S.worker.>\", accounts: [B] }, { stream: \"JS.A.S.to.B\", accounts: [B] } ]",
+    ),
+    (
+        "reserved-export",
+        "A: exports: [ { service: \"$JS.API.CONSUMER.RESET.S.A_to_B\", accounts: [B] }, { service: \"$JS.FC.S.A_to_B.>\", accounts: [B] } ]",
+    ),
+    (
+        "reserved-import",
+        "A: exports: [ { service: a.x, accounts: [B] } ]\nB: imports: [ { service: { account: A, subject: a.x }, to: \"$JS.FC.S.C.x\" } ]",
+    ),
     ("reserved-export", "SYS: exports: [ { service: \"$SYS.REQ.SERVER.PING.CONNZ\", accounts: [A] } ]"),
     (
         "passed-on",

@@ -330,7 +330,7 @@ public_key = "UCFHWLYDLMVQXOYBXYR6JUEUA4QQ27FXLXHWWTUU6XRMJFAPDLUCMB7P"
         "copies_of_streams",
         Replace(
             "storage = \"512MiB\"",
-            "storage = \"512MiB\"\nconsumers = 1\n[[tenant.stream]]\nname = \"S\"\nsubjects = [\"ACME.s.>\"]\n[[tenant.stream.consumer]]\nname = \"ACME_to_GLOBEX\"\n[[tenant.stream]]\nname = \"Q\"\nsubjects = [\"ACME.q.>\"]\nretention = \"workqueue\"\n[[tenant.stream]]\nname = \"C1\"\nmirror = { name = \"T\", from = \"GLOBEX\" }\n[[tenant.stream]]\nname = \"C2\"\n[[tenant.stream.source]]\nname = \"T\"\nfrom = \"GLOBEX\"\nfilter = \"GLOBEX.t\"\n[[tenant.stream.source]]\nname = \"S\"\nfrom = \"ACME\"\n[[share]]\nfrom = \"ACME\"\nto = [\"GLOBEX\"]\njetstream = \"S\"\nfilter = \"ACME.other\"\n[[share]]\nfrom = \"ACME\"\nto = [\"GLOBEX\"]\njetstream = \"S\"\n[[share]]\nfrom = \"ACME\"\nto = [\"GLOBEX\"]\njetstream = \"Q\"\n[[share]]\nfrom = \"ACME\"\nto = [\"GLOBEX\"]\njetstream = \"SS\"\nservice = \"ACME.x\"\n[[share]]\nfrom = \"ACME\"\nto = [\"GLOBEX\"]\nstream = \"ACME.y\"\nfilter = \"ACME.y\"",
+            "storage = \"512MiB\"\nconsumers = 1\n[[tenant.stream]]\nname = \"S\"\nsubjects = [\"ACME.s.>\"]\n[[tenant.stream.consumer]]\nname = \"ACME_to_GLOBEX\"\n[[tenant.stream]]\nname = \"Q\"\nsubjects = [\"ACME.q.>\"]\nretention = \"workqueue\"\n[[tenant.stream]]\nname = \"I\"\nsubjects = [\"ACME.i.>\"]\nretention = \"interest\"\n[[tenant.stream]]\nname = \"C1\"\nmirror = { name = \"T\", from = \"GLOBEX\" }\n[[tenant.stream]]\nname = \"C2\"\n[[tenant.stream.source]]\nname = \"T\"\nfrom = \"GLOBEX\"\nfilter = \"GLOBEX.t\"\n[[tenant.stream.source]]\nname = \"S\"\nfrom = \"ACME\"\n[[share]]\nfrom = \"ACME\"\nto = [\"GLOBEX\"]\njetstream = \"S\"\nfilter = \"ACME.other\"\n[[share]]\nfrom = \"ACME\"\nto = [\"GLOBEX\"]\njetstream = \"S\"\n[[share]]\nfrom = \"ACME\"\nto = [\"GLOBEX\"]\njetstream = \"Q\"\n[[share]]\nfrom = \"ACME\"\nto = [\"GLOBEX\"]\njetstream = \"I\"\n[[share]]\nfrom = \"ACME\"\nto = [\"GLOBEX\"]\njetstream = \"SS\"\nservice = \"ACME.x\"\n[[share]]\nfrom = \"ACME\"\nto = [\"GLOBEX\"]\nstream = \"ACME.y\"\nfilter = \"ACME.y\"",
         ),
     ),
     (
@@ -343,6 +343,12 @@ public_key = "UCFHWLYDLMVQXOYBXYR6JUEUA4QQ27FXLXHWWTUU6XRMJFAPDLUCMB7P"
         "a_copy_between_tenants_called_js",
         Add(
             "[[tenant]]\nname = \"JS\"\n[tenant.jetstream]\nstorage = \"64MiB\"\n[[tenant.user]]\nname = \"app\"\n[[tenant.stream]]\nname = \"S\"\nsubjects = [\"JS.s\"]\n[[share]]\nfrom = \"JS\"\nto = [\"ACME\"]\njetstream = \"S\"",
+        ),
+    ),
+    (
+        "a_delivery_that_comes_back_and_mistyped_copies",
+        Add(
+            "[tenant.jetstream]\nstorage = \"64MiB\"\n[[tenant.stream]]\nname = \"JOBS\"\nsubjects = [\"GLOBEX.job.>\"]\n[[tenant.stream.consumer]]\nname = \"w\"\ndeliver_subject = \"GLOBEX.job.worker\"\n[[tenant.stream]]\nname = \"OWN\"\nsubjects = [\"GLOBEX.own\"]\n[[tenant]]\nname = \"X\"\n[tenant.jetstream]\nstorage = \"64MiB\"\n[[tenant.user]]\nname = \"app\"\n[[tenant.stream]]\nname = \"A\"\nmirror = { name = \"JOBS\", from = \"GLOBX\" }\n[[tenant.stream]]\nname = \"B\"\nmirror = { name = \"JOBBS\", from = \"GLOBEX\" }\n[[tenant.stream]]\nname = \"C\"\nmirror = { name = \"JOBS\" }\n[[tenant.stream]]\nname = \"D\"\nmirror = { name = \"OWN\", from = \"GLOBEX\" }\n[[tenant.stream]]\nname = \"E\"\nsubjects = [\"X.e\"]\n[[tenant.stream.source]]\nname = \"JOBS\"\nfrom = \"GLOBEX\"\n[[tenant.stream]]\nname = \"F\"\nsubjects = [\"X.f\"]\n[[tenant.stream.source]]\nname = \"E\"\n[[share]]\nfrom = \"GLOBEX\"\nto = [\"X\"]\njetstream = \"JOBS\"",
         ),
     ),
     ("name_of_the_provisioner", Replace("name = \"app\"\n\n[[tenant]]", "name = \"Provisioner\"\n\n[[tenant]]")),

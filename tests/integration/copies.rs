@@ -25,7 +25,6 @@ role = "admin"
 name = "app"
 [[tenant.stream]]
 name = "COPY"
-subjects = ["SHOP.own.>"]
 max_bytes = "1MiB"
 [[tenant.stream.source]]
 name = "ORDERS"
@@ -245,7 +244,6 @@ async fn an_exporters_message_purges_no_copy() {
     project.up();
     let mill = project.connect("MILL/admin").await;
     let shop = project.connect("SHOP/admin").await;
-    store(&shop, "SHOP.own.1", 3).await;
     // The exporter's own stream allows it.
     let name = "$JS.API.STREAM.UPDATE.ORDERS";
     let info = ask(&mill, "$JS.API.STREAM.INFO.ORDERS", Json::Null).await.expect("an answer");
@@ -259,16 +257,16 @@ async fn an_exporters_message_purges_no_copy() {
         let stored = js.publish_with_headers("MILL.orders.1", headers, "x".into()).await.expect("publish");
         stored.await.expect("stored");
     };
-    store(&mill, "MILL.orders.1", 2).await;
+    store(&mill, "MILL.orders.1", 3).await;
+    arrive(&shop, "COPY", 3).await;
     roll_up().await;
     store(&mill, "MILL.orders.2", 1).await;
-    // Three of its own; of the exporter's what was copied before the roll-up (if any), the roll-up, and one after.
     eventually("the copy has what came last", async || {
         let last = json!({ "last_by_subj": "SHOP.orders.2" });
         ask(&shop, "$JS.API.STREAM.MSG.GET.COPY", last).await.is_some_and(|a| a["error"].is_null())
     })
     .await;
-    assert!(messages(&shop, "COPY").await >= 5);
+    assert_eq!(messages(&shop, "COPY").await, 5, "three before the roll-up, itself, and one after");
 
     // The control: were it allowed, as validation refuses it, everything would be gone.
     let info = ask(&shop, "$JS.API.STREAM.INFO.COPY", Json::Null).await.expect("an answer");
@@ -277,4 +275,70 @@ async fn an_exporters_message_purges_no_copy() {
     assert!(ask(&shop, "$JS.API.STREAM.UPDATE.COPY", config).await.expect("an answer")["error"].is_null());
     roll_up().await;
     arrive(&shop, "COPY", 1).await;
+}
+
+/// A copy that is made again has everything again; nobody else's messages are touched.
+#[tokio::test]
+async fn a_copy_that_is_made_again_begins_again() {
+    let project = Project::with_registry(REGISTRY);
+    project.up();
+    let mill = project.connect("MILL/app").await;
+    let shop = project.connect("SHOP/admin").await;
+    let stranger = project.connect("STRANGER/admin").await;
+    store(&mill, "MILL.orders.7", 6).await;
+    arrive(&shop, "COPY", 6).await;
+    arrive(&stranger, "MIRROR", 6).await;
+    // In another storage it has to be made again.
+    project.edit(
+        "max_bytes = \"1MiB\"\n[[tenant.stream.source]]",
+        "max_bytes = \"1MiB\"\nstorage = \"memory\"\n[[tenant.stream.source]]",
+    );
+    project.edit("name = \"SHOP\"\n[tenant.jetstream]", "name = \"SHOP\"\n[tenant.jetstream]\nmemory = \"2MiB\"");
+    project.edit("storage = \"1GiB\"", "storage = \"1GiB\"\nmemory = \"16MiB\"");
+    project.run(&["down"]).succeeded();
+    project.run(&["up"]).exited(1);
+    project.run(&["apply", "--replace", "SHOP/COPY"]).succeeded();
+    let shop = project.connect("SHOP/admin").await;
+    arrive(&shop, "COPY", 6).await;
+    // Deleted by hand, and made by the next apply.
+    let stranger = project.connect("STRANGER/admin").await;
+    assert_eq!(ask(&stranger, "$JS.API.STREAM.DELETE.MIRROR", Json::Null).await.expect("an answer")["success"], true);
+    project.run(&["apply"]).succeeded();
+    arrive(&stranger, "MIRROR", 6).await;
+    assert_eq!(messages(&shop, "COPY").await, 6);
+    assert_eq!(messages(&project.connect("MILL/app").await, "ORDERS").await, 6);
+}
+
+/// Whoever answers may publish where the asking user likes. What comes on a copy's own
+/// subjects commands a server, so nobody at either end may answer that way.
+#[tokio::test]
+async fn nobody_speaks_on_a_copys_own_subjects_by_answering() {
+    let project = Project::with_registry(REGISTRY);
+    project.up();
+    let ends = [
+        ("MILL/app", "MILL.self", "JS.MILL.ORDERS.to.SHOP"),
+        ("MILL/admin", "MILL.self", "JS.MILL.ORDERS.to.SHOP"),
+        ("SHOP/app", "SHOP.self", "JS.MILL.API.CONSUMER.RESET.ORDERS.MILL_to_SHOP"),
+        ("SHOP/admin", "SHOP.self", "JS.MILL.API.CONSUMER.RESET.ORDERS.MILL_to_SHOP"),
+    ];
+    for (who, own, reply) in ends {
+        let user = project.connect(who).await;
+        let mut asked = user.listen(own).await;
+        user.publish_with_reply(own, reply, "x".into()).await.expect("publish");
+        crate::support::next(&mut asked).await;
+        user.cannot_publish(reply).await;
+    }
+    // The control: without shares an app may answer on a subject that it may not publish to.
+    let (without, _) = REGISTRY.split_once("[[share]]").expect("the shares");
+    let mut alone = without.replace("[[tenant.stream.source]]\nname = \"ORDERS\"\nfrom = \"MILL\"\nsubject_transforms = [{ src = \"MILL.orders.>\", dest = \"SHOP.orders.>\" }]\n", "subjects = [\"SHOP.orders.>\"]\n");
+    alone = alone.replace("mirror = { name = \"ORDERS\", from = \"MILL\" }", "subjects = [\"STRANGER.>\"]");
+    let project = Project::with_registry(&alone);
+    project.up();
+    let user = project.connect("MILL/app").await;
+    let (mut asked, reply) = (user.listen("MILL.self").await, "JS.MILL.ORDERS.to.SHOP");
+    user.publish_with_reply("MILL.self", reply, "x".into()).await.expect("publish");
+    crate::support::next(&mut asked).await;
+    user.say(reply, "x").await;
+    user.settled().await;
+    assert!(!user.errors().iter().any(|e| e.contains(reply)), "{:?}", user.errors());
 }

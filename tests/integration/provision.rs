@@ -423,6 +423,82 @@ async fn an_interruption_anywhere_is_made_good() {
     assert_eq!(info(&boss(&project).await, "STREAM.INFO.S").await["state"]["messages"], 7);
 }
 
+/// Before anything is deleted it is looked at what goes with it, and whether it can be made again.
+#[tokio::test]
+async fn nothing_goes_without_a_word() {
+    let project = project("[[tenant.stream]]\nname = \"S\"\nsubjects = [\"T.s.>\"]\n");
+    let admin = boss(&project).await;
+    store(&admin, "T.s.1", 5).await;
+    let made = async |name: &str, config: Json| {
+        let answer = ask(&admin, &format!("$JS.API.{name}"), config).await.expect("an answer");
+        assert!(answer["error"].is_null(), "{answer}");
+    };
+    made("CONSUMER.CREATE.S.mine", json!({ "stream_name": "S", "config": { "durable_name": "mine" } })).await;
+    made("STREAM.CREATE.OTHER", json!({ "name": "OTHER", "subjects": ["T.other.>"] })).await;
+    made("STREAM.CREATE.KV_hand", json!({ "name": "KV_hand", "subjects": ["$KV.hand.>"] })).await;
+
+    // A lower limit drops messages: said before, and then so.
+    project.edit("subjects = [\"T.s.>\"]", "subjects = [\"T.s.>\"]\nmax_msgs = 3");
+    let said = project.run(&["plan"]).exited(1);
+    assert!(said.stdout.contains("the oldest 2 of 5 messages are dropped"), "{}", said.all());
+    project.run(&["apply"]).succeeded();
+    assert_eq!(info(&admin, "STREAM.INFO.S").await["state"]["messages"], 3);
+
+    // It could not be made again: nothing is deleted, even where it is named.
+    project.edit("subjects = [\"T.s.>\"]", "subjects = [\"T.s.>\", \"T.other.>\"]\nretention = \"workqueue\"");
+    let said = project.run(&["apply", "--replace", "T/S"]).exited(1);
+    for words in [
+        "stream OTHER on the server has its subjects",
+        "--delete T/OTHER",
+        "a consumer of others on it would go too: `mine`",
+    ] {
+        assert!(said.all().contains(words), "{words}: {}", said.all());
+    }
+    assert_eq!(info(&admin, "STREAM.INFO.S").await["state"]["messages"], 3);
+    project.edit("\"T.s.>\", \"T.other.>\"", "\"T.s.>\"");
+    project.run(&["apply", "--replace", "T/S"]).succeeded();
+
+    // Renamed: the old one has the subjects. Both are said before anything is tried.
+    project.edit("name = \"S\"\n", "name = \"NEW\"\n");
+    let said = project.run(&["plan"]).exited(1);
+    assert!(said.all().contains("call it S again") && said.all().contains("✘"), "{}", said.all());
+    project.run(&["apply"]).exited(1);
+    project.run(&["apply", "--delete", "T/S"]).succeeded();
+
+    // What was named and is not there is not passed over.
+    let said = project.run(&["apply", "--delete", "T/NOPE", "--delete", "T/hand"]).exited(1);
+    for words in ["--delete T/NOPE did nothing", "--delete T/hand did nothing", "did you mean T/KV_hand?"] {
+        assert!(said.all().contains(words), "{words}: {}", said.all());
+    }
+    let said = project.run(&["apply", "--replace", "T/NEW"]).exited(1);
+    assert!(said.all().contains("leave --replace out"), "{}", said.all());
+    project.run(&["apply", "--delete", "T/KV_hand"]).succeeded();
+}
+
+/// What a tenant's administrator writes by hand is shown, and moves nothing on the operator's terminal.
+#[tokio::test]
+async fn a_tenants_words_stay_words() {
+    let project = project("[[tenant.stream]]\nname = \"S\"\nsubjects = [\"T.s.>\"]\n");
+    let admin = boss(&project).await;
+    let words = "\u{1b}[2J\u{1b}[H\nall is well\u{202e}";
+    let made = async |name: &str, config: Json| {
+        let answer = ask(&admin, &format!("$JS.API.{name}"), config).await.expect("an answer");
+        assert!(answer["error"].is_null(), "{answer}");
+    };
+    made("STREAM.UPDATE.S", json!({ "name": "S", "subjects": ["T.s.>"], "description": words })).await;
+    let evil = "z;touch${IFS}PWNED";
+    made(
+        &format!("STREAM.CREATE.{evil}"),
+        json!({ "name": evil, "subjects": ["T.evil"], "metadata": { "tenantry": "forged" } }),
+    )
+    .await;
+    made("STREAM.CREATE.$EVIL", json!({ "name": "$EVIL", "subjects": ["T.more"] })).await;
+    let said = project.run(&["plan"]).exited(1).all();
+    assert!(said.contains("all is well") && said.contains("stream $EVIL") && said.contains(evil), "{said}");
+    assert!(!said.contains('\u{1b}') && !said.contains('\u{202e}') && !said.contains("\nall is well"), "{said}");
+    assert!(!said.contains("--delete T/z"), "nothing to paste that a shell would run: {said}");
+}
+
 /// One tenant's trouble is its own.
 #[tokio::test]
 async fn a_failing_tenant_stops_no_other() {

@@ -90,6 +90,9 @@ fn hint(code: u64) -> &'static str {
         }
         10074 => "copies need a cluster: remove `replicas`",
         10076 | 10039 => "does the server run this registry? `tenantry up` reloads it",
+        10012 | 10104 => {
+            "what the server has of it on disk is broken: end the server and move the consumer's folder away (jetstream/ACCOUNT/streams/STREAM/obs/CONSUMER below its store_dir), then apply"
+        }
         10025 => "the server is too old for one of the keys, or reads it more strictly",
         _ => "",
     }

@@ -7,9 +7,9 @@ use serde_json::{Value as Json, json};
 
 use super::api::{Api, Failure};
 use super::plan::{self, Action, Actual, Change, Named};
-use crate::model::Tenant;
 use crate::model::jetstream::compared::{CONSUMER, Compared, STREAM, is_same};
 use crate::model::jetstream::{Config, Consumer, Stream};
+use crate::model::{StreamCopy, Tenant};
 
 /// What became of a change.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -24,8 +24,10 @@ pub enum Outcome {
     Failed(Failure),
 }
 
-/// So often there is a new plan because somebody else changes the same streams.
+/// So often there is a new plan because somebody else changes the same streams: without
+/// anything done in between, and in all.
 const PLANS: usize = 4;
+const MOST_PLANS: usize = 100;
 /// How long a deleted stream may take to be gone.
 const PATIENCE: Duration = Duration::from_secs(10);
 
@@ -38,7 +40,7 @@ pub async fn tenant(
     done: &mut Vec<(Change, Outcome)>,
 ) -> Result<Vec<(Change, Outcome)>, Failure> {
     let mut named = named.clone();
-    let mut plans = 0;
+    let (mut vain, mut plans) = (0, 0);
     loop {
         let actual = plan::read(api).await?;
         let changes = plan::changes(tenant, &actual, &named);
@@ -51,12 +53,25 @@ pub async fn tenant(
             named.delete.remove(&address);
         }
         plans += 1;
+        vain = if done.len() > before { 0 } else { vain + 1 };
         match result {
             Ok(rest) => return Ok(std::mem::take(done).into_iter().chain(rest).collect()),
-            Err(Failure::Changed(_)) if plans < PLANS => {}
-            Err(other) => return Err(other),
+            Err(Stop::Changed(..)) if vain < PLANS && plans < MOST_PLANS => {}
+            Err(Stop::Changed(change, failure)) => {
+                let last = (*change, Outcome::Failed(failure));
+                return Ok(std::mem::take(done).into_iter().chain([last]).collect());
+            }
+            Err(Stop::Failed(failure)) => return Err(failure),
         }
     }
+}
+
+/// Why a plan is not carried out to its end.
+enum Stop {
+    /// What was to be changed is not as it was planned for.
+    Changed(Box<Change>, Failure),
+    /// Nothing more can be done.
+    Failed(Failure),
 }
 
 /// Does what a plan says and gives what is left of it. What needs another to go
@@ -67,7 +82,7 @@ async fn carry_out(
     actual: &Actual,
     changes: Vec<Change>,
     done: &mut Vec<(Change, Outcome)>,
-) -> Result<Vec<(Change, Outcome)>, Failure> {
+) -> Result<Vec<(Change, Outcome)>, Stop> {
     let (mut open, rest): (Vec<Change>, Vec<Change>) = changes.into_iter().partition(|c| c.action.is_done());
     let mut rest: Vec<(Change, Outcome)> = rest.into_iter().map(|change| (change, Outcome::LeftAlone)).collect();
     loop {
@@ -82,7 +97,8 @@ async fn carry_out(
             match one(api, tenant, actual, &change).await {
                 Ok(()) => done.push((change, Outcome::Done)),
                 Err(failure @ Failure::Refused { .. }) => later.push((change, failure)),
-                Err(other) => return Err(other),
+                Err(failure @ Failure::Changed(_)) => return Err(Stop::Changed(Box::new(change), failure)),
+                Err(other) => return Err(Stop::Failed(other)),
             }
         }
         if later.len() == tried {
@@ -104,7 +120,7 @@ async fn one(api: &Api, tenant: &Tenant, actual: &Actual, change: &Change) -> Re
             (Action::Update, Some(stream)) => update_stream(api, stream, raw).await,
             (Action::Replace, Some(stream)) => {
                 delete_stream(api, name, raw).await?;
-                create_stream(api, stream).await
+                create_stream(api, stream).await.map_err(deleted)
             }
             _ => delete_stream(api, name, raw).await,
         };
@@ -119,9 +135,29 @@ async fn one(api: &Api, tenant: &Tenant, actual: &Actual, change: &Change) -> Re
         }
         (Action::Replace, Some(declared)) => {
             delete(api, &format!("CONSUMER.DELETE.{name}.{consumer}")).await?;
-            put_consumer(api, name, declared, "create", None).await
+            put_consumer(api, name, declared, "create", None).await.map_err(deleted)
         }
         _ => delete(api, &format!("CONSUMER.DELETE.{name}.{consumer}")).await,
+    }
+}
+
+/// What is to be replaced is gone, and cannot be made.
+fn deleted(failure: Failure) -> Failure {
+    match failure {
+        Failure::Refused { code, words } => {
+            Failure::Refused { code, words: format!("the old one is deleted, and the new one refused: {words}") }
+        }
+        other => other,
+    }
+}
+
+/// Has the exporter's consumer begin again, for a copy that is new.
+pub async fn begin_again(api: &Api, copy: &StreamCopy) -> Result<(), Failure> {
+    let subject = format!("CONSUMER.RESET.{}.{}", copy.stream, copy.consumer());
+    match api.request(&subject, &json!({ "seq": 1 })).await {
+        // It is not made yet, and begins at the beginning.
+        Err(Failure::Refused { code, .. }) if NOT_FOUND.contains(&code) => Ok(()),
+        other => other.map(|_| ()),
     }
 }
 

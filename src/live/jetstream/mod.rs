@@ -5,6 +5,7 @@ pub mod api;
 pub mod apply;
 pub mod plan;
 
+use std::collections::HashMap;
 use std::time::Duration;
 
 use futures_util::stream::{self, StreamExt as _};
@@ -12,9 +13,10 @@ use futures_util::stream::{self, StreamExt as _};
 use super::login::Login;
 use crate::error::Error;
 use crate::model::Tenant;
+use crate::model::names::AccountName;
 use api::{Api, Failure};
 use apply::Outcome;
-use plan::{Change, Named};
+use plan::{Action, Change, Named};
 
 /// Tenants that are worked on at a time.
 pub const AT_ONCE: usize = 32;
@@ -47,13 +49,40 @@ pub fn run<'m>(
     advance: &dyn Fn(),
 ) -> Result<Vec<Report<'m>>, Error> {
     Ok(super::runtime()?.block_on(async {
+        let exporters = exporters(&jobs);
         let work = jobs.into_iter().map(|job| async move {
             let result = one(url, &job, named, apply).await;
             advance();
             Report { tenant: job.tenant, result }
         });
-        stream::iter(work).buffered(AT_ONCE).collect().await
+        let mut reports: Vec<Report<'m>> = stream::iter(work).buffered(AT_ONCE).collect().await;
+        for report in reports.iter_mut().filter(|_| apply) {
+            feed_copies(url, report, &exporters).await;
+        }
+        reports
     }))
+}
+
+/// How the provisioners of those whose streams others copy log in, and their inboxes.
+fn exporters<'m>(jobs: &[Job<'m>]) -> HashMap<&'m AccountName, (Login, String)> {
+    let copied = jobs.iter().filter(|job| !job.tenant.copied.is_empty());
+    copied.filter_map(|job| Some((&job.tenant.name, (job.login.clone()?, job.inbox.clone())))).collect()
+}
+
+/// A copy that was made just now has nothing, whatever the exporter's consumer has
+/// delivered before.
+async fn feed_copies(url: &str, report: &mut Report<'_>, exporters: &HashMap<&AccountName, (Login, String)>) {
+    for (change, outcome) in report.result.iter_mut().flatten() {
+        let is_made = *outcome == Outcome::Done && matches!(change.action, Action::Create | Action::Replace);
+        let stream = report.tenant.streams.iter().find(|s| s.name.as_str() == change.stream);
+        for copy in stream.filter(|_| is_made && change.consumer.is_none()).iter().flat_map(|s| &s.copies) {
+            let Some((login, inbox)) = exporters.get(&copy.from) else { continue };
+            let fed = async { apply::begin_again(&Api::connect(url, login, inbox).await?, copy).await };
+            if let Err(failure) = fed.await {
+                *outcome = Outcome::Failed(failure);
+            }
+        }
+    }
 }
 
 /// How often a tenant is begun again after its server went away, and how long it

@@ -7,8 +7,9 @@ use serde_json::Value as Json;
 
 use super::api::{Api, Failure};
 use crate::model::Tenant;
-use crate::model::jetstream::StreamKind;
 use crate::model::jetstream::compared::{CONSUMER, Difference, Field, MARK, STREAM};
+use crate::model::jetstream::{Stream, StreamKind};
+use crate::subject::Subject;
 
 /// What the server has of an account.
 #[derive(Debug, Default)]
@@ -43,8 +44,8 @@ pub async fn read(api: &Api) -> Result<Actual, Failure> {
     for mut stream in api.list("STREAM.LIST", "streams").await? {
         let raw = stream["config"].take();
         let Some(name) = raw["name"].as_str().map(str::to_owned) else { continue };
-        // Those that the server keeps for itself, for MQTT for example.
-        if name.starts_with('$') {
+        // Those that the server keeps for itself.
+        if name.starts_with("$MQTT_") {
             continue;
         }
         let mut consumers = BTreeMap::new();
@@ -114,6 +115,12 @@ pub struct Change {
     /// Why it cannot be changed where it is.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub reason: Option<String>,
+    /// What goes with it: messages beyond a lower limit, consumers of others.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub note: Option<String>,
+    /// The stream on the server that has its subjects and is not in the registry.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub blocked_by: Option<String>,
     /// The messages that a stream holds, or that a consumer has dealt with.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub messages: Option<u64>,
@@ -167,50 +174,124 @@ pub fn changes(tenant: &Tenant, actual: &Actual, named: &Named) -> Vec<Change> {
     }
     changes.sort_by_key(|c: &Change| c.action != Action::Delete);
     for stream in &tenant.streams {
-        let name = stream.name.as_str();
-        let kind = Kind::of(stream.kind);
-        let found = actual.streams.get(name);
-        let is_named = named.replace.contains(&address(name, None));
-        let replaced = match found {
-            None => {
-                changes.push(Change { action: Action::Create, kind, ..Change::about(name, None) });
-                true
-            }
-            Some(found) => {
-                let difference = STREAM.difference(&stream.config, &found.raw);
-                let change = difference.map(|d| d.into_change(is_named, Change::about(name, None)));
-                let change = change.map(|c| Change { kind, messages: Some(found.messages), ..c });
-                let replaced = change.as_ref().is_some_and(|c| c.action == Action::Replace);
-                changes.extend(change);
-                replaced
-            }
-        };
+        let found = actual.streams.get(stream.name.as_str());
+        let is_named = |consumer: Option<&str>| named.replace.contains(&address(stream.name.as_str(), consumer));
+        let in_the_way = || in_the_way(tenant, stream, actual, &address, named);
+        let change = of_stream(stream, found, is_named(None), in_the_way);
+        // Its consumers are made with it, or as little as it is.
+        let is_new = found.is_none() || change.as_ref().is_some_and(|c| c.action == Action::Replace);
+        let blocked_by = change.as_ref().and_then(|c| c.blocked_by.clone()).filter(|_| found.is_none());
+        changes.extend(change);
         for consumer in &stream.consumers {
             let name = consumer.name.as_str();
             let about = || Change { kind: Kind::Consumer, ..Change::about(stream.name.as_str(), Some(name)) };
-            let is_named = named.replace.contains(&address(stream.name.as_str(), Some(name)));
-            match found.filter(|_| !replaced).and_then(|f| f.consumers.get(name)) {
-                None => changes.push(Change { action: Action::Create, ..about() }),
+            match found.filter(|_| !is_new).and_then(|f| f.consumers.get(name)) {
+                None => changes.push(Change {
+                    action: if blocked_by.is_some() { Action::Blocked } else { Action::Create },
+                    blocked_by: blocked_by.clone(),
+                    ..about()
+                }),
                 Some(found) => {
                     let difference = CONSUMER.difference(&consumer.config, &found.raw);
-                    let change = difference.map(|d| d.into_change(is_named, about()));
+                    let change = difference.map(|d| d.into_change(is_named(Some(name)), about()));
                     changes.extend(change.map(|c| Change { messages: Some(found.acknowledged), ..c }));
                 }
             }
         }
-        for (name, found) in found.filter(|_| !replaced).map(|f| &f.consumers).into_iter().flatten() {
-            if !stream.consumers.iter().any(|c| c.name.as_str() == name) {
-                let ours = !found.raw["metadata"][MARK].is_null();
-                changes.push(Change {
-                    action: left_alone(named.delete.contains(&address(stream.name.as_str(), Some(name))), ours),
-                    kind: Kind::Consumer,
-                    messages: Some(found.acknowledged),
-                    ..Change::about(stream.name.as_str(), Some(name))
-                });
-            }
+        for (name, found) in found.filter(|_| !is_new).map(|f| undeclared(stream, f)).into_iter().flatten() {
+            let ours = !found.raw["metadata"][MARK].is_null();
+            changes.push(Change {
+                action: left_alone(named.delete.contains(&address(stream.name.as_str(), Some(name))), ours),
+                kind: Kind::Consumer,
+                messages: Some(found.acknowledged),
+                ..Change::about(stream.name.as_str(), Some(name))
+            });
         }
     }
     changes
+}
+
+/// Consumers that are on the server and not in the registry.
+fn undeclared<'a>(
+    stream: &'a Stream,
+    found: &'a ActualStream,
+) -> impl Iterator<Item = (&'a String, &'a ActualConsumer)> {
+    found.consumers.iter().filter(|(name, _)| !stream.consumers.iter().any(|c| c.name.as_str() == *name))
+}
+
+/// What differs of a stream itself.
+fn of_stream(
+    stream: &Stream,
+    found: Option<&ActualStream>,
+    is_named: bool,
+    in_the_way: impl Fn() -> Option<String>,
+) -> Option<Change> {
+    let about = Change { kind: Kind::of(stream.kind), ..Change::about(stream.name.as_str(), None) };
+    let Some(found) = found else {
+        let blocked_by = in_the_way();
+        let action = if blocked_by.is_some() { Action::Blocked } else { Action::Create };
+        return Some(Change { action, blocked_by, ..about });
+    };
+    let difference = STREAM.difference(&stream.config, &found.raw)?;
+    let mut change = difference.into_change(is_named, Change { messages: Some(found.messages), ..about });
+    match change.action {
+        Action::Update => change.note = dropped(&change.fields, found.messages),
+        _ => {
+            let others: Vec<String> = undeclared(stream, found).map(|(name, _)| format!("`{name}`")).collect();
+            let note = || format!("{} of others on it would go too: {}", plural(&others), others.join(", "));
+            change.note = (!others.is_empty()).then(note);
+            // Deleted first, it could not be made again.
+            change.blocked_by = in_the_way();
+            if change.blocked_by.is_some() {
+                change.action = Action::Blocked;
+            }
+        }
+    }
+    Some(change)
+}
+
+fn plural(consumers: &[String]) -> &'static str {
+    if consumers.len() == 1 { "a consumer" } else { "consumers" }
+}
+
+/// A stream on the server that has one of a declared stream's subjects, is not in the
+/// registry, and is not about to be deleted.
+fn in_the_way(
+    tenant: &Tenant,
+    stream: &Stream,
+    actual: &Actual,
+    address: &impl Fn(&str, Option<&str>) -> String,
+    named: &Named,
+) -> Option<String> {
+    let stays = |name: &String| {
+        !tenant.streams.iter().any(|s| s.name.as_str() == name) && !named.delete.contains(&address(name, None))
+    };
+    let has_its_subjects = |found: &ActualStream| {
+        let subjects = found.raw["subjects"].as_array().into_iter().flatten().filter_map(Json::as_str);
+        let mut subjects = subjects.filter_map(Subject::as_the_server_reads);
+        subjects.any(|s| stream.subjects.iter().any(|own| own.overlaps(&s)))
+    };
+    let mut others = actual.streams.iter().filter(|(name, found)| stays(name) && has_its_subjects(found));
+    others.next().map(|(name, _)| name.clone())
+}
+
+/// Whether lower limits drop what is there.
+fn dropped(fields: &[Field], messages: u64) -> Option<String> {
+    const LIMITS: [&str; 4] = ["max_msgs", "max_bytes", "max_age", "max_msgs_per_subject"];
+    let limit = |value: &Json| value.as_i64().filter(|n| *n > 0);
+    let lower = |f: &&Field| {
+        LIMITS.contains(&f.name.as_str()) && limit(&f.to).is_some_and(|to| limit(&f.from).is_none_or(|from| to < from))
+    };
+    let lowered: Vec<&Field> = fields.iter().filter(lower).collect();
+    match lowered.as_slice() {
+        [] => None,
+        _ if messages == 0 => None,
+        [one] if one.name == "max_msgs" => {
+            let kept = limit(&one.to).and_then(|n| u64::try_from(n).ok()).unwrap_or(messages);
+            (kept < messages).then(|| format!("the oldest {} of {messages} messages are dropped", messages - kept))
+        }
+        _ => Some(format!("of its {messages} messages, those beyond the new limit are dropped")),
+    }
 }
 
 fn left_alone(is_named: bool, ours: bool) -> Action {
@@ -249,6 +330,8 @@ impl Change {
             drift: false,
             fields: Vec::new(),
             reason: None,
+            note: None,
+            blocked_by: None,
             messages: None,
         }
     }

@@ -171,7 +171,10 @@ impl Compared {
             to: declared.get(key).clone(),
         };
         let fields: Vec<Field> = differs.map(field).collect();
-        let reasons = fields.iter().filter_map(|f| (self.why_not)(&f.name, &f.from, &f.to)).collect::<Vec<_>>();
+        // Whether it is pulled or pushed decides over the rest.
+        let turns = fields.iter().any(|f| f.name == "deliver_subject" && (f.from.is_null() || f.to.is_null()));
+        let telling = fields.iter().filter(|f| !turns || f.name == "deliver_subject");
+        let reasons = telling.filter_map(|f| (self.why_not)(&f.name, &f.from, &f.to)).collect::<Vec<_>>();
         let mark = raw["metadata"][MARK].as_str();
         (!fields.is_empty()).then(|| Difference {
             reason: (!reasons.is_empty()).then(|| reasons.join("; ")),

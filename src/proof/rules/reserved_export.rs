@@ -34,7 +34,7 @@ fn check(world: &World, out: &mut Vec<Diagnostic>) {
                 ShareKind::Stream => vec![export.subject.clone()],
             };
             let Some(subject) = becomes.into_iter().find(Subject::touches_reserved_space) else { continue };
-            if is_of_copy(account, export) {
+            if is_of_copy(world, account, export) {
                 continue;
             }
             // The server's own way to let each account ask about itself.
@@ -53,20 +53,29 @@ fn check(world: &World, out: &mut Vec<Diagnostic>) {
     }
 }
 
-/// Whether it is one of the two that one account needs to copy a stream by a durable
-/// consumer: `$JS.API.CONSUMER.RESET.S.C` and `$JS.FC.S.C.>`, both to it alone. Either
-/// by itself lets the importer meddle with a consumer that is not made for it.
-fn is_of_copy(account: &Account, export: &Export) -> bool {
-    let about = |export: &Export| -> Option<(Subject, String)> {
-        let text = export.subject.as_str();
-        let consumer = text
-            .strip_prefix("$JS.API.CONSUMER.RESET.")
-            .or_else(|| text.strip_prefix("$JS.FC.")?.strip_suffix(".>"))?;
-        let consumer = Subject::as_the_server_reads(consumer)?;
-        let Some([(to, _)]) = export.to.as_deref() else { return None };
-        (export.kind == ShareKind::Service && !consumer.has_wildcard() && consumer.tokens().count() == 2)
-            .then(|| (consumer, to.clone()))
+/// Whether it is one of the ways by which one account copies a stream of another, and
+/// all of them are there: `$JS.API.CONSUMER.RESET.S.C` and `$JS.FC.S.C.>`, with the
+/// subject on which that consumer delivers, `JS.FROM.S.to.TO`, each to it alone. Of any
+/// other consumer an importer could reset or acknowledge what is not its own. Nobody at
+/// either end may answer requests: an answer goes where the asking user likes.
+pub fn is_of_copy(world: &World, account: &Account, export: &Export) -> bool {
+    let text = export.subject.as_str();
+    let reset = text.strip_prefix("$JS.API.CONSUMER.RESET.");
+    let Some(consumer) = reset.or_else(|| text.strip_prefix("$JS.FC.")?.strip_suffix(".>")) else { return false };
+    let (Some((stream, consumer)), Some([(to, _)])) = (consumer.split_once('.'), export.to.as_deref()) else {
+        return false;
     };
-    let Some(own) = about(export) else { return false };
-    account.exports.iter().any(|other| other.subject != export.subject && about(other).as_ref() == Some(&own))
+    let is_there = |kind: ShareKind, subject: String| {
+        let mut exports = account.exports.iter().filter(|e| e.kind == kind && e.subject.as_str() == subject);
+        exports.any(|e| matches!(e.to.as_deref(), Some([(only, _)]) if only == to))
+    };
+    let answers = |account: &Account| account.users.iter().any(|u| u.permissions.responses.is_some());
+    export.kind == ShareKind::Service
+        && !stream.contains(['*', '>'])
+        && consumer == format!("{}_to_{to}", account.name)
+        && is_there(ShareKind::Service, format!("$JS.API.CONSUMER.RESET.{stream}.{consumer}"))
+        && is_there(ShareKind::Service, format!("$JS.FC.{stream}.{consumer}.>"))
+        && is_there(ShareKind::Stream, format!("JS.{}.{stream}.to.{to}", account.name))
+        && !answers(account)
+        && !world.account(to).is_some_and(answers)
 }

@@ -1,6 +1,6 @@
 //! Somebody else's subjects where the server's or one's own should be.
 
-use super::{Rule, mapped_reserved};
+use super::{Rule, mapped_reserved, reserved_export};
 use crate::diag::Diagnostic;
 use crate::model::ShareKind;
 use crate::proof::world::World;
@@ -31,7 +31,11 @@ fn check(world: &World, out: &mut Vec<Diagnostic>) {
             // What the system account offers of `$SYS` is for its export to justify.
             let from_system = world.account(&import.from.0).is_some_and(|a| world.is_system(a)) && first == "$SYS";
             // Flow control of a stream that is copied from another account.
-            let is_flow = import.kind == ShareKind::Service && import.local.as_str().starts_with("$JS.FC.");
+            let is_flow = import.local == import.subject
+                && world.account(&import.from.0).is_some_and(|exporter| {
+                    let mut exports = exporter.exports.iter().filter(|e| e.subject == import.subject);
+                    exports.any(|export| reserved_export::is_of_copy(world, exporter, export))
+                });
             if from_system || is_flow || !is_open && !import.local.touches_reserved_space() {
                 continue;
             }

@@ -110,6 +110,7 @@ pub(super) fn stream(raw: &raw::Stream, jetstream: Option<JetStream>, copies: &[
         subjects,
         config: c,
         consumers: raw.consumer.iter().map(|c| consumer(c, raw, jetstream)).collect(),
+        copies: origins().filter_map(|s| copy_of(s, copies)).cloned().collect(),
         rewritten: transforms.map(|t| t.dest.value.covers.clone()).collect(),
         origins: origins().filter(|s| s.from.is_absent()).map(|s| s.name.value.clone()).collect(),
     }
@@ -237,6 +238,7 @@ fn stored(name: String, written: &Spanned<BucketName>, kind: StreamKind, mut c: 
         config: c,
         consumers: Vec::new(),
         origins: Vec::new(),
+        copies: Vec::new(),
         rewritten: Vec::new(),
     }
 }
@@ -263,9 +265,14 @@ impl Common<'_> {
     }
 }
 
+/// What a source of another tenant's is, if that tenant shares it.
+fn copy_of<'c>(raw: &raw::Source, copies: &'c [StreamCopy]) -> Option<&'c StreamCopy> {
+    let from = value(&raw.from)?;
+    copies.iter().find(|c| c.from == from && c.stream == raw.name.value)
+}
+
 fn source(raw: &raw::Source, copies: &[StreamCopy]) -> Json {
-    let from = value(&raw.from);
-    let copy = copies.iter().find(|c| Some(&c.from) == from.as_ref() && c.stream == raw.name.value);
+    let copy = copy_of(raw, copies);
     json!({
         "name": raw.name.value.as_str(),
         "external": copy.map(|c| json!({ "api": c.api() })),

@@ -232,6 +232,32 @@ pub fn stream_subjects_are_the_tenants(cx: &Context<'_>, out: &mut Vec<Diagnosti
     }
 }
 
+/// Ensure a copy holds nothing else: under which subjects its messages are is for the
+/// exporter to say, and might be the tenant's own.
+pub fn copies_are_kept_apart(cx: &Context<'_>, out: &mut Vec<Diagnostic>) {
+    let origins = |s: &Stream| s.mirror.get().is_some() as usize + s.source.len();
+    for tenant in &cx.registry.tenant {
+        let copies = |s: &Stream| s.mirror.get().into_iter().chain(&s.source).any(|o| !o.from.is_absent());
+        let foreign: Vec<&str> = tenant.stream.iter().filter(|s| copies(s)).map(|s| s.name.value.as_str()).collect();
+        for stream in &tenant.stream {
+            let name = stream.name.value.as_str();
+            let mixes = !stream.subjects().is_empty() || origins(stream) > 1;
+            if mixes && foreign.iter().any(|origin| leads_back(tenant, name, origin)) {
+                out.push(
+                    Diagnostic::error(
+                        "foreign-subject",
+                        stream.name.span,
+                        format!(
+                            "stream `{name}` mixes another tenant's messages with others, under subjects of its choice"
+                        ),
+                    )
+                    .hint("a copy, and what takes its messages from one, has one source and no `subjects`"),
+                );
+            }
+        }
+    }
+}
+
 /// Ensure nobody else's message purges a stream: a roll-up is a header, and whoever
 /// wrote the message wrote its headers.
 pub fn others_do_not_roll_up(cx: &Context<'_>, out: &mut Vec<Diagnostic>) {
@@ -358,7 +384,15 @@ pub fn origins_exist(cx: &Context<'_>, out: &mut Vec<Diagnostic>) {
                 let near = crate::diag::nearest(name, names());
                 if !names().any(|n| n == name) {
                     let message = format!("`{}` has no stream `{name}`", tenant.name.value);
-                    let hint = near.map_or_else(|| "declare it first".to_owned(), |n| format!("did you mean `{n}`?"));
+                    let sharing = cx.registry.share.iter().find(|s| {
+                        s.jetstream.get().is_some_and(|s| s.value.as_str() == name)
+                            && s.to().iter().any(|to| to.value == tenant.name.value)
+                    });
+                    let hint = match (sharing, near) {
+                        (Some(share), _) => format!("`{0}` shares one: add `from = \"{0}\"`", share.from.value),
+                        (None, Some(near)) => format!("did you mean `{near}`?"),
+                        (None, None) => "declare it first".to_owned(),
+                    };
                     out.push(Diagnostic::error("unknown-stream", origin.name.span, message).hint(hint));
                 } else if leads_back(tenant, name, stream.name.value.as_str()) {
                     let message = format!("`{}` takes its own messages from `{name}`", stream.name.value);
@@ -449,6 +483,7 @@ pub fn consumer_keys_agree(cx: &Context<'_>, out: &mut Vec<Diagnostic>) {
         let most = most.map_or(super::super::lower::MAX_ACK_PENDING, |m| m.value.0);
         for stream in &tenant.stream {
             for consumer in &stream.consumer {
+                delivery_leads_out(stream, consumer, out);
                 kinds_agree(consumer, out);
                 acknowledgements_agree(stream, consumer, most, out);
                 starts_agree(stream, consumer, out);
@@ -463,6 +498,18 @@ fn conflict(out: &mut Vec<Diagnostic>, span: Option<Span>, is: bool, message: &s
     if let Some(span) = span.filter(|_| is) {
         out.push(Diagnostic::error("conflicting-keys", span, message).hint(hint));
     }
+}
+
+/// The server's error 10081.
+fn delivery_leads_out(stream: &Stream, consumer: &Consumer, out: &mut Vec<Diagnostic>) {
+    let Some(deliver) = consumer.deliver_subject.get() else { return };
+    let Some(captured) = stream.subjects().iter().find(|s| s.value.overlaps(&deliver.value)) else { return };
+    let message = format!("stream `{}` would store what it delivers, without an end", stream.name.value);
+    out.push(
+        Diagnostic::error("conflicting-keys", deliver.span, message)
+            .related(captured.span, "captured here")
+            .hint("deliver to a subject that the stream does not capture"),
+    );
 }
 
 /// Some keys are for push consumers and some for pull consumers.

@@ -185,12 +185,12 @@ pub fn copied_streams_are_there(cx: &Context<'_>, out: &mut Vec<Diagnostic>) {
                     .hint("give this one another name"),
             );
         }
-        if let Some(retention) = stream.retention.get().filter(|r| r.value == Retention::WorkQueue) {
-            let message = format!("stream `{}` gives each message away once: a copy would take it", name.value);
+        if let Some(retention) = stream.retention.get().filter(|r| r.value != Retention::Limits) {
+            let message = format!("how long stream `{}` keeps a message would be for its copy to decide", name.value);
             out.push(
                 Diagnostic::error("conflicting-keys", name.span, message)
-                    .related(retention.span, "a work queue")
-                    .hint("share a stream with another retention, from which the work queue takes its messages"),
+                    .related(retention.span, "until it is acknowledged")
+                    .hint("share a stream with `limits`, from which this one may take its messages too"),
             );
         }
         let captured = stream.subjects();
@@ -207,6 +207,16 @@ pub fn copied_streams_are_there(cx: &Context<'_>, out: &mut Vec<Diagnostic>) {
             );
         }
     }
+}
+
+/// The name that may be meant by one of a stream that a tenant does not have.
+fn mistyped(cx: &Context<'_>, tenant: &str, name: &str) -> Option<String> {
+    let streams = || cx.tenants.get(tenant).into_iter().flat_map(|t| &t.stream).map(|s| s.name.value.as_str());
+    if streams().any(|s| s == name) {
+        return None;
+    }
+    let near = nearest(name, streams());
+    Some(near.map_or_else(|| "its tenant has to declare it first".to_owned(), |near| format!("did you mean `{near}`?")))
 }
 
 /// Ensure whoever copies another's stream was given it, and copies it once: one
@@ -228,12 +238,17 @@ pub fn copies_are_shared(cx: &Context<'_>, out: &mut Vec<Diagnostic>) {
                 if from.value == tenant.name.value {
                     let message = format!("`{name}` is in the same tenant");
                     out.push(Diagnostic::error("share-to-itself", from.span, message).hint("remove `from`"));
+                } else if cx.whole && !cx.tenants.contains_key(from.value.as_str()) {
+                    tenant_exists(cx, from, out);
+                } else if let Some(near) = mistyped(cx, from.value.as_str(), name) {
+                    let message = format!("`{}` has no stream `{name}`", from.value);
+                    out.push(Diagnostic::error("unknown-stream", origin.name.span, message).hint(near));
                 } else if cx.whole && !given.contains(&(from.value.as_str(), name, to)) {
                     let message = format!("`{}` does not share the stream `{name}` with `{to}`", from.value);
-                    let share = format!("[[share]] from = \"{}\" to = [\"{to}\"] jetstream = \"{name}\"", from.value);
+                    let keys = format!("from = \"{}\", to = [\"{to}\"], jetstream = \"{name}\"", from.value);
                     out.push(
                         Diagnostic::error("unshared-stream", from.span, message)
-                            .hint(format!("add a share to the main registry: {share}")),
+                            .hint(format!("below a [[share]] of the main registry, each on a line: {keys}")),
                     );
                 }
                 if let Some(first) = copied.insert((from.value.as_str(), name), origin.name.span) {
