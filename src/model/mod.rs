@@ -364,6 +364,11 @@ impl Tenant {
         self.users.iter().find(|user| user.is_provisioner())
     }
 
+    /// The other ends of the streams that are copied between it and others.
+    pub fn copying(&self) -> impl Iterator<Item = &AccountName> {
+        self.copied.iter().map(|copy| &copy.to).chain(self.copies.iter().map(|copy| &copy.from))
+    }
+
     /// The users whose credentials are handed out.
     pub fn developers(&self) -> impl Iterator<Item = &User> {
         self.users.iter().filter(|user| !user.is_provisioner())

@@ -342,3 +342,35 @@ async fn nobody_speaks_on_a_copys_own_subjects_by_answering() {
     user.settled().await;
     assert!(!user.errors().iter().any(|e| e.contains(reply)), "{:?}", user.errors());
 }
+
+/// The live proof finds a server on which somebody at an end of a copy may answer.
+#[tokio::test]
+async fn a_proof_finds_who_may_answer_at_the_end_of_a_copy() {
+    let project = Project::with_registry(REGISTRY);
+    project.up();
+    let url = project.creds("MILL/app").url;
+    // The control.
+    project.run(&["verify", "--server", &url]).succeeded();
+    let accounts = project.read("infra/nats/accounts.conf");
+    let loose = accounts.replace("allow_responses: false", "allow_responses { max: 10, expires: \"30s\" }");
+    assert_ne!(loose, accounts);
+    project.write("infra/nats/accounts.conf", &loose);
+    let pid = project.run(&["status", "--format", "json"]).json()["server"]["pid"].to_string();
+    assert!(std::process::Command::new("kill").args(["-HUP", &pid]).status().expect("kill").success());
+    eventually("the reload", async || {
+        let user = project.connect("MILL/app").await;
+        let mut asked = user.listen("MILL.self").await;
+        user.publish_with_reply("MILL.self", "nowhere.else", "x".into()).await.expect("publish");
+        crate::support::next(&mut asked).await;
+        user.say("nowhere.else", "x").await;
+        user.settled().await;
+        user.errors().is_empty()
+    })
+    .await;
+    let report = project.run(&["verify", "--server", &url, "--format", "json"]).exited(1).json();
+    let leaks = report["checks"].as_array().expect("checks").iter().filter(|c| c["outcome"] == "leak");
+    let found: Vec<&str> = leaks.map(|c| c["probe"].as_str().expect("a probe")).collect();
+    assert!(found.contains(&"answers"), "{found:?}");
+    let audit = project.run(&["audit", "infra/nats/nats-server.conf", "--format", "json"]).exited(1).json();
+    assert!(audit["findings"].to_string().contains("reserved-export"), "{audit}");
+}

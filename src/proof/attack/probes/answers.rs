@@ -1,7 +1,10 @@
 //! A message of an imported stream carries a reply subject of the exporter's
-//! choice. Whoever answers must not be able to write where it may not.
+//! choice. Whoever answers must not be able to write where it may not. Where streams
+//! are copied that holds for one's own messages too: what is written on the subjects of
+//! a copy commands a server.
 
 use super::Probe;
+use super::replies::own_subject;
 use crate::model::ShareKind;
 use crate::proof::attack::declared::{concrete, may_publish, may_subscribe};
 use crate::proof::attack::stage::{Side, Stage, each};
@@ -33,18 +36,35 @@ async fn run<'p>(stage: &Stage<'p>, sides: &mut [Side<'p>]) {
         }
     })
     .await;
+    each(sides, usize::MAX, async |side| ask_oneself(stage, side, &target).await).await;
     each(sides, usize::MAX, async |side| answer(stage, side, &target).await).await;
+}
+
+/// At both ends of a copy somebody asks, to have it answered where nobody may write.
+async fn ask_oneself<'p>(stage: &Stage<'p>, side: &mut Side<'p>, target: &str) {
+    if side.tenant.copying().next().is_none() {
+        return;
+    }
+    for member in &mut side.members {
+        let Some(subject) = own_subject(stage, member.user, side.index) else { continue };
+        if let Some(connection) = &mut member.connection {
+            connection.publish(&subject, Some(target), b"a question");
+            member.settle(stage).await;
+            return;
+        }
+    }
 }
 
 async fn answer<'p>(stage: &Stage<'p>, side: &mut Side<'p>, target: &str) {
     let imports: Vec<_> = side.tenant.imports.iter().filter(|i| i.kind == ShareKind::Stream).collect();
+    let copying = side.tenant.copying().next().and_then(|other| stage.place(other));
     for member in &mut side.members {
         if !member.settle(stage).await {
             continue;
         }
         let led = member.heard(stage).into_iter().find(|m| {
             m.reply.as_deref() == Some(target)
-                && imports.iter().any(|i| concrete(&i.subject, &stage.token()) == m.subject)
+                && (copying.is_some() || imports.iter().any(|i| concrete(&i.subject, &stage.token()) == m.subject))
         });
         let Some(message) = led.filter(|m| may_subscribe(member.user, &m.subject)) else { continue };
         let Some(connection) = &mut member.connection else { continue };
@@ -58,7 +78,7 @@ async fn answer<'p>(stage: &Stage<'p>, side: &mut Side<'p>, target: &str) {
             ),
             None => {
                 let from = imports.iter().find(|i| concrete(&i.subject, &stage.token()) == message.subject);
-                let from = from.and_then(|i| stage.place(&i.from));
+                let from = from.and_then(|i| stage.place(&i.from)).or(copying);
                 let evidence =
                     format!("{} answers {} where its sender likes: {target}", member.user.name, message.subject);
                 stage.leak(from, Some(side.index), evidence);

@@ -34,7 +34,7 @@ async fn ask<'p>(stage: &Stage<'p>, side: &mut Side<'p>) {
 }
 
 /// A subject of this run in the tenant's own space that a user may publish to.
-fn own_subject(stage: &Stage<'_>, user: &crate::model::User, place: usize) -> Option<String> {
+pub(super) fn own_subject(stage: &Stage<'_>, user: &crate::model::User, place: usize) -> Option<String> {
     let free = stage.free_subjects(place);
     let spoken = free.map(|s| concrete(s, &stage.token())).filter(|s| stage.may_speak(place, s));
     spoken.into_iter().find(|s| may_publish(user, s))

@@ -157,7 +157,7 @@ impl<'p> Stage<'p> {
         let model = plan.model;
         let side = |(index, tenant): (usize, &'p Tenant)| {
             let shares = tenant.exports.iter().flat_map(|e| &e.to).chain(tenant.imports.iter().map(|i| &i.from));
-            let shares = shares.chain(tenant.copied.iter().map(|c| &c.to)).chain(tenant.copies.iter().map(|c| &c.from));
+            let shares = shares.chain(tenant.copying());
             let mut neighbours: Vec<usize> = shares.filter_map(|name| self.place(name)).collect();
             let others = model.tenants.len().saturating_sub(1).min(NEIGHBOURS);
             neighbours.extend((1..=others).map(|step| (index + step) % model.tenants.len()));
