@@ -9,6 +9,8 @@
 
 #![allow(clippy::print_stdout, clippy::expect_used, missing_docs)] // a bench prints, and stops at what it did not expect
 
+mod support;
+
 use std::fmt::Write as _;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
@@ -145,16 +147,8 @@ impl Stand {
     /// How long a plan takes, and its peak memory in MiB.
     fn planned(&self) -> (Duration, f64) {
         let start = Instant::now();
-        let mut child = self.tenantry(&["plan", "-q"]).spawn().expect("it runs");
-        let status = format!("/proc/{}/status", child.id());
-        let mut memory = 0.0f64;
-        while child.try_wait().expect("wait").is_none() {
-            let text = std::fs::read_to_string(&status).unwrap_or_default();
-            let line = text.lines().find(|l| l.starts_with("VmHWM:"));
-            let peak = line.and_then(|l| l.split_whitespace().nth(1)?.parse::<f64>().ok());
-            memory = memory.max(peak.unwrap_or(0.0) / 1024.0);
-            std::thread::sleep(Duration::from_millis(5));
-        }
+        let child = self.tenantry(&["plan", "-q"]).spawn().expect("it runs");
+        let memory = support::peak_of(child);
         (start.elapsed(), memory)
     }
 

@@ -5,6 +5,8 @@
 
 #![allow(clippy::print_stdout, clippy::expect_used, missing_docs)] // a bench prints, and stops at what it did not expect
 
+mod support;
+
 use std::fmt::Write as _;
 use std::process::{Command, Stdio};
 use std::time::{Duration, Instant};
@@ -71,16 +73,8 @@ fn tenantry(folder: &std::path::Path, arguments: &[&str]) -> Command {
 fn verified(folder: &std::path::Path) -> (Json, Duration, f64) {
     let start = Instant::now();
     let out = std::fs::File::create(folder.join("report.json")).expect("a file");
-    let mut child = tenantry(folder, &["verify", "--format", "json"]).stdout(out).spawn().expect("it runs");
-    let status = format!("/proc/{}/status", child.id());
-    let mut memory = 0.0f64;
-    while child.try_wait().expect("wait").is_none() {
-        let text = std::fs::read_to_string(&status).unwrap_or_default();
-        let line = text.lines().find(|l| l.starts_with("VmHWM:"));
-        let peak = line.and_then(|l| l.split_whitespace().nth(1)?.parse::<f64>().ok());
-        memory = memory.max(peak.unwrap_or(0.0) / 1024.0);
-        std::thread::sleep(Duration::from_millis(20));
-    }
+    let child = tenantry(folder, &["verify", "--format", "json"]).stdout(out).spawn().expect("it runs");
+    let memory = support::peak_of(child);
     let took = start.elapsed();
     let text = std::fs::read_to_string(folder.join("report.json")).expect("a report");
     (serde_json::from_str(&text).expect("JSON"), took, memory)
