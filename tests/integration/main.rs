@@ -18,6 +18,7 @@ mod copies;
 mod differential;
 mod edits;
 mod examples;
+mod faults;
 mod golden;
 mod isolation;
 mod lifecycle;
