@@ -284,7 +284,10 @@ fn ask(valid: &Valid, url: &str) -> Result<Vec<TenantStatus>, Error> {
     let names: Vec<String> = valid.model.tenants.iter().map(|t| t.name.to_string()).collect();
     let found = stats::accounts(url, &operator, &names)?;
     let status = |t: &crate::model::Tenant| {
-        let (stats, kept) = found.get(t.name.as_str()).cloned().unwrap_or_default();
+        let (stats, mut kept) = found.get(t.name.as_str()).cloned().unwrap_or_default();
+        for copy in &t.copied {
+            kept.iter_mut().for_each(|kept| kept.feeds_a_copy(copy.stream.as_str(), copy.consumer().as_str()));
+        }
         let jetstream = t.jetstream.zip(kept).map(|(limits, stats)| Kept {
             stats,
             max_streams: limits.streams,

@@ -43,6 +43,17 @@ pub struct JetStreamStats {
     pub behind: Vec<Behind>,
 }
 
+impl JetStreamStats {
+    /// A consumer that feeds a copy acknowledges now and then, by flow control: only
+    /// what it has not delivered is behind.
+    pub fn feeds_a_copy(&mut self, stream: &str, consumer: &str) {
+        for behind in self.behind.iter_mut().filter(|b| b.stream == stream && b.consumer == consumer) {
+            self.lag -= std::mem::take(&mut behind.unacknowledged);
+        }
+        self.behind.retain(|b| b.pending + b.unacknowledged > 0);
+    }
+}
+
 /// A consumer with messages before it.
 #[derive(Debug, Clone, Serialize)]
 pub struct Behind {

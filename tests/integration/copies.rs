@@ -104,6 +104,11 @@ async fn a_copy_follows_its_stream_and_has_what_is_shared() {
     store(&mill, "MILL.prices.7", 3).await;
     arrive(&shop, "COPY", 5).await;
     arrive(&stranger, "MIRROR", 8).await;
+    // What is copied is not behind, though nothing but flow control acknowledges it.
+    let status = project.run(&["status", "--format", "json"]).succeeded().json();
+    let tenants = status["tenants"].as_array().expect("tenants");
+    let mill_status = tenants.iter().find(|t| t["tenant"] == "MILL").expect("MILL");
+    assert_eq!(mill_status["jetstream"]["lag"], 8, "the exporter's own worker is: {status}");
 
     // It is read as any other stream, under the importer's own subjects.
     let consumer: jetstream::consumer::PullConsumer =
