@@ -1,6 +1,5 @@
 //! `tenantry check`.
 
-use std::fs;
 use std::path::{Path, PathBuf};
 
 use serde::Serialize;
@@ -8,13 +7,14 @@ use serde::Serialize;
 use super::{Context, Secrets, count, engine};
 use crate::diag::{Diagnostic, Finding, Severity};
 use crate::error::{Error, Exit};
+use crate::live::throwaway::Conf;
 use crate::proof::verdict::Verdict;
 use crate::proof::world::Account;
 use crate::proof::{self, Audit};
 use crate::registry::Valid;
 use crate::render::bundle::Bundle;
 use crate::render::engine::Engine;
-use crate::render::{self, Inputs, Placement};
+use crate::render::{self, Placement};
 
 /// Validate the registry, render it in memory, and prove the result isolated.
 ///
@@ -38,9 +38,8 @@ pub fn run(context: &Context, args: &Args) -> Result<Exit, Error> {
     context.ui.warnings(&valid.sources, &valid.warnings);
     let engine = engine(args.templates.as_deref())?;
     let secrets = Secrets::load(context, &valid)?;
-    let inputs = Inputs { model: &valid.model, keyring: secrets.keyring(&valid), engine: &engine };
     let bar = context.ui.progress(valid.model.tenants.len(), "rendering");
-    let bundle = render::render(&inputs, || bar.inc(1)).map_err(|e| e.in_files(&valid.sources))?;
+    let bundle = secrets.render(&valid, &engine, || bar.inc(1))?;
     bar.finish_and_clear();
     secrets.remember_hashes();
     let audit = audit(&valid, &engine, &bundle)?;
@@ -85,12 +84,8 @@ pub(super) fn audit(valid: &Valid, engine: &Engine, bundle: &Bundle) -> Result<A
     let server = &valid.model.server;
     let placement = Placement::local(server.client, server.monitor, "data".into(), "accounts.conf".into());
     let main = render::local_server_conf(&valid.model, engine, &placement)?;
-    let path = folder.path().join("nats-server.conf");
-    let accounts = bundle.text(render::ACCOUNTS).unwrap_or_default();
-    for (path, text) in [(&path, main.as_str()), (&folder.path().join("accounts.conf"), accounts)] {
-        fs::write(path, text).map_err(|e| Error::io("write", path, e))?;
-    }
-    proof::audit(&path, &|_| None)
+    let accounts = bundle.text(render::ACCOUNTS).unwrap_or_default().to_owned();
+    proof::audit(&Conf { main, accounts }.write(folder.path())?, &|_| None)
 }
 
 fn at_its_tenant(finding: &Diagnostic, audit: &Audit, valid: &Valid) -> Diagnostic {

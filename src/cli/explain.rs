@@ -13,7 +13,6 @@ use crate::model;
 use crate::proof::reach::{self, Question};
 use crate::proof::world::{Account, User, World};
 use crate::proof::{self, Audit};
-use crate::render::{self, Inputs};
 use crate::subject::Subject;
 
 /// Say whether one user can reach another, and why; or list who reaches whom.
@@ -166,8 +165,7 @@ fn of_registry(context: &Context, args: &Args) -> Result<Audit, Error> {
     let valid = context.load()?;
     let engine = engine(args.templates.as_deref())?;
     let secrets = Secrets::load(context, &valid)?;
-    let inputs = Inputs { model: &valid.model, keyring: secrets.keyring(&valid), engine: &engine };
-    let bundle = render::render(&inputs, || {}).map_err(|e| e.in_files(&valid.sources))?;
+    let bundle = secrets.render(&valid, &engine, || {})?;
     secrets.remember_hashes();
     let mut audit = super::check::audit(&valid, &engine, &bundle)?;
     let tenants: HashMap<&str, &[model::User]> =

@@ -30,7 +30,9 @@ use crate::keys::{HashCache, RootKey, Secret};
 use crate::live::login::Login;
 use crate::model::{Root, User};
 use crate::registry::{self, Valid};
+use crate::render::Inputs;
 use crate::render::access::{self, Handed, Keyring, Supplied};
+use crate::render::bundle::Bundle;
 use crate::render::engine::Engine;
 use crate::render::memory::{load_hashes, save_hashes, state_folder};
 use ui::Ui;
@@ -264,6 +266,12 @@ impl Secrets {
         Keyring { root: &self.root, supplied: &self.supplied, bcrypt: valid.model.bcrypt, hashes: &self.hashes }
     }
 
+    /// Everything that the registry renders to.
+    fn render(&self, valid: &Valid, engine: &Engine, advance: impl Fn() + Sync) -> Result<Bundle, Error> {
+        let inputs = Inputs { model: &valid.model, keyring: self.keyring(valid), engine };
+        crate::render::render(&inputs, advance).map_err(|e| e.in_files(&valid.sources))
+    }
+
     /// Keeps new hashes for the next command.
     fn remember_hashes(&self) {
         save_hashes(&self.state, &self.hashes);
@@ -316,6 +324,13 @@ fn no_such(what: &str, name: &str, known: &[&str]) -> Error {
 fn no_such_user(account: &str, user: &str, known: &[&str]) -> Error {
     let error = no_such("user", user, known);
     Error::usage(format!("`{account}` has no user `{user}`"), error.hint().unwrap_or_default())
+}
+
+/// The first of several, and how many more there are.
+fn first_few(names: &[String]) -> String {
+    const SHOWN: usize = 5;
+    let more = if names.len() > SHOWN { format!(" and {} more", names.len() - SHOWN) } else { String::new() };
+    format!("{}{more}", names[..names.len().min(SHOWN)].join(", "))
 }
 
 /// `1 tenant`, `2 tenants`.

@@ -8,7 +8,7 @@ use serde::Serialize;
 use serde_json::Value as Json;
 
 use super::ui::plain;
-use super::{Context, Secrets, count, engine, from_environment, login, no_such};
+use super::{Context, Secrets, count, engine, first_few, from_environment, login, no_such};
 use crate::error::{Error, Exit};
 use crate::keys::{AccountKind, RootKey};
 use crate::live::jetstream::api::Failure;
@@ -22,8 +22,8 @@ use crate::model::names::StreamName;
 use crate::model::units::Size;
 use crate::model::{Model, Tenant};
 use crate::registry::Valid;
+use crate::render;
 use crate::render::access::handed;
-use crate::render::{self, Inputs};
 
 /// Show what `apply` would change on the server, and write nothing.
 ///
@@ -104,9 +104,10 @@ struct FailureDocument {
 }
 
 pub fn plan(context: &Context, args: &PlanArgs) -> Result<Exit, Error> {
-    let (mut document, exit) = run(context, &args.what, false)?;
+    let valid = context.load()?;
+    let (mut document, exit) = run(context, &valid, &args.what, false)?;
     // A password that is supplied may not be known here.
-    let pending = pending(context, args).inspect_err(|e| context.ui.detail(&e.to_string())).unwrap_or_default();
+    let pending = pending(context, &valid, args).inspect_err(|e| context.ui.detail(&e.to_string())).unwrap_or_default();
     document.pending = Some(pending.map_or_else(PendingDocument::default, |pending| {
         tell(context, &pending);
         let Pending { reload, restart, disconnects, because: _ } = pending;
@@ -117,21 +118,17 @@ pub fn plan(context: &Context, args: &PlanArgs) -> Result<Exit, Error> {
 }
 
 /// What the server that runs here has to do before it runs what the registry says.
-fn pending(context: &Context, args: &PlanArgs) -> Result<Option<Pending>, Error> {
+fn pending(context: &Context, valid: &Valid, args: &PlanArgs) -> Result<Option<Pending>, Error> {
     let run = Run::new(&context.state(), &context.registry);
     if args.what.server.is_some() || run.running().is_none() {
         return Ok(None);
     }
-    let valid = context.load()?;
     let engine = engine(args.templates.as_deref())?;
-    let secrets = Secrets::load(context, &valid)?;
-    let inputs = Inputs { model: &valid.model, keyring: secrets.keyring(&valid), engine: &engine };
-    let bundle = render::render(&inputs, || {}).map_err(|e| e.in_files(&valid.sources))?;
-    run.pending(&valid.model, &engine, bundle.text(render::ACCOUNTS).unwrap_or_default())
+    let bundle = Secrets::load(context, valid)?.render(valid, &engine, || {})?;
+    run.pending(&valid.model, &engine, bundle.text(render::ACCOUNTS).unwrap_or_default().to_owned())
 }
 
 fn tell(context: &Context, pending: &Pending) {
-    const SHOWN: usize = 5;
     let ui = context.ui;
     if pending.restart {
         let keys = pending.because.join(", ");
@@ -141,21 +138,18 @@ fn tell(context: &Context, pending: &Pending) {
         ui.note(&format!("the server runs an older configuration: {} reloads it", context.command("tenantry up")));
         let gone = pending.disconnects.as_deref().unwrap_or_default();
         if !gone.is_empty() {
-            let more = if gone.len() > SHOWN { format!(" and {} more", gone.len() - SHOWN) } else { String::new() };
-            let some = gone.iter().take(SHOWN).map(String::as_str).collect::<Vec<_>>().join(", ");
-            ui.note(&format!("  and disconnects {some}{more}"));
+            ui.note(&format!("  and disconnects {}", first_few(gone)));
         }
     }
 }
 
 pub fn apply(context: &Context, args: &ApplyArgs) -> Result<Exit, Error> {
-    let (document, exit) = run(context, &args.what, true)?;
+    let (document, exit) = run(context, &context.load()?, &args.what, true)?;
     context.ui.json(&document);
     Ok(exit)
 }
 
-fn run(context: &Context, what: &What, apply: bool) -> Result<(Document, Exit), Error> {
-    let valid = context.load()?;
+fn run(context: &Context, valid: &Valid, what: &What, apply: bool) -> Result<(Document, Exit), Error> {
     let named = named(&valid.model, what)?;
     let url = match &what.server {
         Some(url) => url.clone(),
@@ -165,7 +159,7 @@ fn run(context: &Context, what: &What, apply: bool) -> Result<(Document, Exit), 
         },
     };
     let root = RootKey::load(&valid.model.root, valid.folder())?;
-    provision(context, &valid, &root, &url, &named, apply)
+    provision(context, valid, &root, &url, &named, apply)
 }
 
 /// Compares, and applies if that was asked for; says what was found and done.

@@ -5,7 +5,7 @@ use std::path::{Path, PathBuf};
 use rayon::prelude::*;
 use serde::Serialize;
 
-use super::{Context, Secrets, count, engine};
+use super::{Context, Secrets, count, engine, first_few};
 use crate::error::{Error, Exit};
 use crate::model::Tenant;
 use crate::registry::Valid;
@@ -81,15 +81,13 @@ pub fn run(context: &Context, args: &Args) -> Result<Exit, Error> {
 
 /// Says which files somebody had changed: they are as rendered again.
 pub fn note_edited(context: &Context, outcome: &Outcome) {
-    const SHOWN: usize = 5;
     let edited = &outcome.edited;
     if edited.is_empty() {
         return;
     }
-    let more = if edited.len() > SHOWN { format!(" and {} more", edited.len() - SHOWN) } else { String::new() };
-    let names = edited.iter().take(SHOWN).map(String::as_str).collect::<Vec<_>>().join(", ");
+    let names = first_few(edited);
     context.ui.note(&format!(
-        "changed by hand and rendered again: {names}{more}; what must stay goes into the registry or --templates"
+        "changed by hand and rendered again: {names}; what must stay goes into the registry or --templates"
     ));
 }
 
@@ -161,9 +159,8 @@ fn check(
     secrets: &Secrets,
     out: &Path,
 ) -> Result<Exit, Error> {
-    let inputs = Inputs { model: &valid.model, keyring: secrets.keyring(valid), engine };
     let bar = context.ui.progress(valid.model.tenants.len(), "rendering");
-    let bundle = render::render(&inputs, || bar.inc(1)).map_err(|e| e.in_files(&valid.sources))?;
+    let bundle = secrets.render(valid, engine, || bar.inc(1))?;
     bar.finish_and_clear();
     let differences = compare(out, &bundle)?;
     let verdict = if differences.is_empty() { "up-to-date" } else { "out-of-date" };

@@ -127,7 +127,7 @@ pub fn up(context: &Context, args: &UpArgs) -> Result<Exit, Error> {
 
 /// Makes the streams that are declared, if there are any.
 fn bring(context: &Context, valid: &Valid, root: &RootKey, url: &str) -> Result<(Option<Document>, Exit), Error> {
-    if valid.model.tenants.iter().all(|t| t.streams.is_empty()) {
+    if !valid.model.has_streams() {
         return Ok((None, Exit::Ok));
     }
     let (document, exit) = provision(context, valid, root, url, &Named::default(), true)?;

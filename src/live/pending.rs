@@ -2,13 +2,11 @@
 
 use std::collections::BTreeSet;
 
-use serde::Serialize;
-
 use crate::conf;
-use crate::conf::value::{Map, Node, Value};
+use crate::conf::value::{Map, Value};
 
 /// The difference between what a server runs and what would be rendered now.
-#[derive(Debug, Clone, PartialEq, Eq, Default, Serialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
 pub struct Pending {
     /// Whether it has to read its configuration again.
     pub reload: bool,
@@ -18,7 +16,6 @@ pub struct Pending {
     /// server read are not there any more.
     pub disconnects: Option<Vec<String>>,
     /// The keys for which it takes a restart.
-    #[serde(skip)]
     pub because: Vec<String>,
 }
 
@@ -40,7 +37,7 @@ const GROWING: [&str; 2] = ["max_memory_store", "max_file_store"];
 /// Compares two whole configurations. `is_read` says whether the server has read
 /// exactly the old one.
 pub fn compare(old: &Map, new: &Map, is_read: bool) -> Pending {
-    let mut because: Vec<String> = changed(old, new).into_iter().filter(|k| !RELOADED.contains(&k.as_str())).collect();
+    let mut because = changed(old, new);
     if let (Some(Value::Map(old)), Some(Value::Map(new))) = (value(old, "jetstream"), value(new, "jetstream")) {
         let shrinks = |key: &String| match (value(old, key), value(new, key)) {
             (Some(Value::Integer(old)), Some(Value::Integer(new))) => !GROWING.contains(&key.as_str()) || new < old,
@@ -59,7 +56,7 @@ fn value<'m>(map: &'m Map, key: &str) -> Option<&'m Value> {
     map.get(key).map(|node| &node.value)
 }
 
-/// The keys that mean something else.
+/// The keys that mean something else, but for those that a reload takes in.
 fn changed(old: &Map, new: &Map) -> Vec<String> {
     let keys: BTreeSet<&str> = old.entries.iter().chain(&new.entries).map(|e| e.key.as_str()).collect();
     // Where they stand does not matter, so they are compared as the server's digest sees them.
@@ -67,21 +64,19 @@ fn changed(old: &Map, new: &Map) -> Vec<String> {
         let entries = map.entries.iter().filter(|e| e.key == key).cloned().collect();
         conf::digest(&Map { entries })
     };
-    keys.into_iter().filter(|key| alone(old, key) != alone(new, key)).map(str::to_owned).collect()
+    let keys = keys.into_iter().filter(|key| !RELOADED.contains(key));
+    keys.filter(|key| alone(old, key) != alone(new, key)).map(str::to_owned).collect()
 }
 
 /// Everybody who may log in, each with a digest of the password: a new one ends the
 /// connections of the old one.
 fn logins(map: &Map) -> BTreeSet<(String, String)> {
-    let list = |node: Option<&Node>| match node.map(|n| &n.value) {
-        Some(Value::Array(nodes)) => nodes.clone(),
-        _ => Vec::new(),
-    };
     let mut logins = BTreeSet::new();
     let Some(Value::Map(accounts)) = value(map, "accounts") else { return logins };
     for entry in &accounts.entries {
         let Value::Map(account) = &entry.node.value else { continue };
-        for user in list(account.get("users")) {
+        let Some(Value::Array(users)) = value(account, "users") else { continue };
+        for user in users {
             let Value::Map(user) = &user.value else { continue };
             if let Some(Value::Text(login)) = value(user, "nkey").or_else(|| value(user, "user")) {
                 let password = user.entries.iter().filter(|e| e.key == "password").cloned().collect();

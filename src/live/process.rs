@@ -14,7 +14,9 @@ use serde::{Deserialize, Serialize};
 use super::locate::NatsServer;
 use super::pending::{self, Pending};
 use super::ready;
+use super::throwaway::Conf;
 use crate::conf;
+use crate::conf::value::Map;
 use crate::diag::Sources;
 use crate::error::Error;
 use crate::model::units::Listen;
@@ -136,29 +138,23 @@ impl Run {
         let relative = pathdiff::diff_paths(&accounts, &folder).unwrap_or(accounts.clone());
         let text = main_file(&folder, model, engine, relative.display().to_string())?;
         fs::write(self.conf(), &text).map_err(|e| Error::io("write", &self.conf(), e))?;
-        let document = conf::read(&self.conf(), &|name| std::env::var(name).ok(), &mut Sources::default())?;
-        Ok(conf::digest(&document.map))
+        Ok(conf::digest(&read(&self.conf())?))
     }
 
     /// What the running server has to do before it runs what is rendered now; nothing
     /// if none runs here.
-    pub fn pending(&self, model: &Model, engine: &Engine, accounts: &str) -> Result<Option<Pending>, Error> {
+    pub fn pending(&self, model: &Model, engine: &Engine, accounts: String) -> Result<Option<Pending>, Error> {
         let (Some(_), Ok(folder)) = (self.running(), fs::canonicalize(&self.folder)) else { return Ok(None) };
         let scratch = tempfile::TempDir::with_prefix("tenantry-plan-").map_err(|e| Error::io("create", &folder, e))?;
         let main = main_file(&folder, model, engine, "accounts.conf".to_owned())?;
-        let path = scratch.path().join("nats-server.conf");
-        for (path, text) in [(&path, main.as_str()), (&scratch.path().join("accounts.conf"), accounts)] {
-            fs::write(path, text).map_err(|e| Error::io("write", path, e))?;
-        }
-        let conf = |path: &Path| conf::read(path, &|name| std::env::var(name).ok(), &mut Sources::default());
-        let new = conf(&path)?.map;
-        let read = self.read_digest();
-        if read.as_ref() == Some(&conf::digest(&new)) {
+        let new = read(&Conf { main, accounts }.write(scratch.path())?)?;
+        let last = self.read_digest();
+        if last.as_ref() == Some(&conf::digest(&new)) {
             return Ok(Some(Pending { disconnects: Some(Vec::new()), ..Pending::default() }));
         }
         // Somebody may have taken the files away that the server once read.
-        let old = conf(&self.conf()).map(|document| document.map).unwrap_or_default();
-        let is_read = read == Some(conf::digest(&old));
+        let old = read(&self.conf()).unwrap_or_default();
+        let is_read = last == Some(conf::digest(&old));
         Ok(Some(pending::compare(&old, &new, is_read)))
     }
 
@@ -346,6 +342,11 @@ impl Run {
         let _ = fs::remove_file(self.state_file());
         Ok(Some(state))
     }
+}
+
+/// A configuration, as a server that is started here reads it.
+fn read(path: &Path) -> Result<Map, Error> {
+    Ok(conf::read(path, &|name| std::env::var(name).ok(), &mut Sources::default())?.map)
 }
 
 /// The main file of a server in this folder.

@@ -352,6 +352,13 @@ impl StreamCopy {
     }
 }
 
+impl Model {
+    /// Whether there is anything to make on a running server.
+    pub fn has_streams(&self) -> bool {
+        self.tenants.iter().any(|tenant| !tenant.streams.is_empty())
+    }
+}
+
 impl Tenant {
     /// Subjects that arrive from other tenants, or to which requests to other
     /// tenants are sent.

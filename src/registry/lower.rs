@@ -177,13 +177,7 @@ fn shares(registry: &raw::Registry) -> Shares<'_> {
     let Shares { mut exports, mut imports, mut copied, mut copies } = Shares::default();
     for share in &registry.share {
         if let Some(stream) = share.jetstream.get() {
-            for to in share.to() {
-                let copy = StreamCopy {
-                    from: share.from.value.clone(),
-                    to: to.value.clone(),
-                    stream: stream.value.clone(),
-                    filter: value(&share.filter),
-                };
+            for (copy, to) in share.copies().zip(share.to()) {
                 copies.entry(to.value.as_str()).or_default().push(copy.clone());
                 copied.entry(share.from.value.as_str()).or_default().push((copy, stream.span));
             }

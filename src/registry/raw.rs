@@ -10,7 +10,7 @@ use super::decode::{Int, Key, Named, Scalar, keys, words};
 use crate::diag::Spanned;
 use crate::model::names::{AccountName, RoleName, ServerName, StreamName, UserName};
 use crate::model::units::{Listen, Size, Span as Length};
-use crate::model::{Inbox, Root};
+use crate::model::{Inbox, Root, StreamCopy};
 use crate::subject::Subject;
 
 /// Counts that the server keeps in 32 bits; 0 would mean "none" or "no limit"
@@ -402,5 +402,16 @@ impl Share {
     /// Who gets it.
     pub fn to(&self) -> &[Spanned<AccountName>] {
         self.to.get().map_or(&[], Vec::as_slice)
+    }
+
+    /// The copies that it allows, one for each that gets it.
+    pub fn copies(&self) -> impl Iterator<Item = StreamCopy> {
+        let copy = |stream: &Spanned<StreamName>, to: &Spanned<AccountName>| StreamCopy {
+            from: self.from.value.clone(),
+            to: to.value.clone(),
+            stream: stream.value.clone(),
+            filter: self.filter.get().map(|filter| filter.value.clone()),
+        };
+        self.jetstream.get().into_iter().flat_map(move |stream| self.to().iter().map(move |to| copy(stream, to)))
     }
 }

@@ -188,7 +188,7 @@ impl Compose {
             client: server.client.to_string(),
             monitor: server.monitor.map(|m| m.to_string()),
             jetstream: server.jetstream.is_some(),
-            streams: model.tenants.iter().any(|t| !t.streams.is_empty()),
+            streams: model.has_streams(),
             version: env!("CARGO_PKG_VERSION"),
             variables: root.cloned().into_iter().chain(model.tenants.iter().filter_map(password)).collect(),
         }

@@ -200,7 +200,7 @@ pub fn render_whole(inputs: &Inputs<'_>, parts: &[Part<'_>]) -> Result<Bundle, E
         (COMPOSE, engine.render("docker-compose.yml.hbs", &Compose::new(model))?),
     ];
     bundle.files.extend(whole.map(|(path, text)| (path.to_owned(), File::public(text))));
-    if model.tenants.iter().any(|t| !t.streams.is_empty()) {
+    if model.has_streams() {
         let head = engine.render("jetstream/apply.sh.hbs", &Script::new(model))?;
         bundle.files.insert(APPLY.into(), File::public(script::apply(&head, model)));
     }

@@ -5,6 +5,7 @@ use async_nats::jetstream;
 use futures_util::StreamExt as _;
 use serde_json::{Value as Json, json};
 
+use crate::provision::store;
 use crate::support::{Connection, Project, ask, eventually};
 
 /// The importer stands first, so that its copy is made before there is anything to copy.
@@ -75,13 +76,6 @@ from = "MILL"
 to = ["STRANGER"]
 jetstream = "ORDERS"
 "#;
-
-async fn store(who: &Connection, subject: &str, count: usize) {
-    let js = jetstream::new(who.client.clone());
-    for i in 0..count {
-        js.publish(subject.to_owned(), i.to_string().into()).await.expect("publish").await.expect("stored");
-    }
-}
 
 async fn messages(who: &Connection, stream: &str) -> u64 {
     let info = ask(who, &format!("$JS.API.STREAM.INFO.{stream}"), Json::Null).await.expect("an answer");

@@ -12,7 +12,7 @@ use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 use tokio::net::{TcpListener, TcpStream};
 
 use crate::provision::{HEAD, boss, info, plan, project, store};
-use crate::support::{Project, ask, eventually};
+use crate::support::{Connection, Project, ask, eventually};
 
 /// Killed in the middle, and the server restarted in the middle: run again it is done,
 /// and no message is lost.
@@ -256,19 +256,21 @@ impl Drop for Guard {
     }
 }
 
+/// Has an administrator make or change something by hand.
+async fn made(admin: &Connection, name: &str, config: Json) {
+    let answer = ask(admin, &format!("$JS.API.{name}"), config).await.expect("an answer");
+    assert!(answer["error"].is_null(), "{answer}");
+}
+
 /// Before anything is deleted it is looked at what goes with it, and whether it can be made again.
 #[tokio::test]
 async fn nothing_goes_without_a_word() {
     let project = project("[[tenant.stream]]\nname = \"S\"\nsubjects = [\"T.s.>\"]\n");
     let admin = boss(&project).await;
     store(&admin, "T.s.1", 5).await;
-    let made = async |name: &str, config: Json| {
-        let answer = ask(&admin, &format!("$JS.API.{name}"), config).await.expect("an answer");
-        assert!(answer["error"].is_null(), "{answer}");
-    };
-    made("CONSUMER.CREATE.S.mine", json!({ "stream_name": "S", "config": { "durable_name": "mine" } })).await;
-    made("STREAM.CREATE.OTHER", json!({ "name": "OTHER", "subjects": ["T.other.>"] })).await;
-    made("STREAM.CREATE.KV_hand", json!({ "name": "KV_hand", "subjects": ["$KV.hand.>"] })).await;
+    made(&admin, "CONSUMER.CREATE.S.mine", json!({ "stream_name": "S", "config": { "durable_name": "mine" } })).await;
+    made(&admin, "STREAM.CREATE.OTHER", json!({ "name": "OTHER", "subjects": ["T.other.>"] })).await;
+    made(&admin, "STREAM.CREATE.KV_hand", json!({ "name": "KV_hand", "subjects": ["$KV.hand.>"] })).await;
 
     // A lower limit drops messages: said before, and then so.
     project.edit("subjects = [\"T.s.>\"]", "subjects = [\"T.s.>\"]\nmax_msgs = 3");
@@ -314,18 +316,15 @@ async fn a_tenants_words_stay_words() {
     let project = project("[[tenant.stream]]\nname = \"S\"\nsubjects = [\"T.s.>\"]\n");
     let admin = boss(&project).await;
     let words = "\u{1b}[2J\u{1b}[H\nall is well\u{202e}";
-    let made = async |name: &str, config: Json| {
-        let answer = ask(&admin, &format!("$JS.API.{name}"), config).await.expect("an answer");
-        assert!(answer["error"].is_null(), "{answer}");
-    };
-    made("STREAM.UPDATE.S", json!({ "name": "S", "subjects": ["T.s.>"], "description": words })).await;
+    made(&admin, "STREAM.UPDATE.S", json!({ "name": "S", "subjects": ["T.s.>"], "description": words })).await;
     let evil = "z;touch${IFS}PWNED";
     made(
+        &admin,
         &format!("STREAM.CREATE.{evil}"),
         json!({ "name": evil, "subjects": ["T.evil"], "metadata": { "tenantry": "forged" } }),
     )
     .await;
-    made("STREAM.CREATE.$EVIL", json!({ "name": "$EVIL", "subjects": ["T.more"] })).await;
+    made(&admin, "STREAM.CREATE.$EVIL", json!({ "name": "$EVIL", "subjects": ["T.more"] })).await;
     let said = project.run(&["plan"]).exited(1).all();
     assert!(said.contains("all is well") && said.contains("stream $EVIL") && said.contains(evil), "{said}");
     assert!(!said.contains('\u{1b}') && !said.contains('\u{202e}') && !said.contains("\nall is well"), "{said}");

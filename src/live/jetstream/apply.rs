@@ -154,11 +154,8 @@ fn deleted(failure: Failure) -> Failure {
 /// Has the exporter's consumer begin again, for a copy that is new.
 pub async fn begin_again(api: &Api, copy: &StreamCopy) -> Result<(), Failure> {
     let subject = format!("CONSUMER.RESET.{}.{}", copy.stream, copy.consumer());
-    match api.request(&subject, &json!({ "seq": 1 })).await {
-        // It is not made yet, and begins at the beginning.
-        Err(Failure::Refused { code, .. }) if NOT_FOUND.contains(&code) => Ok(()),
-        other => other.map(|_| ()),
-    }
+    // One that is not made yet begins at the beginning.
+    if_there(api.request(&subject, &json!({ "seq": 1 })).await)
 }
 
 /// Something is there under the name by now, or is not any more.
@@ -236,7 +233,12 @@ async fn unchanged(api: &Api, subject: &str, raw: Option<&Json>) -> Result<(), F
 }
 
 async fn delete(api: &Api, subject: &str) -> Result<(), Failure> {
-    match api.request(subject, &Json::Null).await {
+    if_there(api.request(subject, &Json::Null).await)
+}
+
+/// Where nothing is there is nothing to be done.
+fn if_there(answer: Result<Json, Failure>) -> Result<(), Failure> {
+    match answer {
         Err(Failure::Refused { code, .. }) if NOT_FOUND.contains(&code) => Ok(()),
         other => other.map(|_| ()),
     }

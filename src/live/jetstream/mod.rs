@@ -56,8 +56,9 @@ pub fn run<'m>(
             Report { tenant: job.tenant, result }
         });
         let mut reports: Vec<Report<'m>> = stream::iter(work).buffered(AT_ONCE).collect().await;
-        for report in reports.iter_mut().filter(|_| apply) {
-            feed_copies(url, report, &exporters).await;
+        if apply {
+            let feed = async |report| feed_copies(url, report, &exporters).await;
+            stream::iter(&mut reports).for_each_concurrent(AT_ONCE, feed).await;
         }
         reports
     }))

@@ -2,7 +2,8 @@
 
 use super::{Rule, mapped_reserved};
 use crate::diag::Diagnostic;
-use crate::model::ShareKind;
+use crate::model::names::{AccountName, StreamName};
+use crate::model::{ShareKind, StreamCopy};
 use crate::proof::reach;
 use crate::proof::world::{Account, Export, World};
 use crate::subject::Subject;
@@ -65,17 +66,20 @@ pub fn is_of_copy(world: &World, account: &Account, export: &Export) -> bool {
     let (Some((stream, consumer)), Some([(to, _)])) = (consumer.split_once('.'), export.to.as_deref()) else {
         return false;
     };
-    let is_there = |kind: ShareKind, subject: String| {
-        let mut exports = account.exports.iter().filter(|e| e.kind == kind && e.subject.as_str() == subject);
+    let (Ok(from), Ok(to_name), Ok(stream)) =
+        (AccountName::parse(&account.name), AccountName::parse(to), StreamName::parse(stream))
+    else {
+        return false;
+    };
+    let copy = StreamCopy { from, to: to_name, stream, filter: None };
+    let is_there = |(kind, subject, _): &(ShareKind, String, String)| {
+        let mut exports = account.exports.iter().filter(|e| e.kind == *kind && e.subject.as_str() == subject);
         exports.any(|e| matches!(e.to.as_deref(), Some([(only, _)]) if only == to))
     };
     let answers = |account: &Account| account.users.iter().any(|u| u.permissions.responses.is_some());
     export.kind == ShareKind::Service
-        && !stream.contains(['*', '>'])
-        && consumer == format!("{}_to_{to}", account.name)
-        && is_there(ShareKind::Service, format!("$JS.API.CONSUMER.RESET.{stream}.{consumer}"))
-        && is_there(ShareKind::Service, format!("$JS.FC.{stream}.{consumer}.>"))
-        && is_there(ShareKind::Stream, format!("JS.{}.{stream}.to.{to}", account.name))
+        && consumer == copy.consumer().as_str()
+        && copy.ways().iter().all(is_there)
         && !answers(account)
         && !world.account(to).is_some_and(answers)
 }

@@ -101,8 +101,7 @@ pub(super) fn stream(raw: &raw::Stream, jetstream: Option<JetStream>, copies: &[
             })
         }),
     );
-    let origins = || raw.mirror.get().into_iter().chain(&raw.source);
-    let transforms = raw.subject_transform.get().into_iter().chain(origins().flat_map(|o| &o.subject_transforms));
+    let transforms = raw.subject_transform.get().into_iter().chain(raw.origins().flat_map(|o| &o.subject_transforms));
     Stream {
         name: raw.name.value.clone(),
         span: raw.name.span,
@@ -110,9 +109,9 @@ pub(super) fn stream(raw: &raw::Stream, jetstream: Option<JetStream>, copies: &[
         subjects,
         config: c,
         consumers: raw.consumer.iter().map(|c| consumer(c, raw, jetstream)).collect(),
-        copies: origins().filter_map(|s| copy_of(s, copies)).cloned().collect(),
+        copies: raw.origins().filter_map(|s| copy_of(s, copies)).cloned().collect(),
         rewritten: transforms.map(|t| t.dest.value.covers.clone()).collect(),
-        origins: origins().filter(|s| s.from.is_absent()).map(|s| s.name.value.clone()).collect(),
+        origins: raw.origins().filter(|s| s.from.is_absent()).map(|s| s.name.value.clone()).collect(),
     }
 }
 

@@ -407,6 +407,16 @@ impl Scalar for TransformDest {
 }
 
 impl Stream {
+    /// Where its messages come from beside what it captures.
+    pub fn origins(&self) -> impl Iterator<Item = &Source> {
+        self.mirror.get().into_iter().chain(&self.source)
+    }
+
+    /// Whether it copies another tenant's stream.
+    pub fn is_copy(&self) -> bool {
+        self.origins().any(|origin| !origin.from.is_absent())
+    }
+
     /// What it captures.
     pub fn subjects(&self) -> &[Spanned<Subject>] {
         self.subjects.get().map_or(&[], Vec::as_slice)

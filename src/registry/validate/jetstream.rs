@@ -1,9 +1,12 @@
 //! JetStream: what tenants reserve, and the streams they declare.
 
-use super::super::raw::{AckPolicy, Consumer, DeliverPolicy, Discard, JetStream, Retention, Source, Stream, Tenant};
+use super::super::raw::{
+    AckPolicy, Consumer, DeliverPolicy, Discard, JetStream, Retention, Share, Source, Stream, Tenant,
+};
 use super::{Context, report_duplicates, subjects_of};
-use crate::diag::{Diagnostic, Span};
+use crate::diag::{Diagnostic, Span, Spanned, nearest};
 use crate::model::Storage;
+use crate::model::names::StreamName;
 use crate::model::units::Size;
 use crate::subject::{Subject, SubjectIndex};
 
@@ -221,8 +224,8 @@ pub fn stream_subjects_are_the_tenants(cx: &Context<'_>, out: &mut Vec<Diagnosti
             // Whatever a stream or consumer publishes has to stay inside as well.
             let transformed = stream.subject_transform.get().map(|t| (&t.dest.value.covers, t.dest.span));
             let republished = stream.republish.get().map(|r| (&r.dest.value.covers, r.dest.span));
-            let origins = stream.mirror.get().into_iter().chain(&stream.source);
-            let taken = origins.flat_map(|s| &s.subject_transforms).map(|t| (&t.dest.value.covers, t.dest.span));
+            let taken =
+                stream.origins().flat_map(|s| &s.subject_transforms).map(|t| (&t.dest.value.covers, t.dest.span));
             let delivered = stream.consumer.iter().filter_map(|c| c.deliver_subject.get()).map(|s| (&s.value, s.span));
             let published = transformed.into_iter().chain(republished).chain(taken).chain(delivered);
             for (subject, span) in published.filter(|(s, _)| !is_own(s)) {
@@ -235,14 +238,12 @@ pub fn stream_subjects_are_the_tenants(cx: &Context<'_>, out: &mut Vec<Diagnosti
 /// Ensure a copy holds nothing else: under which subjects its messages are is for the
 /// exporter to say, and might be the tenant's own.
 pub fn copies_are_kept_apart(cx: &Context<'_>, out: &mut Vec<Diagnostic>) {
-    let origins = |s: &Stream| s.mirror.get().is_some() as usize + s.source.len();
     for tenant in &cx.registry.tenant {
-        let copies = |s: &Stream| s.mirror.get().into_iter().chain(&s.source).any(|o| !o.from.is_absent());
-        let foreign: Vec<&str> = tenant.stream.iter().filter(|s| copies(s)).map(|s| s.name.value.as_str()).collect();
+        let copies: Vec<&str> = tenant.stream.iter().filter(|s| s.is_copy()).map(|s| s.name.value.as_str()).collect();
         for stream in &tenant.stream {
             let name = stream.name.value.as_str();
-            let mixes = !stream.subjects().is_empty() || origins(stream) > 1;
-            if mixes && foreign.iter().any(|origin| leads_back(tenant, name, origin)) {
+            let mixes = !stream.subjects().is_empty() || stream.origins().count() > 1;
+            if mixes && copies.iter().any(|origin| leads_back(tenant, name, origin)) {
                 out.push(
                     Diagnostic::error(
                         "foreign-subject",
@@ -265,9 +266,8 @@ pub fn others_do_not_roll_up(cx: &Context<'_>, out: &mut Vec<Diagnostic>) {
         let (own, shared) = (subjects_of(tenant), cx.imported_streams(tenant));
         let is_others = |s: &Subject| !own.iter().any(|(o, _)| o.contains(s)) && shared.iter().any(|i| i.contains(s));
         let captures = |s: &Stream| s.subjects().iter().any(|s| is_others(&s.value));
-        let copies = |s: &Stream| s.mirror.get().into_iter().chain(&s.source).any(|o| !o.from.is_absent());
         let foreign: Vec<&str> =
-            tenant.stream.iter().filter(|s| captures(s) || copies(s)).map(|s| s.name.value.as_str()).collect();
+            tenant.stream.iter().filter(|s| captures(s) || s.is_copy()).map(|s| s.name.value.as_str()).collect();
         for stream in &tenant.stream {
             let on = [
                 ("allow_rollup_hdrs", stream.allow_rollup_hdrs.get().filter(|b| b.value).map(|b| b.span)),
@@ -376,24 +376,18 @@ pub fn consumers_fit_their_stream(cx: &Context<'_>, out: &mut Vec<Diagnostic>) {
 /// Ensure streams take messages from streams that are there, and not from themselves.
 pub fn origins_exist(cx: &Context<'_>, out: &mut Vec<Diagnostic>) {
     for tenant in &cx.registry.tenant {
-        let names = || tenant.stream.iter().map(|s| s.name.value.as_str());
         for stream in &tenant.stream {
             let own = |origin: &&Source| origin.from.is_absent();
-            for origin in stream.mirror.get().into_iter().chain(&stream.source).filter(own) {
+            for origin in stream.origins().filter(own) {
                 let name = origin.name.value.as_str();
-                let near = crate::diag::nearest(name, names());
-                if !names().any(|n| n == name) {
-                    let message = format!("`{}` has no stream `{name}`", tenant.name.value);
-                    let sharing = cx.registry.share.iter().find(|s| {
-                        s.jetstream.get().is_some_and(|s| s.value.as_str() == name)
-                            && s.to().iter().any(|to| to.value == tenant.name.value)
+                if !tenant.stream.iter().any(|s| s.name.value == origin.name.value) {
+                    let unknown = unknown_stream(tenant, &origin.name, "declare it first");
+                    let mut copies = cx.registry.share.iter().flat_map(Share::copies);
+                    let shared = copies.find(|copy| copy.stream == origin.name.value && copy.to == tenant.name.value);
+                    out.push(match shared {
+                        Some(copy) => unknown.hint(format!("`{0}` shares one: add `from = \"{0}\"`", copy.from)),
+                        None => unknown,
                     });
-                    let hint = match (sharing, near) {
-                        (Some(share), _) => format!("`{0}` shares one: add `from = \"{0}\"`", share.from.value),
-                        (None, Some(near)) => format!("did you mean `{near}`?"),
-                        (None, None) => "declare it first".to_owned(),
-                    };
-                    out.push(Diagnostic::error("unknown-stream", origin.name.span, message).hint(hint));
                 } else if leads_back(tenant, name, stream.name.value.as_str()) {
                     let message = format!("`{}` takes its own messages from `{name}`", stream.name.value);
                     let hint = "messages flow one way: remove one of them";
@@ -404,6 +398,14 @@ pub fn origins_exist(cx: &Context<'_>, out: &mut Vec<Diagnostic>) {
     }
 }
 
+/// A tenant has no such stream; the nearest is suggested.
+pub(super) fn unknown_stream(tenant: &Tenant, name: &Spanned<StreamName>, otherwise: &str) -> Diagnostic {
+    let near = nearest(name.value.as_str(), tenant.stream.iter().map(|s| s.name.value.as_str()));
+    let hint = near.map_or_else(|| otherwise.to_owned(), |near| format!("did you mean `{near}`?"));
+    let message = format!("`{}` has no stream `{}`", tenant.name.value, name.value);
+    Diagnostic::error("unknown-stream", name.span, message).hint(hint)
+}
+
 fn leads_back(tenant: &Tenant, from: &str, to: &str) -> bool {
     let (mut open, mut seen) = (vec![from], std::collections::HashSet::new());
     while let Some(name) = open.pop() {
@@ -412,8 +414,7 @@ fn leads_back(tenant: &Tenant, from: &str, to: &str) -> bool {
         }
         if seen.insert(name) {
             let streams = tenant.stream.iter().filter(|s| s.name.value.as_str() == name);
-            let origins =
-                streams.flat_map(|s| s.mirror.get().into_iter().chain(&s.source)).filter(|o| o.from.is_absent());
+            let origins = streams.flat_map(Stream::origins).filter(|o| o.from.is_absent());
             open.extend(origins.map(|o| o.name.value.as_str()));
         }
     }
@@ -456,7 +457,7 @@ pub fn stream_keys_agree(cx: &Context<'_>, out: &mut Vec<Diagnostic>) {
             "message ids would be remembered for longer than messages are kept",
             "lower duplicate_window to max_age or less",
         );
-        for origin in stream.mirror.get().into_iter().chain(&stream.source) {
+        for origin in stream.origins() {
             conflict(
                 out,
                 origin.filter.get().map(|f| f.span),

@@ -33,10 +33,8 @@ impl Context<'_> {
 
     /// How many tenants may copy a stream, by a consumer each.
     fn copies_of(&self, tenant: &Tenant, stream: &super::raw::Stream) -> usize {
-        let is_it = |share: &&super::raw::Share| {
-            share.from.value == tenant.name.value && share.jetstream.get().is_some_and(|s| s.value == stream.name.value)
-        };
-        self.registry.share.iter().filter(is_it).map(|share| share.to().len()).sum()
+        let copies = self.registry.share.iter().flat_map(super::raw::Share::copies);
+        copies.filter(|copy| copy.from == tenant.name.value && copy.stream == stream.name.value).count()
     }
 }
 

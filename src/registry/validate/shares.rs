@@ -2,12 +2,12 @@
 
 use std::collections::{HashMap, HashSet};
 
-use super::super::raw::{Retention, Share};
-use super::jetstream::foreign;
+use super::super::raw::{Retention, Share, Tenant};
+use super::jetstream::{foreign, unknown_stream};
 use super::{Context, subjects_of};
 use crate::diag::{Diagnostic, Span, Spanned, nearest};
-use crate::model::ShareKind;
-use crate::model::names::AccountName;
+use crate::model::names::{AccountName, StreamName};
+use crate::model::{ShareKind, StreamCopy};
 use crate::subject::{Subject, SubjectIndex};
 
 /// What the share offers, if it says so in exactly one way.
@@ -164,20 +164,14 @@ pub fn copied_streams_are_there(cx: &Context<'_>, out: &mut Vec<Diagnostic>) {
         }
         let Some(tenant) = cx.tenants.get(from) else { continue };
         let Some(stream) = tenant.stream.iter().find(|s| s.name.value == name.value) else {
-            let near = nearest(name.value.as_str(), tenant.stream.iter().map(|s| s.name.value.as_str()));
-            let hint = near.map_or_else(
-                || "declare it as a [[tenant.stream]]; buckets and object stores cannot be shared".to_owned(),
-                |near| format!("did you mean `{near}`?"),
-            );
-            let message = format!("`{from}` has no stream `{}`", name.value);
-            out.push(Diagnostic::error("unknown-stream", name.span, message).hint(hint));
+            let otherwise = "declare it as a [[tenant.stream]]; buckets and object stores cannot be shared";
+            out.push(unknown_stream(tenant, name, otherwise));
             continue;
         };
-        let taken = |to: &Spanned<AccountName>| {
-            let made = format!("{from}_to_{}", to.value);
-            stream.consumer.iter().find(|c| c.name.value.as_str().eq_ignore_ascii_case(&made))
+        let taken = |copy: StreamCopy| {
+            stream.consumer.iter().find(|c| c.name.value.as_str().eq_ignore_ascii_case(copy.consumer().as_str()))
         };
-        for consumer in share.to().iter().filter_map(taken) {
+        for consumer in share.copies().filter_map(taken) {
             let message = format!("consumer `{}` is the one that feeds the copy", consumer.name.value);
             out.push(
                 Diagnostic::error("duplicate-name", consumer.name.span, message)
@@ -209,41 +203,28 @@ pub fn copied_streams_are_there(cx: &Context<'_>, out: &mut Vec<Diagnostic>) {
     }
 }
 
-/// The name that may be meant by one of a stream that a tenant does not have.
-fn mistyped(cx: &Context<'_>, tenant: &str, name: &str) -> Option<String> {
-    let streams = || cx.tenants.get(tenant).into_iter().flat_map(|t| &t.stream).map(|s| s.name.value.as_str());
-    if streams().any(|s| s == name) {
-        return None;
-    }
-    let near = nearest(name, streams());
-    Some(near.map_or_else(|| "its tenant has to declare it first".to_owned(), |near| format!("did you mean `{near}`?")))
-}
-
 /// Ensure whoever copies another's stream was given it, and copies it once: one
 /// consumer feeds one stream.
 pub fn copies_are_shared(cx: &Context<'_>, out: &mut Vec<Diagnostic>) {
-    let given: HashSet<(&str, &str, &str)> = cx
-        .registry
-        .share
-        .iter()
-        .filter_map(|s| Some((s, s.jetstream.get()?)))
-        .flat_map(|(s, name)| s.to().iter().map(|to| (s.from.value.as_str(), name.value.as_str(), to.value.as_str())))
-        .collect();
+    let given = cx.registry.share.iter().flat_map(Share::copies).map(|copy| (copy.from, copy.stream, copy.to));
+    let given: HashSet<(AccountName, StreamName, AccountName)> = given.collect();
     for tenant in &cx.registry.tenant {
         let mut copied: HashMap<(&str, &str), Span> = HashMap::new();
         for stream in &tenant.stream {
-            for origin in stream.mirror.get().into_iter().chain(&stream.source) {
+            for origin in stream.origins() {
                 let Some(from) = origin.from.get() else { continue };
                 let (name, to) = (origin.name.value.as_str(), tenant.name.value.as_str());
+                let exporter = cx.tenants.get(from.value.as_str());
+                let has_it = |t: &&Tenant| t.stream.iter().any(|s| s.name.value == origin.name.value);
+                let share = (from.value.clone(), origin.name.value.clone(), tenant.name.value.clone());
                 if from.value == tenant.name.value {
                     let message = format!("`{name}` is in the same tenant");
                     out.push(Diagnostic::error("share-to-itself", from.span, message).hint("remove `from`"));
-                } else if cx.whole && !cx.tenants.contains_key(from.value.as_str()) {
+                } else if cx.whole && exporter.is_none() {
                     tenant_exists(cx, from, out);
-                } else if let Some(near) = mistyped(cx, from.value.as_str(), name) {
-                    let message = format!("`{}` has no stream `{name}`", from.value);
-                    out.push(Diagnostic::error("unknown-stream", origin.name.span, message).hint(near));
-                } else if cx.whole && !given.contains(&(from.value.as_str(), name, to)) {
+                } else if let Some(exporter) = exporter.filter(|t| !has_it(t)) {
+                    out.push(unknown_stream(exporter, &origin.name, "its tenant has to declare it first"));
+                } else if cx.whole && !given.contains(&share) {
                     let message = format!("`{}` does not share the stream `{name}` with `{to}`", from.value);
                     let keys = format!("from = \"{}\", to = [\"{to}\"], jetstream = \"{name}\"", from.value);
                     out.push(

@@ -99,10 +99,8 @@ impl<'p> Stage<'p> {
     pub fn mentioned(&self, text: &str, tenant: usize) -> Vec<usize> {
         let shares = |other: usize| {
             let (own, other) = (self.tenant(tenant), self.tenant(other));
-            let imports = |a: &Tenant, b: &Tenant| {
-                a.imports.iter().any(|i| i.from == b.name) || a.copies.iter().any(|c| c.from == b.name)
-            };
-            imports(own, other) || imports(other, own)
+            let imports = |a: &Tenant, b: &Tenant| a.imports.iter().any(|i| i.from == b.name);
+            imports(own, other) || imports(other, own) || own.copying().any(|name| *name == other.name)
         };
         let json: Value = serde_json::from_str(text).unwrap_or_default();
         let mut names = Vec::new();
