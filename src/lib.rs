@@ -2,6 +2,7 @@
 //!
 //! ARCHITECTURE.md describes the rooms and which way data flows between them.
 
+pub mod audit;
 pub mod cli;
 pub mod conf;
 pub mod diag;
@@ -9,7 +10,9 @@ pub mod error;
 pub mod keys;
 pub mod live;
 pub mod model;
-pub mod proof;
+pub mod mutants;
 pub mod registry;
 pub mod render;
 pub mod subject;
+pub mod verdict;
+pub mod verify;

@@ -5,12 +5,12 @@ use std::path::PathBuf;
 use serde::Serialize;
 
 use super::{Context, count};
+use crate::audit::system::World;
+use crate::audit::tenants::Tenants;
+use crate::audit::{self, Audit};
 use crate::diag::{Finding, Severity};
 use crate::error::{Error, Exit};
-use crate::proof::tenants::Tenants;
-use crate::proof::verdict::Verdict;
-use crate::proof::world::World;
-use crate::proof::{self, Audit};
+use crate::verdict::Verdict;
 
 /// Prove from its configuration that no tenant of a nats-server can reach another.
 ///
@@ -65,7 +65,7 @@ pub fn run(context: &Context, args: &Args) -> Result<Exit, Error> {
         return Ok(Exit::Ok);
     };
     let tenants = args.tenants.as_deref().map(Tenants::read).transpose()?.unwrap_or_default();
-    let audit = proof::audit_of(file, &|name| std::env::var(name).ok(), |world| {
+    let audit = audit::audit_of(file, &|name| std::env::var(name).ok(), |world| {
         tenants.refuse_unknown(world)?;
         Ok(tenants)
     })
@@ -100,7 +100,7 @@ pub fn run(context: &Context, args: &Args) -> Result<Exit, Error> {
         }
     }
     if args.tenants.is_none() {
-        for account in proof::rules::perhaps_several(world) {
+        for account in audit::rules::perhaps_several(world) {
             context.ui.note(&format!(
                 "the users of `{account}` are taken for one tenant's; if they are not, say so with --tenants FILE"
             ));
@@ -113,7 +113,7 @@ pub fn run(context: &Context, args: &Args) -> Result<Exit, Error> {
     if shares.len() > shown {
         context.ui.note(&format!("… and {} more: -v shows all", shares.len() - shown));
     }
-    for risk in proof::RESIDUAL {
+    for risk in audit::RESIDUAL {
         context.ui.detail(&format!("no configuration closes: {risk}"));
     }
     context.ui.json(&Report {
@@ -122,7 +122,7 @@ pub fn run(context: &Context, args: &Args) -> Result<Exit, Error> {
         accounts: world.accounts.len(),
         users,
         shares,
-        residual: proof::RESIDUAL,
+        residual: audit::RESIDUAL,
         config_digest: digest.clone(),
     });
     Ok(audit.verdict().exit())
@@ -133,7 +133,7 @@ fn rules() -> String {
     let mut text = "# Rules of the static proof\n\n\
         Made by `tenantry audit --rules`. `tests/integration/audit.rs` turns each one red.\n"
         .to_owned();
-    for rule in proof::RULES {
+    for rule in audit::RULES {
         text += &format!(
             "\n## {}\n\nProves that {}. {}.\n\nMend it: {}.\n",
             rule.id,
@@ -143,11 +143,11 @@ fn rules() -> String {
         );
     }
     text += "\n## While a configuration is read\n\n";
-    for (id, what) in proof::rules::READING {
+    for (id, what) in audit::rules::READING {
         text += &format!("* **{id}**: {what}.\n");
     }
     text += "\n## What no configuration can close\n\n";
-    for risk in proof::RESIDUAL {
+    for risk in audit::RESIDUAL {
         text += &format!("* {}.\n", sentence(risk));
     }
     text

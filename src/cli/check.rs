@@ -5,16 +5,16 @@ use std::path::{Path, PathBuf};
 use serde::Serialize;
 
 use super::{Context, Secrets, count, engine};
+use crate::audit::system::Account;
+use crate::audit::{self, Audit};
 use crate::diag::{Diagnostic, Finding, Severity};
 use crate::error::{Error, Exit};
 use crate::live::throwaway::Conf;
-use crate::proof::verdict::Verdict;
-use crate::proof::world::Account;
-use crate::proof::{self, Audit};
 use crate::registry::Valid;
 use crate::render::bundle::Bundle;
 use crate::render::engine::Engine;
 use crate::render::{self, Placement};
+use crate::verdict::Verdict;
 
 /// Validate the registry, render it in memory, and prove the result isolated.
 ///
@@ -85,7 +85,7 @@ pub(super) fn audit(valid: &Valid, engine: &Engine, bundle: &Bundle) -> Result<A
     let placement = Placement::local(server.client, server.monitor, "data".into(), "accounts.conf".into());
     let main = render::local_server_conf(&valid.model, engine, &placement)?;
     let accounts = bundle.text(render::ACCOUNTS).unwrap_or_default().to_owned();
-    proof::audit(&Conf { main, accounts }.write(folder.path())?, &|_| None)
+    audit::audit(&Conf { main, accounts }.write(folder.path())?, &|_| None)
 }
 
 fn at_its_tenant(finding: &Diagnostic, audit: &Audit, valid: &Valid) -> Diagnostic {

@@ -7,12 +7,12 @@ use std::path::PathBuf;
 use serde::Serialize;
 
 use super::{Context, Secrets, engine, no_such, no_such_user, split_user};
+use crate::audit::reach::{self, Question};
+use crate::audit::system::{Account, User, World};
+use crate::audit::{self, Audit};
 use crate::diag::{Sources, Span};
 use crate::error::{Error, Exit};
 use crate::model;
-use crate::proof::reach::{self, Question};
-use crate::proof::world::{Account, User, World};
-use crate::proof::{self, Audit};
 use crate::subject::Subject;
 
 /// Say whether one user can reach another, and why; or list who reaches whom.
@@ -99,7 +99,7 @@ pub fn run(context: &Context, args: &Args) -> Result<Exit, Error> {
     });
     let subject = subject.transpose()?;
     let audit = match &args.conf {
-        Some(file) => proof::audit(file, &|name| std::env::var(name).ok())?,
+        Some(file) => audit::audit(file, &|name| std::env::var(name).ok())?,
         None => of_registry(context, args)?,
     };
     let Audit { world, sources, .. } = &audit;

@@ -6,7 +6,7 @@ use std::path::Path;
 use std::process::Command;
 
 use rayon::prelude::*;
-use tenantry::proof;
+use tenantry::audit;
 
 use crate::support::{Project, nats_server};
 
@@ -204,7 +204,7 @@ const MUTANTS: &[(&str, &str, &str)] = &[
 ];
 
 fn rules_found(path: &Path) -> Result<BTreeSet<String>, String> {
-    let audit = proof::audit(path, &|_| None).map_err(|e| {
+    let audit = audit::audit(path, &|_| None).map_err(|e| {
         let places: Vec<String> = e.diagnostics().into_iter().flat_map(|(_, d)| d).map(|d| d.message.clone()).collect();
         format!("{e}: {places:?}")
     })?;
@@ -260,7 +260,7 @@ fn every_rule_finds_what_it_is_about() {
     // Only where it was told who is who; and those of the test below.
     shown.insert("system-tenant".to_owned());
     shown.extend(CROSSINGS.iter().map(|(rule, _)| (*rule).to_owned()));
-    let all = proof::RULES.iter().map(|r| r.id).chain(proof::rules::READING.iter().map(|(id, _)| *id));
+    let all = audit::RULES.iter().map(|r| r.id).chain(audit::rules::READING.iter().map(|(id, _)| *id));
     assert_eq!(shown, all.map(str::to_owned).collect(), "every rule has a mutant");
 }
 
@@ -468,7 +468,7 @@ fn what_is_rendered_has_no_finding() {
         }
         let ran = project.run(&["check", "--format", "json"]).succeeded().json();
         assert_eq!(ran["verdict"], "isolated", "{registry:?}: {ran}");
-        let own = |f: &serde_json::Value| proof::RULES.iter().any(|r| f["rule"] == r.id);
+        let own = |f: &serde_json::Value| audit::RULES.iter().any(|r| f["rule"] == r.id);
         assert!(!ran["findings"].as_array().expect("findings").iter().any(own), "{registry:?}: {ran}");
         project.run(&["render"]).succeeded();
         let found = rules_found(&project.path().join("infra/nats/nats-server.conf")).expect("it is read");
@@ -578,7 +578,7 @@ proptest::proptest! {
         let folder = tempfile::tempdir().expect("a folder");
         let path = folder.path().join("any.conf");
         std::fs::write(&path, &text).expect("write");
-        let _ = proof::audit(&path, &|_| None);
+        let _ = audit::audit(&path, &|_| None);
     }
 }
 

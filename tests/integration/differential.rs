@@ -8,8 +8,8 @@ use std::process::{Child, Command, Stdio};
 use std::time::{Duration, Instant};
 
 use futures_util::StreamExt as _;
-use tenantry::proof::reach::{self, Question};
-use tenantry::proof::{self, Audit};
+use tenantry::audit::reach::{self, Question};
+use tenantry::audit::{self, Audit};
 use tenantry::subject::Subject;
 
 use crate::support::{Connection, Creds, PATIENCE, Project, free_port, nats_server};
@@ -206,7 +206,7 @@ async fn the_model_says_what_the_server_does() {
         project.write(&name, &system(&mut Dice(seed), port));
         let path = project.path().join(&name);
         let valid = Command::new(nats_server()).arg("-t").arg("-c").arg(&path).output().expect("nats-server runs");
-        let audit = match (valid.status.success(), proof::audit(&path, &|_| None)) {
+        let audit = match (valid.status.success(), audit::audit(&path, &|_| None)) {
             (true, Ok(audit)) => audit,
             (true, Err(e)) => panic!("{name}: the server takes it, audit does not: {e}"),
             (false, _) => continue,

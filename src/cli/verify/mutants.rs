@@ -4,11 +4,11 @@ use std::sync::Mutex;
 use std::sync::atomic::{AtomicUsize, Ordering};
 
 use super::Stand;
+use crate::audit::tenants::Tenants;
 use crate::cli::{Context, count};
 use crate::error::{Error, Exit};
-use crate::proof::attack::report::Verdict;
-use crate::proof::mutants::{Control, MUTANTS, audit};
-use crate::proof::tenants::Tenants;
+use crate::mutants::{Control, MUTANTS, audit};
+use crate::verdict::Verdict;
 
 /// Each runs a server of its own, so few at a time.
 const AT_ONCE: usize = 3;

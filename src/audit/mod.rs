@@ -1,0 +1,116 @@
+//! The static proof: can any tenant see, forge, block or starve another, beyond
+//! what was declared? It reads a configuration back, whoever wrote it, and
+//! decides as nats-server does.
+
+pub mod reach;
+mod read;
+pub mod rules;
+pub mod system;
+pub mod tenants;
+
+use std::path::Path;
+
+use rayon::prelude::*;
+
+use crate::conf::value::{Map, Value};
+use crate::conf::{self, Environment};
+use crate::diag::{Diagnostic, Severity, Sources, Span};
+use crate::error::Error;
+use crate::verdict::Verdict;
+use system::World;
+use tenants::Tenants;
+
+pub use rules::RULES;
+
+/// What was found in a configuration.
+#[derive(Debug)]
+pub struct Audit {
+    /// The files, for showing places.
+    pub sources: Sources,
+    /// What it says.
+    pub world: World,
+    /// What is wrong, worst first.
+    pub findings: Vec<Diagnostic>,
+    /// As nats-server prints it for the same file.
+    pub digest: String,
+}
+
+impl Audit {
+    /// What it amounts to. What is not decided in the configuration is not proved.
+    pub fn verdict(&self) -> Verdict {
+        if self.findings.iter().any(|finding| finding.severity == Severity::Error) {
+            Verdict::Leaky
+        } else if self.findings.iter().any(rules::decided_elsewhere::is_it) {
+            Verdict::Inconclusive
+        } else {
+            Verdict::Isolated
+        }
+    }
+}
+
+/// Whatever is shown of the files from now on, no secret is.
+fn hide_secrets(map: &Map, sources: &mut Sources) {
+    const SECRET: [&str; 7] = ["pass", "token", "seed", "secret", "creds", "prev_", "encryption"];
+    for entry in &map.entries {
+        let key = entry.key.to_lowercase();
+        match &entry.node.value {
+            Value::Map(map) => hide_secrets(map, sources),
+            Value::Array(nodes) => {
+                let maps = nodes.iter().filter_map(|n| if let Value::Map(map) = &n.value { Some(map) } else { None });
+                maps.for_each(|map| hide_secrets(map, sources));
+            }
+            _ if SECRET.iter().any(|word| key.contains(word)) || matches!(key.as_str(), "key" | "ek") => {
+                sources.hide(entry.node.span);
+            }
+            _ => {}
+        }
+    }
+}
+
+/// What no configuration can close, for reports.
+pub const RESIDUAL: &[&str] = &[
+    "nats-server limits no rates: messages, bytes and CPU are shared",
+    "the JetStream API has one queue for all accounts; a flood of requests drops everybody's",
+    "an answer to an imported stream's message goes where the exporter likes, within the answering user's permissions",
+    "a stream that captures imported messages acknowledges them to a subject of the exporter's choice",
+    "a later account of the same name reads a removed one's streams",
+    "guessing passwords costs the server one bcrypt each, before anybody is known",
+];
+
+/// Reads a configuration and checks every rule, each account being a tenant. The
+/// error is what nats-server would refuse as well.
+pub fn audit(path: &Path, environment: Environment<'_>) -> Result<Audit, Error> {
+    audit_of(path, environment, |_| Ok(Tenants::default()))
+}
+
+/// The same, where it is said who is one tenant.
+pub fn audit_of(
+    path: &Path,
+    environment: Environment<'_>,
+    tenants: impl FnOnce(&World) -> Result<Tenants, Error>,
+) -> Result<Audit, Error> {
+    let mut sources = Sources::default();
+    let document = conf::read(path, environment, &mut sources)?;
+    let mut remarks = read::options::Remarks::default();
+    if document.map.entries.is_empty() {
+        return Err(Error::usage(format!("{} says nothing", path.display()), "nats-server does not start with it"));
+    }
+    let mut world = read::world(&document.map, Span { file: 0, start: 0, end: 0 }, &mut remarks);
+    hide_secrets(&document.map, &mut sources);
+    if !remarks.refused.is_empty() {
+        remarks.refused.sort_by_key(|d| d.span);
+        return Err(Error::Conf { sources, diagnostics: remarks.refused });
+    }
+    world.tenants = tenants(&world)?;
+    let check = |rule: &rules::Rule| {
+        let mut found = Vec::new();
+        rule.check(&world, &mut found);
+        found
+    };
+    let mut findings: Vec<Diagnostic> = RULES.par_iter().flat_map_iter(check).collect();
+    findings.extend(document.remarks);
+    findings.extend(remarks.findings);
+    findings.sort_by_key(|d| (d.severity, d.span));
+    let digest = conf::digest(&document.map);
+    Ok(Audit { sources, world, findings, digest })
+}

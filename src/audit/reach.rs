@@ -1,0 +1,341 @@
+//! Whether what one user publishes can arrive at another, and by which way.
+//! Permissions are checked on the subject after the account's mappings.
+
+use std::collections::HashSet;
+
+use super::system::{Account, Import, Mapping, Permissions, Proof, Side, User, World};
+use crate::diag::Span;
+use crate::model::ShareKind;
+use crate::subject::Subject;
+
+/// One way from a user to another.
+#[derive(Debug, Clone)]
+pub struct Path {
+    /// What is published.
+    pub subject: Subject,
+    /// What it arrives as.
+    pub arrives: Subject,
+    /// Each step with the place that allows it.
+    pub steps: Vec<(String, Span)>,
+}
+
+/// What was asked.
+#[derive(Debug, Clone, Copy)]
+pub struct Question<'q> {
+    /// Who sends.
+    pub from: (&'q Account, &'q User),
+    /// Who receives.
+    pub to: (&'q Account, &'q User),
+    /// On which subjects; all if nothing is said.
+    pub subject: Option<&'q Subject>,
+}
+
+/// A message on its way.
+struct Carried<'w> {
+    account: &'w Account,
+    published: Subject,
+    subject: Subject,
+    /// How it came to another account, if it did: the server passes requests on
+    /// as requests, and messages of a stream not at all.
+    way: Option<ShareKind>,
+    steps: Vec<(String, Span)>,
+}
+
+/// Every way, each subject once.
+pub fn paths(world: &World, question: Question<'_>) -> Vec<Path> {
+    let (account, sender) = question.from;
+    let (target, receiver) = question.to;
+    let Some(account) = world.account(&account.name) else { return Vec::new() };
+    let mut found = Vec::new();
+    let mut seen: HashSet<(String, String, String)> = HashSet::new();
+    let mut open: Vec<Carried<'_>> = published(account, sender, question.subject);
+    while let Some(carried) = open.pop() {
+        let key = (
+            format!("{} {:?}", carried.account.name, carried.way),
+            carried.published.to_string(),
+            carried.subject.to_string(),
+        );
+        if !seen.insert(key) {
+            continue;
+        }
+        if carried.account.name == target.name {
+            found.extend(arrivals(&carried, target, receiver));
+        }
+        let importers = world.importers.get(&carried.account.name).into_iter().flatten().map(|i| &world.accounts[*i]);
+        let own = std::iter::once(carried.account);
+        let others = importers.filter(|other| other.name != carried.account.name).chain(own);
+        open.extend(others.flat_map(|other| imported(world, &carried, other)));
+    }
+    found.sort_by(|a, b| (a.subject.as_str(), a.arrives.as_str()).cmp(&(b.subject.as_str(), b.arrives.as_str())));
+    found.dedup_by(|a, b| a.subject == b.subject && a.arrives == b.arrives);
+    found
+}
+
+/// The other accounts that something published in this one can come to, if
+/// permissions allow it: importers of its streams, and those whose services its
+/// requests go to, in turn.
+pub fn reachable<'w>(world: &'w World, account: &'w Account) -> Vec<&'w Account> {
+    let importers = world.importers.get(&account.name).into_iter().flatten().map(|i| &world.accounts[*i]);
+    let mut found: Vec<&Account> = importers.collect();
+    let mut open = vec![account];
+    while let Some(asking) = open.pop() {
+        for import in asking.imports.iter().filter(|i| i.kind == ShareKind::Service) {
+            let Some(exporter) = world.account(&import.from.0) else { continue };
+            if !found.iter().any(|a| a.name == exporter.name) {
+                found.push(exporter);
+                open.push(exporter);
+            }
+        }
+    }
+    found.retain(|other| other.name != account.name);
+    found
+}
+
+/// What a user may publish, as far as it was asked for. The server looks at the
+/// subject after the account's mappings.
+fn published<'w>(account: &'w Account, user: &User, wanted: Option<&Subject>) -> Vec<Carried<'w>> {
+    let side = &user.permissions.publish;
+    let place = side.span.or(user.permissions.span).unwrap_or(user.span);
+    let everything = Subject::as_the_server_reads(">");
+    let Some(wanted) = wanted.or(everything.as_ref()) else { return Vec::new() };
+    let mut open = Vec::new();
+    for Mapped { from, becomes, step } in mapped(account, wanted) {
+        for subject in granted(side, Some(&becomes)) {
+            // Where subjects are mapped, it is the mapping's source that is published.
+            let published = if step.is_some() { from.clone() } else { subject.clone() };
+            let allowed = (format!("`{}/{}` may publish `{subject}`", account.name, user.called()), place);
+            let steps = step.clone().into_iter().chain([allowed]).collect();
+            open.push(Carried { account, published, subject, way: None, steps });
+        }
+    }
+    open
+}
+
+/// What an account's mappings make of a subject.
+pub fn what_becomes(account: &Account, subject: &Subject) -> Vec<Subject> {
+    mapped(account, subject).into_iter().map(|part| part.becomes).collect()
+}
+
+/// Everything that a mapping can make.
+pub fn results(mapping: &Mapping) -> Vec<Subject> {
+    mapping.to.iter().filter_map(|to| rewrite_to(&mapping.from, &mapping.from, to)).collect()
+}
+
+/// Where an account's requests end up.
+#[derive(Debug)]
+pub struct Request<'w> {
+    /// The account that asks by this import.
+    pub first: &'w Import,
+    /// The account that hears it.
+    pub owner: &'w Account,
+    /// Which account passed it on to the owner, and by which import.
+    pub last: (&'w Account, &'w Import),
+}
+
+/// Everybody who hears requests of an account by way of another.
+pub fn passed_on<'w>(world: &'w World, account: &'w Account) -> Vec<Request<'w>> {
+    let mut found = Vec::new();
+    let services = |a: &'w Account| a.imports.iter().filter(|i| i.kind == ShareKind::Service);
+    for first in services(account) {
+        let Some(exporter) = world.account(&first.from.0) else { continue };
+        let mut seen: HashSet<(String, String)> = HashSet::new();
+        let mut open: Vec<(&Account, Subject)> =
+            what_becomes(exporter, &first.subject).into_iter().map(|s| (exporter, s)).collect();
+        while let Some((at, subject)) = open.pop() {
+            if !seen.insert((at.name.clone(), subject.to_string())) {
+                continue;
+            }
+            for next in services(at) {
+                let Some(cut) = subject.meet(&next.local) else { continue };
+                let Some(owner) = world.account(&next.from.0) else { continue };
+                found.push(Request { first, owner, last: (at, next) });
+                let Some(asked) = rewrite_to(&cut, &next.local, next.subject.as_str()) else { continue };
+                open.extend(what_becomes(owner, &asked).into_iter().map(|s| (owner, s)));
+            }
+        }
+    }
+    found
+}
+
+/// A part of what is published, and what the account's mappings make of it.
+struct Mapped {
+    from: Subject,
+    becomes: Subject,
+    step: Option<(String, Span)>,
+}
+
+/// Each part of a subject by what becomes of it: every mapping that takes some of
+/// it, and what is left. Of several that match, which one the server takes is not said.
+fn mapped(account: &Account, subject: &Subject) -> Vec<Mapped> {
+    let mut parts = Vec::new();
+    let mut is_taken = false;
+    for mapping in &account.mappings {
+        let Some(part) = subject.meet(&mapping.from) else { continue };
+        is_taken |= !mapping.keeps && mapping.from.contains(subject);
+        for dest in &mapping.to {
+            let Some(becomes) = rewrite_to(&part, &mapping.from, dest) else { continue };
+            let what = format!("`{}` maps `{}` to `{dest}`", account.name, mapping.from);
+            parts.push(Mapped { from: part.clone(), becomes, step: Some((what, mapping.span)) });
+        }
+    }
+    if !is_taken {
+        parts.push(Mapped { from: subject.clone(), becomes: subject.clone(), step: None });
+    }
+    parts
+}
+
+/// The subjects that a side allows, cut to those that are wanted.
+fn granted(side: &Side, wanted: Option<&Subject>) -> Vec<Subject> {
+    let allowed: Vec<Subject> = match &side.allow {
+        Some(allow) => allow.iter().map(|p| p.subject.clone()).collect(),
+        None => Subject::as_the_server_reads(">").into_iter().collect(),
+    };
+    let cut = allowed.iter().filter_map(|subject| wanted.map_or_else(|| Some(subject.clone()), |w| subject.meet(w)));
+    cut.filter(|subject| !side.deny.iter().any(|d| d.queue.is_none() && d.subject.contains(subject))).collect()
+}
+
+fn arrivals(carried: &Carried<'_>, account: &Account, user: &User) -> Vec<Path> {
+    let side = &user.permissions.subscribe;
+    let arrive = |subject: Subject| {
+        let place = side.span.or(user.permissions.span).unwrap_or(user.span);
+        let mut steps = carried.steps.clone();
+        steps.push((format!("`{}/{}` may subscribe to `{subject}`", account.name, user.called()), place));
+        Path { subject: carried.published.clone(), arrives: subject, steps }
+    };
+    granted(side, Some(&carried.subject)).into_iter().map(arrive).collect()
+}
+
+/// What another account makes of it: a stream import takes messages from the
+/// exporter, a service import takes the importer's requests to the exporter.
+fn imported<'w>(world: &'w World, carried: &Carried<'w>, other: &'w Account) -> Vec<Carried<'w>> {
+    let mut next = Vec::new();
+    let of_kind = |kind: ShareKind| {
+        let goes_on = carried.way.is_none_or(|way| way == ShareKind::Service && kind == ShareKind::Service);
+        other.imports.iter().filter(move |i| i.kind == kind && goes_on)
+    };
+    for import in of_kind(ShareKind::Stream).filter(|i| i.from.0 == carried.account.name) {
+        let what = format!("`{}` imports the stream `{}` from `{}`", other.name, import.subject, carried.account.name);
+        next.extend(carry(carried, other, (&import.subject, &import.local), what, import));
+    }
+    if other.name == carried.account.name {
+        for import in of_kind(ShareKind::Service) {
+            let Some(exporter) = world.account(&import.from.0) else { continue };
+            let what = format!(
+                "requests to `{}` go to the service `{}` of `{}`, and answers come back",
+                import.local, import.subject, exporter.name
+            );
+            next.extend(carry(carried, exporter, (&import.local, &import.subject), what, import));
+        }
+    }
+    next
+}
+
+fn carry<'w>(
+    carried: &Carried<'_>,
+    account: &'w Account,
+    (from, to): (&Subject, &Subject),
+    what: String,
+    import: &Import,
+) -> Vec<Carried<'w>> {
+    let Some(cut) = carried.subject.meet(from) else { return Vec::new() };
+    let Some(subject) = rewrite_to(&cut, from, to.as_str()) else { return Vec::new() };
+    // What is cut off on the way was not published for this path.
+    let published = if carried.published == carried.subject { cut } else { carried.published.clone() };
+    let mut steps = carried.steps.clone();
+    steps.push((what, import.span));
+    // The mappings of the account that answers are applied to requests of others too.
+    let parts = match import.kind {
+        ShareKind::Service => mapped(account, &subject),
+        ShareKind::Stream => vec![Mapped { from: subject.clone(), becomes: subject, step: None }],
+    };
+    let go_on = |part: Mapped| Carried {
+        account,
+        published: published.clone(),
+        subject: part.becomes,
+        way: Some(import.kind),
+        steps: steps.iter().cloned().chain(part.step).collect(),
+    };
+    parts.into_iter().map(go_on).collect()
+}
+
+/// The subject under which a message goes on: what stands for the wildcards of
+/// `from` stands for those of `to`, in order, as `$1` or as `{{wildcard(1)}}`.
+/// What any other function makes may be anything.
+fn rewrite_to(subject: &Subject, from: &Subject, to: &str) -> Option<Subject> {
+    if from.as_str() == to {
+        return Some(subject.clone());
+    }
+    let tokens: Vec<&str> = subject.tokens().collect();
+    let (mut wild, mut rest): (Vec<&str>, &[&str]) = (Vec::new(), &[]);
+    for (i, token) in from.tokens().enumerate() {
+        match token {
+            ">" => rest = tokens.get(i..)?,
+            "*" => wild.push(tokens.get(i)?),
+            _ => {}
+        }
+    }
+    let number = |token: &str| -> Option<usize> {
+        let inside = token.strip_prefix("{{").and_then(|t| t.strip_suffix("}}")).map(|t| t.trim().to_lowercase());
+        let inside = inside.as_deref().and_then(|t| t.strip_prefix("wildcard(")).and_then(|t| t.strip_suffix(')'));
+        inside.or_else(|| token.strip_prefix('$'))?.trim().parse().ok()
+    };
+    let mut in_order = wild.iter().copied();
+    let mut made: Vec<&str> = Vec::new();
+    for token in to.split('.') {
+        match (token, number(token)) {
+            (">", _) => made.extend(rest),
+            ("*", _) => made.push(in_order.next()?),
+            (_, Some(n)) => made.push(wild.get(n.checked_sub(1)?)?),
+            (_, None) if token.starts_with("{{") => made.push("*"),
+            (_, None) => made.push(token),
+        }
+    }
+    Subject::as_the_server_reads(&made.join("."))
+}
+
+/// Somebody who may do everything.
+fn anybody(span: Span) -> User {
+    User {
+        name: String::new(),
+        remark: None,
+        span,
+        proof: Proof::Nkey,
+        permissions: Permissions::default(),
+        connection_types: None,
+    }
+}
+
+/// Why nothing arrives, most telling first: the accounts' shares, the sender's
+/// permissions, the receiver's.
+pub fn obstacle(world: &World, question: Question<'_>) -> (String, Span) {
+    let ((account, sender), (target, receiver)) = (question.from, question.to);
+    let place = |side: &Side, user: &User| side.span.or(user.permissions.span).unwrap_or(user.span);
+    let what = question.subject.map_or_else(|| "anything".to_owned(), |subject| format!("`{subject}`"));
+    let anybody = anybody(account.span);
+    let between =
+        |from: &User, to: &User| paths(world, Question { from: (account, from), to: (target, to), ..question });
+    let Some(way) = between(&anybody, &anybody).into_iter().next() else {
+        let takes_part = |a: &Account, other: &str| a.imports.iter().any(|i| i.from.0 == other);
+        let message = if !takes_part(target, &account.name) && !takes_part(account, &target.name) {
+            format!("`{}` imports nothing from `{}`, nor the other way round", target.name, account.name)
+        } else if question.subject.is_some() {
+            format!("no share carries {what} from `{}` to `{}`", account.name, target.name)
+        } else {
+            format!("what they share passes the other way, not from `{}` to `{}`", account.name, target.name)
+        };
+        return (message, target.span);
+    };
+    // The most that could come through.
+    if between(sender, &anybody).is_empty() {
+        let what = if account.name == target.name { what } else { format!("`{}`", way.subject) };
+        let at = place(&sender.permissions.publish, sender);
+        return (format!("`{}/{}` may not publish {what}", account.name, sender.called()), at);
+    }
+    let what = match (account.name == target.name, question.subject) {
+        (true, _) => what,
+        (false, Some(_)) => format!("`{}`", way.arrives),
+        (false, None) => format!("what comes from `{}`", account.name),
+    };
+    let at = place(&receiver.permissions.subscribe, receiver);
+    (format!("`{}/{}` may not subscribe to {what}", target.name, receiver.called()), at)
+}

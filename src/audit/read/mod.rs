@@ -1,0 +1,652 @@
+//! From a configuration that was read to the [`World`], and to everything that
+//! nats-server would refuse about it.
+
+mod option_names;
+pub mod options;
+mod server;
+
+use std::collections::HashMap;
+use std::path::Path;
+use std::time::Duration;
+
+use nkeys::KeyPair;
+
+use super::system::{
+    Account, Callout, Export, Import, JetStream, Limit, Limits, Mapping, Pattern, Permissions, Proof, Responses, Side,
+    User, World,
+};
+use crate::conf::value::{Entry, Map, Node, Value};
+use crate::diag::{Diagnostic, Span};
+use crate::model::ShareKind;
+use crate::subject::Subject;
+use option_names::{
+    ACCOUNT, ACCOUNT_JETSTREAM, AUTHORIZATION, CALLOUT, EXPORT, IMPORT, LIMITS, PERMISSIONS, RESPONSES, TOP, USER,
+};
+use options::{Known, Options, Remarks, go_duration};
+
+/// Reads a whole configuration.
+pub fn world(map: &Map, start: Span, remarks: &mut Remarks) -> World {
+    let options = remarks.options(map, TOP, "the server");
+    let mut world = World { server: server::server(&options, start, remarks), ..World::default() };
+    let mut reader = Reader { remarks, logins: HashMap::new() };
+    world.has_authorization = options.get("authorization").is_some();
+    if let Some(accounts) = options.get("accounts") {
+        reader.accounts(accounts, &mut world);
+    }
+    if let Some(node) = options.get("authorization") {
+        reader.authorization(node, &mut world);
+    }
+    let named = |reader: &mut Reader<'_>, key: &str| {
+        let node = options.get(key)?;
+        reader.remarks.text(Some(node)).map(|text| (text.to_owned(), node.span))
+    };
+    world.system = named(&mut reader, "system_account");
+    world.no_auth_user = named(&mut reader, "no_auth_user");
+    world.is_operator = options.get("operator").or_else(|| options.get("trusted")).map(|node| node.span);
+    let operators = options.get("operator").map(|node| match &node.value {
+        Value::Array(nodes) => nodes.as_slice(),
+        _ => std::slice::from_ref(node),
+    });
+    for node in operators.unwrap_or_default() {
+        let missing = reader.remarks.text(Some(node)).filter(|t| !t.starts_with("ey") && !Path::new(t).exists());
+        if let Some(file) = missing.map(str::to_owned) {
+            reader.remarks.refuse(
+                node.span,
+                format!("there is no file `{file}`"),
+                "paths start where nats-server does",
+            );
+        }
+    }
+    world.by_name = world.accounts.iter().enumerate().map(|(i, a)| (a.name.clone(), i)).collect();
+    for (i, account) in world.accounts.iter().enumerate() {
+        for import in account.imports.iter().filter(|i| i.kind == ShareKind::Stream) {
+            let importers = world.importers.entry(import.from.0.clone()).or_default();
+            if importers.last() != Some(&i) {
+                importers.push(i);
+            }
+        }
+    }
+    reader.shares_are_authorized(&world);
+    world
+}
+
+struct Reader<'r> {
+    remarks: &'r mut Remarks,
+    /// Names and nkeys of users, which are unique on the whole server.
+    logins: HashMap<String, Span>,
+}
+
+impl Reader<'_> {
+    fn accounts(&mut self, node: &Node, world: &mut World) {
+        match &node.value {
+            Value::Array(names) => {
+                for name in names {
+                    if let Some(text) = self.remarks.text(Some(name)) {
+                        world.accounts.push(empty_account(text, name.span));
+                    }
+                }
+            }
+            Value::Map(map) => {
+                for entry in self.last_ones(map) {
+                    if let Some(account) = self.account(entry) {
+                        world.accounts.push(account);
+                    }
+                }
+            }
+            // The server passes over anything else.
+            _ => {}
+        }
+    }
+
+    /// Of two accounts with one name the server keeps the last, and the first
+    /// one's users are gone without a word.
+    fn last_ones<'m>(&mut self, map: &'m Map) -> Vec<&'m Entry> {
+        let mut last: HashMap<&str, usize> = HashMap::new();
+        for (i, entry) in map.entries.iter().enumerate() {
+            if let Some(before) = last.insert(&entry.key, i) {
+                self.remarks.findings.push(
+                    Diagnostic::error(
+                        "overridden-account",
+                        entry.key_span,
+                        format!("account `{}` is written twice", entry.key),
+                    )
+                    .label("this one counts")
+                    .related(map.entries[before].key_span, "this one, its users and limits are gone")
+                    .hint("put both into one block"),
+                );
+            }
+        }
+        // Values that a variable took are no accounts.
+        map.entries.iter().enumerate().filter(|(i, e)| last[e.key.as_str()] == *i && !e.used).map(|(_, e)| e).collect()
+    }
+
+    fn account(&mut self, entry: &Entry) -> Option<Account> {
+        if entry.key == "$G" {
+            self.remarks.refuse(
+                entry.key_span,
+                "the account name `$G` is reserved",
+                "it is where users without an account are",
+            );
+            return None;
+        }
+        let map = self.remarks.map(&entry.node)?;
+        let options = self.remarks.options(map, ACCOUNT, "an account");
+        let mut account = empty_account(&entry.key, entry.key_span);
+        if let Some(node) = options.get("nkey")
+            && self.remarks.text(Some(node)).is_some_and(|key| !is_public(key, 'A'))
+        {
+            self.remarks.refuse(node.span, "this is no account's public nkey", "it begins with A");
+        }
+        let defaults = options.get("default_permissions").map(|node| self.permissions(node));
+        if let Some(node) = options.get("users") {
+            account.users = self.users(node, defaults.as_ref());
+        }
+        for node in options.get("exports").map(|n| self.remarks.list(n)).unwrap_or_default() {
+            let Some(export) = self.export(node) else { continue };
+            // Of one subject the server keeps one export: for all that are named, with
+            // the last one's position.
+            match account.exports.iter_mut().find(|e| e.kind == export.kind && e.subject == export.subject) {
+                Some(known) => {
+                    known.token_position = export.token_position;
+                    known.latency = known.latency.or(export.latency);
+                    known.allow_trace = known.allow_trace.or(export.allow_trace);
+                    known.to = match (known.to.take(), export.to) {
+                        (Some(some), Some(more)) => Some(some.into_iter().chain(more).collect()),
+                        (one, other) => one.or(other),
+                    };
+                }
+                None => account.exports.push(export),
+            }
+        }
+        for node in options.get("imports").map(|n| self.remarks.list(n)).unwrap_or_default() {
+            account.imports.extend(self.import(node));
+        }
+        account.jetstream = options.get("jetstream").and_then(|node| self.jetstream(node));
+        if let Some(node) = options.get("limits") {
+            account.limits = self.limits(node);
+        }
+        if let Some(node) = options.get("mappings") {
+            account.mappings = self.mappings(node);
+        }
+        Some(account)
+    }
+
+    fn limits(&mut self, node: &Node) -> Limits {
+        let Some(map) = self.remarks.map(node) else { return Limits::default() };
+        let options = self.remarks.options(map, LIMITS, "limits");
+        Limits {
+            connections: self.limit(&options, "max_connections"),
+            subscriptions: self.limit(&options, "max_subscriptions"),
+            payload: self.limit(&options, "max_payload"),
+            leafnodes: self.limit(&options, "max_leafnodes"),
+        }
+    }
+
+    fn limit(&mut self, options: &Options<'_>, key: &str) -> Limit {
+        let node = options.get(key)?;
+        self.remarks.integer(Some(node)).map(|number| (number, node.span))
+    }
+
+    fn jetstream(&mut self, node: &Node) -> Option<JetStream> {
+        let unlimited = JetStream { span: node.span, memory: None, storage: None, streams: None, consumers: None };
+        match &node.value {
+            Value::Bool(is_on) => is_on.then_some(unlimited),
+            Value::Text(text) => match text.to_lowercase().as_str() {
+                "enabled" | "enable" => Some(unlimited),
+                "disabled" | "disable" => None,
+                _ => {
+                    self.remarks.refuse(node.span, format!("expected `enabled` or `disabled`, found `{text}`"), "");
+                    None
+                }
+            },
+            Value::Map(map) => {
+                let options = self.remarks.options(map, ACCOUNT_JETSTREAM, "an account's jetstream");
+                if let Some(node) = options.get("max_bytes_required") {
+                    // Despite its names it is no size.
+                    let _ = self.remarks.bool(Some(node));
+                }
+                Some(JetStream {
+                    memory: self.limit(&options, "max_memory"),
+                    storage: self.limit(&options, "max_store"),
+                    streams: self.limit(&options, "max_streams"),
+                    consumers: self.limit(&options, "max_consumers"),
+                    ..unlimited
+                })
+            }
+            _ => {
+                self.remarks.refuse(
+                    node.span,
+                    format!("expected a map, true or `enabled`, found {}", node.value.kind()),
+                    "",
+                );
+                None
+            }
+        }
+    }
+
+    // ----------------------------------------------------------------- users
+
+    fn users(&mut self, node: &Node, defaults: Option<&Permissions>) -> Vec<User> {
+        let mut users = Vec::new();
+        for node in self.remarks.list(node) {
+            users.extend(self.user(node, defaults));
+        }
+        users
+    }
+
+    fn user(&mut self, node: &Node, defaults: Option<&Permissions>) -> Option<User> {
+        let map = self.remarks.map(node)?;
+        let options = self.remarks.options(map, USER, "a user");
+        let (nkey, name) = (self.remarks.text(options.get("nkey")), self.remarks.text(options.get("user")));
+        let password = self.remarks.text(options.get("password"));
+        let (login, proof) = match (nkey.filter(|n| !n.is_empty()), name.filter(|n| !n.is_empty())) {
+            (None, None) => {
+                self.remarks.refuse(node.span, "a user without `user` and without `nkey`", "give it one of them");
+                return None;
+            }
+            (Some(key), name) => {
+                if !is_public(key, 'U') {
+                    self.remarks.refuse(
+                        node.span,
+                        "this is no user's public nkey",
+                        "it begins with U and has 56 characters",
+                    );
+                }
+                if name.is_some() || password.is_some_and(|p| !p.is_empty()) {
+                    self.remarks.refuse(node.span, "an nkey user has no name and no password", "keep one of them");
+                }
+                (key, Proof::Nkey)
+            }
+            (None, Some(name)) => (name, proof_of(password, options.get("password"))),
+        };
+        let span = options.entry("nkey").or_else(|| options.entry("user")).map_or(node.span, |e| e.node.span);
+        if let Some(first) = self.logins.insert(login.to_owned(), span) {
+            self.remarks.refused.push(
+                Diagnostic::error("refused-by-server", span, format!("`{login}` is a user already"))
+                    .related(first, "here")
+                    .hint("names and nkeys are unique on the whole server, whatever the account"),
+            );
+        }
+        let permissions = match options.get("permissions") {
+            Some(node) => self.permissions(node),
+            None => defaults.cloned().unwrap_or_default(),
+        };
+        let connection_types = options.get("allowed_connection_types").map(|node| match &node.value {
+            Value::Text(text) => (vec![text.clone()], node.span),
+            _ => (self.texts(node), node.span),
+        });
+        for kind in connection_types.iter().flat_map(|(kinds, _)| kinds) {
+            const KINDS: [&str; 7] =
+                ["STANDARD", "WEBSOCKET", "LEAFNODE", "LEAFNODE_WS", "MQTT", "MQTT_WS", "IN_PROCESS"];
+            if !KINDS.contains(&kind.to_uppercase().as_str()) {
+                self.remarks.refuse(
+                    node.span,
+                    format!("there is no connection type `{kind}`"),
+                    "STANDARD, WEBSOCKET, LEAFNODE, MQTT ...",
+                );
+            }
+        }
+        let _ = self.remarks.bool(options.get("proxy_required"));
+        Some(User { name: login.to_owned(), remark: None, span, proof, permissions, connection_types })
+    }
+
+    fn texts(&mut self, node: &Node) -> Vec<String> {
+        let mut texts = Vec::new();
+        for node in self.remarks.list(node) {
+            texts.extend(self.remarks.text(Some(node)).map(str::to_owned));
+        }
+        texts
+    }
+
+    fn permissions(&mut self, node: &Node) -> Permissions {
+        let mut permissions = Permissions { span: Some(node.span), ..Permissions::default() };
+        let Some(map) = self.remarks.map(node) else { return permissions };
+        let options = self.remarks.options(map, PERMISSIONS, "permissions");
+        permissions.publish = options.get("publish").map(|n| self.side(n, false)).unwrap_or_default();
+        permissions.subscribe = options.get("subscribe").map(|n| self.side(n, true)).unwrap_or_default();
+        permissions.responses = options.get("allow_responses").and_then(|n| self.responses(n));
+        if permissions.responses.is_some() && permissions.publish.span.is_none() {
+            // Leave to answer alone is leave for nothing else.
+            permissions.publish.allow = Some(Vec::new());
+        }
+        permissions
+    }
+
+    fn side(&mut self, node: &Node, queues: bool) -> Side {
+        let mut side = Side { span: Some(node.span), ..Side::default() };
+        let Value::Map(map) = &node.value else {
+            let allow = self.patterns(node, queues);
+            side.looks_closed = allow.is_empty().then_some(node.span);
+            side.allow = (!allow.is_empty()).then_some(allow);
+            return side;
+        };
+        let options = self.remarks.options(map, &[&["allow"], &["deny"]], "a permission");
+        if let Some(node) = options.get("allow") {
+            let allow = self.patterns(node, queues);
+            side.looks_closed = allow.is_empty().then_some(node.span);
+            side.allow = (!allow.is_empty()).then_some(allow);
+        } else if map.entries.is_empty() {
+            side.looks_closed = Some(node.span);
+        }
+        side.deny = options.get("deny").map(|n| self.patterns(n, queues)).unwrap_or_default();
+        side
+    }
+
+    fn patterns(&mut self, node: &Node, queues: bool) -> Vec<Pattern> {
+        let nodes = match &node.value {
+            Value::Text(_) => std::slice::from_ref(node),
+            _ => self.remarks.list(node),
+        };
+        let mut patterns = Vec::new();
+        for node in nodes {
+            let Some(text) = self.remarks.text(Some(node)) else { continue };
+            match pattern(text, queues) {
+                Some(pattern) => patterns.push(pattern),
+                None => self.remarks.refuse(
+                    node.span,
+                    format!("`{text}` is not a valid subject"),
+                    "tokens between dots, * for one, > for the rest",
+                ),
+            }
+        }
+        patterns
+    }
+
+    fn responses(&mut self, node: &Node) -> Option<Responses> {
+        // The server's own defaults.
+        let mut responses = Responses { span: node.span, max: 1, expires: Some(Duration::from_secs(120)) };
+        match &node.value {
+            Value::Bool(is_on) => is_on.then_some(responses),
+            Value::Map(map) => {
+                let options = self.remarks.options(map, RESPONSES, "allow_responses");
+                responses.max = self.remarks.integer(options.get("max")).filter(|n| *n != 0).unwrap_or(1);
+                if let Some(text) = self.remarks.text(options.get("expires")) {
+                    match go_duration(text) {
+                        Some(Some(length)) if length.is_zero() => {}
+                        Some(length) => responses.expires = length,
+                        None => {
+                            self.remarks.refuse(node.span, format!("`{text}` is not a duration"), "\"30s\", \"2m\"");
+                        }
+                    }
+                }
+                Some(responses)
+            }
+            _ => {
+                self.remarks.refuse(node.span, format!("expected true or a map, found {}", node.value.kind()), "");
+                None
+            }
+        }
+    }
+
+    // ---------------------------------------------------------------- shares
+
+    fn subject(&mut self, node: &Node) -> Option<Subject> {
+        let text = self.remarks.text(Some(node))?;
+        let subject = Subject::as_the_server_reads(text);
+        if subject.is_none() {
+            self.remarks.refuse(
+                node.span,
+                format!("`{text}` is not a valid subject"),
+                "tokens between dots, * for one, > for the rest",
+            );
+        }
+        subject
+    }
+
+    fn one_kind<'m>(&mut self, node: &Node, options: &Options<'m>) -> Option<(ShareKind, &'m Node)> {
+        match (options.get("stream"), options.get("service")) {
+            (Some(stream), None) => Some((ShareKind::Stream, stream)),
+            (None, Some(service)) => Some((ShareKind::Service, service)),
+            (Some(_), Some(_)) => {
+                self.remarks.refuse(node.span, "a stream and a service in one entry", "write two");
+                None
+            }
+            // The server ignores it.
+            (None, None) => None,
+        }
+    }
+
+    fn export(&mut self, node: &Node) -> Option<Export> {
+        let map = self.remarks.map(node)?;
+        let options = self.remarks.options(map, EXPORT, "an export");
+        let (kind, subject) = self.one_kind(node, &options)?;
+        if kind == ShareKind::Stream {
+            for key in ["response_type", "threshold", "latency", "allow_trace"] {
+                if let Some(entry) = options.entry(key) {
+                    self.remarks.refuse(entry.key_span, format!("`{key}` is for services"), "remove it");
+                }
+            }
+        }
+        if let Some(node) = options.get("response_type")
+            && let Some(text) = self.remarks.text(Some(node))
+            && !["single", "singleton", "stream", "chunk", "chunked"].contains(&text.to_lowercase().as_str())
+        {
+            self.remarks.refuse(
+                node.span,
+                format!("there is no response type `{text}`"),
+                "singleton, stream or chunked",
+            );
+        }
+        let to = options.get("accounts").map(|node| {
+            let mut names = Vec::new();
+            for node in self.remarks.list(node) {
+                names.extend(self.remarks.text(Some(node)).map(|text| (text.to_owned(), node.span)));
+            }
+            names
+        });
+        let allow_trace = self.remarks.bool(options.get("allow_trace"));
+        let span = subject.span;
+        Some(Export {
+            kind,
+            subject: self.subject(subject)?,
+            span,
+            to,
+            token_position: self.remarks.integer(options.get("account_token_position")).unwrap_or(0),
+            allow_trace: options.get("allow_trace").filter(|_| allow_trace == Some(true)).map(|n| n.span),
+            latency: options.get("latency").map(|n| n.span),
+        })
+    }
+
+    fn import(&mut self, node: &Node) -> Option<Import> {
+        const SOURCE: Known = &[&["account"], &["subject"]];
+        let map = self.remarks.map(node)?;
+        let options = self.remarks.options(map, IMPORT, "an import");
+        let (kind, source) = self.one_kind(node, &options)?;
+        let source_map = self.remarks.map(source)?;
+        let from = self.remarks.options(source_map, SOURCE, "the source of an import");
+        let (Some(account), Some(subject)) = (from.get("account"), from.get("subject")) else {
+            self.remarks.refuse(
+                source.span,
+                "an import needs an account and a subject",
+                "{ account: A, subject: \"a.b\" }",
+            );
+            return None;
+        };
+        let (name, subject) = (self.remarks.text(Some(account))?.to_owned(), self.subject(subject)?);
+        let (prefix, to) = (self.remarks.text(options.get("prefix")), self.remarks.text(options.get("to")));
+        let local = match (kind, prefix, to) {
+            (ShareKind::Stream, Some(prefix), _) => format!("{}.{subject}", prefix.trim_end_matches('.')),
+            (_, _, Some(to)) => to.to_owned(),
+            _ => subject.to_string(),
+        };
+        let local = Subject::as_the_server_reads(&local).unwrap_or_else(|| subject.clone());
+        let share = self.remarks.bool(options.get("share"));
+        let allow_trace = self.remarks.bool(options.get("allow_trace"));
+        Some(Import {
+            kind,
+            from: (name, account.span),
+            subject,
+            span: source.span,
+            local,
+            share: options.get("share").filter(|_| share == Some(true)).map(|n| n.span),
+            allow_trace: options.get("allow_trace").filter(|_| allow_trace == Some(true)).map(|n| n.span),
+        })
+    }
+
+    /// What -t says of exports and imports, once all accounts are known.
+    fn shares_are_authorized(&mut self, world: &World) {
+        if !self.remarks.refused.is_empty() {
+            return;
+        }
+        for account in &world.accounts {
+            for (name, span) in account.exports.iter().flat_map(|e| e.to.iter().flatten()) {
+                if world.account(name).is_none() {
+                    self.remarks.refuse(*span, format!("there is no account `{name}` to export to"), "");
+                }
+            }
+            for import in &account.imports {
+                let (name, span) = &import.from;
+                let Some(exporter) = world.account(name) else {
+                    self.remarks.refuse(*span, format!("there is no account `{name}` to import from"), "");
+                    continue;
+                };
+                let exact = exporter.exports.iter().rfind(|e| e.kind == import.kind && e.subject == import.subject);
+                let authorized = match exact {
+                    Some(export) => export.authorizes(&account.name, &import.subject),
+                    None => exporter.exports.iter().any(|e| {
+                        e.kind == import.kind
+                            && e.subject.contains(&import.subject)
+                            && e.authorizes(&account.name, &import.subject)
+                    }),
+                };
+                if !authorized {
+                    let message = format!("`{name}` exports no `{}` to `{}`", import.subject, account.name);
+                    self.remarks.refuse(
+                        import.span,
+                        message,
+                        "add it to that account's exports, with this account under `accounts`",
+                    );
+                }
+            }
+        }
+    }
+
+    // -------------------------------------------------------------- mappings
+
+    fn mappings(&mut self, node: &Node) -> Vec<Mapping> {
+        let mut mappings = Vec::new();
+        let Some(map) = self.remarks.map(node) else { return mappings };
+        for entry in &map.entries {
+            let Some(from) = Subject::as_the_server_reads(&entry.key) else {
+                self.remarks.refuse(entry.key_span, format!("`{}` is not a valid subject", entry.key), "");
+                continue;
+            };
+            let to = self.destinations(&entry.node);
+            let (to, keeps) = to;
+            mappings.push(Mapping { from, to, keeps, span: entry.key_span });
+        }
+        mappings
+    }
+
+    /// Where it goes, and whether some of it stays.
+    fn destinations(&mut self, node: &Node) -> (Vec<String>, bool) {
+        const DESTINATION: Known = &[&["destination", "dest"], &["weight"], &["cluster"]];
+        let nodes = match &node.value {
+            Value::Text(text) => return (vec![text.clone()], false),
+            Value::Array(nodes) => nodes.as_slice(),
+            _ => std::slice::from_ref(node),
+        };
+        let (mut to, mut total) = (Vec::new(), 0.0);
+        for node in nodes {
+            let Some(map) = self.remarks.map(node) else { continue };
+            let options = self.remarks.options(map, DESTINATION, "a mapping");
+            to.extend(self.remarks.text(options.get("destination")).map(str::to_owned));
+            match options.get("weight") {
+                None => self.remarks.refuse(node.span, "a mapping's destination has no weight", "`weight: 100%`"),
+                weighed if options.get("cluster").is_none() => total += weight(weighed),
+                Some(_) => {}
+            }
+        }
+        if total > 100.0 {
+            self.remarks.refuse(node.span, "the weights of a mapping add up to more than 100", "");
+        }
+        (to, total < 100.0)
+    }
+
+    // --------------------------------------------------------- authorization
+
+    /// Users outside of accounts are in `$G`.
+    fn authorization(&mut self, node: &Node, world: &mut World) {
+        let Some(map) = self.remarks.map(node) else { return };
+        let options = self.remarks.options(map, AUTHORIZATION, "authorization");
+        let defaults = options.get("default_permissions").map(|node| self.permissions(node));
+        let users = options.get("users").map(|node| self.users(node, defaults.as_ref())).unwrap_or_default();
+        if let Some(node) = options.get("auth_callout")
+            && let Some(map) = self.remarks.map(node)
+        {
+            let inside = self.remarks.options(map, CALLOUT, "auth_callout");
+            world.callout = Some(Callout {
+                account: self.remarks.text(inside.get("account")).unwrap_or("$G").to_owned(),
+                encrypted: inside.get("xkey").is_some(),
+                span: node.span,
+            });
+        }
+        let login = options.entry("token").or_else(|| options.entry("user")).map(|entry| entry.key_span);
+        if let Some(span) = login {
+            world.shared_login = Some(span);
+            if world.accounts.iter().any(|a| !a.users.is_empty()) {
+                self.remarks.refuse(
+                    span,
+                    "one login for everybody does not go with accounts",
+                    "give it to a user of an account",
+                );
+            }
+            if !users.is_empty() {
+                self.remarks.refuse(span, "one login for everybody does not go with `users`", "make it one of them");
+            }
+        }
+        if !users.is_empty() {
+            world.accounts.push(Account { users, ..empty_account("$G", node.span) });
+        }
+    }
+}
+
+fn weight(node: Option<&Node>) -> f64 {
+    match node.map(|n| &n.value) {
+        Some(Value::Integer(number)) => f64::from(i32::try_from(*number).unwrap_or(i32::MAX)),
+        Some(Value::Text(text)) => text.trim_end_matches('%').trim().parse().unwrap_or(0.0),
+        _ => 0.0,
+    }
+}
+
+fn empty_account(name: &str, span: Span) -> Account {
+    Account {
+        name: name.to_owned(),
+        span,
+        users: Vec::new(),
+        exports: Vec::new(),
+        imports: Vec::new(),
+        jetstream: None,
+        limits: Limits::default(),
+        mappings: Vec::new(),
+    }
+}
+
+fn is_public(key: &str, kind: char) -> bool {
+    key.starts_with(kind) && KeyPair::from_public_key(key).is_ok()
+}
+
+/// How the server would check a password.
+fn proof_of(password: Option<&str>, node: Option<&Node>) -> Proof {
+    let (Some(password), Some(node)) = (password.filter(|p| !p.is_empty()), node) else { return Proof::Nothing };
+    let is_hash = ["$2a$", "$2b$", "$2x$", "$2y$"].iter().any(|prefix| password.starts_with(prefix));
+    match is_hash {
+        true if password.len() == 60 => Proof::Hashed(node.span),
+        true => Proof::BrokenHash(node.span),
+        false => Proof::Plain(node.span),
+    }
+}
+
+/// A subject, for subscriptions perhaps with a queue after a blank.
+fn pattern(text: &str, queues: bool) -> Option<Pattern> {
+    if let Some(subject) = Subject::as_the_server_reads(text) {
+        return Some(Pattern { subject, queue: None });
+    }
+    let mut words = text.split_whitespace();
+    let (subject, queue, rest) = (words.next()?, words.next()?, words.next());
+    if !queues || rest.is_some() {
+        return None;
+    }
+    let subject = Subject::as_the_server_reads(subject)?;
+    Some(Pattern { subject, queue: Some(Subject::as_the_server_reads(queue)?) })
+}

@@ -1,0 +1,277 @@
+//! What a configuration says of the server itself: its doors, its JetStream, its
+//! limits.
+
+use std::path::Path;
+
+use sha2::Digest as _;
+
+use super::super::system::{Authority, Certificates, Door, DoorKind, Proof, Remote, Server, ServerJetStream};
+use super::option_names::{CLUSTER, GATEWAY, LEAFNODES, MQTT, REMOTE, SERVER_JETSTREAM, TLS, WEBSOCKET};
+use super::options::{Options, Remarks};
+use super::proof_of;
+use crate::conf::value::{Entry, Map, Node, Value};
+use crate::diag::Span;
+
+/// What the file says of the server as a whole, and of its doors.
+pub(super) fn server(options: &Options<'_>, start: Span, remarks: &mut Remarks) -> Server {
+    let mut server = Server { start: Some(start), ..Server::default() };
+    server.jetstream = options.get("jetstream").and_then(|node| server_jetstream(node, remarks));
+    server.batches = batches(options);
+    server.limits_subscriptions =
+        matches!(options.get("max_subscriptions").map(|n| &n.value), Some(Value::Integer(n)) if *n > 0);
+    server.no_fast_producer_stall = remarks.bool(options.get("no_fast_producer_stall")).unwrap_or(false);
+    for key in ["http", "https", "http_port", "https_port"] {
+        let Some(node) = options.get(key) else { continue };
+        match &node.value {
+            Value::Text(text) => server.monitoring.push((text.clone(), node.span)),
+            Value::Integer(port) => server.monitoring.push((format!("{}:{port}", host(options)), node.span)),
+            _ => remarks.refuse(node.span, format!("expected an address, found {}", node.value.kind()), ""),
+        }
+    }
+    for (key, kind, known) in [
+        ("leafnodes", DoorKind::Leaf, LEAFNODES),
+        ("mqtt", DoorKind::Mqtt, MQTT),
+        ("websocket", DoorKind::WebSocket, WEBSOCKET),
+        ("cluster", DoorKind::Cluster, CLUSTER),
+        ("gateway", DoorKind::Gateway, GATEWAY),
+    ] {
+        let Some(entry) = options.entry(key) else { continue };
+        let Some(map) = remarks.map(&entry.node) else { continue };
+        let inside = remarks.options(map, known, key);
+        tls(&inside, remarks);
+        let mut remotes = Vec::new();
+        for node in inside.get("remotes").map(|node| remarks.list(node)).unwrap_or_default() {
+            remotes.extend(remote(node, remarks));
+        }
+        let no_auth_user = inside.get("no_auth_user");
+        let no_auth_user = remarks.text(no_auth_user).map(str::to_owned).zip(no_auth_user.map(|node| node.span));
+        let logins = inside.get("authorization").map(door_logins).unwrap_or_default();
+        let is_of_servers = matches!(kind, DoorKind::Cluster | DoorKind::Gateway);
+        let certificates = certificates(map, is_of_servers);
+        if let Some(ca) = certificates.as_ref().and_then(|c| c.ca.clone())
+            && !is_of_servers
+        {
+            server.client_cas.push(ca);
+        }
+        let listener = Listener::of(map);
+        server.doors.push(Door {
+            kind,
+            span: entry.key_span,
+            has_authorization: inside.get("authorization").is_some_and(names_somebody) || certificates.is_some(),
+            listens: last(map, &["port", "listen"]).is_some() || is_of_servers,
+            address: listener.address(),
+            everywhere: listener.is_everywhere(),
+            certificates,
+            no_auth_user,
+            logins,
+            remotes,
+        });
+    }
+    for key in ["debug", "trace", "logtime", "logtime_utc", "syslog", "no_header_support"] {
+        let _ = remarks.bool(options.get(key));
+    }
+    for key in ["port", "max_payload", "max_control_line", "max_pending", "max_subscriptions", "ping_max"] {
+        let _ = remarks.integer(options.get(key));
+    }
+    let _ = remarks.text(options.get("server_name"));
+    tls(options, remarks);
+    if let Some(Value::Map(map)) = options.get("tls").map(|node| &node.value) {
+        server.client_cas.extend(last(map, &["ca_file"]).and_then(authority));
+        server.maps_certificates = is_on(map, "verify_and_map");
+    }
+    let connections = options.get("max_connections");
+    server.max_connections = remarks.integer(connections).zip(connections.map(|node| node.span));
+    if let Some(node) = options.get("prof_port")
+        && let Value::Integer(port) = node.value
+    {
+        server.monitoring.push((format!("{}:{port}", host(options)), node.span));
+    }
+    server
+}
+
+/// A server that a leaf node dials; one that is disabled is not dialled.
+fn remote(node: &Node, remarks: &mut Remarks) -> Option<Remote> {
+    let options = remarks.map(node).map(|map| remarks.options(map, REMOTE, "a remote"))?;
+    tls(&options, remarks);
+    let urls = options.get("url").map(|node| match &node.value {
+        Value::Text(text) => vec![text.clone()],
+        Value::Array(nodes) => nodes.iter().filter_map(|n| remarks.text(Some(n)).map(str::to_owned)).collect(),
+        _ => Vec::new(),
+    });
+    let address = |url: String| {
+        let rest = url.split_once("://").map_or(url.as_str(), |(_, rest)| rest);
+        let rest = rest.rsplit_once('@').map_or(rest, |(_, rest)| rest).trim_end_matches('/').to_lowercase();
+        let rest = rest.replace("localhost", "127.0.0.1");
+        if rest.rsplit_once(':').is_some_and(|(_, port)| port.parse::<u16>().is_ok()) { rest } else { rest + ":7422" }
+    };
+    let account = remarks.text(options.get("account")).unwrap_or("$G").to_owned();
+    let is_off = remarks.bool(options.get("disabled")).unwrap_or(false);
+    let addresses = urls.unwrap_or_default().into_iter().map(address).collect();
+    (!is_off).then_some(Remote { account, addresses, span: node.span })
+}
+
+/// The logins that a door has of its own.
+fn door_logins(node: &Node) -> Vec<(Proof, Option<String>, Span)> {
+    let Value::Map(map) = &node.value else { return Vec::new() };
+    let login = |map: &Map| {
+        let user = last(map, &["user", "username"]).filter(|node| text(node).is_some())?;
+        let password = last(map, &["password", "pass"]);
+        let account = last(map, &["account"]).and_then(text).map(str::to_owned);
+        Some((proof_of(password.and_then(text), password), account, user.span))
+    };
+    let users = last(map, &["users"]).map(|node| &node.value);
+    let Some(Value::Array(users)) = users else { return login(map).into_iter().collect() };
+    users.iter().filter_map(|user| if let Value::Map(map) = &user.value { login(map) } else { None }).collect()
+}
+
+/// A `tls` block has known options, wherever it is.
+fn tls(options: &Options<'_>, remarks: &mut Remarks) {
+    if let Some(Value::Map(map)) = options.get("tls").map(|node| &node.value) {
+        let _ = remarks.options(map, TLS, "tls");
+    }
+}
+
+/// The certificates that let somebody in. Servers among each other always ask for
+/// one where there is TLS.
+fn certificates(map: &Map, always: bool) -> Option<Certificates> {
+    let Some(Value::Map(tls)) = last(map, &["tls"]).map(|node| &node.value) else { return None };
+    let named = is_on(tls, "verify_cert_and_check_known_urls") || last(tls, &["pinned_certs"]).is_some();
+    (always || named || is_on(tls, "verify") || is_on(tls, "verify_and_map"))
+        .then(|| Certificates { ca: last(tls, &["ca_file"]).and_then(authority), named })
+}
+
+fn authority(node: &Node) -> Option<Authority> {
+    let file = text(node)?;
+    let identity = match std::fs::read(file) {
+        Ok(bytes) => data_encoding::HEXLOWER.encode(&sha2::Sha256::digest(bytes)),
+        Err(_) => Path::new(file).components().collect::<std::path::PathBuf>().display().to_string(),
+    };
+    Some(Authority { file: file.to_owned(), identity })
+}
+
+/// Whether an authorization block asks for anything.
+fn names_somebody(node: &Node) -> bool {
+    let Value::Map(map) = &node.value else { return false };
+    map.entries.iter().any(|e| match (e.key.to_lowercase().as_str(), &e.node.value) {
+        ("user" | "username" | "token" | "nkey", Value::Text(text)) => !text.is_empty(),
+        ("users", Value::Array(users)) => !users.is_empty(),
+        ("user" | "username" | "token", Value::Integer(_)) => true,
+        _ => false,
+    })
+}
+
+/// Where a block listens.
+struct Listener<'m> {
+    host: &'m str,
+    port: Option<i64>,
+}
+
+impl<'m> Listener<'m> {
+    fn of(map: &'m Map) -> Self {
+        let listen = last(map, &["listen"]).map(|node| &node.value);
+        let host = || last(map, &["host"]).or_else(|| last(map, &["net"])).and_then(text).unwrap_or_default();
+        match (listen, last(map, &["port"]).map(|node| &node.value)) {
+            (Some(Value::Text(listen)), _) => {
+                let (host, port) = listen.rsplit_once(':').unwrap_or(("", listen));
+                Self { host, port: port.parse().ok() }
+            }
+            (Some(Value::Integer(port)), _) | (None, Some(Value::Integer(port))) => {
+                Self { host: host(), port: Some(*port) }
+            }
+            _ => Self { host: host(), port: None },
+        }
+    }
+
+    fn is_everywhere(&self) -> bool {
+        matches!(self.host, "" | "0.0.0.0" | "::" | "[::]")
+    }
+
+    /// As this machine reaches it.
+    fn address(&self) -> Option<String> {
+        let host = if self.is_everywhere() { "127.0.0.1" } else { self.host };
+        self.port.filter(|port| *port > 0).map(|port| format!("{host}:{port}"))
+    }
+}
+
+fn host<'o>(options: &'o Options<'_>) -> &'o str {
+    let text = |key| match options.get(key).map(|node| &node.value) {
+        Some(Value::Text(text)) => Some(text.as_str()),
+        _ => None,
+    };
+    text("host").or_else(|| text("listen").and_then(|l| l.rsplit_once(':')).map(|(host, _)| host)).unwrap_or("0.0.0.0")
+}
+
+fn server_jetstream(node: &Node, remarks: &mut Remarks) -> Option<ServerJetStream> {
+    let on = ServerJetStream { span: node.span, memory: None, storage: None };
+    match &node.value {
+        Value::Bool(is_on) => is_on.then_some(on),
+        Value::Text(text) => match text.to_lowercase().as_str() {
+            "enabled" | "enable" => Some(on),
+            "disabled" | "disable" => None,
+            _ => {
+                remarks.refuse(node.span, format!("expected `enabled` or `disabled`, found `{text}`"), "");
+                None
+            }
+        },
+        Value::Map(map) => {
+            let options = remarks.options(map, SERVER_JETSTREAM, "jetstream");
+            let mut size = |key: &str| {
+                let node = options.get(key)?;
+                match &node.value {
+                    Value::Integer(bytes) => Some(*bytes),
+                    Value::Text(text) => {
+                        let bytes = storage_size(text);
+                        if bytes.is_none() && !text.is_empty() {
+                            let hint = "a number with K, M, G or T in quotes, or a size without quotes: 1GB";
+                            remarks.refuse(node.span, format!("`{text}` is not a size"), hint);
+                        }
+                        bytes
+                    }
+                    _ => None,
+                }
+            };
+            let (memory, storage) = (size("max_memory_store"), size("max_file_store"));
+            let is_on = remarks.bool(options.get("enabled")).unwrap_or(true);
+            is_on.then_some(ServerJetStream { span: node.span, memory, storage })
+        }
+        _ => {
+            remarks.refuse(node.span, format!("expected a map or true, found {}", node.value.kind()), "");
+            None
+        }
+    }
+}
+
+/// Open atomic batches of one stream and of all; the server's own defaults where
+/// nothing is said.
+fn batches(options: &Options<'_>) -> (i64, i64) {
+    let inside =
+        |node: &'_ Node, name: &str| if let Value::Map(map) = &node.value { last(map, &[name]).cloned() } else { None };
+    let batch =
+        options.get("jetstream").and_then(|node| inside(node, "limits")).and_then(|node| inside(&node, "batch"));
+    let limit = |name: &str| match batch.as_ref().and_then(|node| inside(node, name)).map(|node| node.value) {
+        Some(Value::Integer(n)) => Some(n),
+        _ => None,
+    };
+    (limit("max_inflight_per_stream").unwrap_or(50), limit("max_inflight_total").unwrap_or(1000))
+}
+
+/// A size in quotes, as the server reads it there: `1G`.
+fn storage_size(text: &str) -> Option<i64> {
+    let (number, unit) = text.split_at_checked(text.len().checked_sub(1)?)?;
+    let shift = "KMGT".find(unit)? * 10 + 10;
+    number.parse::<i64>().ok()?.checked_mul(1 << shift)
+}
+
+/// Where a key is written twice, the last one counts; its letter case does not.
+fn last<'m>(map: &'m Map, names: &[&str]) -> Option<&'m Node> {
+    let is_it = |e: &&Entry| names.iter().any(|name| e.key.eq_ignore_ascii_case(name));
+    map.entries.iter().rfind(is_it).map(|e| &e.node)
+}
+
+fn text(node: &Node) -> Option<&str> {
+    if let Value::Text(text) = &node.value { Some(text) } else { None }
+}
+
+fn is_on(map: &Map, key: &str) -> bool {
+    last(map, &[key]).is_some_and(|node| node.value == Value::Bool(true))
+}

@@ -1,0 +1,35 @@
+//! An account name is a folder name.
+
+use std::collections::HashMap;
+
+use super::Rule;
+use crate::audit::system::World;
+use crate::diag::Diagnostic;
+
+pub const RULE: Rule = Rule {
+    id: "account-name",
+    proves: "an account's data stays in the account's folder",
+    why: "the server keeps an account's streams in a folder of its name: `../x` is outside, names with dots or blanks break requests about the account",
+    mend: "letters, digits, `_` and `-`",
+    check,
+};
+
+fn check(world: &World, out: &mut Vec<Diagnostic>) {
+    let mut seen: HashMap<String, &str> = HashMap::new();
+    for account in world.accounts.iter().filter(|a| !matches!(a.name.as_str(), "$G" | "$SYS")) {
+        let name = account.name.as_str();
+        let is_plain = !name.is_empty() && name.chars().all(|c| c.is_ascii_alphanumeric() || matches!(c, '_' | '-'));
+        if name.contains(['/', '\\']) || name.contains("..") {
+            out.push(RULE.error(account.span, format!("the data of `{name}` is kept outside of its own folder")));
+        } else if name.contains(['*', '>']) {
+            out.push(RULE.error(account.span, format!("`{name}` stands for every name in exports by token position")));
+        } else if !is_plain {
+            out.push(RULE.warning(account.span, format!("`{name}` is no plain name")));
+        }
+        if let Some(other) = seen.insert(name.to_lowercase(), name) {
+            let message =
+                format!("`{name}` and `{other}` differ in letter case only: on some disks they are one folder");
+            out.push(RULE.warning(account.span, message));
+        }
+    }
+}

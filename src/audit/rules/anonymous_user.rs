@@ -1,0 +1,34 @@
+//! Somebody without credentials is somebody.
+
+use super::Rule;
+use crate::audit::system::World;
+use crate::diag::Diagnostic;
+
+pub const RULE: Rule = Rule {
+    id: "anonymous-user",
+    proves: "nobody is let in without credentials",
+    why: "`no_auth_user`, of the server or of its websocket and mqtt blocks, names the user that anybody without credentials is",
+    mend: "remove `no_auth_user`",
+    check,
+};
+
+fn check(world: &World, out: &mut Vec<Diagnostic>) {
+    for door in world.server.doors.iter().filter(|d| d.listens) {
+        let Some((name, span)) = &door.no_auth_user else { continue };
+        let found = super::users(world).find(|(_, u)| u.name == *name);
+        if let Some((account, _)) = found.filter(|(_, u)| u.may_come_through(door.kind)) {
+            out.push(RULE.error(*span, format!("anybody is `{name}` of `{}`, without credentials", account.name)));
+        }
+    }
+    let Some((name, span)) = &world.no_auth_user else { return };
+    let account = world.accounts.iter().find(|a| a.users.iter().any(|u| u.name == *name));
+    match account {
+        Some(account) => {
+            out.push(RULE.error(*span, format!("anybody is `{name}` of `{}`, without credentials", account.name)));
+        }
+        None => out.push(
+            RULE.error(*span, format!("there is no user `{name}`"))
+                .label("`nats-server -t` accepts this, and then it does not start"),
+        ),
+    }
+}

@@ -1,0 +1,42 @@
+//! What this file does not say.
+
+use super::{Rule, leaf_bridge};
+use crate::audit::system::World;
+use crate::diag::Diagnostic;
+
+pub const RULE: Rule = Rule {
+    id: "decided-elsewhere",
+    proves: "who is isolated is decided in this file",
+    why: "with JWT accounts or an auth callout, accounts and permissions are not in the file; where several tenants' leaf nodes dial other servers, those decide whether they meet: nothing can be proved from the file alone",
+    mend: "attack the running server: `tenantry verify --server URL` with its registry",
+    check,
+};
+
+fn check(world: &World, out: &mut Vec<Diagnostic>) {
+    if let Some(span) = world.is_operator {
+        out.push(RULE.warning(span, "accounts are in JWTs, not in this file: nothing is proved of them"));
+    }
+    if let Some(callout) = &world.callout {
+        out.push(RULE.warning(callout.span, "who connecting users are, and may do, is decided by an auth callout"));
+    }
+    let remotes = || world.server.remotes();
+    for remote in remotes() {
+        if remote.addresses.iter().any(|a| leaf_bridge::is_own(world, a) == leaf_bridge::Own::Perhaps) {
+            let message =
+                format!("whether the leaf node of `{}` dials this very server is not in this file", remote.account);
+            out.push(RULE.warning(remote.span, message));
+        }
+    }
+    let Some(first) = remotes().next() else { return };
+    if let Some(second) = remotes().find(|r| world.are_apart(&r.account, &first.account)) {
+        let message = format!("whether `{}` and `{}` meet beyond their leaf nodes", first.account, second.account);
+        out.push(
+            RULE.warning(second.span, format!("{message} is not in this file")).related(first.span, "the other one"),
+        );
+    }
+}
+
+/// Whether a finding means that nothing is proved.
+pub fn is_it(finding: &Diagnostic) -> bool {
+    finding.rule == RULE.id
+}

@@ -1,0 +1,41 @@
+//! Accepted by -t, and then it does not start.
+
+use super::Rule;
+use crate::audit::system::{DoorKind, World};
+use crate::diag::Diagnostic;
+
+pub const RULE: Rule = Rule {
+    id: "fails-at-start",
+    proves: "a configuration that passes `nats-server -t` starts",
+    why: "`nats-server -t` checks the language and little else",
+    mend: "if this file is included by another, audit that one; otherwise add what is missing",
+    check,
+};
+
+fn check(world: &World, out: &mut Vec<Diagnostic>) {
+    if let Some((name, span)) =
+        world.system.as_ref().filter(|(name, _)| world.account(name).is_none() && world.is_operator.is_none())
+    {
+        out.push(RULE.error(*span, format!("there is no account `{name}` to be the system account")));
+    }
+    for account in world.accounts.iter().filter(|a| world.is_system(a)) {
+        if let Some(jetstream) = &account.jetstream {
+            out.push(RULE.error(jetstream.span, "the system account cannot have JetStream"));
+        }
+    }
+    if let Some(span) = world.is_operator
+        && !world.accounts.is_empty()
+    {
+        out.push(RULE.error(span, "an operator and accounts in the file do not go together"));
+    }
+    let mqtt = world.server.doors.iter().find(|d| d.kind == DoorKind::Mqtt && d.listens);
+    if let Some(door) = mqtt.filter(|_| world.server.jetstream.is_none()) {
+        out.push(RULE.error(door.span, "MQTT needs JetStream"));
+    }
+    if world.server.jetstream.is_none() {
+        for (account, jetstream) in world.accounts.iter().filter_map(|a| a.jetstream.as_ref().map(|j| (a, j))) {
+            let message = format!("`{}` has JetStream, the server has not: requests find nobody", account.name);
+            out.push(RULE.warning(jetstream.span, message));
+        }
+    }
+}

@@ -1,0 +1,46 @@
+//! Imports that go round in a circle.
+
+use std::collections::HashSet;
+
+use super::Rule;
+use crate::audit::system::{Account, Import, World};
+use crate::diag::Diagnostic;
+use crate::subject::Subject;
+
+pub const RULE: Rule = Rule {
+    id: "import-cycle",
+    proves: "nothing goes round in a circle between accounts",
+    why: "nats-server refuses some circles and not others, as it happens to read the accounts: what starts today may not start tomorrow",
+    mend: "remove one of the imports",
+    check,
+};
+
+fn check(world: &World, out: &mut Vec<Diagnostic>) {
+    for account in &world.accounts {
+        let circle = account.imports.iter().find(|i| leads_back(world, account, i, &i.subject, &mut HashSet::new()));
+        if let Some(import) = circle {
+            let message =
+                format!("what `{}` imports from `{}` comes from itself in the end", account.name, import.from.0);
+            out.push(RULE.error(import.span, message));
+        }
+    }
+}
+
+/// Whether what an import brings comes, by way of others, from the account itself.
+fn leads_back<'w>(
+    world: &'w World,
+    home: &Account,
+    import: &'w Import,
+    subject: &Subject,
+    seen: &mut HashSet<(&'w str, String)>,
+) -> bool {
+    let Some(source) = world.account(&import.from.0) else { return false };
+    if source.name == home.name {
+        return true;
+    }
+    if !seen.insert((&source.name, subject.to_string())) {
+        return false;
+    }
+    let next = source.imports.iter().filter(|i| i.kind == import.kind && i.local.overlaps(subject));
+    next.into_iter().any(|i| leads_back(world, home, i, &i.subject, seen))
+}

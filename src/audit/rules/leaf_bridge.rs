@@ -1,0 +1,62 @@
+//! Leaf nodes join what accounts keep apart.
+
+use std::collections::HashMap;
+
+use super::Rule;
+use crate::audit::system::{DoorKind, Remote, World};
+use crate::diag::Diagnostic;
+
+pub const RULE: Rule = Rule {
+    id: "leaf-bridge",
+    proves: "no two tenants are joined by a leaf node",
+    why: "a leaf node's remote carries an account's messages into an account of the server that it dials; where two tenants' remotes lead to one server, or to this one, they meet there",
+    mend: "let each tenant's remote dial a server of its own, never this one",
+    check,
+};
+
+fn check(world: &World, out: &mut Vec<Diagnostic>) {
+    let mut dialled: HashMap<&str, &Remote> = HashMap::new();
+    for remote in world.server.remotes() {
+        for address in &remote.addresses {
+            if is_own(world, address) == Own::Yes {
+                let message = format!("`{}` dials this very server, and comes out in another account", remote.account);
+                out.push(RULE.error(remote.span, message));
+            }
+            let first = *dialled.entry(address).or_insert(remote);
+            if world.are_apart(&first.account, &remote.account) {
+                let message = format!("`{}` and `{}` both dial {address}", first.account, remote.account);
+                out.push(RULE.error(remote.span, message).related(first.span, "the other one"));
+            }
+        }
+    }
+}
+
+/// Whether an address is this server's.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Own {
+    /// It is.
+    Yes,
+    /// It may be: the port is, and the machine has names that are not in the file.
+    Perhaps,
+    /// It is not.
+    No,
+}
+
+/// Leaf nodes come in by the leaf port and by the WebSocket's.
+pub fn is_own(world: &World, address: &str) -> Own {
+    let Some((host, port)) = address.rsplit_once(':') else { return Own::No };
+    let is_loopback = |host: &str| host.starts_with("127.") || matches!(host, "[::1]" | "::1" | "localhost");
+    let doors =
+        world.server.doors.iter().filter(|d| d.listens && matches!(d.kind, DoorKind::Leaf | DoorKind::WebSocket));
+    let same_port = doors.filter_map(|d| Some((d, d.address.as_deref()?.rsplit_once(':')?)));
+    let mut own = Own::No;
+    for (door, (own_host, _)) in same_port.filter(|(_, (_, own_port))| *own_port == port) {
+        if host == own_host || is_loopback(host) && (door.everywhere || is_loopback(own_host)) {
+            return Own::Yes;
+        }
+        if door.everywhere {
+            own = Own::Perhaps;
+        }
+    }
+    own
+}

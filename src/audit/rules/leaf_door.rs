@@ -1,0 +1,24 @@
+//! Any user can bring a network of its own.
+
+use super::Rule;
+use crate::audit::system::{DoorKind, World};
+use crate::diag::Diagnostic;
+
+pub const RULE: Rule = Rule {
+    id: "leaf-door",
+    proves: "only those who are meant to can join with a leaf node",
+    why: "with a leaf port and no leaf authorization every account's users can attach a server of theirs",
+    mend: "`authorization` under leafnodes, or `max_leafnodes: 0` in the accounts' limits",
+    check,
+};
+
+fn check(world: &World, out: &mut Vec<Diagnostic>) {
+    let doors = world.server.doors.iter().filter(|d| d.kind == DoorKind::Leaf && d.listens && !d.has_authorization);
+    for door in doors {
+        let open = world.tenants().find(|a| !a.users.is_empty() && a.limits.leafnodes.is_none_or(|(n, _)| n != 0));
+        if let Some(account) = open {
+            let message = format!("users of `{}` can attach servers of their own", account.name);
+            out.push(RULE.error(door.span, message).related(account.span, "no `max_leafnodes: 0`"));
+        }
+    }
+}

@@ -1,0 +1,149 @@
+//! What is checked, one rule a file. Each says what it proves, why that
+//! matters and how to mend it; docs/rules.md is made from that.
+
+mod account_name;
+mod anonymous_user;
+mod answered_import;
+mod auth_callout;
+mod connection_types;
+pub(super) mod decided_elsewhere;
+mod fails_at_start;
+mod import_cycle;
+mod leaf_bridge;
+mod leaf_door;
+mod mapped_export;
+mod monitor_exposed;
+mod no_authentication;
+mod one_login;
+mod one_sided_permissions;
+mod open_cluster;
+mod open_permissions;
+mod oversubscribed;
+mod passed_on;
+mod producer_stall;
+mod public_export;
+mod queue_stealing;
+mod reserved_export;
+mod reserved_import;
+mod shared_account;
+mod shared_identity;
+mod system_tenant;
+mod traced_share;
+mod truncated_limit;
+mod unlimited_connections;
+mod unlimited_jetstream;
+mod weak_login;
+mod wildcard_service;
+
+use std::collections::HashSet;
+
+use super::reach;
+use super::system::{Account, Mapping, Pattern, User, World};
+use crate::diag::{Diagnostic, Span};
+use crate::subject::Subject;
+
+/// One thing that is checked.
+pub struct Rule {
+    /// Stable kebab-case identifier.
+    pub id: &'static str,
+    /// What holds if it finds nothing.
+    pub proves: &'static str,
+    /// Why that matters.
+    pub why: &'static str,
+    /// What to do about a finding.
+    pub mend: &'static str,
+    check: fn(&World, &mut Vec<Diagnostic>),
+}
+
+/// Every rule.
+pub const RULES: &[Rule] = &[
+    no_authentication::RULE,
+    anonymous_user::RULE,
+    open_permissions::RULE,
+    one_sided_permissions::RULE,
+    shared_account::RULE,
+    public_export::RULE,
+    wildcard_service::RULE,
+    reserved_export::RULE,
+    reserved_import::RULE,
+    shared_identity::RULE,
+    traced_share::RULE,
+    queue_stealing::RULE,
+    answered_import::RULE,
+    unlimited_jetstream::RULE,
+    oversubscribed::RULE,
+    fails_at_start::RULE,
+    truncated_limit::RULE,
+    connection_types::RULE,
+    leaf_door::RULE,
+    leaf_bridge::RULE,
+    auth_callout::RULE,
+    system_tenant::RULE,
+    decided_elsewhere::RULE,
+    open_cluster::RULE,
+    account_name::RULE,
+    weak_login::RULE,
+    monitor_exposed::RULE,
+    producer_stall::RULE,
+    mapped_export::RULE,
+    passed_on::RULE,
+    import_cycle::RULE,
+    unlimited_connections::RULE,
+    one_login::RULE,
+];
+
+/// What is found while a configuration is read.
+pub const READING: &[(&str, &str)] = &[
+    ("misread-value", "the server reads something else than what is written, and says nothing"),
+    ("overridden-account", "of two accounts with one name the last counts, and the first one's users are gone"),
+    ("overridden-key", "of two keys with one name the last counts"),
+    ("ambiguous-key", "a key is given twice under different names: which one counts changes from start to start"),
+];
+
+impl Rule {
+    /// Looks for what the rule is about.
+    pub fn check(&self, world: &World, out: &mut Vec<Diagnostic>) {
+        (self.check)(world, out);
+    }
+
+    fn error(&self, span: Span, message: impl Into<String>) -> Diagnostic {
+        Diagnostic::error(self.id, span, message).hint(self.mend)
+    }
+
+    fn warning(&self, span: Span, message: impl Into<String>) -> Diagnostic {
+        Diagnostic::warning(self.id, span, message).hint(self.mend)
+    }
+}
+
+/// Accounts in which users publish to subjects that have nothing in common: they
+/// may be several tenants', which cannot be known.
+pub fn perhaps_several(world: &World) -> Vec<&str> {
+    let are_apart = |account: &Account| {
+        let lists = account.users.iter().map(|user| own_tokens(user.permissions.publish.allow.iter().flatten()));
+        let lists: Vec<HashSet<&str>> = lists.filter(|l| !l.is_empty()).collect();
+        let Some((first, others)) = lists.split_first() else { return false };
+        !is_wild(first) && others.iter().any(|l| !is_wild(l) && l.is_disjoint(first))
+    };
+    world.tenants().filter(|a| are_apart(a)).map(|a| a.name.as_str()).collect()
+}
+
+/// The first tokens of what is not the server's.
+fn own_tokens<'w>(patterns: impl Iterator<Item = &'w Pattern>) -> HashSet<&'w str> {
+    patterns.map(|p| p.subject.first_token()).filter(|t| !t.starts_with(['$', '_'])).collect()
+}
+
+/// Whether such tokens are everybody's.
+fn is_wild(tokens: &HashSet<&str>) -> bool {
+    tokens.contains("*") || tokens.contains(">")
+}
+
+/// Mappings that take the server's own subjects or inboxes, with what they make of them.
+fn mapped_reserved(account: &Account) -> impl Iterator<Item = (&Mapping, Vec<Subject>)> {
+    let reserved = account.mappings.iter().filter(|mapping| mapping.from.touches_reserved_space());
+    reserved.map(|mapping| (mapping, reach::results(mapping)))
+}
+
+/// Every user with its account.
+fn users(world: &World) -> impl Iterator<Item = (&Account, &User)> {
+    world.accounts.iter().flat_map(|account| account.users.iter().map(move |user| (account, user)))
+}

@@ -1,0 +1,23 @@
+//! Monitoring asks for no password.
+
+use super::Rule;
+use crate::audit::system::World;
+use crate::diag::Diagnostic;
+
+pub const RULE: Rule = Rule {
+    id: "monitor-exposed",
+    proves: "the monitoring endpoints are not offered to the network",
+    why: "they show every account's users, addresses, subjects and streams to whoever asks",
+    mend: "listen on 127.0.0.1; in a container, publish the port on 127.0.0.1 only, as the rendered compose files do (this file cannot show it)",
+    check,
+};
+
+fn check(world: &World, out: &mut Vec<Diagnostic>) {
+    for (address, span) in &world.server.monitoring {
+        let host = address.rsplit_once(':').map_or("", |(host, _)| host);
+        let is_local = host.starts_with("127.") || matches!(host, "localhost" | "[::1]" | "::1");
+        if !is_local {
+            out.push(RULE.warning(*span, format!("monitoring or profiling listens on {address}, for everybody")));
+        }
+    }
+}

@@ -1,0 +1,19 @@
+//! One login for everybody.
+
+use super::Rule;
+use crate::audit::system::World;
+use crate::diag::Diagnostic;
+
+pub const RULE: Rule = Rule {
+    id: "one-login",
+    proves: "users are told apart",
+    why: "with one name and password, or one token, for the whole server nobody can be told from anybody else",
+    mend: "accounts with users of their own",
+    check,
+};
+
+fn check(world: &World, out: &mut Vec<Diagnostic>) {
+    if let Some(span) = world.shared_login {
+        out.push(RULE.warning(span, "everybody logs in as the same user, with every right").confidential());
+    }
+}

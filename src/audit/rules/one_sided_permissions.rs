@@ -1,0 +1,27 @@
+//! What is not said is allowed.
+
+use super::{Rule, users};
+use crate::audit::system::World;
+use crate::diag::Diagnostic;
+
+pub const RULE: Rule = Rule {
+    id: "one-sided-permissions",
+    proves: "publishing and subscribing are both limited where one is",
+    why: "where only one of `publish` and `subscribe` is given, the other is unlimited inside the account",
+    mend: "give both; `deny: \">\"` for nothing",
+    check,
+};
+
+fn check(world: &World, out: &mut Vec<Diagnostic>) {
+    for (account, user) in users(world) {
+        let permissions = &user.permissions;
+        let Some(span) = permissions.span else { continue };
+        let missing = match (permissions.publish.span, permissions.subscribe.span) {
+            (Some(_), None) => "subscribe",
+            (None, Some(_)) if permissions.responses.is_none() => "publish",
+            _ => continue,
+        };
+        let message = format!("`{}/{}` may {missing} everything: that side is not given", account.name, user.name);
+        out.push(RULE.warning(span, message).related(user.span, "this user"));
+    }
+}

@@ -1,0 +1,47 @@
+//! Empty permissions are no permissions at all.
+
+use super::{Rule, users};
+use crate::audit::system::World;
+use crate::diag::Diagnostic;
+
+pub const RULE: Rule = Rule {
+    id: "open-permissions",
+    proves: "what looks closed is closed",
+    why: "nats-server reads an empty list or an empty block as \"everything\"",
+    mend: "write `deny: \">\"` for nothing",
+    check,
+};
+
+fn check(world: &World, out: &mut Vec<Diagnostic>) {
+    for (account, user) in users(world) {
+        let permissions = &user.permissions;
+        let Some(span) = permissions.span else { continue };
+        let sides = [("publish", &permissions.publish), ("subscribe", &permissions.subscribe)];
+        for (side, place) in sides.iter().filter_map(|(name, side)| side.looks_closed.map(|place| (name, place))) {
+            let message =
+                format!("`{}/{}` may {side} everything: an empty list means no limit", account.name, user.name);
+            out.push(RULE.error(place, message).related(user.span, "this user"));
+        }
+        let is_denying = permissions.publish.span.is_some() && permissions.publish.allow.is_none();
+        if let Some(responses) =
+            permissions.responses.filter(|_| is_denying && permissions.publish.looks_closed.is_none())
+        {
+            // Which of the two is read last decides whether the list that is not there
+            // means nothing or everything, and maps are read in any order.
+            let message = format!(
+                "whether `{}/{}` may publish everything but for what is denied, or nothing, changes from start to start",
+                account.name, user.name
+            );
+            out.push(
+                RULE.error(responses.span, message)
+                    .related(user.span, "this user")
+                    .hint("write what it may publish: `allow`"),
+            );
+        }
+        if sides.iter().all(|(_, side)| side.span.is_none()) && permissions.responses.is_none() {
+            let message =
+                format!("`{}/{}` may do everything: empty permissions mean no limit", account.name, user.name);
+            out.push(RULE.error(span, message).related(user.span, "this user"));
+        }
+    }
+}

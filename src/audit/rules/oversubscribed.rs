@@ -1,0 +1,46 @@
+//! More was promised than there is.
+
+use super::Rule;
+use crate::audit::system::{JetStream, Limit, World};
+use crate::diag::Diagnostic;
+
+pub const RULE: Rule = Rule {
+    id: "oversubscribed",
+    proves: "what accounts may use adds up to what the server has",
+    why: "the server does not start; after a reload that it accepts, it cuts unrelated accounts off JetStream",
+    mend: "lower the accounts' limits or raise the server's",
+    check,
+};
+
+fn check(world: &World, out: &mut Vec<Diagnostic>) {
+    let Some(server) = world.server.jetstream else { return };
+    let (per_stream, total) = world.server.batches;
+    let with: Vec<_> = world.tenants().filter_map(|a| Some((a, a.jetstream.as_ref()?))).collect();
+    let alone = with.len() < 2;
+    for (account, jetstream) in with.into_iter().filter(|_| !alone) {
+        let Some((streams, span)) = jetstream.streams.filter(|(n, _)| *n > 0) else { continue };
+        if streams.saturating_mul(per_stream) >= total {
+            let message = format!(
+                "`{}` may hold all {total} open atomic batches of the server: {streams} streams with {per_stream} each",
+                account.name
+            );
+            out.push(
+                RULE.warning(span, message)
+                    .hint("`limits { batch { max_inflight_total: … } }` under the server's jetstream, above the sum"),
+            );
+        }
+    }
+    let sum = |limit: fn(&JetStream) -> Limit| -> i128 {
+        let limits = world.accounts.iter().filter_map(|a| a.jetstream.as_ref()).filter_map(limit);
+        limits.map(|(n, _)| i128::from(n.max(0))).sum()
+    };
+    for (what, has, promised) in
+        [("memory", server.memory, sum(|j| j.memory)), ("disk", server.storage, sum(|j| j.storage))]
+    {
+        if let Some(has) = has.filter(|has| *has >= 0 && promised > i128::from(*has)) {
+            out.push(
+                RULE.error(server.span, format!("accounts may use {promised} bytes of {what}, the server has {has}")),
+            );
+        }
+    }
+}

@@ -1,0 +1,41 @@
+//! A share that is passed on.
+
+use std::collections::HashSet;
+
+use super::Rule;
+use crate::audit::reach::{self, Request};
+use crate::audit::system::World;
+use crate::diag::Diagnostic;
+
+pub const RULE: Rule = Rule {
+    id: "passed-on",
+    proves: "what is shared reaches those it was shared with, and nobody else",
+    why: "an importer can export a service that it imports, to accounts that the owner never named (a stream's messages go no further)",
+    mend: "name the last importer in the owner's export too, or remove the second export",
+    check,
+};
+
+fn check(world: &World, out: &mut Vec<Diagnostic>) {
+    for account in &world.accounts {
+        let mut told = HashSet::new();
+        for Request { first, owner, last: (by, import) } in reach::passed_on(world, account) {
+            let offered = owner.exports.iter().any(|e| {
+                e.kind == import.kind
+                    && e.subject.contains(&import.subject)
+                    && e.authorizes(&account.name, &import.subject)
+            });
+            let is_new = !offered
+                && world.are_apart(&account.name, &owner.name)
+                && told.insert((&owner.name, import.subject.as_str()));
+            if is_new {
+                let (third, owner, by) = (&account.name, &owner.name, &by.name);
+                let message = format!("`{third}` gets `{}` of `{owner}` by way of `{by}`", import.subject);
+                out.push(
+                    RULE.error(first.span, message)
+                        .related(import.span, "from here")
+                        .related(account.span, "never named by the owner"),
+                );
+            }
+        }
+    }
+}

@@ -1,0 +1,23 @@
+//! An export to nobody is an export to everybody.
+
+use super::Rule;
+use crate::audit::system::World;
+use crate::diag::Diagnostic;
+
+pub const RULE: Rule = Rule {
+    id: "public-export",
+    proves: "every export names its importers",
+    why: "an export without `accounts`, or with an empty list, can be imported by any account",
+    mend: "name the importers: `accounts: [A, B]`",
+    check,
+};
+
+fn check(world: &World, out: &mut Vec<Diagnostic>) {
+    for account in &world.accounts {
+        for export in account.exports.iter().filter(|e| e.is_public()) {
+            let message = format!("any account may import `{}` from `{}`", export.subject, account.name);
+            let label = if export.to.is_some() { "an empty list means everybody" } else { "no `accounts`" };
+            out.push(RULE.error(export.span, message).label(label));
+        }
+    }
+}

@@ -1,0 +1,85 @@
+//! Exporting a part of the server to another account.
+
+use super::{Rule, mapped_reserved};
+use crate::audit::reach;
+use crate::audit::system::{Account, Export, World};
+use crate::diag::Diagnostic;
+use crate::model::names::{AccountName, StreamName};
+use crate::model::{ShareKind, StreamCopy};
+use crate::subject::Subject;
+
+pub const RULE: Rule = Rule {
+    id: "reserved-export",
+    proves: "nothing of JetStream, the system or inboxes is offered to others",
+    why: "whoever imports `$JS.API.>` manages the exporter's streams; `$SYS`, inboxes and service replies are as good",
+    mend: "export the subjects that are meant, one by one",
+    check,
+};
+
+fn check(world: &World, out: &mut Vec<Diagnostic>) {
+    for account in &world.accounts {
+        let streams = || account.exports.iter().filter(|e| e.kind == ShareKind::Stream);
+        for (mapping, made) in mapped_reserved(account) {
+            if let Some(export) = streams().find(|e| made.iter().any(|m| m.overlaps(&e.subject))) {
+                let message = format!(
+                    "`{}` of `{}` is mapped to `{}`, which is exported",
+                    mapping.from, account.name, export.subject
+                );
+                out.push(RULE.error(mapping.span, message).related(export.span, "exported here"));
+            }
+        }
+        for export in &account.exports {
+            // What importers ask for is mapped in the exporter's account.
+            let becomes = match export.kind {
+                ShareKind::Service => reach::what_becomes(account, &export.subject),
+                ShareKind::Stream => vec![export.subject.clone()],
+            };
+            let Some(subject) = becomes.into_iter().find(Subject::touches_reserved_space) else { continue };
+            if is_of_copy(world, account, export) {
+                continue;
+            }
+            // The server's own way to let each account ask about itself.
+            let first = subject.first_token();
+            if first == "$SYS" && export.token_position > 0 && world.is_system(account) {
+                continue;
+            }
+            let message = if subject == export.subject {
+                format!("`{subject}` is the server's own space in `{}`", account.name)
+            } else {
+                format!("`{}` is mapped to `{subject}`, the server's own space in `{}`", export.subject, account.name)
+            };
+            let is_exact = first != "$SYS" && !subject.has_wildcard() && !export.is_public();
+            out.push(if is_exact { RULE.warning(export.span, message) } else { RULE.error(export.span, message) });
+        }
+    }
+}
+
+/// Whether it is one of the ways by which one account copies a stream of another, and
+/// all of them are there: `$JS.API.CONSUMER.RESET.S.C` and `$JS.FC.S.C.>`, with the
+/// subject on which that consumer delivers, `JS.FROM.S.to.TO`, each to it alone. Of any
+/// other consumer an importer could reset or acknowledge what is not its own. Nobody at
+/// either end may answer requests: an answer goes where the asking user likes.
+pub fn is_of_copy(world: &World, account: &Account, export: &Export) -> bool {
+    let text = export.subject.as_str();
+    let reset = text.strip_prefix("$JS.API.CONSUMER.RESET.");
+    let Some(consumer) = reset.or_else(|| text.strip_prefix("$JS.FC.")?.strip_suffix(".>")) else { return false };
+    let (Some((stream, consumer)), Some([(to, _)])) = (consumer.split_once('.'), export.to.as_deref()) else {
+        return false;
+    };
+    let (Ok(from), Ok(to_name), Ok(stream)) =
+        (AccountName::parse(&account.name), AccountName::parse(to), StreamName::parse(stream))
+    else {
+        return false;
+    };
+    let copy = StreamCopy { from, to: to_name, stream, filter: None };
+    let is_there = |(kind, subject, _): &(ShareKind, String, String)| {
+        let mut exports = account.exports.iter().filter(|e| e.kind == *kind && e.subject.as_str() == subject);
+        exports.any(|e| matches!(e.to.as_deref(), Some([(only, _)]) if only == to))
+    };
+    let answers = |account: &Account| account.users.iter().any(|u| u.permissions.responses.is_some());
+    export.kind == ShareKind::Service
+        && consumer == copy.consumer().as_str()
+        && copy.ways().iter().all(is_there)
+        && !answers(account)
+        && !world.account(to).is_some_and(answers)
+}

@@ -1,0 +1,48 @@
+//! Somebody else's subjects where the server's or one's own should be.
+
+use super::{Rule, mapped_reserved, reserved_export};
+use crate::audit::system::World;
+use crate::diag::Diagnostic;
+use crate::model::ShareKind;
+
+pub const RULE: Rule = Rule {
+    id: "reserved-import",
+    proves: "what is imported does not lie over the account's own requests and replies",
+    why: "with a service import on `>`, an inbox or `$JS.API.>` the account's own messages and requests go to the exporter; with a stream import there the exporter forges replies",
+    mend: "import it under a subject of its own",
+    check,
+};
+
+fn check(world: &World, out: &mut Vec<Diagnostic>) {
+    for account in &world.accounts {
+        // One's own replies and requests, mapped onto what is imported.
+        let services = || account.imports.iter().filter(|i| i.kind == ShareKind::Service);
+        for (mapping, made) in mapped_reserved(account) {
+            let mut apart = services().filter(|i| world.are_apart(&i.from.0, &account.name));
+            if let Some(import) = apart.find(|i| made.iter().any(|m| m.overlaps(&i.local))) {
+                let message =
+                    format!("`{}` of `{}` is mapped to a service of `{}`", mapping.from, account.name, import.from.0);
+                out.push(RULE.error(mapping.span, message).related(import.span, "imported here"));
+            }
+        }
+        for import in account.imports.iter().filter(|i| world.are_apart(&i.from.0, &account.name)) {
+            let first = import.local.first_token();
+            let is_open = matches!(first, "*" | ">");
+            // What the system account offers of `$SYS` is for its export to justify.
+            let from_system = world.account(&import.from.0).is_some_and(|a| world.is_system(a)) && first == "$SYS";
+            // Flow control of a stream that is copied from another account.
+            let is_flow = import.local == import.subject
+                && world.account(&import.from.0).is_some_and(|exporter| {
+                    let mut exports = exporter.exports.iter().filter(|e| e.subject == import.subject);
+                    exports.any(|export| reserved_export::is_of_copy(world, exporter, export))
+                });
+            if from_system || is_flow || !is_open && !import.local.touches_reserved_space() {
+                continue;
+            }
+            let whose = if is_open { "everything of" } else { "the server's own space in" };
+            let message =
+                format!("`{}` of `{}` is imported over {whose} `{}`", import.local, import.from.0, account.name);
+            out.push(RULE.error(import.span, message));
+        }
+    }
+}

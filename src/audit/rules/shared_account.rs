@@ -1,0 +1,98 @@
+//! Subject permissions do not keep tenants apart inside one account.
+
+use std::collections::{HashMap, HashSet};
+
+use super::{Rule, is_wild, own_tokens};
+use crate::audit::system::{Account, User, World};
+use crate::diag::Diagnostic;
+
+pub const RULE: Rule = Rule {
+    id: "shared-account",
+    proves: "tenants that are set apart have an account each",
+    why: "inside one account a reply subject is never checked, and JetStream follows it: whoever may ask for a message can have it written to any subject of the account",
+    mend: "give each its own account",
+    check,
+};
+
+fn check(world: &World, out: &mut Vec<Diagnostic>) {
+    for account in world.tenants() {
+        if !world.tenants.says_nothing_of_users() {
+            declared(world, account, out);
+            continue;
+        }
+        let groups = groups(account);
+        let [first, second, ..] = groups.as_slice() else { continue };
+        let names = format!("`{}` and `{}`", first.name, second.name);
+        let diagnostic = match account.jetstream {
+            Some(_) => RULE.error(
+                account.span,
+                format!("{names} are set apart by subjects, in one account with JetStream: they reach each other"),
+            ),
+            None => RULE.warning(
+                account.span,
+                format!(
+                    "{names} are set apart by subjects in one account: it holds as long as nobody answers requests"
+                ),
+            ),
+        };
+        out.push(diagnostic.related(first.span, "its own subjects").related(second.span, "its own subjects"));
+    }
+}
+
+/// Who is whose was said: then no guess is needed.
+fn declared(world: &World, account: &Account, out: &mut Vec<Diagnostic>) {
+    let whose = |user: &User| {
+        let tenant = world.tenants.of_user(account, user).unwrap_or_else(|| world.tenants.of_account(&account.name));
+        tenant.to_owned()
+    };
+    let Some(first) = account.users.first() else { return };
+    let Some(second) = account.users.iter().find(|u| whose(u) != whose(first)) else { return };
+    let names = format!("`{}` of `{}` and `{}` of `{}`", first.name, whose(first), second.name, whose(second));
+    let reads_inboxes =
+        |u: &User| u.permissions.subscribe.allow.iter().flatten().any(|p| p.subject.first_token() == "_INBOX");
+    let limited = account.users.iter().all(|u| own_world(u).is_some() && !reads_inboxes(u));
+    let diagnostic = if account.jetstream.is_some() {
+        RULE.error(account.span, format!("{names} are in one account with JetStream: they reach each other"))
+    } else if !limited || groups(account).len() < 2 {
+        RULE.error(account.span, format!("{names} are in one account, and their lists do not keep them apart"))
+    } else {
+        RULE.warning(account.span, format!("{names} are in one account: it holds as long as nobody answers requests"))
+    };
+    out.push(diagnostic.related(first.span, "one tenant's").related(second.span, "another's"));
+}
+
+/// One user of each group of users that share no first token, and that each
+/// publish and subscribe inside their own.
+fn groups(account: &Account) -> Vec<&User> {
+    let mut tokens: HashMap<&str, usize> = HashMap::new();
+    let mut parents: Vec<usize> = Vec::new();
+    let mut members: Vec<(&User, usize)> = Vec::new();
+    for user in &account.users {
+        let Some(own) = own_world(user) else { continue };
+        let group = parents.len();
+        parents.push(group);
+        for token in own {
+            let known = *tokens.entry(token).or_insert(group);
+            let (a, b) = (root(&parents, known), root(&parents, group));
+            parents[b.max(a)] = a.min(b);
+        }
+        members.push((user, group));
+    }
+    let mut seen = std::collections::HashSet::new();
+    members.into_iter().filter(|(_, group)| seen.insert(root(&parents, *group))).map(|(user, _)| user).collect()
+}
+
+fn root(parents: &[usize], mut of: usize) -> usize {
+    while parents[of] != of {
+        of = parents[of];
+    }
+    of
+}
+
+/// The first tokens of what a user may publish and subscribe to, if it is a
+/// world of its own: limited on both sides, to the same first tokens.
+fn own_world(user: &User) -> Option<HashSet<&str>> {
+    let publish = own_tokens(user.permissions.publish.allow.iter().flatten());
+    let subscribe = own_tokens(user.permissions.subscribe.allow.iter().flatten());
+    (publish == subscribe && !publish.is_empty() && !is_wild(&publish)).then_some(publish)
+}

@@ -1,0 +1,43 @@
+//! An import that tells who asks.
+
+use super::Rule;
+use crate::audit::system::{Import, World};
+use crate::diag::Diagnostic;
+use crate::model::ShareKind;
+
+pub const RULE: Rule = Rule {
+    id: "shared-identity",
+    proves: "requests across accounts do not give away who asks",
+    why: "`share: true` sends the requester's address, user and client name to the exporter",
+    mend: "remove `share`",
+    check,
+};
+
+fn check(world: &World, out: &mut Vec<Diagnostic>) {
+    for account in &world.accounts {
+        for export in account.exports.iter().filter(|e| e.latency.is_some()) {
+            let is_others = |i: &&Import| {
+                i.kind == ShareKind::Service
+                    && i.local.overlaps(&export.subject)
+                    && world.are_apart(&i.from.0, &account.name)
+            };
+            if let Some((import, span)) = account.imports.iter().find(is_others).zip(export.latency) {
+                let message = format!("`{}` learns who in `{}` answers, and from where", account.name, import.from.0);
+                out.push(
+                    RULE.error(span, message)
+                        .hint("measure where the service is, not where it is passed on")
+                        .related(import.span, "imported here"),
+                );
+            }
+        }
+        let apart = account.imports.iter().filter(|i| world.are_apart(&i.from.0, &account.name));
+        for (import, span) in apart.filter_map(|i| i.share.map(|span| (i, span))) {
+            out.push(
+                RULE.warning(
+                    span,
+                    format!("`{}` learns who in `{}` asks, and from where", import.from.0, account.name),
+                ),
+            );
+        }
+    }
+}

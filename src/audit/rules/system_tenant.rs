@@ -1,0 +1,23 @@
+//! A tenant that operates the server.
+
+use super::Rule;
+use crate::audit::system::World;
+use crate::diag::Diagnostic;
+
+pub const RULE: Rule = Rule {
+    id: "system-tenant",
+    proves: "no tenant is in the system account",
+    why: "the system account hears every account's connections and can ask and change everything",
+    mend: "keep the system account for operators; give the tenant another one",
+    check,
+};
+
+fn check(world: &World, out: &mut Vec<Diagnostic>) {
+    for account in world.accounts.iter().filter(|a| world.is_system(a)) {
+        let user = account.users.iter().find_map(|u| world.tenants.of_user(account, u));
+        if let Some(tenant) = world.tenants.declared(&account.name).or(user) {
+            let message = format!("`{tenant}` is in `{}`, which is the system account", account.name);
+            out.push(RULE.error(account.span, message));
+        }
+    }
+}

@@ -1,0 +1,22 @@
+//! Tracing across accounts.
+
+use super::Rule;
+use crate::audit::system::World;
+use crate::diag::Diagnostic;
+
+pub const RULE: Rule = Rule {
+    id: "traced-share",
+    proves: "message tracing stops where an account ends",
+    why: "with `allow_trace` a trace names the other account's clients and subscriptions",
+    mend: "remove `allow_trace`",
+    check,
+};
+
+fn check(world: &World, out: &mut Vec<Diagnostic>) {
+    for account in &world.accounts {
+        let places = account.exports.iter().map(|e| e.allow_trace).chain(account.imports.iter().map(|i| i.allow_trace));
+        for span in places.flatten() {
+            out.push(RULE.warning(span, format!("a trace from outside shows clients of `{}`", account.name)));
+        }
+    }
+}

@@ -1,0 +1,28 @@
+//! Numbers that the server cuts off.
+
+use super::Rule;
+use crate::audit::system::World;
+use crate::diag::Diagnostic;
+
+pub const RULE: Rule = Rule {
+    id: "truncated-limit",
+    proves: "every limit is what it says",
+    why: "account limits are kept in 32 bits: 4294967296 connections are none, 4294967295 are no limit",
+    mend: "stay below 2147483648",
+    check,
+};
+
+fn check(world: &World, out: &mut Vec<Diagnostic>) {
+    for account in &world.accounts {
+        let limits = &account.limits;
+        for (number, span) in
+            [limits.connections, limits.subscriptions, limits.payload, limits.leafnodes].into_iter().flatten()
+        {
+            #[allow(clippy::cast_possible_truncation)] // as the server does
+            let read = number as i32;
+            if i64::from(read) != number {
+                out.push(RULE.error(span, format!("the server reads {number} as {read}")));
+            }
+        }
+    }
+}

@@ -1,0 +1,36 @@
+//! One account that takes all connections.
+
+use super::Rule;
+use crate::audit::system::{Account, World};
+use crate::diag::Diagnostic;
+
+pub const RULE: Rule = Rule {
+    id: "unlimited-connections",
+    proves: "no account can use the server's connections up",
+    why: "the server's connections are shared; an account without `max_connections` can take all of them",
+    mend: "`limits { max_connections: 100 }`, and a `max_connections` of the server for all of them together",
+    check,
+};
+
+fn check(world: &World, out: &mut Vec<Diagnostic>) {
+    let tenants: Vec<_> = world.tenants().filter(|a| !a.users.is_empty()).collect();
+    if tenants.len() < 2 {
+        return;
+    }
+    // The server's own default.
+    let (all, span) = world.server.max_connections.map_or((65_536, None), |(n, span)| (n, Some(span)));
+    let promised: i128 = tenants.iter().filter_map(|a| a.limits.connections).map(|(n, _)| i128::from(n.max(0))).sum();
+    if let Some(span) = span.or(world.server.start).filter(|_| promised > i128::from(all)) {
+        let message = format!("accounts may open {promised} connections together, the server takes {all}");
+        out.push(RULE.warning(span, message));
+    }
+    let limited = world.server.limits_subscriptions;
+    let unlimited = |a: &&&Account| !limited && a.limits.subscriptions.is_none_or(|(n, _)| n < 0);
+    for account in tenants.iter().filter(unlimited) {
+        let message = format!("the subscriptions of `{}` may take all of the server's memory", account.name);
+        out.push(RULE.warning(account.span, message).hint("`limits { max_subscriptions: 1000 }`"));
+    }
+    for account in tenants.into_iter().filter(|a| a.limits.connections.is_none_or(|(n, _)| n < 0)) {
+        out.push(RULE.warning(account.span, format!("`{}` may take all of the server's connections", account.name)));
+    }
+}

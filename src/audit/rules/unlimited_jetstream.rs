@@ -1,0 +1,35 @@
+//! One account that can use everything up.
+
+use super::Rule;
+use crate::audit::system::{Limit, World};
+use crate::diag::Diagnostic;
+
+pub const RULE: Rule = Rule {
+    id: "unlimited-jetstream",
+    proves: "every account's JetStream is finite",
+    why: "an account without a storage limit fills the disk, and every other account's publishes fail",
+    mend: "give max_memory, max_store, max_streams and max_consumers; 0 memory or store is none, 0 streams or consumers is no limit",
+    check,
+};
+
+fn check(world: &World, out: &mut Vec<Diagnostic>) {
+    if world.server.jetstream.is_none() {
+        return;
+    }
+    for account in world.tenants() {
+        let Some(jetstream) = &account.jetstream else { continue };
+        let is_open = |limit: Limit, least: i64| limit.is_none_or(|(n, _)| n < least);
+        for (what, limit) in [("memory", jetstream.memory), ("disk", jetstream.storage)] {
+            if is_open(limit, 0) {
+                let span = limit.map_or(jetstream.span, |(_, span)| span);
+                out.push(RULE.error(span, format!("`{}` may use all of the server's {what}", account.name)));
+            }
+        }
+        for (what, limit) in [("streams", jetstream.streams), ("consumers of a stream", jetstream.consumers)] {
+            if is_open(limit, 1) {
+                let span = limit.map_or(jetstream.span, |(_, span)| span);
+                out.push(RULE.warning(span, format!("`{}` may have any number of {what}", account.name)));
+            }
+        }
+    }
+}

@@ -1,0 +1,43 @@
+//! Passwords that are none.
+
+use super::{Rule, users};
+use crate::audit::system::{DoorKind, Proof, World};
+use crate::diag::Diagnostic;
+
+pub const RULE: Rule = Rule {
+    id: "weak-login",
+    proves: "a password is needed, and is not in the file",
+    why: "a user without a password logs in with an empty one; a password that is not hashed is known to whoever reads the file; a hash that is malformed lets nobody in",
+    mend: "an nkey, or a bcrypt hash in \"quotes\"",
+    check,
+};
+
+fn check(world: &World, out: &mut Vec<Diagnostic>) {
+    for (proof, _, span) in world.server.doors.iter().flat_map(|d| &d.logins) {
+        match proof {
+            Proof::Nothing => out.push(RULE.error(*span, "this login needs no password")),
+            Proof::Plain(span) => {
+                out.push(RULE.warning(*span, "the password of this login is in the file").confidential());
+            }
+            Proof::BrokenHash(span) => {
+                out.push(RULE.warning(*span, "nobody can log in: the hash is malformed").confidential());
+            }
+            Proof::Nkey | Proof::Hashed(_) => {}
+        }
+    }
+    // There a certificate is the login, except through these doors.
+    let by_certificate = world.server.maps_certificates
+        && !world.server.doors.iter().any(|d| d.listens && matches!(d.kind, DoorKind::Mqtt | DoorKind::WebSocket));
+    for (account, user) in users(world) {
+        let who = format!("`{}/{}`", account.name, user.name);
+        out.push(match user.proof {
+            Proof::Nothing if by_certificate => continue,
+            Proof::Nothing => RULE.error(user.span, format!("{who} logs in with an empty password")),
+            Proof::Plain(span) => RULE.warning(span, format!("the password of {who} is in the file")).confidential(),
+            Proof::BrokenHash(span) => {
+                RULE.warning(span, format!("{who} cannot log in: the hash is malformed")).confidential()
+            }
+            Proof::Nkey | Proof::Hashed(_) => continue,
+        });
+    }
+}

@@ -1,0 +1,67 @@
+//! An importer can speak for another.
+
+use std::collections::HashMap;
+
+use super::Rule;
+use crate::audit::system::{Account, Export, Import, World};
+use crate::diag::Diagnostic;
+use crate::model::ShareKind;
+use crate::subject::SubjectIndex;
+
+pub const RULE: Rule = Rule {
+    id: "wildcard-service",
+    proves: "who imports a service with a wildcard cannot name another tenant",
+    why: "without `account_token_position` every importer chooses what stands in the wildcard's place, another tenant's name included",
+    mend: "put the importer's name into the subject and its place into `account_token_position`; or export one subject for each importer",
+    check,
+};
+
+fn check(world: &World, out: &mut Vec<Diagnostic>) {
+    let mut importers: HashMap<&str, Vec<(&Account, &Import)>> = HashMap::new();
+    for account in &world.accounts {
+        for import in account.imports.iter().filter(|i| i.kind == ShareKind::Service) {
+            importers.entry(import.from.0.as_str()).or_default().push((account, import));
+        }
+    }
+    for account in &world.accounts {
+        overlapping(world, account, out);
+        let services = account.exports.iter().filter(|e| e.kind == ShareKind::Service && e.token_position == 0);
+        for export in services.filter(|e| e.subject.has_wildcard() && e.to.as_ref().is_none_or(|to| to.len() > 1)) {
+            let imports = importers.get(account.name.as_str()).into_iter().flatten();
+            let own = imports.filter(|(_, i)| export.subject.contains(&i.subject));
+            let (wide, named): (Vec<_>, Vec<_>) = own.partition(|(_, i)| i.subject.has_wildcard());
+            // Where one is known by its name in the subject, another must not be able to use it.
+            let is_name = |(who, import): &&&(&Account, &Import)| import.subject.tokens().any(|t| t == who.name);
+            match (named.iter().find(is_name), wide.first()) {
+                (Some((known, import)), Some((other, wide))) if known.name != other.name => {
+                    let message = format!("`{}` can ask as `{}` on `{}`", other.name, known.name, import.subject);
+                    out.push(RULE.error(wide.span, message).related(export.span, "the service"));
+                }
+                _ => {
+                    let message = format!("every importer of `{}` may fill in another's name", export.subject);
+                    out.push(RULE.warning(export.span, message));
+                }
+            }
+        }
+    }
+}
+
+/// A service with a wildcard for one importer that lies over what another one asks:
+/// the owner cannot tell them apart.
+fn overlapping(world: &World, account: &Account, out: &mut Vec<Diagnostic>) {
+    let services = || account.exports.iter().filter(|e| e.kind == ShareKind::Service);
+    let mut index: SubjectIndex<&Export> = SubjectIndex::default();
+    services().for_each(|e| index.insert(&e.subject, e));
+    for wide in services().filter(|e| e.subject.has_wildcard() && e.token_position == 0) {
+        let wide_to: Vec<&str> = wide.to.iter().flatten().map(|(name, _)| name.as_str()).collect();
+        let is_anothers = |e: &&&Export| {
+            let others = || e.to.iter().flatten().any(|(name, _)| wide_to.iter().any(|w| world.are_apart(w, name)));
+            e.subject != wide.subject && (e.token_position > 0 || others())
+        };
+        if let Some(known) = index.overlapping(&wide.subject).into_iter().find(is_anothers) {
+            let who = wide_to.first().copied().unwrap_or("every importer");
+            let message = format!("`{who}` can ask on `{}` by `{}`, as another", known.subject, wide.subject);
+            out.push(RULE.error(wide.span, message).related(known.span, "whose name is in this"));
+        }
+    }
+}

@@ -1,0 +1,127 @@
+//! The live proof: every tenant attacks every other on a running server, with
+//! real credentials, and the server's own answers are the evidence.
+//!
+//! N tenants are N×(N-1) ordered pairs. They are not tried one by one: every
+//! tenant sends messages that nobody can guess (canaries) on every surface it has
+//! while every tenant listens on everything it may, so one round tries all pairs.
+//! What is refused must be refused in the server's words; silence counts only
+//! where the same connection was answered afterwards; what could not be tried is
+//! said, and then nothing is proved.
+
+pub mod expected;
+pub mod probes;
+pub mod report;
+pub mod run;
+pub mod wire;
+
+use std::time::Instant;
+
+use crate::audit::system::DoorKind;
+use crate::error::Error;
+use crate::model::Model;
+pub use probes::{PROBES, Probe};
+use report::{Report, Server};
+use run::Stage;
+use wire::Login;
+
+/// Connections that are opened at a time.
+const OPENING: usize = 64;
+
+/// What is attacked, and by whom.
+pub struct Plan<'p> {
+    /// What was declared: whatever goes beyond it is a leak.
+    pub model: &'p Model,
+    /// How each tenant's users log in, in the model's order; nothing where the
+    /// secret is not known here.
+    pub logins: Vec<Vec<Option<Login>>>,
+    /// Credentials that were given up, each with whose they were.
+    pub former: Vec<(String, Login)>,
+    /// The system account's user, to ask the server what it runs.
+    pub operator: Option<Login>,
+    /// Where clients connect.
+    pub address: String,
+    /// Whether the server is ours alone, so that nobody is disturbed.
+    pub throwaway: bool,
+    /// Other ways in that the configuration opens, and where; for a server that is
+    /// not ours, its operator is asked.
+    pub doors: Vec<(DoorKind, String)>,
+    /// Also what fills limits and slows others down.
+    pub exhaustive: bool,
+}
+
+/// Attacks a server. `advance` is told how many of how many steps are done, and
+/// what is next.
+pub async fn attack(plan: &Plan<'_>, advance: &dyn Fn(usize, usize, &'static str)) -> Result<Report, Error> {
+    let start = Instant::now();
+    let stage = Stage::new(plan);
+    let mut sides = stage.sides(plan);
+    let steps = PROBES.len() + 2;
+    advance(0, steps, "connecting");
+    run::each(&mut sides, OPENING, async |side| side.connect(&stage).await).await;
+    // Nobody in at all is no server, and not a tenant's problem.
+    if let Some(words) = stage.nobody_is_in(&sides) {
+        return Err(Error::server(
+            format!("no tenant's user can connect to {}: {words}", plan.address),
+            "is it running, with the configuration of this registry and root key, and is this where clients connect, not the monitoring?",
+        ));
+    }
+    let told = stage.ask_operator().await;
+    stage.find_doors(plan, &told);
+    stage.clean(&mut sides, true).await;
+    stage.survey(&mut sides).await;
+    let reached = std::cell::Cell::new(0);
+    let interrupted = {
+        let probing = async {
+            for (i, probe) in PROBES.iter().enumerate() {
+                advance(i + 1, steps, probe.id);
+                stage.begin(probe.id);
+                reached.set(i);
+                probe.attack(&stage, &mut sides).await;
+                stage.judge_all(&mut sides).await;
+            }
+        };
+        tokio::select! {
+            () = probing => false,
+            () = asked_to_end() => true,
+        }
+    };
+    if interrupted {
+        for probe in &PROBES[reached.get()..] {
+            stage.begin(probe.id);
+            stage.not_run_for_anybody("interrupted");
+        }
+        // What was being written is half written.
+        sides.iter_mut().flat_map(|s| &mut s.members).for_each(|m| m.connection = None);
+    }
+    stage.begin(report::SETTING);
+    let afterwards = stage.ask_operator().await;
+    if !plan.throwaway {
+        run::each(&mut sides, OPENING, async |side| side.connect_manager(&stage).await).await;
+        stage.clean(&mut sides, false).await;
+        if told["config_digest"] != afterwards["config_digest"] {
+            stage.not_run_for_anybody("the server's configuration changed meanwhile");
+        }
+    }
+    let server = Server {
+        url: format!("nats://{}", plan.address),
+        version: stage.info().version,
+        id: stage.info().server_id,
+        config_digest: afterwards["config_digest"].as_str().map(str::to_owned),
+        throwaway: plan.throwaway,
+    };
+    Ok(stage.into_report(server, start.elapsed()))
+}
+
+/// Ctrl-C, or the polite signal of whoever runs us.
+async fn asked_to_end() {
+    use tokio::signal::unix::{SignalKind, signal};
+    match signal(SignalKind::terminate()) {
+        Ok(mut terminate) => {
+            tokio::select! {
+                _ = tokio::signal::ctrl_c() => {}
+                _ = terminate.recv() => {}
+            }
+        }
+        Err(_) => drop(tokio::signal::ctrl_c().await),
+    }
+}

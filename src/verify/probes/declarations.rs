@@ -1,0 +1,141 @@
+//! What the server itself says of each account: its exports, imports and mappings.
+//! Whatever way there is between accounts begins with one of these, under
+//! whatever subject; so nothing has to be guessed.
+
+use std::collections::BTreeSet;
+
+use serde_json::Value;
+
+use super::Probe;
+use crate::model::{ShareKind, Tenant};
+use crate::verify::run::{Side, Stage};
+use crate::verify::wire::{Answer, Request};
+
+pub const PROBE: Probe = Probe {
+    id: "declarations",
+    proves: "by the server's own account, each tenant exports, imports and maps what is declared and nothing else",
+    run: |stage, sides| Box::pin(run(stage, sides)),
+};
+
+/// So many accounts are asked about at a time.
+const AT_A_TIME: usize = 64;
+
+async fn run<'p>(stage: &Stage<'p>, sides: &mut [Side<'p>]) {
+    let Some(mut operator) = stage.operator().await else {
+        return stage.not_run_for_anybody(
+            "no user of the system account is known here, so nobody can ask the server what it runs",
+        );
+    };
+    strangers(stage, &mut operator).await;
+    for some in sides.chunks(AT_A_TIME) {
+        let about = |s: &Side<'_>| Request::empty(format!("$SYS.REQ.ACCOUNT.{}.INFO", s.tenant.name));
+        let requests: Vec<Request> = some.iter().map(about).collect();
+        let answers = match operator.ask(&requests).await {
+            Ok(answers) => answers,
+            Err(lost) => return stage.not_run_for_anybody(&format!("the operator's connection was lost: {lost}")),
+        };
+        for (side, answer) in some.iter().zip(answers) {
+            let info = answer.json()["data"].clone();
+            if matches!(answer, Answer::Message(_)) && info.is_object() {
+                compare(stage, side, &info);
+            } else {
+                stage.not_run(side.index, format!("this server has no account `{}`", side.tenant.name));
+            }
+        }
+    }
+}
+
+/// Accounts that the registry does not know are nobody's that could be tried.
+async fn strangers(stage: &Stage<'_>, operator: &mut crate::verify::wire::Connection) {
+    let asked = operator.ask(&[Request::empty("$SYS.REQ.SERVER.PING.ACCOUNTZ".to_owned())]).await;
+    let answer = asked.ok().and_then(|answers| answers.into_iter().next()).map(|a| a.json()).unwrap_or_default();
+    let Some(accounts) = answer["data"]["accounts"].as_array() else {
+        return stage.not_run_for_anybody("the server does not tell its accounts");
+    };
+    let is_known = |name: &&str| {
+        let model = stage.model;
+        *name == "$G"
+            || model.system.account.as_str() == *name
+            || model.tenants.iter().any(|t| t.name.as_str() == *name)
+    };
+    let unknown: Vec<&str> = accounts.iter().filter_map(Value::as_str).filter(|name| !is_known(name)).collect();
+    if !unknown.is_empty() {
+        let names = unknown.iter().take(5).copied().collect::<Vec<_>>().join(", ");
+        stage.not_run_for_anybody(&format!(
+            "the server has {} that the registry does not: {names}",
+            if unknown.len() == 1 { "an account".to_owned() } else { format!("{} accounts", unknown.len()) }
+        ));
+    }
+}
+
+/// One line for each way in or out, as the registry has it.
+fn declared(tenant: &Tenant) -> BTreeSet<String> {
+    let exports = tenant.exports.iter().map(|e| {
+        let to: BTreeSet<&str> = e.to.iter().map(crate::model::names::AccountName::as_str).collect();
+        format!("{} {} exported to {}", e.kind.as_str(), e.subject, Vec::from_iter(to).join(", "))
+    });
+    let imports = tenant.imports.iter().map(|i| format!("{} {} imported from {}", i.kind.as_str(), i.subject, i.from));
+    let copied = tenant.copied.iter().flat_map(|copy| {
+        copy.ways().map(|(kind, subject, _)| format!("{} {subject} exported to {}", kind.as_str(), copy.to))
+    });
+    let copies = tenant.copies.iter().flat_map(|copy| {
+        copy.ways().map(|(kind, subject, local)| {
+            format!("{} {subject} imported from {}{}", kind.as_str(), copy.from, renamed(&subject, &local))
+        })
+    });
+    exports.chain(imports).chain(copied).chain(copies).collect()
+}
+
+/// What a subject is called where it is imported, if it is something else.
+fn renamed(subject: &str, local: &str) -> String {
+    if local.is_empty() || local == subject { String::new() } else { format!(" as {local}") }
+}
+
+/// The same, as the server has it.
+fn found(stage: &Stage<'_>, tenant: &Tenant, info: &Value) -> BTreeSet<String> {
+    let text = |value: &Value, key: &str| value[key].as_str().unwrap_or_default().to_owned();
+    let list = |key: &str| info[key].as_array().cloned().unwrap_or_default();
+    let exports = list("exports").into_iter().map(|e| {
+        let to = e["approved_accounts"].as_array().cloned().unwrap_or_default();
+        let mut to: Vec<String> = to.iter().filter_map(|a| a.as_str().map(str::to_owned)).collect();
+        to.sort_unstable();
+        let to = if to.is_empty() { "everybody".to_owned() } else { to.join(", ") };
+        let traced = if e["allow_trace"] == true { ", traced" } else { "" };
+        format!("{} {} exported to {to}{traced}", text(&e, "type"), text(&e, "subject"))
+    });
+    let imports = list("imports").into_iter().filter(|i| !is_the_servers(stage, tenant, i)).map(|i| {
+        let (subject, local) = (text(&i, "subject"), text(&i, "local_subject"));
+        let renamed = renamed(&subject, &local);
+        let shared = if i["share"] == true { ", with who asks" } else { "" };
+        let traced = if i["allow_trace"] == true { ", traced" } else { "" };
+        format!("{} {subject} imported from {}{renamed}{shared}{traced}", text(&i, "type"), text(&i, "account"))
+    });
+    let mappings =
+        info["mappings"].as_object().into_iter().flatten().map(|(from, to)| format!("{from} mapped to {to}"));
+    exports.chain(imports).chain(mappings).collect()
+}
+
+/// What every account gets from the system account, about itself.
+fn is_the_servers(stage: &Stage<'_>, tenant: &Tenant, import: &Value) -> bool {
+    let own = |what: &str, last: &str| format!("$SYS.REQ.{what}.{}.{last}", tenant.name);
+    let subjects = [own("ACCOUNT", "CONNZ"), own("ACCOUNT", "STATZ"), own("USER", "INFO"), "$JS.API.>".to_owned()];
+    let local = import["local_subject"].as_str().unwrap_or_default();
+    let usual = ["$SYS.REQ.ACCOUNT.PING.", "$SYS.REQ.SERVER.PING.CONNZ", "$SYS.REQ.USER.INFO", "$JS.API.>"];
+    import["type"] == ShareKind::Service.as_str()
+        && import["account"] == stage.model.system.account.as_str()
+        && subjects.iter().any(|s| import["subject"] == s.as_str())
+        && usual.iter().any(|u| local.starts_with(u))
+}
+
+fn compare(stage: &Stage<'_>, side: &Side<'_>, info: &Value) {
+    let (declared, found) = (declared(side.tenant), found(stage, side.tenant, info));
+    for more in found.difference(&declared) {
+        stage.leak(None, Some(side.index), format!("not declared: {more}"));
+    }
+    for less in declared.difference(&found) {
+        stage.not_run(side.index, format!("declared, and not on the server: {less}"));
+    }
+    if found == declared {
+        stage.pass(side.index, format!("{} exports and imports, each as declared", found.len()));
+    }
+}

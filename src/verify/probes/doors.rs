@@ -1,0 +1,107 @@
+//! Other ways in: leaf nodes and MQTT, with a tenant's own credentials.
+
+use std::time::Duration;
+
+use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
+use tokio::net::TcpStream;
+use tokio::time::timeout;
+
+use super::Probe;
+use crate::audit::system::DoorKind;
+use crate::verify::run::{Side, Stage, each};
+use crate::verify::wire::{Connection, Login, OpenError};
+
+pub const PROBE: Probe = Probe {
+    id: "doors",
+    proves: "no tenant's user comes in as a leaf node or an MQTT client, past its permissions",
+    run: |stage, sides| Box::pin(run(stage, sides)),
+};
+
+const PATIENCE: Duration = Duration::from_secs(5);
+/// Where they usually are, for a server that nobody can ask.
+const USUAL: [(DoorKind, u16); 2] = [(DoorKind::Leaf, 7422), (DoorKind::Mqtt, 1883)];
+
+async fn run<'p>(stage: &Stage<'p>, sides: &mut [Side<'p>]) {
+    let known = stage.doors();
+    let is_known = known.is_some();
+    let mut doors = known.unwrap_or_default();
+    if !is_known {
+        let host = stage.address.rsplit_once(':').map_or(stage.address, |(host, _)| host);
+        for (kind, port) in USUAL {
+            let address = format!("{host}:{port}");
+            if matches!(timeout(PATIENCE, TcpStream::connect(&address)).await, Ok(Ok(_))) {
+                doors.push((kind, address));
+            }
+        }
+    }
+    if !is_known {
+        stage.not_run_for_anybody(
+            "no user of the system account is known here, so the server's other doors are not known",
+        );
+    }
+    doors.retain(|(kind, address)| {
+        let is_spoken = matches!(kind, DoorKind::Leaf | DoorKind::Mqtt);
+        if !is_spoken {
+            let why =
+                format!("{kind:?} at {address} is not tried in this version; `tenantry audit` reads its configuration");
+            stage.not_run_for_anybody(&why);
+        }
+        is_spoken
+    });
+    if doors.is_empty() {
+        let where_from =
+            if is_known { "the server opens no other door" } else { "nothing listens where other doors usually are" };
+        sides.iter().filter(|s| s.is_in()).for_each(|s| stage.pass(s.index, where_from));
+        return;
+    }
+    each(sides, 16, async |side| {
+        for (kind, address) in &doors {
+            knock(stage, side, *kind, address).await;
+        }
+    })
+    .await;
+}
+
+async fn knock<'p>(stage: &Stage<'p>, side: &Side<'p>, kind: DoorKind, address: &str) {
+    let (mut refused, mut sample) = (0, String::new());
+    for (user, login) in side.members.iter().filter_map(|m| Some((&m.user.name, m.login.as_ref()?))) {
+        let got_in = match (kind, login) {
+            // The server's greeting and the answer to CONNECT are the same there.
+            (DoorKind::Leaf, _) => Connection::open(address, login, "_INBOX.leaf", "tenantry verify").await.map(|_| ()),
+            (DoorKind::Mqtt, Login::Password(user, password)) => mqtt(address, user, password.expose()).await,
+            // MQTT knows names and passwords only.
+            (DoorKind::Mqtt, _) => continue,
+            _ => Err(OpenError::Broken(format!("{kind:?} at {address} is not tried in this version"))),
+        };
+        match got_in {
+            Ok(()) => {
+                stage.leak(Some(side.index), None, format!("{user} came in through the {kind:?} door at {address}"));
+            }
+            Err(OpenError::Refused(words)) => (refused, sample) = (refused + 1, words),
+            Err(OpenError::Broken(why)) => stage.not_run(side.index, why),
+        }
+    }
+    if refused > 0 {
+        stage.pass(side.index, format!("{kind:?}: {refused} users refused, as in: {sample}"));
+    }
+}
+
+/// An MQTT 3.1.1 CONNECT, and the server's word on it.
+async fn mqtt(address: &str, user: &str, password: &str) -> Result<(), OpenError> {
+    let broken = |e: &dyn std::fmt::Display| OpenError::Broken(format!("MQTT at {address}: {e}"));
+    let text = |t: &str| [&u16::try_from(t.len()).unwrap_or(0).to_be_bytes(), t.as_bytes()].concat();
+    // Protocol, level 4, clean session with name and password, no keep-alive.
+    let head = [text("MQTT"), vec![4, 0b1100_0010, 0, 0]].concat();
+    let body = [head, text("tenantry-verify"), text(user), text(password)].concat();
+    let length = u8::try_from(body.len()).ok().filter(|n| *n < 128);
+    let length = length.ok_or_else(|| broken(&"the name and password are too long to try"))?;
+    let mut stream = TcpStream::connect(address).await.map_err(|e| broken(&e))?;
+    stream.write_all(&[&[0x10, length], body.as_slice()].concat()).await.map_err(|e| broken(&e))?;
+    let mut answer = [0; 4];
+    match timeout(PATIENCE, stream.read_exact(&mut answer)).await {
+        Err(_) => Err(broken(&"no answer")),
+        Ok(Err(_)) => Err(OpenError::Refused("the connection was closed".into())),
+        Ok(Ok(_)) if answer[0] == 0x20 && answer[3] == 0 => Ok(()),
+        Ok(Ok(_)) => Err(OpenError::Refused(format!("CONNACK {}", answer[3]))),
+    }
+}
