@@ -29,6 +29,8 @@ pub struct Audit {
     pub sources: Sources,
     /// What it says.
     pub world: World,
+    /// Who is one tenant.
+    pub tenants: Tenants,
     /// What is wrong, worst first.
     pub findings: Vec<Diagnostic>,
     /// As nats-server prints it for the same file.
@@ -95,16 +97,16 @@ pub fn audit_of(
     if document.map.entries.is_empty() {
         return Err(Error::usage(format!("{} says nothing", path.display()), "nats-server does not start with it"));
     }
-    let mut world = read::world(&document.map, Span { file: 0, start: 0, end: 0 }, &mut remarks);
+    let world = read::world(&document.map, Span { file: 0, start: 0, end: 0 }, &mut remarks);
     hide_secrets(&document.map, &mut sources);
     if !remarks.refused.is_empty() {
         remarks.refused.sort_by_key(|d| d.span);
         return Err(Error::Conf { sources, diagnostics: remarks.refused });
     }
-    world.tenants = tenants(&world)?;
+    let tenants = tenants(&world)?;
     let check = |rule: &rules::Rule| {
         let mut found = Vec::new();
-        rule.check(&world, &mut found);
+        rule.check(&world, &tenants, &mut found);
         found
     };
     let mut findings: Vec<Diagnostic> = RULES.par_iter().flat_map_iter(check).collect();
@@ -112,5 +114,5 @@ pub fn audit_of(
     findings.extend(remarks.findings);
     findings.sort_by_key(|d| (d.severity, d.span));
     let digest = conf::digest(&document.map);
-    Ok(Audit { sources, world, findings, digest })
+    Ok(Audit { sources, world, tenants, findings, digest })
 }

@@ -31,8 +31,6 @@ pub struct World {
     pub callout: Option<Callout>,
     /// The rest of the server.
     pub server: Server,
-    /// Who is one tenant.
-    pub tenants: super::tenants::Tenants,
 }
 
 /// What the server itself is told.
@@ -358,11 +356,6 @@ impl World {
     /// Whether an account operates the server.
     pub fn is_system(&self, account: &Account) -> bool {
         self.system.as_ref().map_or(account.name == "$SYS", |(name, _)| *name == account.name)
-    }
-
-    /// Whether two accounts are different tenants'.
-    pub fn are_apart(&self, one: &str, other: &str) -> bool {
-        self.tenants.of_account(one) != self.tenants.of_account(other)
     }
 
     /// Accounts that belong to tenants.

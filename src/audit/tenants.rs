@@ -118,6 +118,11 @@ impl Tenants {
         self.accounts.get(account).map_or(account, String::as_str)
     }
 
+    /// Whether two accounts are different tenants'.
+    pub fn are_apart(&self, one: &str, other: &str) -> bool {
+        self.of_account(one) != self.of_account(other)
+    }
+
     /// Whose user it is, where that was said.
     pub fn of_user(&self, account: &Account, user: &User) -> Option<&str> {
         let by_name = || self.users.get(&user.name);

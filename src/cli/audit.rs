@@ -74,7 +74,7 @@ pub fn run(context: &Context, args: &Args) -> Result<Exit, Error> {
             context.ui.note(&format!("is {0} a registry? then: tenantry check -f {0}", file.display()));
         }
     })?;
-    let Audit { sources, world, findings, digest } = &audit;
+    let Audit { sources, world, tenants, findings, digest } = &audit;
     context.ui.diagnostics(sources, &findings[..findings.len().min(SHOWN)]);
     if findings.len() > SHOWN {
         context.ui.note(&format!("… and {} more: --format json has all", findings.len() - SHOWN));
@@ -86,7 +86,7 @@ pub fn run(context: &Context, args: &Args) -> Result<Exit, Error> {
     let what = format!(
         "{}: {}, {}, {}, {}",
         file.display(),
-        count(world.tenants.count(world), "tenant"),
+        count(tenants.count(world), "tenant"),
         count(world.accounts.len(), "account"),
         count(users, "user"),
         count(shares.len(), "declared share"),

@@ -7,6 +7,7 @@ use serde::Serialize;
 use super::{Context, no_such};
 use crate::error::{Error, Exit};
 use crate::model::jetstream::StreamKind;
+use crate::model::names::BucketName;
 use crate::model::permissions::{Grant, Permissions};
 use crate::model::{Model, Tenant};
 use crate::registry::edit::{Editor, NewTenant, NewUser};
@@ -188,8 +189,8 @@ impl<'m> TenantDocument<'m> {
                 })
             }),
             streams: streams.iter().filter(|s| s.kind == StreamKind::Stream).map(|s| s.name.as_str()).collect(),
-            buckets: buckets.iter().map(super::super::model::names::BucketName::as_str).collect(),
-            object_stores: object_stores.iter().map(super::super::model::names::BucketName::as_str).collect(),
+            buckets: buckets.iter().map(BucketName::as_str).collect(),
+            object_stores: object_stores.iter().map(BucketName::as_str).collect(),
             exports: exports.iter().map(|e| json!({ "kind": e.kind, "subject": e.subject, "to": e.to })).collect(),
             imports: imports.iter().map(|i| json!({ "kind": i.kind, "subject": i.subject, "from": i.from })).collect(),
             copied: copied.iter().map(|c| json!({ "stream": c.stream.as_str(), "to": c.to })).collect(),

@@ -2,6 +2,7 @@
 //! the [`crate::model`]. Every problem of every file is found in one run.
 
 pub mod decode;
+mod defaults;
 pub mod edit;
 mod lower;
 pub mod raw;

@@ -53,7 +53,7 @@ pub struct Plan<'p> {
 /// what is next.
 pub async fn attack(plan: &Plan<'_>, advance: &dyn Fn(usize, usize, &'static str)) -> Result<Report, Error> {
     let start = Instant::now();
-    let stage = Stage::new(plan);
+    let stage = Stage::new(plan, PROBES.iter().map(|probe| probe.id).collect());
     let mut sides = stage.sides(plan);
     let steps = PROBES.len() + 2;
     advance(0, steps, "connecting");

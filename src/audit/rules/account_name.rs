@@ -4,6 +4,7 @@ use std::collections::HashMap;
 
 use super::Rule;
 use crate::audit::system::World;
+use crate::audit::tenants::Tenants;
 use crate::diag::Diagnostic;
 
 pub const RULE: Rule = Rule {
@@ -14,7 +15,7 @@ pub const RULE: Rule = Rule {
     check,
 };
 
-fn check(world: &World, out: &mut Vec<Diagnostic>) {
+fn check(world: &World, _: &Tenants, out: &mut Vec<Diagnostic>) {
     let mut seen: HashMap<String, &str> = HashMap::new();
     for account in world.accounts.iter().filter(|a| !matches!(a.name.as_str(), "$G" | "$SYS")) {
         let name = account.name.as_str();

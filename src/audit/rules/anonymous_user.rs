@@ -2,6 +2,7 @@
 
 use super::Rule;
 use crate::audit::system::World;
+use crate::audit::tenants::Tenants;
 use crate::diag::Diagnostic;
 
 pub const RULE: Rule = Rule {
@@ -12,7 +13,7 @@ pub const RULE: Rule = Rule {
     check,
 };
 
-fn check(world: &World, out: &mut Vec<Diagnostic>) {
+fn check(world: &World, _: &Tenants, out: &mut Vec<Diagnostic>) {
     for door in world.server.doors.iter().filter(|d| d.listens) {
         let Some((name, span)) = &door.no_auth_user else { continue };
         let found = super::users(world).find(|(_, u)| u.name == *name);

@@ -2,6 +2,7 @@
 
 use super::Rule;
 use crate::audit::system::World;
+use crate::audit::tenants::Tenants;
 use crate::diag::Diagnostic;
 use crate::model::ShareKind;
 
@@ -13,10 +14,12 @@ pub const RULE: Rule = Rule {
     check,
 };
 
-fn check(world: &World, out: &mut Vec<Diagnostic>) {
+fn check(world: &World, tenants: &Tenants, out: &mut Vec<Diagnostic>) {
     for account in &world.accounts {
-        for import in
-            account.imports.iter().filter(|i| i.kind == ShareKind::Stream && world.are_apart(&i.from.0, &account.name))
+        for import in account
+            .imports
+            .iter()
+            .filter(|i| i.kind == ShareKind::Stream && tenants.are_apart(&i.from.0, &account.name))
         {
             let answers = account.users.iter().find_map(|user| {
                 let permissions = &user.permissions;

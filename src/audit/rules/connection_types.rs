@@ -2,6 +2,7 @@
 
 use super::{Rule, users};
 use crate::audit::system::{DoorKind, World};
+use crate::audit::tenants::Tenants;
 use crate::diag::Diagnostic;
 
 pub const RULE: Rule = Rule {
@@ -12,7 +13,7 @@ pub const RULE: Rule = Rule {
     check,
 };
 
-fn check(world: &World, out: &mut Vec<Diagnostic>) {
+fn check(world: &World, _: &Tenants, out: &mut Vec<Diagnostic>) {
     let doors: Vec<_> = world.server.doors.iter().filter(|d| d.listens && kinds(d.kind).is_some()).collect();
     let Some(door) = doors.first() else { return };
     // A leaf door with users of its own lets no others in.

@@ -2,6 +2,7 @@
 
 use super::{Rule, leaf_bridge};
 use crate::audit::system::World;
+use crate::audit::tenants::Tenants;
 use crate::diag::Diagnostic;
 
 pub const RULE: Rule = Rule {
@@ -12,7 +13,7 @@ pub const RULE: Rule = Rule {
     check,
 };
 
-fn check(world: &World, out: &mut Vec<Diagnostic>) {
+fn check(world: &World, tenants: &Tenants, out: &mut Vec<Diagnostic>) {
     if let Some(span) = world.is_operator {
         out.push(RULE.warning(span, "accounts are in JWTs, not in this file: nothing is proved of them"));
     }
@@ -28,7 +29,7 @@ fn check(world: &World, out: &mut Vec<Diagnostic>) {
         }
     }
     let Some(first) = remotes().next() else { return };
-    if let Some(second) = remotes().find(|r| world.are_apart(&r.account, &first.account)) {
+    if let Some(second) = remotes().find(|r| tenants.are_apart(&r.account, &first.account)) {
         let message = format!("whether `{}` and `{}` meet beyond their leaf nodes", first.account, second.account);
         out.push(
             RULE.warning(second.span, format!("{message} is not in this file")).related(first.span, "the other one"),

@@ -2,6 +2,7 @@
 
 use super::Rule;
 use crate::audit::system::{DoorKind, World};
+use crate::audit::tenants::Tenants;
 use crate::diag::Diagnostic;
 
 pub const RULE: Rule = Rule {
@@ -12,7 +13,7 @@ pub const RULE: Rule = Rule {
     check,
 };
 
-fn check(world: &World, out: &mut Vec<Diagnostic>) {
+fn check(world: &World, _: &Tenants, out: &mut Vec<Diagnostic>) {
     if let Some((name, span)) =
         world.system.as_ref().filter(|(name, _)| world.account(name).is_none() && world.is_operator.is_none())
     {

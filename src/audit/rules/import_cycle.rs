@@ -4,6 +4,7 @@ use std::collections::HashSet;
 
 use super::Rule;
 use crate::audit::system::{Account, Import, World};
+use crate::audit::tenants::Tenants;
 use crate::diag::Diagnostic;
 use crate::subject::Subject;
 
@@ -15,7 +16,7 @@ pub const RULE: Rule = Rule {
     check,
 };
 
-fn check(world: &World, out: &mut Vec<Diagnostic>) {
+fn check(world: &World, _: &Tenants, out: &mut Vec<Diagnostic>) {
     for account in &world.accounts {
         let circle = account.imports.iter().find(|i| leads_back(world, account, i, &i.subject, &mut HashSet::new()));
         if let Some(import) = circle {

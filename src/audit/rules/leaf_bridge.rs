@@ -4,6 +4,7 @@ use std::collections::HashMap;
 
 use super::Rule;
 use crate::audit::system::{DoorKind, Remote, World};
+use crate::audit::tenants::Tenants;
 use crate::diag::Diagnostic;
 
 pub const RULE: Rule = Rule {
@@ -14,7 +15,7 @@ pub const RULE: Rule = Rule {
     check,
 };
 
-fn check(world: &World, out: &mut Vec<Diagnostic>) {
+fn check(world: &World, tenants: &Tenants, out: &mut Vec<Diagnostic>) {
     let mut dialled: HashMap<&str, &Remote> = HashMap::new();
     for remote in world.server.remotes() {
         for address in &remote.addresses {
@@ -23,7 +24,7 @@ fn check(world: &World, out: &mut Vec<Diagnostic>) {
                 out.push(RULE.error(remote.span, message));
             }
             let first = *dialled.entry(address).or_insert(remote);
-            if world.are_apart(&first.account, &remote.account) {
+            if tenants.are_apart(&first.account, &remote.account) {
                 let message = format!("`{}` and `{}` both dial {address}", first.account, remote.account);
                 out.push(RULE.error(remote.span, message).related(first.span, "the other one"));
             }

@@ -2,6 +2,7 @@
 
 use super::Rule;
 use crate::audit::system::{DoorKind, World};
+use crate::audit::tenants::Tenants;
 use crate::diag::Diagnostic;
 
 pub const RULE: Rule = Rule {
@@ -12,7 +13,7 @@ pub const RULE: Rule = Rule {
     check,
 };
 
-fn check(world: &World, out: &mut Vec<Diagnostic>) {
+fn check(world: &World, _: &Tenants, out: &mut Vec<Diagnostic>) {
     let doors = world.server.doors.iter().filter(|d| d.kind == DoorKind::Leaf && d.listens && !d.has_authorization);
     for door in doors {
         let open = world.tenants().find(|a| !a.users.is_empty() && a.limits.leafnodes.is_none_or(|(n, _)| n != 0));

@@ -3,6 +3,7 @@
 use super::Rule;
 use crate::audit::reach;
 use crate::audit::system::{Export, World};
+use crate::audit::tenants::Tenants;
 use crate::diag::Diagnostic;
 use crate::model::ShareKind;
 
@@ -14,7 +15,7 @@ pub const RULE: Rule = Rule {
     check,
 };
 
-fn check(world: &World, out: &mut Vec<Diagnostic>) {
+fn check(world: &World, _: &Tenants, out: &mut Vec<Diagnostic>) {
     for account in &world.accounts {
         for export in account.exports.iter().filter(|e| e.token_position > 0) {
             for mapping in account.mappings.iter().filter(|m| m.from.overlaps(&export.subject)) {

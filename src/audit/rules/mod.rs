@@ -39,6 +39,7 @@ use std::collections::HashSet;
 
 use super::reach;
 use super::system::{Account, Mapping, Pattern, User, World};
+use super::tenants::Tenants;
 use crate::diag::{Diagnostic, Span};
 use crate::subject::Subject;
 
@@ -52,7 +53,7 @@ pub struct Rule {
     pub why: &'static str,
     /// What to do about a finding.
     pub mend: &'static str,
-    check: fn(&World, &mut Vec<Diagnostic>),
+    check: fn(&World, &Tenants, &mut Vec<Diagnostic>),
 }
 
 /// Every rule.
@@ -102,8 +103,8 @@ pub const READING: &[(&str, &str)] = &[
 
 impl Rule {
     /// Looks for what the rule is about.
-    pub fn check(&self, world: &World, out: &mut Vec<Diagnostic>) {
-        (self.check)(world, out);
+    pub fn check(&self, world: &World, tenants: &Tenants, out: &mut Vec<Diagnostic>) {
+        (self.check)(world, tenants, out);
     }
 
     fn error(&self, span: Span, message: impl Into<String>) -> Diagnostic {

@@ -2,6 +2,7 @@
 
 use super::Rule;
 use crate::audit::system::World;
+use crate::audit::tenants::Tenants;
 use crate::diag::Diagnostic;
 
 pub const RULE: Rule = Rule {
@@ -12,7 +13,7 @@ pub const RULE: Rule = Rule {
     check,
 };
 
-fn check(world: &World, out: &mut Vec<Diagnostic>) {
+fn check(world: &World, _: &Tenants, out: &mut Vec<Diagnostic>) {
     for (address, span) in &world.server.monitoring {
         let host = address.rsplit_once(':').map_or("", |(host, _)| host);
         let is_local = host.starts_with("127.") || matches!(host, "localhost" | "[::1]" | "::1");

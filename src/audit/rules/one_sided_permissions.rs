@@ -2,6 +2,7 @@
 
 use super::{Rule, users};
 use crate::audit::system::World;
+use crate::audit::tenants::Tenants;
 use crate::diag::Diagnostic;
 
 pub const RULE: Rule = Rule {
@@ -12,7 +13,7 @@ pub const RULE: Rule = Rule {
     check,
 };
 
-fn check(world: &World, out: &mut Vec<Diagnostic>) {
+fn check(world: &World, _: &Tenants, out: &mut Vec<Diagnostic>) {
     for (account, user) in users(world) {
         let permissions = &user.permissions;
         let Some(span) = permissions.span else { continue };

@@ -2,6 +2,7 @@
 
 use super::Rule;
 use crate::audit::system::{DoorKind, World};
+use crate::audit::tenants::Tenants;
 use crate::diag::Diagnostic;
 
 pub const RULE: Rule = Rule {
@@ -12,7 +13,7 @@ pub const RULE: Rule = Rule {
     check,
 };
 
-fn check(world: &World, out: &mut Vec<Diagnostic>) {
+fn check(world: &World, _: &Tenants, out: &mut Vec<Diagnostic>) {
     let doors = world.server.doors.iter().filter(|d| matches!(d.kind, DoorKind::Cluster | DoorKind::Gateway));
     for door in doors.filter(|d| d.listens) {
         let what = if door.kind == DoorKind::Cluster { "cluster" } else { "gateway" };

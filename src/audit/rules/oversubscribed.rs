@@ -2,6 +2,7 @@
 
 use super::Rule;
 use crate::audit::system::{JetStream, Limit, World};
+use crate::audit::tenants::Tenants;
 use crate::diag::Diagnostic;
 
 pub const RULE: Rule = Rule {
@@ -12,7 +13,7 @@ pub const RULE: Rule = Rule {
     check,
 };
 
-fn check(world: &World, out: &mut Vec<Diagnostic>) {
+fn check(world: &World, _: &Tenants, out: &mut Vec<Diagnostic>) {
     let Some(server) = world.server.jetstream else { return };
     let (per_stream, total) = world.server.batches;
     let with: Vec<_> = world.tenants().filter_map(|a| Some((a, a.jetstream.as_ref()?))).collect();

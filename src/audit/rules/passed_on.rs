@@ -5,6 +5,7 @@ use std::collections::HashSet;
 use super::Rule;
 use crate::audit::reach::{self, Request};
 use crate::audit::system::World;
+use crate::audit::tenants::Tenants;
 use crate::diag::Diagnostic;
 
 pub const RULE: Rule = Rule {
@@ -15,7 +16,7 @@ pub const RULE: Rule = Rule {
     check,
 };
 
-fn check(world: &World, out: &mut Vec<Diagnostic>) {
+fn check(world: &World, tenants: &Tenants, out: &mut Vec<Diagnostic>) {
     for account in &world.accounts {
         let mut told = HashSet::new();
         for Request { first, owner, last: (by, import) } in reach::passed_on(world, account) {
@@ -25,7 +26,7 @@ fn check(world: &World, out: &mut Vec<Diagnostic>) {
                     && e.authorizes(&account.name, &import.subject)
             });
             let is_new = !offered
-                && world.are_apart(&account.name, &owner.name)
+                && tenants.are_apart(&account.name, &owner.name)
                 && told.insert((&owner.name, import.subject.as_str()));
             if is_new {
                 let (third, owner, by) = (&account.name, &owner.name, &by.name);

@@ -2,6 +2,7 @@
 
 use super::Rule;
 use crate::audit::system::{Account, World};
+use crate::audit::tenants::Tenants;
 use crate::diag::Diagnostic;
 use crate::model::ShareKind;
 
@@ -13,12 +14,12 @@ pub const RULE: Rule = Rule {
     check,
 };
 
-fn check(world: &World, out: &mut Vec<Diagnostic>) {
+fn check(world: &World, tenants: &Tenants, out: &mut Vec<Diagnostic>) {
     if world.server.no_fast_producer_stall {
         return;
     }
     let across = |account: &&Account| {
-        account.imports.iter().any(|i| i.kind == ShareKind::Stream && world.are_apart(&i.from.0, &account.name))
+        account.imports.iter().any(|i| i.kind == ShareKind::Stream && tenants.are_apart(&i.from.0, &account.name))
     };
     if let Some(account) = world.accounts.iter().find(across) {
         let span = account.imports.iter().find(|i| i.kind == ShareKind::Stream).map_or(account.span, |i| i.span);

@@ -3,6 +3,7 @@
 use super::{Rule, mapped_reserved};
 use crate::audit::reach;
 use crate::audit::system::{Account, Export, World};
+use crate::audit::tenants::Tenants;
 use crate::diag::Diagnostic;
 use crate::model::names::{AccountName, StreamName};
 use crate::model::{ShareKind, StreamCopy};
@@ -16,7 +17,7 @@ pub const RULE: Rule = Rule {
     check,
 };
 
-fn check(world: &World, out: &mut Vec<Diagnostic>) {
+fn check(world: &World, _: &Tenants, out: &mut Vec<Diagnostic>) {
     for account in &world.accounts {
         let streams = || account.exports.iter().filter(|e| e.kind == ShareKind::Stream);
         for (mapping, made) in mapped_reserved(account) {

@@ -2,6 +2,7 @@
 
 use super::{Rule, mapped_reserved, reserved_export};
 use crate::audit::system::World;
+use crate::audit::tenants::Tenants;
 use crate::diag::Diagnostic;
 use crate::model::ShareKind;
 
@@ -13,19 +14,19 @@ pub const RULE: Rule = Rule {
     check,
 };
 
-fn check(world: &World, out: &mut Vec<Diagnostic>) {
+fn check(world: &World, tenants: &Tenants, out: &mut Vec<Diagnostic>) {
     for account in &world.accounts {
         // One's own replies and requests, mapped onto what is imported.
         let services = || account.imports.iter().filter(|i| i.kind == ShareKind::Service);
         for (mapping, made) in mapped_reserved(account) {
-            let mut apart = services().filter(|i| world.are_apart(&i.from.0, &account.name));
+            let mut apart = services().filter(|i| tenants.are_apart(&i.from.0, &account.name));
             if let Some(import) = apart.find(|i| made.iter().any(|m| m.overlaps(&i.local))) {
                 let message =
                     format!("`{}` of `{}` is mapped to a service of `{}`", mapping.from, account.name, import.from.0);
                 out.push(RULE.error(mapping.span, message).related(import.span, "imported here"));
             }
         }
-        for import in account.imports.iter().filter(|i| world.are_apart(&i.from.0, &account.name)) {
+        for import in account.imports.iter().filter(|i| tenants.are_apart(&i.from.0, &account.name)) {
             let first = import.local.first_token();
             let is_open = matches!(first, "*" | ">");
             // What the system account offers of `$SYS` is for its export to justify.

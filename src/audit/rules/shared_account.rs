@@ -4,6 +4,7 @@ use std::collections::{HashMap, HashSet};
 
 use super::{Rule, is_wild, own_tokens};
 use crate::audit::system::{Account, User, World};
+use crate::audit::tenants::Tenants;
 use crate::diag::Diagnostic;
 
 pub const RULE: Rule = Rule {
@@ -14,10 +15,10 @@ pub const RULE: Rule = Rule {
     check,
 };
 
-fn check(world: &World, out: &mut Vec<Diagnostic>) {
+fn check(world: &World, tenants: &Tenants, out: &mut Vec<Diagnostic>) {
     for account in world.tenants() {
-        if !world.tenants.says_nothing_of_users() {
-            declared(world, account, out);
+        if !tenants.says_nothing_of_users() {
+            declared(tenants, account, out);
             continue;
         }
         let groups = groups(account);
@@ -40,9 +41,9 @@ fn check(world: &World, out: &mut Vec<Diagnostic>) {
 }
 
 /// Who is whose was said: then no guess is needed.
-fn declared(world: &World, account: &Account, out: &mut Vec<Diagnostic>) {
+fn declared(tenants: &Tenants, account: &Account, out: &mut Vec<Diagnostic>) {
     let whose = |user: &User| {
-        let tenant = world.tenants.of_user(account, user).unwrap_or_else(|| world.tenants.of_account(&account.name));
+        let tenant = tenants.of_user(account, user).unwrap_or_else(|| tenants.of_account(&account.name));
         tenant.to_owned()
     };
     let Some(first) = account.users.first() else { return };

@@ -2,6 +2,7 @@
 
 use super::Rule;
 use crate::audit::system::{Import, World};
+use crate::audit::tenants::Tenants;
 use crate::diag::Diagnostic;
 use crate::model::ShareKind;
 
@@ -13,13 +14,13 @@ pub const RULE: Rule = Rule {
     check,
 };
 
-fn check(world: &World, out: &mut Vec<Diagnostic>) {
+fn check(world: &World, tenants: &Tenants, out: &mut Vec<Diagnostic>) {
     for account in &world.accounts {
         for export in account.exports.iter().filter(|e| e.latency.is_some()) {
             let is_others = |i: &&Import| {
                 i.kind == ShareKind::Service
                     && i.local.overlaps(&export.subject)
-                    && world.are_apart(&i.from.0, &account.name)
+                    && tenants.are_apart(&i.from.0, &account.name)
             };
             if let Some((import, span)) = account.imports.iter().find(is_others).zip(export.latency) {
                 let message = format!("`{}` learns who in `{}` answers, and from where", account.name, import.from.0);
@@ -30,7 +31,7 @@ fn check(world: &World, out: &mut Vec<Diagnostic>) {
                 );
             }
         }
-        let apart = account.imports.iter().filter(|i| world.are_apart(&i.from.0, &account.name));
+        let apart = account.imports.iter().filter(|i| tenants.are_apart(&i.from.0, &account.name));
         for (import, span) in apart.filter_map(|i| i.share.map(|span| (i, span))) {
             out.push(
                 RULE.warning(

@@ -2,6 +2,7 @@
 
 use super::Rule;
 use crate::audit::system::World;
+use crate::audit::tenants::Tenants;
 use crate::diag::Diagnostic;
 
 pub const RULE: Rule = Rule {
@@ -12,10 +13,10 @@ pub const RULE: Rule = Rule {
     check,
 };
 
-fn check(world: &World, out: &mut Vec<Diagnostic>) {
+fn check(world: &World, tenants: &Tenants, out: &mut Vec<Diagnostic>) {
     for account in world.accounts.iter().filter(|a| world.is_system(a)) {
-        let user = account.users.iter().find_map(|u| world.tenants.of_user(account, u));
-        if let Some(tenant) = world.tenants.declared(&account.name).or(user) {
+        let user = account.users.iter().find_map(|u| tenants.of_user(account, u));
+        if let Some(tenant) = tenants.declared(&account.name).or(user) {
             let message = format!("`{tenant}` is in `{}`, which is the system account", account.name);
             out.push(RULE.error(account.span, message));
         }

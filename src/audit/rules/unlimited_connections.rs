@@ -2,6 +2,7 @@
 
 use super::Rule;
 use crate::audit::system::{Account, World};
+use crate::audit::tenants::Tenants;
 use crate::diag::Diagnostic;
 
 pub const RULE: Rule = Rule {
@@ -12,7 +13,7 @@ pub const RULE: Rule = Rule {
     check,
 };
 
-fn check(world: &World, out: &mut Vec<Diagnostic>) {
+fn check(world: &World, _: &Tenants, out: &mut Vec<Diagnostic>) {
     let tenants: Vec<_> = world.tenants().filter(|a| !a.users.is_empty()).collect();
     if tenants.len() < 2 {
         return;

@@ -2,6 +2,7 @@
 
 use super::{Rule, users};
 use crate::audit::system::{DoorKind, Proof, World};
+use crate::audit::tenants::Tenants;
 use crate::diag::Diagnostic;
 
 pub const RULE: Rule = Rule {
@@ -12,7 +13,7 @@ pub const RULE: Rule = Rule {
     check,
 };
 
-fn check(world: &World, out: &mut Vec<Diagnostic>) {
+fn check(world: &World, _: &Tenants, out: &mut Vec<Diagnostic>) {
     for (proof, _, span) in world.server.doors.iter().flat_map(|d| &d.logins) {
         match proof {
             Proof::Nothing => out.push(RULE.error(*span, "this login needs no password")),

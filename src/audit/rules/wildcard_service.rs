@@ -4,6 +4,7 @@ use std::collections::HashMap;
 
 use super::Rule;
 use crate::audit::system::{Account, Export, Import, World};
+use crate::audit::tenants::Tenants;
 use crate::diag::Diagnostic;
 use crate::model::ShareKind;
 use crate::subject::SubjectIndex;
@@ -16,7 +17,7 @@ pub const RULE: Rule = Rule {
     check,
 };
 
-fn check(world: &World, out: &mut Vec<Diagnostic>) {
+fn check(world: &World, tenants: &Tenants, out: &mut Vec<Diagnostic>) {
     let mut importers: HashMap<&str, Vec<(&Account, &Import)>> = HashMap::new();
     for account in &world.accounts {
         for import in account.imports.iter().filter(|i| i.kind == ShareKind::Service) {
@@ -24,7 +25,7 @@ fn check(world: &World, out: &mut Vec<Diagnostic>) {
         }
     }
     for account in &world.accounts {
-        overlapping(world, account, out);
+        overlapping(tenants, account, out);
         let services = account.exports.iter().filter(|e| e.kind == ShareKind::Service && e.token_position == 0);
         for export in services.filter(|e| e.subject.has_wildcard() && e.to.as_ref().is_none_or(|to| to.len() > 1)) {
             let imports = importers.get(account.name.as_str()).into_iter().flatten();
@@ -48,14 +49,14 @@ fn check(world: &World, out: &mut Vec<Diagnostic>) {
 
 /// A service with a wildcard for one importer that lies over what another one asks:
 /// the owner cannot tell them apart.
-fn overlapping(world: &World, account: &Account, out: &mut Vec<Diagnostic>) {
+fn overlapping(tenants: &Tenants, account: &Account, out: &mut Vec<Diagnostic>) {
     let services = || account.exports.iter().filter(|e| e.kind == ShareKind::Service);
     let mut index: SubjectIndex<&Export> = SubjectIndex::default();
     services().for_each(|e| index.insert(&e.subject, e));
     for wide in services().filter(|e| e.subject.has_wildcard() && e.token_position == 0) {
         let wide_to: Vec<&str> = wide.to.iter().flatten().map(|(name, _)| name.as_str()).collect();
         let is_anothers = |e: &&&Export| {
-            let others = || e.to.iter().flatten().any(|(name, _)| wide_to.iter().any(|w| world.are_apart(w, name)));
+            let others = || e.to.iter().flatten().any(|(name, _)| wide_to.iter().any(|w| tenants.are_apart(w, name)));
             e.subject != wide.subject && (e.token_position > 0 || others())
         };
         if let Some(known) = index.overlapping(&wide.subject).into_iter().find(is_anothers) {

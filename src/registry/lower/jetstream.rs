@@ -4,8 +4,8 @@
 
 use serde_json::{Value as Json, json};
 
-use super::super::decode::{Key, Labels};
-use super::super::raw;
+use super::super::decode::{Int, Key, Labels};
+use super::super::{defaults, raw};
 use super::value;
 use crate::diag::{Span, Spanned};
 use crate::model::jetstream::{Config, Consumer, Stream, StreamKind};
@@ -14,14 +14,6 @@ use crate::model::units::{Size, Span as Length};
 use crate::model::{JetStream, Storage, StreamCopy};
 use crate::subject::Subject;
 
-/// How long message ids are remembered; the server's own default too.
-const DUPLICATE_WINDOW: Length = Length(std::time::Duration::from_secs(120));
-/// The server's own default too.
-const ACK_WAIT: Length = Length(std::time::Duration::from_secs(30));
-/// Unacknowledged messages of one consumer; the server's own default too.
-const MAX_ACK_PENDING: u32 = 1000;
-/// Requests that may wait at a pull consumer; the server's own default too.
-const MAX_WAITING: u32 = 512;
 /// What the server wants of a consumer that another stream copies.
 const HEARTBEAT: Length = Length(std::time::Duration::from_secs(1));
 /// "No limit" where the server keeps a number.
@@ -31,7 +23,7 @@ const NO_LIMIT: i64 = -1;
 struct Common<'r> {
     description: &'r Key<Spanned<String>>,
     storage: &'r Key<Spanned<Storage>>,
-    replicas: &'r Key<Spanned<super::super::decode::Int<1, 5>>>,
+    replicas: &'r Key<Spanned<Int<1, 5>>>,
     max_age: &'r Key<Spanned<Length>>,
     max_bytes: &'r Key<Spanned<Size>>,
     compression: &'r Key<Spanned<raw::Compression>>,
@@ -137,9 +129,10 @@ fn consumer(raw: &raw::Consumer, stream: &raw::Stream, jetstream: Option<JetStre
         c.set("max_ack_pending", limits.unwrap_or(0));
     } else {
         let wait = backoff.first().copied();
-        c.set("ack_wait", wait.unwrap_or_else(|| nanoseconds(value(&raw.ack_wait).unwrap_or(ACK_WAIT))));
-        let most = jetstream.map_or(MAX_ACK_PENDING, |j| j.max_ack_pending).min(limits.unwrap_or(u32::MAX));
-        c.set("max_ack_pending", value(&raw.max_ack_pending).map_or(MAX_ACK_PENDING.min(most), |m| m.0));
+        c.set("ack_wait", wait.unwrap_or_else(|| nanoseconds(value(&raw.ack_wait).unwrap_or(defaults::ACK_WAIT))));
+        let most =
+            jetstream.map_or(defaults::CONSUMER_ACK_PENDING, |j| j.max_ack_pending).min(limits.unwrap_or(u32::MAX));
+        c.set("max_ack_pending", value(&raw.max_ack_pending).map_or(defaults::CONSUMER_ACK_PENDING.min(most), |m| m.0));
     }
     c.set("backoff", backoff);
     c.set("max_deliver", count(&raw.max_deliver));
@@ -158,7 +151,7 @@ fn consumer(raw: &raw::Consumer, stream: &raw::Stream, jetstream: Option<JetStre
         c.set("idle_heartbeat", nanos(&raw.idle_heartbeat));
         c.set("rate_limit_bps", value(&raw.rate_limit_bps).map_or(0, |r| r.0));
     } else {
-        c.set("max_waiting", value(&raw.max_waiting).map_or(MAX_WAITING, |m| m.0));
+        c.set("max_waiting", value(&raw.max_waiting).map_or(defaults::MAX_WAITING, |m| m.0));
         c.set("max_batch", value(&raw.max_batch).map_or(0, |m| m.0));
         c.set("max_expires", nanos(&raw.max_expires));
         c.set("max_bytes", value(&raw.max_bytes).map_or(0, Size::bytes));
@@ -166,7 +159,7 @@ fn consumer(raw: &raw::Consumer, stream: &raw::Stream, jetstream: Option<JetStre
         let policy = value(&raw.priority_policy);
         c.set("priority_policy", policy.map_or("", raw::PriorityPolicy::as_str));
         let pins = policy == Some(raw::PriorityPolicy::PinnedClient);
-        let timeout = value(&raw.priority_timeout).or(pins.then_some(DUPLICATE_WINDOW));
+        let timeout = value(&raw.priority_timeout).or(pins.then_some(defaults::DUPLICATE_WINDOW));
         c.set("priority_timeout", timeout.map_or(0, nanoseconds));
     }
     c.set("metadata", labels(&raw.metadata));
@@ -184,7 +177,10 @@ pub(super) fn copied(copy: &StreamCopy, span: Span, jetstream: Option<JetStream>
     c.set("deliver_policy", "all");
     c.set("deliver_subject", copy.deliver());
     c.set("ack_policy", "flow_control");
-    c.set("max_ack_pending", jetstream.map_or(MAX_ACK_PENDING, |j| j.max_ack_pending).min(MAX_ACK_PENDING));
+    c.set(
+        "max_ack_pending",
+        jetstream.map_or(defaults::CONSUMER_ACK_PENDING, |j| j.max_ack_pending).min(defaults::CONSUMER_ACK_PENDING),
+    );
     c.set("max_deliver", NO_LIMIT);
     c.set("flow_control", true);
     c.set("idle_heartbeat", nanoseconds(HEARTBEAT));
@@ -317,7 +313,9 @@ fn duplicate_window(window: &Key<Spanned<Length>>, max_age: &Key<Spanned<Length>
     match (value(window), value(max_age)) {
         (Some(window), _) => nanoseconds(window),
         (None, _) if has_origin => 0,
-        (None, max_age) => nanoseconds(max_age.map_or(DUPLICATE_WINDOW, |age| age.min(DUPLICATE_WINDOW))),
+        (None, max_age) => {
+            nanoseconds(max_age.map_or(defaults::DUPLICATE_WINDOW, |age| age.min(defaults::DUPLICATE_WINDOW)))
+        }
     }
 }
 

@@ -4,46 +4,21 @@
 mod jetstream;
 
 use std::collections::HashMap;
-use std::time::Duration;
 
 use rayon::prelude::*;
 
 use super::decode::Key;
+use super::defaults;
 use super::raw;
-use super::validate::subjects_of;
 use crate::diag::{Diagnostic, Span, Spanned};
 use crate::model::jetstream::Stream;
 use crate::model::names::{AccountName, RoleName, ServerName, UserName};
 use crate::model::permissions::{Grant, Permissions};
 use crate::model::roles::{BuiltIn, Declared, Holder, PROVISIONER};
-use crate::model::units::{Listen, Size, Span as Length};
 use crate::model::{
     BcryptCost, Credential, Export, Import, Inbox, JetStream, Limits, Model, Retired, Root, Server, ServerJetStream,
     ShareKind, StreamCopy, System, Tenant, User, inbox_prefix,
 };
-
-/// Largest message, unless said otherwise; the server's own default too.
-pub(super) const MAX_PAYLOAD: Size = Size(1 << 20);
-/// Bytes kept for one slow connection; the server's own default too.
-pub(super) const MAX_PENDING: Size = Size(64 << 20);
-/// Connections of all accounts together.
-pub(super) const MAX_CONNECTIONS: u32 = 1024;
-/// Connections of one account.
-pub(super) const CONNECTIONS: u32 = 100;
-/// Subscriptions of one connection.
-const SUBSCRIPTIONS: u32 = 1000;
-/// Streams of one account.
-pub(super) const STREAMS: u32 = 10;
-/// Consumers of one stream.
-pub(super) const CONSUMERS: u32 = 20;
-/// Unacknowledged messages of one consumer: ten times what a client asks for by default.
-pub(super) const MAX_ACK_PENDING: u32 = 10_000;
-/// The newest server that this version was tested with.
-const IMAGE: &str = "nats:2.15.1-alpine";
-/// A derived password has 160 random bits: a slow hash adds nothing but time to every connect.
-const COST_DERIVED: u32 = 8;
-/// A password that a person chose needs the slow hash.
-const COST_SUPPLIED: u32 = 11;
 
 /// Turns a validated registry into the model. What only the expanded roles
 /// show is reported here.
@@ -68,7 +43,10 @@ pub(super) fn lower(registry: &raw::Registry, diagnostics: &mut Vec<Diagnostic>)
     }
     Model {
         root: registry.keys.get().map_or(Root::Development, |k| k.root.value.clone()),
-        bcrypt: BcryptCost { derived: cost.unwrap_or(COST_DERIVED), supplied: cost.unwrap_or(COST_SUPPLIED) },
+        bcrypt: BcryptCost {
+            derived: cost.unwrap_or(defaults::COST_DERIVED),
+            supplied: cost.unwrap_or(defaults::COST_SUPPLIED),
+        },
         system: system(registry),
         server,
         tenants,
@@ -97,22 +75,20 @@ fn name<T>(parse: impl Fn(&str) -> Result<T, crate::model::names::NameError>, te
 
 fn server(registry: &raw::Registry) -> Server {
     let server = registry.server.get();
-    let client = server
-        .and_then(|s| value(&s.client))
-        .unwrap_or(Listen { ip: std::net::Ipv4Addr::LOCALHOST.into(), port: 4222 });
+    let client = server.and_then(|s| value(&s.client)).unwrap_or(defaults::CLIENT);
     let log = server.and_then(|s| s.log.get());
     let level = log.and_then(|l| value(&l.level)).unwrap_or(raw::LogLevel::Info);
     let url = server.and_then(|s| value(&s.url)).map(|u| u.0);
     Server {
-        name: server.and_then(|s| value(&s.name)).unwrap_or_else(|| name(ServerName::parse, "nats")),
-        image: server.and_then(|s| value(&s.image)).map_or_else(|| IMAGE.to_owned(), |i| i.0),
+        name: server.and_then(|s| value(&s.name)).unwrap_or_else(|| name(ServerName::parse, defaults::SERVER)),
+        image: server.and_then(|s| value(&s.image)).map_or_else(|| defaults::IMAGE.to_owned(), |i| i.0),
         client,
         monitor: server.and_then(|s| value(&s.monitor)),
         url: url.unwrap_or_else(|| format!("nats://{}", client.dial())),
-        max_payload: server.and_then(|s| value(&s.max_payload)).unwrap_or(MAX_PAYLOAD),
-        max_connections: server.and_then(|s| value(&s.max_connections)).map_or(MAX_CONNECTIONS, |c| c.0),
-        max_pending: server.and_then(|s| value(&s.max_pending)).unwrap_or(MAX_PENDING),
-        write_deadline: server.and_then(|s| value(&s.write_deadline)).unwrap_or(Length(Duration::from_secs(10))),
+        max_payload: server.and_then(|s| value(&s.max_payload)).unwrap_or(defaults::MAX_PAYLOAD),
+        max_connections: server.and_then(|s| value(&s.max_connections)).map_or(defaults::MAX_CONNECTIONS, |c| c.0),
+        max_pending: server.and_then(|s| value(&s.max_pending)).unwrap_or(defaults::MAX_PENDING),
+        write_deadline: server.and_then(|s| value(&s.write_deadline)).unwrap_or(defaults::WRITE_DEADLINE),
         debug: level != raw::LogLevel::Info,
         trace: level == raw::LogLevel::Trace,
         log_utc: log.and_then(|l| value(&l.utc)).unwrap_or(true),
@@ -126,9 +102,18 @@ fn system(registry: &raw::Registry) -> System {
     let system = registry.system.get();
     let users = match system {
         Some(system) => system.user.iter().map(system_user).collect(),
-        None => vec![operator(name(UserName::parse, "sys_admin"), registry.span, Credential::Nkey { generation: 1 })],
+        None => vec![operator(
+            name(UserName::parse, defaults::SYSTEM_USER),
+            registry.span,
+            Credential::Nkey { generation: 1 },
+        )],
     };
-    System { account: system.and_then(|s| value(&s.account)).unwrap_or_else(|| name(AccountName::parse, "SYS")), users }
+    System {
+        account: system
+            .and_then(|s| value(&s.account))
+            .unwrap_or_else(|| name(AccountName::parse, defaults::SYSTEM_ACCOUNT)),
+        users,
+    }
 }
 
 fn system_user(user: &raw::SystemUser) -> User {
@@ -238,18 +223,18 @@ fn tenant(
     let mut tenant = Tenant {
         name: raw.name.value.clone(),
         span: raw.name.span,
-        subjects: subjects_of(raw).into_iter().map(|(subject, _)| subject).collect(),
+        subjects: raw.subjects().into_iter().map(|(subject, _)| subject).collect(),
         limits: Limits {
-            connections: limits.and_then(|l| value(&l.connections)).map_or(CONNECTIONS, |c| c.0),
-            subscriptions: limits.and_then(|l| value(&l.subscriptions)).map_or(SUBSCRIPTIONS, |s| s.0),
+            connections: limits.and_then(|l| value(&l.connections)).map_or(defaults::CONNECTIONS, |c| c.0),
+            subscriptions: limits.and_then(|l| value(&l.subscriptions)).map_or(defaults::SUBSCRIPTIONS, |s| s.0),
             payload: limits.and_then(|l| value(&l.payload)).unwrap_or(server.max_payload),
         },
         jetstream: raw.jetstream.get().map(|j| JetStream {
             memory: value(&j.memory).unwrap_or_default(),
             storage: value(&j.storage).unwrap_or_default(),
-            streams: value(&j.streams).map_or(STREAMS, |s| s.0),
-            consumers: value(&j.consumers).map_or(CONSUMERS, |c| c.0),
-            max_ack_pending: value(&j.max_ack_pending).map_or(MAX_ACK_PENDING, |m| m.0),
+            streams: value(&j.streams).map_or(defaults::STREAMS, |s| s.0),
+            consumers: value(&j.consumers).map_or(defaults::CONSUMERS, |c| c.0),
+            max_ack_pending: value(&j.max_ack_pending).map_or(defaults::MAX_ACK_PENDING, |m| m.0),
         }),
         users: Vec::new(),
         streams: Vec::new(),
@@ -317,7 +302,7 @@ fn user(
     roles: &Roles<'_>,
     diagnostics: &mut Vec<Diagnostic>,
 ) -> User {
-    let role = value(&raw.role).unwrap_or_else(|| name(RoleName::parse, "app"));
+    let role = value(&raw.role).unwrap_or_else(|| name(RoleName::parse, defaults::ROLE));
     let inbox = value(&raw.inbox).unwrap_or(Inbox::Private);
     let holder = Holder { tenant, user: &raw.name.value, inbox, inboxes };
     let permissions = match (BuiltIn::named(role.as_str()), roles.get(role.as_str())) {

@@ -7,7 +7,7 @@ mod jetstream;
 pub use jetstream::*;
 
 use super::decode::{Int, Key, Named, Scalar, keys, words};
-use crate::diag::Spanned;
+use crate::diag::{Span, Spanned};
 use crate::model::names::{AccountName, RoleName, ServerName, StreamName, UserName};
 use crate::model::units::{Listen, Size, Span as Length};
 use crate::model::{Inbox, Root, StreamCopy};
@@ -254,6 +254,21 @@ words! {
         Debug = "debug",
         /// Every protocol line, message contents included.
         Trace = "trace",
+    }
+}
+
+impl Tenant {
+    /// The tenant's subjects with their places, the default filled in. Empty if
+    /// they are written and unreadable, which is reported where they are read.
+    pub fn subjects(&self) -> Vec<(Subject, Span)> {
+        match &self.subjects {
+            Key::Given(subjects) => subjects.iter().map(|s| (s.value.clone(), s.span)).collect(),
+            Key::Invalid => Vec::new(),
+            // Every account name is a valid token.
+            Key::Absent => {
+                Subject::parse(&format!("{}.>", self.name.value)).map(|s| (s, self.name.span)).into_iter().collect()
+            }
+        }
     }
 }
 

@@ -1,9 +1,11 @@
 //! JetStream: what tenants reserve, and the streams they declare.
 
+use super::super::decode::Key;
+use super::super::defaults;
 use super::super::raw::{
     AckPolicy, Consumer, DeliverPolicy, Discard, JetStream, Retention, Share, Source, Stream, Tenant,
 };
-use super::{Context, report_duplicates, subjects_of};
+use super::{Context, report_duplicates};
 use crate::diag::{Diagnostic, Span, Spanned, nearest};
 use crate::model::Storage;
 use crate::model::names::StreamName;
@@ -48,7 +50,7 @@ pub fn is_on_where_it_is_used(cx: &Context<'_>, out: &mut Vec<Diagnostic>) {
 }
 
 fn is_zero(jetstream: &JetStream) -> bool {
-    let none = |key: &super::super::decode::Key<crate::diag::Spanned<Size>>| match key.get() {
+    let none = |key: &Key<Spanned<Size>>| match key.get() {
         Some(size) => size.bytes() == 0,
         None => key.is_absent(),
     };
@@ -79,9 +81,7 @@ pub fn sums_fit_the_server(cx: &Context<'_>, out: &mut Vec<Diagnostic>) {
     let memory_limit = server.memory.get().map_or((Size(0), server.span), |m| (m.value, m.span));
     let memory = (of(|j| j.memory.get().map(|m| m.value)), memory_limit.0, memory_limit.1, "memory");
     for (sum, limit, span, what) in [storage, memory] {
-        if sum <= u128::from(limit.bytes())
-            || (what == "memory" && matches!(server.memory, super::super::decode::Key::Invalid))
-        {
+        if sum <= u128::from(limit.bytes()) || (what == "memory" && matches!(server.memory, Key::Invalid)) {
             continue;
         }
         let sum = Size(u64::try_from(sum).unwrap_or(u64::MAX));
@@ -102,7 +102,7 @@ pub fn streams_fit_the_tenant(cx: &Context<'_>, out: &mut Vec<Diagnostic>) {
     for tenant in &cx.registry.tenant {
         let Some(jetstream) = tenant.jetstream.get() else { continue };
         let declared = tenant.stream.len() + tenant.bucket.len() + tenant.object_store.len();
-        let allowed = jetstream.streams.get().map_or(super::super::lower::STREAMS, |s| s.value.0);
+        let allowed = jetstream.streams.get().map_or(defaults::STREAMS, |s| s.value.0);
         if declared > allowed as usize {
             out.push(
                 Diagnostic::error(
@@ -189,7 +189,7 @@ pub fn stream_names_are_unique(cx: &Context<'_>, out: &mut Vec<Diagnostic>) {
 /// Ensure streams capture only what is their tenant's.
 pub fn stream_subjects_are_the_tenants(cx: &Context<'_>, out: &mut Vec<Diagnostic>) {
     for tenant in &cx.registry.tenant {
-        let own = subjects_of(tenant);
+        let own = tenant.subjects();
         for stream in &tenant.stream {
             let has_origin = !stream.mirror.is_absent() || !stream.source.is_empty();
             let is_empty = stream.subjects.is_absent() || stream.subjects.get().is_some_and(Vec::is_empty);
@@ -263,7 +263,7 @@ pub fn copies_are_kept_apart(cx: &Context<'_>, out: &mut Vec<Diagnostic>) {
 /// wrote the message wrote its headers.
 pub fn others_do_not_roll_up(cx: &Context<'_>, out: &mut Vec<Diagnostic>) {
     for tenant in &cx.registry.tenant {
-        let (own, shared) = (subjects_of(tenant), cx.imported_streams(tenant));
+        let (own, shared) = (tenant.subjects(), cx.imported_streams(tenant));
         let is_others = |s: &Subject| !own.iter().any(|(o, _)| o.contains(s)) && shared.iter().any(|i| i.contains(s));
         let captures = |s: &Stream| s.subjects().iter().any(|s| is_others(&s.value));
         let foreign: Vec<&str> =
@@ -336,7 +336,7 @@ pub fn streams_do_not_overlap(cx: &Context<'_>, out: &mut Vec<Diagnostic>) {
 pub fn consumers_fit_their_stream(cx: &Context<'_>, out: &mut Vec<Diagnostic>) {
     for tenant in &cx.registry.tenant {
         let jetstream = tenant.jetstream.get();
-        let allowed = jetstream.and_then(|j| j.consumers.get()).map_or(super::super::lower::CONSUMERS, |c| c.value.0);
+        let allowed = jetstream.and_then(|j| j.consumers.get()).map_or(defaults::CONSUMERS, |c| c.value.0);
         for stream in &tenant.stream {
             let consumers = stream.consumer.len() + cx.copies_of(tenant, stream);
             if consumers > allowed as usize {
@@ -423,8 +423,7 @@ fn leads_back(tenant: &Tenant, from: &str, to: &str) -> bool {
 
 /// Ensure a stream's keys go together, as the server wants it.
 pub fn stream_keys_agree(cx: &Context<'_>, out: &mut Vec<Diagnostic>) {
-    let on =
-        |key: &super::super::decode::Key<crate::diag::Spanned<bool>>| key.get().filter(|b| b.value).map(|b| b.span);
+    let on = |key: &Key<Spanned<bool>>| key.get().filter(|b| b.value).map(|b| b.span);
     for stream in cx.registry.tenant.iter().flat_map(|t| &t.stream) {
         let mirror = stream.mirror.get().map(|m| m.span);
         conflict(
@@ -481,7 +480,7 @@ pub fn stream_keys_agree(cx: &Context<'_>, out: &mut Vec<Diagnostic>) {
 pub fn consumer_keys_agree(cx: &Context<'_>, out: &mut Vec<Diagnostic>) {
     for tenant in &cx.registry.tenant {
         let most = tenant.jetstream.get().and_then(|j| j.max_ack_pending.get());
-        let most = most.map_or(super::super::lower::MAX_ACK_PENDING, |m| m.value.0);
+        let most = most.map_or(defaults::MAX_ACK_PENDING, |m| m.value.0);
         for stream in &tenant.stream {
             for consumer in &stream.consumer {
                 delivery_leads_out(stream, consumer, out);

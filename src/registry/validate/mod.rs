@@ -12,7 +12,6 @@ use std::collections::HashMap;
 
 use super::raw::{Registry, Tenant};
 use crate::diag::{Diagnostic, Span};
-use crate::model::names::AccountName;
 use crate::subject::Subject;
 
 /// What validations look at.
@@ -186,18 +185,4 @@ fn report_duplicates<'n>(
             }
         }
     }
-}
-
-/// The tenant's subjects, the default filled in.
-pub(super) fn subjects_of(tenant: &Tenant) -> Vec<(Subject, Span)> {
-    match tenant.subjects.get() {
-        Some(subjects) => subjects.iter().map(|s| (s.value.clone(), s.span)).collect(),
-        None if !tenant.subjects.is_absent() => Vec::new(),
-        None => default_subject(&tenant.name.value).into_iter().map(|s| (s, tenant.name.span)).collect(),
-    }
-}
-
-/// `<name>.>`; every account name makes a subject.
-fn default_subject(name: &AccountName) -> Option<Subject> {
-    Subject::parse(&format!("{name}.>")).ok()
 }

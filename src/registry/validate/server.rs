@@ -1,6 +1,7 @@
 //! The server, its addresses and the system account.
 
 use super::super::decode::Key;
+use super::super::defaults;
 use super::super::raw::{AuthMode, Server};
 use super::Context;
 use crate::diag::{Diagnostic, Severity};
@@ -113,13 +114,13 @@ pub fn payload_is_what_the_server_accepts(cx: &Context<'_>, out: &mut Vec<Diagno
         }
     }
     let pending = server.max_pending.get();
-    let limit = pending.map_or(super::super::lower::MAX_PENDING.bytes(), |p| p.bytes());
+    let limit = pending.map_or(defaults::MAX_PENDING.bytes(), |p| p.bytes());
     if let Some(pending) = pending
         && pending.bytes() > i64::from(i32::MAX).unsigned_abs()
     {
         out.push(Diagnostic::error("out-of-range", pending.span, "max_pending must be below 2GiB"));
     }
-    let payload = server.max_payload.get().map_or(super::super::lower::MAX_PAYLOAD.bytes(), |p| p.bytes());
+    let payload = server.max_payload.get().map_or(defaults::MAX_PAYLOAD.bytes(), |p| p.bytes());
     let span = pending.map(|p| p.span).or(server.max_payload.get().map(|p| p.span));
     if let Some(span) = span
         && limit < payload

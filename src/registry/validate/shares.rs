@@ -2,9 +2,10 @@
 
 use std::collections::{HashMap, HashSet};
 
+use super::super::defaults::SYSTEM_ACCOUNT;
 use super::super::raw::{Retention, Share, Tenant};
+use super::Context;
 use super::jetstream::{foreign, unknown_stream};
-use super::{Context, subjects_of};
 use crate::diag::{Diagnostic, Span, Spanned, nearest};
 use crate::model::names::{AccountName, StreamName};
 use crate::model::{ShareKind, StreamCopy};
@@ -83,7 +84,8 @@ fn tenant_exists(cx: &Context<'_>, name: &Spanned<AccountName>, out: &mut Vec<Di
     if !cx.whole || cx.tenants.contains_key(name.value.as_str()) {
         return;
     }
-    let system = cx.registry.system.get().and_then(|s| s.account.get()).map_or("SYS", |account| account.value.as_str());
+    let system =
+        cx.registry.system.get().and_then(|s| s.account.get()).map_or(SYSTEM_ACCOUNT, |account| account.value.as_str());
     if name.value.as_str() == system {
         out.push(
             Diagnostic::error("unknown-tenant", name.span, "the system account takes no part in shares")
@@ -104,7 +106,7 @@ pub fn offer_what_is_theirs(cx: &Context<'_>, out: &mut Vec<Diagnostic>) {
         let (Some((_, subject)), Some(tenant)) = (offer(share), cx.tenants.get(share.from.value.as_str())) else {
             continue;
         };
-        let own = subjects_of(tenant);
+        let own = tenant.subjects();
         if !own.is_empty() && !own.iter().any(|(o, _)| o.contains(&subject.value)) {
             out.push(foreign(&subject.value, subject.span, tenant, &own));
         }
@@ -155,7 +157,7 @@ pub fn copied_streams_are_there(cx: &Context<'_>, out: &mut Vec<Diagnostic>) {
             }
         }
         let ends = std::iter::once(&share.from).chain(share.to()).filter_map(|t| cx.tenants.get(t.value.as_str()));
-        for (subject, span) in ends.flat_map(|tenant| subjects_of(tenant)).filter(|(s, _)| s.first_token() == "JS") {
+        for (subject, span) in ends.flat_map(|tenant| tenant.subjects()).filter(|(s, _)| s.first_token() == "JS") {
             out.push(
                 Diagnostic::error("reserved-subject", span, format!("`{subject}` is where copies of streams pass"))
                     .related(name.span, "such a copy")

@@ -1,8 +1,9 @@
 //! Tenants: their names, their subject spaces, their limits.
 
 use super::super::START;
+use super::super::defaults::{CONNECTIONS, MAX_CONNECTIONS, MAX_PAYLOAD, SYSTEM_ACCOUNT};
 use super::super::raw::{Retired, Tenant};
-use super::{Context, report_duplicates, subjects_of};
+use super::{Context, report_duplicates};
 use crate::diag::{Diagnostic, Span};
 use crate::model::units::Size;
 use crate::subject::SubjectIndex;
@@ -25,7 +26,7 @@ pub fn there_is_a_tenant(cx: &Context<'_>, out: &mut Vec<Diagnostic>) {
 /// Ensure account names are unique in any letter case: they are folder names.
 pub fn names_are_unique(cx: &Context<'_>, out: &mut Vec<Diagnostic>) {
     let system = cx.registry.system.get().and_then(|s| s.account.get());
-    let system = system.map_or(("SYS", START), |name| (name.value.as_str(), name.span));
+    let system = system.map_or((SYSTEM_ACCOUNT, START), |name| (name.value.as_str(), name.span));
     let tenants = cx.registry.tenant.iter().map(|t| (t.name.value.as_str(), t.name.span));
     report_duplicates(
         std::iter::once(system).chain(tenants),
@@ -37,7 +38,11 @@ pub fn names_are_unique(cx: &Context<'_>, out: &mut Vec<Diagnostic>) {
 
 /// Ensure a name that was given up does not bring its credentials and streams back.
 pub fn names_are_not_retired(cx: &Context<'_>, out: &mut Vec<Diagnostic>) {
-    let system = cx.registry.system.get().map_or("SYS", |s| s.account.get().map_or("SYS", |a| a.value.as_str()));
+    let system = cx
+        .registry
+        .system
+        .get()
+        .map_or(SYSTEM_ACCOUNT, |s| s.account.get().map_or(SYSTEM_ACCOUNT, |a| a.value.as_str()));
     for retired in &cx.registry.retired {
         let name = retired.tenant.value.as_str();
         let tenant = cx.tenants.get(name);
@@ -106,7 +111,7 @@ pub fn subjects_are_outside_reserved_spaces(cx: &Context<'_>, out: &mut Vec<Diag
 pub fn subjects_belong_to_one_tenant(cx: &Context<'_>, out: &mut Vec<Diagnostic>) {
     let mut index: SubjectIndex<(&Tenant, Span)> = SubjectIndex::default();
     for tenant in &cx.registry.tenant {
-        let subjects = subjects_of(tenant);
+        let subjects = tenant.subjects();
         for (subject, span) in &subjects {
             let clash = index.overlapping(subject).into_iter().find(|(other, _)| other.name.value != tenant.name.value);
             if let Some((other, other_span)) = clash {
@@ -131,7 +136,6 @@ pub fn subjects_belong_to_one_tenant(cx: &Context<'_>, out: &mut Vec<Diagnostic>
 /// Ensure a tenant's limits can be reached, and that all tenants together
 /// cannot exhaust the server.
 pub fn limits_fit_the_server(cx: &Context<'_>, out: &mut Vec<Diagnostic>) {
-    use super::super::lower::{CONNECTIONS, MAX_CONNECTIONS, MAX_PAYLOAD};
     let server = cx.registry.server.get();
     let payload = server.and_then(|s| s.max_payload.get()).map_or(MAX_PAYLOAD, |p| p.value);
     let connections = server.and_then(|s| s.max_connections.get()).map_or(MAX_CONNECTIONS, |c| c.value.0);

@@ -7,6 +7,7 @@
 //! tree that was replaced is kept as a spare, brought up to date by links: the
 //! next change is made there, and costs what changed and not what there is.
 
+mod change;
 mod stage;
 mod swap;
 mod tree;
@@ -76,7 +77,7 @@ impl Target {
         let digest = manifest.is_some().then(|| digest(&text));
         let manifest = manifest.unwrap_or_default();
         let before = Listing::of(&out, &manifest)?;
-        let spare_is_current = digest.is_some_and(|digest| swap::spare_is_of(&work, &digest));
+        let spare_is_current = digest.is_some_and(|digest| change::spare_is_of(&work, &digest));
         Ok(Self { out, work, manifest, digest, before, spare_is_current, _lock: lock })
     }
 

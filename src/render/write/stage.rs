@@ -7,6 +7,7 @@ use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use super::super::bundle::{Digest, Entry, File, MANIFEST, Manifest, join, split};
+use super::change::{Change, SPARE_MARK};
 use super::tree::{create, create_folders, has_digest, inode, mode_is_wrong, remove_if_there, remove_tree};
 use super::{Outcome, Target};
 use crate::error::Error;
@@ -27,19 +28,6 @@ struct State {
     edited: Vec<String>,
     /// Files that somebody else made, where ours should be.
     in_the_way: Vec<String>,
-}
-
-/// From what is there to what should be.
-#[derive(Default)]
-pub(super) struct Change {
-    /// What there will be.
-    pub manifest: Manifest,
-    /// Written into the new tree.
-    pub made: Vec<String>,
-    /// As they should be, but not in the spare tree under the same inode.
-    pub strangers: Vec<String>,
-    /// Ours, and no longer rendered.
-    pub removed: Vec<String>,
 }
 
 /// What became of a file that was put.
@@ -142,7 +130,7 @@ impl<'t> Stage<'t> {
         let fail = |path: &Path, e| Error::io("write", path, e);
         if self.target.spare_is_current {
             // Until it is complete again, it is no spare.
-            let mark = work.join(super::swap::SPARE_MARK);
+            let mark = work.join(SPARE_MARK);
             return fs::remove_file(&mark).map_err(|e| fail(&mark, e));
         }
         remove_tree(work)?;

@@ -12,7 +12,7 @@ use rustix::fs::{CWD, RenameFlags, renameat_with};
 
 use super::super::bundle::{Digest, MANIFEST, join, split};
 use super::Target;
-use super::stage::Change;
+use super::change::{Change, SPARE_MARK, hex};
 use super::tree::{
     ancestors, changed, create_folder, create_folders, inode, link_or_copy, remove_if_there, remove_tree, utf8_name,
 };
@@ -199,18 +199,6 @@ impl Target {
         }
         Ok(())
     }
-}
-
-/// Says of which manifest the spare tree is.
-pub(super) const SPARE_MARK: &str = "spare-of";
-
-/// Whether there is a spare tree that is what this manifest says.
-pub(super) fn spare_is_of(work: &Path, manifest: &Digest) -> bool {
-    fs::read_to_string(work.join(SPARE_MARK)).is_ok_and(|mark| mark == hex(manifest)) && work.join("tree").is_dir()
-}
-
-fn hex(digest: &Digest) -> String {
-    data_encoding::HEXLOWER.encode(digest)
 }
 
 fn cannot_exchange(e: rustix::io::Errno) -> bool {

@@ -4,6 +4,7 @@
 use super::Probe;
 use crate::verify::expected::{concrete, listed, may_publish};
 use crate::verify::run::{Side, Stage, each};
+use crate::verify::wire::Connection;
 
 pub const PROBE: Probe = Probe {
     id: "replies",
@@ -64,8 +65,7 @@ async fn answer<'p>(stage: &Stage<'p>, side: &mut Side<'p>) {
         return;
     }
     let control = side.members.iter_mut().filter_map(|m| m.connection.as_mut());
-    let arrived =
-        control.flat_map(super::super::wire::Connection::late_answers).any(|m| stage.is_from(side.index, &m.payload));
+    let arrived = control.flat_map(Connection::late_answers).any(|m| stage.is_from(side.index, &m.payload));
     let control = if arrived { "the answers to its own inboxes came" } else { "its own users may not answer" };
     stage.pass(side.index, format!("{answered} questions answered, some to others' subjects; {control}"));
 }

@@ -4,7 +4,6 @@ use serde_json::Value;
 
 use super::{CANARY_LENGTH, Side, Stage, each};
 use crate::model::Tenant;
-use crate::verify::PROBES;
 use crate::verify::expected::is_shared;
 use crate::verify::wire::Message;
 
@@ -42,7 +41,7 @@ impl<'p> Stage<'p> {
             if sender == receiver || is_as_said && self.is_declared(sender, receiver, subject) {
                 continue;
             }
-            let probe = PROBES.iter().map(|p| p.id).filter(|id| sent_by.starts_with(id.as_bytes()));
+            let probe = self.probes.iter().copied().filter(|id| sent_by.starts_with(id.as_bytes()));
             let probe = probe.max_by_key(|id| id.len()).unwrap_or_else(|| self.probe.get());
             let evidence = format!("its canary came to {user} on {subject}");
             self.leak_as(probe, self.name(sender), self.name(receiver), evidence);

@@ -15,10 +15,10 @@ use futures_util::{StreamExt as _, stream};
 use rand::Rng as _;
 use serde_json::Value;
 
+use super::Plan;
 use super::expected::may_subscribe;
 use super::report::{Check, Outcome, Report, SETTING, Server};
 use super::wire::{Connection, Info, Login, Request};
-use super::{PROBES, Plan};
 use crate::audit::system::DoorKind;
 use crate::model::names::AccountName;
 use crate::model::{Model, Tenant, User};
@@ -43,6 +43,8 @@ type Leak = (&'static str, String, String);
 
 /// One run.
 pub struct Stage<'p> {
+    /// The ids of all probes, in the order in which they run.
+    probes: Vec<&'static str>,
     /// What was declared.
     pub model: &'p Model,
     /// Names this run, in lowercase letters and digits.
@@ -129,9 +131,10 @@ pub async fn each<'p>(sides: &mut [Side<'p>], at_once: usize, run: impl AsyncFn(
 
 impl<'p> Stage<'p> {
     /// A new run with new canaries.
-    pub fn new(plan: &'p Plan<'_>) -> Self {
+    pub fn new(plan: &'p Plan<'_>, probes: Vec<&'static str>) -> Self {
         let canaries: Vec<String> = plan.model.tenants.iter().map(|_| unguessable()).collect();
         Self {
+            probes,
             model: plan.model,
             run: unguessable(),
             address: &plan.address,
@@ -361,7 +364,7 @@ impl<'p> Stage<'p> {
     /// What was found, each tenant's passes of a probe in one.
     pub fn into_report(self, server: Server, took: Duration) -> Report {
         let names = self.model.tenants.iter().map(|t| t.name.to_string()).collect();
-        let order = |probe: &str| PROBES.iter().position(|p| p.id == probe).map_or(0, |i| i + 1);
+        let order = |probe: &str| self.probes.iter().position(|id| *id == probe).map_or(0, |i| i + 1);
         let mut passes: BTreeMap<(usize, String), Check> = BTreeMap::new();
         let mut checks = Vec::new();
         for check in self.checks.into_inner() {

@@ -1,0 +1,134 @@
+//! [`keys!`] and [`words!`]: one declaration gives the type, its reader, the known keys and the JSON Schema.
+
+use serde_json::{Map, Value as Json};
+
+/// One entry of a table's schema.
+pub fn property(
+    schema: &mut Map<String, Json>,
+    required: &mut Vec<Json>,
+    key: &str,
+    docs: &[&str],
+    field: (Json, bool),
+) {
+    let (mut value, is_required) = field;
+    let description = docs.iter().map(|line| line.trim()).collect::<Vec<_>>().join(" ");
+    if let Some(object) = value.as_object_mut() {
+        object.insert("description".into(), description.into());
+    }
+    schema.insert(key.into(), value);
+    if is_required {
+        required.push(key.into());
+    }
+}
+
+/// Declares tables of the registry. This declaration
+///
+/// ```ignore
+/// keys! {
+///     /// Limits of an account.
+///     Limits, "[tenant.limits]" {
+///         /// Connections at a time. Default 100.
+///         connections: Key<Spanned<Count>>,
+///         /// The account's name.
+///         name: Spanned<AccountName>,
+///     }
+/// }
+/// ```
+///
+/// makes `struct Limits { connections, name, span }`, whose fields keep their
+/// places. The field's type says what may be written: `Spanned<T>` must be there,
+/// `Key<T>` may be left out (`Key::Absent`), and a `Key` that is there and cannot
+/// be read is `Key::Invalid`, so that nothing else complains about it. `Vec<T>` is
+/// a list or an array of tables. `"[tenant.limits]"` is what messages call the
+/// table; the doc comments become the descriptions of the JSON Schema and the
+/// rows of docs/registry.md. `Limits::decode` reads every key, reports every
+/// unknown one with the nearest known name, and returns `None` only if a required
+/// key is missing or unreadable.
+macro_rules! keys {
+    ($(
+        $(#[doc = $table_doc:literal])*
+        $table:ident, $what:literal {
+            $( $(#[doc = $doc:literal])* $key:ident: $type:ty, )*
+        }
+    )*) => {$(
+        $(#[doc = $table_doc])*
+        #[derive(Debug, Clone)]
+        pub struct $table {
+            $( $(#[doc = $doc])* pub $key: $type, )*
+            /// Where the table stands.
+            pub span: $crate::diag::Span,
+        }
+
+        impl $crate::registry::decode::Decode for $table {
+            fn decode(
+                node: &$crate::registry::decode::Node<'_>,
+                d: &mut $crate::registry::decode::Decoder<'_>,
+            ) -> Option<Self> {
+                let table = d.table(node, $what)?;
+                $( let $key = <$type as $crate::registry::decode::Field>::take(stringify!($key), &table, d); )*
+                table.refuse_unknown(&[$(stringify!($key)),*], d);
+                Some(Self { $( $key: $key?, )* span: table.span })
+            }
+
+            fn schema() -> serde_json::Value {
+                let (mut properties, mut required) = (serde_json::Map::new(), Vec::new());
+                $( $crate::registry::decode::property(
+                    &mut properties,
+                    &mut required,
+                    stringify!($key),
+                    &[$($doc),*],
+                    (
+                        <$type as $crate::registry::decode::Field>::schema(),
+                        <$type as $crate::registry::decode::Field>::REQUIRED,
+                    ),
+                ); )*
+                let description = [$($table_doc),*].map(str::trim).join(" ");
+                serde_json::json!({
+                    "type": "object",
+                    "description": description,
+                    "properties": properties,
+                    "required": required,
+                    "additionalProperties": false,
+                })
+            }
+        }
+    )*};
+}
+pub(crate) use keys;
+
+/// Declares a key whose value is one of a few words.
+macro_rules! words {
+    ($( $(#[doc = $doc:literal])* $name:ident, $what:literal { $( $(#[doc = $word_doc:literal])* $variant:ident = $word:literal, )* } )*) => {$(
+        $(#[doc = $doc])*
+        #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, serde::Serialize)]
+        pub enum $name {
+            $( $(#[doc = $word_doc])* #[serde(rename = $word)] $variant, )*
+        }
+
+        impl $name {
+            /// The word as it is written.
+            pub fn as_str(self) -> &'static str {
+                match self { $( Self::$variant => $word, )* }
+            }
+        }
+
+        impl $crate::registry::decode::Scalar for $name {
+            const RULE: &'static str = "unknown-word";
+            const WHAT: &'static str = $what;
+            const HINT: &'static str = concat!("one of" $(, " `", $word, "`")*);
+            fn parse(text: &str) -> Result<Self, String> {
+                match text {
+                    $( $word => Ok(Self::$variant), )*
+                    _ => Err(match $crate::diag::nearest(text, [$($word),*]) {
+                        Some(near) => format!("did you mean `{near}`?"),
+                        None => "unknown word".to_owned(),
+                    }),
+                }
+            }
+            fn schema() -> serde_json::Value {
+                serde_json::json!({ "enum": [$($word),*] })
+            }
+        }
+    )*};
+}
+pub(crate) use words;

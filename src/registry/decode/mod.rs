@@ -1,0 +1,152 @@
+//! From spanned TOML to spanned values, collecting every problem on the way.
+//!
+//! serde stops at the first error, so this walks the parsed document itself.
+//! [`keys!`] declares one table of the registry: from that one declaration come
+//! the struct, its reader, the list of known keys (for suggestions) and its part
+//! of the JSON Schema.
+
+mod keys;
+mod scalar;
+mod table;
+
+use serde_json::{Value as Json, json};
+use toml::de::DeValue;
+
+use crate::diag::{Diagnostic, Span, Spanned};
+pub use keys::property;
+pub(crate) use keys::{keys, words};
+pub use scalar::{Int, Scalar};
+pub use table::{Field, Key, Labels, Table};
+
+/// Reads one file's values and keeps what is wrong with them.
+#[derive(Debug)]
+pub struct Decoder<'d> {
+    /// The file that is being read.
+    pub file: u32,
+    /// Where problems go.
+    pub diagnostics: &'d mut Vec<Diagnostic>,
+}
+
+/// A TOML value with its byte range.
+pub type Node<'i> = toml::Spanned<DeValue<'i>>;
+
+impl Decoder<'_> {
+    /// The place of a byte range in the file being read.
+    pub fn span(&self, range: std::ops::Range<usize>) -> Span {
+        let clamp = |n: usize| u32::try_from(n).unwrap_or(u32::MAX);
+        Span { file: self.file, start: clamp(range.start), end: clamp(range.end) }
+    }
+
+    fn wrong_type(&mut self, node: &Node<'_>, expected: &str) {
+        let span = self.span(node.span());
+        let found = describe(node.get_ref());
+        self.diagnostics.push(
+            Diagnostic::error("wrong-type", span, format!("expected {expected}, found {found}"))
+                .label(format!("expected {expected}")),
+        );
+    }
+
+    fn missing(&mut self, span: Span, table: &str, key: &str) {
+        self.diagnostics.push(
+            Diagnostic::error("missing-key", span, format!("{table} has no `{key}`")).hint(if key == "version" {
+                "add `version = 1`".into()
+            } else {
+                format!("add `{key} = ...`")
+            }),
+        );
+    }
+
+    /// The table under `node`, or a complaint.
+    pub fn table<'t, 'i>(&mut self, node: &'t Node<'i>, what: &'static str) -> Option<Table<'t, 'i>> {
+        let DeValue::Table(table) = node.get_ref() else {
+            self.wrong_type(node, "a table");
+            if let Some(last) = self.diagnostics.last_mut() {
+                last.hint = Some(format!("{what} is written under a header of its own, with its keys below it"));
+            }
+            return None;
+        };
+        Some(Table { table, span: self.span(node.span()), what })
+    }
+}
+
+fn describe(value: &DeValue<'_>) -> &'static str {
+    match value {
+        DeValue::String(_) => "a string",
+        DeValue::Integer(_) => "an integer",
+        DeValue::Float(_) => "a float",
+        DeValue::Boolean(_) => "a boolean",
+        DeValue::Datetime(_) => "a date",
+        DeValue::Array(_) => "an array",
+        DeValue::Table(_) => "a table",
+    }
+}
+
+/// A value that can be read from TOML.
+pub trait Decode: Sized {
+    /// Reads it, or complains and returns nothing.
+    fn decode(node: &Node<'_>, d: &mut Decoder<'_>) -> Option<Self>;
+    /// Its JSON Schema.
+    fn schema() -> Json;
+}
+
+impl<T: Decode> Decode for Spanned<T> {
+    fn decode(node: &Node<'_>, d: &mut Decoder<'_>) -> Option<Self> {
+        let span = d.span(node.span());
+        T::decode(node, d).map(|value| Self { value, span })
+    }
+    fn schema() -> Json {
+        T::schema()
+    }
+}
+
+impl<T: Decode> Decode for Vec<T> {
+    fn decode(node: &Node<'_>, d: &mut Decoder<'_>) -> Option<Self> {
+        let DeValue::Array(array) = node.get_ref() else {
+            d.wrong_type(node, "an array");
+            if let Some(last) = d.diagnostics.last_mut() {
+                last.hint = Some(match node.get_ref() {
+                    DeValue::Table(_) => "write the header with double brackets: `[[...]]`".into(),
+                    DeValue::String(text) => format!("put it in brackets: [\"{text}\"]"),
+                    _ => "write a list in brackets: [\"one\", \"two\"]".into(),
+                });
+            }
+            return None;
+        };
+        // What cannot be read was complained about; the rest is still checked.
+        let items: Vec<T> = array.iter().filter_map(|item| T::decode(item, d)).collect();
+        (!items.is_empty() || array.is_empty()).then_some(items)
+    }
+    fn schema() -> Json {
+        json!({ "type": "array", "items": T::schema() })
+    }
+}
+
+/// Tables by name, as in `[role.auditor]`.
+#[derive(Debug, Clone)]
+pub struct Named<T>(pub Vec<(Spanned<String>, T)>);
+
+impl<T> Default for Named<T> {
+    fn default() -> Self {
+        Self(Vec::new())
+    }
+}
+
+impl<T: Decode> Decode for Named<T> {
+    fn decode(node: &Node<'_>, d: &mut Decoder<'_>) -> Option<Self> {
+        let DeValue::Table(table) = node.get_ref() else {
+            d.wrong_type(node, "a table of tables");
+            return None;
+        };
+        let mut named = Vec::new();
+        for (key, value) in table {
+            let span = d.span(key.span());
+            if let Some(item) = T::decode(value, d) {
+                named.push((Spanned { value: key.get_ref().to_string(), span }, item));
+            }
+        }
+        Some(Self(named))
+    }
+    fn schema() -> Json {
+        json!({ "type": "object", "additionalProperties": T::schema() })
+    }
+}

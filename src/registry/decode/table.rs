@@ -1,0 +1,147 @@
+//! One table of the registry while it is read, and how a field takes its key from it.
+
+use serde_json::{Value as Json, json};
+use toml::de::DeTable;
+
+use super::{Decode, Decoder, Named, Node};
+use crate::diag::{Diagnostic, Span, Spanned, nearest};
+
+/// One table while it is being read.
+#[derive(Debug)]
+pub struct Table<'t, 'i> {
+    pub(super) table: &'t DeTable<'i>,
+    /// Where it stands.
+    pub span: Span,
+    /// What it is called in messages: `a tenant`.
+    pub what: &'static str,
+}
+
+impl<'t, 'i> Table<'t, 'i> {
+    fn get(&self, key: &str) -> Option<&'t Node<'i>> {
+        self.table.get(key)
+    }
+
+    /// Complains about every key that is not in `known`.
+    pub fn refuse_unknown(&self, known: &[&'static str], d: &mut Decoder<'_>) {
+        for key in self.table.keys() {
+            let name = key.get_ref().as_ref();
+            if known.contains(&name) {
+                continue;
+            }
+            let span = d.span(key.span());
+            let diagnostic = Diagnostic::error("unknown-key", span, format!("{} has no key `{name}`", self.what));
+            let lower = name.to_lowercase();
+            d.diagnostics.push(if ["pass", "secret", "seed", "token"].iter().any(|word| lower.contains(word)) {
+                diagnostic.confidential().hint(
+                    "secrets are never written in the registry: `auth = \"password\"` generates one, \
+                     `password_env` names the variable that holds one",
+                )
+            } else {
+                diagnostic.label("unknown key").hint(match nearest(name, known.iter().copied()) {
+                    Some(near) => format!("did you mean `{near}`?"),
+                    None => format!("known keys: {}", known.join(", ")),
+                })
+            });
+        }
+    }
+}
+
+/// A key that may be left out. "Given, but unreadable" is told apart from
+/// "absent", so that one mistake is reported once.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Key<T> {
+    /// Not written.
+    Absent,
+    /// Written, and already complained about.
+    Invalid,
+    /// Written and readable.
+    Given(T),
+}
+
+impl<T> Key<T> {
+    /// The value, if it was given and readable.
+    pub fn get(&self) -> Option<&T> {
+        match self {
+            Self::Given(value) => Some(value),
+            Self::Absent | Self::Invalid => None,
+        }
+    }
+
+    /// True if the key was not written at all.
+    pub fn is_absent(&self) -> bool {
+        matches!(self, Self::Absent)
+    }
+}
+
+/// A struct field that reads itself from a key of a table.
+pub trait Field: Sized {
+    /// Whether the key must be there.
+    const REQUIRED: bool;
+    /// Reads it; nothing means that the whole table cannot be used.
+    fn take(key: &'static str, table: &Table<'_, '_>, d: &mut Decoder<'_>) -> Option<Self>;
+    /// The JSON Schema of its value.
+    fn schema() -> Json;
+}
+
+impl<T: Decode> Field for Spanned<T> {
+    const REQUIRED: bool = true;
+    fn take(key: &'static str, table: &Table<'_, '_>, d: &mut Decoder<'_>) -> Option<Self> {
+        match table.get(key) {
+            Some(node) => Self::decode(node, d),
+            None => {
+                d.missing(table.span, table.what, key);
+                None
+            }
+        }
+    }
+    fn schema() -> Json {
+        T::schema()
+    }
+}
+
+impl<T: Decode> Field for Key<T> {
+    const REQUIRED: bool = false;
+    fn take(key: &'static str, table: &Table<'_, '_>, d: &mut Decoder<'_>) -> Option<Self> {
+        Some(match table.get(key) {
+            None => Self::Absent,
+            Some(node) => T::decode(node, d).map_or(Self::Invalid, Self::Given),
+        })
+    }
+    fn schema() -> Json {
+        T::schema()
+    }
+}
+
+impl<T: Decode> Field for Vec<T> {
+    const REQUIRED: bool = false;
+    fn take(key: &'static str, table: &Table<'_, '_>, d: &mut Decoder<'_>) -> Option<Self> {
+        Some(table.get(key).and_then(|node| Self::decode(node, d)).unwrap_or_default())
+    }
+    fn schema() -> Json {
+        <Self as Decode>::schema()
+    }
+}
+
+/// Labels: strings by name.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Labels(pub Vec<(String, String)>);
+
+impl Decode for Labels {
+    fn decode(node: &Node<'_>, d: &mut Decoder<'_>) -> Option<Self> {
+        let named: Named<String> = Named::decode(node, d)?;
+        Some(Self(named.0.into_iter().map(|(key, value)| (key.value, value)).collect()))
+    }
+    fn schema() -> Json {
+        json!({ "type": "object", "additionalProperties": { "type": "string" } })
+    }
+}
+
+impl<T: Decode> Field for Named<T> {
+    const REQUIRED: bool = false;
+    fn take(key: &'static str, table: &Table<'_, '_>, d: &mut Decoder<'_>) -> Option<Self> {
+        Some(table.get(key).and_then(|node| Self::decode(node, d)).unwrap_or_default())
+    }
+    fn schema() -> Json {
+        <Self as Decode>::schema()
+    }
+}
