@@ -69,9 +69,16 @@ pub enum Error {
         /// The limit in bytes.
         limit: u64,
     },
-    /// The root key cannot be had.
-    #[error(transparent)]
-    RootKey(#[from] RootKeyError),
+    /// The root key cannot be loaded.
+    #[error("{source}")]
+    RootKey {
+        /// Why not.
+        source: RootKeyError,
+        /// The registry's files.
+        sources: Sources,
+        /// Supplied passwords that are missing as well.
+        diagnostics: Vec<Diagnostic>,
+    },
     /// A template does not render.
     #[error("template {name}: {message}")]
     Template {
@@ -108,6 +115,12 @@ pub enum Error {
     },
 }
 
+impl From<RootKeyError> for Error {
+    fn from(source: RootKeyError) -> Self {
+        Self::RootKey { source, sources: Sources::default(), diagnostics: Vec::new() }
+    }
+}
+
 fn count(diagnostics: &[Diagnostic]) -> String {
     match diagnostics.iter().filter(|d| d.severity == crate::diag::Severity::Error).count() {
         1 => "1 error".into(),
@@ -137,7 +150,8 @@ impl Error {
         match self {
             Self::Registry { sources, diagnostics }
             | Self::Conf { sources, diagnostics }
-            | Self::RefusedEdit { sources, diagnostics } => Some((sources, diagnostics)),
+            | Self::RefusedEdit { sources, diagnostics }
+            | Self::RootKey { sources, diagnostics, .. } => Some((sources, diagnostics)),
             _ => None,
         }
     }
@@ -165,7 +179,7 @@ impl Error {
             Self::NoRegistry { .. } => Some("make one with `tenantry init`, or name it with `--registry FILE`".into()),
             Self::NotText { .. } => Some("save it as UTF-8".into()),
             Self::TooLarge { .. } => Some("is it the right file?".into()),
-            Self::RootKey(error) => Some(error.hint()),
+            Self::RootKey { source, .. } => Some(source.hint()),
             Self::Template { .. } => Some("compare it with the built-in one: `tenantry templates eject DIR`".into()),
             Self::Io { source, .. } => match source.kind() {
                 io::ErrorKind::PermissionDenied => Some("check who owns it".into()),
@@ -185,7 +199,7 @@ impl Error {
             | Self::NoRegistry { .. }
             | Self::NotText { .. }
             | Self::TooLarge { .. }
-            | Self::RootKey(_)
+            | Self::RootKey { .. }
             | Self::Template { .. }
             | Self::Io { .. }
             | Self::Usage { .. } => Exit::Invalid,

@@ -13,7 +13,7 @@ use std::path::Path;
 use rayon::prelude::*;
 
 use crate::conf::value::{Map, Value};
-use crate::conf::{self, Environment};
+use crate::conf::{self, ConfFiles, Environment};
 use crate::diag::{Diagnostic, Severity, Sources, Span};
 use crate::error::Error;
 use crate::verdict::Verdict;
@@ -115,4 +115,11 @@ pub fn audit_of(
     findings.sort_by_key(|d| (d.severity, d.span));
     let digest = conf::digest(&document.map);
     Ok(Audit { sources, world, tenants, findings, digest })
+}
+
+/// The same over texts that are in no file yet.
+pub fn audit_files(files: &ConfFiles, tenants: Option<&Tenants>) -> Result<Audit, Error> {
+    let folder =
+        tempfile::TempDir::with_prefix("tenantry-audit-").map_err(|e| Error::io("create", Path::new("a folder"), e))?;
+    audit_of(&files.write(folder.path())?, &|_| None, |_| Ok(tenants.cloned().unwrap_or_default()))
 }

@@ -338,9 +338,8 @@ impl Server {
 }
 
 impl World {
-    /// Gives users the names that people know them by, in the order in which
-    /// they stand in their account.
-    pub fn call_users(&mut self, names: impl Fn(&str) -> Vec<String>) {
+    /// Gives each account's users the names that people know them by, in their order.
+    pub fn name_users(&mut self, names: impl Fn(&str) -> Vec<String>) {
         for account in &mut self.accounts {
             for (user, name) in account.users.iter_mut().zip(names(&account.name)) {
                 user.remark = Some(name);

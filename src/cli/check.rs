@@ -1,19 +1,16 @@
 //! `tenantry check`.
 
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 
 use serde::Serialize;
 
-use super::{Context, Secrets, count, engine};
+use super::{Context, count};
+use crate::audit::Audit;
 use crate::audit::system::Account;
-use crate::audit::{self, Audit};
 use crate::diag::{Diagnostic, Finding, Severity};
 use crate::error::{Error, Exit};
-use crate::live::throwaway::Conf;
+use crate::project::Project;
 use crate::registry::Valid;
-use crate::render::bundle::Bundle;
-use crate::render::engine::Engine;
-use crate::render::{self, Placement};
 use crate::verdict::Verdict;
 
 /// Validate the registry, render it in memory, and prove the result isolated.
@@ -36,17 +33,17 @@ struct Report {
 pub fn run(context: &Context, args: &Args) -> Result<Exit, Error> {
     let valid = context.load()?;
     context.ui.warnings(&valid.sources, &valid.warnings);
-    let engine = engine(args.templates.as_deref())?;
-    let secrets = Secrets::load(context, &valid)?;
+    let project = Project::open(valid, args.templates.as_deref())?;
+    let valid = &project.valid;
     let bar = context.ui.progress(valid.model.tenants.len(), "rendering");
-    let bundle = secrets.render(&valid, &engine, || bar.inc(1))?;
+    let bundle = project.render(|| bar.inc(1))?;
     bar.finish_and_clear();
-    secrets.remember_hashes();
-    let audit = audit(&valid, &engine, &bundle)?;
+    project.save_hashes();
+    let audit = project.audit(&bundle)?;
     // The registry's own word on the sum of connections is enough.
     let is_said = valid.warnings.iter().any(|w| w.rule == "connections-oversubscribed");
     let findings = audit.findings.iter().filter(|f| !(is_said && f.rule == "unlimited-connections"));
-    let found: Vec<Diagnostic> = findings.map(|finding| at_its_tenant(finding, &audit, &valid)).collect();
+    let found: Vec<Diagnostic> = findings.map(|finding| at_its_tenant(finding, &audit, valid)).collect();
     let users: usize = valid.model.tenants.iter().map(|t| t.users.len()).sum();
     let warnings = match valid.warnings.len() {
         0 => String::new(),
@@ -75,17 +72,6 @@ pub fn run(context: &Context, args: &Args) -> Result<Exit, Error> {
     let findings = found.iter().chain(&valid.warnings).map(|w| valid.sources.finding(w)).collect();
     context.ui.json(&Report { verdict: audit.verdict().as_str(), findings });
     Ok(audit.verdict().exit())
-}
-
-/// The static proof over what was rendered, as it runs on this machine.
-pub(super) fn audit(valid: &Valid, engine: &Engine, bundle: &Bundle) -> Result<Audit, Error> {
-    let folder =
-        tempfile::TempDir::with_prefix("tenantry-check-").map_err(|e| Error::io("create", Path::new("a folder"), e))?;
-    let server = &valid.model.server;
-    let placement = Placement::local(server.client, server.monitor, "data".into(), "accounts.conf".into());
-    let main = render::local_server_conf(&valid.model, engine, &placement)?;
-    let accounts = bundle.text(render::ACCOUNTS).unwrap_or_default().to_owned();
-    audit::audit(&Conf { main, accounts }.write(folder.path())?, &|_| None)
 }
 
 fn at_its_tenant(finding: &Diagnostic, audit: &Audit, valid: &Valid) -> Diagnostic {

@@ -5,12 +5,12 @@ use std::path::PathBuf;
 use clap::ValueEnum;
 use serde::Serialize;
 
-use super::{Context, engine, no_such, no_such_user, split_user};
+use super::{Context, no_such, no_such_user, split_user};
 use crate::error::{Error, Exit};
 use crate::keys::{AccountKind, RootKey};
 use crate::model::names::AccountName;
 use crate::model::{Model, User};
-use crate::render::access::{Handed, handed};
+use crate::render::credentials::{ClientSecret, client_secrets};
 use crate::render::engine::Engine;
 use crate::render::{self, FileKind};
 
@@ -83,8 +83,8 @@ pub fn run(context: &Context, args: &Args) -> Result<Exit, Error> {
         ));
     }
     let root = RootKey::load(&valid.model.root, valid.folder())?;
-    let engine = engine(args.templates.as_deref())?;
-    let handed = handed(&root, kind, account, &users);
+    let engine = Engine::new(args.templates.as_deref())?;
+    let handed = client_secrets(&root, kind, account, &users);
     if args.form == Form::Json || context.ui.is_json() {
         let list: Vec<_> = users.iter().zip(&handed).map(|(u, h)| credentials(&valid.model, account, u, h)).collect();
         let text = serde_json::to_string_pretty(&list).unwrap_or_default();
@@ -101,14 +101,14 @@ fn text(
     context: &Context,
     args: &Args,
     source: (&Model, &Engine),
-    (account, user, handed): (&str, &User, &Handed),
+    (account, user, handed): (&str, &User, &ClientSecret),
 ) -> Result<String, Error> {
     let kind = match args.form {
         Form::Nk => FileKind::Seed,
         Form::Context => FileKind::Context,
         _ => FileKind::Env,
     };
-    if kind == FileKind::Seed && !matches!(handed, Handed::Seed(_)) {
+    if kind == FileKind::Seed && !matches!(handed, ClientSecret::Seed(_)) {
         return Err(Error::usage(
             format!("`{account}/{}` has no seed here: its credential is a {}", user.name, user.credential.kind()),
             "use --as env",
@@ -119,7 +119,12 @@ fn text(
     render::credential(source, (account, user, handed), kind, &nkey_file.display().to_string())
 }
 
-fn credentials<'c>(model: &'c Model, account: &'c AccountName, user: &'c User, handed: &'c Handed) -> Credentials<'c> {
+fn credentials<'c>(
+    model: &'c Model,
+    account: &'c AccountName,
+    user: &'c User,
+    handed: &'c ClientSecret,
+) -> Credentials<'c> {
     let mut credentials = Credentials {
         account: account.as_str(),
         user: user.name.as_str(),
@@ -133,16 +138,16 @@ fn credentials<'c>(model: &'c Model, account: &'c AccountName, user: &'c User, h
         public_key: None,
     };
     match handed {
-        Handed::Seed(seed) => credentials.nkey_seed = Some(seed.expose()),
-        Handed::Password(password) => {
+        ClientSecret::Seed(seed) => credentials.nkey_seed = Some(seed.expose()),
+        ClientSecret::Password(password) => {
             credentials.login = Some(user.name.as_str());
             credentials.password = Some(password.expose());
         }
-        Handed::FromEnv(variable) => {
+        ClientSecret::FromEnv(variable) => {
             credentials.login = Some(user.name.as_str());
             credentials.password_env = Some(variable);
         }
-        Handed::Own(public) => credentials.public_key = Some(public),
+        ClientSecret::Own(public) => credentials.public_key = Some(public),
     }
     credentials
 }

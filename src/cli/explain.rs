@@ -1,18 +1,19 @@
 //! `tenantry explain`.
 
-use std::collections::{BTreeMap, BTreeSet, HashMap};
+use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;
 use std::path::PathBuf;
 
 use serde::Serialize;
 
-use super::{Context, Secrets, engine, no_such, no_such_user, split_user};
+use super::{Context, no_such, no_such_user, split_user};
 use crate::audit::reach::{self, Question};
 use crate::audit::system::{Account, User, World};
 use crate::audit::{self, Audit};
 use crate::diag::{Sources, Span};
 use crate::error::{Error, Exit};
 use crate::model;
+use crate::project::Project;
 use crate::subject::Subject;
 
 /// Say whether one user can reach another, and why; or list who reaches whom.
@@ -162,18 +163,11 @@ fn candidates<'w>(
 }
 
 fn of_registry(context: &Context, args: &Args) -> Result<Audit, Error> {
-    let valid = context.load()?;
-    let engine = engine(args.templates.as_deref())?;
-    let secrets = Secrets::load(context, &valid)?;
-    let bundle = secrets.render(&valid, &engine, || {})?;
-    secrets.remember_hashes();
-    let mut audit = super::check::audit(&valid, &engine, &bundle)?;
-    let tenants: HashMap<&str, &[model::User]> =
-        valid.model.tenants.iter().map(|t| (t.name.as_str(), t.users.as_slice())).collect();
-    audit.world.call_users(|account| {
-        let users = tenants.get(account).copied().unwrap_or(&valid.model.system.users);
-        users.iter().map(|user| user.name.to_string()).collect()
-    });
+    let project = Project::open(context.load()?, args.templates.as_deref())?;
+    let bundle = project.render(|| {})?;
+    project.save_hashes();
+    let mut audit = project.audit(&bundle)?;
+    project.name_users(&mut audit.world);
     Ok(audit)
 }
 

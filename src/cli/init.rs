@@ -10,7 +10,7 @@ use super::Context;
 use crate::error::{Error, Exit};
 use crate::keys::RootKey;
 use crate::model::Root;
-use crate::render::memory::{create_state_folder, state_folder};
+use crate::state;
 
 /// Write a commented starter registry with a private root key.
 ///
@@ -53,10 +53,10 @@ pub fn run(context: &Context, args: &Args) -> Result<Exit, Error> {
         ));
     }
     fs::create_dir_all(folder).map_err(|e| Error::io("create", folder, e))?;
-    let state = state_folder(folder);
+    let state = state::folder_beside(folder);
     let mut root_key = None;
     if !args.development {
-        create_state_folder(&state).map_err(|e| Error::io("create", &state, e))?;
+        state::create(&state).map_err(|e| Error::io("create", &state, e))?;
         let path = state.join("root.key");
         if path.exists() {
             context.ui.note(&format!("keeping the root key at {}", path.display()));
@@ -97,7 +97,7 @@ fn root_key(context: &Context, folder: &Path) -> Result<Exit, Error> {
     };
     let path = valid.folder().join(file);
     if let Some(parent) = path.parent().filter(|parent| parent.ends_with(".tenantry")) {
-        create_state_folder(parent).map_err(|e| Error::io("create", parent, e))?;
+        state::create(parent).map_err(|e| Error::io("create", parent, e))?;
     }
     RootKey::generate().create_file(&path)?;
     ignore(valid.folder())?;

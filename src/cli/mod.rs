@@ -26,15 +26,10 @@ use clap::{Parser, Subcommand, ValueEnum};
 
 use crate::diag::Finding;
 use crate::error::{Error, Exit};
-use crate::keys::{HashCache, RootKey, Secret};
-use crate::live::login::Login;
-use crate::model::{Root, User};
+use crate::model::Root;
+use crate::project::Project;
 use crate::registry::{self, Valid};
-use crate::render::Inputs;
-use crate::render::access::{self, Handed, Keyring, Supplied};
-use crate::render::bundle::Bundle;
-use crate::render::engine::Engine;
-use crate::render::memory::{load_hashes, save_hashes, state_folder};
+use crate::state;
 use ui::Ui;
 
 /// Declare NATS tenants once; get the server configuration, credentials and
@@ -204,6 +199,11 @@ impl Context {
         })
     }
 
+    /// A registry that can be rendered; that it has warnings is said.
+    fn open_noting(&self, templates: Option<&Path>) -> Result<Project, Error> {
+        Project::open(self.load_noting()?, templates)
+    }
+
     /// What to run next.
     fn next(&self, commands: &str) {
         self.ui.next(&self.command(commands));
@@ -234,69 +234,8 @@ impl Context {
 
     /// The folder for what is not worth committing.
     fn state(&self) -> PathBuf {
-        state_folder(registry::folder_of(&self.registry))
+        state::folder_beside(registry::folder_of(&self.registry))
     }
-}
-
-/// What makes credentials: root key, supplied passwords, hashes made before.
-struct Secrets {
-    root: RootKey,
-    supplied: Supplied,
-    hashes: HashCache,
-    state: PathBuf,
-}
-
-impl Secrets {
-    fn load(context: &Context, valid: &Valid) -> Result<Self, Error> {
-        let root = RootKey::load(&valid.model.root, valid.folder());
-        let supplied = access::supplied(&valid.model, |name| std::env::var(name).ok());
-        let (root, supplied) = match (root, supplied) {
-            (Ok(root), Ok(supplied)) => (root, supplied),
-            (Ok(_), Err(diagnostics)) => return Err(Error::registry(diagnostics).in_files(&valid.sources)),
-            (Err(error), supplied) => {
-                context.ui.diagnostics(&valid.sources, &supplied.err().unwrap_or_default());
-                return Err(error.into());
-            }
-        };
-        let state = context.state();
-        Ok(Self { root, supplied, hashes: load_hashes(&state), state })
-    }
-
-    fn keyring<'s>(&'s self, valid: &Valid) -> Keyring<'s> {
-        Keyring { root: &self.root, supplied: &self.supplied, bcrypt: valid.model.bcrypt, hashes: &self.hashes }
-    }
-
-    /// Everything that the registry renders to.
-    fn render(&self, valid: &Valid, engine: &Engine, advance: impl Fn() + Sync) -> Result<Bundle, Error> {
-        let inputs = Inputs { model: &valid.model, keyring: self.keyring(valid), engine };
-        crate::render::render(&inputs, advance).map_err(|e| e.in_files(&valid.sources))
-    }
-
-    /// Keeps new hashes for the next command.
-    fn remember_hashes(&self) {
-        save_hashes(&self.state, &self.hashes);
-    }
-}
-
-/// How a user logs in, if its secret is known here.
-fn login(user: &User, handed: Handed, supplied: impl Fn(&str) -> Option<Secret>) -> Option<Login> {
-    let password = |secret| Login::Password(user.name.to_string(), secret);
-    match handed {
-        Handed::Seed(seed) => Some(Login::Seed(seed)),
-        Handed::Password(secret) => Some(password(secret)),
-        Handed::FromEnv(variable) => supplied(&variable).map(password),
-        Handed::Own(_) => None,
-    }
-}
-
-/// A password that is supplied, for those who can do without.
-fn from_environment(variable: &str) -> Option<Secret> {
-    std::env::var(variable).ok().map(Secret::new)
-}
-
-/// The templates in use.
-fn engine(folder: Option<&Path>) -> Result<Engine, Error> {
-    Engine::new(folder)
 }
 
 /// `TENANT/USER`, or `TENANT` alone.

@@ -8,22 +8,23 @@ use serde::Serialize;
 use serde_json::Value as Json;
 
 use super::ui::plain;
-use super::{Context, Secrets, count, engine, first_few, from_environment, login, no_such};
+use super::{Context, count, first_few, no_such};
 use crate::error::{Error, Exit};
 use crate::keys::{AccountKind, RootKey};
 use crate::live::jetstream::api::Failure;
 use crate::live::jetstream::apply::Outcome;
 use crate::live::jetstream::plan::{Action, Change, Kind, Named, address};
 use crate::live::jetstream::{self, Job, Report};
-use crate::live::pending::Pending;
 use crate::live::process::Run;
+use crate::live::reload_plan::ReloadPlan;
 use crate::model::jetstream::compared::Field;
 use crate::model::names::StreamName;
 use crate::model::units::Size;
 use crate::model::{Model, Tenant};
+use crate::project::Project;
 use crate::registry::Valid;
 use crate::render;
-use crate::render::access::handed;
+use crate::render::credentials::{self, password_from_environment};
 
 /// Show what `apply` would change on the server, and write nothing.
 ///
@@ -75,11 +76,11 @@ pub struct Document {
     unchanged: usize,
     /// Of a plan: what the server that runs here has to do; null for another one.
     #[serde(flatten, skip_serializing_if = "Option::is_none")]
-    pending: Option<PendingDocument>,
+    pending: Option<ReloadDocument>,
 }
 
 #[derive(Default, Serialize)]
-struct PendingDocument {
+struct ReloadDocument {
     reload: Option<bool>,
     restart: Option<bool>,
     disconnects: Option<Vec<String>>,
@@ -107,28 +108,29 @@ pub fn plan(context: &Context, args: &PlanArgs) -> Result<Exit, Error> {
     let valid = context.load()?;
     let (mut document, exit) = run(context, &valid, &args.what, false)?;
     // A password that is supplied may not be known here.
-    let pending = pending(context, &valid, args).inspect_err(|e| context.ui.detail(&e.to_string())).unwrap_or_default();
-    document.pending = Some(pending.map_or_else(PendingDocument::default, |pending| {
+    let pending =
+        reload_plan(context, valid, args).inspect_err(|e| context.ui.detail(&e.to_string())).unwrap_or_default();
+    document.pending = Some(pending.map_or_else(ReloadDocument::default, |pending| {
         tell(context, &pending);
-        let Pending { reload, restart, disconnects, because: _ } = pending;
-        PendingDocument { reload: Some(reload), restart: Some(restart), disconnects }
+        let ReloadPlan { reload, restart, disconnects, because: _ } = pending;
+        ReloadDocument { reload: Some(reload), restart: Some(restart), disconnects }
     }));
     context.ui.json(&document);
     Ok(exit)
 }
 
 /// What the server that runs here has to do before it runs what the registry says.
-fn pending(context: &Context, valid: &Valid, args: &PlanArgs) -> Result<Option<Pending>, Error> {
+fn reload_plan(context: &Context, valid: Valid, args: &PlanArgs) -> Result<Option<ReloadPlan>, Error> {
     let run = Run::new(&context.state(), &context.registry);
     if args.what.server.is_some() || run.running().is_none() {
         return Ok(None);
     }
-    let engine = engine(args.templates.as_deref())?;
-    let bundle = Secrets::load(context, valid)?.render(valid, &engine, || {})?;
-    run.pending(&valid.model, &engine, bundle.text(render::ACCOUNTS).unwrap_or_default().to_owned())
+    let project = Project::open(valid, args.templates.as_deref())?;
+    let bundle = project.render(|| {})?;
+    run.reload_plan(project.model(), &project.engine, bundle.text(render::ACCOUNTS).unwrap_or_default().to_owned())
 }
 
-fn tell(context: &Context, pending: &Pending) {
+fn tell(context: &Context, pending: &ReloadPlan) {
     let ui = context.ui;
     if pending.restart {
         let keys = pending.because.join(", ");
@@ -235,8 +237,9 @@ fn in_vain(reports: &[Report<'_>], named: &Named) -> Vec<FailureDocument> {
 /// A tenant's provisioner, and how it logs in.
 fn job<'m>(root: &RootKey, tenant: &'m Tenant) -> Option<Job<'m>> {
     let user = tenant.provisioner()?;
-    let handed = handed(root, AccountKind::Tenant, &tenant.name, std::slice::from_ref(user)).pop()?;
-    Some(Job { tenant, login: login(user, handed, from_environment), inbox: user.inbox_prefix() })
+    let users = std::slice::from_ref(user);
+    let mut logins = credentials::logins(root, AccountKind::Tenant, &tenant.name, users, password_from_environment);
+    Some(Job { tenant, login: logins.pop()?, inbox: user.inbox_prefix() })
 }
 
 /// What was named on the command line, written out in full.

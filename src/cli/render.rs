@@ -2,19 +2,13 @@
 
 use std::path::{Path, PathBuf};
 
-use rayon::prelude::*;
 use serde::Serialize;
 
-use super::{Context, Secrets, count, engine, first_few};
+use super::{Context, count, first_few};
 use crate::error::{Error, Exit};
-use crate::model::Tenant;
-use crate::registry::Valid;
-use crate::render::bundle::Digest;
+use crate::project::Project;
 use crate::render::compare::{Difference, State, compare};
-use crate::render::engine::Engine;
-use crate::render::memory::{self, Memory, Written};
 use crate::render::write::{Outcome, Target};
-use crate::render::{self, Inputs, Part};
 
 /// Write the server configuration, compose file, credentials and handout.
 ///
@@ -53,14 +47,12 @@ pub fn run(context: &Context, args: &Args) -> Result<Exit, Error> {
     // made before the registry is known to be right.
     let look = || (!args.check && out.is_dir()).then(|| Target::open(&out));
     let (valid, target) = rayon::join(|| context.load_noting(), look);
-    let valid = valid?;
-    let engine = engine(args.templates.as_deref())?;
-    let secrets = Secrets::load(context, &valid)?;
+    let project = Project::open(valid?, args.templates.as_deref())?;
     if args.check {
-        return check(context, args, &valid, &engine, &secrets, &out);
+        return check(context, args, &project, &out);
     }
     let target = target.unwrap_or_else(|| Target::open(&out))?;
-    let outcome = write(context, &valid, &engine, &secrets, &target, args.out.is_some())?;
+    let outcome = write(context, &project, &target, args.out.is_some())?;
     let Outcome { written, unchanged, removed, .. } = outcome;
     let changed = written + removed > 0;
     context.ui.done(&if changed {
@@ -75,7 +67,7 @@ pub fn run(context: &Context, args: &Args) -> Result<Exit, Error> {
         None => "tenantry up".to_owned(),
     });
     // The process ends here: giving ten thousand tenants back piece by piece takes as long as reading them.
-    std::mem::forget((valid, target));
+    std::mem::forget((project, target));
     Ok(Exit::Ok)
 }
 
@@ -91,76 +83,17 @@ pub fn note_edited(context: &Context, outcome: &Outcome) {
     ));
 }
 
-/// Renders what is not remembered and writes what is not there.
-pub fn write(
-    context: &Context,
-    valid: &Valid,
-    engine: &Engine,
-    secrets: &Secrets,
-    target: &Target,
-    is_named: bool,
-) -> Result<Outcome, Error> {
-    let inputs = Inputs { model: &valid.model, keyring: secrets.keyring(valid), engine };
-    let remembered = Memory::load(&secrets.state, target);
-    let registry = std::fs::canonicalize(&context.registry).unwrap_or_default().display().to_string();
-    if let Some(other) =
-        remembered.registry().filter(|other| !is_named && *other != registry && Path::new(other).exists())
-    {
-        return Err(Error::usage(
-            format!("{} was rendered from {other}", target.path().display()),
-            "a second registry needs a folder of its own: --out infra-other; or name this one with --out",
-        ));
-    }
-    let common = memory::common_input(&inputs, &secrets.root);
-    let tenants = &valid.model.tenants;
-    let digests: Vec<_> = tenants.par_iter().map(|t| memory::input_of(&common, t, &secrets.supplied)).collect();
-    let whole = memory::whole_input(&common, &valid.model, &secrets.supplied, &digests);
-    if remembered.is_of(&whole) && target.all_is_intact() {
-        return Ok(Outcome { unchanged: target.listed(), ..Outcome::default() });
-    }
-    let remembered = remembered.with_texts(target);
-    let bar = context.ui.progress(tenants.len(), "rendering");
-    let stage = target.stage();
-    let make = |(tenant, input): (&Tenant, &Digest)| {
-        let folder = render::credentials_folder(tenant.name.as_str());
-        let recalled = remembered.recall(tenant, input).filter(|_| target.is_intact(&folder));
-        let part = match recalled {
-            Some(part) => {
-                stage.keep(&folder);
-                part
-            }
-            None => {
-                let (part, files) = render::render_tenant(&inputs, tenant)?;
-                stage.put(files.iter().map(|(path, file)| (path, file)))?;
-                part
-            }
-        };
-        bar.inc(1);
-        Ok(part)
-    };
-    let parts = tenants.par_iter().zip(&digests).map(make).collect::<Result<Vec<Part<'_>>, Error>>()?;
+/// Renders and writes, with a progress bar.
+pub fn write(context: &Context, project: &Project, target: &Target, is_named: bool) -> Result<Outcome, Error> {
+    let bar = context.ui.progress(project.model().tenants.len(), "rendering");
+    let outcome = project.write(target, is_named, || bar.inc(1))?;
     bar.finish_and_clear();
-    let bundle = render::render_whole(&inputs, &parts).map_err(|e| e.in_files(&valid.sources))?;
-    bundle.files.par_iter().try_for_each(|file| stage.put([file]))?;
-    secrets.remember_hashes();
-    let (outcome, manifest) = stage.finish()?;
-    let [accounts, handout] = [render::ACCOUNTS, render::HANDOUT].map(|path| bundle.text(path).unwrap_or_default());
-    let written =
-        Written { registry: &registry, whole, manifest, accounts, handout, tenants, inputs: &digests, parts: &parts };
-    memory::save_parts(&secrets.state, target, &written);
     Ok(outcome)
 }
 
-fn check(
-    context: &Context,
-    args: &Args,
-    valid: &Valid,
-    engine: &Engine,
-    secrets: &Secrets,
-    out: &Path,
-) -> Result<Exit, Error> {
-    let bar = context.ui.progress(valid.model.tenants.len(), "rendering");
-    let bundle = secrets.render(valid, engine, || bar.inc(1))?;
+fn check(context: &Context, args: &Args, project: &Project, out: &Path) -> Result<Exit, Error> {
+    let bar = context.ui.progress(project.model().tenants.len(), "rendering");
+    let bundle = project.render(|| bar.inc(1))?;
     bar.finish_and_clear();
     let differences = compare(out, &bundle)?;
     let verdict = if differences.is_empty() { "up-to-date" } else { "out-of-date" };

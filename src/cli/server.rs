@@ -4,19 +4,20 @@ use std::path::PathBuf;
 
 use serde::Serialize;
 
+use super::Context;
 use super::provision::{Document, provision};
 use super::ui::plain;
-use super::{Context, Secrets, engine, from_environment, login};
 use crate::error::{Error, Exit};
 use crate::keys::{AccountKind, RootKey};
 use crate::live::jetstream::plan::Named;
 use crate::live::process::{Run, Started, State};
-use crate::live::stats::{AccountStats, JetStreamStats};
+use crate::live::stats::TenantStatus;
 use crate::live::{docker, locate, stats};
 use crate::model::Model;
 use crate::model::units::Size;
+use crate::project::Project;
 use crate::registry::Valid;
-use crate::render::access::handed;
+use crate::render::credentials::{self, password_from_environment};
 use crate::render::write::Target;
 
 /// Render, and run the result here; reload it if it runs already.
@@ -84,9 +85,8 @@ struct TenantUrl<'r> {
 }
 
 pub fn up(context: &Context, args: &UpArgs) -> Result<Exit, Error> {
-    let valid = context.load_noting()?;
-    let engine = engine(args.templates.as_deref())?;
-    let secrets = Secrets::load(context, &valid)?;
+    let project = context.open_noting(args.templates.as_deref())?;
+    let model = project.model();
     let out = context.out(args.out.as_deref())?;
     let server = if args.docker {
         None
@@ -94,43 +94,43 @@ pub fn up(context: &Context, args: &UpArgs) -> Result<Exit, Error> {
         Some(locate::locate(args.nats_server.as_deref(), |text| context.ui.note(text))?)
     };
     if !args.docker {
-        Run::new(&secrets.state, &context.registry).refuse_anothers()?;
+        Run::new(project.state(), &context.registry).refuse_anothers()?;
     }
-    let outcome = super::render::write(context, &valid, &engine, &secrets, &Target::open(&out)?, args.out.is_some())?;
+    let outcome = super::render::write(context, &project, &Target::open(&out)?, args.out.is_some())?;
     if outcome.written + outcome.removed > 0 {
         context.ui.note(&format!("{}: {} files written, {} removed", out.display(), outcome.written, outcome.removed));
     }
     super::render::note_edited(context, &outcome);
     let Some(server) = server else {
-        let action = docker::up(&out, &valid.model)?;
-        let jetstream = bring(context, &valid, &secrets.root, &format!("nats://{}", valid.model.server.client.dial()))?;
-        report(context, &valid.model, None, action, jetstream.0);
+        let action = docker::up(&out, model)?;
+        let jetstream = apply_streams(context, &project, &format!("nats://{}", model.server.client.dial()))?;
+        report(context, model, None, action, jetstream.0);
         return Ok(jetstream.1);
     };
     context.ui.detail(&format!("nats-server {} at {}", server.version, server.path.display()));
-    let run = Run::new(&secrets.state, &context.registry);
+    let run = Run::new(project.state(), &context.registry);
     if args.foreground {
-        let status = run.foreground(&server, &valid.model, &engine, &out, |state| {
-            match bring(context, &valid, &secrets.root, &state.dial) {
-                Ok((jetstream, _)) => report(context, &valid.model, Some(state), Started::Started, jetstream),
+        let status = run.foreground(&server, model, &project.engine, &out, |state| {
+            match apply_streams(context, &project, &state.dial) {
+                Ok((jetstream, _)) => report(context, model, Some(state), Started::Started, jetstream),
                 Err(error) => context.ui.error(&error),
             }
         })?;
         return Ok(if status.code().is_none_or(|c| c == 0) { Exit::Ok } else { Exit::Unavailable });
     }
-    let (state, action) = run.up(&server, &valid.model, &engine, &out)?;
-    let jetstream = bring(context, &valid, &secrets.root, &state.dial)?;
-    report(context, &valid.model, Some(&state), action, jetstream.0);
+    let (state, action) = run.up(&server, model, &project.engine, &out)?;
+    let jetstream = apply_streams(context, &project, &state.dial)?;
+    report(context, model, Some(&state), action, jetstream.0);
     context.ui.detail(&format!("log: {}", run.log().display()));
     Ok(jetstream.1)
 }
 
 /// Makes the streams that are declared, if there are any.
-fn bring(context: &Context, valid: &Valid, root: &RootKey, url: &str) -> Result<(Option<Document>, Exit), Error> {
-    if !valid.model.has_streams() {
+fn apply_streams(context: &Context, project: &Project, url: &str) -> Result<(Option<Document>, Exit), Error> {
+    if !project.model().has_streams() {
         return Ok((None, Exit::Ok));
     }
-    let (document, exit) = provision(context, valid, root, url, &Named::default(), true)?;
+    let (document, exit) = provision(context, &project.valid, &project.root, url, &Named::default(), true)?;
     Ok((Some(document), exit))
 }
 
@@ -202,27 +202,6 @@ struct StatusReport {
     tenants: Vec<TenantStatus>,
 }
 
-#[derive(Serialize)]
-struct TenantStatus {
-    tenant: String,
-    max_connections: u32,
-    #[serde(flatten)]
-    stats: AccountStats,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    jetstream: Option<Kept>,
-    /// Limits of which not much is left.
-    near_limit: Vec<&'static str>,
-}
-
-#[derive(Serialize)]
-struct Kept {
-    #[serde(flatten)]
-    stats: JetStreamStats,
-    max_streams: u32,
-    max_storage: u64,
-    max_memory: u64,
-}
-
 pub fn status(context: &Context, args: &StatusArgs) -> Result<Exit, Error> {
     let valid = context.load()?;
     let run = Run::new(&context.state(), &context.registry);
@@ -273,46 +252,16 @@ pub fn status(context: &Context, args: &StatusArgs) -> Result<Exit, Error> {
 fn ask(valid: &Valid, url: &str) -> Result<Vec<TenantStatus>, Error> {
     let root = RootKey::load(&valid.model.root, valid.folder())?;
     let system = &valid.model.system;
-    let handed = handed(&root, AccountKind::System, &system.account, &system.users);
-    let operator = system.users.iter().zip(handed).find_map(|(user, handed)| login(user, handed, from_environment));
-    let operator = operator.ok_or_else(|| {
+    let logins =
+        credentials::logins(&root, AccountKind::System, &system.account, &system.users, password_from_environment);
+    let operator = logins.into_iter().flatten().next().ok_or_else(|| {
         Error::server(
             "no system user's secret is known here",
             "set the variable of its `password_env`, or add one without `public_key`: tenantry user add SYS/operator",
         )
     })?;
-    let names: Vec<String> = valid.model.tenants.iter().map(|t| t.name.to_string()).collect();
-    let found = stats::accounts(url, &operator, &names)?;
-    let status = |t: &crate::model::Tenant| {
-        let (stats, mut kept) = found.get(t.name.as_str()).cloned().unwrap_or_default();
-        for copy in &t.copied {
-            kept.iter_mut().for_each(|kept| kept.feeds_a_copy(copy.stream.as_str(), copy.consumer().as_str()));
-        }
-        let jetstream = t.jetstream.zip(kept).map(|(limits, stats)| Kept {
-            stats,
-            max_streams: limits.streams,
-            max_storage: limits.storage.bytes(),
-            max_memory: limits.memory.bytes(),
-        });
-        let mut near_limit = Vec::new();
-        let mut look = |what, used: u64, limit: u64| {
-            if limit > 0 && used.saturating_mul(100) >= limit.saturating_mul(NEAR) {
-                near_limit.push(what);
-            }
-        };
-        look("connections", stats.connections, t.limits.connections.into());
-        if let Some(kept) = &jetstream {
-            look("streams", kept.stats.streams as u64, kept.max_streams.into());
-            look("disk", kept.stats.storage, kept.max_storage);
-            look("memory", kept.stats.memory, kept.max_memory);
-        }
-        TenantStatus { tenant: t.name.to_string(), max_connections: t.limits.connections, stats, jetstream, near_limit }
-    };
-    Ok(valid.model.tenants.iter().map(status).collect())
+    stats::tenants(url, &operator, &valid.model)
 }
-
-/// From so many percent on, a limit is near.
-const NEAR: u64 = 80;
 
 fn status_row(t: &TenantStatus) -> Vec<String> {
     let of = |used: u64, limit: u64| match limit {

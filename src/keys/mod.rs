@@ -5,6 +5,7 @@
 //! The tree is root → account → user → secret, so that one account's branch
 //! can be handed over without the rest.
 
+mod login;
 mod password;
 mod root;
 mod secret;
@@ -16,6 +17,7 @@ use zeroize::Zeroizing;
 
 use crate::model::names::{AccountName, UserName};
 
+pub use login::Login;
 pub use password::HashCache;
 pub use root::{RootKey, RootKeyError};
 pub use secret::Secret;
@@ -73,7 +75,7 @@ impl RootKey {
     }
 
     /// Keys the digests by which unchanged input is recognised.
-    pub fn memory_key(&self) -> Zeroizing<[u8; 32]> {
+    pub fn cache_key(&self) -> Zeroizing<[u8; 32]> {
         child(self.bytes(), &[b"memory"])
     }
 

@@ -4,14 +4,17 @@
 pub mod docker;
 pub mod jetstream;
 pub mod locate;
-pub mod login;
-pub mod pending;
+
 pub mod process;
 pub mod ready;
+pub mod reload_plan;
 pub mod stats;
 pub mod throwaway;
 
+use async_nats::ConnectOptions;
+
 use crate::error::Error;
+use crate::keys::Login;
 
 /// What talks to servers: one thread, for many connections.
 pub fn runtime() -> Result<tokio::runtime::Runtime, Error> {
@@ -19,4 +22,14 @@ pub fn runtime() -> Result<tokio::runtime::Runtime, Error> {
         .enable_all()
         .build()
         .map_err(|e| Error::server(format!("cannot start: {e}"), ""))
+}
+
+/// A login, for the client library.
+fn connect_options(login: &Login) -> ConnectOptions {
+    match login {
+        Login::Seed(seed) => ConnectOptions::with_nkey(seed.expose().to_owned()),
+        Login::Password(user, password) => {
+            ConnectOptions::with_user_and_password(user.clone(), password.expose().to_owned())
+        }
+    }
 }

@@ -12,18 +12,18 @@ use rustix::process::{Pid, Signal, kill_process, test_kill_process};
 use serde::{Deserialize, Serialize};
 
 use super::locate::NatsServer;
-use super::pending::{self, Pending};
 use super::ready;
-use super::throwaway::Conf;
+use super::reload_plan::{self, ReloadPlan};
 use crate::conf;
+use crate::conf::ConfFiles;
 use crate::conf::value::Map;
 use crate::diag::Sources;
 use crate::error::Error;
 use crate::model::units::Listen;
 use crate::model::{Model, Server};
 use crate::render::engine::Engine;
-use crate::render::memory::create_state_folder;
-use crate::render::{ACCOUNTS, Placement, local_server_conf};
+use crate::render::{ACCOUNTS, ServerPaths, local_server_conf};
+use crate::state;
 
 /// How long a server may take to start or to reload. Ten thousand JetStream
 /// accounts take about ten seconds.
@@ -119,8 +119,8 @@ impl Run {
     /// One `up` or `down` at a time.
     fn lock(&self) -> Result<File, Error> {
         let fail = |e| Error::io("create", &self.folder, e);
-        if let Some(state) = self.folder.parent() {
-            create_state_folder(state).map_err(fail)?;
+        if let Some(folder) = self.folder.parent() {
+            state::create(folder).map_err(fail)?;
         }
         fs::create_dir_all(&self.folder).map_err(fail)?;
         let lock = File::open(&self.folder).map_err(fail)?;
@@ -143,19 +143,19 @@ impl Run {
 
     /// What the running server has to do before it runs what is rendered now; nothing
     /// if none runs here.
-    pub fn pending(&self, model: &Model, engine: &Engine, accounts: String) -> Result<Option<Pending>, Error> {
+    pub fn reload_plan(&self, model: &Model, engine: &Engine, accounts: String) -> Result<Option<ReloadPlan>, Error> {
         let (Some(_), Ok(folder)) = (self.running(), fs::canonicalize(&self.folder)) else { return Ok(None) };
         let scratch = tempfile::TempDir::with_prefix("tenantry-plan-").map_err(|e| Error::io("create", &folder, e))?;
         let main = main_file(&folder, model, engine, "accounts.conf".to_owned())?;
-        let new = read(&Conf { main, accounts }.write(scratch.path())?)?;
+        let new = read(&ConfFiles { main, accounts }.write(scratch.path())?)?;
         let last = self.read_digest();
         if last.as_ref() == Some(&conf::digest(&new)) {
-            return Ok(Some(Pending { disconnects: Some(Vec::new()), ..Pending::default() }));
+            return Ok(Some(ReloadPlan { disconnects: Some(Vec::new()), ..ReloadPlan::default() }));
         }
         // Somebody may have taken the files away that the server once read.
         let old = read(&self.conf()).unwrap_or_default();
         let is_read = last == Some(conf::digest(&old));
-        Ok(Some(pending::compare(&old, &new, is_read)))
+        Ok(Some(reload_plan::compare(&old, &new, is_read)))
     }
 
     /// The digest of what the running server read last, by its own words.
@@ -355,7 +355,7 @@ fn main_file(folder: &Path, model: &Model, engine: &Engine, accounts: String) ->
     local_server_conf(
         model,
         engine,
-        &Placement::local(client, monitor, folder.join("data").display().to_string(), accounts),
+        &ServerPaths::local(client, monitor, folder.join("data").display().to_string(), accounts),
     )
 }
 

@@ -8,7 +8,8 @@ use serde::{Deserialize, Serialize};
 use serde_json::{Value as Json, json};
 
 use crate::error::Error;
-use crate::live::login::Login;
+use crate::keys::Login;
+use crate::model::{Model, Tenant};
 
 /// How long a server may take to answer.
 const LIMIT: Duration = Duration::from_secs(5);
@@ -82,7 +83,7 @@ async fn ask(url: &str, operator: &Login, names: &[String]) -> Result<Found, Err
         let message = format!("cannot ask {url} as the system account: {what}");
         Error::server(message, "was it started from this registry and root key? `tenantry up` reloads it")
     };
-    let client = operator.options().connect(url).await.map_err(|e| fail(&e.to_string()))?;
+    let client = crate::live::connect_options(operator).connect(url).await.map_err(|e| fail(&e.to_string()))?;
     let body = json!({ "accounts": names, "include_unused": true }).to_string();
     let reply = client.request("$SYS.REQ.ACCOUNT.PING.STATZ", body.into()).await.map_err(|e| fail(&e.to_string()))?;
     #[derive(Deserialize)]
@@ -142,4 +143,71 @@ async fn jetstream(client: &async_nats::Client, account: &str) -> Option<JetStre
         }
     }
     Some(stats)
+}
+
+/// What a tenant does on the server, beside what it may.
+#[derive(Debug, Serialize)]
+pub struct TenantStatus {
+    /// Its name.
+    pub tenant: String,
+    /// Connections that it may have.
+    pub max_connections: u32,
+    /// What its account does.
+    #[serde(flatten)]
+    pub stats: AccountStats,
+    /// What it keeps in JetStream; `None` if it has no JetStream.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub jetstream: Option<JetStreamStatus>,
+    /// Limits of which not much is left.
+    pub near_limit: Vec<&'static str>,
+}
+
+/// What a tenant keeps in JetStream, beside what it may.
+#[derive(Debug, Serialize)]
+pub struct JetStreamStatus {
+    /// What it keeps.
+    #[serde(flatten)]
+    pub stats: JetStreamStats,
+    /// Streams that it may have.
+    pub max_streams: u32,
+    /// Bytes that it may keep on disk.
+    pub max_storage: u64,
+    /// Bytes that it may keep in memory.
+    pub max_memory: u64,
+}
+
+/// A limit is near from this many percent on.
+const NEAR: u64 = 80;
+
+/// Asks the server what each tenant does.
+pub fn tenants(url: &str, operator: &Login, model: &Model) -> Result<Vec<TenantStatus>, Error> {
+    let names: Vec<String> = model.tenants.iter().map(|t| t.name.to_string()).collect();
+    let mut found = accounts(url, operator, &names)?;
+    let status = |t: &Tenant| tenant_status(t, found.remove(t.name.as_str()).unwrap_or_default());
+    Ok(model.tenants.iter().map(status).collect())
+}
+
+fn tenant_status(t: &Tenant, (stats, mut kept): (AccountStats, Option<JetStreamStats>)) -> TenantStatus {
+    for copy in &t.copied {
+        kept.iter_mut().for_each(|kept| kept.feeds_a_copy(copy.stream.as_str(), copy.consumer().as_str()));
+    }
+    let jetstream = t.jetstream.zip(kept).map(|(limits, stats)| JetStreamStatus {
+        stats,
+        max_streams: limits.streams,
+        max_storage: limits.storage.bytes(),
+        max_memory: limits.memory.bytes(),
+    });
+    let mut near_limit = Vec::new();
+    let mut compare = |what, used: u64, limit: u64| {
+        if limit > 0 && used.saturating_mul(100) >= limit.saturating_mul(NEAR) {
+            near_limit.push(what);
+        }
+    };
+    compare("connections", stats.connections, t.limits.connections.into());
+    if let Some(kept) = &jetstream {
+        compare("streams", kept.stats.streams as u64, kept.max_streams.into());
+        compare("disk", kept.stats.storage, kept.max_storage);
+        compare("memory", kept.stats.memory, kept.max_memory);
+    }
+    TenantStatus { tenant: t.name.to_string(), max_connections: t.limits.connections, stats, jetstream, near_limit }
 }

@@ -2,7 +2,7 @@
 //! gone with whoever started it.
 
 use std::fs::{self, File};
-use std::path::{Path, PathBuf};
+use std::path::Path;
 use std::process::{Child, Command, ExitStatus, Stdio};
 use std::time::Duration;
 
@@ -10,30 +10,11 @@ use tempfile::TempDir;
 
 use super::locate::NatsServer;
 use super::ready;
+use crate::conf::ConfFiles;
 use crate::error::Error;
 
 /// How long it may take to start. Ten thousand JetStream accounts take ten seconds.
 const START_LIMIT: Duration = Duration::from_secs(120);
-
-/// What it runs: the texts of its two files.
-#[derive(Debug, Clone)]
-pub struct Conf {
-    /// The main file; it includes `accounts.conf`.
-    pub main: String,
-    /// The accounts.
-    pub accounts: String,
-}
-
-impl Conf {
-    /// Writes both files into a folder, and gives the main file's path.
-    pub fn write(&self, folder: &Path) -> Result<PathBuf, Error> {
-        let main = folder.join("nats-server.conf");
-        for (path, text) in [(&main, &self.main), (&folder.join("accounts.conf"), &self.accounts)] {
-            fs::write(path, text).map_err(|e| Error::io("write", path, e))?;
-        }
-        Ok(main)
-    }
-}
 
 /// The running server; dropping it ends it and removes its folder.
 pub struct Throwaway {
@@ -45,7 +26,7 @@ pub struct Throwaway {
 
 impl Throwaway {
     /// Boots a server and waits until it takes connections.
-    pub fn boot(server: &NatsServer, conf: &Conf) -> Result<Self, Error> {
+    pub fn boot(server: &NatsServer, conf: &ConfFiles) -> Result<Self, Error> {
         let folder =
             TempDir::with_prefix("tenantry-verify-").map_err(|e| Error::io("create", Path::new("a folder"), e))?;
         let main = conf.write(folder.path())?;

@@ -3,14 +3,14 @@
 
 use std::ops::Range;
 
-use crate::live::throwaway::Conf;
+use crate::conf::ConfFiles;
 use crate::model::permissions::Grant;
 use crate::model::{Model, ShareKind, Tenant, User};
 
 /// The configuration, and the two tenants that a mutant is about.
 pub struct Draft<'m> {
     /// What will be run.
-    pub conf: Conf,
+    pub conf: ConfFiles,
     /// What was declared.
     pub model: &'m Model,
     /// The tenant that shares a stream with the other, where one does.
@@ -23,7 +23,7 @@ pub struct Draft<'m> {
 
 impl<'m> Draft<'m> {
     /// The draft of a rendered configuration; nothing with fewer than two tenants.
-    pub fn new(model: &'m Model, conf: &Conf) -> Option<Self> {
+    pub fn new(model: &'m Model, conf: &ConfFiles) -> Option<Self> {
         let shares = |a: &Tenant, b: &Tenant| b.imports.iter().any(|i| i.kind == ShareKind::Stream && i.from == a.name);
         let pairs = model.tenants.iter().flat_map(|a| model.tenants.iter().map(move |b| (a, b)));
         let mut pairs = pairs.filter(|(a, b)| a.name != b.name).peekable();

@@ -5,16 +5,20 @@
 mod draft;
 mod list;
 
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::{Mutex, PoisonError};
+
 use serde::Serialize;
 
+use crate::audit::audit_files;
 use crate::audit::tenants::Tenants;
-use crate::audit::{self, Audit};
+use crate::conf::ConfFiles;
 use crate::diag::Severity;
 use crate::error::Error;
-use crate::live::throwaway::Conf;
 use crate::model::Model;
 use crate::verdict::Verdict;
-use crate::verify::report::{Outcome, Report};
+use crate::verify::report::Outcome;
+use crate::verify::test_bed::TestBed;
 use draft::Draft;
 pub use list::MUTANTS;
 
@@ -60,51 +64,80 @@ pub struct Control {
 
 impl Mutant {
     /// The broken configuration, if this one can be broken that way.
-    pub fn applied(&self, model: &Model, conf: &Conf) -> Option<Conf> {
+    fn applied(&self, model: &Model, conf: &ConfFiles) -> Option<ConfFiles> {
         let mut draft = Draft::new(model, conf)?;
         (self.make)(&mut draft)?;
         Some(draft.conf)
     }
 
-    /// Lets both proofs at it. `attack` boots it and attacks it.
-    pub fn try_to_catch(
-        &self,
-        conf: &Conf,
-        tenants: &Tenants,
-        attack: impl FnOnce(&Conf, &Audit) -> Result<Report, Error>,
-    ) -> Caught {
+    /// Lets both proofs at it. An attack that fails is an error: only a server that
+    /// does not start with the mutant has nothing to attack.
+    fn try_to_catch(&self, conf: &ConfFiles, tenants: &Tenants, test_bed: &TestBed<'_>) -> Result<Caught, Error> {
         let mut caught =
             Caught { id: self.id, class: self.class, what: self.what, statically: false, live: None, by: Vec::new() };
-        let audit = match audit(conf, Some(tenants)) {
+        let audit = match audit_files(conf, Some(tenants)) {
             Ok(audit) => audit,
             // nats-server would not start with it.
             Err(error) => {
                 caught.statically = true;
                 caught.by.push(format!("refused: {error}"));
-                return caught;
+                return Ok(caught);
             }
         };
         let errors = audit.findings.iter().filter(|f| f.severity == Severity::Error);
         caught.by.extend(errors.map(|f| f.rule.to_owned()));
         caught.by.dedup();
         caught.statically = !caught.by.is_empty();
-        if let Ok(report) = attack(conf, &audit) {
-            caught.live = Some(report.verdict == Verdict::Leaky);
-            let leaks = report.checks.iter().filter(|c| c.outcome == Outcome::Leak).map(|c| c.probe.to_owned());
-            let mut probes: Vec<String> = leaks.collect();
-            probes.dedup();
-            caught.by.extend(probes);
-        }
-        caught
+        let Ok(running) = test_bed.boot(conf) else { return Ok(caught) };
+        let report = test_bed.attack(&running, &audit, false, &|_, _, _| {})?;
+        caught.live = Some(report.verdict == Verdict::Leaky);
+        let leaks = report.checks.iter().filter(|c| c.outcome == Outcome::Leak).map(|c| c.probe.to_owned());
+        let mut probes: Vec<String> = leaks.collect();
+        probes.dedup();
+        caught.by.extend(probes);
+        Ok(caught)
     }
 }
 
-/// The static proof over texts that are in no file; perhaps with whose each user is.
-pub fn audit(conf: &Conf, tenants: Option<&Tenants>) -> Result<Audit, Error> {
-    let folder = tempfile::TempDir::with_prefix("tenantry-audit-")
-        .map_err(|e| Error::io("create", std::path::Path::new("a folder"), e))?;
-    let main = conf.write(folder.path())?;
-    audit::audit_of(&main, &|_| None, |_| Ok(tenants.cloned().unwrap_or_default()))
+/// Servers that run at a time: each mutant boots one of its own.
+const AT_ONCE: usize = 3;
+
+/// Lets both proofs at every mutant that applies to what the test bed renders.
+/// `begin` is told how many there are, `advance` is called after each.
+pub fn run(test_bed: &TestBed<'_>, begin: impl FnOnce(usize), advance: impl Fn() + Sync) -> Result<Control, Error> {
+    if test_bed.model.tenants.len() < 2 {
+        return Err(Error::usage(
+            "mutants need two tenants",
+            "a leak is from one to another: tenantry tenant add OTHER",
+        ));
+    }
+    // The control of the control: unbroken, nothing is found.
+    let unbroken = audit_files(&test_bed.conf, None)?;
+    let tenants = Tenants::of_accounts(&unbroken.world);
+    let report = test_bed.attack(&test_bed.boot(&test_bed.conf)?, &unbroken, false, &|_, _, _| {})?;
+    if unbroken.verdict() != Verdict::Isolated || report.verdict != Verdict::Isolated {
+        return Err(Error::server(
+            "the configuration is not isolated as it is, so what catches a mutant would say nothing",
+            "mend what `tenantry check` and `tenantry verify` find first",
+        ));
+    }
+    let mutants: Vec<_> =
+        MUTANTS.iter().filter_map(|m| Some((m, m.applied(test_bed.model, &test_bed.conf)?))).collect();
+    begin(mutants.len());
+    let (next, caught) = (AtomicUsize::new(0), Mutex::new(Vec::new()));
+    std::thread::scope(|scope| {
+        for _ in 0..AT_ONCE {
+            scope.spawn(|| {
+                while let Some((mutant, conf)) = mutants.get(next.fetch_add(1, Ordering::Relaxed)) {
+                    let outcome = mutant.try_to_catch(conf, &tenants, test_bed);
+                    caught.lock().unwrap_or_else(PoisonError::into_inner).push(outcome);
+                    advance();
+                }
+            });
+        }
+    });
+    let caught = caught.into_inner().unwrap_or_else(PoisonError::into_inner);
+    Ok(Control::new(caught.into_iter().collect::<Result<_, _>>()?))
 }
 
 impl Control {

@@ -7,10 +7,10 @@ use crate::model::names::AccountName;
 use crate::model::permissions::{Grant, Permissions};
 use crate::model::{ShareKind, System, Tenant, User};
 
-use super::access::{Access, Login};
+use super::credentials::{IssuedCredential, ServerAuth};
 
 /// The system account.
-pub fn system(system: &System, access: &[Access]) -> String {
+pub fn system(system: &System, access: &[IssuedCredential]) -> String {
     let mut w = Writer::at_depth(1);
     w.comment("The system account operates the server; its users can do anything. No tenant is in it.");
     w.named_block(system.account.as_str(), |w| users(w, &system.users, access));
@@ -18,7 +18,7 @@ pub fn system(system: &System, access: &[Access]) -> String {
 }
 
 /// One tenant's account.
-pub fn tenant(tenant: &Tenant, access: &[Access]) -> String {
+pub fn tenant(tenant: &Tenant, access: &[IssuedCredential]) -> String {
     let mut w = Writer::at_depth(1);
     let subjects: Vec<&str> = tenant.subjects.iter().map(crate::subject::Subject::as_str).collect();
     w.line("");
@@ -92,14 +92,14 @@ fn import(w: &mut Writer, kind: ShareKind, from: &AccountName, subject: &str, lo
     w.line(&format!("{{ {}: {{ account: \"{from}\", subject: \"{subject}\" }}{to} }}", kind.as_str()));
 }
 
-fn users(w: &mut Writer, users: &[User], access: &[Access]) {
+fn users(w: &mut Writer, users: &[User], access: &[IssuedCredential]) {
     w.array("users", |w| {
         for (user, access) in users.iter().zip(access) {
             w.comment(&format!("{}: role {}, {}", user.name, user.role, user.credential.kind()));
             w.item(|w| {
-                match &access.login {
-                    Login::Nkey(public) => w.text("nkey", public),
-                    Login::Password(hash) => {
+                match &access.auth {
+                    ServerAuth::Nkey(public) => w.text("nkey", public),
+                    ServerAuth::Password(hash) => {
                         w.text("user", user.name.as_str());
                         w.text("password", hash);
                     }

@@ -2,7 +2,7 @@
 
 use serde::Serialize;
 
-use super::access::{Access, Handed};
+use super::credentials::{ClientSecret, IssuedCredential};
 use crate::model::jetstream::Stream;
 use crate::model::names::AccountName;
 use crate::model::units::{Listen, Size};
@@ -24,7 +24,7 @@ impl From<Size> for SizeContext {
 
 /// Where a server runs: all that differs between the container and this machine.
 #[derive(Debug, Clone)]
-pub struct Placement {
+pub struct ServerPaths {
     /// Where clients connect.
     pub listen: String,
     /// Where monitoring listens.
@@ -39,7 +39,7 @@ pub struct Placement {
     pub http_remark: &'static str,
 }
 
-impl Placement {
+impl ServerPaths {
     /// In the container: every interface of its own network, which compose
     /// publishes where the registry says.
     pub fn container(server: &Server) -> Self {
@@ -114,7 +114,7 @@ const BATCHES_PER_STREAM: u64 = 10;
 
 impl ServerConf {
     /// The server as it runs in one place.
-    pub fn new(model: &Model, placement: &Placement) -> Self {
+    pub fn new(model: &Model, placement: &ServerPaths) -> Self {
         let server = &model.server;
         let streams: u64 = model.tenants.iter().filter_map(|t| t.jetstream).map(|j| u64::from(j.streams)).sum();
         Self {
@@ -226,7 +226,7 @@ pub struct UserContext<'m> {
 
 impl<'m> UserContext<'m> {
     /// What one user is handed. `nkey_file` is where its seed is found.
-    pub fn new(account: &'m str, user: &'m User, handed: &'m Handed, url: &'m str, nkey_file: &str) -> Self {
+    pub fn new(account: &'m str, user: &'m User, handed: &'m ClientSecret, url: &'m str, nkey_file: &str) -> Self {
         let name = user.name.as_str();
         let mut context = Self {
             account,
@@ -242,19 +242,19 @@ impl<'m> UserContext<'m> {
             inbox_prefix: user.inbox_prefix(),
         };
         match handed {
-            Handed::Seed(seed) => {
+            ClientSecret::Seed(seed) => {
                 context.seed = seed.expose();
                 nkey_file.clone_into(&mut context.nkey_file);
             }
-            Handed::Password(password) => {
+            ClientSecret::Password(password) => {
                 context.login_name = name;
                 context.password = password.expose();
             }
-            Handed::FromEnv(variable) => {
+            ClientSecret::FromEnv(variable) => {
                 context.login_name = name;
                 context.password_variable = variable;
             }
-            Handed::Own(public) => context.public_key = public,
+            ClientSecret::Own(public) => context.public_key = public,
         }
         context
     }
@@ -351,7 +351,7 @@ struct FileHandout {
 
 impl TenantHandout {
     /// A tenant's section of the handout. `files` names each user's files.
-    pub fn new(tenant: &Tenant, access: &[Access], published: bool) -> Self {
+    pub fn new(tenant: &Tenant, access: &[IssuedCredential], published: bool) -> Self {
         Self {
             name: tenant.name.to_string(),
             subjects: tenant.subjects.iter().map(ToString::to_string).collect(),
@@ -393,17 +393,17 @@ impl TenantHandout {
     }
 }
 
-fn user_rows(account: &str, users: &[User], access: &[Access], published: bool) -> Vec<UserHandout> {
-    let row = |(user, access): (&User, &Access)| UserHandout {
+fn user_rows(account: &str, users: &[User], access: &[IssuedCredential], published: bool) -> Vec<UserHandout> {
+    let row = |(user, access): (&User, &IssuedCredential)| UserHandout {
         name: user.name.to_string(),
         role: user.role.to_string(),
-        credential: match (&access.handed, published) {
+        credential: match (&access.secret, published) {
             // Published examples are shown; secrets are not.
-            (Handed::Password(password), true) => format!("password {}", password.expose()),
+            (ClientSecret::Password(password), true) => format!("password {}", password.expose()),
             _ => user.credential.kind().to_owned(),
         },
         inbox_prefix: user.inbox_prefix(),
-        files: super::user_files(&access.handed)
+        files: super::user_files(&access.secret)
             .into_iter()
             .map(|kind| FileHandout { name: kind.label(), path: super::user_path(account, user, kind) })
             .collect(),
@@ -505,7 +505,7 @@ fn literal(subject: &Subject) -> String {
 }
 
 /// The system account's rows, in the form of a tenant's section.
-pub fn system_rows(model: &Model, access: &[Access], published: bool) -> TenantHandout {
+pub fn system_rows(model: &Model, access: &[IssuedCredential], published: bool) -> TenantHandout {
     let system = &model.system;
     TenantHandout {
         name: format!("{} (the system account)", system.account),

@@ -2,13 +2,14 @@
 //! no network, no randomness; the same input gives the same bytes anywhere.
 //! Writing and comparing are elsewhere.
 
-pub mod access;
 mod accounts;
 pub mod bundle;
+pub mod cache;
 pub mod compare;
 mod context;
+pub mod credentials;
 pub mod engine;
-pub mod memory;
+pub mod incremental;
 mod script;
 pub mod write;
 
@@ -22,12 +23,12 @@ use crate::diag::{Diagnostic, Span};
 use crate::error::Error;
 use crate::keys::AccountKind;
 use crate::model::{Credential, Model, Root, Server, Tenant, User};
-use access::{Access, Handed, Keyring, Login};
 use bundle::{Bundle, File};
 use context::{AccountsConf, Compose, Handout, Script, ServerConf, TenantHandout, UserContext};
+use credentials::{ClientSecret, IssuedCredential, Keyring, ServerAuth};
 use engine::Engine;
 
-pub use context::Placement;
+pub use context::ServerPaths;
 
 /// The accounts file's path in the bundle.
 pub const ACCOUNTS: &str = "nats/accounts.conf";
@@ -95,9 +96,9 @@ impl FileKind {
     }
 }
 
-fn user_files(handed: &Handed) -> Vec<FileKind> {
+fn user_files(handed: &ClientSecret) -> Vec<FileKind> {
     match handed {
-        Handed::Seed(_) => vec![FileKind::Env, FileKind::Context, FileKind::Seed],
+        ClientSecret::Seed(_) => vec![FileKind::Env, FileKind::Context, FileKind::Seed],
         _ => vec![FileKind::Env, FileKind::Context],
     }
 }
@@ -126,7 +127,7 @@ pub fn render(inputs: &Inputs<'_>, advance: impl Fn() + Sync) -> Result<Bundle, 
 
 /// Renders what belongs to one tenant: its part of the whole, and its credentials.
 pub fn render_tenant(inputs: &Inputs<'_>, tenant: &Tenant) -> Result<(Part<'static>, Files), Error> {
-    let access = inputs.keyring.access(AccountKind::Tenant, &tenant.name, &tenant.users);
+    let access = inputs.keyring.credentials(AccountKind::Tenant, &tenant.name, &tenant.users);
     let handout = TenantHandout::new(tenant, &access, inputs.model.root == Root::Development);
     let part = Part {
         account: accounts::tenant(tenant, &access).into(),
@@ -136,21 +137,26 @@ pub fn render_tenant(inputs: &Inputs<'_>, tenant: &Tenant) -> Result<(Part<'stat
     Ok((part, credential_files(inputs, tenant.name.as_str(), &tenant.users, &access)?))
 }
 
-fn nkeys(access: &[Access]) -> Vec<String> {
-    let public = |a: &Access| match &a.login {
-        Login::Nkey(public) => Some(public.clone()),
-        Login::Password(_) => None,
+fn nkeys(access: &[IssuedCredential]) -> Vec<String> {
+    let public = |a: &IssuedCredential| match &a.auth {
+        ServerAuth::Nkey(public) => Some(public.clone()),
+        ServerAuth::Password(_) => None,
     };
     access.iter().filter_map(public).collect()
 }
 
-fn credential_files(inputs: &Inputs<'_>, account: &str, users: &[User], access: &[Access]) -> Result<Files, Error> {
+fn credential_files(
+    inputs: &Inputs<'_>,
+    account: &str,
+    users: &[User],
+    access: &[IssuedCredential],
+) -> Result<Files, Error> {
     let mut files = Vec::with_capacity(users.len() * 3);
     for (user, access) in users.iter().zip(access) {
-        for kind in user_files(&access.handed) {
+        for kind in user_files(&access.secret) {
             let text = credential(
                 (inputs.model, inputs.engine),
-                (account, user, &access.handed),
+                (account, user, &access.secret),
                 kind,
                 &format!("{}.nk", user.name),
             )?;
@@ -163,7 +169,7 @@ fn credential_files(inputs: &Inputs<'_>, account: &str, users: &[User], access: 
 /// One of a user's files. `nkey_file` is where the user finds its seed.
 pub fn credential(
     (model, engine): (&Model, &Engine),
-    (account, user, handed): (&str, &User, &Handed),
+    (account, user, handed): (&str, &User, &ClientSecret),
     kind: FileKind,
     nkey_file: &str,
 ) -> Result<String, Error> {
@@ -172,7 +178,7 @@ pub fn credential(
         FileKind::Env => engine.render("credentials/user.env.hbs", &context),
         FileKind::Context => engine.render("credentials/user.context.json.hbs", &context),
         FileKind::Seed => Ok(match handed {
-            Handed::Seed(seed) => format!("{}\n", seed.expose()),
+            ClientSecret::Seed(seed) => format!("{}\n", seed.expose()),
             _ => String::new(),
         }),
     }
@@ -181,7 +187,7 @@ pub fn credential(
 /// Renders the files that belong to no tenant, from the tenants' parts.
 pub fn render_whole(inputs: &Inputs<'_>, parts: &[Part<'_>]) -> Result<Bundle, Error> {
     let Inputs { model, keyring, engine } = inputs;
-    let access = keyring.access(AccountKind::System, &model.system.account, &model.system.users);
+    let access = keyring.credentials(AccountKind::System, &model.system.account, &model.system.users);
     refuse_shared_nkeys(model, &access, parts)?;
     let published = model.root == Root::Development;
     let mut accounts = accounts::system(&model.system, &access);
@@ -193,7 +199,7 @@ pub fn render_whole(inputs: &Inputs<'_>, parts: &[Part<'_>]) -> Result<Bundle, E
         handout.push_str(&part.handout);
     }
     let accounts = AccountsConf { system_account: model.system.account.as_str(), accounts };
-    let server = ServerConf::new(model, &Placement::container(&model.server));
+    let server = ServerConf::new(model, &ServerPaths::container(&model.server));
     let whole = [
         (ACCOUNTS, engine.render("nats/accounts.conf.hbs", &accounts)?),
         (SERVER, engine.render("nats/nats-server.conf.hbs", &server)?),
@@ -215,7 +221,7 @@ pub fn render_whole(inputs: &Inputs<'_>, parts: &[Part<'_>]) -> Result<Bundle, E
 
 /// A public key that a user brings may be another user's derived one; the
 /// server would refuse the whole configuration.
-fn refuse_shared_nkeys(model: &Model, system: &[Access], parts: &[Part<'_>]) -> Result<(), Error> {
+fn refuse_shared_nkeys(model: &Model, system: &[IssuedCredential], parts: &[Part<'_>]) -> Result<(), Error> {
     let users = || model.system.users.iter().chain(model.tenants.iter().flat_map(|t| &t.users));
     let brought = |user: &User| matches!(user.credential, Credential::PublicKey(_));
     if !users().any(brought) {
@@ -244,7 +250,7 @@ fn shared_nkey(key: &str, users: &[&User]) -> Diagnostic {
 }
 
 /// The main file for a server on this machine; it includes the bundle's accounts.
-pub fn local_server_conf(model: &Model, engine: &Engine, placement: &Placement) -> Result<String, Error> {
+pub fn local_server_conf(model: &Model, engine: &Engine, placement: &ServerPaths) -> Result<String, Error> {
     engine.render("nats/nats-server.conf.hbs", &ServerConf::new(model, placement))
 }
 
@@ -255,7 +261,7 @@ pub fn throwaway_conf(model: &Model, engine: &Engine) -> Result<String, Error> {
     let needed = u32::try_from(users * 2 + 1024).unwrap_or(u32::MAX);
     let server = Server { max_connections: needed.max(model.server.max_connections), ..model.server.clone() };
     let model = Model { server, ..model.clone() };
-    local_server_conf(&model, engine, &Placement::throwaway())
+    local_server_conf(&model, engine, &ServerPaths::throwaway())
 }
 
 /// SHA-256 of pieces, each preceded by its length.

@@ -12,6 +12,7 @@ pub mod expected;
 pub mod probes;
 pub mod report;
 pub mod run;
+pub mod test_bed;
 pub mod wire;
 
 use std::time::Instant;
@@ -19,10 +20,11 @@ use std::time::Instant;
 use crate::audit::system::DoorKind;
 use crate::error::Error;
 use crate::model::Model;
+use crate::project::Project;
 pub use probes::{PROBES, Probe};
 use report::{Report, Server};
 use run::Stage;
-use wire::Login;
+use test_bed::Logins;
 
 /// Connections that are opened at a time.
 const OPENING: usize = 64;
@@ -31,13 +33,8 @@ const OPENING: usize = 64;
 pub struct Plan<'p> {
     /// What was declared: whatever goes beyond it is a leak.
     pub model: &'p Model,
-    /// How each tenant's users log in, in the model's order; nothing where the
-    /// secret is not known here.
-    pub logins: Vec<Vec<Option<Login>>>,
-    /// Credentials that were given up, each with whose they were.
-    pub former: Vec<(String, Login)>,
-    /// The system account's user, to ask the server what it runs.
-    pub operator: Option<Login>,
+    /// How everybody logs in.
+    pub logins: &'p Logins,
     /// Where clients connect.
     pub address: String,
     /// Whether the server is ours alone, so that nobody is disturbed.
@@ -123,5 +120,48 @@ async fn asked_to_end() {
             }
         }
         Err(_) => drop(tokio::signal::ctrl_c().await),
+    }
+}
+
+/// Attacks a server that is in use, as the registry's users.
+pub fn attack_server(
+    project: &Project,
+    address: String,
+    exhaustive: bool,
+    advance: test_bed::Advance<'_>,
+) -> Result<Report, Error> {
+    let logins = Logins::new(project, project.model());
+    let plan =
+        Plan { model: project.model(), logins: &logins, address, throwaway: false, doors: Vec::new(), exhaustive };
+    test_bed::run(&plan, advance)
+}
+
+/// Every user is a connection, and the usual limit is a thousand.
+pub fn raise_open_files() {
+    use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
+    let limit = getrlimit(Resource::Nofile);
+    let _ = setrlimit(Resource::Nofile, Rlimit { current: limit.maximum, maximum: limit.maximum });
+}
+
+/// `nats://host:port`, `host:port` or `host`.
+pub fn server_address(url: &str) -> Result<String, Error> {
+    let refuse = |hint: &str| Err(Error::usage(format!("`{url}` is not where a NATS server is"), hint));
+    let rest = match url.split_once("://") {
+        Some(("nats", rest)) => rest,
+        Some(_) => return refuse("this version speaks nats:// only"),
+        None => url,
+    };
+    let rest = rest.trim_end_matches('/');
+    if rest.contains('@') {
+        return refuse("no credentials: every tenant's own are used");
+    }
+    if rest.is_empty() || rest.contains(['/', ' ', ',']) {
+        return refuse("write nats://HOST:PORT");
+    }
+    let has_port = rest.rsplit_once(':').is_some_and(|(_, port)| port.parse::<u16>().is_ok());
+    match (has_port, rest.contains(':')) {
+        (true, _) => Ok(rest.to_owned()),
+        (false, false) => Ok(format!("{rest}:4222")),
+        (false, true) => refuse("the port is a number: nats://HOST:4222"),
     }
 }

@@ -13,7 +13,7 @@ use tokio::net::TcpStream;
 use tokio::net::tcp::{OwnedReadHalf, OwnedWriteHalf};
 use tokio::time::timeout;
 
-use crate::keys::Secret;
+use crate::keys::{Login, Secret};
 
 /// How long a server may say nothing at all when it has been asked something.
 const STALL: Duration = Duration::from_secs(10);
@@ -44,26 +44,20 @@ pub struct Info {
     pub max_payload: u64,
 }
 
-/// Who one claims to be.
+/// Who a connection claims to be.
 #[derive(Clone)]
-pub enum Login {
+pub enum Identity {
     /// Nobody.
     Anonymous,
-    /// A user with a password.
-    Password(String, Secret),
-    /// Whoever has this seed.
-    Seed(Secret),
-    /// Another's public key, signed with a key of one's own.
-    Borrowed(String, Secret),
-}
-
-impl From<crate::live::login::Login> for Login {
-    fn from(login: crate::live::login::Login) -> Self {
-        match login {
-            crate::live::login::Login::Seed(seed) => Self::Seed(seed),
-            crate::live::login::Login::Password(user, password) => Self::Password(user, password),
-        }
-    }
+    /// A user with its own credential.
+    User(Login),
+    /// Another user's public key, with a signature made by a key of one's own.
+    Borrowed {
+        /// The key that is claimed.
+        public_key: String,
+        /// What signs.
+        seed: Secret,
+    },
 }
 
 /// Why there is no connection.
@@ -222,9 +216,9 @@ async fn line_of(reader: &mut BufReader<OwnedReadHalf>) -> Result<Vec<u8>, Lost>
 impl Connection {
     /// Connects and waits until the server has said yes or no. Answers arrive
     /// below `inbox`; the server tells some people the connection's `name`.
-    pub async fn open(address: &str, login: &Login, inbox: &str, name: &str) -> Result<Self, OpenError> {
+    pub async fn open(address: &str, identity: &Identity, inbox: &str, name: &str) -> Result<Self, OpenError> {
         let (reader, writer, info) = greet(address).await?;
-        let hello = hello(login, &info.nonce, name)?;
+        let hello = hello(identity, &info.nonce, name)?;
         let mut connection = Self {
             reader,
             writer,
@@ -480,24 +474,24 @@ fn answer(message: Message) -> Answer {
 }
 
 /// Without `lang`: by that, doors for others than clients know a client.
-fn hello(login: &Login, nonce: &str, name: &str) -> Result<serde_json::Value, OpenError> {
+fn hello(identity: &Identity, nonce: &str, name: &str) -> Result<serde_json::Value, OpenError> {
     let mut hello = json!({
         "verbose": false, "pedantic": false, "tls_required": false, "headers": true, "no_responders": true,
         "echo": true, "protocol": 1, "name": name, "version": env!("CARGO_PKG_VERSION"),
     });
-    match login {
-        Login::Anonymous => {}
-        Login::Password(user, password) => {
+    match identity {
+        Identity::Anonymous => {}
+        Identity::User(Login::Password(user, password)) => {
             hello["user"] = user.as_str().into();
             hello["pass"] = password.expose().into();
         }
-        Login::Seed(seed) => {
+        Identity::User(Login::Seed(seed)) => {
             let (public, signature) = sign(seed, nonce)?;
             hello["nkey"] = public.into();
             hello["sig"] = signature.into();
         }
-        Login::Borrowed(public, seed) => {
-            hello["nkey"] = public.as_str().into();
+        Identity::Borrowed { public_key, seed } => {
+            hello["nkey"] = public_key.as_str().into();
             hello["sig"] = sign(seed, nonce)?.1.into();
         }
     }

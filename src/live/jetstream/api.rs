@@ -7,7 +7,7 @@ use std::time::Duration;
 use async_nats::{Client, ConnectErrorKind, Event, RequestErrorKind};
 use serde_json::{Value as Json, json};
 
-use crate::live::login::Login;
+use crate::keys::Login;
 
 /// How long an answer may take: a server with many tenants has one queue for all.
 const PATIENCE: Duration = Duration::from_secs(20);
@@ -111,15 +111,16 @@ impl Api {
     pub async fn connect(url: &str, login: &Login, inbox: &str) -> Result<Self, Failure> {
         let complaint = Arc::new(Mutex::new(None));
         let kept = Arc::clone(&complaint);
-        let options =
-            login.options().name("tenantry").custom_inbox_prefix(inbox).request_timeout(Some(PATIENCE)).event_callback(
-                move |event| {
-                    if let (Event::ServerError(words), Ok(mut kept)) = (event, kept.lock()) {
-                        *kept = Some(words.to_string());
-                    }
-                    std::future::ready(())
-                },
-            );
+        let options = crate::live::connect_options(login)
+            .name("tenantry")
+            .custom_inbox_prefix(inbox)
+            .request_timeout(Some(PATIENCE))
+            .event_callback(move |event| {
+                if let (Event::ServerError(words), Ok(mut kept)) = (event, kept.lock()) {
+                    *kept = Some(words.to_string());
+                }
+                std::future::ready(())
+            });
         let client = options.connect(url).await.map_err(|e| match e.kind() {
             ConnectErrorKind::AuthorizationViolation | ConnectErrorKind::Authentication => {
                 Failure::NotLetIn("authorization violation".to_owned())

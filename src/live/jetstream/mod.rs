@@ -10,8 +10,8 @@ use std::time::Duration;
 
 use futures_util::stream::{self, StreamExt as _};
 
-use super::login::Login;
 use crate::error::Error;
+use crate::keys::Login;
 use crate::model::Tenant;
 use crate::model::names::AccountName;
 use api::{Api, Failure};

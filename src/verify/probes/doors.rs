@@ -8,8 +8,9 @@ use tokio::time::timeout;
 
 use super::Probe;
 use crate::audit::system::DoorKind;
+use crate::keys::Login;
 use crate::verify::run::{Side, Stage, each};
-use crate::verify::wire::{Connection, Login, OpenError};
+use crate::verify::wire::{Connection, Identity, OpenError};
 
 pub const PROBE: Probe = Probe {
     id: "doors",
@@ -67,7 +68,11 @@ async fn knock<'p>(stage: &Stage<'p>, side: &Side<'p>, kind: DoorKind, address: 
     for (user, login) in side.members.iter().filter_map(|m| Some((&m.user.name, m.login.as_ref()?))) {
         let got_in = match (kind, login) {
             // The server's greeting and the answer to CONNECT are the same there.
-            (DoorKind::Leaf, _) => Connection::open(address, login, "_INBOX.leaf", "tenantry verify").await.map(|_| ()),
+            (DoorKind::Leaf, _) => {
+                Connection::open(address, &Identity::User(login.clone()), "_INBOX.leaf", "tenantry verify")
+                    .await
+                    .map(|_| ())
+            }
             (DoorKind::Mqtt, Login::Password(user, password)) => mqtt(address, user, password.expose()).await,
             // MQTT knows names and passwords only.
             (DoorKind::Mqtt, _) => continue,

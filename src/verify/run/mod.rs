@@ -18,8 +18,10 @@ use serde_json::Value;
 use super::Plan;
 use super::expected::may_subscribe;
 use super::report::{Check, Outcome, Report, SETTING, Server};
-use super::wire::{Connection, Info, Login, Request};
+use super::test_bed::Logins;
+use super::wire::{Connection, Identity, Info, Request};
 use crate::audit::system::DoorKind;
+use crate::keys::Login;
 use crate::model::names::AccountName;
 use crate::model::{Model, Tenant, User};
 use crate::subject::Subject;
@@ -56,9 +58,8 @@ pub struct Stage<'p> {
     /// Whether limits are filled and others slowed down.
     pub exhaustive: bool,
     doors: RefCell<Option<Vec<(DoorKind, String)>>>,
-    operator: Option<Login>,
-    /// Credentials that were given up, each with whose they were.
-    pub former: &'p [(String, Login)],
+    /// How everybody logs in.
+    pub logins: &'p Logins,
     /// Subjects on which nothing may be said, by tenant: a stream that captures
     /// them has no room, or hands them to workers.
     busy: RefCell<Vec<Vec<Subject>>>,
@@ -141,8 +142,7 @@ impl<'p> Stage<'p> {
             throwaway: plan.throwaway,
             exhaustive: plan.exhaustive,
             doors: RefCell::default(),
-            former: &plan.former,
-            operator: plan.operator.clone(),
+            logins: plan.logins,
             busy: RefCell::new(vec![Vec::new(); plan.model.tenants.len()]),
             by_canary: canaries.iter().cloned().enumerate().map(|(i, c)| (c, i)).collect(),
             canaries,
@@ -166,7 +166,7 @@ impl<'p> Stage<'p> {
             neighbours.extend((1..=others).map(|step| (index + step) % model.tenants.len()));
             neighbours.sort_unstable();
             neighbours.dedup();
-            let logins = plan.logins[index].iter();
+            let logins = plan.logins.tenants[index].iter();
             let member = |(user, login): (&'p User, &Option<Login>)| {
                 let inbox = format!("{}.{}", user.inbox_prefix(), self.run);
                 Member {
@@ -314,7 +314,9 @@ impl<'p> Stage<'p> {
     /// A connection of the server's operator, where a secret of one is known here.
     pub async fn operator(&self) -> Option<Connection> {
         let inbox = format!("_INBOX.{}", self.run);
-        let opened = Connection::open(self.address, self.operator.as_ref()?, &inbox, "tenantry verify").await;
+        let opened =
+            Connection::open(self.address, &Identity::User(self.logins.operator.clone()?), &inbox, "tenantry verify")
+                .await;
         let mut operator = opened.ok()?;
         operator.listen_for_answers();
         Some(operator)

@@ -3,8 +3,9 @@
 use serde_json::Value;
 
 use super::{ENOUGH, MARK, Member, REQUEST, Side, Stage};
+use crate::keys::Login;
 use crate::verify::expected::may_publish;
-use crate::verify::wire::{Answer, Connection, Login, Message, OpenError, Request};
+use crate::verify::wire::{Answer, Connection, Identity, Message, OpenError, Request};
 
 impl<'p> Side<'p> {
     /// Whether any of its users is connected.
@@ -95,8 +96,8 @@ impl<'p> Member<'p> {
 
     /// One more connection of this user.
     pub async fn another(&self, stage: &Stage<'p>) -> Result<Connection, OpenError> {
-        let login = self.login.as_ref().ok_or_else(|| OpenError::Broken("its secret is not known here".into()))?;
-        Connection::open(stage.address, login, &self.inbox, &stage.canary(self.tenant)).await
+        let login = self.login.clone().ok_or_else(|| OpenError::Broken("its secret is not known here".into()))?;
+        Connection::open(stage.address, &Identity::User(login), &self.inbox, &stage.canary(self.tenant)).await
     }
 
     /// Whether it may make and delete streams, and hear about it.

@@ -10,18 +10,18 @@ use std::path::{Path, PathBuf};
 use serde::{Deserialize, Serialize};
 use sha2::{Digest as _, Sha256};
 
-use super::access::Supplied;
 use super::bundle::Digest;
+use super::credentials::Supplied;
 use super::write::Target;
 use super::{ACCOUNTS, HANDOUT, Inputs, Part};
-use crate::keys::{HashCache, RootKey};
 use crate::model::jetstream::{Consumer, Stream};
 use crate::model::{Credential, Model, Root, System, Tenant, User};
+use crate::state;
 
 /// Parts by tenant, each with the digest of what it was made from. Their text
 /// is in the files of the whole, from where it is taken again.
 #[derive(Debug, Default)]
-pub struct Memory {
+pub struct RenderCache {
     saved: Saved,
     accounts: String,
     handout: String,
@@ -36,11 +36,11 @@ struct Saved {
     registry: String,
     /// The digest of everything that was rendered from.
     whole: Digest,
-    tenants: Vec<Remembered>,
+    tenants: Vec<CacheEntry>,
 }
 
 #[derive(Debug, Serialize, Deserialize)]
-struct Remembered {
+struct CacheEntry {
     name: String,
     input: Digest,
     account: Range<usize>,
@@ -48,47 +48,7 @@ struct Remembered {
     nkeys: Vec<String>,
 }
 
-/// The folder beside the registry in which tenantry keeps what is not worth
-/// committing. It ignores itself.
-pub fn state_folder(registry_folder: &Path) -> PathBuf {
-    registry_folder.join(".tenantry")
-}
-
-/// Makes the state folder, for its owner only.
-pub fn create_state_folder(folder: &Path) -> std::io::Result<()> {
-    use std::os::unix::fs::DirBuilderExt;
-    fs::DirBuilder::new().recursive(true).mode(0o700).create(folder)?;
-    let ignore = folder.join(".gitignore");
-    if !ignore.exists() {
-        fs::write(ignore, "*\n")?;
-    }
-    Ok(())
-}
-
-/// Replaces a file of the state folder, or does nothing: these files only save time.
-fn save(path: &Path, bytes: &[u8]) {
-    use std::io::Write as _;
-    let Some(folder) = path.parent() else { return };
-    let _ = create_state_folder(folder).and_then(|()| {
-        let mut file = tempfile::NamedTempFile::new_in(folder)?;
-        file.write_all(bytes)?;
-        file.persist(path).map(|_| ()).map_err(Into::into)
-    });
-}
-
-/// Reads the bcrypt hashes made before.
-pub fn load_hashes(state: &Path) -> HashCache {
-    HashCache::from_text(&fs::read_to_string(state.join("hashes")).unwrap_or_default())
-}
-
-/// Keeps the bcrypt hashes for the next time.
-pub fn save_hashes(state: &Path, hashes: &HashCache) {
-    if hashes.has_new() {
-        save(&state.join("hashes"), hashes.to_text().as_bytes());
-    }
-}
-
-impl Memory {
+impl RenderCache {
     /// The memory of what was written to the target, if that is what is there.
     pub fn load(state: &Path, target: &Target) -> Self {
         Self::try_load(state, target).unwrap_or_default()
@@ -100,7 +60,7 @@ impl Memory {
         (Some(saved.manifest) == target.manifest_digest()).then(|| Self { saved, ..Self::default() })
     }
 
-    /// Reads what [`Self::recall`] needs beside.
+    /// Reads what [`Self::get`] needs beside.
     pub fn with_texts(mut self, target: &Target) -> Self {
         let (accounts, handout) = rayon::join(|| target.text_of(ACCOUNTS), || target.text_of(HANDOUT));
         if let (Some(accounts), Some(handout)) = (accounts, handout) {
@@ -116,12 +76,12 @@ impl Memory {
     }
 
     /// Whether it is the memory of exactly this input.
-    pub fn is_of(&self, whole: &Digest) -> bool {
+    pub fn is_for(&self, whole: &Digest) -> bool {
         self.saved.whole == *whole
     }
 
     /// The remembered part of a tenant, if its input is the same.
-    pub fn recall(&self, tenant: &Tenant, input: &Digest) -> Option<Part<'_>> {
+    pub fn get(&self, tenant: &Tenant, input: &Digest) -> Option<Part<'_>> {
         let known = self.saved.tenants.get(*self.by_name.get(tenant.name.as_str())?).filter(|t| t.input == *input)?;
         Some(Part {
             account: self.accounts.get(known.account.clone())?.into(),
@@ -137,7 +97,7 @@ fn path(state: &Path, target: &Target) -> PathBuf {
 }
 
 /// What was written: the memory of it is worth keeping.
-pub struct Written<'w> {
+pub struct CacheUpdate<'w> {
     /// The registry's path.
     pub registry: &'w str,
     /// The digest of everything it was rendered from.
@@ -158,14 +118,14 @@ pub struct Written<'w> {
 
 /// Keeps the memory of a bundle, if the parts are found in it: a template of
 /// the user's may do what it likes with them.
-pub fn save_parts(state: &Path, target: &Target, written: &Written<'_>) {
-    let parts = || written.parts.iter();
-    let accounts = find_all(written.accounts, parts().map(|p| p.account.as_ref()));
-    let handouts = find_all(written.handout, parts().map(|p| p.handout.as_ref()));
+pub fn save(folder: &Path, target: &Target, update: &CacheUpdate<'_>) {
+    let parts = || update.parts.iter();
+    let accounts = find_all(update.accounts, parts().map(|p| p.account.as_ref()));
+    let handouts = find_all(update.handout, parts().map(|p| p.handout.as_ref()));
     let (Some(accounts), Some(handouts)) = (accounts, handouts) else { return };
     let places = accounts.into_iter().zip(handouts);
-    let tenants = written.tenants.iter().zip(written.inputs).zip(written.parts).zip(places);
-    let remember = |(((tenant, input), part), (account, handout)): (((&Tenant, &Digest), &Part<'_>), _)| Remembered {
+    let tenants = update.tenants.iter().zip(update.inputs).zip(update.parts).zip(places);
+    let remember = |(((tenant, input), part), (account, handout)): (((&Tenant, &Digest), &Part<'_>), _)| CacheEntry {
         name: tenant.name.to_string(),
         input: *input,
         account,
@@ -173,13 +133,13 @@ pub fn save_parts(state: &Path, target: &Target, written: &Written<'_>) {
         nkeys: part.nkeys.to_vec(),
     };
     let saved = Saved {
-        manifest: written.manifest,
-        registry: written.registry.to_owned(),
-        whole: written.whole,
+        manifest: update.manifest,
+        registry: update.registry.to_owned(),
+        whole: update.whole,
         tenants: tenants.map(remember).collect(),
     };
     if let Ok(bytes) = postcard::to_extend(&saved, HEADER.as_bytes().to_vec()) {
-        save(&path(state, target), &bytes);
+        state::save(&path(folder, target), &bytes);
     }
 }
 
@@ -202,10 +162,10 @@ const HEADER: &str = concat!("tenantry ", env!("TENANTRY_SOURCE"), "\n");
 
 /// What every tenant's part depends on beside the tenant itself. Keyed, so
 /// that a supplied password cannot be guessed from it.
-pub fn common_input(inputs: &Inputs<'_>, root: &RootKey) -> Sha256 {
+pub fn common_input(inputs: &Inputs<'_>) -> Sha256 {
     let Model { server, root: source, bcrypt, system: _, tenants: _, retired: _ } = inputs.model;
     let published = [u8::from(*source == Root::Development)];
-    Sha256::new().chain_update(root.memory_key().as_ref()).chain_update(super::digest_of([
+    Sha256::new().chain_update(inputs.keyring.root.cache_key().as_ref()).chain_update(super::digest_of([
         inputs.engine.digest().as_slice(),
         server.url.as_bytes(),
         &bcrypt.derived.to_be_bytes(),
@@ -241,7 +201,7 @@ pub fn whole_input(common: &Sha256, model: &Model, supplied: &Supplied, tenants:
 }
 
 /// The digest of everything a tenant's part is made from.
-pub fn input_of(common: &Sha256, tenant: &Tenant, supplied: &Supplied) -> Digest {
+pub fn tenant_input(common: &Sha256, tenant: &Tenant, supplied: &Supplied) -> Digest {
     // Destructured in full, so that a new field cannot be forgotten. Places do
     // not matter; of streams what the handout says.
     let Tenant {

@@ -4,27 +4,40 @@
 use std::collections::HashMap;
 
 use crate::diag::Diagnostic;
-use crate::keys::{AccountKey, AccountKind, HashCache, RootKey, Secret, UserKey};
+use crate::keys::{AccountKey, AccountKind, HashCache, Login, RootKey, Secret, UserKey};
 use crate::model::names::AccountName;
 use crate::model::{BcryptCost, Credential, Model, User};
 
 /// Both halves of a user's credential.
-pub struct Access {
+pub struct IssuedCredential {
     /// What the server is told.
-    pub login: Login,
+    pub auth: ServerAuth,
     /// What the user is handed.
-    pub handed: Handed,
+    pub secret: ClientSecret,
 }
 
 /// The halves that are handed out, for those who need no more: no password is
 /// hashed, and none that is supplied has to be known.
-pub fn handed(root: &RootKey, kind: AccountKind, account: &AccountName, users: &[User]) -> Vec<Handed> {
+pub fn client_secrets(root: &RootKey, kind: AccountKind, account: &AccountName, users: &[User]) -> Vec<ClientSecret> {
     let key = root.account(kind, account);
-    users.iter().map(|user| Handed::of(&key.user(&user.name), &user.credential)).collect()
+    users.iter().map(|user| ClientSecret::derive(&key.user(&user.name), &user.credential)).collect()
 }
 
-impl Handed {
-    fn of(key: &UserKey, credential: &Credential) -> Self {
+/// How each of an account's users logs in, in their order; `None` where the secret is
+/// not known here. `supplied` looks up passwords by variable.
+pub fn logins(
+    root: &RootKey,
+    kind: AccountKind,
+    account: &AccountName,
+    users: &[User],
+    supplied: impl Fn(&str) -> Option<Secret>,
+) -> Vec<Option<Login>> {
+    let secrets = client_secrets(root, kind, account, users);
+    users.iter().zip(secrets).map(|(user, secret)| secret.into_login(user, &supplied)).collect()
+}
+
+impl ClientSecret {
+    fn derive(key: &UserKey, credential: &Credential) -> Self {
         match credential {
             Credential::Nkey { generation } => Self::Seed(key.nkey(*generation).seed()),
             Credential::Password { generation } => Self::Password(key.password(*generation)),
@@ -32,11 +45,21 @@ impl Handed {
             Credential::PublicKey(public) => Self::Own(public.clone()),
         }
     }
+
+    fn into_login(self, user: &User, supplied: impl Fn(&str) -> Option<Secret>) -> Option<Login> {
+        let password = |secret| Login::Password(user.name.to_string(), secret);
+        match self {
+            Self::Seed(seed) => Some(Login::Seed(seed)),
+            Self::Password(secret) => Some(password(secret)),
+            Self::FromEnv(variable) => supplied(&variable).map(password),
+            Self::Own(_) => None,
+        }
+    }
 }
 
 /// What the server is told.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub enum Login {
+pub enum ServerAuth {
     /// A public key.
     Nkey(String),
     /// A password's hash; the user is known by name.
@@ -44,7 +67,7 @@ pub enum Login {
 }
 
 /// What the user is handed.
-pub enum Handed {
+pub enum ClientSecret {
     /// The seed of the nkey.
     Seed(Secret),
     /// The password.
@@ -53,6 +76,11 @@ pub enum Handed {
     FromEnv(String),
     /// Nothing: the user has the seed of this key.
     Own(String),
+}
+
+/// A supplied password of the environment, where an unset one is no error.
+pub fn password_from_environment(variable: &str) -> Option<Secret> {
+    std::env::var(variable).ok().map(Secret::new)
 }
 
 /// Supplied passwords by variable.
@@ -72,33 +100,37 @@ pub struct Keyring<'k> {
 
 impl Keyring<'_> {
     /// The credentials of an account's users, in their order.
-    pub fn access(&self, kind: AccountKind, account: &AccountName, users: &[User]) -> Vec<Access> {
+    pub fn credentials(&self, kind: AccountKind, account: &AccountName, users: &[User]) -> Vec<IssuedCredential> {
         let key = self.root.account(kind, account);
-        users.iter().map(|user| self.of_user(&key, user)).collect()
+        users.iter().map(|user| self.credential(&key, user)).collect()
     }
 
-    fn of_user(&self, account: &AccountKey, user: &User) -> Access {
+    fn credential(&self, account: &AccountKey, user: &User) -> IssuedCredential {
         let key = account.user(&user.name);
         match &user.credential {
             Credential::Nkey { generation } => {
                 let pair = key.nkey(*generation);
-                Access { login: Login::Nkey(pair.public()), handed: Handed::Seed(pair.seed()) }
+                IssuedCredential { auth: ServerAuth::Nkey(pair.public()), secret: ClientSecret::Seed(pair.seed()) }
             }
             Credential::Password { generation } => {
                 let password = key.password(*generation);
                 let hash = key.bcrypt(&password, *generation, self.bcrypt.derived, self.hashes);
-                Access { login: Login::Password(hash), handed: Handed::Password(password) }
+                IssuedCredential { auth: ServerAuth::Password(hash), secret: ClientSecret::Password(password) }
             }
             Credential::PasswordFromEnv { variable, generation } => {
                 let login = match self.supplied.get(variable) {
                     Some(password) => key.bcrypt(password, *generation, self.bcrypt.supplied, self.hashes),
                     None => unreachable!("{variable} was looked up before anything was rendered"),
                 };
-                Access { login: Login::Password(login), handed: Handed::of(&key, &user.credential) }
+                IssuedCredential {
+                    auth: ServerAuth::Password(login),
+                    secret: ClientSecret::derive(&key, &user.credential),
+                }
             }
-            Credential::PublicKey(public) => {
-                Access { login: Login::Nkey(public.clone()), handed: Handed::of(&key, &user.credential) }
-            }
+            Credential::PublicKey(public) => IssuedCredential {
+                auth: ServerAuth::Nkey(public.clone()),
+                secret: ClientSecret::derive(&key, &user.credential),
+            },
         }
     }
 }

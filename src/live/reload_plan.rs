@@ -7,7 +7,7 @@ use crate::conf::value::{Map, Value};
 
 /// The difference between what a server runs and what would be rendered now.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
-pub struct Pending {
+pub struct ReloadPlan {
     /// Whether it has to read its configuration again.
     pub reload: bool,
     /// Whether that is not enough: a restart disconnects everybody.
@@ -36,7 +36,7 @@ const GROWING: [&str; 2] = ["max_memory_store", "max_file_store"];
 
 /// Compares two whole configurations. `is_read` says whether the server has read
 /// exactly the old one.
-pub fn compare(old: &Map, new: &Map, is_read: bool) -> Pending {
+pub fn compare(old: &Map, new: &Map, is_read: bool) -> ReloadPlan {
     let mut because = changed(old, new);
     if let (Some(Value::Map(old)), Some(Value::Map(new))) = (value(old, "jetstream"), value(new, "jetstream")) {
         let shrinks = |key: &String| match (value(old, key), value(new, key)) {
@@ -49,7 +49,7 @@ pub fn compare(old: &Map, new: &Map, is_read: bool) -> Pending {
     }
     let name = |login: &(String, String)| login.0.clone();
     let gone = || logins(old).difference(&logins(new)).map(name).collect();
-    Pending { reload: true, restart: !because.is_empty(), disconnects: is_read.then(gone), because }
+    ReloadPlan { reload: true, restart: !because.is_empty(), disconnects: is_read.then(gone), because }
 }
 
 fn value<'m>(map: &'m Map, key: &str) -> Option<&'m Value> {

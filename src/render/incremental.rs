@@ -1,0 +1,83 @@
+//! Rendering what changed: a tenant whose input is as it was is taken from the
+//! cache, and a file that is as it should be is not written again.
+
+use std::path::Path;
+
+use rayon::prelude::*;
+
+use super::bundle::Digest;
+use super::cache::{self, CacheUpdate, RenderCache};
+use super::write::{Outcome, Target};
+use super::{ACCOUNTS, HANDOUT, Inputs, Part};
+use crate::error::Error;
+use crate::model::Tenant;
+use crate::state;
+
+/// Which registry is rendered, and where its cache is.
+pub struct Origin<'o> {
+    /// The state folder beside the registry.
+    pub state: &'o Path,
+    /// The registry's path.
+    pub registry: &'o str,
+    /// Whether the user named the target: then it may hold another registry's bundle.
+    pub is_named: bool,
+}
+
+/// Renders what is not cached and writes what is not there. `advance` is called
+/// after each tenant.
+pub fn write(
+    inputs: &Inputs<'_>,
+    target: &Target,
+    origin: &Origin<'_>,
+    advance: impl Fn() + Sync,
+) -> Result<Outcome, Error> {
+    let cached = RenderCache::load(origin.state, target);
+    refuse_another_registry(&cached, target, origin)?;
+    let (model, supplied) = (inputs.model, inputs.keyring.supplied);
+    let common = cache::common_input(inputs);
+    let tenants = &model.tenants;
+    let digests: Vec<_> = tenants.par_iter().map(|t| cache::tenant_input(&common, t, supplied)).collect();
+    let whole = cache::whole_input(&common, model, supplied, &digests);
+    if cached.is_for(&whole) && target.all_is_intact() {
+        return Ok(Outcome { unchanged: target.listed(), ..Outcome::default() });
+    }
+    let cached = cached.with_texts(target);
+    let stage = target.stage();
+    let make = |(tenant, input): (&Tenant, &Digest)| {
+        let folder = super::credentials_folder(tenant.name.as_str());
+        let part = match cached.get(tenant, input).filter(|_| target.is_intact(&folder)) {
+            Some(part) => {
+                stage.keep(&folder);
+                part
+            }
+            None => {
+                let (part, files) = super::render_tenant(inputs, tenant)?;
+                stage.put(files.iter().map(|(path, file)| (path, file)))?;
+                part
+            }
+        };
+        advance();
+        Ok(part)
+    };
+    let parts = tenants.par_iter().zip(&digests).map(make).collect::<Result<Vec<Part<'_>>, Error>>()?;
+    let bundle = super::render_whole(inputs, &parts)?;
+    bundle.files.par_iter().try_for_each(|file| stage.put([file]))?;
+    state::save_hashes(origin.state, inputs.keyring.hashes);
+    let (outcome, manifest) = stage.finish()?;
+    let [accounts, handout] = [ACCOUNTS, HANDOUT].map(|path| bundle.text(path).unwrap_or_default());
+    let registry = origin.registry;
+    let update = CacheUpdate { registry, whole, manifest, accounts, handout, tenants, inputs: &digests, parts: &parts };
+    cache::save(origin.state, target, &update);
+    Ok(outcome)
+}
+
+fn refuse_another_registry(cached: &RenderCache, target: &Target, origin: &Origin<'_>) -> Result<(), Error> {
+    let is_another = |other: &&str| !origin.is_named && *other != origin.registry && Path::new(other).exists();
+    match cached.registry().filter(is_another) {
+        Some(other) => Err(Error::usage(
+            format!("{} was rendered from {other}", target.path().display()),
+            "a second registry needs a folder of its own: --out infra-other; or name this one with --out",
+        )),
+        None => Ok(()),
+    }
+}
