@@ -35,7 +35,7 @@ fn contains(patterns: &[Subject], subject: &str) -> bool {
     Subject::as_the_server_reads(subject).is_some_and(|s| patterns.iter().any(|p| p.contains(&s)))
 }
 
-/// The subjects of one side, if they are counted.
+/// The subjects of one tenant_run, if they are counted.
 pub fn listed(grant: &Grant) -> &[Subject] {
     match grant {
         Grant::Only(allowed) => allowed.subjects(),

@@ -23,7 +23,7 @@ use crate::model::Model;
 use crate::project::Project;
 pub use probes::{PROBES, Probe};
 use report::{Report, Server};
-use run::Stage;
+use run::Run;
 use test_bed::Logins;
 
 /// Connections that are opened at a time.
@@ -50,31 +50,31 @@ pub struct Plan<'p> {
 /// what is next.
 pub async fn attack(plan: &Plan<'_>, advance: &dyn Fn(usize, usize, &'static str)) -> Result<Report, Error> {
     let start = Instant::now();
-    let stage = Stage::new(plan, PROBES.iter().map(|probe| probe.id).collect());
-    let mut sides = stage.sides(plan);
+    let run = Run::new(plan, PROBES.iter().map(|probe| probe.id).collect());
+    let mut tenant_runs = run.tenant_runs();
     let steps = PROBES.len() + 2;
     advance(0, steps, "connecting");
-    run::each(&mut sides, OPENING, async |side| side.connect(&stage).await).await;
+    run::each(&mut tenant_runs, OPENING, async |tenant_run| tenant_run.connect(&run).await).await;
     // Nobody in at all is no server, and not a tenant's problem.
-    if let Some(words) = stage.nobody_is_in(&sides) {
+    if let Some(words) = run::nobody_is_in(&tenant_runs) {
         return Err(Error::server(
             format!("no tenant's user can connect to {}: {words}", plan.address),
             "is it running, with the configuration of this registry and root key, and is this where clients connect, not the monitoring?",
         ));
     }
-    let told = stage.ask_operator().await;
-    stage.find_doors(plan, &told);
-    stage.clean(&mut sides, true).await;
-    stage.survey(&mut sides).await;
+    let told = run.ask_operator().await;
+    run.topology.find_listeners(plan, &told);
+    run.clean(&mut tenant_runs, true).await;
+    run.find_full_streams(&mut tenant_runs).await;
     let reached = std::cell::Cell::new(0);
     let interrupted = {
         let probing = async {
             for (i, probe) in PROBES.iter().enumerate() {
                 advance(i + 1, steps, probe.id);
-                stage.begin(probe.id);
+                run.begin(probe.id);
                 reached.set(i);
-                probe.attack(&stage, &mut sides).await;
-                stage.judge_all(&mut sides).await;
+                probe.attack(&run, &mut tenant_runs).await;
+                run.detect_in_all(&mut tenant_runs).await;
             }
         };
         tokio::select! {
@@ -84,29 +84,29 @@ pub async fn attack(plan: &Plan<'_>, advance: &dyn Fn(usize, usize, &'static str
     };
     if interrupted {
         for probe in &PROBES[reached.get()..] {
-            stage.begin(probe.id);
-            stage.not_run_for_anybody("interrupted");
+            run.begin(probe.id);
+            run.ledger.not_run_for_anybody("interrupted");
         }
         // What was being written is half written.
-        sides.iter_mut().flat_map(|s| &mut s.members).for_each(|m| m.connection = None);
+        tenant_runs.iter_mut().flat_map(|s| &mut s.sessions).for_each(|m| m.connection = None);
     }
-    stage.begin(report::SETTING);
-    let afterwards = stage.ask_operator().await;
+    run.begin(report::SETTING);
+    let afterwards = run.ask_operator().await;
     if !plan.throwaway {
-        run::each(&mut sides, OPENING, async |side| side.connect_manager(&stage).await).await;
-        stage.clean(&mut sides, false).await;
+        run::each(&mut tenant_runs, OPENING, async |tenant_run| tenant_run.connect_manager(&run).await).await;
+        run.clean(&mut tenant_runs, false).await;
         if told["config_digest"] != afterwards["config_digest"] {
-            stage.not_run_for_anybody("the server's configuration changed meanwhile");
+            run.ledger.not_run_for_anybody("the server's configuration changed meanwhile");
         }
     }
     let server = Server {
         url: format!("nats://{}", plan.address),
-        version: stage.info().version,
-        id: stage.info().server_id,
+        version: run.info().version,
+        id: run.info().server_id,
         config_digest: afterwards["config_digest"].as_str().map(str::to_owned),
         throwaway: plan.throwaway,
     };
-    Ok(stage.into_report(server, start.elapsed()))
+    Ok(run.into_report(server, start.elapsed()))
 }
 
 /// Ctrl-C, or the polite signal of whoever runs us.

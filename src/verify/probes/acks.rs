@@ -4,26 +4,26 @@
 use serde_json::json;
 
 use super::{Probe, canary_stream};
-use crate::verify::run::{Side, Stage};
+use crate::verify::run::{Run, TenantRun};
 
 pub const PROBE: Probe = Probe {
     id: "acknowledgements",
     proves: "nobody can acknowledge what another tenant has still to deal with",
-    run: |stage, sides| Box::pin(run(stage, sides)),
+    run: |run, tenant_runs| Box::pin(probe(run, tenant_runs)),
 };
 
 /// How long an acknowledgement of one's own may take.
 const PATIENCE: std::time::Duration = std::time::Duration::from_secs(5);
 
-async fn run<'p>(stage: &Stage<'p>, sides: &mut [Side<'p>]) {
+async fn probe<'p>(run: &Run<'p>, tenant_runs: &mut [TenantRun<'p>]) {
     canary_stream::sweep(
-        stage,
-        sides,
-        async |side| take(stage, side, &stage.common()).await,
-        async |side| forge(stage, side, &stage.common()).await,
-        async |side| {
-            if let Some(manager) = side.manager() {
-                canary_stream::delete(stage, manager, &stage.common()).await;
+        run,
+        tenant_runs,
+        async |tenant_run| take(run, tenant_run, &run.common()).await,
+        async |tenant_run| forge(run, tenant_run, &run.common()).await,
+        async |tenant_run| {
+            if let Some(manager) = tenant_run.manager() {
+                canary_stream::delete(run, manager, &run.common()).await;
             }
         },
     )
@@ -31,55 +31,55 @@ async fn run<'p>(stage: &Stage<'p>, sides: &mut [Side<'p>]) {
 }
 
 /// A message that is delivered and not acknowledged.
-async fn take<'p>(stage: &Stage<'p>, side: &mut Side<'p>, name: &str) -> bool {
-    let index = side.index;
-    let Some(subject) = canary_stream::subject(stage, side, "work") else { return false };
-    if !canary_stream::make(stage, side, name, &subject, json!({})).await {
+async fn take<'p>(run: &Run<'p>, tenant_run: &mut TenantRun<'p>, name: &str) -> bool {
+    let index = tenant_run.index;
+    let Some(subject) = canary_stream::subject(run, tenant_run, "work") else { return false };
+    if !canary_stream::make(run, tenant_run, name, &subject, json!({})).await {
         return false;
     }
-    let Some(manager) = side.manager() else { return false };
+    let Some(manager) = tenant_run.manager() else { return false };
     let consumer = json!({ "stream_name": name, "config": {
         "durable_name": "worker", "ack_policy": "explicit", "ack_wait": 600_000_000_000u64,
     }});
-    let made = manager.api(stage, &format!("CONSUMER.DURABLE.CREATE.{name}.worker"), consumer).await;
-    let taken = manager.pull(stage, name, "worker").await.is_some();
+    let made = manager.api(run, &format!("CONSUMER.DURABLE.CREATE.{name}.worker"), consumer).await;
+    let taken = manager.pull(run, name, "worker").await.is_some();
     if !taken {
-        stage.not_run(index, format!("no message was delivered: {made}"));
+        run.ledger.not_run(index, format!("no message was delivered: {made}"));
     }
     taken
 }
 
-async fn pending<'p>(stage: &Stage<'p>, side: &mut Side<'p>, name: &str) -> Option<u64> {
-    let info = side.manager()?.api(stage, &format!("CONSUMER.INFO.{name}.worker"), json!({})).await;
+async fn pending<'p>(run: &Run<'p>, tenant_run: &mut TenantRun<'p>, name: &str) -> Option<u64> {
+    let info = tenant_run.manager()?.api(run, &format!("CONSUMER.INFO.{name}.worker"), json!({})).await;
     info["num_ack_pending"].as_u64()
 }
 
 /// Is mine still pending? Then every user forges an acknowledgement for it; that
 /// it works inside one tenant is the control.
-async fn forge<'p>(stage: &Stage<'p>, side: &mut Side<'p>, name: &str) -> Option<String> {
-    match pending(stage, side, name).await {
+async fn forge<'p>(run: &Run<'p>, tenant_run: &mut TenantRun<'p>, name: &str) -> Option<String> {
+    match pending(run, tenant_run, name).await {
         Some(1) => {}
         Some(n) => return Some(format!("it had one message to acknowledge, and has {n}")),
         None => {
-            stage.not_run(side.index, "JetStream did not say what is still to be acknowledged");
+            run.ledger.not_run(tenant_run.index, "JetStream did not say what is still to be acknowledged");
             return None;
         }
     }
-    for member in &mut side.members {
-        if let Some(connection) = &mut member.connection {
+    for session in &mut tenant_run.sessions {
+        if let Some(connection) = &mut session.connection {
             connection.publish(&format!("$JS.ACK.{name}.worker.1.1.1.0.0"), None, b"+ACK");
         }
-        member.settle(stage).await;
-        member.refused();
+        session.settle(run).await;
+        session.refused();
     }
     // Acknowledgements are dealt with in the server's own time.
     let start = std::time::Instant::now();
-    while pending(stage, side, name).await != Some(0) {
+    while pending(run, tenant_run, name).await != Some(0) {
         if start.elapsed() < PATIENCE {
             tokio::time::sleep(std::time::Duration::from_millis(1)).await;
             continue;
         }
-        stage.not_run(side.index, "the forged acknowledgement did not even work on its own message");
+        run.ledger.not_run(tenant_run.index, "the forged acknowledgement did not even work on its own message");
         break;
     }
     None

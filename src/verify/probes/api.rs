@@ -2,34 +2,34 @@
 
 use serde_json::{Value, json};
 
-use super::{AT_ONCE, Attempt, Deed, Probe, canary_stream, must_be_refused};
+use super::{AT_ONCE, Attempt, Operation, Probe, canary_stream, must_be_refused};
 use crate::verify::expected::may_publish;
-use crate::verify::run::{MARK, Member, Side, Stage, each};
+use crate::verify::run::{MARK, Run, Session, TenantRun, each};
 use crate::verify::wire::{Answer, Request};
 
 pub const PROBE: Probe = Probe {
     id: "jetstream-api",
     proves: "no verb of the JetStream API works on another tenant's streams, nor names them",
-    run: |stage, sides| Box::pin(run(stage, sides)),
+    run: |run, tenant_runs| Box::pin(probe(run, tenant_runs)),
 };
 
 /// So many others' streams are attacked by each tenant; the other probes try all.
 const ATTACKED: usize = 2;
 
-async fn run<'p>(stage: &Stage<'p>, sides: &mut [Side<'p>]) {
-    let made = std::cell::RefCell::new(vec![false; sides.len()]);
-    each(sides, AT_ONCE, async |side| {
-        let name = stage.unique(side.index);
-        if let Some(subject) = canary_stream::subject(stage, side, "target") {
-            let is_made = canary_stream::make(stage, side, &name, &subject, json!({})).await;
-            made.borrow_mut()[side.index] = is_made;
+async fn probe<'p>(run: &Run<'p>, tenant_runs: &mut [TenantRun<'p>]) {
+    let made = std::cell::RefCell::new(vec![false; tenant_runs.len()]);
+    each(tenant_runs, AT_ONCE, async |tenant_run| {
+        let name = run.unique(tenant_run.index);
+        if let Some(subject) = canary_stream::subject(run, tenant_run, "target") {
+            let is_made = canary_stream::make(run, tenant_run, &name, &subject, json!({})).await;
+            made.borrow_mut()[tenant_run.index] = is_made;
         }
     })
     .await;
-    each(sides, AT_ONCE, async |side| attack(stage, side).await).await;
-    each(sides, AT_ONCE, async |side| {
-        if made.borrow()[side.index] {
-            survive(stage, side).await;
+    each(tenant_runs, AT_ONCE, async |tenant_run| attack(run, tenant_run).await).await;
+    each(tenant_runs, AT_ONCE, async |tenant_run| {
+        if made.borrow()[tenant_run.index] {
+            survive(run, tenant_run).await;
         }
     })
     .await;
@@ -70,36 +70,36 @@ fn requests(stream: &str, inbox: &str) -> Vec<Request> {
     list.into_iter().map(|(verb, rest, body)| Request::json(subject(verb, rest), &body)).collect()
 }
 
-async fn attack<'p>(stage: &Stage<'p>, side: &mut Side<'p>) {
-    let index = side.index;
-    let others: Vec<usize> = side.neighbours.iter().copied().filter(|n| *n != index).take(ATTACKED).collect();
+async fn attack<'p>(run: &Run<'p>, tenant_run: &mut TenantRun<'p>) {
+    let index = tenant_run.index;
+    let others: Vec<usize> = tenant_run.neighbours.iter().copied().filter(|n| *n != index).take(ATTACKED).collect();
     let mut attempts = Vec::new();
     for other in &others {
-        let requests = requests(&stage.unique(*other), "nowhere");
-        attempts.extend(requests.into_iter().map(|r| Attempt::new(Deed::Publish, r.subject, Some(*other))));
+        let requests = requests(&run.unique(*other), "nowhere");
+        attempts.extend(requests.into_iter().map(|r| Attempt::new(Operation::Publish, r.subject, Some(*other))));
     }
-    attempts.extend(ACCOUNT_WIDE.map(|verb| Attempt::new(Deed::Publish, format!("$JS.API.{verb}"), None)));
-    must_be_refused(stage, side, &attempts).await;
+    attempts.extend(ACCOUNT_WIDE.map(|verb| Attempt::new(Operation::Publish, format!("$JS.API.{verb}"), None)));
+    must_be_refused(run, tenant_run, &attempts).await;
     let mut fruitless = 0;
-    for member in side.members.iter_mut().filter(|m| m.can_ask) {
+    for session in tenant_run.sessions.iter_mut().filter(|m| m.can_ask) {
         for other in &others {
-            fruitless += against(stage, member, *other).await;
+            fruitless += against(run, session, *other).await;
         }
-        account_wide(stage, member).await;
+        account_wide(run, session).await;
     }
     if fruitless > 0 {
-        stage.pass(index, format!("{fruitless} requests that are granted found no such stream"));
+        run.ledger.pass(index, format!("{fruitless} requests that are granted found no such stream"));
     }
 }
 
 /// What a user was granted, against another's stream: there is no such stream.
-async fn against<'p>(stage: &Stage<'p>, member: &mut Member<'p>, other: usize) -> usize {
-    let stream = stage.unique(other);
-    let mut requests = requests(&stream, &member.reply_to("delivered"));
-    requests.retain(|r| may_publish(member.user, &r.subject));
+async fn against<'p>(run: &Run<'p>, session: &mut Session<'p>, other: usize) -> usize {
+    let stream = run.unique(other);
+    let mut requests = requests(&stream, &session.reply_to("delivered"));
+    requests.retain(|r| may_publish(session.user, &r.subject));
     // Only the consumer itself would answer this one, so it is not waited for.
     requests.retain(|r| !r.subject.starts_with("$JS.API.CONSUMER.RESET."));
-    let answers = member.ask(stage, &requests).await;
+    let answers = session.ask(run, &requests).await;
     let mut fruitless = 0;
     for (request, answer) in requests.iter().zip(answers) {
         match answer {
@@ -109,11 +109,11 @@ async fn against<'p>(stage: &Stage<'p>, member: &mut Member<'p>, other: usize) -
             }
             Answer::Message(m) => {
                 let said: String = String::from_utf8_lossy(&m.payload).chars().take(120).collect();
-                let evidence = format!("{} worked for {}: {said}", request.subject, member.user.name);
-                stage.leak(Some(other), Some(member.tenant), evidence);
+                let evidence = format!("{} worked for {}: {said}", request.subject, session.user.name);
+                run.ledger.leak(Some(other), Some(session.tenant), evidence);
             }
-            Answer::Refused(words) => stage.not_run(member.tenant, format!("granted and refused: {words}")),
-            Answer::Silence => stage.not_run(member.tenant, format!("{} was not answered", request.subject)),
+            Answer::Refused(words) => run.ledger.not_run(session.tenant, format!("granted and refused: {words}")),
+            Answer::Silence => run.ledger.not_run(session.tenant, format!("{} was not answered", request.subject)),
         }
     }
     fruitless
@@ -123,30 +123,34 @@ async fn against<'p>(stage: &Stage<'p>, member: &mut Member<'p>, other: usize) -
 const ACCOUNT_WIDE: [&str; 3] = ["INFO", "STREAM.NAMES", "STREAM.LIST"];
 
 /// Their answers must name no stream of another.
-async fn account_wide<'p>(stage: &Stage<'p>, member: &mut Member<'p>) {
+async fn account_wide<'p>(run: &Run<'p>, session: &mut Session<'p>) {
     let mut requests = ACCOUNT_WIDE.map(|verb| Request::empty(format!("$JS.API.{verb}"))).to_vec();
-    requests.retain(|r| may_publish(member.user, &r.subject));
-    let own = stage.unique(member.tenant);
-    let answers = member.ask(stage, &requests).await;
+    requests.retain(|r| may_publish(session.user, &r.subject));
+    let own = run.unique(session.tenant);
+    let answers = session.ask(run, &requests).await;
     for (request, answer) in requests.iter().zip(answers) {
         let listed = answer.json()["streams"].as_array().cloned().unwrap_or_default();
         let mut names = listed.iter().filter_map(|s| s.as_str().or_else(|| s["config"]["name"].as_str()));
-        if let Some(name) = names.find(|n| n.starts_with(&format!("{MARK}{}", stage.run)) && **n != own) {
-            stage.leak(None, Some(member.tenant), format!("{} names {name}, which is another's", request.subject));
+        if let Some(name) = names.find(|n| n.starts_with(&format!("{MARK}{}", run.id)) && **n != own) {
+            run.ledger.leak(
+                None,
+                Some(session.tenant),
+                format!("{} names {name}, which is another's", request.subject),
+            );
         }
     }
 }
 
 /// The stream is still there, with its message.
-async fn survive<'p>(stage: &Stage<'p>, side: &mut Side<'p>) {
-    let (index, name) = (side.index, stage.unique(side.index));
-    let Some(manager) = side.manager() else { return };
-    let info = manager.api(stage, &format!("STREAM.INFO.{name}"), json!({})).await;
-    canary_stream::delete(stage, manager, &name).await;
+async fn survive<'p>(run: &Run<'p>, tenant_run: &mut TenantRun<'p>) {
+    let (index, name) = (tenant_run.index, run.unique(tenant_run.index));
+    let Some(manager) = tenant_run.manager() else { return };
+    let info = manager.api(run, &format!("STREAM.INFO.{name}"), json!({})).await;
+    canary_stream::delete(run, manager, &name).await;
     if info.is_null() {
-        stage.not_run(index, "JetStream did not say what is left");
+        run.ledger.not_run(index, "JetStream did not say what is left");
     } else if info["state"]["messages"] != 1 || info["state"]["consumer_count"] != 0 {
-        stage.leak(
+        run.ledger.leak(
             None,
             Some(index),
             format!("its stream was changed by somebody: {} {}", info["state"], info["error"]),

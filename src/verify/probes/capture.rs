@@ -6,13 +6,13 @@ use std::time::{Duration, Instant};
 use serde_json::json;
 
 use super::{AT_ONCE, Probe, canaries, canary_stream};
-use crate::verify::run::{Side, Stage, each};
+use crate::verify::run::{Run, TenantRun, each};
 use crate::verify::wire::Request;
 
 pub const PROBE: Probe = Probe {
     id: "capture",
     proves: "a stream that captures everything in its account captures nothing undeclared of another tenant",
-    run: |stage, sides| Box::pin(run(stage, sides)),
+    run: |run, tenant_runs| Box::pin(probe(run, tenant_runs)),
 };
 
 /// How long a stream may take to store what it captured.
@@ -22,16 +22,16 @@ const KEPT: u64 = 1024;
 /// As many others' subjects are named where everything cannot be captured.
 const NAMED: usize = 64;
 
-async fn run<'p>(stage: &Stage<'p>, sides: &mut [Side<'p>]) {
-    each(sides, AT_ONCE, async |side| make(stage, side).await).await;
-    each(sides, usize::MAX, async |side| canaries::speak(stage, side).await).await;
-    each(sides, AT_ONCE, async |side| read(stage, side).await).await;
+async fn probe<'p>(run: &Run<'p>, tenant_runs: &mut [TenantRun<'p>]) {
+    each(tenant_runs, AT_ONCE, async |tenant_run| make(run, tenant_run).await).await;
+    each(tenant_runs, usize::MAX, async |tenant_run| canaries::speak(run, tenant_run).await).await;
+    each(tenant_runs, AT_ONCE, async |tenant_run| read(run, tenant_run).await).await;
 }
 
-async fn make<'p>(stage: &Stage<'p>, side: &mut Side<'p>) {
-    let (index, storage, name) = (side.index, side.storage(), stage.common());
-    let neighbours = side.neighbours.clone();
-    let Some(manager) = side.manager() else { return };
+async fn make<'p>(run: &Run<'p>, tenant_run: &mut TenantRun<'p>) {
+    let (index, storage, name) = (tenant_run.index, tenant_run.storage(), run.common());
+    let neighbours = tenant_run.neighbours.clone();
+    let Some(manager) = tenant_run.manager() else { return };
     let config = |subjects: serde_json::Value| {
         json!({
             "name": name, "subjects": subjects, "storage": storage, "no_ack": true, "retention": "limits",
@@ -39,42 +39,45 @@ async fn make<'p>(stage: &Stage<'p>, side: &mut Side<'p>) {
         })
     };
     let create = format!("STREAM.CREATE.{name}");
-    let made = if stage.throwaway {
-        manager.api(stage, &create, config(json!([">"]))).await
+    let made = if run.throwaway {
+        manager.api(run, &create, config(json!([">"]))).await
     } else {
         // The tenant has streams of its own, or makes one meanwhile; what is others'
         // is captured by name.
-        let others = neighbours.iter().copied().chain((0..stage.model.tenants.len()).filter(|i| *i != index));
-        let mut subjects: Vec<&str> =
-            others.take(NAMED).flat_map(|o| &stage.tenant(o).subjects).map(crate::subject::Subject::as_str).collect();
+        let others = neighbours.iter().copied().chain((0..run.model.tenants.len()).filter(|i| *i != index));
+        let mut subjects: Vec<&str> = others
+            .take(NAMED)
+            .flat_map(|o| &run.topology.tenant(o).subjects)
+            .map(crate::subject::Subject::as_str)
+            .collect();
         subjects.sort_unstable();
         subjects.dedup();
-        manager.api(stage, &create, config(json!(subjects))).await
+        manager.api(run, &create, config(json!(subjects))).await
     };
     if let Some(error) = made["error"]["description"].as_str() {
-        stage.not_run(index, format!("no stream for it: {error}"));
+        run.ledger.not_run(index, format!("no stream for it: {error}"));
     }
 }
 
-async fn read<'p>(stage: &Stage<'p>, side: &mut Side<'p>) {
-    let (index, name) = (side.index, stage.common());
-    let last = canary_stream::subject(stage, side, "last");
-    let canary = stage.canary(index);
-    let Some(manager) = side.manager() else { return };
-    if let (Some(last), Some(connection), true) = (&last, &mut manager.connection, stage.throwaway) {
+async fn read<'p>(run: &Run<'p>, tenant_run: &mut TenantRun<'p>) {
+    let (index, name) = (tenant_run.index, run.common());
+    let last = canary_stream::subject(run, tenant_run, "last");
+    let canary = run.canary(index);
+    let Some(manager) = tenant_run.manager() else { return };
+    if let (Some(last), Some(connection), true) = (&last, &mut manager.connection, run.throwaway) {
         // A stream takes messages in their order: when it has this one, it has all
         // that it gets of what was said before.
         connection.publish(last, None, canary.as_bytes());
     }
     let start = Instant::now();
     let is_in = Request::json(format!("$JS.API.STREAM.MSG.GET.{name}"), &json!({ "last_by_subj": last }));
-    while stage.throwaway
+    while run.throwaway
         && start.elapsed() < PATIENCE
-        && manager.ask_one(stage, is_in.clone()).await.json()["message"].is_null()
+        && manager.ask_one(run, is_in.clone()).await.json()["message"].is_null()
     {
         tokio::time::sleep(Duration::from_millis(2)).await;
     }
-    let info = manager.api(stage, &format!("STREAM.INFO.{name}"), json!({})).await;
+    let info = manager.api(run, &format!("STREAM.INFO.{name}"), json!({})).await;
     if info["error"].is_object() {
         return;
     }
@@ -82,17 +85,21 @@ async fn read<'p>(stage: &Stage<'p>, side: &mut Side<'p>) {
     let (first, last) = (state["first_seq"].as_u64().unwrap_or(1), state["last_seq"].as_u64().unwrap_or(0));
     let mut own = 0;
     for sequence in first..=last {
-        let message = manager.api(stage, &format!("STREAM.MSG.GET.{name}"), json!({ "seq": sequence })).await;
+        let message = manager.api(run, &format!("STREAM.MSG.GET.{name}"), json!({ "seq": sequence })).await;
         let bytes = message["message"]["data"].as_str().unwrap_or_default();
         let bytes = data_encoding::BASE64.decode(bytes.as_bytes()).unwrap_or_default();
-        own += usize::from(stage.is_from(index, &bytes));
+        own += usize::from(run.is_from(index, &bytes));
     }
-    manager.api(stage, &format!("STREAM.DELETE.{name}"), json!({})).await;
+    manager.api(run, &format!("STREAM.DELETE.{name}"), json!({})).await;
     let subjects = info["config"]["subjects"].as_array().map_or(0, Vec::len);
     let everything = info["config"]["subjects"][0] == ">";
     match (everything, own) {
-        (true, 0) => stage.not_run(index, "the stream did not capture its own tenant's messages either"),
-        (true, _) => stage.pass(index, format!("captured its own tenant's {own} messages, and nothing undeclared")),
-        (false, _) => stage.pass(index, format!("captured {subjects} subjects of others, and nothing undeclared came")),
+        (true, 0) => run.ledger.not_run(index, "the stream did not capture its own tenant's messages either"),
+        (true, _) => {
+            run.ledger.pass(index, format!("captured its own tenant's {own} messages, and nothing undeclared"))
+        }
+        (false, _) => {
+            run.ledger.pass(index, format!("captured {subjects} subjects of others, and nothing undeclared came"))
+        }
     }
 }

@@ -8,52 +8,53 @@ use serde_json::Value;
 
 use super::Probe;
 use crate::model::{ShareKind, Tenant};
-use crate::verify::run::{Side, Stage};
+use crate::verify::run::{Run, TenantRun};
 use crate::verify::wire::{Answer, Request};
 
 pub const PROBE: Probe = Probe {
     id: "declarations",
     proves: "by the server's own account, each tenant exports, imports and maps what is declared and nothing else",
-    run: |stage, sides| Box::pin(run(stage, sides)),
+    run: |run, tenant_runs| Box::pin(probe(run, tenant_runs)),
 };
 
 /// So many accounts are asked about at a time.
 const AT_A_TIME: usize = 64;
 
-async fn run<'p>(stage: &Stage<'p>, sides: &mut [Side<'p>]) {
-    let Some(mut operator) = stage.operator().await else {
-        return stage.not_run_for_anybody(
+async fn probe<'p>(run: &Run<'p>, tenant_runs: &mut [TenantRun<'p>]) {
+    let Some(mut operator) = run.operator().await else {
+        return run.ledger.not_run_for_anybody(
             "no user of the system account is known here, so nobody can ask the server what it runs",
         );
     };
-    strangers(stage, &mut operator).await;
-    for some in sides.chunks(AT_A_TIME) {
-        let about = |s: &Side<'_>| Request::empty(format!("$SYS.REQ.ACCOUNT.{}.INFO", s.tenant.name));
+    strangers(run, &mut operator).await;
+    for some in tenant_runs.chunks(AT_A_TIME) {
+        let about = |s: &TenantRun<'_>| Request::empty(format!("$SYS.REQ.ACCOUNT.{}.INFO", s.tenant.name));
         let requests: Vec<Request> = some.iter().map(about).collect();
         let answers = match operator.ask(&requests).await {
             Ok(answers) => answers,
-            Err(lost) => return stage.not_run_for_anybody(&format!("the operator's connection was lost: {lost}")),
+            Err(lost) => return run.ledger.not_run_for_anybody(&format!("the operator's connection was lost: {lost}")),
         };
-        for (side, answer) in some.iter().zip(answers) {
+        for (tenant_run, answer) in some.iter().zip(answers) {
             let info = answer.json()["data"].clone();
             if matches!(answer, Answer::Message(_)) && info.is_object() {
-                compare(stage, side, &info);
+                compare(run, tenant_run, &info);
             } else {
-                stage.not_run(side.index, format!("this server has no account `{}`", side.tenant.name));
+                run.ledger
+                    .not_run(tenant_run.index, format!("this server has no account `{}`", tenant_run.tenant.name));
             }
         }
     }
 }
 
 /// Accounts that the registry does not know are nobody's that could be tried.
-async fn strangers(stage: &Stage<'_>, operator: &mut crate::verify::wire::Connection) {
+async fn strangers(run: &Run<'_>, operator: &mut crate::verify::wire::Connection) {
     let asked = operator.ask(&[Request::empty("$SYS.REQ.SERVER.PING.ACCOUNTZ".to_owned())]).await;
     let answer = asked.ok().and_then(|answers| answers.into_iter().next()).map(|a| a.json()).unwrap_or_default();
     let Some(accounts) = answer["data"]["accounts"].as_array() else {
-        return stage.not_run_for_anybody("the server does not tell its accounts");
+        return run.ledger.not_run_for_anybody("the server does not tell its accounts");
     };
     let is_known = |name: &&str| {
-        let model = stage.model;
+        let model = run.model;
         *name == "$G"
             || model.system.account.as_str() == *name
             || model.tenants.iter().any(|t| t.name.as_str() == *name)
@@ -61,7 +62,7 @@ async fn strangers(stage: &Stage<'_>, operator: &mut crate::verify::wire::Connec
     let unknown: Vec<&str> = accounts.iter().filter_map(Value::as_str).filter(|name| !is_known(name)).collect();
     if !unknown.is_empty() {
         let names = unknown.iter().take(5).copied().collect::<Vec<_>>().join(", ");
-        stage.not_run_for_anybody(&format!(
+        run.ledger.not_run_for_anybody(&format!(
             "the server has {} that the registry does not: {names}",
             if unknown.len() == 1 { "an account".to_owned() } else { format!("{} accounts", unknown.len()) }
         ));
@@ -92,7 +93,7 @@ fn renamed(subject: &str, local: &str) -> String {
 }
 
 /// The same, as the server has it.
-fn found(stage: &Stage<'_>, tenant: &Tenant, info: &Value) -> BTreeSet<String> {
+fn found(run: &Run<'_>, tenant: &Tenant, info: &Value) -> BTreeSet<String> {
     let text = |value: &Value, key: &str| value[key].as_str().unwrap_or_default().to_owned();
     let list = |key: &str| info[key].as_array().cloned().unwrap_or_default();
     let exports = list("exports").into_iter().map(|e| {
@@ -103,7 +104,7 @@ fn found(stage: &Stage<'_>, tenant: &Tenant, info: &Value) -> BTreeSet<String> {
         let traced = if e["allow_trace"] == true { ", traced" } else { "" };
         format!("{} {} exported to {to}{traced}", text(&e, "type"), text(&e, "subject"))
     });
-    let imports = list("imports").into_iter().filter(|i| !is_the_servers(stage, tenant, i)).map(|i| {
+    let imports = list("imports").into_iter().filter(|i| !is_the_servers(run, tenant, i)).map(|i| {
         let (subject, local) = (text(&i, "subject"), text(&i, "local_subject"));
         let renamed = renamed(&subject, &local);
         let shared = if i["share"] == true { ", with who asks" } else { "" };
@@ -116,26 +117,26 @@ fn found(stage: &Stage<'_>, tenant: &Tenant, info: &Value) -> BTreeSet<String> {
 }
 
 /// What every account gets from the system account, about itself.
-fn is_the_servers(stage: &Stage<'_>, tenant: &Tenant, import: &Value) -> bool {
+fn is_the_servers(run: &Run<'_>, tenant: &Tenant, import: &Value) -> bool {
     let own = |what: &str, last: &str| format!("$SYS.REQ.{what}.{}.{last}", tenant.name);
     let subjects = [own("ACCOUNT", "CONNZ"), own("ACCOUNT", "STATZ"), own("USER", "INFO"), "$JS.API.>".to_owned()];
     let local = import["local_subject"].as_str().unwrap_or_default();
     let usual = ["$SYS.REQ.ACCOUNT.PING.", "$SYS.REQ.SERVER.PING.CONNZ", "$SYS.REQ.USER.INFO", "$JS.API.>"];
     import["type"] == ShareKind::Service.as_str()
-        && import["account"] == stage.model.system.account.as_str()
+        && import["account"] == run.model.system.account.as_str()
         && subjects.iter().any(|s| import["subject"] == s.as_str())
         && usual.iter().any(|u| local.starts_with(u))
 }
 
-fn compare(stage: &Stage<'_>, side: &Side<'_>, info: &Value) {
-    let (declared, found) = (declared(side.tenant), found(stage, side.tenant, info));
+fn compare(run: &Run<'_>, tenant_run: &TenantRun<'_>, info: &Value) {
+    let (declared, found) = (declared(tenant_run.tenant), found(run, tenant_run.tenant, info));
     for more in found.difference(&declared) {
-        stage.leak(None, Some(side.index), format!("not declared: {more}"));
+        run.ledger.leak(None, Some(tenant_run.index), format!("not declared: {more}"));
     }
     for less in declared.difference(&found) {
-        stage.not_run(side.index, format!("declared, and not on the server: {less}"));
+        run.ledger.not_run(tenant_run.index, format!("declared, and not on the server: {less}"));
     }
     if found == declared {
-        stage.pass(side.index, format!("{} exports and imports, each as declared", found.len()));
+        run.ledger.pass(tenant_run.index, format!("{} exports and imports, each as declared", found.len()));
     }
 }

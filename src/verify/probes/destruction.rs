@@ -3,45 +3,45 @@
 use serde_json::json;
 
 use super::{Probe, canary_stream};
-use crate::verify::run::{Side, Stage};
+use crate::verify::run::{Run, TenantRun};
 
 pub const PROBE: Probe = Probe {
     id: "destruction",
     proves: "nobody can change, purge or delete what is another tenant's",
-    run: |stage, sides| Box::pin(run(stage, sides)),
+    run: |run, tenant_runs| Box::pin(probe(run, tenant_runs)),
 };
 
-async fn run<'p>(stage: &Stage<'p>, sides: &mut [Side<'p>]) {
+async fn probe<'p>(run: &Run<'p>, tenant_runs: &mut [TenantRun<'p>]) {
     canary_stream::sweep(
-        stage,
-        sides,
-        async |side| build(stage, side, &stage.common()).await,
-        async |side| destroy(stage, side, &stage.common()).await,
+        run,
+        tenant_runs,
+        async |tenant_run| build(run, tenant_run, &run.common()).await,
+        async |tenant_run| destroy(run, tenant_run, &run.common()).await,
         async |_| {},
     )
     .await;
 }
 
-async fn build<'p>(stage: &Stage<'p>, side: &mut Side<'p>, name: &str) -> bool {
-    let Some(subject) = canary_stream::subject(stage, side, "kept") else { return false };
-    if !canary_stream::make(stage, side, name, &subject, json!({})).await {
+async fn build<'p>(run: &Run<'p>, tenant_run: &mut TenantRun<'p>, name: &str) -> bool {
+    let Some(subject) = canary_stream::subject(run, tenant_run, "kept") else { return false };
+    if !canary_stream::make(run, tenant_run, name, &subject, json!({})).await {
         return false;
     }
-    let Some(manager) = side.manager() else { return false };
+    let Some(manager) = tenant_run.manager() else { return false };
     let consumer = json!({ "stream_name": name, "config": { "durable_name": "kept", "ack_policy": "explicit" } });
-    manager.api(stage, &format!("CONSUMER.DURABLE.CREATE.{name}.kept"), consumer).await;
+    manager.api(run, &format!("CONSUMER.DURABLE.CREATE.{name}.kept"), consumer).await;
     true
 }
 
 /// Is mine as I left it? Then it is changed, emptied and deleted; the last answer
 /// is the control.
-async fn destroy<'p>(stage: &Stage<'p>, side: &mut Side<'p>, name: &str) -> Option<String> {
-    let index = side.index;
-    let canary = stage.canary(index);
-    let manager = side.manager()?;
-    let info = manager.api(stage, &format!("STREAM.INFO.{name}"), json!({})).await;
+async fn destroy<'p>(run: &Run<'p>, tenant_run: &mut TenantRun<'p>, name: &str) -> Option<String> {
+    let index = tenant_run.index;
+    let canary = run.canary(index);
+    let manager = tenant_run.manager()?;
+    let info = manager.api(run, &format!("STREAM.INFO.{name}"), json!({})).await;
     if info.is_null() {
-        stage.not_run(index, "JetStream did not say what is left");
+        run.ledger.not_run(index, "JetStream did not say what is left");
         return None;
     }
     let mut config = info["config"].clone();
@@ -54,12 +54,12 @@ async fn destroy<'p>(stage: &Stage<'p>, side: &mut Side<'p>, name: &str) -> Opti
     for (verb, body) in
         [("STREAM.UPDATE", config), ("STREAM.MSG.DELETE", json!({ "seq": 1 })), ("STREAM.PURGE", json!({}))]
     {
-        manager.api(stage, &format!("{verb}.{name}"), body).await;
+        manager.api(run, &format!("{verb}.{name}"), body).await;
     }
-    manager.api(stage, &format!("CONSUMER.DELETE.{name}.kept"), json!({})).await;
-    let deleted = manager.api(stage, &format!("STREAM.DELETE.{name}"), json!({})).await;
+    manager.api(run, &format!("CONSUMER.DELETE.{name}.kept"), json!({})).await;
+    let deleted = manager.api(run, &format!("STREAM.DELETE.{name}"), json!({})).await;
     if deleted["success"] != true {
-        stage.not_run(index, format!("it could not delete its own stream: {deleted}"));
+        run.ledger.not_run(index, format!("it could not delete its own stream: {deleted}"));
     }
     None
 }

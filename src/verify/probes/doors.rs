@@ -9,25 +9,25 @@ use tokio::time::timeout;
 use super::Probe;
 use crate::audit::system::DoorKind;
 use crate::keys::Login;
-use crate::verify::run::{Side, Stage, each};
+use crate::verify::run::{Run, TenantRun, each};
 use crate::verify::wire::{Connection, Identity, OpenError};
 
 pub const PROBE: Probe = Probe {
     id: "doors",
     proves: "no tenant's user comes in as a leaf node or an MQTT client, past its permissions",
-    run: |stage, sides| Box::pin(run(stage, sides)),
+    run: |run, tenant_runs| Box::pin(probe(run, tenant_runs)),
 };
 
 const PATIENCE: Duration = Duration::from_secs(5);
 /// Where they usually are, for a server that nobody can ask.
 const USUAL: [(DoorKind, u16); 2] = [(DoorKind::Leaf, 7422), (DoorKind::Mqtt, 1883)];
 
-async fn run<'p>(stage: &Stage<'p>, sides: &mut [Side<'p>]) {
-    let known = stage.doors();
+async fn probe<'p>(run: &Run<'p>, tenant_runs: &mut [TenantRun<'p>]) {
+    let known = run.topology.listeners();
     let is_known = known.is_some();
     let mut doors = known.unwrap_or_default();
     if !is_known {
-        let host = stage.address.rsplit_once(':').map_or(stage.address, |(host, _)| host);
+        let host = run.address.rsplit_once(':').map_or(run.address, |(host, _)| host);
         for (kind, port) in USUAL {
             let address = format!("{host}:{port}");
             if matches!(timeout(PATIENCE, TcpStream::connect(&address)).await, Ok(Ok(_))) {
@@ -36,7 +36,7 @@ async fn run<'p>(stage: &Stage<'p>, sides: &mut [Side<'p>]) {
         }
     }
     if !is_known {
-        stage.not_run_for_anybody(
+        run.ledger.not_run_for_anybody(
             "no user of the system account is known here, so the server's other doors are not known",
         );
     }
@@ -45,27 +45,27 @@ async fn run<'p>(stage: &Stage<'p>, sides: &mut [Side<'p>]) {
         if !is_spoken {
             let why =
                 format!("{kind:?} at {address} is not tried in this version; `tenantry audit` reads its configuration");
-            stage.not_run_for_anybody(&why);
+            run.ledger.not_run_for_anybody(&why);
         }
         is_spoken
     });
     if doors.is_empty() {
         let where_from =
             if is_known { "the server opens no other door" } else { "nothing listens where other doors usually are" };
-        sides.iter().filter(|s| s.is_in()).for_each(|s| stage.pass(s.index, where_from));
+        tenant_runs.iter().filter(|s| s.is_in()).for_each(|s| run.ledger.pass(s.index, where_from));
         return;
     }
-    each(sides, 16, async |side| {
+    each(tenant_runs, 16, async |tenant_run| {
         for (kind, address) in &doors {
-            knock(stage, side, *kind, address).await;
+            knock(run, tenant_run, *kind, address).await;
         }
     })
     .await;
 }
 
-async fn knock<'p>(stage: &Stage<'p>, side: &Side<'p>, kind: DoorKind, address: &str) {
+async fn knock<'p>(run: &Run<'p>, tenant_run: &TenantRun<'p>, kind: DoorKind, address: &str) {
     let (mut refused, mut sample) = (0, String::new());
-    for (user, login) in side.members.iter().filter_map(|m| Some((&m.user.name, m.login.as_ref()?))) {
+    for (user, login) in tenant_run.sessions.iter().filter_map(|m| Some((&m.user.name, m.login.as_ref()?))) {
         let got_in = match (kind, login) {
             // The server's greeting and the answer to CONNECT are the same there.
             (DoorKind::Leaf, _) => {
@@ -80,14 +80,18 @@ async fn knock<'p>(stage: &Stage<'p>, side: &Side<'p>, kind: DoorKind, address: 
         };
         match got_in {
             Ok(()) => {
-                stage.leak(Some(side.index), None, format!("{user} came in through the {kind:?} door at {address}"));
+                run.ledger.leak(
+                    Some(tenant_run.index),
+                    None,
+                    format!("{user} came in through the {kind:?} door at {address}"),
+                );
             }
             Err(OpenError::Refused(words)) => (refused, sample) = (refused + 1, words),
-            Err(OpenError::Broken(why)) => stage.not_run(side.index, why),
+            Err(OpenError::Broken(why)) => run.ledger.not_run(tenant_run.index, why),
         }
     }
     if refused > 0 {
-        stage.pass(side.index, format!("{kind:?}: {refused} users refused, as in: {sample}"));
+        run.ledger.pass(tenant_run.index, format!("{kind:?}: {refused} users refused, as in: {sample}"));
     }
 }
 

@@ -2,60 +2,64 @@
 
 use super::{AT_ONCE, Probe};
 use crate::keys::{Login, Secret};
-use crate::verify::run::{Side, Stage, each};
+use crate::verify::run::{Run, TenantRun, each};
 use crate::verify::wire::{Connection, Identity, OpenError};
 
 pub const PROBE: Probe = Probe {
     id: "entry",
     proves: "nobody comes in without credentials, or with wrong or borrowed ones",
-    run: |stage, sides| Box::pin(run(stage, sides)),
+    run: |run, tenant_runs| Box::pin(probe(run, tenant_runs)),
 };
 
-async fn run<'p>(stage: &Stage<'p>, sides: &mut [Side<'p>]) {
-    let nobody = attempt(stage, &Identity::Anonymous).await;
-    let stranger = attempt(stage, &with_password("nobody", Secret::new("nothing".into()))).await;
+async fn probe<'p>(run: &Run<'p>, tenant_runs: &mut [TenantRun<'p>]) {
+    let nobody = attempt(run, &Identity::Anonymous).await;
+    let stranger = attempt(run, &with_password("nobody", Secret::new("nothing".into()))).await;
     for (what, got_in) in [("without credentials", &nobody), ("as a user that does not exist", &stranger)] {
         match got_in {
             Err(OpenError::Refused(_)) => {}
-            Ok(()) => stage.leak(None, None, format!("the server lets in whoever comes {what}")),
-            Err(OpenError::Broken(why)) => stage.not_run_for_anybody(why),
+            Ok(()) => run.ledger.leak(None, None, format!("the server lets in whoever comes {what}")),
+            Err(OpenError::Broken(why)) => run.ledger.not_run_for_anybody(why),
         }
     }
     // Whoever operates the server can do anything: not without a password either.
-    for user in &stage.model.system.users {
-        match attempt(stage, &with_password(user.name.as_str(), empty())).await {
+    for user in &run.model.system.users {
+        match attempt(run, &with_password(user.name.as_str(), empty())).await {
             Err(OpenError::Refused(_)) => {}
-            Ok(()) => stage.leak(None, None, format!("{} operates the server without a password", user.name)),
-            Err(OpenError::Broken(why)) => stage.not_run_for_anybody(&why),
+            Ok(()) => run.ledger.leak(None, None, format!("{} operates the server without a password", user.name)),
+            Err(OpenError::Broken(why)) => run.ledger.not_run_for_anybody(&why),
         }
     }
-    for (whose, login) in &stage.logins.revoked {
-        match attempt(stage, &Identity::User(login.clone())).await {
+    for (whose, login) in &run.logins.revoked {
+        match attempt(run, &Identity::User(login.clone())).await {
             Err(OpenError::Refused(_)) => {}
-            Ok(()) => stage.leak(None, None, format!("the server still lets in the given up credential of {whose}")),
-            Err(OpenError::Broken(why)) => stage.not_run_for_anybody(&why),
+            Ok(()) => {
+                run.ledger.leak(None, None, format!("the server still lets in the given up credential of {whose}"))
+            }
+            Err(OpenError::Broken(why)) => run.ledger.not_run_for_anybody(&why),
         }
     }
-    let logins: Vec<Option<Login>> = sides
+    let logins: Vec<Option<Login>> = tenant_runs
         .iter()
-        .map(|s| s.members.iter().find_map(|m| m.login.clone().filter(|_| m.connection.is_some())))
+        .map(|s| s.sessions.iter().find_map(|m| m.login.clone().filter(|_| m.connection.is_some())))
         .collect();
-    each(sides, AT_ONCE, async |side| borrow(stage, side, &logins).await).await;
+    each(tenant_runs, AT_ONCE, async |tenant_run| borrow(run, tenant_run, &logins).await).await;
 }
 
-async fn attempt(stage: &Stage<'_>, identity: &Identity) -> Result<(), OpenError> {
-    Connection::open(stage.address, identity, "_INBOX.nobody", "tenantry verify").await.map(|_| ())
+async fn attempt(run: &Run<'_>, identity: &Identity) -> Result<(), OpenError> {
+    Connection::open(run.address, identity, "_INBOX.nobody", "tenantry verify").await.map(|_| ())
 }
 
 /// With one's own secret as another, and with no or a wrong secret as oneself.
-async fn borrow<'p>(stage: &Stage<'p>, side: &Side<'p>, logins: &[Option<Login>]) {
-    if !side.is_in() {
-        return stage.not_run(side.index, "none of its users is let in, so that others are refused proves nothing");
+async fn borrow<'p>(run: &Run<'p>, tenant_run: &TenantRun<'p>, logins: &[Option<Login>]) {
+    if !tenant_run.is_in() {
+        return run
+            .ledger
+            .not_run(tenant_run.index, "none of its users is let in, so that others are refused proves nothing");
     }
     let mut tried: Vec<(String, Option<usize>, Identity)> = Vec::new();
-    let own = logins[side.index].as_ref();
-    for member in &side.members {
-        if let Some(Login::Password(user, _)) = &member.login {
+    let own = logins[tenant_run.index].as_ref();
+    for session in &tenant_run.sessions {
+        if let Some(Login::Password(user, _)) = &session.login {
             tried.push((format!("as {user} with an empty password"), None, with_password(user, empty())));
         }
     }
@@ -75,8 +79,8 @@ async fn borrow<'p>(stage: &Stage<'p>, side: &Side<'p>, logins: &[Option<Login>]
         }
         _ => {}
     }
-    for other in side.neighbours.iter().copied().take(2) {
-        let name = &stage.tenant(other).name;
+    for other in tenant_run.neighbours.iter().copied().take(2) {
+        let name = &run.topology.tenant(other).name;
         match (logins[other].as_ref(), own) {
             (Some(Login::Password(user, _)), Some(Login::Password(_, own))) => {
                 let login = with_password(user, own.clone());
@@ -101,15 +105,17 @@ async fn borrow<'p>(stage: &Stage<'p>, side: &Side<'p>, logins: &[Option<Login>]
     }
     let (mut refused, mut sample) = (0, String::new());
     for (what, against, login) in tried {
-        match attempt(stage, &login).await {
+        match attempt(run, &login).await {
             Err(OpenError::Refused(words)) => (refused, sample) = (refused + 1, words),
-            Ok(()) => stage.leak(Some(side.index), against, format!("the server let it in {what}")),
-            Err(OpenError::Broken(why)) => stage.not_run(side.index, why),
+            Ok(()) => run.ledger.leak(Some(tenant_run.index), against, format!("the server let it in {what}")),
+            Err(OpenError::Broken(why)) => run.ledger.not_run(tenant_run.index, why),
         }
     }
     if refused > 0 {
-        stage
-            .pass(side.index, format!("{refused} attempts refused, as in: {sample}; the right credentials are let in"));
+        run.ledger.pass(
+            tenant_run.index,
+            format!("{refused} attempts refused, as in: {sample}; the right credentials are let in"),
+        );
     }
 }
 

@@ -1,33 +1,34 @@
 //! Reading the answers that others get, and forging them.
 
-use super::{Attempt, Deed, Probe, must_be_refused};
+use super::{Attempt, Operation, Probe, must_be_refused};
 use crate::model::Inbox;
-use crate::verify::run::{Side, Stage, each};
+use crate::verify::run::{Run, TenantRun, each};
 
 pub const PROBE: Probe = Probe {
     id: "inboxes",
     proves: "nobody may read or forge the answers that another user gets",
-    run: |stage, sides| Box::pin(run(stage, sides)),
+    run: |run, tenant_runs| Box::pin(probe(run, tenant_runs)),
 };
 
-async fn run<'p>(stage: &Stage<'p>, sides: &mut [Side<'p>]) {
-    let token = stage.token();
-    each(sides, usize::MAX, async |side| {
-        let private = side.tenant.users.iter().all(|u| u.inbox == Inbox::Private);
+async fn probe<'p>(run: &Run<'p>, tenant_runs: &mut [TenantRun<'p>]) {
+    let token = run.token();
+    each(tenant_runs, usize::MAX, async |tenant_run| {
+        let private = tenant_run.tenant.users.iter().all(|u| u.inbox == Inbox::Private);
         let mut attempts = Vec::new();
         if private {
-            attempts.push(Attempt::new(Deed::Subscribe, "_INBOX.>", None));
-            attempts.push(Attempt::new(Deed::Publish, format!("_INBOX.{token}"), None));
+            attempts.push(Attempt::new(Operation::Subscribe, "_INBOX.>", None));
+            attempts.push(Attempt::new(Operation::Publish, format!("_INBOX.{token}"), None));
         }
         // Inside one's own tenant only its other users' inboxes, which are granted
         // to nobody; a neighbour's are another account's as well.
-        let theirs = side.neighbours.iter().flat_map(|n| stage.tenant(*n).users.iter().map(|u| (Some(*n), u)));
-        let own = side.tenant.users.iter().map(|u| (None, u));
+        let theirs =
+            tenant_run.neighbours.iter().flat_map(|n| run.topology.tenant(*n).users.iter().map(|u| (Some(*n), u)));
+        let own = tenant_run.tenant.users.iter().map(|u| (None, u));
         for (against, user) in theirs.chain(own).filter(|(_, u)| u.inbox == Inbox::Private) {
-            attempts.push(Attempt::new(Deed::Subscribe, format!("{}.>", user.inbox_prefix()), against));
-            attempts.push(Attempt::new(Deed::Publish, format!("{}.{token}", user.inbox_prefix()), against));
+            attempts.push(Attempt::new(Operation::Subscribe, format!("{}.>", user.inbox_prefix()), against));
+            attempts.push(Attempt::new(Operation::Publish, format!("{}.{token}", user.inbox_prefix()), against));
         }
-        must_be_refused(stage, side, &attempts).await;
+        must_be_refused(run, tenant_run, &attempts).await;
     })
     .await;
 }

@@ -5,13 +5,13 @@ use serde_json::json;
 use super::{AT_ONCE, Probe};
 use crate::model::JetStream;
 use crate::verify::expected::may_publish;
-use crate::verify::run::{Side, Stage, each};
+use crate::verify::run::{Run, TenantRun, each};
 use crate::verify::wire::Connection;
 
 pub const PROBE: Probe = Probe {
     id: "limits",
     proves: "each tenant is held to its own limits, so that it cannot use up what others need",
-    run: |stage, sides| Box::pin(run(stage, sides)),
+    run: |run, tenant_runs| Box::pin(probe(run, tenant_runs)),
 };
 
 /// More is tried with `--exhaustive` only.
@@ -19,17 +19,17 @@ const CHEAP_SUBSCRIPTIONS: u32 = 5_000;
 const CHEAP_PAYLOAD: u64 = 8 << 20;
 const CHEAP_CONNECTIONS: u32 = 200;
 
-async fn run<'p>(stage: &Stage<'p>, sides: &mut [Side<'p>]) {
-    each(sides, AT_ONCE, async |side| {
+async fn probe<'p>(run: &Run<'p>, tenant_runs: &mut [TenantRun<'p>]) {
+    each(tenant_runs, AT_ONCE, async |tenant_run| {
         let (mut held, mut untried) = (Vec::new(), Vec::new());
-        jetstream(stage, side, &mut held).await;
-        payload(stage, side, &mut held, &mut untried).await;
-        subscriptions(stage, side, &mut held, &mut untried).await;
-        connections(stage, side, &mut held, &mut untried).await;
+        jetstream(run, tenant_run, &mut held).await;
+        payload(run, tenant_run, &mut held, &mut untried).await;
+        subscriptions(run, tenant_run, &mut held, &mut untried).await;
+        connections(run, tenant_run, &mut held, &mut untried).await;
         // What was not tried is no reason to say that anything held.
         if !held.is_empty() {
             held.append(&mut untried);
-            stage.pass(side.index, held.join("; "));
+            run.ledger.pass(tenant_run.index, held.join("; "));
         }
     })
     .await;
@@ -37,23 +37,23 @@ async fn run<'p>(stage: &Stage<'p>, sides: &mut [Side<'p>]) {
 
 /// What the server says that the account may use is what was declared, and asking
 /// for more is refused.
-async fn jetstream<'p>(stage: &Stage<'p>, side: &mut Side<'p>, held: &mut Vec<String>) {
-    let (index, storage) = (side.index, side.storage());
-    let declared = side.tenant.jetstream;
-    let asks = |m: &&mut crate::verify::run::Member<'_>| {
+async fn jetstream<'p>(run: &Run<'p>, tenant_run: &mut TenantRun<'p>, held: &mut Vec<String>) {
+    let (index, storage) = (tenant_run.index, tenant_run.storage());
+    let declared = tenant_run.tenant.jetstream;
+    let asks = |m: &&mut crate::verify::run::Session<'_>| {
         m.connection.is_some() && m.can_ask && may_publish(m.user, "$JS.API.INFO")
     };
-    let Some(member) = side.members.iter_mut().find(asks) else { return };
-    let info = member.api(stage, "INFO", json!({})).await;
+    let Some(session) = tenant_run.sessions.iter_mut().find(asks) else { return };
+    let info = session.api(run, "INFO", json!({})).await;
     let Some(JetStream { memory, storage: disk, streams, consumers, max_ack_pending }) = declared else {
         if info["limits"].is_object() {
-            stage.leak(Some(index), None, format!("it has JetStream, which nothing declares: {}", info["limits"]));
+            run.ledger.leak(Some(index), None, format!("it has JetStream, which nothing declares: {}", info["limits"]));
         }
         return;
     };
     let limits = &info["limits"];
     if !limits.is_object() {
-        stage.not_run(index, format!("JetStream does not tell its limits: {}", info["error"]));
+        run.ledger.not_run(index, format!("JetStream does not tell its limits: {}", info["error"]));
         return;
     }
     let expected = [
@@ -66,7 +66,7 @@ async fn jetstream<'p>(stage: &Stage<'p>, side: &mut Side<'p>, held: &mut Vec<St
     for (key, wanted) in expected {
         // To the server -1 is "no limit", for streams and consumers 0 as well.
         if limits[key].as_u64() != Some(wanted) {
-            stage.leak(Some(index), None, format!("its {key} is {}, and {wanted} is declared", limits[key]));
+            run.ledger.leak(Some(index), None, format!("its {key} is {}, and {wanted} is declared", limits[key]));
         }
     }
     held.push(format!(
@@ -75,32 +75,32 @@ async fn jetstream<'p>(stage: &Stage<'p>, side: &mut Side<'p>, held: &mut Vec<St
         disk.bytes(),
         memory.bytes()
     ));
-    let Some(manager) = side.manager() else { return };
+    let Some(manager) = tenant_run.manager() else { return };
     let too_much = if storage == "memory" { memory.bytes() } else { disk.bytes() };
-    let name = format!("{}_BIG", stage.common());
+    let name = format!("{}_BIG", run.common());
     let config =
         json!({ "name": name, "storage": storage, "max_bytes": too_much + 1, "subjects": [format!("{name}.x")] });
-    let made = manager.api(stage, &format!("STREAM.CREATE.{name}"), config).await;
+    let made = manager.api(run, &format!("STREAM.CREATE.{name}"), config).await;
     match made["error"]["description"].as_str() {
-        None if made.is_null() => stage.not_run(index, "JetStream did not answer"),
+        None if made.is_null() => run.ledger.not_run(index, "JetStream did not answer"),
         Some(words) => held.push(format!("one byte more for a stream: {words}")),
         None => {
-            manager.api(stage, &format!("STREAM.DELETE.{name}"), json!({})).await;
-            stage.leak(Some(index), None, format!("a stream of {} bytes was made", too_much + 1));
+            manager.api(run, &format!("STREAM.DELETE.{name}"), json!({})).await;
+            run.ledger.leak(Some(index), None, format!("a stream of {} bytes was made", too_much + 1));
         }
     }
 }
 
-async fn opened<'p>(stage: &Stage<'p>, side: &Side<'p>) -> Option<Connection> {
-    let member = side.spare()?;
-    match member.another(stage).await {
+async fn opened<'p>(run: &Run<'p>, tenant_run: &TenantRun<'p>) -> Option<Connection> {
+    let session = tenant_run.spare()?;
+    match session.another(run).await {
         Ok(connection) => Some(connection),
         Err(why) => {
-            stage.not_run(
-                side.index,
+            run.ledger.not_run(
+                tenant_run.index,
                 format!(
                     "no second connection for {}: {why}; its limits are tried with one connection more than it has users",
-                    member.user.name
+                    session.user.name
                 ),
             );
             None
@@ -109,21 +109,21 @@ async fn opened<'p>(stage: &Stage<'p>, side: &Side<'p>) -> Option<Connection> {
 }
 
 /// A message that is one byte too large.
-async fn payload<'p>(stage: &Stage<'p>, side: &mut Side<'p>, held: &mut Vec<String>, untried: &mut Vec<String>) {
-    let limit = side.tenant.limits.payload.bytes();
-    if limit > CHEAP_PAYLOAD && !stage.exhaustive {
+async fn payload<'p>(run: &Run<'p>, tenant_run: &mut TenantRun<'p>, held: &mut Vec<String>, untried: &mut Vec<String>) {
+    let limit = tenant_run.tenant.limits.payload.bytes();
+    if limit > CHEAP_PAYLOAD && !run.exhaustive {
         untried.push(format!("a message of {limit} bytes is tried with --exhaustive only"));
         return;
     }
-    let Some(mut connection) = opened(stage, side).await else { return };
-    let Some(subject) = side.spare().map(|m| m.reply_to("large")) else { return };
+    let Some(mut connection) = opened(run, tenant_run).await else { return };
+    let Some(subject) = tenant_run.spare().map(|m| m.reply_to("large")) else { return };
     let body = vec![b'x'; usize::try_from(limit).unwrap_or(usize::MAX) + 1];
     connection.publish(&subject, None, &body);
     match connection.settle().await {
         Err(lost) if lost.0.to_lowercase().contains("payload") => held.push(format!("{} bytes: {lost}", limit + 1)),
-        Err(lost) => stage.not_run(side.index, format!("a message of {} bytes: {lost}", limit + 1)),
-        Ok(()) => stage.leak(
-            Some(side.index),
+        Err(lost) => run.ledger.not_run(tenant_run.index, format!("a message of {} bytes: {lost}", limit + 1)),
+        Ok(()) => run.ledger.leak(
+            Some(tenant_run.index),
             None,
             format!("a message of {} bytes was taken; {limit} is declared", limit + 1),
         ),
@@ -131,47 +131,65 @@ async fn payload<'p>(stage: &Stage<'p>, side: &mut Side<'p>, held: &mut Vec<Stri
 }
 
 /// One subscription too many on one connection.
-async fn subscriptions<'p>(stage: &Stage<'p>, side: &mut Side<'p>, held: &mut Vec<String>, untried: &mut Vec<String>) {
-    let limit = side.tenant.limits.subscriptions;
-    if limit > CHEAP_SUBSCRIPTIONS && !stage.exhaustive {
+async fn subscriptions<'p>(
+    run: &Run<'p>,
+    tenant_run: &mut TenantRun<'p>,
+    held: &mut Vec<String>,
+    untried: &mut Vec<String>,
+) {
+    let limit = tenant_run.tenant.limits.subscriptions;
+    if limit > CHEAP_SUBSCRIPTIONS && !run.exhaustive {
         untried.push(format!("{limit} subscriptions are tried with --exhaustive only"));
         return;
     }
-    let Some(mut connection) = opened(stage, side).await else { return };
-    let Some(subject) = side.spare().map(|m| m.reply_to("many")) else { return };
+    let Some(mut connection) = opened(run, tenant_run).await else { return };
+    let Some(subject) = tenant_run.spare().map(|m| m.reply_to("many")) else { return };
     (0..=limit).for_each(|_| connection.subscribe(&subject, None));
     let settled = connection.settle().await;
     let words = connection.refused.iter().find(|w| w.to_lowercase().contains("subscriptions exceeded"));
     match (words, settled) {
         (Some(words), _) => held.push(format!("{} subscriptions: {words}", limit + 1)),
         (None, Ok(())) => {
-            stage.leak(Some(side.index), None, format!("{} subscriptions were taken; {limit} are declared", limit + 1));
+            run.ledger.leak(
+                Some(tenant_run.index),
+                None,
+                format!("{} subscriptions were taken; {limit} are declared", limit + 1),
+            );
         }
-        (None, Err(lost)) => stage.not_run(side.index, format!("{} subscriptions: {lost}", limit + 1)),
+        (None, Err(lost)) => run.ledger.not_run(tenant_run.index, format!("{} subscriptions: {lost}", limit + 1)),
     }
 }
 
 /// One connection too many.
-async fn connections<'p>(stage: &Stage<'p>, side: &mut Side<'p>, held: &mut Vec<String>, untried: &mut Vec<String>) {
-    let limit = side.tenant.limits.connections;
-    if !(stage.exhaustive || stage.throwaway && limit <= CHEAP_CONNECTIONS && stage.model.tenants.len() <= 4) {
+async fn connections<'p>(
+    run: &Run<'p>,
+    tenant_run: &mut TenantRun<'p>,
+    held: &mut Vec<String>,
+    untried: &mut Vec<String>,
+) {
+    let limit = tenant_run.tenant.limits.connections;
+    if !(run.exhaustive || run.throwaway && limit <= CHEAP_CONNECTIONS && run.model.tenants.len() <= 4) {
         untried.push(format!("{limit} connections are tried with --exhaustive only"));
         return;
     }
-    let Some(member) = side.spare() else { return };
+    let Some(session) = tenant_run.spare() else { return };
     let mut open = Vec::new();
     for _ in 0..=limit {
-        match member.another(stage).await {
+        match session.another(run).await {
             Ok(connection) => open.push(connection),
             Err(why) if why.to_string().to_lowercase().contains("connections exceeded") => {
                 held.push(format!("connection {}: {why}", open.len() + 1));
                 return;
             }
             Err(why) => {
-                stage.not_run(side.index, format!("connection {}: {why}", open.len() + 1));
+                run.ledger.not_run(tenant_run.index, format!("connection {}: {why}", open.len() + 1));
                 return;
             }
         }
     }
-    stage.leak(Some(side.index), None, format!("{} connections were let in; {limit} are declared", open.len()));
+    run.ledger.leak(
+        Some(tenant_run.index),
+        None,
+        format!("{} connections were let in; {limit} are declared", open.len()),
+    );
 }

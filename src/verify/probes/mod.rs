@@ -30,10 +30,10 @@ mod version;
 use std::pin::Pin;
 
 use super::expected::{may_join_queue, may_publish, may_subscribe};
-use super::run::{Member, Side, Stage};
+use super::run::{Run, Session, TenantRun};
 use super::wire::is_about;
 
-type Run = for<'a, 'p> fn(&'a Stage<'p>, &'a mut [Side<'p>]) -> Pin<Box<dyn Future<Output = ()> + 'a>>;
+type Attack = for<'a, 'p> fn(&'a Run<'p>, &'a mut [TenantRun<'p>]) -> Pin<Box<dyn Future<Output = ()> + 'a>>;
 
 /// One attack, with what it expects.
 pub struct Probe {
@@ -41,13 +41,13 @@ pub struct Probe {
     pub id: &'static str,
     /// What holds if it leaks nothing.
     pub proves: &'static str,
-    run: Run,
+    run: Attack,
 }
 
 impl Probe {
     /// Tries it with every tenant.
-    pub async fn attack<'p>(&self, stage: &Stage<'p>, sides: &mut [Side<'p>]) {
-        (self.run)(stage, sides).await;
+    pub async fn attack<'p>(&self, run: &Run<'p>, tenant_runs: &mut [TenantRun<'p>]) {
+        (self.run)(run, tenant_runs).await;
     }
 }
 
@@ -88,71 +88,71 @@ const AT_ONCE: usize = 8;
 /// Something that the server should refuse, unless the registry grants it.
 #[derive(Debug, Clone)]
 struct Attempt {
-    deed: Deed,
+    operation: Operation,
     subject: String,
     /// Whose subject it is, if it is anybody's.
-    against: Option<usize>,
+    target: Option<usize>,
 }
 
 #[derive(Debug, Clone)]
-enum Deed {
+enum Operation {
     Publish,
     Subscribe,
     Join(String),
 }
 
 impl Attempt {
-    fn new(deed: Deed, subject: impl Into<String>, against: Option<usize>) -> Self {
-        Self { deed, subject: subject.into(), against }
+    fn new(operation: Operation, subject: impl Into<String>, target: Option<usize>) -> Self {
+        Self { operation, subject: subject.into(), target }
     }
 
-    fn is_granted(&self, member: &Member<'_>) -> bool {
-        match self.deed {
-            Deed::Publish => may_publish(member.user, &self.subject),
-            Deed::Subscribe => may_subscribe(member.user, &self.subject),
-            Deed::Join(_) => may_join_queue(member.user, &self.subject),
+    fn is_granted(&self, session: &Session<'_>) -> bool {
+        match self.operation {
+            Operation::Publish => may_publish(session.user, &self.subject),
+            Operation::Subscribe => may_subscribe(session.user, &self.subject),
+            Operation::Join(_) => may_join_queue(session.user, &self.subject),
         }
     }
 
     fn refusal(&self) -> &'static str {
-        match self.deed {
-            Deed::Publish => "Permissions Violation for Publish",
-            Deed::Subscribe | Deed::Join(_) => "Permissions Violation for Subscription",
+        match self.operation {
+            Operation::Publish => "Permissions Violation for Publish",
+            Operation::Subscribe | Operation::Join(_) => "Permissions Violation for Subscription",
         }
     }
 
     fn what(&self) -> &'static str {
-        match self.deed {
-            Deed::Publish => "publishing to",
-            Deed::Subscribe => "subscribing to",
-            Deed::Join(_) => "joining a queue on",
+        match self.operation {
+            Operation::Publish => "publishing to",
+            Operation::Subscribe => "subscribing to",
+            Operation::Join(_) => "joining a queue on",
         }
     }
 }
 
 /// Every user of a tenant attempts what it was not granted; the server has to
 /// refuse each in its own words.
-async fn must_be_refused<'p>(stage: &Stage<'p>, side: &mut Side<'p>, attempts: &[Attempt]) {
-    let canary = stage.canary(side.index);
+async fn must_be_refused<'p>(run: &Run<'p>, tenant_run: &mut TenantRun<'p>, attempts: &[Attempt]) {
+    let canary = run.canary(tenant_run.index);
     let (mut refused, mut sample) = (0usize, None);
-    if side.members.iter().all(|m| m.connection.is_none()) {
+    if tenant_run.sessions.iter().all(|m| m.connection.is_none()) {
         return;
     }
-    for member in &mut side.members {
-        let tried: Vec<&Attempt> = attempts.iter().filter(|a| !a.is_granted(member)).collect();
-        let Some(connection) = &mut member.connection else { continue };
+    for session in &mut tenant_run.sessions {
+        let tried: Vec<&Attempt> = attempts.iter().filter(|a| !a.is_granted(session)).collect();
+        let Some(connection) = &mut session.connection else { continue };
         connection.refused.clear();
         for attempt in &tried {
-            match &attempt.deed {
-                Deed::Publish => connection.publish(&attempt.subject, None, canary.as_bytes()),
-                Deed::Subscribe => connection.subscribe(&attempt.subject, None),
-                Deed::Join(queue) => connection.subscribe(&attempt.subject, Some(queue)),
+            match &attempt.operation {
+                Operation::Publish => connection.publish(&attempt.subject, None, canary.as_bytes()),
+                Operation::Subscribe => connection.subscribe(&attempt.subject, None),
+                Operation::Join(queue) => connection.subscribe(&attempt.subject, Some(queue)),
             }
         }
-        if !member.settle(stage).await {
+        if !session.settle(run).await {
             continue;
         }
-        let words = member.refused();
+        let words = session.refused();
         for attempt in tried {
             let said = words.iter().find(|w| w.starts_with(attempt.refusal()) && is_about(w, &attempt.subject));
             match said {
@@ -160,12 +160,12 @@ async fn must_be_refused<'p>(stage: &Stage<'p>, side: &mut Side<'p>, attempts: &
                     refused += 1;
                     sample.get_or_insert_with(|| words.clone());
                 }
-                None => stage.leak(
-                    Some(side.index),
-                    attempt.against,
+                None => run.ledger.leak(
+                    Some(tenant_run.index),
+                    attempt.target,
                     format!(
                         "{} {} {} was not refused, and nothing declares it",
-                        member.user.name,
+                        session.user.name,
                         attempt.what(),
                         attempt.subject
                     ),
@@ -174,8 +174,8 @@ async fn must_be_refused<'p>(stage: &Stage<'p>, side: &mut Side<'p>, attempts: &
         }
     }
     match sample {
-        Some(words) => stage.pass(side.index, format!("{refused} attempts refused, as in: {words}")),
+        Some(words) => run.ledger.pass(tenant_run.index, format!("{refused} attempts refused, as in: {words}")),
         None if refused == 0 && attempts.is_empty() => {}
-        None => stage.pass(side.index, "every attempt is something that its users are granted"),
+        None => run.ledger.pass(tenant_run.index, "every attempt is something that its users are granted"),
     }
 }

@@ -6,13 +6,13 @@ use std::time::{Duration, Instant};
 use super::Probe;
 use crate::model::ShareKind;
 use crate::verify::expected::{concrete, may_publish, may_subscribe};
-use crate::verify::run::{Member, Side, Stage};
+use crate::verify::run::{Run, Session, TenantRun};
 use crate::verify::wire::{Connection, FILLER, Lost};
 
 pub const PROBE: Probe = Probe {
     id: "noisy-neighbours",
     proves: "a tenant that does not read what it imports does not slow down whoever shares it",
-    run: |stage, sides| Box::pin(run(stage, sides)),
+    run: |run, tenant_runs| Box::pin(probe(run, tenant_runs)),
 };
 
 /// So many shares are tried; they all work alike.
@@ -28,27 +28,28 @@ const LAST: usize = 8;
 const NOTICED: Duration = Duration::from_millis(10);
 const FACTOR: u32 = 10;
 
-async fn run<'p>(stage: &Stage<'p>, sides: &mut [Side<'p>]) {
-    if !(stage.throwaway || stage.exhaustive) {
+async fn probe<'p>(run: &Run<'p>, tenant_runs: &mut [TenantRun<'p>]) {
+    if !(run.throwaway || run.exhaustive) {
         return;
     }
     let mut tried = 0;
-    for index in 0..sides.len() {
-        let tenant = sides[index].tenant;
+    for index in 0..tenant_runs.len() {
+        let tenant = tenant_runs[index].tenant;
         for import in tenant.imports.iter().filter(|i| i.kind == ShareKind::Stream) {
-            let Some(exporter) = stage.place(&import.from).filter(|e| *e != index && tried < TRIED) else { continue };
+            let Some(exporter) = run.topology.place(&import.from).filter(|e| *e != index && tried < TRIED) else {
+                continue;
+            };
             tried += 1;
-            let subject = concrete(&import.subject, &stage.token());
-            match stalled(stage, sides, (index, exporter), &subject).await {
-                Err(why) => stage.not_run(exporter, why.0),
+            let subject = concrete(&import.subject, &run.token());
+            match stalled(run, tenant_runs, (index, exporter), &subject).await {
+                Err(why) => run.ledger.not_run(exporter, why.0),
                 Ok(None) => {}
-                Ok(Some((alone, beside))) if beside > NOTICED && beside > alone * FACTOR => stage.leak(
+                Ok(Some((alone, beside))) if beside > NOTICED && beside > alone * FACTOR => run.ledger.leak(
                     Some(index),
                     Some(exporter),
                     format!("{BURST} messages took {beside:.1?} with an importer that does not read, and {alone:.1?} without"),
                 ),
-                Ok(Some(_)) => stage
-                    .pass(exporter, format!("{} imports {subject} without reading, and it publishes as fast", tenant.name)),
+                Ok(Some(_)) => run.ledger.pass(exporter, format!("{} imports {subject} without reading, and it publishes as fast", tenant.name)),
             }
         }
     }
@@ -56,25 +57,28 @@ async fn run<'p>(stage: &Stage<'p>, sides: &mut [Side<'p>]) {
 
 /// How long it takes to publish without and with an importer that does not read.
 async fn stalled<'p>(
-    stage: &Stage<'p>,
-    sides: &mut [Side<'p>],
+    run: &Run<'p>,
+    tenant_runs: &mut [TenantRun<'p>],
     (importer, exporter): (usize, usize),
     subject: &str,
 ) -> Result<Option<(Duration, Duration)>, Lost> {
-    let listens = sides[importer].members.iter().find(|m| m.connection.is_some() && may_subscribe(m.user, subject));
-    let speaks = sides[exporter].members.iter().find(|m| m.connection.is_some() && may_publish(m.user, subject));
+    let listens =
+        tenant_runs[importer].sessions.iter().find(|m| m.connection.is_some() && may_subscribe(m.user, subject));
+    let speaks = tenant_runs[exporter].sessions.iter().find(|m| m.connection.is_some() && may_publish(m.user, subject));
     let (Some(listens), Some(speaks)) = (listens, speaks) else { return Ok(None) };
     let open = |e: crate::verify::wire::OpenError| Lost(e.to_string());
-    let mut publisher = speaks.another(stage).await.map_err(open)?;
-    let mut deaf = listens.another(stage).await.map_err(open)?;
+    let mut publisher = speaks.another(run).await.map_err(open)?;
+    let mut deaf = listens.another(run).await.map_err(open)?;
     // Everybody else who hears it reads, so that the server keeps nothing for them.
-    let hear =
-        |s: &Side<'_>| s.index == exporter || s.tenant.imports.iter().any(|i| i.from == stage.tenant(exporter).name);
-    let mut others: Vec<&mut Member<'p>> = sides.iter_mut().filter(|s| hear(s)).flat_map(|s| &mut s.members).collect();
+    let hear = |s: &TenantRun<'_>| {
+        s.index == exporter || s.tenant.imports.iter().any(|i| i.from == run.topology.tenant(exporter).name)
+    };
+    let mut others: Vec<&mut Session<'p>> =
+        tenant_runs.iter_mut().filter(|s| hear(s)).flat_map(|s| &mut s.sessions).collect();
     // The server holds publishers up for a connection for which it keeps half of
     // what it may, and closes that connection for all of it; the sockets between
     // hold some megabytes as well.
-    let kept = stage.model.server.max_pending.bytes() / 16 * 15;
+    let kept = run.model.server.max_pending.bytes() / 16 * 15;
     let bursts = usize::try_from(kept.min(MOST)).unwrap_or_default() / BYTES / BURST;
     // Once the server keeps enough for the one that does not read, every burst is
     // held up; the fastest of the last few says so whatever else this machine does.
@@ -89,8 +93,8 @@ async fn stalled<'p>(
             if n + LAST >= bursts {
                 *took = this.min(*took);
             }
-            for member in &mut others {
-                member.settle(stage).await;
+            for session in &mut others {
+                session.settle(run).await;
             }
         }
     }

@@ -1,18 +1,18 @@
 //! Publishing under another tenant's name and into the server's own spaces.
 
-use super::{Attempt, Deed, Probe, must_be_refused};
+use super::{Attempt, Operation, Probe, must_be_refused};
 use crate::verify::expected::concrete;
-use crate::verify::run::{Side, Stage, each};
+use crate::verify::run::{Run, TenantRun, each};
 
 pub const PROBE: Probe = Probe {
     id: "publishing",
     proves: "nobody may publish beyond its own subjects",
-    run: |stage, sides| Box::pin(run(stage, sides)),
+    run: |run, tenant_runs| Box::pin(probe(run, tenant_runs)),
 };
 
-async fn run<'p>(stage: &Stage<'p>, sides: &mut [Side<'p>]) {
-    let (token, common) = (stage.token(), stage.common());
-    each(sides, usize::MAX, async |side| {
+async fn probe<'p>(run: &Run<'p>, tenant_runs: &mut [TenantRun<'p>]) {
+    let (token, common) = (run.token(), run.common());
+    each(tenant_runs, usize::MAX, async |tenant_run| {
         let reserved = [
             format!("{token}.nobodys"),
             format!("$KV.{common}.key"),
@@ -22,12 +22,12 @@ async fn run<'p>(stage: &Stage<'p>, sides: &mut [Side<'p>]) {
             format!("_R_.{token}.x"),
             format!("$SYS.ACCOUNT.{token}.CONNECT"),
         ];
-        let mut attempts: Vec<Attempt> = reserved.map(|s| Attempt::new(Deed::Publish, s, None)).into();
-        for other in side.neighbours.clone() {
-            let subjects = stage.free_subjects(other);
-            attempts.extend(subjects.map(|s| Attempt::new(Deed::Publish, concrete(s, &token), Some(other))));
+        let mut attempts: Vec<Attempt> = reserved.map(|s| Attempt::new(Operation::Publish, s, None)).into();
+        for other in tenant_run.neighbours.clone() {
+            let subjects = run.topology.free_subjects(other);
+            attempts.extend(subjects.map(|s| Attempt::new(Operation::Publish, concrete(s, &token), Some(other))));
         }
-        must_be_refused(stage, side, &attempts).await;
+        must_be_refused(run, tenant_run, &attempts).await;
     })
     .await;
 }

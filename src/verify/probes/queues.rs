@@ -1,28 +1,29 @@
 //! A queue in an importing account takes messages from the exporter's workers.
 
-use super::{Attempt, Deed, Probe, must_be_refused};
+use super::{Attempt, Operation, Probe, must_be_refused};
 use crate::model::ShareKind;
-use crate::verify::run::{Side, Stage, each};
+use crate::verify::run::{Run, TenantRun, each};
 
 pub const PROBE: Probe = Probe {
     id: "queues",
     proves: "nobody joins a queue on another tenant's subject, shared or not",
-    run: |stage, sides| Box::pin(run(stage, sides)),
+    run: |run, tenant_runs| Box::pin(probe(run, tenant_runs)),
 };
 
-async fn run<'p>(stage: &Stage<'p>, sides: &mut [Side<'p>]) {
-    each(sides, usize::MAX, async |side| {
+async fn probe<'p>(run: &Run<'p>, tenant_runs: &mut [TenantRun<'p>]) {
+    each(tenant_runs, usize::MAX, async |tenant_run| {
         // Whatever the exporter's workers may have called theirs, of one token or more.
-        let queues = [stage.token(), format!("{}.a.b", stage.token())];
-        let join = |subject: &str, other| queues.clone().map(|q| Attempt::new(Deed::Join(q), subject, other));
+        let queues = [run.token(), format!("{}.a.b", run.token())];
+        let join = |subject: &str, other| queues.clone().map(|q| Attempt::new(Operation::Join(q), subject, other));
         let mut attempts = Vec::new();
-        for other in side.neighbours.clone() {
-            let tenant = stage.tenant(other);
+        for other in tenant_run.neighbours.clone() {
+            let tenant = run.topology.tenant(other);
             attempts.extend(tenant.subjects.iter().flat_map(|s| join(s.as_str(), Some(other))));
-            let shared = side.tenant.imports.iter().filter(|i| i.kind == ShareKind::Stream && i.from == tenant.name);
+            let shared =
+                tenant_run.tenant.imports.iter().filter(|i| i.kind == ShareKind::Stream && i.from == tenant.name);
             attempts.extend(shared.flat_map(|i| join(i.subject.as_str(), Some(other))));
         }
-        must_be_refused(stage, side, &attempts).await;
+        must_be_refused(run, tenant_run, &attempts).await;
     })
     .await;
 }

@@ -5,31 +5,31 @@ use serde_json::json;
 
 use super::{AT_ONCE, Probe, canary_stream};
 use crate::verify::expected::concrete;
-use crate::verify::run::{Side, Stage, each};
+use crate::verify::run::{Run, TenantRun, each};
 
 pub const PROBE: Probe = Probe {
     id: "redirection",
     proves: "JetStream cannot be led to write to another tenant's subjects",
-    run: |stage, sides| Box::pin(run(stage, sides)),
+    run: |run, tenant_runs| Box::pin(probe(run, tenant_runs)),
 };
 
-async fn run<'p>(stage: &Stage<'p>, sides: &mut [Side<'p>]) {
-    each(sides, AT_ONCE, async |side| redirect(stage, side).await).await;
+async fn probe<'p>(run: &Run<'p>, tenant_runs: &mut [TenantRun<'p>]) {
+    each(tenant_runs, AT_ONCE, async |tenant_run| redirect(run, tenant_run).await).await;
 }
 
-async fn redirect<'p>(stage: &Stage<'p>, side: &mut Side<'p>) {
-    let (index, name) = (side.index, stage.common());
-    let Some(subject) = canary_stream::subject(stage, side, "source") else { return };
-    let theirs = side.neighbours.iter().flat_map(|n| stage.free_subjects(*n));
-    let theirs: Vec<String> = theirs.map(|s| concrete(s, &stage.token())).collect();
+async fn redirect<'p>(run: &Run<'p>, tenant_run: &mut TenantRun<'p>) {
+    let (index, name) = (tenant_run.index, run.common());
+    let Some(subject) = canary_stream::subject(run, tenant_run, "source") else { return };
+    let theirs = tenant_run.neighbours.iter().flat_map(|n| run.topology.free_subjects(*n));
+    let theirs: Vec<String> = theirs.map(|s| concrete(s, &run.token())).collect();
     let Some(first) = theirs.first().cloned() else { return };
-    let canary = stage.canary(index);
-    if !canary_stream::make(stage, side, &name, &subject, json!({ "republish": { "src": subject, "dest": first } }))
+    let canary = run.canary(index);
+    if !canary_stream::make(run, tenant_run, &name, &subject, json!({ "republish": { "src": subject, "dest": first } }))
         .await
     {
         return;
     }
-    let Some(manager) = side.manager() else { return };
+    let Some(manager) = tenant_run.manager() else { return };
     // The control comes last: when it has come, the others have been sent.
     let targets: Vec<String> = theirs.iter().cloned().chain([manager.reply_to("control")]).collect();
     // A consumer delivers where somebody subscribes to exactly that subject.
@@ -41,7 +41,7 @@ async fn redirect<'p>(stage: &Stage<'p>, side: &mut Side<'p>) {
         let consumer = json!({ "stream_name": name, "config": {
             "name": format!("pusher{i}"), "deliver_subject": target, "ack_policy": "none", "inactive_threshold": 60_000_000_000u64,
         }});
-        let made = manager.api(stage, &format!("CONSUMER.CREATE.{name}.pusher{i}"), consumer).await;
+        let made = manager.api(run, &format!("CONSUMER.CREATE.{name}.pusher{i}"), consumer).await;
         accepted += usize::from(made["error"].is_null());
         let Some(connection) = &mut manager.connection else { return };
         let requests = [
@@ -56,15 +56,15 @@ async fn redirect<'p>(stage: &Stage<'p>, side: &mut Side<'p>) {
     }
     // A message of the last consumer itself, and not an answer that has the canary in it.
     let last = format!("$JS.ACK.{name}.pusher{}.", targets.len() - 1);
-    let control = manager.next(stage, |m| m.reply.as_deref().is_some_and(|r| r.starts_with(&last))).await.is_some();
-    canary_stream::delete(stage, manager, &name).await;
+    let control = manager.next(run, |m| m.reply.as_deref().is_some_and(|r| r.starts_with(&last))).await.is_some();
+    canary_stream::delete(run, manager, &name).await;
     if control {
         let deeds = accepted + targets.len() * 4;
-        stage.pass(
+        run.ledger.pass(
             index,
             format!("{deeds} deliveries led to {} subjects of others; only those to its own inbox came", theirs.len()),
         );
     } else {
-        stage.not_run(index, "the delivery to its own inbox did not come either");
+        run.ledger.not_run(index, "the delivery to its own inbox did not come either");
     }
 }

@@ -5,63 +5,63 @@ use std::time::Duration;
 use serde_json::json;
 
 use super::{AT_ONCE, Probe, canary_stream};
-use crate::verify::run::{Side, Stage, each};
+use crate::verify::run::{Run, TenantRun, each};
 
 pub const PROBE: Probe = Probe {
     id: "sources",
     proves: "no stream can be made to copy another tenant's",
-    run: |stage, sides| Box::pin(run(stage, sides)),
+    run: |run, tenant_runs| Box::pin(probe(run, tenant_runs)),
 };
 
 /// How long a stream may take to copy one message of the own tenant.
 const PATIENCE: Duration = Duration::from_secs(10);
 
-async fn run<'p>(stage: &Stage<'p>, sides: &mut [Side<'p>]) {
-    let made = std::cell::RefCell::new(vec![false; sides.len()]);
-    each(sides, AT_ONCE, async |side| {
-        let Some(subject) = canary_stream::subject(stage, side, "copied") else { return };
-        let name = stage.unique(side.index);
-        let is_made = canary_stream::make(stage, side, &name, &subject, json!({})).await;
-        made.borrow_mut()[side.index] = is_made;
+async fn probe<'p>(run: &Run<'p>, tenant_runs: &mut [TenantRun<'p>]) {
+    let made = std::cell::RefCell::new(vec![false; tenant_runs.len()]);
+    each(tenant_runs, AT_ONCE, async |tenant_run| {
+        let Some(subject) = canary_stream::subject(run, tenant_run, "copied") else { return };
+        let name = run.unique(tenant_run.index);
+        let is_made = canary_stream::make(run, tenant_run, &name, &subject, json!({})).await;
+        made.borrow_mut()[tenant_run.index] = is_made;
     })
     .await;
-    each(sides, AT_ONCE, async |side| {
-        if made.borrow()[side.index] {
-            copy(stage, side).await;
+    each(tenant_runs, AT_ONCE, async |tenant_run| {
+        if made.borrow()[tenant_run.index] {
+            copy(run, tenant_run).await;
         }
     })
     .await;
-    each(sides, AT_ONCE, async |side| {
-        let (name, is_made) = (stage.unique(side.index), made.borrow()[side.index]);
-        if let Some(manager) = side.manager().filter(|_| is_made) {
-            canary_stream::delete(stage, manager, &name).await;
+    each(tenant_runs, AT_ONCE, async |tenant_run| {
+        let (name, is_made) = (run.unique(tenant_run.index), made.borrow()[tenant_run.index]);
+        if let Some(manager) = tenant_run.manager().filter(|_| is_made) {
+            canary_stream::delete(run, manager, &name).await;
         }
     })
     .await;
 }
 
 /// One stream that copies its own tenant's, which is the control, and others'.
-async fn copy<'p>(stage: &Stage<'p>, side: &mut Side<'p>) {
-    let (index, storage, name) = (side.index, side.storage(), stage.common());
-    let others: Vec<usize> = side.neighbours.iter().copied().filter(|n| *n != index).collect();
-    let mut sources: Vec<_> = others.iter().map(|n| json!({ "name": stage.unique(*n) })).collect();
-    sources.push(json!({ "name": stage.unique(index) }));
-    if side.tenant.jetstream.is_some_and(|js| js.streams < 2) {
+async fn copy<'p>(run: &Run<'p>, tenant_run: &mut TenantRun<'p>) {
+    let (index, storage, name) = (tenant_run.index, tenant_run.storage(), run.common());
+    let others: Vec<usize> = tenant_run.neighbours.iter().copied().filter(|n| *n != index).collect();
+    let mut sources: Vec<_> = others.iter().map(|n| json!({ "name": run.unique(*n) })).collect();
+    sources.push(json!({ "name": run.unique(index) }));
+    if tenant_run.tenant.jetstream.is_some_and(|js| js.streams < 2) {
         return;
     }
-    let Some(manager) = side.manager() else { return };
+    let Some(manager) = tenant_run.manager() else { return };
     let config = json!({
         "name": name, "sources": sources, "storage": storage, "retention": "limits", "discard": "old",
         "max_msgs": 16, "max_bytes": 65536, "num_replicas": 1,
     });
-    let made = manager.api(stage, &format!("STREAM.CREATE.{name}"), config).await;
+    let made = manager.api(run, &format!("STREAM.CREATE.{name}"), config).await;
     if let Some(why) = made["error"]["description"].as_str() {
-        stage.not_run(index, format!("no stream that copies could be made: {why}"));
+        run.ledger.not_run(index, format!("no stream that copies could be made: {why}"));
         return;
     }
     let start = std::time::Instant::now();
     let (messages, reached) = loop {
-        let info = manager.api(stage, &format!("STREAM.INFO.{name}"), json!({})).await;
+        let info = manager.api(run, &format!("STREAM.INFO.{name}"), json!({})).await;
         let messages = info["state"]["messages"].as_u64().unwrap_or(0);
         // It says of each source whether it has ever heard of it.
         let heard =
@@ -78,16 +78,16 @@ async fn copy<'p>(stage: &Stage<'p>, side: &mut Side<'p>) {
         }
         tokio::time::sleep(Duration::from_millis(5)).await;
     };
-    for other in others.iter().filter(|o| reached.contains(&stage.unique(**o))) {
-        stage.leak(Some(*other), Some(index), "a stream of its own copies it");
+    for other in others.iter().filter(|o| reached.contains(&run.unique(**o))) {
+        run.ledger.leak(Some(*other), Some(index), "a stream of its own copies it");
     }
     for sequence in 1..=messages {
-        manager.api(stage, &format!("STREAM.MSG.GET.{name}"), json!({ "seq": sequence })).await;
+        manager.api(run, &format!("STREAM.MSG.GET.{name}"), json!({ "seq": sequence })).await;
     }
-    canary_stream::delete(stage, manager, &name).await;
+    canary_stream::delete(run, manager, &name).await;
     match messages {
-        0 => stage.not_run(index, "a stream that copies its own tenant's got nothing either"),
-        1 => stage.pass(index, format!("copied its own stream, and nothing of {} others", others.len())),
-        n => stage.leak(None, Some(index), format!("copied {n} messages, of which one is its own")),
+        0 => run.ledger.not_run(index, "a stream that copies its own tenant's got nothing either"),
+        1 => run.ledger.pass(index, format!("copied its own stream, and nothing of {} others", others.len())),
+        n => run.ledger.leak(None, Some(index), format!("copied {n} messages, of which one is its own")),
     }
 }

@@ -5,25 +5,25 @@ use serde_json::json;
 
 use super::{AT_ONCE, Probe, canary_stream};
 use crate::verify::expected::may_publish;
-use crate::verify::run::{Side, Stage, each};
+use crate::verify::run::{Run, TenantRun, each};
 use crate::verify::wire::{Answer, Request};
 
 pub const STREAMS: Probe = Probe {
     id: "streams",
     proves: "a stream of the same name is another one in every tenant, read by every way there is",
-    run: |stage, sides| Box::pin(run(stage, sides, Kind::Stream)),
+    run: |run, tenant_runs| Box::pin(probe(run, tenant_runs, Kind::Stream)),
 };
 
 pub const BUCKETS: Probe = Probe {
     id: "buckets",
     proves: "a key-value bucket of the same name is another one in every tenant",
-    run: |stage, sides| Box::pin(run(stage, sides, Kind::Bucket)),
+    run: |run, tenant_runs| Box::pin(probe(run, tenant_runs, Kind::Bucket)),
 };
 
 pub const OBJECTS: Probe = Probe {
     id: "object-stores",
     proves: "an object store of the same name is another one in every tenant",
-    run: |stage, sides| Box::pin(run(stage, sides, Kind::ObjectStore)),
+    run: |run, tenant_runs| Box::pin(probe(run, tenant_runs, Kind::ObjectStore)),
 };
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -42,44 +42,44 @@ impl Kind {
         }
     }
 
-    fn subject(self, stage: &Stage<'_>, side: &mut Side<'_>) -> Option<String> {
-        let common = stage.common();
+    fn subject(self, run: &Run<'_>, tenant_run: &mut TenantRun<'_>) -> Option<String> {
+        let common = run.common();
         let subject = match self {
-            Self::Stream => return canary_stream::subject(stage, side, "stored"),
+            Self::Stream => return canary_stream::subject(run, tenant_run, "stored"),
             Self::Bucket => format!("$KV.{common}.key"),
             Self::ObjectStore => format!("$O.{common}.C.chunk"),
         };
-        side.manager().is_some_and(|m| may_publish(m.user, &subject)).then_some(subject)
+        tenant_run.manager().is_some_and(|m| may_publish(m.user, &subject)).then_some(subject)
     }
 }
 
-async fn run<'p>(stage: &Stage<'p>, sides: &mut [Side<'p>], kind: Kind) {
-    let name = kind.stream(&stage.common());
-    let made = std::cell::RefCell::new(vec![false; sides.len()]);
-    each(sides, AT_ONCE, async |side| {
-        let Some(subject) = kind.subject(stage, side) else { return };
+async fn probe<'p>(run: &Run<'p>, tenant_runs: &mut [TenantRun<'p>], kind: Kind) {
+    let name = kind.stream(&run.common());
+    let made = std::cell::RefCell::new(vec![false; tenant_runs.len()]);
+    each(tenant_runs, AT_ONCE, async |tenant_run| {
+        let Some(subject) = kind.subject(run, tenant_run) else { return };
         let more = match kind {
             Kind::Stream => json!({}),
             // As client libraries make them.
             Kind::Bucket | Kind::ObjectStore => json!({ "allow_rollup_hdrs": true }),
         };
-        let is_made = canary_stream::make(stage, side, &name, &subject, more).await;
-        made.borrow_mut()[side.index] = is_made;
+        let is_made = canary_stream::make(run, tenant_run, &name, &subject, more).await;
+        made.borrow_mut()[tenant_run.index] = is_made;
     })
     .await;
-    each(sides, AT_ONCE, async |side| {
-        if made.borrow()[side.index] {
-            read(stage, side, &name, kind).await;
+    each(tenant_runs, AT_ONCE, async |tenant_run| {
+        if made.borrow()[tenant_run.index] {
+            read(run, tenant_run, &name, kind).await;
         }
     })
     .await;
 }
 
 /// By every verb that reads.
-async fn read<'p>(stage: &Stage<'p>, side: &mut Side<'p>, name: &str, kind: Kind) {
-    let index = side.index;
-    let Some(subject) = kind.subject(stage, side) else { return };
-    let Some(manager) = side.manager() else { return };
+async fn read<'p>(run: &Run<'p>, tenant_run: &mut TenantRun<'p>, name: &str, kind: Kind) {
+    let index = tenant_run.index;
+    let Some(subject) = kind.subject(run, tenant_run) else { return };
+    let Some(manager) = tenant_run.manager() else { return };
     let asked = [
         Request::empty(format!("$JS.API.STREAM.INFO.{name}")),
         Request::json(format!("$JS.API.STREAM.MSG.GET.{name}"), &json!({ "seq": 1 })),
@@ -92,21 +92,23 @@ async fn read<'p>(stage: &Stage<'p>, side: &mut Side<'p>, name: &str, kind: Kind
             &json!({ "stream_name": name, "config": { "name": "reader", "ack_policy": "none", "inactive_threshold": 60_000_000_000u64 } }),
         ),
     ];
-    let answers = manager.ask(stage, &asked).await;
+    let answers = manager.ask(run, &asked).await;
     let state = answers.first().map(Answer::json).unwrap_or_default();
     let messages = state["state"]["messages"].as_u64();
     let mut own = 0;
     for answer in &answers {
         if let Answer::Message(message) = answer {
-            own += usize::from(stage.judge_message(index, "its manager", message).contains(&index));
+            own += usize::from(run.detect_in_message(index, "its manager", message).contains(&index));
         }
     }
-    let next = manager.pull(stage, name, "reader").await;
-    own += usize::from(next.is_some_and(|m| stage.is_from(index, &m.payload)));
-    canary_stream::delete(stage, manager, name).await;
+    let next = manager.pull(run, name, "reader").await;
+    own += usize::from(next.is_some_and(|m| run.is_from(index, &m.payload)));
+    canary_stream::delete(run, manager, name).await;
     match messages {
-        Some(1) if own > 0 => stage.pass(index, format!("read its own canary by {own} ways, and no other's")),
-        Some(n) if n > 1 => stage.leak(None, Some(index), format!("{name} holds {n} messages, of which it wrote one")),
-        _ => stage.not_run(index, format!("its own canary could not be read back: {state}")),
+        Some(1) if own > 0 => run.ledger.pass(index, format!("read its own canary by {own} ways, and no other's")),
+        Some(n) if n > 1 => {
+            run.ledger.leak(None, Some(index), format!("{name} holds {n} messages, of which it wrote one"))
+        }
+        _ => run.ledger.not_run(index, format!("its own canary could not be read back: {state}")),
     }
 }

@@ -1,12 +1,12 @@
 //! Wildcards, other tenants' subjects, and the server's own spaces.
 
-use super::{Attempt, Deed, Probe, must_be_refused};
-use crate::verify::run::{Side, Stage, each};
+use super::{Attempt, Operation, Probe, must_be_refused};
+use crate::verify::run::{Run, TenantRun, each};
 
 pub const PROBE: Probe = Probe {
     id: "subscribing",
     proves: "nobody may listen beyond its own subjects, not by a wildcard either",
-    run: |stage, sides| Box::pin(run(stage, sides)),
+    run: |run, tenant_runs| Box::pin(probe(run, tenant_runs)),
 };
 
 /// Patterns that reach into everything or into what the server keeps for itself.
@@ -27,14 +27,14 @@ const WIDE: [&str; 14] = [
     "$JSC.>",
 ];
 
-async fn run<'p>(stage: &Stage<'p>, sides: &mut [Side<'p>]) {
-    each(sides, usize::MAX, async |side| {
-        let mut attempts: Vec<Attempt> = WIDE.map(|w| Attempt::new(Deed::Subscribe, w, None)).into();
-        for other in side.neighbours.clone() {
-            let subjects = stage.tenant(other).subjects.iter();
-            attempts.extend(subjects.map(|s| Attempt::new(Deed::Subscribe, s.as_str(), Some(other))));
+async fn probe<'p>(run: &Run<'p>, tenant_runs: &mut [TenantRun<'p>]) {
+    each(tenant_runs, usize::MAX, async |tenant_run| {
+        let mut attempts: Vec<Attempt> = WIDE.map(|w| Attempt::new(Operation::Subscribe, w, None)).into();
+        for other in tenant_run.neighbours.clone() {
+            let subjects = run.topology.tenant(other).subjects.iter();
+            attempts.extend(subjects.map(|s| Attempt::new(Operation::Subscribe, s.as_str(), Some(other))));
         }
-        must_be_refused(stage, side, &attempts).await;
+        must_be_refused(run, tenant_run, &attempts).await;
     })
     .await;
 }

@@ -2,48 +2,57 @@
 
 use super::Probe;
 use crate::verify::expected::{concrete, may_publish};
-use crate::verify::run::{Side, Stage, each};
+use crate::verify::run::{Run, TenantRun, each};
 
 pub const PROBE: Probe = Probe {
     id: "tracing",
     proves: "tracing one's own message tells nothing of other tenants' users, and is not sent to their subjects",
-    run: |stage, sides| Box::pin(run(stage, sides)),
+    run: |run, tenant_runs| Box::pin(probe(run, tenant_runs)),
 };
 
-async fn run<'p>(stage: &Stage<'p>, sides: &mut [Side<'p>]) {
-    each(sides, usize::MAX, async |side| trace(stage, side).await).await;
+async fn probe<'p>(run: &Run<'p>, tenant_runs: &mut [TenantRun<'p>]) {
+    each(tenant_runs, usize::MAX, async |tenant_run| trace(run, tenant_run).await).await;
 }
 
 /// Traced to the sender's own inbox, where it may be sent at all, and to a
 /// neighbour's subject.
-async fn trace<'p>(stage: &Stage<'p>, side: &mut Side<'p>) {
-    let canary = stage.canary(side.index);
-    let token = stage.token();
-    let shared = side.tenant.exports.iter().map(|e| &e.subject).chain(side.tenant.imports.iter().map(|i| &i.subject));
+async fn trace<'p>(run: &Run<'p>, tenant_run: &mut TenantRun<'p>) {
+    let canary = run.canary(tenant_run.index);
+    let token = run.token();
+    let shared = tenant_run
+        .tenant
+        .exports
+        .iter()
+        .map(|e| &e.subject)
+        .chain(tenant_run.tenant.imports.iter().map(|i| &i.subject));
     // Only a trace is sent, so a real subject can be asked about.
-    let subjects: Vec<String> = side.tenant.subjects.iter().chain(shared).map(|s| concrete(s, &token)).collect();
-    let own = stage.free_subjects(side.index).map(|s| concrete(s, &token));
-    let own: Vec<String> = own.filter(|s| stage.may_speak(side.index, s)).collect();
-    let theirs: Vec<String> =
-        side.neighbours.iter().flat_map(|n| stage.free_subjects(*n)).map(|s| concrete(s, &token)).collect();
+    let subjects: Vec<String> = tenant_run.tenant.subjects.iter().chain(shared).map(|s| concrete(s, &token)).collect();
+    let own = run.topology.free_subjects(tenant_run.index).map(|s| concrete(s, &token));
+    let own: Vec<String> = own.filter(|s| run.topology.may_speak(tenant_run.index, s)).collect();
+    let theirs: Vec<String> = tenant_run
+        .neighbours
+        .iter()
+        .flat_map(|n| run.topology.free_subjects(*n))
+        .map(|s| concrete(s, &token))
+        .collect();
     let mut traced = 0;
-    for member in &mut side.members {
-        let Some(connection) = &mut member.connection else { continue };
-        for subject in subjects.iter().filter(|s| may_publish(member.user, s)) {
-            for destination in own.iter().filter(|d| may_publish(member.user, d)).chain(&theirs) {
+    for session in &mut tenant_run.sessions {
+        let Some(connection) = &mut session.connection else { continue };
+        for subject in subjects.iter().filter(|s| may_publish(session.user, s)) {
+            for destination in own.iter().filter(|d| may_publish(session.user, d)).chain(&theirs) {
                 // Only a trace: the message itself goes nowhere.
                 let headers = [("Nats-Trace-Dest", destination.as_str()), ("Nats-Trace-Only", "true")];
                 connection.publish_with(subject, &headers, canary.as_bytes());
                 traced += 1;
             }
         }
-        member.settle(stage).await;
-        member.refused();
+        session.settle(run).await;
+        session.refused();
     }
     let mut events = 0;
-    for member in &mut side.members {
-        member.settle(stage).await;
-        for message in member.heard(stage) {
+    for session in &mut tenant_run.sessions {
+        session.settle(run).await;
+        for message in session.heard(run) {
             let event = message.json();
             let Some(list) = event["events"].as_array() else { continue };
             events += 1;
@@ -52,17 +61,18 @@ async fn trace<'p>(stage: &Stage<'p>, side: &mut Side<'p>) {
                 // is seen by its account's name, and no further; but a trace can be
                 // sent where a share leads, like any message.
                 let step = step.to_string();
-                for other in stage.named_in(&step).filter(|o| !stage.is_declared(*o, side.index, &message.subject)) {
-                    stage.leak(
+                for other in run.named_in(&step).filter(|o| !run.is_declared(*o, tenant_run.index, &message.subject)) {
+                    run.ledger.leak(
                         Some(other),
-                        Some(side.index),
-                        format!("a trace told {} of a connection: {step}", member.user.name),
+                        Some(tenant_run.index),
+                        format!("a trace told {} of a connection: {step}", session.user.name),
                     );
                 }
             }
         }
     }
     if traced > 0 {
-        stage.pass(side.index, format!("{traced} messages traced; {events} reports came, all of its own account"));
+        run.ledger
+            .pass(tenant_run.index, format!("{traced} messages traced; {events} reports came, all of its own account"));
     }
 }

@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use serde_json::{Value, json};
 
-use super::{CANARY_LENGTH, MARK, Member, Side, Stage, each};
+use super::{CANARY_LENGTH, MARK, Run, Session, TenantRun, each};
 use crate::model::Tenant;
 use crate::subject::Subject;
 use crate::verify::expected::concrete;
@@ -14,24 +14,24 @@ use crate::verify::wire::Request;
 /// Streams of runs that were killed are removed after this long.
 const LEFT_BEHIND: Duration = Duration::from_secs(600);
 
-impl<'p> Stage<'p> {
+impl<'p> Run<'p> {
     /// Removes what this run made, or what runs that were killed left behind.
-    pub async fn clean(&self, sides: &mut [Side<'p>], earlier: bool) {
+    pub async fn clean(&self, tenant_runs: &mut [TenantRun<'p>], earlier: bool) {
         if self.throwaway {
             return;
         }
-        each(sides, 8, async |side| {
-            let (index, ours) = (side.index, self.subjects_of_run(side.tenant));
-            let Some(manager) = side.manager() else { return };
+        each(tenant_runs, 8, async |tenant_run| {
+            let (index, ours) = (tenant_run.index, self.subjects_of_run(tenant_run.tenant));
+            let Some(manager) = tenant_run.manager() else { return };
             let names = manager.ask_one(self, Request::empty("$JS.API.STREAM.NAMES")).await.json();
             for name in names["streams"].as_array().into_iter().flatten().filter_map(|n| n.as_str()) {
                 let is_gone = match is_ours(name) {
                     true if earlier => !manager.is_left_behind(self, name).await || manager.delete(self, name).await,
-                    true => !name.contains(&self.run) || manager.delete(self, name).await,
+                    true => !name.contains(&self.id) || manager.delete(self, name).await,
                     false => earlier || manager.purge(self, name, &ours).await,
                 };
                 if !is_gone {
-                    self.not_run(index, format!("something is left behind in stream {name}"));
+                    self.ledger.not_run(index, format!("something is left behind in stream {name}"));
                 }
             }
         })
@@ -42,7 +42,11 @@ impl<'p> Stage<'p> {
     /// captures them sees them.
     fn subjects_of_run(&self, tenant: &Tenant) -> Vec<String> {
         let shared = tenant.exports.iter().map(|e| &e.subject).chain(tenant.imports.iter().map(|i| &i.subject));
-        let copied = tenant.copies.iter().filter_map(|c| self.place(&c.from)).flat_map(|p| &self.tenant(p).subjects);
+        let copied = tenant
+            .copies
+            .iter()
+            .filter_map(|c| self.topology.place(&c.from))
+            .flat_map(|p| &self.topology.tenant(p).subjects);
         let rewritten = tenant.streams.iter().flat_map(|s| &s.rewritten);
         let spaces = tenant.subjects.iter().chain(shared).chain(copied).chain(rewritten);
         let spaces = spaces.filter(|s| s.has_wildcard());
@@ -52,17 +56,17 @@ impl<'p> Stage<'p> {
 
     /// On a server that is in use: which streams would lose something, or hand it
     /// to workers, if something were said on the subjects that they capture?
-    pub async fn survey(&self, sides: &mut [Side<'p>]) {
+    pub async fn find_full_streams(&self, tenant_runs: &mut [TenantRun<'p>]) {
         if self.throwaway {
             return;
         }
-        each(sides, 8, async |side| {
-            let (index, spaces) = (side.index, side.tenant.subjects.clone());
-            let has_jetstream = side.tenant.jetstream.is_some();
-            let Some(manager) = side.manager() else {
+        each(tenant_runs, 8, async |tenant_run| {
+            let (index, spaces) = (tenant_run.index, tenant_run.tenant.subjects.clone());
+            let has_jetstream = tenant_run.tenant.jetstream.is_some();
+            let Some(manager) = tenant_run.manager() else {
                 if has_jetstream {
-                    self.busy.borrow_mut()[index] = spaces;
-                    self.not_run(
+                    self.topology.add_full_streams(index, spaces);
+                    self.ledger.not_run(
                         index,
                         "no user of it may see its streams, so nothing is said where they may capture it",
                     );
@@ -84,50 +88,39 @@ impl<'p> Stage<'p> {
                 let subjects: Vec<Subject> =
                     subjects.iter().filter_map(|s| Subject::as_the_server_reads(s.as_str()?)).collect();
                 let touched = |s: &Subject| {
-                    self.subjects_of_run(side.tenant)
+                    self.subjects_of_run(tenant_run.tenant)
                         .iter()
                         .any(|own| Subject::as_the_server_reads(own).is_some_and(|own| own.overlaps(s)))
                 };
                 if subjects.iter().any(touched) {
                     let name = stream["config"]["name"].as_str().unwrap_or_default();
-                    self.not_run(
+                    self.ledger.not_run(
                         index,
                         format!("nothing is said where stream {name} captures it: it has no room to spare, or workers"),
                     );
                 }
-                self.busy.borrow_mut()[index].extend(subjects);
+                self.topology.add_full_streams(index, subjects);
             }
         })
         .await;
     }
-
-    /// Whether something may be said there without anybody losing anything: in the
-    /// tenant itself, and in those to which a share takes it.
-    pub fn may_speak(&self, tenant: usize, subject: &str) -> bool {
-        let Some(subject) = Subject::as_the_server_reads(subject) else { return false };
-        let busy = self.busy.borrow();
-        let own = self.tenant(tenant);
-        let shared = own.exports.iter().flat_map(|e| &e.to).chain(own.imports.iter().map(|i| &i.from));
-        let places = shared.filter_map(|name| self.place(name)).chain([tenant]);
-        !places.into_iter().any(|place| busy[place].iter().any(|s| s.contains(&subject)))
-    }
 }
 
-impl<'p> Member<'p> {
+impl<'p> Session<'p> {
     /// Whether a stream of an earlier run is old enough to be nobody's any more.
-    async fn is_left_behind(&mut self, stage: &Stage<'p>, name: &str) -> bool {
-        let info = self.api(stage, &format!("STREAM.INFO.{name}"), json!({})).await;
+    async fn is_left_behind(&mut self, run: &Run<'p>, name: &str) -> bool {
+        let info = self.api(run, &format!("STREAM.INFO.{name}"), json!({})).await;
         is_old(info["created"].as_str().unwrap_or_default())
     }
 
-    async fn delete(&mut self, stage: &Stage<'p>, name: &str) -> bool {
-        self.api(stage, &format!("STREAM.DELETE.{name}"), json!({})).await["success"] == true
+    async fn delete(&mut self, run: &Run<'p>, name: &str) -> bool {
+        self.api(run, &format!("STREAM.DELETE.{name}"), json!({})).await["success"] == true
     }
 
     /// Takes what a stream of the tenant captured of this run out of it again.
-    async fn purge(&mut self, stage: &Stage<'p>, name: &str, subjects: &[String]) -> bool {
+    async fn purge(&mut self, run: &Run<'p>, name: &str, subjects: &[String]) -> bool {
         for subject in subjects {
-            let purged = self.api(stage, &format!("STREAM.PURGE.{name}"), json!({ "filter": subject })).await;
+            let purged = self.api(run, &format!("STREAM.PURGE.{name}"), json!({ "filter": subject })).await;
             if purged["success"] != true {
                 return false;
             }

@@ -2,28 +2,28 @@
 
 use serde_json::Value;
 
-use super::{CANARY_LENGTH, Side, Stage, each};
+use super::{CANARY_LENGTH, Run, TenantRun, each};
 use crate::model::Tenant;
 use crate::verify::expected::is_shared;
 use crate::verify::wire::Message;
 
-impl<'p> Stage<'p> {
+impl<'p> Run<'p> {
     /// Whether what one tenant sends may arrive at another on this subject.
     pub fn is_declared(&self, sender: usize, receiver: usize, subject: &str) -> bool {
-        sender == receiver || is_shared(self.tenant(sender), self.tenant(receiver), subject)
+        sender == receiver || is_shared(self.topology.tenant(sender), self.topology.tenant(receiver), subject)
     }
 
     /// The tenants whose canaries are in a text.
     pub fn named_in<'t>(&'t self, text: &'t str) -> impl Iterator<Item = usize> + 't {
-        let mark = format!("tenantry/{}/", self.run);
+        let mark = format!("tenantry/{}/", self.id);
         let at = text.match_indices(&mark).map(|(at, mark)| at + mark.len()).collect::<Vec<_>>();
         at.into_iter().filter_map(|at| self.by_canary.get(text.get(at..at + CANARY_LENGTH)?).copied())
     }
 
     /// Looks for other tenants' canaries in what a tenant's user heard, at a
     /// subject; what a share lets through is in order. Says whose it was.
-    pub fn judge(&self, receiver: usize, user: &str, subject: &str, bytes: &[u8]) -> Vec<usize> {
-        let mark = format!("tenantry/{}/", self.run);
+    pub fn detect(&self, receiver: usize, user: &str, subject: &str, bytes: &[u8]) -> Vec<usize> {
+        let mark = format!("tenantry/{}/", self.id);
         let mut found = Vec::new();
         let mut rest = bytes;
         while let Some(at) = memchr::memmem::find(rest, mark.as_bytes()) {
@@ -41,25 +41,24 @@ impl<'p> Stage<'p> {
             if sender == receiver || is_as_said && self.is_declared(sender, receiver, subject) {
                 continue;
             }
-            let probe = self.probes.iter().copied().filter(|id| sent_by.starts_with(id.as_bytes()));
-            let probe = probe.max_by_key(|id| id.len()).unwrap_or_else(|| self.probe.get());
+            let probe = self.ledger.probe_at_start_of(sent_by).unwrap_or_else(|| self.ledger.probe());
             let evidence = format!("its canary came to {user} on {subject}");
-            self.leak_as(probe, self.name(sender), self.name(receiver), evidence);
+            self.ledger.leak_of(probe, Some(sender), Some(receiver), evidence);
         }
         found
     }
 
     /// The same for a message that was heard.
-    pub fn judge_message(&self, receiver: usize, user: &str, message: &Message) -> Vec<usize> {
-        let mut found = self.judge(receiver, user, &message.subject, &message.headers);
-        found.extend(self.judge(receiver, user, &message.subject, &message.payload));
+    pub fn detect_in_message(&self, receiver: usize, user: &str, message: &Message) -> Vec<usize> {
+        let mut found = self.detect(receiver, user, &message.subject, &message.headers);
+        found.extend(self.detect(receiver, user, &message.subject, &message.payload));
         found
     }
 
     /// The same for an answer. A service's comes on an inbox, where a share may
     /// answer. JetStream's is judged by the subject that a message was stored
     /// under, and what is base64 in it is read too.
-    pub fn judge_answer(&self, receiver: usize, user: &str, asked: &str, message: &Message) -> Vec<usize> {
+    pub fn detect_in_answer(&self, receiver: usize, user: &str, asked: &str, message: &Message) -> Vec<usize> {
         if !asked.starts_with("$JS.") {
             // Whoever is asked through a share may answer.
             let may_answer = |sender: usize| self.is_declared(receiver, sender, asked);
@@ -68,27 +67,27 @@ impl<'p> Stage<'p> {
             if senders.iter().all(|s| may_answer(*s)) {
                 return senders;
             }
-            return self.judge_message(receiver, user, message);
+            return self.detect_in_message(receiver, user, message);
         }
         let header = String::from_utf8_lossy(&message.headers);
         let stored_under = header.lines().find_map(|l| l.strip_prefix("Nats-Subject: ")).unwrap_or(asked);
-        let mut found = self.judge(receiver, user, stored_under, &message.payload);
+        let mut found = self.detect(receiver, user, stored_under, &message.payload);
         let json = message.json();
         let stored = &json["message"];
         let subject = stored["subject"].as_str().unwrap_or(asked);
         for part in ["data", "hdrs"].map(|part| stored[part].as_str()).into_iter().flatten() {
             let bytes = data_encoding::BASE64.decode(part.as_bytes()).unwrap_or_default();
-            found.extend(self.judge(receiver, user, subject, &bytes));
+            found.extend(self.detect(receiver, user, subject, &bytes));
         }
         found
     }
 
     /// Reads everybody's connection to the end of what the server has for it.
-    pub async fn judge_all(&self, sides: &mut [Side<'p>]) {
-        each(sides, usize::MAX, async |side| {
-            for member in &mut side.members {
-                member.settle(self).await;
-                member.heard(self);
+    pub async fn detect_in_all(&self, tenant_runs: &mut [TenantRun<'p>]) {
+        each(tenant_runs, usize::MAX, async |tenant_run| {
+            for session in &mut tenant_run.sessions {
+                session.settle(self).await;
+                session.heard(self);
             }
         })
         .await;
@@ -97,14 +96,14 @@ impl<'p> Stage<'p> {
     /// Other tenants that a JSON text names, but for those with whom it shares.
     pub fn mentioned(&self, text: &str, tenant: usize) -> Vec<usize> {
         let shares = |other: usize| {
-            let (own, other) = (self.tenant(tenant), self.tenant(other));
+            let (own, other) = (self.topology.tenant(tenant), self.topology.tenant(other));
             let imports = |a: &Tenant, b: &Tenant| a.imports.iter().any(|i| i.from == b.name);
             imports(own, other) || imports(other, own) || own.copying().any(|name| *name == other.name)
         };
         let json: Value = serde_json::from_str(text).unwrap_or_default();
         let mut names = Vec::new();
         named(&json, &mut names);
-        let owners = names.iter().filter_map(|name| self.owner_of(name));
+        let owners = names.iter().filter_map(|name| self.topology.owner_of(name));
         owners.filter(|other| *other != tenant && !shares(*other)).collect()
     }
 }

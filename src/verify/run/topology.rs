@@ -1,0 +1,133 @@
+//! The tenants of a run: which there are, which attack which by name, the server's
+//! listeners, and the subjects on which a run must not publish.
+
+use std::cell::RefCell;
+use std::collections::HashMap;
+
+use serde_json::Value;
+
+use crate::audit::system::DoorKind;
+use crate::model::names::AccountName;
+use crate::model::{Model, Tenant};
+use crate::subject::Subject;
+use crate::verify::Plan;
+
+/// Number of unrelated tenants that each tenant attacks by name, besides those it shares with.
+const NEIGHBOURS: usize = 4;
+
+/// The tenants and the server around them.
+pub struct Topology<'p> {
+    model: &'p Model,
+    throwaway: bool,
+    /// Tenants by the names of accounts and users; `None` where several tenants have the name.
+    by_name: HashMap<String, Option<usize>>,
+    /// `None` if they are not known.
+    listeners: RefCell<Option<Vec<(DoorKind, String)>>>,
+    /// By tenant: subjects of streams that are full, or that hand messages to workers.
+    full_streams: RefCell<Vec<Vec<Subject>>>,
+}
+
+impl<'p> Topology<'p> {
+    /// The tenants of a model, on a server of which nothing is known yet.
+    pub fn new(model: &'p Model, throwaway: bool) -> Self {
+        Self {
+            model,
+            throwaway,
+            by_name: tenants_by_name(model),
+            listeners: RefCell::default(),
+            full_streams: RefCell::new(vec![Vec::new(); model.tenants.len()]),
+        }
+    }
+
+    /// A tenant by its place.
+    pub fn tenant(&self, index: usize) -> &'p Tenant {
+        &self.model.tenants[index]
+    }
+
+    /// A tenant's place by its name.
+    pub fn place(&self, name: &AccountName) -> Option<usize> {
+        self.owner_of(name.as_str())
+    }
+
+    /// The tenant that has a name: its account's, or that of a user that only one tenant has.
+    pub fn owner_of(&self, name: &str) -> Option<usize> {
+        self.by_name.get(name).copied().flatten()
+    }
+
+    /// The tenants that a tenant attacks by name: those it shares with, and the next few.
+    pub fn neighbours(&self, index: usize) -> Vec<usize> {
+        let (tenant, count) = (self.tenant(index), self.model.tenants.len());
+        let shares = tenant.exports.iter().flat_map(|e| &e.to).chain(tenant.imports.iter().map(|i| &i.from));
+        let mut neighbours: Vec<usize> = shares.chain(tenant.copying()).filter_map(|name| self.place(name)).collect();
+        let others = count.saturating_sub(1).min(NEIGHBOURS);
+        neighbours.extend((1..=others).map(|step| (index + step) % count));
+        neighbours.sort_unstable();
+        neighbours.dedup();
+        neighbours
+    }
+
+    /// Whether a subject is in a tenant's own space.
+    pub fn is_own_space(&self, tenant: usize, subject: &str) -> bool {
+        let subject = Subject::as_the_server_reads(subject);
+        subject.is_some_and(|subject| self.tenant(tenant).subjects.iter().any(|own| own.contains(&subject)))
+    }
+
+    /// A tenant's subjects on which a run may publish: on a server that is in use, one
+    /// without a wildcard is an application's own.
+    pub fn free_subjects(&self, tenant: usize) -> impl Iterator<Item = &'p Subject> {
+        self.tenant(tenant).subjects.iter().filter(|s| self.throwaway || s.has_wildcard())
+    }
+
+    /// Notes subjects on which publishing would cost a tenant messages.
+    pub fn add_full_streams(&self, tenant: usize, subjects: impl IntoIterator<Item = Subject>) {
+        self.full_streams.borrow_mut()[tenant].extend(subjects);
+    }
+
+    /// Whether publishing there costs no tenant a message: not the tenant itself, and
+    /// not those that a share takes it to.
+    pub fn may_speak(&self, tenant: usize, subject: &str) -> bool {
+        let Some(subject) = Subject::as_the_server_reads(subject) else { return false };
+        let full = self.full_streams.borrow();
+        let own = self.tenant(tenant);
+        let shared = own.exports.iter().flat_map(|e| &e.to).chain(own.imports.iter().map(|i| &i.from));
+        let places = shared.filter_map(|name| self.place(name)).chain([tenant]);
+        !places.into_iter().any(|place| full[place].iter().any(|s| s.contains(&subject)))
+    }
+
+    /// Learns the listeners: from the configuration for a throwaway server, else from
+    /// what the server says of itself, which is null if it could not be asked.
+    pub fn find_listeners(&self, plan: &Plan<'_>, varz: &Value) {
+        let mut listeners = plan.doors.clone();
+        if !plan.throwaway {
+            let here = plan.address.rsplit_once(':').map_or(plan.address.as_str(), |(host, _)| host);
+            let kinds = [
+                ("leaf", DoorKind::Leaf),
+                ("mqtt", DoorKind::Mqtt),
+                ("websocket", DoorKind::WebSocket),
+                ("cluster", DoorKind::Cluster),
+                ("gateway", DoorKind::Gateway),
+            ];
+            for (key, kind) in kinds {
+                let port =
+                    varz[key]["port"].as_u64().or_else(|| varz[key]["cluster_port"].as_u64()).filter(|port| *port > 0);
+                listeners.extend(port.map(|port| (kind, format!("{here}:{port}"))));
+            }
+        }
+        *self.listeners.borrow_mut() = varz.is_object().then_some(listeners);
+    }
+
+    /// The listeners beside that of clients, if they are known.
+    pub fn listeners(&self) -> Option<Vec<(DoorKind, String)>> {
+        self.listeners.borrow().clone()
+    }
+}
+
+fn tenants_by_name(model: &Model) -> HashMap<String, Option<usize>> {
+    let mut names: HashMap<String, Option<usize>> = HashMap::new();
+    for (i, tenant) in model.tenants.iter().enumerate() {
+        for name in std::iter::once(tenant.name.as_str()).chain(tenant.users.iter().map(|u| u.name.as_str())) {
+            names.entry(name.to_owned()).and_modify(|owner| *owner = owner.filter(|o| *o == i)).or_insert(Some(i));
+        }
+    }
+    names
+}
