@@ -4,7 +4,7 @@
 
 use std::path::{Path, PathBuf};
 
-use crate::audit::system::World;
+use crate::audit::system::System;
 use crate::audit::{self, Audit};
 use crate::conf::ConfFiles;
 use crate::error::Error;
@@ -103,10 +103,10 @@ impl Project {
     }
 
     /// Gives the users of a rendered configuration the names that the registry has for them.
-    pub fn name_users(&self, world: &mut World) {
+    pub fn name_users(&self, system: &mut System) {
         let model = self.model();
         let tenant = |account: &str| model.tenants.iter().find(|t| t.name.as_str() == account);
-        world.name_users(|account| {
+        system.name_users(|account| {
             let users = tenant(account).map_or(model.system.users.as_slice(), |t| &t.users);
             users.iter().map(|user| user.name.to_string()).collect()
         });

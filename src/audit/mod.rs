@@ -17,7 +17,7 @@ use crate::conf::{self, ConfFiles, Environment};
 use crate::diag::{Diagnostic, Severity, Sources, Span};
 use crate::error::Error;
 use crate::verdict::Verdict;
-use system::World;
+use system::System;
 use tenants::Tenants;
 
 pub use rules::RULES;
@@ -28,7 +28,7 @@ pub struct Audit {
     /// The files, for showing places.
     pub sources: Sources,
     /// What it says.
-    pub world: World,
+    pub system: System,
     /// Who is one tenant.
     pub tenants: Tenants,
     /// What is wrong, worst first.
@@ -89,7 +89,7 @@ pub fn audit(path: &Path, environment: Environment<'_>) -> Result<Audit, Error> 
 pub fn audit_of(
     path: &Path,
     environment: Environment<'_>,
-    tenants: impl FnOnce(&World) -> Result<Tenants, Error>,
+    tenants: impl FnOnce(&System) -> Result<Tenants, Error>,
 ) -> Result<Audit, Error> {
     let mut sources = Sources::default();
     let document = conf::read(path, environment, &mut sources)?;
@@ -97,16 +97,16 @@ pub fn audit_of(
     if document.map.entries.is_empty() {
         return Err(Error::usage(format!("{} says nothing", path.display()), "nats-server does not start with it"));
     }
-    let world = read::world(&document.map, Span { file: 0, start: 0, end: 0 }, &mut remarks);
+    let system = read::system(&document.map, Span { file: 0, start: 0, end: 0 }, &mut remarks);
     hide_secrets(&document.map, &mut sources);
     if !remarks.refused.is_empty() {
         remarks.refused.sort_by_key(|d| d.span);
         return Err(Error::Conf { sources, diagnostics: remarks.refused });
     }
-    let tenants = tenants(&world)?;
+    let tenants = tenants(&system)?;
     let check = |rule: &rules::Rule| {
         let mut found = Vec::new();
-        rule.check(&world, &tenants, &mut found);
+        rule.check(&system, &tenants, &mut found);
         found
     };
     let mut findings: Vec<Diagnostic> = RULES.par_iter().flat_map_iter(check).collect();
@@ -114,7 +114,7 @@ pub fn audit_of(
     findings.extend(remarks.findings);
     findings.sort_by_key(|d| (d.severity, d.span));
     let digest = conf::digest(&document.map);
-    Ok(Audit { sources, world, tenants, findings, digest })
+    Ok(Audit { sources, system, tenants, findings, digest })
 }
 
 /// The same over texts that are in no file yet.

@@ -3,7 +3,7 @@
 
 use std::collections::HashSet;
 
-use super::system::{Account, Import, Mapping, Permissions, Proof, Side, User, World};
+use super::system::{Account, Import, Mapping, Permissions, Proof, Side, System, User};
 use crate::diag::Span;
 use crate::model::ShareKind;
 use crate::subject::Subject;
@@ -42,10 +42,10 @@ struct Carried<'w> {
 }
 
 /// Every way, each subject once.
-pub fn paths(world: &World, question: Question<'_>) -> Vec<Path> {
+pub fn paths(system: &System, question: Question<'_>) -> Vec<Path> {
     let (account, sender) = question.from;
     let (target, receiver) = question.to;
-    let Some(account) = world.account(&account.name) else { return Vec::new() };
+    let Some(account) = system.account(&account.name) else { return Vec::new() };
     let mut found = Vec::new();
     let mut seen: HashSet<(String, String, String)> = HashSet::new();
     let mut open: Vec<Carried<'_>> = published(account, sender, question.subject);
@@ -61,10 +61,10 @@ pub fn paths(world: &World, question: Question<'_>) -> Vec<Path> {
         if carried.account.name == target.name {
             found.extend(arrivals(&carried, target, receiver));
         }
-        let importers = world.importers.get(&carried.account.name).into_iter().flatten().map(|i| &world.accounts[*i]);
+        let importers = system.importers.get(&carried.account.name).into_iter().flatten().map(|i| &system.accounts[*i]);
         let own = std::iter::once(carried.account);
         let others = importers.filter(|other| other.name != carried.account.name).chain(own);
-        open.extend(others.flat_map(|other| imported(world, &carried, other)));
+        open.extend(others.flat_map(|other| imported(system, &carried, other)));
     }
     found.sort_by(|a, b| (a.subject.as_str(), a.arrives.as_str()).cmp(&(b.subject.as_str(), b.arrives.as_str())));
     found.dedup_by(|a, b| a.subject == b.subject && a.arrives == b.arrives);
@@ -74,13 +74,13 @@ pub fn paths(world: &World, question: Question<'_>) -> Vec<Path> {
 /// The other accounts that something published in this one can come to, if
 /// permissions allow it: importers of its streams, and those whose services its
 /// requests go to, in turn.
-pub fn reachable<'w>(world: &'w World, account: &'w Account) -> Vec<&'w Account> {
-    let importers = world.importers.get(&account.name).into_iter().flatten().map(|i| &world.accounts[*i]);
+pub fn reachable<'w>(system: &'w System, account: &'w Account) -> Vec<&'w Account> {
+    let importers = system.importers.get(&account.name).into_iter().flatten().map(|i| &system.accounts[*i]);
     let mut found: Vec<&Account> = importers.collect();
     let mut open = vec![account];
     while let Some(asking) = open.pop() {
         for import in asking.imports.iter().filter(|i| i.kind == ShareKind::Service) {
-            let Some(exporter) = world.account(&import.from.0) else { continue };
+            let Some(exporter) = system.account(&import.from.0) else { continue };
             if !found.iter().any(|a| a.name == exporter.name) {
                 found.push(exporter);
                 open.push(exporter);
@@ -133,11 +133,11 @@ pub struct Request<'w> {
 }
 
 /// Everybody who hears requests of an account by way of another.
-pub fn passed_on<'w>(world: &'w World, account: &'w Account) -> Vec<Request<'w>> {
+pub fn passed_on<'w>(system: &'w System, account: &'w Account) -> Vec<Request<'w>> {
     let mut found = Vec::new();
     let services = |a: &'w Account| a.imports.iter().filter(|i| i.kind == ShareKind::Service);
     for first in services(account) {
-        let Some(exporter) = world.account(&first.from.0) else { continue };
+        let Some(exporter) = system.account(&first.from.0) else { continue };
         let mut seen: HashSet<(String, String)> = HashSet::new();
         let mut open: Vec<(&Account, Subject)> =
             what_becomes(exporter, &first.subject).into_iter().map(|s| (exporter, s)).collect();
@@ -147,7 +147,7 @@ pub fn passed_on<'w>(world: &'w World, account: &'w Account) -> Vec<Request<'w>>
             }
             for next in services(at) {
                 let Some(cut) = subject.meet(&next.local) else { continue };
-                let Some(owner) = world.account(&next.from.0) else { continue };
+                let Some(owner) = system.account(&next.from.0) else { continue };
                 found.push(Request { first, owner, last: (at, next) });
                 let Some(asked) = rewrite_to(&cut, &next.local, next.subject.as_str()) else { continue };
                 open.extend(what_becomes(owner, &asked).into_iter().map(|s| (owner, s)));
@@ -207,7 +207,7 @@ fn arrivals(carried: &Carried<'_>, account: &Account, user: &User) -> Vec<Path> 
 
 /// What another account makes of it: a stream import takes messages from the
 /// exporter, a service import takes the importer's requests to the exporter.
-fn imported<'w>(world: &'w World, carried: &Carried<'w>, other: &'w Account) -> Vec<Carried<'w>> {
+fn imported<'w>(system: &'w System, carried: &Carried<'w>, other: &'w Account) -> Vec<Carried<'w>> {
     let mut next = Vec::new();
     let of_kind = |kind: ShareKind| {
         let goes_on = carried.way.is_none_or(|way| way == ShareKind::Service && kind == ShareKind::Service);
@@ -219,7 +219,7 @@ fn imported<'w>(world: &'w World, carried: &Carried<'w>, other: &'w Account) -> 
     }
     if other.name == carried.account.name {
         for import in of_kind(ShareKind::Service) {
-            let Some(exporter) = world.account(&import.from.0) else { continue };
+            let Some(exporter) = system.account(&import.from.0) else { continue };
             let what = format!(
                 "requests to `{}` go to the service `{}` of `{}`, and answers come back",
                 import.local, import.subject, exporter.name
@@ -307,13 +307,13 @@ fn anybody(span: Span) -> User {
 
 /// Why nothing arrives, most telling first: the accounts' shares, the sender's
 /// permissions, the receiver's.
-pub fn obstacle(world: &World, question: Question<'_>) -> (String, Span) {
+pub fn obstacle(system: &System, question: Question<'_>) -> (String, Span) {
     let ((account, sender), (target, receiver)) = (question.from, question.to);
     let place = |side: &Side, user: &User| side.span.or(user.permissions.span).unwrap_or(user.span);
     let what = question.subject.map_or_else(|| "anything".to_owned(), |subject| format!("`{subject}`"));
     let anybody = anybody(account.span);
     let between =
-        |from: &User, to: &User| paths(world, Question { from: (account, from), to: (target, to), ..question });
+        |from: &User, to: &User| paths(system, Question { from: (account, from), to: (target, to), ..question });
     let Some(way) = between(&anybody, &anybody).into_iter().next() else {
         let takes_part = |a: &Account, other: &str| a.imports.iter().any(|i| i.from.0 == other);
         let message = if !takes_part(target, &account.name) && !takes_part(account, &target.name) {

@@ -10,7 +10,7 @@ use crate::subject::Subject;
 
 /// A server with its accounts.
 #[derive(Debug, Default)]
-pub struct World {
+pub struct System {
     /// The accounts in which somebody is, as they were written.
     pub accounts: Vec<Account>,
     /// Place in `accounts` by name.
@@ -18,7 +18,7 @@ pub struct World {
     /// Places of the accounts that import streams, by whom they import them from.
     pub importers: std::collections::HashMap<String, Vec<usize>>,
     /// The account that operates the server, as it is named.
-    pub system: Option<(String, Span)>,
+    pub system_account: Option<(String, Span)>,
     /// The user that somebody without credentials is.
     pub no_auth_user: Option<(String, Span)>,
     /// Whether the `authorization` block is there: then nobody is anonymous by default.
@@ -337,7 +337,7 @@ impl Server {
     }
 }
 
-impl World {
+impl System {
     /// Gives each account's users the names that people know them by, in their order.
     pub fn name_users(&mut self, names: impl Fn(&str) -> Vec<String>) {
         for account in &mut self.accounts {
@@ -354,7 +354,7 @@ impl World {
 
     /// Whether an account operates the server.
     pub fn is_system(&self, account: &Account) -> bool {
-        self.system.as_ref().map_or(account.name == "$SYS", |(name, _)| *name == account.name)
+        self.system_account.as_ref().map_or(account.name == "$SYS", |(name, _)| *name == account.name)
     }
 
     /// Accounts that belong to tenants.

@@ -6,7 +6,7 @@ use std::path::Path;
 
 use serde::Deserialize;
 
-use super::system::{Account, User, World};
+use super::system::{Account, System, User};
 use crate::diag::nearest;
 use crate::error::Error;
 
@@ -62,20 +62,25 @@ impl Tenants {
 
     /// Each account of a configuration with all of its users, wherever they are
     /// found later.
-    pub fn of_accounts(world: &World) -> Self {
-        let users = world.accounts.iter().flat_map(|a| a.users.iter().map(|u| (u.name.clone(), a.name.clone())));
+    pub fn of_accounts(system: &System) -> Self {
+        let users = system.accounts.iter().flat_map(|a| a.users.iter().map(|u| (u.name.clone(), a.name.clone())));
         Self { accounts: HashMap::new(), users: users.collect() }
     }
 
     /// Whether everybody named is in the configuration.
-    pub fn refuse_unknown(&self, world: &World) -> Result<(), Error> {
-        let accounts = || world.accounts.iter().map(|a| a.name.as_str());
-        let users: Vec<String> =
-            world.accounts.iter().flat_map(|a| a.users.iter().map(move |u| format!("{}/{}", a.name, u.name))).collect();
+    pub fn refuse_unknown(&self, system: &System) -> Result<(), Error> {
+        let accounts = || system.accounts.iter().map(|a| a.name.as_str());
+        let users: Vec<String> = system
+            .accounts
+            .iter()
+            .flat_map(|a| a.users.iter().map(move |u| format!("{}/{}", a.name, u.name)))
+            .collect();
         let refuse = |what: &str, name: &str, near: Option<&str>| {
             let hint = match near {
                 Some(near) => format!("did you mean `{near}`?"),
-                None if what == "user" && world.account(name).is_some() => "an account belongs under `accounts`".into(),
+                None if what == "user" && system.account(name).is_some() => {
+                    "an account belongs under `accounts`".into()
+                }
                 None if what == "user" => {
                     format!("there are: {}", users.iter().take(12).cloned().collect::<Vec<_>>().join(", "))
                 }
@@ -84,7 +89,7 @@ impl Tenants {
             Err(Error::usage(format!("the configuration has no {what} `{name}`"), hint))
         };
         for name in self.accounts.keys() {
-            if world.account(name).is_none() {
+            if system.account(name).is_none() {
                 return refuse("account", name, nearest(name, accounts()));
             }
         }
@@ -100,8 +105,8 @@ impl Tenants {
     }
 
     /// How many there are in a configuration.
-    pub fn count(&self, world: &World) -> usize {
-        let tenants = world.accounts.iter().filter(|a| !world.is_system(a)).flat_map(|account| {
+    pub fn count(&self, system: &System) -> usize {
+        let tenants = system.accounts.iter().filter(|a| !system.is_system(a)).flat_map(|account| {
             let of_account = || self.of_account(&account.name);
             account.users.iter().map(move |user| self.of_user(account, user).unwrap_or_else(of_account))
         });

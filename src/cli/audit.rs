@@ -5,7 +5,7 @@ use std::path::PathBuf;
 use serde::Serialize;
 
 use super::{Context, count};
-use crate::audit::system::World;
+use crate::audit::system::System;
 use crate::audit::tenants::Tenants;
 use crate::audit::{self, Audit};
 use crate::diag::{Finding, Severity};
@@ -65,8 +65,8 @@ pub fn run(context: &Context, args: &Args) -> Result<Exit, Error> {
         return Ok(Exit::Ok);
     };
     let tenants = args.tenants.as_deref().map(Tenants::read).transpose()?.unwrap_or_default();
-    let audit = audit::audit_of(file, &|name| std::env::var(name).ok(), |world| {
-        tenants.refuse_unknown(world)?;
+    let audit = audit::audit_of(file, &|name| std::env::var(name).ok(), |system| {
+        tenants.refuse_unknown(system)?;
         Ok(tenants)
     })
     .inspect_err(|_| {
@@ -74,20 +74,20 @@ pub fn run(context: &Context, args: &Args) -> Result<Exit, Error> {
             context.ui.note(&format!("is {0} a registry? then: tenantry check -f {0}", file.display()));
         }
     })?;
-    let Audit { sources, world, tenants, findings, digest } = &audit;
+    let Audit { sources, system, tenants, findings, digest } = &audit;
     context.ui.diagnostics(sources, &findings[..findings.len().min(SHOWN)]);
     if findings.len() > SHOWN {
         context.ui.note(&format!("… and {} more: --format json has all", findings.len() - SHOWN));
     }
-    let shares = shares(world);
-    let users = world.accounts.iter().map(|a| a.users.len()).sum();
+    let shares = shares(system);
+    let users = system.accounts.iter().map(|a| a.users.len()).sum();
     let errors = findings.iter().filter(|f| f.severity == Severity::Error).count();
     let warnings = findings.len() - errors;
     let what = format!(
         "{}: {}, {}, {}, {}",
         file.display(),
-        count(tenants.count(world), "tenant"),
-        count(world.accounts.len(), "account"),
+        count(tenants.count(system), "tenant"),
+        count(system.accounts.len(), "account"),
         count(users, "user"),
         count(shares.len(), "declared share"),
     );
@@ -100,7 +100,7 @@ pub fn run(context: &Context, args: &Args) -> Result<Exit, Error> {
         }
     }
     if args.tenants.is_none() {
-        for account in audit::rules::perhaps_several(world) {
+        for account in audit::rules::perhaps_several(system) {
             context.ui.note(&format!(
                 "the users of `{account}` are taken for one tenant's; if they are not, say so with --tenants FILE"
             ));
@@ -119,7 +119,7 @@ pub fn run(context: &Context, args: &Args) -> Result<Exit, Error> {
     context.ui.json(&Report {
         verdict: audit.verdict().as_str(),
         findings: findings.iter().map(|f| sources.finding(f)).collect(),
-        accounts: world.accounts.len(),
+        accounts: system.accounts.len(),
         users,
         shares,
         residual: audit::RESIDUAL,
@@ -162,9 +162,9 @@ fn sentence(text: &str) -> String {
     letters.next().map_or_else(String::new, |first| first.to_uppercase().chain(letters).collect())
 }
 
-fn shares(world: &World) -> Vec<Share> {
+fn shares(system: &System) -> Vec<Share> {
     let mut shares = Vec::new();
-    for account in &world.accounts {
+    for account in &system.accounts {
         for import in &account.imports {
             shares.push(Share {
                 kind: import.kind.as_str(),

@@ -75,9 +75,9 @@ pub fn run(context: &Context, args: &Args) -> Result<Exit, Error> {
 }
 
 fn at_its_tenant(finding: &Diagnostic, audit: &Audit, valid: &Valid) -> Diagnostic {
-    let place = finding.span.filter(|span| !audit.world.accounts.is_empty() && span.start > 0);
+    let place = finding.span.filter(|span| !audit.system.accounts.is_empty() && span.start > 0);
     let before = |a: &&Account| place.is_some_and(|p| a.span.file == p.file && a.span.start <= p.start);
-    let account = audit.world.accounts.iter().filter(before).max_by_key(|a| a.span.start);
+    let account = audit.system.accounts.iter().filter(before).max_by_key(|a| a.span.start);
     let tenant = account.and_then(|a| valid.model.tenants.iter().find(|t| t.name.as_str() == a.name));
     let line = place.map_or(1, |span| audit.sources.position(span).0);
     let message = format!("{} (line {line} of what is rendered)", finding.message);

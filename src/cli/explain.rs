@@ -8,7 +8,7 @@ use serde::Serialize;
 
 use super::{Context, no_such, no_such_user, split_user};
 use crate::audit::reach::{self, Question};
-use crate::audit::system::{Account, User, World};
+use crate::audit::system::{Account, System, User};
 use crate::audit::{self, Audit};
 use crate::diag::{Sources, Span};
 use crate::error::{Error, Exit};
@@ -103,8 +103,8 @@ pub fn run(context: &Context, args: &Args) -> Result<Exit, Error> {
         Some(file) => audit::audit(file, &|name| std::env::var(name).ok())?,
         None => of_registry(context, args)?,
     };
-    let Audit { world, sources, .. } = &audit;
-    let users = |who: Option<&String>| who.map(|who| find(world, who)).transpose();
+    let Audit { system, sources, .. } = &audit;
+    let users = |who: Option<&String>| who.map(|who| find(system, who)).transpose();
     let (from, to) = (users(args.from.as_ref())?, users(args.to.as_ref())?);
     let listed = from.is_none() || to.is_none();
     let mut pairs = Vec::new();
@@ -116,8 +116,8 @@ pub fn run(context: &Context, args: &Args) -> Result<Exit, Error> {
             "name two users, or two accounts: a user reaches itself wherever it may publish and subscribe",
         ));
     }
-    for (sender, receiver) in candidates(world, from, to.as_deref()) {
-        pairs.push(pair(world, sources, Question { from: sender, to: receiver, subject: subject.as_ref() }));
+    for (sender, receiver) in candidates(system, from, to.as_deref()) {
+        pairs.push(pair(system, sources, Question { from: sender, to: receiver, subject: subject.as_ref() }));
     }
     pairs.retain(|pair| pair.reaches || !listed);
     let reaches = pairs.iter().any(|p| p.reaches);
@@ -142,15 +142,16 @@ type Somebody<'w> = (&'w Account, &'w User);
 /// Who might reach whom. Where one side is left open, only those in other accounts
 /// that shares lead to.
 fn candidates<'w>(
-    world: &'w World,
+    system: &'w System,
     from: Option<Vec<Somebody<'w>>>,
     to: Option<&[Somebody<'w>]>,
 ) -> Vec<(Somebody<'w>, Somebody<'w>)> {
-    let everybody = || world.accounts.iter().flat_map(|a| a.users.iter().map(move |u| (a, u)));
+    let everybody = || system.accounts.iter().flat_map(|a| a.users.iter().map(move |u| (a, u)));
     let listed = from.is_none() || to.is_none();
     let mut found = Vec::new();
     for sender in from.unwrap_or_else(|| everybody().collect()) {
-        let led_to = || reach::reachable(world, sender.0).into_iter().flat_map(|a| a.users.iter().map(move |u| (a, u)));
+        let led_to =
+            || reach::reachable(system, sender.0).into_iter().flat_map(|a| a.users.iter().map(move |u| (a, u)));
         match to {
             Some(to) => {
                 let apart = |r: &&Somebody<'w>| !std::ptr::eq(r.1, sender.1) && (!listed || r.0.name != sender.0.name);
@@ -167,16 +168,16 @@ fn of_registry(context: &Context, args: &Args) -> Result<Audit, Error> {
     let bundle = project.render(|| {})?;
     project.save_hashes();
     let mut audit = project.audit(&bundle)?;
-    project.name_users(&mut audit.world);
+    project.name_users(&mut audit.system);
     Ok(audit)
 }
 
 /// Users by the names that the registry gives them, or by which the server knows them.
-fn find<'w>(world: &'w World, who: &str) -> Result<Vec<(&'w Account, &'w User)>, Error> {
+fn find<'w>(system: &'w System, who: &str) -> Result<Vec<(&'w Account, &'w User)>, Error> {
     let (name, user) = split_user(who);
-    let known: Vec<&str> = world.accounts.iter().map(|a| a.name.as_str()).collect();
-    let of_user = world.accounts.iter().find(|a| a.users.iter().any(|u| u.name == who || u.called() == who));
-    let account = world.account(name).ok_or_else(|| match of_user {
+    let known: Vec<&str> = system.accounts.iter().map(|a| a.name.as_str()).collect();
+    let of_user = system.accounts.iter().find(|a| a.users.iter().any(|u| u.name == who || u.called() == who));
+    let account = system.account(name).ok_or_else(|| match of_user {
         Some(a) => Error::usage(format!("`{who}` is a user, not an account"), format!("write `{}/{who}`", a.name)),
         None => no_such("account", name, &known),
     })?;
@@ -190,32 +191,32 @@ fn find<'w>(world: &'w World, who: &str) -> Result<Vec<(&'w Account, &'w User)>,
 }
 
 /// What "does not reach" does not mean.
-fn caveat(world: &World, question: Question<'_>) -> Option<&'static str> {
+fn caveat(system: &System, question: Question<'_>) -> Option<&'static str> {
     let (from, to) = (question.from.0, question.to.0);
     if from.name == to.name {
         return Some(SAME_ACCOUNT);
     }
-    if world.is_system(from) || world.is_system(to) {
+    if system.is_system(from) || system.is_system(to) {
         return Some(SYSTEM);
     }
     let asks = to.imports.iter().any(|i| i.kind == model::ShareKind::Service && i.from.0 == from.name);
     asks.then_some(ANSWERS)
 }
 
-fn pair(world: &World, sources: &Sources, question: Question<'_>) -> Pair {
+fn pair(system: &System, sources: &Sources, question: Question<'_>) -> Pair {
     let step = |(what, span): (String, Span)| Step {
         what,
         file: sources.path(span.file).file_name().map_or_else(String::new, |n| n.to_string_lossy().into_owned()),
         line: sources.position(span).0,
     };
     let name = |(account, user): (&Account, &User)| format!("{}/{}", account.name, user.called());
-    let found = reach::paths(world, question);
+    let found = reach::paths(system, question);
     Pair {
         from: name(question.from),
         to: name(question.to),
         reaches: !found.is_empty(),
-        caveat: found.is_empty().then(|| caveat(world, question)).flatten(),
-        stopped_by: found.is_empty().then(|| step(reach::obstacle(world, question))),
+        caveat: found.is_empty().then(|| caveat(system, question)).flatten(),
+        stopped_by: found.is_empty().then(|| step(reach::obstacle(system, question))),
         paths: found
             .into_iter()
             .map(|path| PathReport {

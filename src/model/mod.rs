@@ -27,7 +27,7 @@ pub struct Model {
     /// bcrypt cost for derived and for supplied passwords.
     pub bcrypt: BcryptCost,
     /// The system account.
-    pub system: System,
+    pub system: SystemAccount,
     /// The tenants, in the order they were written.
     pub tenants: Vec<Tenant>,
     /// Names that were given up.
@@ -108,7 +108,7 @@ pub struct BcryptCost {
 
 /// The system account.
 #[derive(Debug, Clone)]
-pub struct System {
+pub struct SystemAccount {
     /// Its name.
     pub account: AccountName,
     /// Its users; they can do anything.

@@ -113,7 +113,7 @@ pub fn run(test_bed: &TestBed<'_>, begin: impl FnOnce(usize), advance: impl Fn()
     }
     // The control of the control: unbroken, nothing is found.
     let unbroken = audit_files(&test_bed.conf, None)?;
-    let tenants = Tenants::of_accounts(&unbroken.world);
+    let tenants = Tenants::of_accounts(&unbroken.system);
     let report = test_bed.attack(&test_bed.boot(&test_bed.conf)?, &unbroken, false, &|_, _, _| {})?;
     if unbroken.verdict() != Verdict::Isolated || report.verdict != Verdict::Isolated {
         return Err(Error::server(

@@ -5,12 +5,12 @@
 use crate::conf::Writer;
 use crate::model::names::AccountName;
 use crate::model::permissions::{Grant, Permissions};
-use crate::model::{ShareKind, System, Tenant, User};
+use crate::model::{ShareKind, SystemAccount, Tenant, User};
 
 use super::credentials::{IssuedCredential, ServerAuth};
 
 /// The system account.
-pub fn system(system: &System, access: &[IssuedCredential]) -> String {
+pub fn system(system: &SystemAccount, access: &[IssuedCredential]) -> String {
     let mut w = Writer::at_depth(1);
     w.comment("The system account operates the server; its users can do anything. No tenant is in it.");
     w.named_block(system.account.as_str(), |w| users(w, &system.users, access));

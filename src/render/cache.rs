@@ -15,7 +15,7 @@ use super::credentials::Supplied;
 use super::write::Target;
 use super::{ACCOUNTS, HANDOUT, Inputs, Part};
 use crate::model::jetstream::{Consumer, Stream};
-use crate::model::{Credential, Model, Root, System, Tenant, User};
+use crate::model::{Credential, Model, Root, SystemAccount, Tenant, User};
 use crate::state;
 
 /// Parts by tenant, each with the digest of what it was made from. Their text
@@ -177,7 +177,7 @@ pub fn common_input(inputs: &Inputs<'_>) -> Sha256 {
 /// The digest of everything: what the tenants' parts are made from, in their
 /// order, and what is made for the whole.
 pub fn whole_input(common: &Sha256, model: &Model, supplied: &Supplied, tenants: &[Digest]) -> Digest {
-    let System { account, users } = &model.system;
+    let SystemAccount { account, users } = &model.system;
     let Model { server, root, bcrypt: _, system: _, tenants: declared, retired: _ } = model;
     let mut hasher = ShaHasher(common.clone());
     put(&mut hasher, server);

@@ -71,7 +71,7 @@ impl<'m> TestBed<'m> {
         exhaustive: bool,
         advance: Advance<'_>,
     ) -> Result<Report, Error> {
-        let doors = audit.world.server.doors.iter().filter(|d| d.listens);
+        let doors = audit.system.server.doors.iter().filter(|d| d.listens);
         let plan = Plan {
             model: self.model,
             logins: &self.logins,

@@ -136,13 +136,13 @@ type Deliveries = BTreeSet<(String, String, String, String)>;
 /// What the model foretells: sender, receiver, subject, and what it arrives as.
 fn foretold(audit: &Audit) -> Deliveries {
     let mut all = Deliveries::new();
-    let users: Vec<_> = audit.world.accounts.iter().flat_map(|a| a.users.iter().map(move |u| (a, u))).collect();
+    let users: Vec<_> = audit.system.accounts.iter().flat_map(|a| a.users.iter().map(move |u| (a, u))).collect();
     for from in &users {
         for to in &users {
             for literal in LITERALS {
                 let subject = Subject::parse(literal).expect("a subject");
                 let question = Question { from: *from, to: *to, subject: Some(&subject) };
-                for path in reach::paths(&audit.world, question) {
+                for path in reach::paths(&audit.system, question) {
                     all.insert((from.1.name.clone(), to.1.name.clone(), literal.to_owned(), path.arrives.to_string()));
                 }
             }
@@ -156,7 +156,7 @@ async fn observed(port: u16, audit: &Audit) -> Deliveries {
     let mut receivers = Vec::new();
     let literal = LITERALS.iter().flat_map(|l| [(*l).to_owned(), format!("y.{l}")]);
     let literal: Vec<String> = literal.collect::<BTreeSet<_>>().into_iter().collect();
-    for user in audit.world.accounts.iter().flat_map(|a| &a.users) {
+    for user in audit.system.accounts.iter().flat_map(|a| &a.users) {
         // One connection with the widest subscriptions, one with the narrowest:
         // how a deny is enforced depends on what else a connection asked for.
         let allowed = user.permissions.subscribe.allow.iter().flatten();

@@ -74,7 +74,7 @@ async fn own_subjects_work() {
     let project = booted();
     for pair in PAIRS {
         let (sender, receiver) = (project.connect(pair.app).await, project.connect(pair.app).await);
-        let subject = format!("{}.hello.world", pair.me);
+        let subject = format!("{}.hello.system", pair.me);
         let mut queue = receiver.queue_subscribe(subject.clone(), "workers".into()).await.expect("subscribe");
         let mut everything = receiver.listen(&format!("{}.>", pair.me)).await;
         sender.say(&subject, "hi").await;

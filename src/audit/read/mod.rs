@@ -1,4 +1,4 @@
-//! From a configuration that was read to the [`World`], and to everything that
+//! From a configuration that was read to the [`System`], and to everything that
 //! nats-server would refuse about it.
 
 mod option_names;
@@ -13,7 +13,7 @@ use nkeys::KeyPair;
 
 use super::system::{
     Account, Callout, Export, Import, JetStream, Limit, Limits, Mapping, Pattern, Permissions, Proof, Responses, Side,
-    User, World,
+    System, User,
 };
 use crate::conf::value::{Entry, Map, Node, Value};
 use crate::diag::{Diagnostic, Span};
@@ -25,24 +25,24 @@ use option_names::{
 use options::{Known, Options, Remarks, go_duration};
 
 /// Reads a whole configuration.
-pub fn world(map: &Map, start: Span, remarks: &mut Remarks) -> World {
+pub fn system(map: &Map, start: Span, remarks: &mut Remarks) -> System {
     let options = remarks.options(map, TOP, "the server");
-    let mut world = World { server: server::server(&options, start, remarks), ..World::default() };
+    let mut system = System { server: server::server(&options, start, remarks), ..System::default() };
     let mut reader = Reader { remarks, logins: HashMap::new() };
-    world.has_authorization = options.get("authorization").is_some();
+    system.has_authorization = options.get("authorization").is_some();
     if let Some(accounts) = options.get("accounts") {
-        reader.accounts(accounts, &mut world);
+        reader.accounts(accounts, &mut system);
     }
     if let Some(node) = options.get("authorization") {
-        reader.authorization(node, &mut world);
+        reader.authorization(node, &mut system);
     }
     let named = |reader: &mut Reader<'_>, key: &str| {
         let node = options.get(key)?;
         reader.remarks.text(Some(node)).map(|text| (text.to_owned(), node.span))
     };
-    world.system = named(&mut reader, "system_account");
-    world.no_auth_user = named(&mut reader, "no_auth_user");
-    world.is_operator = options.get("operator").or_else(|| options.get("trusted")).map(|node| node.span);
+    system.system_account = named(&mut reader, "system_account");
+    system.no_auth_user = named(&mut reader, "no_auth_user");
+    system.is_operator = options.get("operator").or_else(|| options.get("trusted")).map(|node| node.span);
     let operators = options.get("operator").map(|node| match &node.value {
         Value::Array(nodes) => nodes.as_slice(),
         _ => std::slice::from_ref(node),
@@ -57,17 +57,17 @@ pub fn world(map: &Map, start: Span, remarks: &mut Remarks) -> World {
             );
         }
     }
-    world.by_name = world.accounts.iter().enumerate().map(|(i, a)| (a.name.clone(), i)).collect();
-    for (i, account) in world.accounts.iter().enumerate() {
+    system.by_name = system.accounts.iter().enumerate().map(|(i, a)| (a.name.clone(), i)).collect();
+    for (i, account) in system.accounts.iter().enumerate() {
         for import in account.imports.iter().filter(|i| i.kind == ShareKind::Stream) {
-            let importers = world.importers.entry(import.from.0.clone()).or_default();
+            let importers = system.importers.entry(import.from.0.clone()).or_default();
             if importers.last() != Some(&i) {
                 importers.push(i);
             }
         }
     }
-    reader.shares_are_authorized(&world);
-    world
+    reader.shares_are_authorized(&system);
+    system
 }
 
 struct Reader<'r> {
@@ -77,19 +77,19 @@ struct Reader<'r> {
 }
 
 impl Reader<'_> {
-    fn accounts(&mut self, node: &Node, world: &mut World) {
+    fn accounts(&mut self, node: &Node, system: &mut System) {
         match &node.value {
             Value::Array(names) => {
                 for name in names {
                     if let Some(text) = self.remarks.text(Some(name)) {
-                        world.accounts.push(empty_account(text, name.span));
+                        system.accounts.push(empty_account(text, name.span));
                     }
                 }
             }
             Value::Map(map) => {
                 for entry in self.last_ones(map) {
                     if let Some(account) = self.account(entry) {
-                        world.accounts.push(account);
+                        system.accounts.push(account);
                     }
                 }
             }
@@ -484,19 +484,19 @@ impl Reader<'_> {
     }
 
     /// What -t says of exports and imports, once all accounts are known.
-    fn shares_are_authorized(&mut self, world: &World) {
+    fn shares_are_authorized(&mut self, system: &System) {
         if !self.remarks.refused.is_empty() {
             return;
         }
-        for account in &world.accounts {
+        for account in &system.accounts {
             for (name, span) in account.exports.iter().flat_map(|e| e.to.iter().flatten()) {
-                if world.account(name).is_none() {
+                if system.account(name).is_none() {
                     self.remarks.refuse(*span, format!("there is no account `{name}` to export to"), "");
                 }
             }
             for import in &account.imports {
                 let (name, span) = &import.from;
-                let Some(exporter) = world.account(name) else {
+                let Some(exporter) = system.account(name) else {
                     self.remarks.refuse(*span, format!("there is no account `{name}` to import from"), "");
                     continue;
                 };
@@ -566,7 +566,7 @@ impl Reader<'_> {
     // --------------------------------------------------------- authorization
 
     /// Users outside of accounts are in `$G`.
-    fn authorization(&mut self, node: &Node, world: &mut World) {
+    fn authorization(&mut self, node: &Node, system: &mut System) {
         let Some(map) = self.remarks.map(node) else { return };
         let options = self.remarks.options(map, AUTHORIZATION, "authorization");
         let defaults = options.get("default_permissions").map(|node| self.permissions(node));
@@ -575,7 +575,7 @@ impl Reader<'_> {
             && let Some(map) = self.remarks.map(node)
         {
             let inside = self.remarks.options(map, CALLOUT, "auth_callout");
-            world.callout = Some(Callout {
+            system.callout = Some(Callout {
                 account: self.remarks.text(inside.get("account")).unwrap_or("$G").to_owned(),
                 encrypted: inside.get("xkey").is_some(),
                 span: node.span,
@@ -583,8 +583,8 @@ impl Reader<'_> {
         }
         let login = options.entry("token").or_else(|| options.entry("user")).map(|entry| entry.key_span);
         if let Some(span) = login {
-            world.shared_login = Some(span);
-            if world.accounts.iter().any(|a| !a.users.is_empty()) {
+            system.shared_login = Some(span);
+            if system.accounts.iter().any(|a| !a.users.is_empty()) {
                 self.remarks.refuse(
                     span,
                     "one login for everybody does not go with accounts",
@@ -596,7 +596,7 @@ impl Reader<'_> {
             }
         }
         if !users.is_empty() {
-            world.accounts.push(Account { users, ..empty_account("$G", node.span) });
+            system.accounts.push(Account { users, ..empty_account("$G", node.span) });
         }
     }
 }

@@ -3,7 +3,7 @@
 use std::collections::HashMap;
 
 use super::Rule;
-use crate::audit::system::World;
+use crate::audit::system::System;
 use crate::audit::tenants::Tenants;
 use crate::diag::Diagnostic;
 
@@ -15,9 +15,9 @@ pub const RULE: Rule = Rule {
     check,
 };
 
-fn check(world: &World, _: &Tenants, out: &mut Vec<Diagnostic>) {
+fn check(system: &System, _: &Tenants, out: &mut Vec<Diagnostic>) {
     let mut seen: HashMap<String, &str> = HashMap::new();
-    for account in world.accounts.iter().filter(|a| !matches!(a.name.as_str(), "$G" | "$SYS")) {
+    for account in system.accounts.iter().filter(|a| !matches!(a.name.as_str(), "$G" | "$SYS")) {
         let name = account.name.as_str();
         let is_plain = !name.is_empty() && name.chars().all(|c| c.is_ascii_alphanumeric() || matches!(c, '_' | '-'));
         if name.contains(['/', '\\']) || name.contains("..") {

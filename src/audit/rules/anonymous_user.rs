@@ -1,7 +1,7 @@
 //! Somebody without credentials is somebody.
 
 use super::Rule;
-use crate::audit::system::World;
+use crate::audit::system::System;
 use crate::audit::tenants::Tenants;
 use crate::diag::Diagnostic;
 
@@ -13,16 +13,16 @@ pub const RULE: Rule = Rule {
     check,
 };
 
-fn check(world: &World, _: &Tenants, out: &mut Vec<Diagnostic>) {
-    for door in world.server.doors.iter().filter(|d| d.listens) {
+fn check(system: &System, _: &Tenants, out: &mut Vec<Diagnostic>) {
+    for door in system.server.doors.iter().filter(|d| d.listens) {
         let Some((name, span)) = &door.no_auth_user else { continue };
-        let found = super::users(world).find(|(_, u)| u.name == *name);
+        let found = super::users(system).find(|(_, u)| u.name == *name);
         if let Some((account, _)) = found.filter(|(_, u)| u.may_come_through(door.kind)) {
             out.push(RULE.error(*span, format!("anybody is `{name}` of `{}`, without credentials", account.name)));
         }
     }
-    let Some((name, span)) = &world.no_auth_user else { return };
-    let account = world.accounts.iter().find(|a| a.users.iter().any(|u| u.name == *name));
+    let Some((name, span)) = &system.no_auth_user else { return };
+    let account = system.accounts.iter().find(|a| a.users.iter().any(|u| u.name == *name));
     match account {
         Some(account) => {
             out.push(RULE.error(*span, format!("anybody is `{name}` of `{}`, without credentials", account.name)));

@@ -1,7 +1,7 @@
 //! An answer goes where the exporter likes.
 
 use super::Rule;
-use crate::audit::system::World;
+use crate::audit::system::System;
 use crate::audit::tenants::Tenants;
 use crate::diag::Diagnostic;
 use crate::model::ShareKind;
@@ -14,8 +14,8 @@ pub const RULE: Rule = Rule {
     check,
 };
 
-fn check(world: &World, tenants: &Tenants, out: &mut Vec<Diagnostic>) {
-    for account in &world.accounts {
+fn check(system: &System, tenants: &Tenants, out: &mut Vec<Diagnostic>) {
+    for account in &system.accounts {
         for import in account
             .imports
             .iter()

@@ -1,7 +1,7 @@
 //! Who asks for users' credentials.
 
 use super::Rule;
-use crate::audit::system::World;
+use crate::audit::system::System;
 use crate::audit::tenants::Tenants;
 use crate::diag::Diagnostic;
 
@@ -13,10 +13,10 @@ pub const RULE: Rule = Rule {
     check,
 };
 
-fn check(world: &World, _: &Tenants, out: &mut Vec<Diagnostic>) {
-    let Some(callout) = &world.callout else { return };
-    let Some(account) = world.account(&callout.account) else { return };
-    if !callout.encrypted && !world.is_system(account) && account.users.len() + account.exports.len() > 1 {
+fn check(system: &System, _: &Tenants, out: &mut Vec<Diagnostic>) {
+    let Some(callout) = &system.callout else { return };
+    let Some(account) = system.account(&callout.account) else { return };
+    if !callout.encrypted && !system.is_system(account) && account.users.len() + account.exports.len() > 1 {
         let message = format!("whoever is in `{}` hears every login, passwords included", callout.account);
         out.push(RULE.error(callout.span, message).related(account.span, "the account"));
     } else if !callout.encrypted {

@@ -1,7 +1,7 @@
 //! A user that may come through any door.
 
 use super::{Rule, users};
-use crate::audit::system::{DoorKind, World};
+use crate::audit::system::{DoorKind, System};
 use crate::audit::tenants::Tenants;
 use crate::diag::Diagnostic;
 
@@ -13,14 +13,14 @@ pub const RULE: Rule = Rule {
     check,
 };
 
-fn check(world: &World, _: &Tenants, out: &mut Vec<Diagnostic>) {
-    let doors: Vec<_> = world.server.doors.iter().filter(|d| d.listens && kinds(d.kind).is_some()).collect();
+fn check(system: &System, _: &Tenants, out: &mut Vec<Diagnostic>) {
+    let doors: Vec<_> = system.server.doors.iter().filter(|d| d.listens && kinds(d.kind).is_some()).collect();
     let Some(door) = doors.first() else { return };
     // A leaf door with users of its own lets no others in.
     if doors.iter().all(|d| d.kind == DoorKind::Leaf && d.has_authorization) {
         return;
     }
-    for (account, user) in users(world).filter(|(account, _)| !world.is_system(account)) {
+    for (account, user) in users(system).filter(|(account, _)| !system.is_system(account)) {
         if user.connection_types.as_ref().is_none_or(|(types, _)| types.is_empty()) {
             let span = user.connection_types.as_ref().map_or(user.span, |(_, span)| *span);
             let limited = user.permissions.span.is_some();

@@ -1,7 +1,7 @@
 //! What this file does not say.
 
 use super::{Rule, leaf_bridge};
-use crate::audit::system::World;
+use crate::audit::system::System;
 use crate::audit::tenants::Tenants;
 use crate::diag::Diagnostic;
 
@@ -13,16 +13,16 @@ pub const RULE: Rule = Rule {
     check,
 };
 
-fn check(world: &World, tenants: &Tenants, out: &mut Vec<Diagnostic>) {
-    if let Some(span) = world.is_operator {
+fn check(system: &System, tenants: &Tenants, out: &mut Vec<Diagnostic>) {
+    if let Some(span) = system.is_operator {
         out.push(RULE.warning(span, "accounts are in JWTs, not in this file: nothing is proved of them"));
     }
-    if let Some(callout) = &world.callout {
+    if let Some(callout) = &system.callout {
         out.push(RULE.warning(callout.span, "who connecting users are, and may do, is decided by an auth callout"));
     }
-    let remotes = || world.server.remotes();
+    let remotes = || system.server.remotes();
     for remote in remotes() {
-        if remote.addresses.iter().any(|a| leaf_bridge::is_own(world, a) == leaf_bridge::Own::Perhaps) {
+        if remote.addresses.iter().any(|a| leaf_bridge::is_own(system, a) == leaf_bridge::Own::Perhaps) {
             let message =
                 format!("whether the leaf node of `{}` dials this very server is not in this file", remote.account);
             out.push(RULE.warning(remote.span, message));

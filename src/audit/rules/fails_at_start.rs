@@ -1,7 +1,7 @@
 //! Accepted by -t, and then it does not start.
 
 use super::Rule;
-use crate::audit::system::{DoorKind, World};
+use crate::audit::system::{DoorKind, System};
 use crate::audit::tenants::Tenants;
 use crate::diag::Diagnostic;
 
@@ -13,28 +13,30 @@ pub const RULE: Rule = Rule {
     check,
 };
 
-fn check(world: &World, _: &Tenants, out: &mut Vec<Diagnostic>) {
-    if let Some((name, span)) =
-        world.system.as_ref().filter(|(name, _)| world.account(name).is_none() && world.is_operator.is_none())
+fn check(system: &System, _: &Tenants, out: &mut Vec<Diagnostic>) {
+    if let Some((name, span)) = system
+        .system_account
+        .as_ref()
+        .filter(|(name, _)| system.account(name).is_none() && system.is_operator.is_none())
     {
         out.push(RULE.error(*span, format!("there is no account `{name}` to be the system account")));
     }
-    for account in world.accounts.iter().filter(|a| world.is_system(a)) {
+    for account in system.accounts.iter().filter(|a| system.is_system(a)) {
         if let Some(jetstream) = &account.jetstream {
             out.push(RULE.error(jetstream.span, "the system account cannot have JetStream"));
         }
     }
-    if let Some(span) = world.is_operator
-        && !world.accounts.is_empty()
+    if let Some(span) = system.is_operator
+        && !system.accounts.is_empty()
     {
         out.push(RULE.error(span, "an operator and accounts in the file do not go together"));
     }
-    let mqtt = world.server.doors.iter().find(|d| d.kind == DoorKind::Mqtt && d.listens);
-    if let Some(door) = mqtt.filter(|_| world.server.jetstream.is_none()) {
+    let mqtt = system.server.doors.iter().find(|d| d.kind == DoorKind::Mqtt && d.listens);
+    if let Some(door) = mqtt.filter(|_| system.server.jetstream.is_none()) {
         out.push(RULE.error(door.span, "MQTT needs JetStream"));
     }
-    if world.server.jetstream.is_none() {
-        for (account, jetstream) in world.accounts.iter().filter_map(|a| a.jetstream.as_ref().map(|j| (a, j))) {
+    if system.server.jetstream.is_none() {
+        for (account, jetstream) in system.accounts.iter().filter_map(|a| a.jetstream.as_ref().map(|j| (a, j))) {
             let message = format!("`{}` has JetStream, the server has not: requests find nobody", account.name);
             out.push(RULE.warning(jetstream.span, message));
         }

@@ -3,7 +3,7 @@
 use std::collections::HashSet;
 
 use super::Rule;
-use crate::audit::system::{Account, Import, World};
+use crate::audit::system::{Account, Import, System};
 use crate::audit::tenants::Tenants;
 use crate::diag::Diagnostic;
 use crate::subject::Subject;
@@ -16,9 +16,9 @@ pub const RULE: Rule = Rule {
     check,
 };
 
-fn check(world: &World, _: &Tenants, out: &mut Vec<Diagnostic>) {
-    for account in &world.accounts {
-        let circle = account.imports.iter().find(|i| leads_back(world, account, i, &i.subject, &mut HashSet::new()));
+fn check(system: &System, _: &Tenants, out: &mut Vec<Diagnostic>) {
+    for account in &system.accounts {
+        let circle = account.imports.iter().find(|i| leads_back(system, account, i, &i.subject, &mut HashSet::new()));
         if let Some(import) = circle {
             let message =
                 format!("what `{}` imports from `{}` comes from itself in the end", account.name, import.from.0);
@@ -29,13 +29,13 @@ fn check(world: &World, _: &Tenants, out: &mut Vec<Diagnostic>) {
 
 /// Whether what an import brings comes, by way of others, from the account itself.
 fn leads_back<'w>(
-    world: &'w World,
+    system: &'w System,
     home: &Account,
     import: &'w Import,
     subject: &Subject,
     seen: &mut HashSet<(&'w str, String)>,
 ) -> bool {
-    let Some(source) = world.account(&import.from.0) else { return false };
+    let Some(source) = system.account(&import.from.0) else { return false };
     if source.name == home.name {
         return true;
     }
@@ -43,5 +43,5 @@ fn leads_back<'w>(
         return false;
     }
     let next = source.imports.iter().filter(|i| i.kind == import.kind && i.local.overlaps(subject));
-    next.into_iter().any(|i| leads_back(world, home, i, &i.subject, seen))
+    next.into_iter().any(|i| leads_back(system, home, i, &i.subject, seen))
 }

@@ -3,7 +3,7 @@
 use std::collections::HashMap;
 
 use super::Rule;
-use crate::audit::system::{DoorKind, Remote, World};
+use crate::audit::system::{DoorKind, Remote, System};
 use crate::audit::tenants::Tenants;
 use crate::diag::Diagnostic;
 
@@ -15,11 +15,11 @@ pub const RULE: Rule = Rule {
     check,
 };
 
-fn check(world: &World, tenants: &Tenants, out: &mut Vec<Diagnostic>) {
+fn check(system: &System, tenants: &Tenants, out: &mut Vec<Diagnostic>) {
     let mut dialled: HashMap<&str, &Remote> = HashMap::new();
-    for remote in world.server.remotes() {
+    for remote in system.server.remotes() {
         for address in &remote.addresses {
-            if is_own(world, address) == Own::Yes {
+            if is_own(system, address) == Own::Yes {
                 let message = format!("`{}` dials this very server, and comes out in another account", remote.account);
                 out.push(RULE.error(remote.span, message));
             }
@@ -44,11 +44,11 @@ pub enum Own {
 }
 
 /// Leaf nodes come in by the leaf port and by the WebSocket's.
-pub fn is_own(world: &World, address: &str) -> Own {
+pub fn is_own(system: &System, address: &str) -> Own {
     let Some((host, port)) = address.rsplit_once(':') else { return Own::No };
     let is_loopback = |host: &str| host.starts_with("127.") || matches!(host, "[::1]" | "::1" | "localhost");
     let doors =
-        world.server.doors.iter().filter(|d| d.listens && matches!(d.kind, DoorKind::Leaf | DoorKind::WebSocket));
+        system.server.doors.iter().filter(|d| d.listens && matches!(d.kind, DoorKind::Leaf | DoorKind::WebSocket));
     let same_port = doors.filter_map(|d| Some((d, d.address.as_deref()?.rsplit_once(':')?)));
     let mut own = Own::No;
     for (door, (own_host, _)) in same_port.filter(|(_, (_, own_port))| *own_port == port) {

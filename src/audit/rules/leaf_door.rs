@@ -1,7 +1,7 @@
 //! Any user can bring a network of its own.
 
 use super::Rule;
-use crate::audit::system::{DoorKind, World};
+use crate::audit::system::{DoorKind, System};
 use crate::audit::tenants::Tenants;
 use crate::diag::Diagnostic;
 
@@ -13,10 +13,10 @@ pub const RULE: Rule = Rule {
     check,
 };
 
-fn check(world: &World, _: &Tenants, out: &mut Vec<Diagnostic>) {
-    let doors = world.server.doors.iter().filter(|d| d.kind == DoorKind::Leaf && d.listens && !d.has_authorization);
+fn check(system: &System, _: &Tenants, out: &mut Vec<Diagnostic>) {
+    let doors = system.server.doors.iter().filter(|d| d.kind == DoorKind::Leaf && d.listens && !d.has_authorization);
     for door in doors {
-        let open = world.tenants().find(|a| !a.users.is_empty() && a.limits.leafnodes.is_none_or(|(n, _)| n != 0));
+        let open = system.tenants().find(|a| !a.users.is_empty() && a.limits.leafnodes.is_none_or(|(n, _)| n != 0));
         if let Some(account) = open {
             let message = format!("users of `{}` can attach servers of their own", account.name);
             out.push(RULE.error(door.span, message).related(account.span, "no `max_leafnodes: 0`"));

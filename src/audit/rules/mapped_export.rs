@@ -2,7 +2,7 @@
 
 use super::Rule;
 use crate::audit::reach;
-use crate::audit::system::{Export, World};
+use crate::audit::system::{Export, System};
 use crate::audit::tenants::Tenants;
 use crate::diag::Diagnostic;
 use crate::model::ShareKind;
@@ -15,8 +15,8 @@ pub const RULE: Rule = Rule {
     check,
 };
 
-fn check(world: &World, _: &Tenants, out: &mut Vec<Diagnostic>) {
-    for account in &world.accounts {
+fn check(system: &System, _: &Tenants, out: &mut Vec<Diagnostic>) {
+    for account in &system.accounts {
         for export in account.exports.iter().filter(|e| e.token_position > 0) {
             for mapping in account.mappings.iter().filter(|m| m.from.overlaps(&export.subject)) {
                 let message = format!("`{}` is mapped, after the importer's name in it was checked", export.subject);

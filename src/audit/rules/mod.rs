@@ -38,7 +38,7 @@ mod wildcard_service;
 use std::collections::HashSet;
 
 use super::reach;
-use super::system::{Account, Mapping, Pattern, User, World};
+use super::system::{Account, Mapping, Pattern, System, User};
 use super::tenants::Tenants;
 use crate::diag::{Diagnostic, Span};
 use crate::subject::Subject;
@@ -53,7 +53,7 @@ pub struct Rule {
     pub why: &'static str,
     /// What to do about a finding.
     pub mend: &'static str,
-    check: fn(&World, &Tenants, &mut Vec<Diagnostic>),
+    check: fn(&System, &Tenants, &mut Vec<Diagnostic>),
 }
 
 /// Every rule.
@@ -103,8 +103,8 @@ pub const READING: &[(&str, &str)] = &[
 
 impl Rule {
     /// Looks for what the rule is about.
-    pub fn check(&self, world: &World, tenants: &Tenants, out: &mut Vec<Diagnostic>) {
-        (self.check)(world, tenants, out);
+    pub fn check(&self, system: &System, tenants: &Tenants, out: &mut Vec<Diagnostic>) {
+        (self.check)(system, tenants, out);
     }
 
     fn error(&self, span: Span, message: impl Into<String>) -> Diagnostic {
@@ -118,14 +118,14 @@ impl Rule {
 
 /// Accounts in which users publish to subjects that have nothing in common: they
 /// may be several tenants', which cannot be known.
-pub fn perhaps_several(world: &World) -> Vec<&str> {
+pub fn perhaps_several(system: &System) -> Vec<&str> {
     let are_apart = |account: &Account| {
         let lists = account.users.iter().map(|user| own_tokens(user.permissions.publish.allow.iter().flatten()));
         let lists: Vec<HashSet<&str>> = lists.filter(|l| !l.is_empty()).collect();
         let Some((first, others)) = lists.split_first() else { return false };
         !is_wild(first) && others.iter().any(|l| !is_wild(l) && l.is_disjoint(first))
     };
-    world.tenants().filter(|a| are_apart(a)).map(|a| a.name.as_str()).collect()
+    system.tenants().filter(|a| are_apart(a)).map(|a| a.name.as_str()).collect()
 }
 
 /// The first tokens of what is not the server's.
@@ -145,6 +145,6 @@ fn mapped_reserved(account: &Account) -> impl Iterator<Item = (&Mapping, Vec<Sub
 }
 
 /// Every user with its account.
-fn users(world: &World) -> impl Iterator<Item = (&Account, &User)> {
-    world.accounts.iter().flat_map(|account| account.users.iter().map(move |user| (account, user)))
+fn users(system: &System) -> impl Iterator<Item = (&Account, &User)> {
+    system.accounts.iter().flat_map(|account| account.users.iter().map(move |user| (account, user)))
 }

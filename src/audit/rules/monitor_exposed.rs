@@ -1,7 +1,7 @@
 //! Monitoring asks for no password.
 
 use super::Rule;
-use crate::audit::system::World;
+use crate::audit::system::System;
 use crate::audit::tenants::Tenants;
 use crate::diag::Diagnostic;
 
@@ -13,8 +13,8 @@ pub const RULE: Rule = Rule {
     check,
 };
 
-fn check(world: &World, _: &Tenants, out: &mut Vec<Diagnostic>) {
-    for (address, span) in &world.server.monitoring {
+fn check(system: &System, _: &Tenants, out: &mut Vec<Diagnostic>) {
+    for (address, span) in &system.server.monitoring {
         let host = address.rsplit_once(':').map_or("", |(host, _)| host);
         let is_local = host.starts_with("127.") || matches!(host, "localhost" | "[::1]" | "::1");
         if !is_local {

@@ -1,7 +1,7 @@
 //! A server without users lets everybody in.
 
 use super::Rule;
-use crate::audit::system::World;
+use crate::audit::system::System;
 use crate::audit::tenants::Tenants;
 use crate::diag::Diagnostic;
 
@@ -13,19 +13,19 @@ pub const RULE: Rule = Rule {
     check,
 };
 
-fn check(world: &World, _: &Tenants, out: &mut Vec<Diagnostic>) {
-    if world.shared_login.is_some() || world.is_operator.is_some() {
+fn check(system: &System, _: &Tenants, out: &mut Vec<Diagnostic>) {
+    if system.shared_login.is_some() || system.is_operator.is_some() {
         return;
     }
     let has_users = |account: &&crate::audit::system::Account| !account.users.is_empty();
-    let Some(start) = world.server.start else { return };
-    if !world.accounts.iter().any(|a| has_users(&a)) {
+    let Some(start) = system.server.start else { return };
+    if !system.accounts.iter().any(|a| has_users(&a)) {
         out.push(RULE.error(start, "nobody has to prove who they are: no account has a user"));
         return;
     }
-    let alone = world.accounts.iter().all(|a| world.is_system(a));
-    if alone && !world.has_authorization {
-        let span = world.accounts.first().map_or(start, |a| a.span);
+    let alone = system.accounts.iter().all(|a| system.is_system(a));
+    if alone && !system.has_authorization {
+        let span = system.accounts.first().map_or(start, |a| a.span);
         out.push(
             RULE.error(span, "the system account is the only one: everybody else gets in without credentials")
                 .label("the server lets anonymous clients into `$G`, with JetStream and without limits"),

@@ -1,7 +1,7 @@
 //! One login for everybody.
 
 use super::Rule;
-use crate::audit::system::World;
+use crate::audit::system::System;
 use crate::audit::tenants::Tenants;
 use crate::diag::Diagnostic;
 
@@ -13,8 +13,8 @@ pub const RULE: Rule = Rule {
     check,
 };
 
-fn check(world: &World, _: &Tenants, out: &mut Vec<Diagnostic>) {
-    if let Some(span) = world.shared_login {
+fn check(system: &System, _: &Tenants, out: &mut Vec<Diagnostic>) {
+    if let Some(span) = system.shared_login {
         out.push(RULE.warning(span, "everybody logs in as the same user, with every right").confidential());
     }
 }

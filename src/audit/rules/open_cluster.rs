@@ -1,7 +1,7 @@
 //! A server that anybody can join.
 
 use super::Rule;
-use crate::audit::system::{DoorKind, World};
+use crate::audit::system::{DoorKind, System};
 use crate::audit::tenants::Tenants;
 use crate::diag::Diagnostic;
 
@@ -13,8 +13,8 @@ pub const RULE: Rule = Rule {
     check,
 };
 
-fn check(world: &World, _: &Tenants, out: &mut Vec<Diagnostic>) {
-    let doors = world.server.doors.iter().filter(|d| matches!(d.kind, DoorKind::Cluster | DoorKind::Gateway));
+fn check(system: &System, _: &Tenants, out: &mut Vec<Diagnostic>) {
+    let doors = system.server.doors.iter().filter(|d| matches!(d.kind, DoorKind::Cluster | DoorKind::Gateway));
     for door in doors.filter(|d| d.listens) {
         let what = if door.kind == DoorKind::Cluster { "cluster" } else { "gateway" };
         if !door.has_authorization {
@@ -26,7 +26,7 @@ fn check(world: &World, _: &Tenants, out: &mut Vec<Diagnostic>) {
         };
         let whose = match &certificates.ca {
             None => "that the machine trusts".to_owned(),
-            Some(ca) if world.server.client_cas.iter().any(|c| c.identity == ca.identity) => {
+            Some(ca) if system.server.client_cas.iter().any(|c| c.identity == ca.identity) => {
                 format!("of `{}`, which signs clients too,", ca.file)
             }
             Some(_) => continue,

@@ -1,7 +1,7 @@
 //! Empty permissions are no permissions at all.
 
 use super::{Rule, users};
-use crate::audit::system::World;
+use crate::audit::system::System;
 use crate::audit::tenants::Tenants;
 use crate::diag::Diagnostic;
 
@@ -13,8 +13,8 @@ pub const RULE: Rule = Rule {
     check,
 };
 
-fn check(world: &World, _: &Tenants, out: &mut Vec<Diagnostic>) {
-    for (account, user) in users(world) {
+fn check(system: &System, _: &Tenants, out: &mut Vec<Diagnostic>) {
+    for (account, user) in users(system) {
         let permissions = &user.permissions;
         let Some(span) = permissions.span else { continue };
         let sides = [("publish", &permissions.publish), ("subscribe", &permissions.subscribe)];

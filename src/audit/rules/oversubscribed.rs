@@ -1,7 +1,7 @@
 //! More was promised than there is.
 
 use super::Rule;
-use crate::audit::system::{JetStream, Limit, World};
+use crate::audit::system::{JetStream, Limit, System};
 use crate::audit::tenants::Tenants;
 use crate::diag::Diagnostic;
 
@@ -13,10 +13,10 @@ pub const RULE: Rule = Rule {
     check,
 };
 
-fn check(world: &World, _: &Tenants, out: &mut Vec<Diagnostic>) {
-    let Some(server) = world.server.jetstream else { return };
-    let (per_stream, total) = world.server.batches;
-    let with: Vec<_> = world.tenants().filter_map(|a| Some((a, a.jetstream.as_ref()?))).collect();
+fn check(system: &System, _: &Tenants, out: &mut Vec<Diagnostic>) {
+    let Some(server) = system.server.jetstream else { return };
+    let (per_stream, total) = system.server.batches;
+    let with: Vec<_> = system.tenants().filter_map(|a| Some((a, a.jetstream.as_ref()?))).collect();
     let alone = with.len() < 2;
     for (account, jetstream) in with.into_iter().filter(|_| !alone) {
         let Some((streams, span)) = jetstream.streams.filter(|(n, _)| *n > 0) else { continue };
@@ -32,7 +32,7 @@ fn check(world: &World, _: &Tenants, out: &mut Vec<Diagnostic>) {
         }
     }
     let sum = |limit: fn(&JetStream) -> Limit| -> i128 {
-        let limits = world.accounts.iter().filter_map(|a| a.jetstream.as_ref()).filter_map(limit);
+        let limits = system.accounts.iter().filter_map(|a| a.jetstream.as_ref()).filter_map(limit);
         limits.map(|(n, _)| i128::from(n.max(0))).sum()
     };
     for (what, has, promised) in

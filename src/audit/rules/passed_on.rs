@@ -4,7 +4,7 @@ use std::collections::HashSet;
 
 use super::Rule;
 use crate::audit::reach::{self, Request};
-use crate::audit::system::World;
+use crate::audit::system::System;
 use crate::audit::tenants::Tenants;
 use crate::diag::Diagnostic;
 
@@ -16,10 +16,10 @@ pub const RULE: Rule = Rule {
     check,
 };
 
-fn check(world: &World, tenants: &Tenants, out: &mut Vec<Diagnostic>) {
-    for account in &world.accounts {
+fn check(system: &System, tenants: &Tenants, out: &mut Vec<Diagnostic>) {
+    for account in &system.accounts {
         let mut told = HashSet::new();
-        for Request { first, owner, last: (by, import) } in reach::passed_on(world, account) {
+        for Request { first, owner, last: (by, import) } in reach::passed_on(system, account) {
             let offered = owner.exports.iter().any(|e| {
                 e.kind == import.kind
                     && e.subject.contains(&import.subject)

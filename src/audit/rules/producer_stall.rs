@@ -1,7 +1,7 @@
 //! A slow importer slows the exporter down.
 
 use super::Rule;
-use crate::audit::system::{Account, World};
+use crate::audit::system::{Account, System};
 use crate::audit::tenants::Tenants;
 use crate::diag::Diagnostic;
 use crate::model::ShareKind;
@@ -14,14 +14,14 @@ pub const RULE: Rule = Rule {
     check,
 };
 
-fn check(world: &World, tenants: &Tenants, out: &mut Vec<Diagnostic>) {
-    if world.server.no_fast_producer_stall {
+fn check(system: &System, tenants: &Tenants, out: &mut Vec<Diagnostic>) {
+    if system.server.no_fast_producer_stall {
         return;
     }
     let across = |account: &&Account| {
         account.imports.iter().any(|i| i.kind == ShareKind::Stream && tenants.are_apart(&i.from.0, &account.name))
     };
-    if let Some(account) = world.accounts.iter().find(across) {
+    if let Some(account) = system.accounts.iter().find(across) {
         let span = account.imports.iter().find(|i| i.kind == ShareKind::Stream).map_or(account.span, |i| i.span);
         out.push(
             RULE.warning(span, format!("a slow subscriber in `{}` slows down whoever publishes to it", account.name)),

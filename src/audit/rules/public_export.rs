@@ -1,7 +1,7 @@
 //! An export to nobody is an export to everybody.
 
 use super::Rule;
-use crate::audit::system::World;
+use crate::audit::system::System;
 use crate::audit::tenants::Tenants;
 use crate::diag::Diagnostic;
 
@@ -13,8 +13,8 @@ pub const RULE: Rule = Rule {
     check,
 };
 
-fn check(world: &World, _: &Tenants, out: &mut Vec<Diagnostic>) {
-    for account in &world.accounts {
+fn check(system: &System, _: &Tenants, out: &mut Vec<Diagnostic>) {
+    for account in &system.accounts {
         for export in account.exports.iter().filter(|e| e.is_public()) {
             let message = format!("any account may import `{}` from `{}`", export.subject, account.name);
             let label = if export.to.is_some() { "an empty list means everybody" } else { "no `accounts`" };

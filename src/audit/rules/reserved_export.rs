@@ -2,7 +2,7 @@
 
 use super::{Rule, mapped_reserved};
 use crate::audit::reach;
-use crate::audit::system::{Account, Export, World};
+use crate::audit::system::{Account, Export, System};
 use crate::audit::tenants::Tenants;
 use crate::diag::Diagnostic;
 use crate::model::names::{AccountName, StreamName};
@@ -17,8 +17,8 @@ pub const RULE: Rule = Rule {
     check,
 };
 
-fn check(world: &World, _: &Tenants, out: &mut Vec<Diagnostic>) {
-    for account in &world.accounts {
+fn check(system: &System, _: &Tenants, out: &mut Vec<Diagnostic>) {
+    for account in &system.accounts {
         let streams = || account.exports.iter().filter(|e| e.kind == ShareKind::Stream);
         for (mapping, made) in mapped_reserved(account) {
             if let Some(export) = streams().find(|e| made.iter().any(|m| m.overlaps(&e.subject))) {
@@ -36,12 +36,12 @@ fn check(world: &World, _: &Tenants, out: &mut Vec<Diagnostic>) {
                 ShareKind::Stream => vec![export.subject.clone()],
             };
             let Some(subject) = becomes.into_iter().find(Subject::touches_reserved_space) else { continue };
-            if is_of_copy(world, account, export) {
+            if is_of_copy(system, account, export) {
                 continue;
             }
             // The server's own way to let each account ask about itself.
             let first = subject.first_token();
-            if first == "$SYS" && export.token_position > 0 && world.is_system(account) {
+            if first == "$SYS" && export.token_position > 0 && system.is_system(account) {
                 continue;
             }
             let message = if subject == export.subject {
@@ -60,7 +60,7 @@ fn check(world: &World, _: &Tenants, out: &mut Vec<Diagnostic>) {
 /// subject on which that consumer delivers, `JS.FROM.S.to.TO`, each to it alone. Of any
 /// other consumer an importer could reset or acknowledge what is not its own. Nobody at
 /// either end may answer requests: an answer goes where the asking user likes.
-pub fn is_of_copy(world: &World, account: &Account, export: &Export) -> bool {
+pub fn is_of_copy(system: &System, account: &Account, export: &Export) -> bool {
     let text = export.subject.as_str();
     let reset = text.strip_prefix("$JS.API.CONSUMER.RESET.");
     let Some(consumer) = reset.or_else(|| text.strip_prefix("$JS.FC.")?.strip_suffix(".>")) else { return false };
@@ -82,5 +82,5 @@ pub fn is_of_copy(world: &World, account: &Account, export: &Export) -> bool {
         && consumer == copy.consumer().as_str()
         && copy.ways().iter().all(is_there)
         && !answers(account)
-        && !world.account(to).is_some_and(answers)
+        && !system.account(to).is_some_and(answers)
 }

@@ -1,7 +1,7 @@
 //! Somebody else's subjects where the server's or one's own should be.
 
 use super::{Rule, mapped_reserved, reserved_export};
-use crate::audit::system::World;
+use crate::audit::system::System;
 use crate::audit::tenants::Tenants;
 use crate::diag::Diagnostic;
 use crate::model::ShareKind;
@@ -14,8 +14,8 @@ pub const RULE: Rule = Rule {
     check,
 };
 
-fn check(world: &World, tenants: &Tenants, out: &mut Vec<Diagnostic>) {
-    for account in &world.accounts {
+fn check(system: &System, tenants: &Tenants, out: &mut Vec<Diagnostic>) {
+    for account in &system.accounts {
         // One's own replies and requests, mapped onto what is imported.
         let services = || account.imports.iter().filter(|i| i.kind == ShareKind::Service);
         for (mapping, made) in mapped_reserved(account) {
@@ -30,12 +30,12 @@ fn check(world: &World, tenants: &Tenants, out: &mut Vec<Diagnostic>) {
             let first = import.local.first_token();
             let is_open = matches!(first, "*" | ">");
             // What the system account offers of `$SYS` is for its export to justify.
-            let from_system = world.account(&import.from.0).is_some_and(|a| world.is_system(a)) && first == "$SYS";
+            let from_system = system.account(&import.from.0).is_some_and(|a| system.is_system(a)) && first == "$SYS";
             // Flow control of a stream that is copied from another account.
             let is_flow = import.local == import.subject
-                && world.account(&import.from.0).is_some_and(|exporter| {
+                && system.account(&import.from.0).is_some_and(|exporter| {
                     let mut exports = exporter.exports.iter().filter(|e| e.subject == import.subject);
-                    exports.any(|export| reserved_export::is_of_copy(world, exporter, export))
+                    exports.any(|export| reserved_export::is_of_copy(system, exporter, export))
                 });
             if from_system || is_flow || !is_open && !import.local.touches_reserved_space() {
                 continue;

@@ -3,7 +3,7 @@
 use std::collections::{HashMap, HashSet};
 
 use super::{Rule, is_wild, own_tokens};
-use crate::audit::system::{Account, User, World};
+use crate::audit::system::{Account, System, User};
 use crate::audit::tenants::Tenants;
 use crate::diag::Diagnostic;
 
@@ -15,8 +15,8 @@ pub const RULE: Rule = Rule {
     check,
 };
 
-fn check(world: &World, tenants: &Tenants, out: &mut Vec<Diagnostic>) {
-    for account in world.tenants() {
+fn check(system: &System, tenants: &Tenants, out: &mut Vec<Diagnostic>) {
+    for account in system.tenants() {
         if !tenants.says_nothing_of_users() {
             declared(tenants, account, out);
             continue;

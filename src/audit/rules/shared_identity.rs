@@ -1,7 +1,7 @@
 //! An import that tells who asks.
 
 use super::Rule;
-use crate::audit::system::{Import, World};
+use crate::audit::system::{Import, System};
 use crate::audit::tenants::Tenants;
 use crate::diag::Diagnostic;
 use crate::model::ShareKind;
@@ -14,8 +14,8 @@ pub const RULE: Rule = Rule {
     check,
 };
 
-fn check(world: &World, tenants: &Tenants, out: &mut Vec<Diagnostic>) {
-    for account in &world.accounts {
+fn check(system: &System, tenants: &Tenants, out: &mut Vec<Diagnostic>) {
+    for account in &system.accounts {
         for export in account.exports.iter().filter(|e| e.latency.is_some()) {
             let is_others = |i: &&Import| {
                 i.kind == ShareKind::Service

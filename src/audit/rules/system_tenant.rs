@@ -1,7 +1,7 @@
 //! A tenant that operates the server.
 
 use super::Rule;
-use crate::audit::system::World;
+use crate::audit::system::System;
 use crate::audit::tenants::Tenants;
 use crate::diag::Diagnostic;
 
@@ -13,8 +13,8 @@ pub const RULE: Rule = Rule {
     check,
 };
 
-fn check(world: &World, tenants: &Tenants, out: &mut Vec<Diagnostic>) {
-    for account in world.accounts.iter().filter(|a| world.is_system(a)) {
+fn check(system: &System, tenants: &Tenants, out: &mut Vec<Diagnostic>) {
+    for account in system.accounts.iter().filter(|a| system.is_system(a)) {
         let user = account.users.iter().find_map(|u| tenants.of_user(account, u));
         if let Some(tenant) = tenants.declared(&account.name).or(user) {
             let message = format!("`{tenant}` is in `{}`, which is the system account", account.name);

@@ -1,7 +1,7 @@
 //! Tracing across accounts.
 
 use super::Rule;
-use crate::audit::system::World;
+use crate::audit::system::System;
 use crate::audit::tenants::Tenants;
 use crate::diag::Diagnostic;
 
@@ -13,8 +13,8 @@ pub const RULE: Rule = Rule {
     check,
 };
 
-fn check(world: &World, _: &Tenants, out: &mut Vec<Diagnostic>) {
-    for account in &world.accounts {
+fn check(system: &System, _: &Tenants, out: &mut Vec<Diagnostic>) {
+    for account in &system.accounts {
         let places = account.exports.iter().map(|e| e.allow_trace).chain(account.imports.iter().map(|i| i.allow_trace));
         for span in places.flatten() {
             out.push(RULE.warning(span, format!("a trace from outside shows clients of `{}`", account.name)));

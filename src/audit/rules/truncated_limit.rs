@@ -1,7 +1,7 @@
 //! Numbers that the server cuts off.
 
 use super::Rule;
-use crate::audit::system::World;
+use crate::audit::system::System;
 use crate::audit::tenants::Tenants;
 use crate::diag::Diagnostic;
 
@@ -13,8 +13,8 @@ pub const RULE: Rule = Rule {
     check,
 };
 
-fn check(world: &World, _: &Tenants, out: &mut Vec<Diagnostic>) {
-    for account in &world.accounts {
+fn check(system: &System, _: &Tenants, out: &mut Vec<Diagnostic>) {
+    for account in &system.accounts {
         let limits = &account.limits;
         for (number, span) in
             [limits.connections, limits.subscriptions, limits.payload, limits.leafnodes].into_iter().flatten()

@@ -1,7 +1,7 @@
 //! One account that takes all connections.
 
 use super::Rule;
-use crate::audit::system::{Account, World};
+use crate::audit::system::{Account, System};
 use crate::audit::tenants::Tenants;
 use crate::diag::Diagnostic;
 
@@ -13,19 +13,19 @@ pub const RULE: Rule = Rule {
     check,
 };
 
-fn check(world: &World, _: &Tenants, out: &mut Vec<Diagnostic>) {
-    let tenants: Vec<_> = world.tenants().filter(|a| !a.users.is_empty()).collect();
+fn check(system: &System, _: &Tenants, out: &mut Vec<Diagnostic>) {
+    let tenants: Vec<_> = system.tenants().filter(|a| !a.users.is_empty()).collect();
     if tenants.len() < 2 {
         return;
     }
     // The server's own default.
-    let (all, span) = world.server.max_connections.map_or((65_536, None), |(n, span)| (n, Some(span)));
+    let (all, span) = system.server.max_connections.map_or((65_536, None), |(n, span)| (n, Some(span)));
     let promised: i128 = tenants.iter().filter_map(|a| a.limits.connections).map(|(n, _)| i128::from(n.max(0))).sum();
-    if let Some(span) = span.or(world.server.start).filter(|_| promised > i128::from(all)) {
+    if let Some(span) = span.or(system.server.start).filter(|_| promised > i128::from(all)) {
         let message = format!("accounts may open {promised} connections together, the server takes {all}");
         out.push(RULE.warning(span, message));
     }
-    let limited = world.server.limits_subscriptions;
+    let limited = system.server.limits_subscriptions;
     let unlimited = |a: &&&Account| !limited && a.limits.subscriptions.is_none_or(|(n, _)| n < 0);
     for account in tenants.iter().filter(unlimited) {
         let message = format!("the subscriptions of `{}` may take all of the server's memory", account.name);

@@ -1,7 +1,7 @@
 //! One account that can use everything up.
 
 use super::Rule;
-use crate::audit::system::{Limit, World};
+use crate::audit::system::{Limit, System};
 use crate::audit::tenants::Tenants;
 use crate::diag::Diagnostic;
 
@@ -13,11 +13,11 @@ pub const RULE: Rule = Rule {
     check,
 };
 
-fn check(world: &World, _: &Tenants, out: &mut Vec<Diagnostic>) {
-    if world.server.jetstream.is_none() {
+fn check(system: &System, _: &Tenants, out: &mut Vec<Diagnostic>) {
+    if system.server.jetstream.is_none() {
         return;
     }
-    for account in world.tenants() {
+    for account in system.tenants() {
         let Some(jetstream) = &account.jetstream else { continue };
         let is_open = |limit: Limit, least: i64| limit.is_none_or(|(n, _)| n < least);
         for (what, limit) in [("memory", jetstream.memory), ("disk", jetstream.storage)] {

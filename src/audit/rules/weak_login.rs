@@ -1,7 +1,7 @@
 //! Passwords that are none.
 
 use super::{Rule, users};
-use crate::audit::system::{DoorKind, Proof, World};
+use crate::audit::system::{DoorKind, Proof, System};
 use crate::audit::tenants::Tenants;
 use crate::diag::Diagnostic;
 
@@ -13,8 +13,8 @@ pub const RULE: Rule = Rule {
     check,
 };
 
-fn check(world: &World, _: &Tenants, out: &mut Vec<Diagnostic>) {
-    for (proof, _, span) in world.server.doors.iter().flat_map(|d| &d.logins) {
+fn check(system: &System, _: &Tenants, out: &mut Vec<Diagnostic>) {
+    for (proof, _, span) in system.server.doors.iter().flat_map(|d| &d.logins) {
         match proof {
             Proof::Nothing => out.push(RULE.error(*span, "this login needs no password")),
             Proof::Plain(span) => {
@@ -27,9 +27,9 @@ fn check(world: &World, _: &Tenants, out: &mut Vec<Diagnostic>) {
         }
     }
     // There a certificate is the login, except through these doors.
-    let by_certificate = world.server.maps_certificates
-        && !world.server.doors.iter().any(|d| d.listens && matches!(d.kind, DoorKind::Mqtt | DoorKind::WebSocket));
-    for (account, user) in users(world) {
+    let by_certificate = system.server.maps_certificates
+        && !system.server.doors.iter().any(|d| d.listens && matches!(d.kind, DoorKind::Mqtt | DoorKind::WebSocket));
+    for (account, user) in users(system) {
         let who = format!("`{}/{}`", account.name, user.name);
         out.push(match user.proof {
             Proof::Nothing if by_certificate => continue,

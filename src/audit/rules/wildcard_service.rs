@@ -3,7 +3,7 @@
 use std::collections::HashMap;
 
 use super::Rule;
-use crate::audit::system::{Account, Export, Import, World};
+use crate::audit::system::{Account, Export, Import, System};
 use crate::audit::tenants::Tenants;
 use crate::diag::Diagnostic;
 use crate::model::ShareKind;
@@ -17,14 +17,14 @@ pub const RULE: Rule = Rule {
     check,
 };
 
-fn check(world: &World, tenants: &Tenants, out: &mut Vec<Diagnostic>) {
+fn check(system: &System, tenants: &Tenants, out: &mut Vec<Diagnostic>) {
     let mut importers: HashMap<&str, Vec<(&Account, &Import)>> = HashMap::new();
-    for account in &world.accounts {
+    for account in &system.accounts {
         for import in account.imports.iter().filter(|i| i.kind == ShareKind::Service) {
             importers.entry(import.from.0.as_str()).or_default().push((account, import));
         }
     }
-    for account in &world.accounts {
+    for account in &system.accounts {
         overlapping(tenants, account, out);
         let services = account.exports.iter().filter(|e| e.kind == ShareKind::Service && e.token_position == 0);
         for export in services.filter(|e| e.subject.has_wildcard() && e.to.as_ref().is_none_or(|to| to.len() > 1)) {

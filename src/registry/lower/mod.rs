@@ -17,7 +17,7 @@ use crate::model::permissions::{Grant, Permissions};
 use crate::model::roles::{BuiltIn, Declared, Holder, PROVISIONER};
 use crate::model::{
     BcryptCost, Credential, Export, Import, Inbox, JetStream, Limits, Model, Retired, Root, Server, ServerJetStream,
-    ShareKind, StreamCopy, System, Tenant, User, inbox_prefix,
+    ShareKind, StreamCopy, SystemAccount, Tenant, User, inbox_prefix,
 };
 
 /// Turns a validated registry into the model. What only the expanded roles
@@ -98,7 +98,7 @@ fn server(registry: &raw::Registry) -> Server {
     }
 }
 
-fn system(registry: &raw::Registry) -> System {
+fn system(registry: &raw::Registry) -> SystemAccount {
     let system = registry.system.get();
     let users = match system {
         Some(system) => system.user.iter().map(system_user).collect(),
@@ -108,7 +108,7 @@ fn system(registry: &raw::Registry) -> System {
             Credential::Nkey { generation: 1 },
         )],
     };
-    System {
+    SystemAccount {
         account: system
             .and_then(|s| value(&s.account))
             .unwrap_or_else(|| name(AccountName::parse, defaults::SYSTEM_ACCOUNT)),

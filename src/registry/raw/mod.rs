@@ -31,7 +31,7 @@ keys! {
         /// Where every secret comes from.
         keys: Key<Keys>,
         /// The system account.
-        system: Key<System>,
+        system: Key<SystemAccount>,
         /// Permission templates beside the built-in ones.
         role: Named<Role>,
         /// The tenants, each one account.
@@ -106,7 +106,7 @@ keys! {
     }
 
     /// The system account: operators of the server, never a tenant.
-    System, "[system]" {
+    SystemAccount, "[system]" {
         /// The account's name. Default SYS.
         account: Key<Spanned<AccountName>>,
         /// Its users. They can do anything.
