@@ -3,7 +3,7 @@
 
 use std::collections::HashSet;
 
-use super::system::{Account, Import, Mapping, Permissions, Proof, Side, System, User};
+use super::system::{Account, AuthMethod, Import, Mapping, Permissions, Side, System, User};
 use crate::diag::Span;
 use crate::model::ShareKind;
 use crate::subject::Subject;
@@ -299,7 +299,7 @@ fn anybody(span: Span) -> User {
         name: String::new(),
         remark: None,
         span,
-        proof: Proof::Nkey,
+        auth: AuthMethod::Nkey,
         permissions: Permissions::default(),
         connection_types: None,
     }

@@ -89,7 +89,7 @@ pub struct Door {
     /// The user that somebody without credentials is here.
     pub no_auth_user: Option<(String, Span)>,
     /// Logins of its own, each with the account that they lead to, if they say so.
-    pub logins: Vec<(Proof, Option<String>, Span)>,
+    pub logins: Vec<(AuthMethod, Option<String>, Span)>,
     /// The servers that it dials.
     pub remotes: Vec<Remote>,
 }
@@ -211,7 +211,7 @@ pub struct User {
     /// Where it stands.
     pub span: Span,
     /// How it proves who it is.
-    pub proof: Proof,
+    pub auth: AuthMethod,
     /// What it may do; everything in its account if nothing says otherwise.
     pub permissions: Permissions,
     /// The kinds of connections it may make; all if nothing says otherwise.
@@ -220,7 +220,7 @@ pub struct User {
 
 /// How a user proves who it is.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Proof {
+pub enum AuthMethod {
     /// A signature.
     Nkey,
     /// A password that the file holds hashed.
@@ -230,7 +230,7 @@ pub enum Proof {
     /// Something that looks like a hash and is none: nobody gets in.
     BrokenHash(Span),
     /// None at all.
-    Nothing,
+    NoPassword,
 }
 
 /// What a user may do.

@@ -12,8 +12,8 @@ use std::time::Duration;
 use nkeys::KeyPair;
 
 use super::system::{
-    Account, Callout, Export, Import, JetStream, Limit, Limits, Mapping, Pattern, Permissions, Proof, Responses, Side,
-    System, User,
+    Account, AuthMethod, Callout, Export, Import, JetStream, Limit, Limits, Mapping, Pattern, Permissions, Responses,
+    Side, System, User,
 };
 use crate::conf::value::{Entry, Map, Node, Value};
 use crate::diag::{Diagnostic, Span};
@@ -239,7 +239,7 @@ impl Reader<'_> {
         let options = self.remarks.options(map, USER, "a user");
         let (nkey, name) = (self.remarks.text(options.get("nkey")), self.remarks.text(options.get("user")));
         let password = self.remarks.text(options.get("password"));
-        let (login, proof) = match (nkey.filter(|n| !n.is_empty()), name.filter(|n| !n.is_empty())) {
+        let (login, auth) = match (nkey.filter(|n| !n.is_empty()), name.filter(|n| !n.is_empty())) {
             (None, None) => {
                 self.remarks.refuse(node.span, "a user without `user` and without `nkey`", "give it one of them");
                 return None;
@@ -255,9 +255,9 @@ impl Reader<'_> {
                 if name.is_some() || password.is_some_and(|p| !p.is_empty()) {
                     self.remarks.refuse(node.span, "an nkey user has no name and no password", "keep one of them");
                 }
-                (key, Proof::Nkey)
+                (key, AuthMethod::Nkey)
             }
-            (None, Some(name)) => (name, proof_of(password, options.get("password"))),
+            (None, Some(name)) => (name, auth_method(password, options.get("password"))),
         };
         let span = options.entry("nkey").or_else(|| options.entry("user")).map_or(node.span, |e| e.node.span);
         if let Some(first) = self.logins.insert(login.to_owned(), span) {
@@ -287,7 +287,7 @@ impl Reader<'_> {
             }
         }
         let _ = self.remarks.bool(options.get("proxy_required"));
-        Some(User { name: login.to_owned(), remark: None, span, proof, permissions, connection_types })
+        Some(User { name: login.to_owned(), remark: None, span, auth, permissions, connection_types })
     }
 
     fn texts(&mut self, node: &Node) -> Vec<String> {
@@ -627,13 +627,15 @@ fn is_public(key: &str, kind: char) -> bool {
 }
 
 /// How the server would check a password.
-fn proof_of(password: Option<&str>, node: Option<&Node>) -> Proof {
-    let (Some(password), Some(node)) = (password.filter(|p| !p.is_empty()), node) else { return Proof::Nothing };
+fn auth_method(password: Option<&str>, node: Option<&Node>) -> AuthMethod {
+    let (Some(password), Some(node)) = (password.filter(|p| !p.is_empty()), node) else {
+        return AuthMethod::NoPassword;
+    };
     let is_hash = ["$2a$", "$2b$", "$2x$", "$2y$"].iter().any(|prefix| password.starts_with(prefix));
     match is_hash {
-        true if password.len() == 60 => Proof::Hashed(node.span),
-        true => Proof::BrokenHash(node.span),
-        false => Proof::Plain(node.span),
+        true if password.len() == 60 => AuthMethod::Hashed(node.span),
+        true => AuthMethod::BrokenHash(node.span),
+        false => AuthMethod::Plain(node.span),
     }
 }
 

@@ -5,10 +5,10 @@ use std::path::Path;
 
 use sha2::Digest as _;
 
-use super::super::system::{Authority, Certificates, Door, DoorKind, Proof, Remote, Server, ServerJetStream};
+use super::super::system::{AuthMethod, Authority, Certificates, Door, DoorKind, Remote, Server, ServerJetStream};
+use super::auth_method;
 use super::option_names::{CLUSTER, GATEWAY, LEAFNODES, MQTT, REMOTE, SERVER_JETSTREAM, TLS, WEBSOCKET};
 use super::options::{Options, Remarks};
-use super::proof_of;
 use crate::conf::value::{Entry, Map, Node, Value};
 use crate::diag::Span;
 
@@ -111,13 +111,13 @@ fn remote(node: &Node, remarks: &mut Remarks) -> Option<Remote> {
 }
 
 /// The logins that a door has of its own.
-fn door_logins(node: &Node) -> Vec<(Proof, Option<String>, Span)> {
+fn door_logins(node: &Node) -> Vec<(AuthMethod, Option<String>, Span)> {
     let Value::Map(map) = &node.value else { return Vec::new() };
     let login = |map: &Map| {
         let user = last(map, &["user", "username"]).filter(|node| text(node).is_some())?;
         let password = last(map, &["password", "pass"]);
         let account = last(map, &["account"]).and_then(text).map(str::to_owned);
-        Some((proof_of(password.and_then(text), password), account, user.span))
+        Some((auth_method(password.and_then(text), password), account, user.span))
     };
     let users = last(map, &["users"]).map(|node| &node.value);
     let Some(Value::Array(users)) = users else { return login(map).into_iter().collect() };

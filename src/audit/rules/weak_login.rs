@@ -1,7 +1,7 @@
 //! Passwords that are none.
 
 use super::{Rule, users};
-use crate::audit::system::{DoorKind, Proof, System};
+use crate::audit::system::{AuthMethod, DoorKind, System};
 use crate::audit::tenants::Tenants;
 use crate::diag::Diagnostic;
 
@@ -14,16 +14,16 @@ pub const RULE: Rule = Rule {
 };
 
 fn check(system: &System, _: &Tenants, out: &mut Vec<Diagnostic>) {
-    for (proof, _, span) in system.server.doors.iter().flat_map(|d| &d.logins) {
-        match proof {
-            Proof::Nothing => out.push(RULE.error(*span, "this login needs no password")),
-            Proof::Plain(span) => {
+    for (auth, _, span) in system.server.doors.iter().flat_map(|d| &d.logins) {
+        match auth {
+            AuthMethod::NoPassword => out.push(RULE.error(*span, "this login needs no password")),
+            AuthMethod::Plain(span) => {
                 out.push(RULE.warning(*span, "the password of this login is in the file").confidential());
             }
-            Proof::BrokenHash(span) => {
+            AuthMethod::BrokenHash(span) => {
                 out.push(RULE.warning(*span, "nobody can log in: the hash is malformed").confidential());
             }
-            Proof::Nkey | Proof::Hashed(_) => {}
+            AuthMethod::Nkey | AuthMethod::Hashed(_) => {}
         }
     }
     // There a certificate is the login, except through these doors.
@@ -31,14 +31,16 @@ fn check(system: &System, _: &Tenants, out: &mut Vec<Diagnostic>) {
         && !system.server.doors.iter().any(|d| d.listens && matches!(d.kind, DoorKind::Mqtt | DoorKind::WebSocket));
     for (account, user) in users(system) {
         let who = format!("`{}/{}`", account.name, user.name);
-        out.push(match user.proof {
-            Proof::Nothing if by_certificate => continue,
-            Proof::Nothing => RULE.error(user.span, format!("{who} logs in with an empty password")),
-            Proof::Plain(span) => RULE.warning(span, format!("the password of {who} is in the file")).confidential(),
-            Proof::BrokenHash(span) => {
+        out.push(match user.auth {
+            AuthMethod::NoPassword if by_certificate => continue,
+            AuthMethod::NoPassword => RULE.error(user.span, format!("{who} logs in with an empty password")),
+            AuthMethod::Plain(span) => {
+                RULE.warning(span, format!("the password of {who} is in the file")).confidential()
+            }
+            AuthMethod::BrokenHash(span) => {
                 RULE.warning(span, format!("{who} cannot log in: the hash is malformed")).confidential()
             }
-            Proof::Nkey | Proof::Hashed(_) => continue,
+            AuthMethod::Nkey | AuthMethod::Hashed(_) => continue,
         });
     }
 }
