@@ -41,7 +41,7 @@ pub struct Server {
     /// Where monitoring listens.
     pub monitoring: Vec<(String, Span)>,
     /// Other ways in: leaf nodes, MQTT, WebSocket, routes, gateways.
-    pub doors: Vec<Door>,
+    pub listeners: Vec<Listener>,
     /// Whether a slow subscriber of another account cannot slow a publisher down.
     pub no_fast_producer_stall: bool,
     /// Those who sign certificates of clients.
@@ -71,9 +71,9 @@ pub struct ServerJetStream {
 
 /// Another way in.
 #[derive(Debug)]
-pub struct Door {
+pub struct Listener {
     /// Which one.
-    pub kind: DoorKind,
+    pub kind: ListenerKind,
     /// Where it is opened.
     pub span: Span,
     /// Whether it has credentials of its own.
@@ -134,9 +134,9 @@ pub struct Callout {
     pub span: Span,
 }
 
-/// The kinds of doors.
+/// The kinds of listeners.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum DoorKind {
+pub enum ListenerKind {
     /// Leaf nodes.
     Leaf,
     /// MQTT clients.
@@ -333,7 +333,7 @@ pub struct Mapping {
 impl Server {
     /// Servers that leaf nodes of this one dial.
     pub fn remotes(&self) -> impl Iterator<Item = &Remote> {
-        self.doors.iter().flat_map(|door| &door.remotes)
+        self.listeners.iter().flat_map(|listener| &listener.remotes)
     }
 }
 
@@ -364,13 +364,13 @@ impl System {
 }
 
 impl User {
-    /// Whether its connection types let it in through a door.
-    pub fn may_come_through(&self, door: DoorKind) -> bool {
-        let kind = match door {
-            DoorKind::Leaf => "LEAFNODE",
-            DoorKind::Mqtt => "MQTT",
-            DoorKind::WebSocket => "WEBSOCKET",
-            DoorKind::Cluster | DoorKind::Gateway => return false,
+    /// Whether its connection types let it in through a listener.
+    pub fn may_use(&self, listener: ListenerKind) -> bool {
+        let kind = match listener {
+            ListenerKind::Leaf => "LEAFNODE",
+            ListenerKind::Mqtt => "MQTT",
+            ListenerKind::WebSocket => "WEBSOCKET",
+            ListenerKind::Cluster | ListenerKind::Gateway => return false,
         };
         let named = |(kinds, _): &(Vec<String>, Span)| {
             kinds.is_empty() || kinds.iter().any(|k| k.to_uppercase().starts_with(kind))

@@ -271,7 +271,7 @@ pub const MUTANTS: &[Mutant] = mutants! {
             Some(())
         };
     }
-    "doors" {
+    "listeners" {
         "connection-types", "`allowed_connection_types: []` is every type, and there is a leaf node port" => |d| {
             d.in_account(d.a, "max_leafnodes: 0", "")?;
             d.everywhere_in_account(d.a, "allowed_connection_types: [\"STANDARD\"]", "allowed_connection_types: []")?;

@@ -17,7 +17,7 @@ pub mod wire;
 
 use std::time::Instant;
 
-use crate::audit::system::DoorKind;
+use crate::audit::system::ListenerKind;
 use crate::error::Error;
 use crate::model::Model;
 use crate::project::Project;
@@ -41,7 +41,7 @@ pub struct Plan<'p> {
     pub throwaway: bool,
     /// Other ways in that the configuration opens, and where; for a server that is
     /// not ours, its operator is asked.
-    pub doors: Vec<(DoorKind, String)>,
+    pub listeners: Vec<(ListenerKind, String)>,
     /// Also what fills limits and slows others down.
     pub exhaustive: bool,
 }
@@ -132,7 +132,7 @@ pub fn attack_server(
 ) -> Result<Report, Error> {
     let logins = Logins::new(project, project.model());
     let plan =
-        Plan { model: project.model(), logins: &logins, address, throwaway: false, doors: Vec::new(), exhaustive };
+        Plan { model: project.model(), logins: &logins, address, throwaway: false, listeners: Vec::new(), exhaustive };
     test_bed::run(&plan, advance)
 }
 

@@ -71,13 +71,13 @@ impl<'m> TestBed<'m> {
         exhaustive: bool,
         advance: Advance<'_>,
     ) -> Result<Report, Error> {
-        let doors = audit.system.server.doors.iter().filter(|d| d.listens);
+        let listeners = audit.system.server.listeners.iter().filter(|d| d.listens);
         let plan = Plan {
             model: self.model,
             logins: &self.logins,
             address: running.address.clone(),
             throwaway: true,
-            doors: doors.filter_map(|d| Some((d.kind, d.address.clone()?))).collect(),
+            listeners: listeners.filter_map(|d| Some((d.kind, d.address.clone()?))).collect(),
             exhaustive,
         };
         run(&plan, advance)

@@ -473,7 +473,7 @@ fn answer(message: Message) -> Answer {
     Answer::Message(message)
 }
 
-/// Without `lang`: by that, doors for others than clients know a client.
+/// Without `lang`: by that, listeners for others than clients know a client.
 fn hello(identity: &Identity, nonce: &str, name: &str) -> Result<serde_json::Value, OpenError> {
     let mut hello = json!({
         "verbose": false, "pedantic": false, "tls_required": false, "headers": true, "no_responders": true,

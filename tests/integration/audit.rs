@@ -129,7 +129,7 @@ const MUTANTS: &[(&str, &str, &str)] = &[
     ("truncated-limit", "max_leafnodes: 0 }\n    jetstream", "max_leafnodes: 0, max_payload: 4GB }\n    jetstream"),
     ("connection-types", "USER_A, allowed_connection_types: [STANDARD]", "USER_A"),
     ("connection-types", "USER_A, allowed_connection_types: [STANDARD]", "USER_A, allowed_connection_types: []"),
-    ("leaf-door", "max_leafnodes: 0 }\n    jetstream", "max_subscriptions: 10 }\n    jetstream"),
+    ("leaf-listener", "max_leafnodes: 0 }\n    jetstream", "max_subscriptions: 10 }\n    jetstream"),
     (
         "leaf-bridge",
         "server_name: good",
@@ -241,8 +241,8 @@ fn every_rule_finds_what_it_is_about() {
             assert!(GOOD.contains(from), "{rule}: {from:?} is not in the control");
             GOOD.replace(from, to)
         };
-        // Rules about doors need one.
-        let door = if matches!(*rule, "connection-types" | "leaf-door") {
+        // Rules about listeners need one.
+        let listener = if matches!(*rule, "connection-types" | "leaf-listener") {
             "leafnodes { listen: \"127.0.0.1:7422\" }\n"
         } else {
             ""
@@ -252,7 +252,7 @@ fn every_rule_finds_what_it_is_about() {
             _ => text,
         };
         let name = format!("{i}.conf");
-        project.write(&name, &filled(&format!("{door}{text}")));
+        project.write(&name, &filled(&format!("{listener}{text}")));
         let found = rules_found(&path(&name)).unwrap_or_else(|e| panic!("{rule}, {to:?}: {e}"));
         assert!(found.contains(*rule), "{rule} does not find {to:?}; found {found:?}");
         shown.insert((*rule).to_owned());
@@ -496,8 +496,8 @@ fn check_reads_back_what_templates_make() {
     let project = Project::new();
     project.run(&["check"]).succeeded();
     let template = include_str!("../../templates/nats/accounts.conf.hbs");
-    let door = "no_auth_user: tenant_a_app\nleafnodes { listen: \"127.0.0.1:7422\" }\n";
-    project.write("mine/nats/accounts.conf.hbs", &format!("{door}{template}"));
+    let listener = "no_auth_user: tenant_a_app\nleafnodes { listen: \"127.0.0.1:7422\" }\n";
+    project.write("mine/nats/accounts.conf.hbs", &format!("{listener}{template}"));
     let ran = project.run(&["check", "--templates", "mine"]).exited(1);
     assert!(ran.stderr.contains("anonymous-user"), "{}", ran.stderr);
     assert!(ran.stdout.contains("the rendered configuration is not isolated: 1 error"), "{}", ran.stdout);
@@ -691,7 +691,7 @@ const CROSSINGS: &[(&str, &str)] = &[
     ("open-cluster", "cluster { name: c, listen: \"127.0.0.1:0\", authorization { timeout: 2 } }"),
     ("open-cluster", "cluster { name: c, listen: \"127.0.0.1:0\", authorization { password: \"HASH\" } }"),
     ("open-cluster", "gateway { name: g, listen: \"127.0.0.1:0\", authorization { } }"),
-    ("leaf-door", "leafnodes { listen: \"127.0.0.1:7422\", authorization { timeout: 3 } }"),
+    ("leaf-listener", "leafnodes { listen: \"127.0.0.1:7422\", authorization { timeout: 3 } }"),
     (
         "leaf-bridge",
         "leafnodes { host: \"::\", port: 7422, authorization { users: [ { user: l, password: \"HASH\", account: B } ] }, remotes: [ { url: \"nats-leaf://l:p@[::1]:7422\", account: A } ] }",

@@ -50,7 +50,7 @@ const PROBES: [&str; 26] = [
     "destruction",
     "redirection",
     "sources",
-    "doors",
+    "listeners",
     "limits",
     "noisy-neighbours",
 ];

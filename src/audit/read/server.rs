@@ -1,18 +1,20 @@
-//! What a configuration says of the server itself: its doors, its JetStream, its
+//! What a configuration says of the server itself: its listeners, its JetStream, its
 //! limits.
 
 use std::path::Path;
 
 use sha2::Digest as _;
 
-use super::super::system::{AuthMethod, Authority, Certificates, Door, DoorKind, Remote, Server, ServerJetStream};
+use super::super::system::{
+    AuthMethod, Authority, Certificates, Listener, ListenerKind, Remote, Server, ServerJetStream,
+};
 use super::auth_method;
 use super::option_names::{CLUSTER, GATEWAY, LEAFNODES, MQTT, REMOTE, SERVER_JETSTREAM, TLS, WEBSOCKET};
 use super::options::{Options, Remarks};
 use crate::conf::value::{Entry, Map, Node, Value};
 use crate::diag::Span;
 
-/// What the file says of the server as a whole, and of its doors.
+/// What the file says of the server as a whole, and of its listeners.
 pub(super) fn server(options: &Options<'_>, start: Span, remarks: &mut Remarks) -> Server {
     let mut server = Server { start: Some(start), ..Server::default() };
     server.jetstream = options.get("jetstream").and_then(|node| server_jetstream(node, remarks));
@@ -29,11 +31,11 @@ pub(super) fn server(options: &Options<'_>, start: Span, remarks: &mut Remarks) 
         }
     }
     for (key, kind, known) in [
-        ("leafnodes", DoorKind::Leaf, LEAFNODES),
-        ("mqtt", DoorKind::Mqtt, MQTT),
-        ("websocket", DoorKind::WebSocket, WEBSOCKET),
-        ("cluster", DoorKind::Cluster, CLUSTER),
-        ("gateway", DoorKind::Gateway, GATEWAY),
+        ("leafnodes", ListenerKind::Leaf, LEAFNODES),
+        ("mqtt", ListenerKind::Mqtt, MQTT),
+        ("websocket", ListenerKind::WebSocket, WEBSOCKET),
+        ("cluster", ListenerKind::Cluster, CLUSTER),
+        ("gateway", ListenerKind::Gateway, GATEWAY),
     ] {
         let Some(entry) = options.entry(key) else { continue };
         let Some(map) = remarks.map(&entry.node) else { continue };
@@ -45,16 +47,16 @@ pub(super) fn server(options: &Options<'_>, start: Span, remarks: &mut Remarks) 
         }
         let no_auth_user = inside.get("no_auth_user");
         let no_auth_user = remarks.text(no_auth_user).map(str::to_owned).zip(no_auth_user.map(|node| node.span));
-        let logins = inside.get("authorization").map(door_logins).unwrap_or_default();
-        let is_of_servers = matches!(kind, DoorKind::Cluster | DoorKind::Gateway);
+        let logins = inside.get("authorization").map(listener_logins).unwrap_or_default();
+        let is_of_servers = matches!(kind, ListenerKind::Cluster | ListenerKind::Gateway);
         let certificates = certificates(map, is_of_servers);
         if let Some(ca) = certificates.as_ref().and_then(|c| c.ca.clone())
             && !is_of_servers
         {
             server.client_cas.push(ca);
         }
-        let listener = Listener::of(map);
-        server.doors.push(Door {
+        let listener = Address::of(map);
+        server.listeners.push(Listener {
             kind,
             span: entry.key_span,
             has_authorization: inside.get("authorization").is_some_and(names_somebody) || certificates.is_some(),
@@ -110,8 +112,8 @@ fn remote(node: &Node, remarks: &mut Remarks) -> Option<Remote> {
     (!is_off).then_some(Remote { account, addresses, span: node.span })
 }
 
-/// The logins that a door has of its own.
-fn door_logins(node: &Node) -> Vec<(AuthMethod, Option<String>, Span)> {
+/// The logins that a listener has of its own.
+fn listener_logins(node: &Node) -> Vec<(AuthMethod, Option<String>, Span)> {
     let Value::Map(map) = &node.value else { return Vec::new() };
     let login = |map: &Map| {
         let user = last(map, &["user", "username"]).filter(|node| text(node).is_some())?;
@@ -161,12 +163,12 @@ fn names_somebody(node: &Node) -> bool {
 }
 
 /// Where a block listens.
-struct Listener<'m> {
+struct Address<'m> {
     host: &'m str,
     port: Option<i64>,
 }
 
-impl<'m> Listener<'m> {
+impl<'m> Address<'m> {
     fn of(map: &'m Map) -> Self {
         let listen = last(map, &["listen"]).map(|node| &node.value);
         let host = || last(map, &["host"]).or_else(|| last(map, &["net"])).and_then(text).unwrap_or_default();

@@ -14,10 +14,10 @@ pub const RULE: Rule = Rule {
 };
 
 fn check(system: &System, _: &Tenants, out: &mut Vec<Diagnostic>) {
-    for door in system.server.doors.iter().filter(|d| d.listens) {
-        let Some((name, span)) = &door.no_auth_user else { continue };
+    for listener in system.server.listeners.iter().filter(|d| d.listens) {
+        let Some((name, span)) = &listener.no_auth_user else { continue };
         let found = super::users(system).find(|(_, u)| u.name == *name);
-        if let Some((account, _)) = found.filter(|(_, u)| u.may_come_through(door.kind)) {
+        if let Some((account, _)) = found.filter(|(_, u)| u.may_use(listener.kind)) {
             out.push(RULE.error(*span, format!("anybody is `{name}` of `{}`, without credentials", account.name)));
         }
     }

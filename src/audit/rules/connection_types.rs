@@ -1,23 +1,23 @@
-//! A user that may come through any door.
+//! A user that may come through any listener.
 
 use super::{Rule, users};
-use crate::audit::system::{DoorKind, System};
+use crate::audit::system::{ListenerKind, System};
 use crate::audit::tenants::Tenants;
 use crate::diag::Diagnostic;
 
 pub const RULE: Rule = Rule {
     id: "connection-types",
-    proves: "users come through the doors that are meant for them",
-    why: "leaf nodes and MQTT have subjects of their own that allow lists do not cover; a user without connection types, or with an empty list, may use every door",
+    proves: "users come through the listeners that are meant for them",
+    why: "leaf nodes and MQTT have subjects of their own that allow lists do not cover; a user without connection types, or with an empty list, may use every listener",
     mend: "`allowed_connection_types: [STANDARD]`",
     check,
 };
 
 fn check(system: &System, _: &Tenants, out: &mut Vec<Diagnostic>) {
-    let doors: Vec<_> = system.server.doors.iter().filter(|d| d.listens && kinds(d.kind).is_some()).collect();
-    let Some(door) = doors.first() else { return };
-    // A leaf door with users of its own lets no others in.
-    if doors.iter().all(|d| d.kind == DoorKind::Leaf && d.has_authorization) {
+    let listeners: Vec<_> = system.server.listeners.iter().filter(|d| d.listens && kinds(d.kind).is_some()).collect();
+    let Some(listener) = listeners.first() else { return };
+    // A leaf listener with users of its own lets no others in.
+    if listeners.iter().all(|d| d.kind == ListenerKind::Leaf && d.has_authorization) {
         return;
     }
     for (account, user) in users(system).filter(|(account, _)| !system.is_system(account)) {
@@ -26,11 +26,11 @@ fn check(system: &System, _: &Tenants, out: &mut Vec<Diagnostic>) {
             let limited = user.permissions.span.is_some();
             let message = format!("`{}/{}` may connect as a leaf node, by MQTT or WebSocket", account.name, user.name);
             let diagnostic = if limited { RULE.error(span, message) } else { RULE.warning(span, message) };
-            out.push(diagnostic.related(door.span, "a door that is open"));
+            out.push(diagnostic.related(listener.span, "a listener that is open"));
         }
     }
 }
 
-fn kinds(kind: DoorKind) -> Option<DoorKind> {
-    matches!(kind, DoorKind::Leaf | DoorKind::Mqtt | DoorKind::WebSocket).then_some(kind)
+fn kinds(kind: ListenerKind) -> Option<ListenerKind> {
+    matches!(kind, ListenerKind::Leaf | ListenerKind::Mqtt | ListenerKind::WebSocket).then_some(kind)
 }

@@ -1,7 +1,7 @@
 //! Accepted by -t, and then it does not start.
 
 use super::Rule;
-use crate::audit::system::{DoorKind, System};
+use crate::audit::system::{ListenerKind, System};
 use crate::audit::tenants::Tenants;
 use crate::diag::Diagnostic;
 
@@ -31,9 +31,9 @@ fn check(system: &System, _: &Tenants, out: &mut Vec<Diagnostic>) {
     {
         out.push(RULE.error(span, "an operator and accounts in the file do not go together"));
     }
-    let mqtt = system.server.doors.iter().find(|d| d.kind == DoorKind::Mqtt && d.listens);
-    if let Some(door) = mqtt.filter(|_| system.server.jetstream.is_none()) {
-        out.push(RULE.error(door.span, "MQTT needs JetStream"));
+    let mqtt = system.server.listeners.iter().find(|d| d.kind == ListenerKind::Mqtt && d.listens);
+    if let Some(listener) = mqtt.filter(|_| system.server.jetstream.is_none()) {
+        out.push(RULE.error(listener.span, "MQTT needs JetStream"));
     }
     if system.server.jetstream.is_none() {
         for (account, jetstream) in system.accounts.iter().filter_map(|a| a.jetstream.as_ref().map(|j| (a, j))) {

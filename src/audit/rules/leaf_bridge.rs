@@ -3,7 +3,7 @@
 use std::collections::HashMap;
 
 use super::Rule;
-use crate::audit::system::{DoorKind, Remote, System};
+use crate::audit::system::{ListenerKind, Remote, System};
 use crate::audit::tenants::Tenants;
 use crate::diag::Diagnostic;
 
@@ -47,15 +47,18 @@ pub enum Own {
 pub fn is_own(system: &System, address: &str) -> Own {
     let Some((host, port)) = address.rsplit_once(':') else { return Own::No };
     let is_loopback = |host: &str| host.starts_with("127.") || matches!(host, "[::1]" | "::1" | "localhost");
-    let doors =
-        system.server.doors.iter().filter(|d| d.listens && matches!(d.kind, DoorKind::Leaf | DoorKind::WebSocket));
-    let same_port = doors.filter_map(|d| Some((d, d.address.as_deref()?.rsplit_once(':')?)));
+    let listeners = system
+        .server
+        .listeners
+        .iter()
+        .filter(|d| d.listens && matches!(d.kind, ListenerKind::Leaf | ListenerKind::WebSocket));
+    let same_port = listeners.filter_map(|d| Some((d, d.address.as_deref()?.rsplit_once(':')?)));
     let mut own = Own::No;
-    for (door, (own_host, _)) in same_port.filter(|(_, (_, own_port))| *own_port == port) {
-        if host == own_host || is_loopback(host) && (door.everywhere || is_loopback(own_host)) {
+    for (listener, (own_host, _)) in same_port.filter(|(_, (_, own_port))| *own_port == port) {
+        if host == own_host || is_loopback(host) && (listener.everywhere || is_loopback(own_host)) {
             return Own::Yes;
         }
-        if door.everywhere {
+        if listener.everywhere {
             own = Own::Perhaps;
         }
     }

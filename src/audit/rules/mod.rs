@@ -10,7 +10,7 @@ pub(super) mod decided_elsewhere;
 mod fails_at_start;
 mod import_cycle;
 mod leaf_bridge;
-mod leaf_door;
+mod leaf_listener;
 mod mapped_export;
 mod monitor_exposed;
 mod no_authentication;
@@ -76,7 +76,7 @@ pub const RULES: &[Rule] = &[
     fails_at_start::RULE,
     truncated_limit::RULE,
     connection_types::RULE,
-    leaf_door::RULE,
+    leaf_listener::RULE,
     leaf_bridge::RULE,
     auth_callout::RULE,
     system_tenant::RULE,

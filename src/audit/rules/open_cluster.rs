@@ -1,7 +1,7 @@
 //! A server that anybody can join.
 
 use super::Rule;
-use crate::audit::system::{DoorKind, System};
+use crate::audit::system::{ListenerKind, System};
 use crate::audit::tenants::Tenants;
 use crate::diag::Diagnostic;
 
@@ -14,14 +14,16 @@ pub const RULE: Rule = Rule {
 };
 
 fn check(system: &System, _: &Tenants, out: &mut Vec<Diagnostic>) {
-    let doors = system.server.doors.iter().filter(|d| matches!(d.kind, DoorKind::Cluster | DoorKind::Gateway));
-    for door in doors.filter(|d| d.listens) {
-        let what = if door.kind == DoorKind::Cluster { "cluster" } else { "gateway" };
-        if !door.has_authorization {
-            out.push(RULE.error(door.span, format!("anybody who reaches the {what} port can join as a server")));
+    let listeners =
+        system.server.listeners.iter().filter(|d| matches!(d.kind, ListenerKind::Cluster | ListenerKind::Gateway));
+    for listener in listeners.filter(|d| d.listens) {
+        let what = if listener.kind == ListenerKind::Cluster { "cluster" } else { "gateway" };
+        if !listener.has_authorization {
+            out.push(RULE.error(listener.span, format!("anybody who reaches the {what} port can join as a server")));
             continue;
         }
-        let Some(certificates) = door.certificates.as_ref().filter(|c| !c.named && door.logins.is_empty()) else {
+        let Some(certificates) = listener.certificates.as_ref().filter(|c| !c.named && listener.logins.is_empty())
+        else {
             continue;
         };
         let whose = match &certificates.ca {
@@ -31,11 +33,9 @@ fn check(system: &System, _: &Tenants, out: &mut Vec<Diagnostic>) {
             }
             Some(_) => continue,
         };
-        out.push(
-            RULE.error(
-                door.span,
-                format!("anybody with a certificate {whose} can join as a server by the {what} port"),
-            ),
-        );
+        out.push(RULE.error(
+            listener.span,
+            format!("anybody with a certificate {whose} can join as a server by the {what} port"),
+        ));
     }
 }

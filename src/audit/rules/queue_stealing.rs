@@ -1,7 +1,7 @@
 //! An importer in the exporter's queue.
 
 use super::Rule;
-use crate::audit::system::{DoorKind, System};
+use crate::audit::system::{ListenerKind, System};
 use crate::audit::tenants::Tenants;
 use crate::diag::Diagnostic;
 use crate::model::ShareKind;
@@ -21,7 +21,7 @@ fn check(system: &System, tenants: &Tenants, out: &mut Vec<Diagnostic>) {
             .iter()
             .filter(|i| i.kind == ShareKind::Stream && tenants.are_apart(&i.from.0, &account.name))
         {
-            let leaf = system.server.doors.iter().filter(|d| d.kind == DoorKind::Leaf && d.listens);
+            let leaf = system.server.listeners.iter().filter(|d| d.kind == ListenerKind::Leaf && d.listens);
             let logins = leaf.flat_map(|d| &d.logins).find(|(_, of, _)| of.as_deref() == Some(&account.name));
             let remotes = system.server.remotes().find(|r| r.account == account.name);
             if let Some(span) = logins.map(|(_, _, span)| *span).or(remotes.map(|r| r.span)) {

@@ -1,7 +1,7 @@
 //! Passwords that are none.
 
 use super::{Rule, users};
-use crate::audit::system::{AuthMethod, DoorKind, System};
+use crate::audit::system::{AuthMethod, ListenerKind, System};
 use crate::audit::tenants::Tenants;
 use crate::diag::Diagnostic;
 
@@ -14,7 +14,7 @@ pub const RULE: Rule = Rule {
 };
 
 fn check(system: &System, _: &Tenants, out: &mut Vec<Diagnostic>) {
-    for (auth, _, span) in system.server.doors.iter().flat_map(|d| &d.logins) {
+    for (auth, _, span) in system.server.listeners.iter().flat_map(|d| &d.logins) {
         match auth {
             AuthMethod::NoPassword => out.push(RULE.error(*span, "this login needs no password")),
             AuthMethod::Plain(span) => {
@@ -26,9 +26,13 @@ fn check(system: &System, _: &Tenants, out: &mut Vec<Diagnostic>) {
             AuthMethod::Nkey | AuthMethod::Hashed(_) => {}
         }
     }
-    // There a certificate is the login, except through these doors.
+    // There a certificate is the login, except through these listeners.
     let by_certificate = system.server.maps_certificates
-        && !system.server.doors.iter().any(|d| d.listens && matches!(d.kind, DoorKind::Mqtt | DoorKind::WebSocket));
+        && !system
+            .server
+            .listeners
+            .iter()
+            .any(|d| d.listens && matches!(d.kind, ListenerKind::Mqtt | ListenerKind::WebSocket));
     for (account, user) in users(system) {
         let who = format!("`{}/{}`", account.name, user.name);
         out.push(match user.auth {

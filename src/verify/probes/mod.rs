@@ -10,10 +10,10 @@ mod capture;
 mod declarations;
 mod destruction;
 mod discovery;
-mod doors;
 mod entry;
 mod inboxes;
 mod limits;
+mod listeners;
 mod neighbours;
 mod publishing;
 mod queues;
@@ -77,7 +77,7 @@ pub const PROBES: &[Probe] = &[
     destruction::PROBE,
     redirection::PROBE,
     sources::PROBE,
-    doors::PROBE,
+    listeners::PROBE,
     limits::PROBE,
     neighbours::PROBE,
 ];

@@ -6,7 +6,7 @@ use std::collections::HashMap;
 
 use serde_json::Value;
 
-use crate::audit::system::DoorKind;
+use crate::audit::system::ListenerKind;
 use crate::model::names::AccountName;
 use crate::model::{Model, Tenant};
 use crate::subject::Subject;
@@ -22,7 +22,7 @@ pub struct Topology<'p> {
     /// Tenants by the names of accounts and users; `None` where several tenants have the name.
     by_name: HashMap<String, Option<usize>>,
     /// `None` if they are not known.
-    listeners: RefCell<Option<Vec<(DoorKind, String)>>>,
+    listeners: RefCell<Option<Vec<(ListenerKind, String)>>>,
     /// By tenant: subjects of streams that are full, or that hand messages to workers.
     full_streams: RefCell<Vec<Vec<Subject>>>,
 }
@@ -97,15 +97,15 @@ impl<'p> Topology<'p> {
     /// Learns the listeners: from the configuration for a throwaway server, else from
     /// what the server says of itself, which is null if it could not be asked.
     pub fn find_listeners(&self, plan: &Plan<'_>, varz: &Value) {
-        let mut listeners = plan.doors.clone();
+        let mut listeners = plan.listeners.clone();
         if !plan.throwaway {
             let here = plan.address.rsplit_once(':').map_or(plan.address.as_str(), |(host, _)| host);
             let kinds = [
-                ("leaf", DoorKind::Leaf),
-                ("mqtt", DoorKind::Mqtt),
-                ("websocket", DoorKind::WebSocket),
-                ("cluster", DoorKind::Cluster),
-                ("gateway", DoorKind::Gateway),
+                ("leaf", ListenerKind::Leaf),
+                ("mqtt", ListenerKind::Mqtt),
+                ("websocket", ListenerKind::WebSocket),
+                ("cluster", ListenerKind::Cluster),
+                ("gateway", ListenerKind::Gateway),
             ];
             for (key, kind) in kinds {
                 let port =
@@ -117,7 +117,7 @@ impl<'p> Topology<'p> {
     }
 
     /// The listeners beside that of clients, if they are known.
-    pub fn listeners(&self) -> Option<Vec<(DoorKind, String)>> {
+    pub fn listeners(&self) -> Option<Vec<(ListenerKind, String)>> {
         self.listeners.borrow().clone()
     }
 }

@@ -7,41 +7,41 @@ use tokio::net::TcpStream;
 use tokio::time::timeout;
 
 use super::Probe;
-use crate::audit::system::DoorKind;
+use crate::audit::system::ListenerKind;
 use crate::keys::Login;
 use crate::verify::run::{Run, TenantRun, each};
 use crate::verify::wire::{Connection, Identity, OpenError};
 
 pub const PROBE: Probe = Probe {
-    id: "doors",
+    id: "listeners",
     proves: "no tenant's user comes in as a leaf node or an MQTT client, past its permissions",
     run: |run, tenant_runs| Box::pin(probe(run, tenant_runs)),
 };
 
 const PATIENCE: Duration = Duration::from_secs(5);
 /// Where they usually are, for a server that nobody can ask.
-const USUAL: [(DoorKind, u16); 2] = [(DoorKind::Leaf, 7422), (DoorKind::Mqtt, 1883)];
+const USUAL: [(ListenerKind, u16); 2] = [(ListenerKind::Leaf, 7422), (ListenerKind::Mqtt, 1883)];
 
 async fn probe<'p>(run: &Run<'p>, tenant_runs: &mut [TenantRun<'p>]) {
     let known = run.topology.listeners();
     let is_known = known.is_some();
-    let mut doors = known.unwrap_or_default();
+    let mut listeners = known.unwrap_or_default();
     if !is_known {
         let host = run.address.rsplit_once(':').map_or(run.address, |(host, _)| host);
         for (kind, port) in USUAL {
             let address = format!("{host}:{port}");
             if matches!(timeout(PATIENCE, TcpStream::connect(&address)).await, Ok(Ok(_))) {
-                doors.push((kind, address));
+                listeners.push((kind, address));
             }
         }
     }
     if !is_known {
         run.ledger.not_run_for_anybody(
-            "no user of the system account is known here, so the server's other doors are not known",
+            "no user of the system account is known here, so the server's other listeners are not known",
         );
     }
-    doors.retain(|(kind, address)| {
-        let is_spoken = matches!(kind, DoorKind::Leaf | DoorKind::Mqtt);
+    listeners.retain(|(kind, address)| {
+        let is_spoken = matches!(kind, ListenerKind::Leaf | ListenerKind::Mqtt);
         if !is_spoken {
             let why =
                 format!("{kind:?} at {address} is not tried in this version; `tenantry audit` reads its configuration");
@@ -49,33 +49,36 @@ async fn probe<'p>(run: &Run<'p>, tenant_runs: &mut [TenantRun<'p>]) {
         }
         is_spoken
     });
-    if doors.is_empty() {
-        let where_from =
-            if is_known { "the server opens no other door" } else { "nothing listens where other doors usually are" };
+    if listeners.is_empty() {
+        let where_from = if is_known {
+            "the server opens no other listener"
+        } else {
+            "nothing listens where other listeners usually are"
+        };
         tenant_runs.iter().filter(|s| s.is_in()).for_each(|s| run.ledger.pass(s.index, where_from));
         return;
     }
     each(tenant_runs, 16, async |tenant_run| {
-        for (kind, address) in &doors {
+        for (kind, address) in &listeners {
             knock(run, tenant_run, *kind, address).await;
         }
     })
     .await;
 }
 
-async fn knock<'p>(run: &Run<'p>, tenant_run: &TenantRun<'p>, kind: DoorKind, address: &str) {
+async fn knock<'p>(run: &Run<'p>, tenant_run: &TenantRun<'p>, kind: ListenerKind, address: &str) {
     let (mut refused, mut sample) = (0, String::new());
     for (user, login) in tenant_run.sessions.iter().filter_map(|m| Some((&m.user.name, m.login.as_ref()?))) {
         let got_in = match (kind, login) {
             // The server's greeting and the answer to CONNECT are the same there.
-            (DoorKind::Leaf, _) => {
+            (ListenerKind::Leaf, _) => {
                 Connection::open(address, &Identity::User(login.clone()), "_INBOX.leaf", "tenantry verify")
                     .await
                     .map(|_| ())
             }
-            (DoorKind::Mqtt, Login::Password(user, password)) => mqtt(address, user, password.expose()).await,
+            (ListenerKind::Mqtt, Login::Password(user, password)) => mqtt(address, user, password.expose()).await,
             // MQTT knows names and passwords only.
-            (DoorKind::Mqtt, _) => continue,
+            (ListenerKind::Mqtt, _) => continue,
             _ => Err(OpenError::Broken(format!("{kind:?} at {address} is not tried in this version"))),
         };
         match got_in {
@@ -83,7 +86,7 @@ async fn knock<'p>(run: &Run<'p>, tenant_run: &TenantRun<'p>, kind: DoorKind, ad
                 run.ledger.leak(
                     Some(tenant_run.index),
                     None,
-                    format!("{user} came in through the {kind:?} door at {address}"),
+                    format!("{user} came in through the {kind:?} listener at {address}"),
                 );
             }
             Err(OpenError::Refused(words)) => (refused, sample) = (refused + 1, words),
