@@ -93,15 +93,15 @@ pub fn audit_of(
 ) -> Result<Audit, Error> {
     let mut sources = Sources::default();
     let document = conf::read(path, environment, &mut sources)?;
-    let mut remarks = read::options::Remarks::default();
+    let mut collector = read::options::Collector::default();
     if document.map.entries.is_empty() {
         return Err(Error::usage(format!("{} says nothing", path.display()), "nats-server does not start with it"));
     }
-    let system = read::system(&document.map, Span { file: 0, start: 0, end: 0 }, &mut remarks);
+    let system = read::system(&document.map, Span { file: 0, start: 0, end: 0 }, &mut collector);
     hide_secrets(&document.map, &mut sources);
-    if !remarks.refused.is_empty() {
-        remarks.refused.sort_by_key(|d| d.span);
-        return Err(Error::Conf { sources, diagnostics: remarks.refused });
+    if !collector.refused.is_empty() {
+        collector.refused.sort_by_key(|d| d.span);
+        return Err(Error::Conf { sources, diagnostics: collector.refused });
     }
     let tenants = tenants(&system)?;
     let check = |rule: &rules::Rule| {
@@ -111,7 +111,7 @@ pub fn audit_of(
     };
     let mut findings: Vec<Diagnostic> = RULES.par_iter().flat_map_iter(check).collect();
     findings.extend(document.remarks);
-    findings.extend(remarks.findings);
+    findings.extend(collector.findings);
     findings.sort_by_key(|d| (d.severity, d.span));
     let digest = conf::digest(&document.map);
     Ok(Audit { sources, system, tenants, findings, digest })

@@ -22,13 +22,13 @@ use crate::subject::Subject;
 use option_names::{
     ACCOUNT, ACCOUNT_JETSTREAM, AUTHORIZATION, CALLOUT, EXPORT, IMPORT, LIMITS, PERMISSIONS, RESPONSES, TOP, USER,
 };
-use options::{Known, Options, Remarks, go_duration};
+use options::{Collector, OptionNames, Options, go_duration};
 
 /// Reads a whole configuration.
-pub fn system(map: &Map, start: Span, remarks: &mut Remarks) -> System {
-    let options = remarks.options(map, TOP, "the server");
-    let mut system = System { server: server::server(&options, start, remarks), ..System::default() };
-    let mut reader = Reader { remarks, logins: HashMap::new() };
+pub fn system(map: &Map, start: Span, collector: &mut Collector) -> System {
+    let options = collector.options(map, TOP, "the server");
+    let mut system = System { server: server::server(&options, start, collector), ..System::default() };
+    let mut reader = Reader { collector, logins: HashMap::new() };
     system.has_authorization = options.get("authorization").is_some();
     if let Some(accounts) = options.get("accounts") {
         reader.accounts(accounts, &mut system);
@@ -38,7 +38,7 @@ pub fn system(map: &Map, start: Span, remarks: &mut Remarks) -> System {
     }
     let named = |reader: &mut Reader<'_>, key: &str| {
         let node = options.get(key)?;
-        reader.remarks.text(Some(node)).map(|text| (text.to_owned(), node.span))
+        reader.collector.text(Some(node)).map(|text| (text.to_owned(), node.span))
     };
     system.system_account = named(&mut reader, "system_account");
     system.no_auth_user = named(&mut reader, "no_auth_user");
@@ -48,9 +48,9 @@ pub fn system(map: &Map, start: Span, remarks: &mut Remarks) -> System {
         _ => std::slice::from_ref(node),
     });
     for node in operators.unwrap_or_default() {
-        let missing = reader.remarks.text(Some(node)).filter(|t| !t.starts_with("ey") && !Path::new(t).exists());
+        let missing = reader.collector.text(Some(node)).filter(|t| !t.starts_with("ey") && !Path::new(t).exists());
         if let Some(file) = missing.map(str::to_owned) {
-            reader.remarks.refuse(
+            reader.collector.refuse(
                 node.span,
                 format!("there is no file `{file}`"),
                 "paths start where nats-server does",
@@ -71,7 +71,7 @@ pub fn system(map: &Map, start: Span, remarks: &mut Remarks) -> System {
 }
 
 struct Reader<'r> {
-    remarks: &'r mut Remarks,
+    collector: &'r mut Collector,
     /// Names and nkeys of users, which are unique on the whole server.
     logins: HashMap<String, Span>,
 }
@@ -81,7 +81,7 @@ impl Reader<'_> {
         match &node.value {
             Value::Array(names) => {
                 for name in names {
-                    if let Some(text) = self.remarks.text(Some(name)) {
+                    if let Some(text) = self.collector.text(Some(name)) {
                         system.accounts.push(empty_account(text, name.span));
                     }
                 }
@@ -104,7 +104,7 @@ impl Reader<'_> {
         let mut last: HashMap<&str, usize> = HashMap::new();
         for (i, entry) in map.entries.iter().enumerate() {
             if let Some(before) = last.insert(&entry.key, i) {
-                self.remarks.findings.push(
+                self.collector.findings.push(
                     Diagnostic::error(
                         "overridden-account",
                         entry.key_span,
@@ -122,26 +122,26 @@ impl Reader<'_> {
 
     fn account(&mut self, entry: &Entry) -> Option<Account> {
         if entry.key == "$G" {
-            self.remarks.refuse(
+            self.collector.refuse(
                 entry.key_span,
                 "the account name `$G` is reserved",
                 "it is where users without an account are",
             );
             return None;
         }
-        let map = self.remarks.map(&entry.node)?;
-        let options = self.remarks.options(map, ACCOUNT, "an account");
+        let map = self.collector.map(&entry.node)?;
+        let options = self.collector.options(map, ACCOUNT, "an account");
         let mut account = empty_account(&entry.key, entry.key_span);
         if let Some(node) = options.get("nkey")
-            && self.remarks.text(Some(node)).is_some_and(|key| !is_public(key, 'A'))
+            && self.collector.text(Some(node)).is_some_and(|key| !is_public(key, 'A'))
         {
-            self.remarks.refuse(node.span, "this is no account's public nkey", "it begins with A");
+            self.collector.refuse(node.span, "this is no account's public nkey", "it begins with A");
         }
         let defaults = options.get("default_permissions").map(|node| self.permissions(node));
         if let Some(node) = options.get("users") {
             account.users = self.users(node, defaults.as_ref());
         }
-        for node in options.get("exports").map(|n| self.remarks.list(n)).unwrap_or_default() {
+        for node in options.get("exports").map(|n| self.collector.list(n)).unwrap_or_default() {
             let Some(export) = self.export(node) else { continue };
             // Of one subject the server keeps one export: for all that are named, with
             // the last one's position.
@@ -158,7 +158,7 @@ impl Reader<'_> {
                 None => account.exports.push(export),
             }
         }
-        for node in options.get("imports").map(|n| self.remarks.list(n)).unwrap_or_default() {
+        for node in options.get("imports").map(|n| self.collector.list(n)).unwrap_or_default() {
             account.imports.extend(self.import(node));
         }
         account.jetstream = options.get("jetstream").and_then(|node| self.jetstream(node));
@@ -172,8 +172,8 @@ impl Reader<'_> {
     }
 
     fn limits(&mut self, node: &Node) -> Limits {
-        let Some(map) = self.remarks.map(node) else { return Limits::default() };
-        let options = self.remarks.options(map, LIMITS, "limits");
+        let Some(map) = self.collector.map(node) else { return Limits::default() };
+        let options = self.collector.options(map, LIMITS, "limits");
         Limits {
             connections: self.limit(&options, "max_connections"),
             subscriptions: self.limit(&options, "max_subscriptions"),
@@ -184,7 +184,7 @@ impl Reader<'_> {
 
     fn limit(&mut self, options: &Options<'_>, key: &str) -> Limit {
         let node = options.get(key)?;
-        self.remarks.integer(Some(node)).map(|number| (number, node.span))
+        self.collector.integer(Some(node)).map(|number| (number, node.span))
     }
 
     fn jetstream(&mut self, node: &Node) -> Option<JetStream> {
@@ -195,15 +195,15 @@ impl Reader<'_> {
                 "enabled" | "enable" => Some(unlimited),
                 "disabled" | "disable" => None,
                 _ => {
-                    self.remarks.refuse(node.span, format!("expected `enabled` or `disabled`, found `{text}`"), "");
+                    self.collector.refuse(node.span, format!("expected `enabled` or `disabled`, found `{text}`"), "");
                     None
                 }
             },
             Value::Map(map) => {
-                let options = self.remarks.options(map, ACCOUNT_JETSTREAM, "an account's jetstream");
+                let options = self.collector.options(map, ACCOUNT_JETSTREAM, "an account's jetstream");
                 if let Some(node) = options.get("max_bytes_required") {
                     // Despite its names it is no size.
-                    let _ = self.remarks.bool(Some(node));
+                    let _ = self.collector.bool(Some(node));
                 }
                 Some(JetStream {
                     memory: self.limit(&options, "max_memory"),
@@ -214,7 +214,7 @@ impl Reader<'_> {
                 })
             }
             _ => {
-                self.remarks.refuse(
+                self.collector.refuse(
                     node.span,
                     format!("expected a map, true or `enabled`, found {}", node.value.kind()),
                     "",
@@ -228,32 +228,32 @@ impl Reader<'_> {
 
     fn users(&mut self, node: &Node, defaults: Option<&Permissions>) -> Vec<User> {
         let mut users = Vec::new();
-        for node in self.remarks.list(node) {
+        for node in self.collector.list(node) {
             users.extend(self.user(node, defaults));
         }
         users
     }
 
     fn user(&mut self, node: &Node, defaults: Option<&Permissions>) -> Option<User> {
-        let map = self.remarks.map(node)?;
-        let options = self.remarks.options(map, USER, "a user");
-        let (nkey, name) = (self.remarks.text(options.get("nkey")), self.remarks.text(options.get("user")));
-        let password = self.remarks.text(options.get("password"));
+        let map = self.collector.map(node)?;
+        let options = self.collector.options(map, USER, "a user");
+        let (nkey, name) = (self.collector.text(options.get("nkey")), self.collector.text(options.get("user")));
+        let password = self.collector.text(options.get("password"));
         let (login, auth) = match (nkey.filter(|n| !n.is_empty()), name.filter(|n| !n.is_empty())) {
             (None, None) => {
-                self.remarks.refuse(node.span, "a user without `user` and without `nkey`", "give it one of them");
+                self.collector.refuse(node.span, "a user without `user` and without `nkey`", "give it one of them");
                 return None;
             }
             (Some(key), name) => {
                 if !is_public(key, 'U') {
-                    self.remarks.refuse(
+                    self.collector.refuse(
                         node.span,
                         "this is no user's public nkey",
                         "it begins with U and has 56 characters",
                     );
                 }
                 if name.is_some() || password.is_some_and(|p| !p.is_empty()) {
-                    self.remarks.refuse(node.span, "an nkey user has no name and no password", "keep one of them");
+                    self.collector.refuse(node.span, "an nkey user has no name and no password", "keep one of them");
                 }
                 (key, AuthMethod::Nkey)
             }
@@ -261,7 +261,7 @@ impl Reader<'_> {
         };
         let span = options.entry("nkey").or_else(|| options.entry("user")).map_or(node.span, |e| e.node.span);
         if let Some(first) = self.logins.insert(login.to_owned(), span) {
-            self.remarks.refused.push(
+            self.collector.refused.push(
                 Diagnostic::error("refused-by-server", span, format!("`{login}` is a user already"))
                     .related(first, "here")
                     .hint("names and nkeys are unique on the whole server, whatever the account"),
@@ -279,29 +279,29 @@ impl Reader<'_> {
             const KINDS: [&str; 7] =
                 ["STANDARD", "WEBSOCKET", "LEAFNODE", "LEAFNODE_WS", "MQTT", "MQTT_WS", "IN_PROCESS"];
             if !KINDS.contains(&kind.to_uppercase().as_str()) {
-                self.remarks.refuse(
+                self.collector.refuse(
                     node.span,
                     format!("there is no connection type `{kind}`"),
                     "STANDARD, WEBSOCKET, LEAFNODE, MQTT ...",
                 );
             }
         }
-        let _ = self.remarks.bool(options.get("proxy_required"));
+        let _ = self.collector.bool(options.get("proxy_required"));
         Some(User { name: login.to_owned(), remark: None, span, auth, permissions, connection_types })
     }
 
     fn texts(&mut self, node: &Node) -> Vec<String> {
         let mut texts = Vec::new();
-        for node in self.remarks.list(node) {
-            texts.extend(self.remarks.text(Some(node)).map(str::to_owned));
+        for node in self.collector.list(node) {
+            texts.extend(self.collector.text(Some(node)).map(str::to_owned));
         }
         texts
     }
 
     fn permissions(&mut self, node: &Node) -> Permissions {
         let mut permissions = Permissions { span: Some(node.span), ..Permissions::default() };
-        let Some(map) = self.remarks.map(node) else { return permissions };
-        let options = self.remarks.options(map, PERMISSIONS, "permissions");
+        let Some(map) = self.collector.map(node) else { return permissions };
+        let options = self.collector.options(map, PERMISSIONS, "permissions");
         permissions.publish = options.get("publish").map(|n| self.side(n, false)).unwrap_or_default();
         permissions.subscribe = options.get("subscribe").map(|n| self.side(n, true)).unwrap_or_default();
         permissions.responses = options.get("allow_responses").and_then(|n| self.responses(n));
@@ -320,7 +320,7 @@ impl Reader<'_> {
             side.allow = (!allow.is_empty()).then_some(allow);
             return side;
         };
-        let options = self.remarks.options(map, &[&["allow"], &["deny"]], "a permission");
+        let options = self.collector.options(map, &[&["allow"], &["deny"]], "a permission");
         if let Some(node) = options.get("allow") {
             let allow = self.patterns(node, queues);
             side.looks_closed = allow.is_empty().then_some(node.span);
@@ -335,14 +335,14 @@ impl Reader<'_> {
     fn patterns(&mut self, node: &Node, queues: bool) -> Vec<Pattern> {
         let nodes = match &node.value {
             Value::Text(_) => std::slice::from_ref(node),
-            _ => self.remarks.list(node),
+            _ => self.collector.list(node),
         };
         let mut patterns = Vec::new();
         for node in nodes {
-            let Some(text) = self.remarks.text(Some(node)) else { continue };
+            let Some(text) = self.collector.text(Some(node)) else { continue };
             match pattern(text, queues) {
                 Some(pattern) => patterns.push(pattern),
-                None => self.remarks.refuse(
+                None => self.collector.refuse(
                     node.span,
                     format!("`{text}` is not a valid subject"),
                     "tokens between dots, * for one, > for the rest",
@@ -358,21 +358,21 @@ impl Reader<'_> {
         match &node.value {
             Value::Bool(is_on) => is_on.then_some(responses),
             Value::Map(map) => {
-                let options = self.remarks.options(map, RESPONSES, "allow_responses");
-                responses.max = self.remarks.integer(options.get("max")).filter(|n| *n != 0).unwrap_or(1);
-                if let Some(text) = self.remarks.text(options.get("expires")) {
+                let options = self.collector.options(map, RESPONSES, "allow_responses");
+                responses.max = self.collector.integer(options.get("max")).filter(|n| *n != 0).unwrap_or(1);
+                if let Some(text) = self.collector.text(options.get("expires")) {
                     match go_duration(text) {
                         Some(Some(length)) if length.is_zero() => {}
                         Some(length) => responses.expires = length,
                         None => {
-                            self.remarks.refuse(node.span, format!("`{text}` is not a duration"), "\"30s\", \"2m\"");
+                            self.collector.refuse(node.span, format!("`{text}` is not a duration"), "\"30s\", \"2m\"");
                         }
                     }
                 }
                 Some(responses)
             }
             _ => {
-                self.remarks.refuse(node.span, format!("expected true or a map, found {}", node.value.kind()), "");
+                self.collector.refuse(node.span, format!("expected true or a map, found {}", node.value.kind()), "");
                 None
             }
         }
@@ -381,10 +381,10 @@ impl Reader<'_> {
     // ---------------------------------------------------------------- shares
 
     fn subject(&mut self, node: &Node) -> Option<Subject> {
-        let text = self.remarks.text(Some(node))?;
+        let text = self.collector.text(Some(node))?;
         let subject = Subject::as_the_server_reads(text);
         if subject.is_none() {
-            self.remarks.refuse(
+            self.collector.refuse(
                 node.span,
                 format!("`{text}` is not a valid subject"),
                 "tokens between dots, * for one, > for the rest",
@@ -398,7 +398,7 @@ impl Reader<'_> {
             (Some(stream), None) => Some((ShareKind::Stream, stream)),
             (None, Some(service)) => Some((ShareKind::Service, service)),
             (Some(_), Some(_)) => {
-                self.remarks.refuse(node.span, "a stream and a service in one entry", "write two");
+                self.collector.refuse(node.span, "a stream and a service in one entry", "write two");
                 None
             }
             // The server ignores it.
@@ -407,21 +407,21 @@ impl Reader<'_> {
     }
 
     fn export(&mut self, node: &Node) -> Option<Export> {
-        let map = self.remarks.map(node)?;
-        let options = self.remarks.options(map, EXPORT, "an export");
+        let map = self.collector.map(node)?;
+        let options = self.collector.options(map, EXPORT, "an export");
         let (kind, subject) = self.one_kind(node, &options)?;
         if kind == ShareKind::Stream {
             for key in ["response_type", "threshold", "latency", "allow_trace"] {
                 if let Some(entry) = options.entry(key) {
-                    self.remarks.refuse(entry.key_span, format!("`{key}` is for services"), "remove it");
+                    self.collector.refuse(entry.key_span, format!("`{key}` is for services"), "remove it");
                 }
             }
         }
         if let Some(node) = options.get("response_type")
-            && let Some(text) = self.remarks.text(Some(node))
+            && let Some(text) = self.collector.text(Some(node))
             && !["single", "singleton", "stream", "chunk", "chunked"].contains(&text.to_lowercase().as_str())
         {
-            self.remarks.refuse(
+            self.collector.refuse(
                 node.span,
                 format!("there is no response type `{text}`"),
                 "singleton, stream or chunked",
@@ -429,49 +429,49 @@ impl Reader<'_> {
         }
         let to = options.get("accounts").map(|node| {
             let mut names = Vec::new();
-            for node in self.remarks.list(node) {
-                names.extend(self.remarks.text(Some(node)).map(|text| (text.to_owned(), node.span)));
+            for node in self.collector.list(node) {
+                names.extend(self.collector.text(Some(node)).map(|text| (text.to_owned(), node.span)));
             }
             names
         });
-        let allow_trace = self.remarks.bool(options.get("allow_trace"));
+        let allow_trace = self.collector.bool(options.get("allow_trace"));
         let span = subject.span;
         Some(Export {
             kind,
             subject: self.subject(subject)?,
             span,
             to,
-            token_position: self.remarks.integer(options.get("account_token_position")).unwrap_or(0),
+            token_position: self.collector.integer(options.get("account_token_position")).unwrap_or(0),
             allow_trace: options.get("allow_trace").filter(|_| allow_trace == Some(true)).map(|n| n.span),
             latency: options.get("latency").map(|n| n.span),
         })
     }
 
     fn import(&mut self, node: &Node) -> Option<Import> {
-        const SOURCE: Known = &[&["account"], &["subject"]];
-        let map = self.remarks.map(node)?;
-        let options = self.remarks.options(map, IMPORT, "an import");
+        const SOURCE: OptionNames = &[&["account"], &["subject"]];
+        let map = self.collector.map(node)?;
+        let options = self.collector.options(map, IMPORT, "an import");
         let (kind, source) = self.one_kind(node, &options)?;
-        let source_map = self.remarks.map(source)?;
-        let from = self.remarks.options(source_map, SOURCE, "the source of an import");
+        let source_map = self.collector.map(source)?;
+        let from = self.collector.options(source_map, SOURCE, "the source of an import");
         let (Some(account), Some(subject)) = (from.get("account"), from.get("subject")) else {
-            self.remarks.refuse(
+            self.collector.refuse(
                 source.span,
                 "an import needs an account and a subject",
                 "{ account: A, subject: \"a.b\" }",
             );
             return None;
         };
-        let (name, subject) = (self.remarks.text(Some(account))?.to_owned(), self.subject(subject)?);
-        let (prefix, to) = (self.remarks.text(options.get("prefix")), self.remarks.text(options.get("to")));
+        let (name, subject) = (self.collector.text(Some(account))?.to_owned(), self.subject(subject)?);
+        let (prefix, to) = (self.collector.text(options.get("prefix")), self.collector.text(options.get("to")));
         let local = match (kind, prefix, to) {
             (ShareKind::Stream, Some(prefix), _) => format!("{}.{subject}", prefix.trim_end_matches('.')),
             (_, _, Some(to)) => to.to_owned(),
             _ => subject.to_string(),
         };
         let local = Subject::as_the_server_reads(&local).unwrap_or_else(|| subject.clone());
-        let share = self.remarks.bool(options.get("share"));
-        let allow_trace = self.remarks.bool(options.get("allow_trace"));
+        let share = self.collector.bool(options.get("share"));
+        let allow_trace = self.collector.bool(options.get("allow_trace"));
         Some(Import {
             kind,
             from: (name, account.span),
@@ -485,19 +485,19 @@ impl Reader<'_> {
 
     /// What -t says of exports and imports, once all accounts are known.
     fn shares_are_authorized(&mut self, system: &System) {
-        if !self.remarks.refused.is_empty() {
+        if !self.collector.refused.is_empty() {
             return;
         }
         for account in &system.accounts {
             for (name, span) in account.exports.iter().flat_map(|e| e.to.iter().flatten()) {
                 if system.account(name).is_none() {
-                    self.remarks.refuse(*span, format!("there is no account `{name}` to export to"), "");
+                    self.collector.refuse(*span, format!("there is no account `{name}` to export to"), "");
                 }
             }
             for import in &account.imports {
                 let (name, span) = &import.from;
                 let Some(exporter) = system.account(name) else {
-                    self.remarks.refuse(*span, format!("there is no account `{name}` to import from"), "");
+                    self.collector.refuse(*span, format!("there is no account `{name}` to import from"), "");
                     continue;
                 };
                 let exact = exporter.exports.iter().rfind(|e| e.kind == import.kind && e.subject == import.subject);
@@ -511,7 +511,7 @@ impl Reader<'_> {
                 };
                 if !authorized {
                     let message = format!("`{name}` exports no `{}` to `{}`", import.subject, account.name);
-                    self.remarks.refuse(
+                    self.collector.refuse(
                         import.span,
                         message,
                         "add it to that account's exports, with this account under `accounts`",
@@ -525,10 +525,10 @@ impl Reader<'_> {
 
     fn mappings(&mut self, node: &Node) -> Vec<Mapping> {
         let mut mappings = Vec::new();
-        let Some(map) = self.remarks.map(node) else { return mappings };
+        let Some(map) = self.collector.map(node) else { return mappings };
         for entry in &map.entries {
             let Some(from) = Subject::as_the_server_reads(&entry.key) else {
-                self.remarks.refuse(entry.key_span, format!("`{}` is not a valid subject", entry.key), "");
+                self.collector.refuse(entry.key_span, format!("`{}` is not a valid subject", entry.key), "");
                 continue;
             };
             let to = self.destinations(&entry.node);
@@ -540,7 +540,7 @@ impl Reader<'_> {
 
     /// Where it goes, and whether some of it stays.
     fn destinations(&mut self, node: &Node) -> (Vec<String>, bool) {
-        const DESTINATION: Known = &[&["destination", "dest"], &["weight"], &["cluster"]];
+        const DESTINATION: OptionNames = &[&["destination", "dest"], &["weight"], &["cluster"]];
         let nodes = match &node.value {
             Value::Text(text) => return (vec![text.clone()], false),
             Value::Array(nodes) => nodes.as_slice(),
@@ -548,17 +548,17 @@ impl Reader<'_> {
         };
         let (mut to, mut total) = (Vec::new(), 0.0);
         for node in nodes {
-            let Some(map) = self.remarks.map(node) else { continue };
-            let options = self.remarks.options(map, DESTINATION, "a mapping");
-            to.extend(self.remarks.text(options.get("destination")).map(str::to_owned));
+            let Some(map) = self.collector.map(node) else { continue };
+            let options = self.collector.options(map, DESTINATION, "a mapping");
+            to.extend(self.collector.text(options.get("destination")).map(str::to_owned));
             match options.get("weight") {
-                None => self.remarks.refuse(node.span, "a mapping's destination has no weight", "`weight: 100%`"),
+                None => self.collector.refuse(node.span, "a mapping's destination has no weight", "`weight: 100%`"),
                 weighed if options.get("cluster").is_none() => total += weight(weighed),
                 Some(_) => {}
             }
         }
         if total > 100.0 {
-            self.remarks.refuse(node.span, "the weights of a mapping add up to more than 100", "");
+            self.collector.refuse(node.span, "the weights of a mapping add up to more than 100", "");
         }
         (to, total < 100.0)
     }
@@ -567,16 +567,16 @@ impl Reader<'_> {
 
     /// Users outside of accounts are in `$G`.
     fn authorization(&mut self, node: &Node, system: &mut System) {
-        let Some(map) = self.remarks.map(node) else { return };
-        let options = self.remarks.options(map, AUTHORIZATION, "authorization");
+        let Some(map) = self.collector.map(node) else { return };
+        let options = self.collector.options(map, AUTHORIZATION, "authorization");
         let defaults = options.get("default_permissions").map(|node| self.permissions(node));
         let users = options.get("users").map(|node| self.users(node, defaults.as_ref())).unwrap_or_default();
         if let Some(node) = options.get("auth_callout")
-            && let Some(map) = self.remarks.map(node)
+            && let Some(map) = self.collector.map(node)
         {
-            let inside = self.remarks.options(map, CALLOUT, "auth_callout");
+            let inside = self.collector.options(map, CALLOUT, "auth_callout");
             system.callout = Some(Callout {
-                account: self.remarks.text(inside.get("account")).unwrap_or("$G").to_owned(),
+                account: self.collector.text(inside.get("account")).unwrap_or("$G").to_owned(),
                 encrypted: inside.get("xkey").is_some(),
                 span: node.span,
             });
@@ -585,14 +585,14 @@ impl Reader<'_> {
         if let Some(span) = login {
             system.shared_login = Some(span);
             if system.accounts.iter().any(|a| !a.users.is_empty()) {
-                self.remarks.refuse(
+                self.collector.refuse(
                     span,
                     "one login for everybody does not go with accounts",
                     "give it to a user of an account",
                 );
             }
             if !users.is_empty() {
-                self.remarks.refuse(span, "one login for everybody does not go with `users`", "make it one of them");
+                self.collector.refuse(span, "one login for everybody does not go with `users`", "make it one of them");
             }
         }
         if !users.is_empty() {

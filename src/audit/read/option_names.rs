@@ -1,10 +1,10 @@
 //! The options that nats-server knows, each with all its names, the usual one
 //! first. Another one is refused.
 
-use super::options::Known;
+use super::options::OptionNames;
 
 /// The server.
-pub const TOP: Known = &[
+pub const TOP: OptionNames = &[
     &["listen"],
     &["client_advertise"],
     &["port"],
@@ -82,7 +82,7 @@ pub const TOP: Known = &[
 ];
 
 /// An account.
-pub const ACCOUNT: Known = &[
+pub const ACCOUNT: OptionNames = &[
     &["nkey"],
     &["imports"],
     &["exports"],
@@ -95,7 +95,7 @@ pub const ACCOUNT: Known = &[
 ];
 
 /// A user.
-pub const USER: Known = &[
+pub const USER: OptionNames = &[
     &["nkey"],
     &["user", "username"],
     &["password", "pass"],
@@ -105,15 +105,15 @@ pub const USER: Known = &[
 ];
 
 /// Permissions.
-pub const PERMISSIONS: Known =
+pub const PERMISSIONS: OptionNames =
     &[&["publish", "pub", "import"], &["subscribe", "sub", "export"], &["allow_responses", "publish_allow_responses"]];
 
 /// `allow_responses`.
-pub const RESPONSES: Known =
+pub const RESPONSES: OptionNames =
     &[&["max", "max_msgs", "max_messages", "max_responses"], &["expires", "expiration", "ttl"]];
 
 /// Limits of an account.
-pub const LIMITS: Known = &[
+pub const LIMITS: OptionNames = &[
     &["max_connections", "max_conn"],
     &["max_subscriptions", "max_subs"],
     &["max_payload", "max_pay"],
@@ -121,7 +121,7 @@ pub const LIMITS: Known = &[
 ];
 
 /// JetStream of an account.
-pub const ACCOUNT_JETSTREAM: Known = &[
+pub const ACCOUNT_JETSTREAM: OptionNames = &[
     &["max_memory", "max_mem", "mem", "memory"],
     &["max_store", "max_file", "max_disk", "store", "disk"],
     &["max_streams", "streams"],
@@ -134,7 +134,7 @@ pub const ACCOUNT_JETSTREAM: Known = &[
 ];
 
 /// JetStream of the server.
-pub const SERVER_JETSTREAM: Known = &[
+pub const SERVER_JETSTREAM: OptionNames = &[
     &["strict"],
     &["store_dir", "store", "storedir"],
     &["sync_interval", "sync"],
@@ -161,7 +161,7 @@ pub const SERVER_JETSTREAM: Known = &[
 ];
 
 /// An export.
-pub const EXPORT: Known = &[
+pub const EXPORT: OptionNames = &[
     &["stream"],
     &["service"],
     &["accounts"],
@@ -173,10 +173,10 @@ pub const EXPORT: Known = &[
 ];
 
 /// An import.
-pub const IMPORT: Known = &[&["stream"], &["service"], &["prefix"], &["to"], &["share"], &["allow_trace"]];
+pub const IMPORT: OptionNames = &[&["stream"], &["service"], &["prefix"], &["to"], &["share"], &["allow_trace"]];
 
 /// The `authorization` block.
-pub const AUTHORIZATION: Known = &[
+pub const AUTHORIZATION: OptionNames = &[
     &["user", "username"],
     &["password", "pass"],
     &["token"],
@@ -188,11 +188,11 @@ pub const AUTHORIZATION: Known = &[
 ];
 
 /// Who decides instead of this file.
-pub const CALLOUT: Known =
+pub const CALLOUT: OptionNames =
     &[&["issuer"], &["account", "acc"], &["auth_users", "users"], &["xkey", "key"], &["allowed_accounts"]];
 
 /// The `cluster` block.
-pub const CLUSTER: Known = &[
+pub const CLUSTER: OptionNames = &[
     &["name"],
     &["listen"],
     &["port"],
@@ -215,7 +215,7 @@ pub const CLUSTER: Known = &[
 ];
 
 /// The `gateway` block.
-pub const GATEWAY: Known = &[
+pub const GATEWAY: OptionNames = &[
     &["name"],
     &["listen"],
     &["port"],
@@ -232,7 +232,7 @@ pub const GATEWAY: Known = &[
 ];
 
 /// The `leafnodes` block.
-pub const LEAFNODES: Known = &[
+pub const LEAFNODES: OptionNames = &[
     &["listen"],
     &["port"],
     &["host", "net"],
@@ -251,7 +251,7 @@ pub const LEAFNODES: Known = &[
 ];
 
 /// A server that a leaf node dials.
-pub const REMOTE: Known = &[
+pub const REMOTE: OptionNames = &[
     &["no_randomize", "dont_randomize"],
     &["url", "urls"],
     &["account", "local"],
@@ -275,7 +275,7 @@ pub const REMOTE: Known = &[
 ];
 
 /// The `mqtt` block.
-pub const MQTT: Known = &[
+pub const MQTT: OptionNames = &[
     &["listen"],
     &["port"],
     &["host", "net"],
@@ -295,7 +295,7 @@ pub const MQTT: Known = &[
 ];
 
 /// The `websocket` block.
-pub const WEBSOCKET: Known = &[
+pub const WEBSOCKET: OptionNames = &[
     &["listen"],
     &["port"],
     &["host", "net"],
@@ -317,7 +317,7 @@ pub const WEBSOCKET: Known = &[
 ];
 
 /// A `tls` block, wherever it is.
-pub const TLS: Known = &[
+pub const TLS: OptionNames = &[
     &["cert_file"],
     &["key_file"],
     &["ca_file"],

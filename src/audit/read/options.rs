@@ -8,11 +8,11 @@ use crate::conf::value::{Entry, Map, Node, Value};
 use crate::diag::{Diagnostic, Severity, Span, nearest};
 
 /// Options of one block; each with all its names, the usual one first.
-pub type Known = &'static [&'static [&'static str]];
+pub type OptionNames = &'static [&'static [&'static str]];
 
 /// What was found while options were read.
 #[derive(Debug, Default)]
-pub struct Remarks {
+pub struct Collector {
     /// What nats-server refuses, or would refuse.
     pub refused: Vec<Diagnostic>,
     /// What it accepts and reads otherwise than it looks.
@@ -36,7 +36,7 @@ impl<'m> Options<'m> {
     }
 }
 
-impl Remarks {
+impl Collector {
     /// Something the server refuses.
     pub fn refuse(&mut self, span: Span, message: impl Into<String>, hint: &str) {
         let diagnostic = Diagnostic::error("refused-by-server", span, message);
@@ -44,7 +44,7 @@ impl Remarks {
     }
 
     /// Sorts a block's entries under their usual names.
-    pub fn options<'m>(&mut self, map: &'m Map, known: Known, what: &str) -> Options<'m> {
+    pub fn options<'m>(&mut self, map: &'m Map, known: OptionNames, what: &str) -> Options<'m> {
         let mut found: HashMap<&'static str, &'m Entry> = HashMap::new();
         for entry in &map.entries {
             let lower = entry.key.to_lowercase();
@@ -59,7 +59,7 @@ impl Remarks {
         Options { found }
     }
 
-    fn unknown(&mut self, entry: &Entry, lower: &str, known: Known, what: &str) {
+    fn unknown(&mut self, entry: &Entry, lower: &str, known: OptionNames, what: &str) {
         // A key whose value a variable takes may be called anything.
         if entry.used {
             return;

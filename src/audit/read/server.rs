@@ -10,24 +10,24 @@ use super::super::system::{
 };
 use super::auth_method;
 use super::option_names::{CLUSTER, GATEWAY, LEAFNODES, MQTT, REMOTE, SERVER_JETSTREAM, TLS, WEBSOCKET};
-use super::options::{Options, Remarks};
+use super::options::{Collector, Options};
 use crate::conf::value::{Entry, Map, Node, Value};
 use crate::diag::Span;
 
 /// What the file says of the server as a whole, and of its listeners.
-pub(super) fn server(options: &Options<'_>, start: Span, remarks: &mut Remarks) -> Server {
+pub(super) fn server(options: &Options<'_>, start: Span, collector: &mut Collector) -> Server {
     let mut server = Server { start: Some(start), ..Server::default() };
-    server.jetstream = options.get("jetstream").and_then(|node| server_jetstream(node, remarks));
+    server.jetstream = options.get("jetstream").and_then(|node| server_jetstream(node, collector));
     server.batches = batches(options);
     server.limits_subscriptions =
         matches!(options.get("max_subscriptions").map(|n| &n.value), Some(Value::Integer(n)) if *n > 0);
-    server.no_fast_producer_stall = remarks.bool(options.get("no_fast_producer_stall")).unwrap_or(false);
+    server.no_fast_producer_stall = collector.bool(options.get("no_fast_producer_stall")).unwrap_or(false);
     for key in ["http", "https", "http_port", "https_port"] {
         let Some(node) = options.get(key) else { continue };
         match &node.value {
             Value::Text(text) => server.monitoring.push((text.clone(), node.span)),
             Value::Integer(port) => server.monitoring.push((format!("{}:{port}", host(options)), node.span)),
-            _ => remarks.refuse(node.span, format!("expected an address, found {}", node.value.kind()), ""),
+            _ => collector.refuse(node.span, format!("expected an address, found {}", node.value.kind()), ""),
         }
     }
     for (key, kind, known) in [
@@ -38,15 +38,15 @@ pub(super) fn server(options: &Options<'_>, start: Span, remarks: &mut Remarks) 
         ("gateway", ListenerKind::Gateway, GATEWAY),
     ] {
         let Some(entry) = options.entry(key) else { continue };
-        let Some(map) = remarks.map(&entry.node) else { continue };
-        let inside = remarks.options(map, known, key);
-        tls(&inside, remarks);
+        let Some(map) = collector.map(&entry.node) else { continue };
+        let inside = collector.options(map, known, key);
+        tls(&inside, collector);
         let mut remotes = Vec::new();
-        for node in inside.get("remotes").map(|node| remarks.list(node)).unwrap_or_default() {
-            remotes.extend(remote(node, remarks));
+        for node in inside.get("remotes").map(|node| collector.list(node)).unwrap_or_default() {
+            remotes.extend(remote(node, collector));
         }
         let no_auth_user = inside.get("no_auth_user");
-        let no_auth_user = remarks.text(no_auth_user).map(str::to_owned).zip(no_auth_user.map(|node| node.span));
+        let no_auth_user = collector.text(no_auth_user).map(str::to_owned).zip(no_auth_user.map(|node| node.span));
         let logins = inside.get("authorization").map(listener_logins).unwrap_or_default();
         let is_of_servers = matches!(kind, ListenerKind::Cluster | ListenerKind::Gateway);
         let certificates = certificates(map, is_of_servers);
@@ -55,7 +55,7 @@ pub(super) fn server(options: &Options<'_>, start: Span, remarks: &mut Remarks) 
         {
             server.client_cas.push(ca);
         }
-        let listener = Address::of(map);
+        let listener = Address::read(map);
         server.listeners.push(Listener {
             kind,
             span: entry.key_span,
@@ -70,19 +70,19 @@ pub(super) fn server(options: &Options<'_>, start: Span, remarks: &mut Remarks) 
         });
     }
     for key in ["debug", "trace", "logtime", "logtime_utc", "syslog", "no_header_support"] {
-        let _ = remarks.bool(options.get(key));
+        let _ = collector.bool(options.get(key));
     }
     for key in ["port", "max_payload", "max_control_line", "max_pending", "max_subscriptions", "ping_max"] {
-        let _ = remarks.integer(options.get(key));
+        let _ = collector.integer(options.get(key));
     }
-    let _ = remarks.text(options.get("server_name"));
-    tls(options, remarks);
+    let _ = collector.text(options.get("server_name"));
+    tls(options, collector);
     if let Some(Value::Map(map)) = options.get("tls").map(|node| &node.value) {
         server.client_cas.extend(last(map, &["ca_file"]).and_then(authority));
         server.maps_certificates = is_on(map, "verify_and_map");
     }
     let connections = options.get("max_connections");
-    server.max_connections = remarks.integer(connections).zip(connections.map(|node| node.span));
+    server.max_connections = collector.integer(connections).zip(connections.map(|node| node.span));
     if let Some(node) = options.get("prof_port")
         && let Value::Integer(port) = node.value
     {
@@ -92,12 +92,12 @@ pub(super) fn server(options: &Options<'_>, start: Span, remarks: &mut Remarks) 
 }
 
 /// A server that a leaf node dials; one that is disabled is not dialled.
-fn remote(node: &Node, remarks: &mut Remarks) -> Option<Remote> {
-    let options = remarks.map(node).map(|map| remarks.options(map, REMOTE, "a remote"))?;
-    tls(&options, remarks);
+fn remote(node: &Node, collector: &mut Collector) -> Option<Remote> {
+    let options = collector.map(node).map(|map| collector.options(map, REMOTE, "a remote"))?;
+    tls(&options, collector);
     let urls = options.get("url").map(|node| match &node.value {
         Value::Text(text) => vec![text.clone()],
-        Value::Array(nodes) => nodes.iter().filter_map(|n| remarks.text(Some(n)).map(str::to_owned)).collect(),
+        Value::Array(nodes) => nodes.iter().filter_map(|n| collector.text(Some(n)).map(str::to_owned)).collect(),
         _ => Vec::new(),
     });
     let address = |url: String| {
@@ -106,8 +106,8 @@ fn remote(node: &Node, remarks: &mut Remarks) -> Option<Remote> {
         let rest = rest.replace("localhost", "127.0.0.1");
         if rest.rsplit_once(':').is_some_and(|(_, port)| port.parse::<u16>().is_ok()) { rest } else { rest + ":7422" }
     };
-    let account = remarks.text(options.get("account")).unwrap_or("$G").to_owned();
-    let is_off = remarks.bool(options.get("disabled")).unwrap_or(false);
+    let account = collector.text(options.get("account")).unwrap_or("$G").to_owned();
+    let is_off = collector.bool(options.get("disabled")).unwrap_or(false);
     let addresses = urls.unwrap_or_default().into_iter().map(address).collect();
     (!is_off).then_some(Remote { account, addresses, span: node.span })
 }
@@ -127,9 +127,9 @@ fn listener_logins(node: &Node) -> Vec<(AuthMethod, Option<String>, Span)> {
 }
 
 /// A `tls` block has known options, wherever it is.
-fn tls(options: &Options<'_>, remarks: &mut Remarks) {
+fn tls(options: &Options<'_>, collector: &mut Collector) {
     if let Some(Value::Map(map)) = options.get("tls").map(|node| &node.value) {
-        let _ = remarks.options(map, TLS, "tls");
+        let _ = collector.options(map, TLS, "tls");
     }
 }
 
@@ -169,7 +169,7 @@ struct Address<'m> {
 }
 
 impl<'m> Address<'m> {
-    fn of(map: &'m Map) -> Self {
+    fn read(map: &'m Map) -> Self {
         let listen = last(map, &["listen"]).map(|node| &node.value);
         let host = || last(map, &["host"]).or_else(|| last(map, &["net"])).and_then(text).unwrap_or_default();
         match (listen, last(map, &["port"]).map(|node| &node.value)) {
@@ -203,7 +203,7 @@ fn host<'o>(options: &'o Options<'_>) -> &'o str {
     text("host").or_else(|| text("listen").and_then(|l| l.rsplit_once(':')).map(|(host, _)| host)).unwrap_or("0.0.0.0")
 }
 
-fn server_jetstream(node: &Node, remarks: &mut Remarks) -> Option<ServerJetStream> {
+fn server_jetstream(node: &Node, collector: &mut Collector) -> Option<ServerJetStream> {
     let on = ServerJetStream { span: node.span, memory: None, storage: None };
     match &node.value {
         Value::Bool(is_on) => is_on.then_some(on),
@@ -211,12 +211,12 @@ fn server_jetstream(node: &Node, remarks: &mut Remarks) -> Option<ServerJetStrea
             "enabled" | "enable" => Some(on),
             "disabled" | "disable" => None,
             _ => {
-                remarks.refuse(node.span, format!("expected `enabled` or `disabled`, found `{text}`"), "");
+                collector.refuse(node.span, format!("expected `enabled` or `disabled`, found `{text}`"), "");
                 None
             }
         },
         Value::Map(map) => {
-            let options = remarks.options(map, SERVER_JETSTREAM, "jetstream");
+            let options = collector.options(map, SERVER_JETSTREAM, "jetstream");
             let mut size = |key: &str| {
                 let node = options.get(key)?;
                 match &node.value {
@@ -225,7 +225,7 @@ fn server_jetstream(node: &Node, remarks: &mut Remarks) -> Option<ServerJetStrea
                         let bytes = storage_size(text);
                         if bytes.is_none() && !text.is_empty() {
                             let hint = "a number with K, M, G or T in quotes, or a size without quotes: 1GB";
-                            remarks.refuse(node.span, format!("`{text}` is not a size"), hint);
+                            collector.refuse(node.span, format!("`{text}` is not a size"), hint);
                         }
                         bytes
                     }
@@ -233,11 +233,11 @@ fn server_jetstream(node: &Node, remarks: &mut Remarks) -> Option<ServerJetStrea
                 }
             };
             let (memory, storage) = (size("max_memory_store"), size("max_file_store"));
-            let is_on = remarks.bool(options.get("enabled")).unwrap_or(true);
+            let is_on = collector.bool(options.get("enabled")).unwrap_or(true);
             is_on.then_some(ServerJetStream { span: node.span, memory, storage })
         }
         _ => {
-            remarks.refuse(node.span, format!("expected a map or true, found {}", node.value.kind()), "");
+            collector.refuse(node.span, format!("expected a map or true, found {}", node.value.kind()), "");
             None
         }
     }
