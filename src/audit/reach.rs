@@ -103,7 +103,7 @@ fn published<'w>(account: &'w Account, user: &User, wanted: Option<&Subject>) ->
         for subject in granted(side, Some(&becomes)) {
             // Where subjects are mapped, it is the mapping's source that is published.
             let published = if step.is_some() { from.clone() } else { subject.clone() };
-            let allowed = (format!("`{}/{}` may publish `{subject}`", account.name, user.called()), place);
+            let allowed = (format!("`{}/{}` may publish `{subject}`", account.name, user.display_name()), place);
             let steps = step.clone().into_iter().chain([allowed]).collect();
             open.push(Carried { account, published, subject, way: None, steps });
         }
@@ -199,7 +199,7 @@ fn arrivals(carried: &Carried<'_>, account: &Account, user: &User) -> Vec<Path> 
     let arrive = |subject: Subject| {
         let place = side.span.or(user.permissions.span).unwrap_or(user.span);
         let mut steps = carried.steps.clone();
-        steps.push((format!("`{}/{}` may subscribe to `{subject}`", account.name, user.called()), place));
+        steps.push((format!("`{}/{}` may subscribe to `{subject}`", account.name, user.display_name()), place));
         Path { subject: carried.published.clone(), arrives: subject, steps }
     };
     granted(side, Some(&carried.subject)).into_iter().map(arrive).collect()
@@ -297,7 +297,7 @@ fn rewrite_to(subject: &Subject, from: &Subject, to: &str) -> Option<Subject> {
 fn anybody(span: Span) -> User {
     User {
         name: String::new(),
-        remark: None,
+        label: None,
         span,
         auth: AuthMethod::Nkey,
         permissions: Permissions::default(),
@@ -329,7 +329,7 @@ pub fn obstacle(system: &System, question: Question<'_>) -> (String, Span) {
     if between(sender, &anybody).is_empty() {
         let what = if account.name == target.name { what } else { format!("`{}`", way.subject) };
         let at = place(&sender.permissions.publish, sender);
-        return (format!("`{}/{}` may not publish {what}", account.name, sender.called()), at);
+        return (format!("`{}/{}` may not publish {what}", account.name, sender.display_name()), at);
     }
     let what = match (account.name == target.name, question.subject) {
         (true, _) => what,
@@ -337,5 +337,5 @@ pub fn obstacle(system: &System, question: Question<'_>) -> (String, Span) {
         (false, None) => format!("what comes from `{}`", account.name),
     };
     let at = place(&receiver.permissions.subscribe, receiver);
-    (format!("`{}/{}` may not subscribe to {what}", target.name, receiver.called()), at)
+    (format!("`{}/{}` may not subscribe to {what}", target.name, receiver.display_name()), at)
 }

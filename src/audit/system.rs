@@ -207,7 +207,7 @@ pub struct User {
     /// Its name, or its public key.
     pub name: String,
     /// What people call it, where that is known.
-    pub remark: Option<String>,
+    pub label: Option<String>,
     /// Where it stands.
     pub span: Span,
     /// How it proves who it is.
@@ -342,7 +342,7 @@ impl System {
     pub fn name_users(&mut self, names: impl Fn(&str) -> Vec<String>) {
         for account in &mut self.accounts {
             for (user, name) in account.users.iter_mut().zip(names(&account.name)) {
-                user.remark = Some(name);
+                user.label = Some(name);
             }
         }
     }
@@ -379,8 +379,8 @@ impl User {
     }
 
     /// What people call it.
-    pub fn called(&self) -> &str {
-        self.remark.as_deref().unwrap_or(&self.name)
+    pub fn display_name(&self) -> &str {
+        self.label.as_deref().unwrap_or(&self.name)
     }
 }
 

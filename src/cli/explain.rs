@@ -112,7 +112,7 @@ pub fn run(context: &Context, args: &Args) -> Result<Exit, Error> {
         && std::ptr::eq(one.1, other.1)
     {
         return Err(Error::usage(
-            format!("`{}/{}` on both sides", one.0.name, one.1.called()),
+            format!("`{}/{}` on both sides", one.0.name, one.1.display_name()),
             "name two users, or two accounts: a user reaches itself wherever it may publish and subscribe",
         ));
     }
@@ -176,15 +176,15 @@ fn of_registry(context: &Context, args: &Args) -> Result<Audit, Error> {
 fn find<'w>(system: &'w System, who: &str) -> Result<Vec<(&'w Account, &'w User)>, Error> {
     let (name, user) = split_user(who);
     let known: Vec<&str> = system.accounts.iter().map(|a| a.name.as_str()).collect();
-    let of_user = system.accounts.iter().find(|a| a.users.iter().any(|u| u.name == who || u.called() == who));
+    let of_user = system.accounts.iter().find(|a| a.users.iter().any(|u| u.name == who || u.display_name() == who));
     let account = system.account(name).ok_or_else(|| match of_user {
         Some(a) => Error::usage(format!("`{who}` is a user, not an account"), format!("write `{}/{who}`", a.name)),
         None => no_such("account", name, &known),
     })?;
     let Some(user) = user else { return Ok(account.users.iter().map(|u| (account, u)).collect()) };
-    let found: Vec<_> = account.users.iter().filter(|u| u.name == user || u.remark.as_deref() == Some(user)).collect();
+    let found: Vec<_> = account.users.iter().filter(|u| u.name == user || u.label.as_deref() == Some(user)).collect();
     if found.is_empty() {
-        let known: Vec<&str> = account.users.iter().map(User::called).collect();
+        let known: Vec<&str> = account.users.iter().map(User::display_name).collect();
         return Err(no_such_user(name, user, &known));
     }
     Ok(found.into_iter().map(|u| (account, u)).collect())
@@ -209,7 +209,7 @@ fn pair(system: &System, sources: &Sources, question: Question<'_>) -> Pair {
         file: sources.path(span.file).file_name().map_or_else(String::new, |n| n.to_string_lossy().into_owned()),
         line: sources.position(span).0,
     };
-    let name = |(account, user): (&Account, &User)| format!("{}/{}", account.name, user.called());
+    let name = |(account, user): (&Account, &User)| format!("{}/{}", account.name, user.display_name());
     let found = reach::paths(system, question);
     Pair {
         from: name(question.from),

@@ -287,7 +287,7 @@ impl Reader<'_> {
             }
         }
         let _ = self.collector.bool(options.get("proxy_required"));
-        Some(User { name: login.to_owned(), remark: None, span, auth, permissions, connection_types })
+        Some(User { name: login.to_owned(), label: None, span, auth, permissions, connection_types })
     }
 
     fn texts(&mut self, node: &Node) -> Vec<String> {
