@@ -65,7 +65,7 @@ pub struct Server {
     /// Bytes kept for one slow connection.
     pub max_pending: Size,
     /// How long a write may take.
-    pub write_deadline: units::Span,
+    pub write_deadline: units::Duration,
     /// Whether debug lines are logged.
     pub debug: bool,
     /// Whether protocol lines are logged.

@@ -1,8 +1,7 @@
 //! Sizes, durations and addresses: the values a person writes with a unit.
 
-use std::fmt;
 use std::net::{IpAddr, Ipv4Addr};
-use std::time::Duration;
+use std::{fmt, time};
 
 /// A number of bytes.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Default)]
@@ -48,26 +47,34 @@ impl fmt::Display for Size {
     }
 }
 
-/// A length of time, to the millisecond or longer.
+/// A length of time in whole milliseconds.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
-pub struct Span(pub Duration);
+pub struct Duration(pub time::Duration);
 
-impl Span {
+impl Duration {
+    /// A whole number of seconds.
+    pub const fn from_secs(seconds: u64) -> Self {
+        Self(time::Duration::from_secs(seconds))
+    }
+
     /// `30d`, `2m`, `1h 30m`, `500ms`. `m` is minutes.
     pub fn parse(text: &str) -> Result<Self, String> {
         let duration = humantime::parse_duration(text).map_err(|_| "it is not a length of time".to_owned())?;
         // The server keeps durations as nanoseconds in 63 bits: 292 years.
-        if duration > Duration::from_secs(290 * 365 * 24 * 3600) {
+        if duration > time::Duration::from_secs(290 * 365 * 24 * 3600) {
             return Err("it is longer than the server can count (290 years)".into());
         }
         if duration.is_zero() {
             return Err("it is no time at all; leave the key out for no limit".into());
         }
+        if duration.subsec_nanos() % 1_000_000 != 0 {
+            return Err("it is not a whole number of milliseconds".into());
+        }
         Ok(Self(duration))
     }
 }
 
-impl fmt::Display for Span {
+impl fmt::Display for Duration {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         humantime::format_duration(self.0).fmt(f)
     }
@@ -162,10 +169,10 @@ mod tests {
 
     #[test]
     fn durations() {
-        assert_eq!(Span::parse("2m"), Ok(Span(Duration::from_secs(120))));
-        assert_eq!(Span::parse("1h 30m"), Ok(Span(Duration::from_secs(5400))));
-        for text in ["", "30", "d", "-1s", "0s", "400years", "1 fortnight"] {
-            assert!(Span::parse(text).is_err(), "{text}");
+        assert_eq!(Duration::parse("2m"), Ok(Duration::from_secs(120)));
+        assert_eq!(Duration::parse("1h 30m"), Ok(Duration::from_secs(5400)));
+        for text in ["", "30", "d", "-1s", "0s", "400years", "1 fortnight", "999us", "1ms 1ns"] {
+            assert!(Duration::parse(text).is_err(), "{text}");
         }
     }
 

@@ -2,9 +2,8 @@
 //! them: validation to hold sums against limits, lowering to fill them in.
 
 use std::net::Ipv4Addr;
-use std::time::Duration;
 
-use crate::model::units::{Listen, Size, Span as Length};
+use crate::model::units::{Duration, Listen, Size};
 
 /// The server's name.
 pub const SERVER: &str = "nats";
@@ -17,7 +16,7 @@ pub const SYSTEM_USER: &str = "sys_admin";
 /// The role of a user that names none.
 pub const ROLE: &str = "app";
 /// How long a write to a client may take; the server's own default too.
-pub const WRITE_DEADLINE: Length = Length(Duration::from_secs(10));
+pub const WRITE_DEADLINE: Duration = Duration::from_secs(10);
 /// Largest message, unless said otherwise; the server's own default too.
 pub const MAX_PAYLOAD: Size = Size(1 << 20);
 /// Bytes kept for one slow connection; the server's own default too.
@@ -42,9 +41,9 @@ pub const COST_DERIVED: u32 = 8;
 pub const COST_SUPPLIED: u32 = 11;
 
 /// How long message ids are remembered; the server's own default too.
-pub const DUPLICATE_WINDOW: Length = Length(Duration::from_secs(120));
+pub const DUPLICATE_WINDOW: Duration = Duration::from_secs(120);
 /// The server's own default too.
-pub const ACK_WAIT: Length = Length(Duration::from_secs(30));
+pub const ACK_WAIT: Duration = Duration::from_secs(30);
 /// Unacknowledged messages of one consumer; the server's own default too.
 pub const CONSUMER_ACK_PENDING: u32 = 1000;
 /// Requests that may wait at a pull consumer; the server's own default too.

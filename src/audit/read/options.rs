@@ -44,28 +44,28 @@ impl Collector {
     }
 
     /// Sorts a block's entries under their usual names.
-    pub fn options<'m>(&mut self, map: &'m Map, known: OptionNames, what: &str) -> Options<'m> {
+    pub fn options<'m>(&mut self, map: &'m Map, names: OptionNames, what: &str) -> Options<'m> {
         let mut found: HashMap<&'static str, &'m Entry> = HashMap::new();
         for entry in &map.entries {
             let lower = entry.key.to_lowercase();
-            let Some(names) = known.iter().find(|names| names.contains(&lower.as_str())) else {
-                self.unknown(entry, &lower, known, what);
+            let Some(aliases) = names.iter().find(|aliases| aliases.contains(&lower.as_str())) else {
+                self.unknown(entry, &lower, names, what);
                 continue;
             };
-            if let Some(before) = found.insert(names[0], entry) {
+            if let Some(before) = found.insert(aliases[0], entry) {
                 self.twice(before, entry);
             }
         }
         Options { found }
     }
 
-    fn unknown(&mut self, entry: &Entry, lower: &str, known: OptionNames, what: &str) {
+    fn unknown(&mut self, entry: &Entry, lower: &str, names: OptionNames, what: &str) {
         // A key whose value a variable takes may be called anything.
         if entry.used {
             return;
         }
-        let names = known.iter().flat_map(|names| names.iter().copied());
-        let hint = match nearest(lower, names) {
+        let aliases = names.iter().flat_map(|aliases| aliases.iter().copied());
+        let hint = match nearest(lower, aliases) {
             Some(near) => format!("did you mean `{near}`?"),
             None => "remove it; a variable has to be used".to_owned(),
         };

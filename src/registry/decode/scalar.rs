@@ -165,7 +165,7 @@ impl Scalar for units::Size {
     }
 }
 
-impl Scalar for units::Span {
+impl Scalar for units::Duration {
     const RULE: &'static str = "invalid-duration";
     const WHAT: &'static str = "a duration";
     const HINT: &'static str = "write a number with a unit: \"30d\", \"2h\", \"15m\", \"10s\", \"500ms\"";

@@ -10,12 +10,12 @@ use super::value;
 use crate::diag::{Span, Spanned};
 use crate::model::jetstream::{Config, Consumer, Stream, StreamKind};
 use crate::model::names::{BucketName, StreamName};
-use crate::model::units::{Size, Span as Length};
+use crate::model::units::{Duration, Size};
 use crate::model::{JetStream, Storage, StreamCopy};
 use crate::subject::Subject;
 
 /// What the server wants of a consumer that another stream copies.
-const HEARTBEAT: Length = Length(std::time::Duration::from_secs(1));
+const HEARTBEAT: Duration = Duration::from_secs(1);
 /// "No limit" where the server keeps a number.
 const NO_LIMIT: i64 = -1;
 
@@ -24,7 +24,7 @@ struct Common<'r> {
     description: &'r Key<Spanned<String>>,
     storage: &'r Key<Spanned<Storage>>,
     replicas: &'r Key<Spanned<Int<1, 5>>>,
-    max_age: &'r Key<Spanned<Length>>,
+    max_age: &'r Key<Spanned<Duration>>,
     max_bytes: &'r Key<Spanned<Size>>,
     compression: &'r Key<Spanned<raw::Compression>>,
     placement: &'r Key<raw::Placement>,
@@ -299,17 +299,17 @@ fn bytes(key: &Key<Spanned<Size>>) -> i64 {
     value(key).map_or(NO_LIMIT, |s| i64::try_from(s.bytes()).unwrap_or(i64::MAX))
 }
 
-fn nanos(key: &Key<Spanned<Length>>) -> i64 {
+fn nanos(key: &Key<Spanned<Duration>>) -> i64 {
     value(key).map_or(0, nanoseconds)
 }
 
-fn nanoseconds(length: Length) -> i64 {
+fn nanoseconds(length: Duration) -> i64 {
     i64::try_from(length.0.as_nanos()).unwrap_or(i64::MAX)
 }
 
 /// Never longer than messages are kept. A stream that takes its messages from
 /// others has one only if it is said.
-fn duplicate_window(window: &Key<Spanned<Length>>, max_age: &Key<Spanned<Length>>, has_origin: bool) -> i64 {
+fn duplicate_window(window: &Key<Spanned<Duration>>, max_age: &Key<Spanned<Duration>>, has_origin: bool) -> i64 {
     match (value(window), value(max_age)) {
         (Some(window), _) => nanoseconds(window),
         (None, _) if has_origin => 0,

@@ -6,7 +6,7 @@ use super::Count;
 use crate::diag::Spanned;
 use crate::model::Storage;
 use crate::model::names::{AccountName, BucketName, ConsumerName, StreamName};
-use crate::model::units::{Size, Span as Length, Timestamp};
+use crate::model::units::{Duration, Size, Timestamp};
 use crate::subject::Subject;
 
 /// Copies in a cluster.
@@ -28,7 +28,7 @@ keys! {
         /// Copies in a cluster. Default 1.
         replicas: Key<Spanned<Replicas>>,
         /// Oldest message kept. Default no limit.
-        max_age: Key<Spanned<Length>>,
+        max_age: Key<Spanned<Duration>>,
         /// Bytes kept; they are reserved. Default no limit but the tenant's.
         max_bytes: Key<Spanned<Size>>,
         /// Messages kept. Default no limit.
@@ -44,7 +44,7 @@ keys! {
         /// With discard = "new": refuse what is above max_msgs_per_subject too. Default false.
         discard_new_per_subject: Key<Spanned<bool>>,
         /// How long message ids are remembered. Default 2m, or max_age if that is shorter.
-        duplicate_window: Key<Spanned<Length>>,
+        duplicate_window: Key<Spanned<Duration>>,
         /// Publishers get no acknowledgement. Default false.
         no_ack: Key<Spanned<bool>>,
         /// none or s2. Default none.
@@ -62,7 +62,7 @@ keys! {
         /// Messages may carry a time to live; cannot be taken back. Default false. Server 2.11.
         allow_msg_ttl: Key<Spanned<bool>>,
         /// How long a marker stays where a subject's last message expired; implies allow_msg_ttl and allow_rollup_hdrs. Server 2.11.
-        subject_delete_marker_ttl: Key<Spanned<Length>>,
+        subject_delete_marker_ttl: Key<Spanned<Duration>>,
         /// Batches may be published all or nothing. Default false. Server 2.12.
         allow_atomic: Key<Spanned<bool>>,
         /// Batches may be published fast. Default false. Server 2.14.
@@ -132,7 +132,7 @@ keys! {
     /// Bounds for consumers of clients' own.
     ConsumerLimits, "[tenant.stream.consumer_limits]" {
         /// Longest inactive_threshold.
-        inactive_threshold: Key<Spanned<Length>>,
+        inactive_threshold: Key<Spanned<Duration>>,
         /// Most unacknowledged messages.
         max_ack_pending: Key<Spanned<Int<1, 1_000_000>>>,
     }
@@ -156,17 +156,17 @@ keys! {
         /// explicit, all or none. Default explicit.
         ack_policy: Key<Spanned<AckPolicy>>,
         /// How long until a delivery counts as lost. Default 30s, or the first of backoff.
-        ack_wait: Key<Spanned<Length>>,
+        ack_wait: Key<Spanned<Duration>>,
         /// Deliveries of one message at most. Default no limit.
         max_deliver: Key<Spanned<Count>>,
         /// How long until the second, third, … delivery, instead of ack_wait.
-        backoff: Vec<Spanned<Length>>,
+        backoff: Vec<Spanned<Duration>>,
         /// Unacknowledged messages at a time. Default 1000, or what the tenant may have.
         max_ack_pending: Key<Spanned<Int<1, 1_000_000>>>,
         /// instant, or original: as slowly as they came. Default instant.
         replay_policy: Key<Spanned<ReplayPolicy>>,
         /// Deletes the consumer when nobody used it for so long. Default never.
-        inactive_threshold: Key<Spanned<Length>>,
+        inactive_threshold: Key<Spanned<Duration>>,
         /// Share of acknowledgements that are measured, in percent: "100". Default none.
         sample_freq: Key<Spanned<Percent>>,
         /// Without the messages' bodies. Default false.
@@ -180,7 +180,7 @@ keys! {
         /// Pull: messages of one request at most. Default no limit.
         max_batch: Key<Spanned<Count>>,
         /// Pull: how long a request may wait. Default no limit.
-        max_expires: Key<Spanned<Length>>,
+        max_expires: Key<Spanned<Duration>>,
         /// Pull: bytes of one request at most. Default no limit.
         max_bytes: Key<Spanned<Size>>,
         /// Pull: groups of clients between which priority_policy decides. Server 2.11.
@@ -188,7 +188,7 @@ keys! {
         /// Pull: overflow, pinned_client or prioritized. Server 2.11 (prioritized 2.12).
         priority_policy: Key<Spanned<PriorityPolicy>>,
         /// Pull: after how much silence another client is pinned. Default 2m.
-        priority_timeout: Key<Spanned<Length>>,
+        priority_timeout: Key<Spanned<Duration>>,
         /// Push: where messages are delivered, inside the tenant's subjects.
         deliver_subject: Key<Spanned<Subject>>,
         /// Push: the queue group that they are shared in.
@@ -196,7 +196,7 @@ keys! {
         /// Push: waits for slow clients; needs idle_heartbeat. Default false.
         flow_control: Key<Spanned<bool>>,
         /// Push: a sign of life after so much silence.
-        idle_heartbeat: Key<Spanned<Length>>,
+        idle_heartbeat: Key<Spanned<Duration>>,
         /// Push: bits per second at most. Default no limit.
         rate_limit_bps: Key<Spanned<Count>>,
         /// Labels, as server and clients show them.
@@ -212,13 +212,13 @@ keys! {
         /// Values kept for each key. Default 1.
         history: Key<Spanned<Int<1, 64>>>,
         /// Oldest value kept. Default no limit.
-        max_age: Key<Spanned<Length>>,
+        max_age: Key<Spanned<Duration>>,
         /// Bytes kept; they are reserved. Default no limit but the tenant's.
         max_bytes: Key<Spanned<Size>>,
         /// Largest value. Default the tenant's payload.
         max_value_size: Key<Spanned<Size>>,
         /// Keys may carry a time to live, and a marker stays for so long where one expired. Server 2.11.
-        limit_marker_ttl: Key<Spanned<Length>>,
+        limit_marker_ttl: Key<Spanned<Duration>>,
         /// file or memory. Default file.
         storage: Key<Spanned<Storage>>,
         /// Copies in a cluster. Default 1.
@@ -238,7 +238,7 @@ keys! {
         /// What it is for.
         description: Key<Spanned<String>>,
         /// Oldest object kept. Default no limit.
-        max_age: Key<Spanned<Length>>,
+        max_age: Key<Spanned<Duration>>,
         /// Bytes kept; they are reserved. Default no limit but the tenant's.
         max_bytes: Key<Spanned<Size>>,
         /// file or memory. Default file.

@@ -9,7 +9,7 @@ pub use jetstream::*;
 use super::decode::{Int, Key, Named, Scalar, keys, words};
 use crate::diag::{Span, Spanned};
 use crate::model::names::{AccountName, RoleName, ServerName, StreamName, UserName};
-use crate::model::units::{Listen, Size, Span as Length};
+use crate::model::units::{Duration, Listen, Size};
 use crate::model::{Inbox, Root, StreamCopy};
 use crate::subject::Subject;
 
@@ -68,7 +68,7 @@ keys! {
         /// Bytes kept for one slow connection before it is cut. Default 64MiB.
         max_pending: Key<Spanned<Size>>,
         /// How long a write to a client may take. Default 10s.
-        write_deadline: Key<Spanned<Length>>,
+        write_deadline: Key<Spanned<Duration>>,
         /// What the server logs.
         log: Key<Log>,
         /// JetStream for the whole server. Left out: no JetStream.
