@@ -168,8 +168,8 @@ impl<'m> TenantDocument<'m> {
             object_stores,
             exports,
             imports,
-            copied,
-            copies,
+            stream_exports,
+            stream_imports,
         } = tenant;
         Self {
             name: name.as_str(),
@@ -193,8 +193,8 @@ impl<'m> TenantDocument<'m> {
             object_stores: object_stores.iter().map(BucketName::as_str).collect(),
             exports: exports.iter().map(|e| json!({ "kind": e.kind, "subject": e.subject, "to": e.to })).collect(),
             imports: imports.iter().map(|i| json!({ "kind": i.kind, "subject": i.subject, "from": i.from })).collect(),
-            copied: copied.iter().map(|c| json!({ "stream": c.stream.as_str(), "to": c.to })).collect(),
-            copies: copies.iter().map(|c| json!({ "stream": c.stream.as_str(), "from": c.from })).collect(),
+            copied: stream_exports.iter().map(|c| json!({ "stream": c.stream.as_str(), "to": c.to })).collect(),
+            copies: stream_imports.iter().map(|c| json!({ "stream": c.stream.as_str(), "from": c.from })).collect(),
             users: users
                 .iter()
                 .map(|u| UserDocument {
@@ -274,10 +274,10 @@ fn show(context: &Context, name: &str) -> Result<Exit, Error> {
     for import in &tenant.imports {
         lines.push(format!("  gets           {} {} from {}", import.kind.as_str(), import.subject, import.from));
     }
-    for copy in &tenant.copied {
+    for copy in &tenant.stream_exports {
         lines.push(format!("  offers         a copy of stream {} to {}", copy.stream, copy.to));
     }
-    for copy in &tenant.copies {
+    for copy in &tenant.stream_imports {
         lines.push(format!("  gets           a copy of stream {} from {}", copy.stream, copy.from));
     }
     for user in &tenant.users {

@@ -188,7 +188,7 @@ pub fn tenants(url: &str, operator: &Login, model: &Model) -> Result<Vec<TenantS
 }
 
 fn tenant_status(t: &Tenant, (stats, mut kept): (AccountStats, Option<JetStreamStats>)) -> TenantStatus {
-    for copy in &t.copied {
+    for copy in &t.stream_exports {
         kept.iter_mut().for_each(|kept| kept.feeds_a_copy(copy.stream.as_str(), copy.consumer().as_str()));
     }
     let jetstream = t.jetstream.zip(kept).map(|(limits, stats)| JetStreamStatus {

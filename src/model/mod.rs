@@ -142,9 +142,9 @@ pub struct Tenant {
     /// What it gets.
     pub imports: Vec<Import>,
     /// Streams of its own that others may copy.
-    pub copied: Vec<StreamCopy>,
+    pub stream_exports: Vec<StreamCopy>,
     /// Streams of others that it may copy.
-    pub copies: Vec<StreamCopy>,
+    pub stream_imports: Vec<StreamCopy>,
 }
 
 /// Limits of an account; all finite.
@@ -373,7 +373,7 @@ impl Tenant {
 
     /// The other ends of the streams that are copied between it and others.
     pub fn copying(&self) -> impl Iterator<Item = &AccountName> {
-        self.copied.iter().map(|copy| &copy.to).chain(self.copies.iter().map(|copy| &copy.from))
+        self.stream_exports.iter().map(|copy| &copy.to).chain(self.stream_imports.iter().map(|copy| &copy.from))
     }
 
     /// The users whose credentials are handed out.

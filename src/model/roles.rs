@@ -36,8 +36,11 @@ impl Holder<'_> {
     /// commands the importing server (a flow control request is answered on any
     /// subject it names); or the one by which the exporter's consumer is reset.
     fn answers(&self) -> (Vec<String>, Option<Responses>) {
-        let Tenant { copied, copies, .. } = self.tenant;
-        if self.tenant.imported(ShareKind::Stream).next().is_none() && copied.is_empty() && copies.is_empty() {
+        let Tenant { stream_exports, stream_imports, .. } = self.tenant;
+        if self.tenant.imported(ShareKind::Stream).next().is_none()
+            && stream_exports.is_empty()
+            && stream_imports.is_empty()
+        {
             return (Vec::new(), Some(Responses::default()));
         }
         let serves = self.tenant.exports.iter().any(|e| e.kind == ShareKind::Service);

@@ -48,7 +48,7 @@ pub fn tenant(tenant: &Tenant, access: &[IssuedCredential]) -> String {
 }
 
 fn shares(w: &mut Writer, tenant: &Tenant) {
-    if !tenant.exports.is_empty() || !tenant.copied.is_empty() {
+    if !tenant.exports.is_empty() || !tenant.stream_exports.is_empty() {
         w.array("exports", |w| {
             for export in &tenant.exports {
                 w.item(|w| {
@@ -56,7 +56,7 @@ fn shares(w: &mut Writer, tenant: &Tenant) {
                     w.list("accounts", export.to.iter().map(AccountName::as_str));
                 });
             }
-            for copy in &tenant.copied {
+            for copy in &tenant.stream_exports {
                 w.comment(&format!("{} may copy stream {}", copy.to, copy.stream));
                 for (kind, subject, _) in copy.ways() {
                     w.item(|w| {
@@ -67,13 +67,13 @@ fn shares(w: &mut Writer, tenant: &Tenant) {
             }
         });
     }
-    if !tenant.imports.is_empty() || !tenant.copies.is_empty() {
+    if !tenant.imports.is_empty() || !tenant.stream_imports.is_empty() {
         w.array("imports", |w| {
             for import in &tenant.imports {
                 let subject = import.subject.as_str();
                 self::import(w, import.kind, &import.from, subject, subject);
             }
-            for copy in &tenant.copies {
+            for copy in &tenant.stream_imports {
                 w.comment(&format!(
                     "a copy of stream {} of {}: for the server, no user may use it",
                     copy.stream, copy.from

@@ -216,8 +216,8 @@ pub fn tenant_input(common: &Sha256, tenant: &Tenant, supplied: &Supplied) -> Di
         object_stores,
         exports,
         imports,
-        copied,
-        copies,
+        stream_exports,
+        stream_imports,
     } = tenant;
     let mut hasher = ShaHasher(common.clone());
     let hash = &mut hasher;
@@ -227,8 +227,8 @@ pub fn tenant_input(common: &Sha256, tenant: &Tenant, supplied: &Supplied) -> Di
     put(hash, jetstream);
     put(hash, exports);
     put(hash, imports);
-    put(hash, copied);
-    put(hash, copies);
+    put(hash, stream_exports);
+    put(hash, stream_imports);
     put(hash, buckets);
     put(hash, object_stores);
     for stream in streams {

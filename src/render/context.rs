@@ -373,8 +373,8 @@ impl TenantHandout {
                     to: e.to.iter().map(ToString::to_string).collect::<Vec<_>>().join(", "),
                 })
                 .collect(),
-            copied: tenant.copied.iter().map(|c| CopyHandout::of(c, &c.to)).collect(),
-            copies: tenant.copies.iter().map(|c| CopyHandout::of(c, &c.from)).collect(),
+            copied: tenant.stream_exports.iter().map(|c| CopyHandout::of(c, &c.to)).collect(),
+            copies: tenant.stream_imports.iter().map(|c| CopyHandout::of(c, &c.from)).collect(),
             streams: tenant.plain_streams().map(StreamHandout::of).collect(),
             buckets: tenant.buckets.iter().map(ToString::to_string).collect(),
             object_stores: tenant.object_stores.iter().map(ToString::to_string).collect(),

@@ -54,7 +54,7 @@ pub fn is_shared(from: &Tenant, to: &Tenant, subject: &str) -> bool {
         let stream = from.streams.iter().find(|s| s.name == copy.stream);
         copy.from == from.name && stream.is_some_and(|s| s.subjects.iter().any(|s| s.contains(&subject)))
     };
-    gets(to, ShareKind::Stream, from) || gets(from, ShareKind::Service, to) || to.copies.iter().any(copied)
+    gets(to, ShareKind::Stream, from) || gets(from, ShareKind::Service, to) || to.stream_imports.iter().any(copied)
 }
 
 /// A subject that a pattern matches, made unique where it leaves room.

@@ -99,8 +99,8 @@ pub fn first_tenants(model: &Model) -> Model {
         tenant.exports.iter_mut().for_each(|e| e.to.retain(|name| names.contains(name)));
         tenant.exports.retain(|e| !e.to.is_empty());
         tenant.imports.retain(|i| names.contains(&i.from));
-        tenant.copied.retain(|c| names.contains(&c.to));
-        tenant.copies.retain(|c| names.contains(&c.from));
+        tenant.stream_exports.retain(|c| names.contains(&c.to));
+        tenant.stream_imports.retain(|c| names.contains(&c.from));
     }
     few
 }

@@ -66,7 +66,7 @@ pub fn run<'m>(
 
 /// How the provisioners of those whose streams others copy log in, and their inboxes.
 fn exporters<'m>(jobs: &[Job<'m>]) -> HashMap<&'m AccountName, (Login, String)> {
-    let copied = jobs.iter().filter(|job| !job.tenant.copied.is_empty());
+    let copied = jobs.iter().filter(|job| !job.tenant.stream_exports.is_empty());
     copied.filter_map(|job| Some((&job.tenant.name, (job.login.clone()?, job.inbox.clone())))).collect()
 }
 

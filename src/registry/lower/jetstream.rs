@@ -168,7 +168,7 @@ fn consumer(raw: &raw::Consumer, stream: &raw::Stream, jetstream: Option<JetStre
 
 /// The consumer that delivers a stream to another tenant's: the server wants
 /// flow control, a heartbeat of a second, and neither a wait nor a last delivery.
-pub(super) fn copied(copy: &StreamCopy, span: Span, jetstream: Option<JetStream>) -> Consumer {
+pub(super) fn feeding_consumer(copy: &StreamCopy, span: Span, jetstream: Option<JetStream>) -> Consumer {
     let mut c = Config::default();
     c.set("name", copy.consumer().as_str());
     c.set("durable_name", copy.consumer().as_str());

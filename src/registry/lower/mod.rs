@@ -153,18 +153,18 @@ fn credential(
 struct Shares<'r> {
     exports: HashMap<&'r str, Vec<Export>>,
     imports: HashMap<&'r str, Vec<Import>>,
-    copied: HashMap<&'r str, Vec<(StreamCopy, Span)>>,
-    copies: HashMap<&'r str, Vec<StreamCopy>>,
+    stream_exports: HashMap<&'r str, Vec<(StreamCopy, Span)>>,
+    stream_imports: HashMap<&'r str, Vec<StreamCopy>>,
 }
 
 /// Each share is one export and an import for each that gets it.
 fn shares(registry: &raw::Registry) -> Shares<'_> {
-    let Shares { mut exports, mut imports, mut copied, mut copies } = Shares::default();
+    let Shares { mut exports, mut imports, mut stream_exports, mut stream_imports } = Shares::default();
     for share in &registry.share {
         if let Some(stream) = share.jetstream.get() {
             for (copy, to) in share.copies().zip(share.to()) {
-                copies.entry(to.value.as_str()).or_default().push(copy.clone());
-                copied.entry(share.from.value.as_str()).or_default().push((copy, stream.span));
+                stream_imports.entry(to.value.as_str()).or_default().push(copy.clone());
+                stream_exports.entry(share.from.value.as_str()).or_default().push((copy, stream.span));
             }
             continue;
         }
@@ -188,7 +188,7 @@ fn shares(registry: &raw::Registry) -> Shares<'_> {
             None => offered.push(Export { kind, subject, to }),
         }
     }
-    Shares { exports, imports, copied, copies }
+    Shares { exports, imports, stream_exports, stream_imports }
 }
 
 type Roles<'r> = HashMap<&'r str, (&'r raw::Role, Declared)>;
@@ -219,7 +219,7 @@ fn tenant(
 ) -> Tenant {
     let limits = raw.limits.get();
     let own_name = raw.name.value.as_str();
-    let copied = shares.copied.get(own_name).map(Vec::as_slice).unwrap_or_default();
+    let stream_exports = shares.stream_exports.get(own_name).map(Vec::as_slice).unwrap_or_default();
     let mut tenant = Tenant {
         name: raw.name.value.clone(),
         span: raw.name.span,
@@ -242,14 +242,14 @@ fn tenant(
         object_stores: raw.object_store.iter().map(|o| o.name.value.clone()).collect(),
         exports: shares.exports.get(own_name).cloned().unwrap_or_default(),
         imports: shares.imports.get(own_name).cloned().unwrap_or_default(),
-        copied: copied.iter().map(|(copy, _)| copy.clone()).collect(),
-        copies: shares.copies.get(own_name).cloned().unwrap_or_default(),
+        stream_exports: stream_exports.iter().map(|(copy, _)| copy.clone()).collect(),
+        stream_imports: shares.stream_imports.get(own_name).cloned().unwrap_or_default(),
     };
-    tenant.streams = streams(raw, tenant.jetstream, &tenant.copies);
-    for (copy, span) in copied {
+    tenant.streams = streams(raw, tenant.jetstream, &tenant.stream_imports);
+    for (copy, span) in stream_exports {
         let stream = tenant.streams.iter_mut().find(|s| s.name == copy.stream);
         if let Some(stream) = stream {
-            stream.consumers.push(jetstream::copied(copy, *span, tenant.jetstream));
+            stream.consumers.push(jetstream::feeding_consumer(copy, *span, tenant.jetstream));
         }
     }
     let inbox = |u: &raw::User| inbox_prefix(value(&u.inbox).unwrap_or(Inbox::Private), &u.name.value);

@@ -76,10 +76,10 @@ fn declared(tenant: &Tenant) -> BTreeSet<String> {
         format!("{} {} exported to {}", e.kind.as_str(), e.subject, Vec::from_iter(to).join(", "))
     });
     let imports = tenant.imports.iter().map(|i| format!("{} {} imported from {}", i.kind.as_str(), i.subject, i.from));
-    let copied = tenant.copied.iter().flat_map(|copy| {
+    let copied = tenant.stream_exports.iter().flat_map(|copy| {
         copy.ways().map(|(kind, subject, _)| format!("{} {subject} exported to {}", kind.as_str(), copy.to))
     });
-    let copies = tenant.copies.iter().flat_map(|copy| {
+    let copies = tenant.stream_imports.iter().flat_map(|copy| {
         copy.ways().map(|(kind, subject, local)| {
             format!("{} {subject} imported from {}{}", kind.as_str(), copy.from, renamed(&subject, &local))
         })

@@ -43,7 +43,7 @@ impl<'p> Run<'p> {
     fn subjects_of_run(&self, tenant: &Tenant) -> Vec<String> {
         let shared = tenant.exports.iter().map(|e| &e.subject).chain(tenant.imports.iter().map(|i| &i.subject));
         let copied = tenant
-            .copies
+            .stream_imports
             .iter()
             .filter_map(|c| self.topology.place(&c.from))
             .flat_map(|p| &self.topology.tenant(p).subjects);
