@@ -1,5 +1,5 @@
-//! Acknowledgements are plain messages: forging one for a consumer of the same
-//! name must not take another tenant's message away.
+//! Acknowledgements are plain messages. One that is forged for a consumer of the same name must
+//! not acknowledge another tenant's message.
 
 use serde_json::json;
 
@@ -12,14 +12,14 @@ pub const PROBE: Probe = Probe {
     run: |run, tenant_runs| Box::pin(probe(run, tenant_runs)),
 };
 
-/// How long an acknowledgement of one's own may take.
+/// How long the server may take to process an acknowledgement in the same tenant.
 const PATIENCE: std::time::Duration = std::time::Duration::from_secs(5);
 
 async fn probe<'p>(run: &Run<'p>, tenant_runs: &mut [TenantRun<'p>]) {
     canary_stream::sweep(
         run,
         tenant_runs,
-        async |tenant_run| take(run, tenant_run, &run.common()).await,
+        async |tenant_run| deliver_unacknowledged(run, tenant_run, &run.common()).await,
         async |tenant_run| forge(run, tenant_run, &run.common()).await,
         async |tenant_run| {
             if let Some(manager) = tenant_run.manager() {
@@ -30,8 +30,8 @@ async fn probe<'p>(run: &Run<'p>, tenant_runs: &mut [TenantRun<'p>]) {
     .await;
 }
 
-/// A message that is delivered and not acknowledged.
-async fn take<'p>(run: &Run<'p>, tenant_run: &mut TenantRun<'p>, name: &str) -> bool {
+/// Creates a stream and a consumer, and pulls one message without acknowledging it.
+async fn deliver_unacknowledged<'p>(run: &Run<'p>, tenant_run: &mut TenantRun<'p>, name: &str) -> bool {
     let index = tenant_run.index;
     let Some(subject) = canary_stream::subject(run, tenant_run, "work") else { return false };
     if !canary_stream::make(run, tenant_run, name, &subject, json!({})).await {
@@ -42,22 +42,23 @@ async fn take<'p>(run: &Run<'p>, tenant_run: &mut TenantRun<'p>, name: &str) -> 
         "durable_name": "worker", "ack_policy": "explicit", "ack_wait": 600_000_000_000u64,
     }});
     let made = manager.api(run, &format!("CONSUMER.DURABLE.CREATE.{name}.worker"), consumer).await;
-    let taken = manager.pull(run, name, "worker").await.is_some();
-    if !taken {
+    let is_delivered = manager.pull(run, name, "worker").await.is_some();
+    if !is_delivered {
         run.ledger.not_run(index, format!("no message was delivered: {made}"));
     }
-    taken
+    is_delivered
 }
 
-async fn pending<'p>(run: &Run<'p>, tenant_run: &mut TenantRun<'p>, name: &str) -> Option<u64> {
+/// Number of messages that are delivered and not acknowledged.
+async fn count_pending<'p>(run: &Run<'p>, tenant_run: &mut TenantRun<'p>, name: &str) -> Option<u64> {
     let info = tenant_run.manager()?.api(run, &format!("CONSUMER.INFO.{name}.worker"), json!({})).await;
     info["num_ack_pending"].as_u64()
 }
 
-/// Is mine still pending? Then every user forges an acknowledgement for it; that
-/// it works inside one tenant is the control.
+/// Checks that the tenant's message is still pending, then forges an acknowledgement as every
+/// user. Returns what was changed. That the forgery works inside one tenant is the control.
 async fn forge<'p>(run: &Run<'p>, tenant_run: &mut TenantRun<'p>, name: &str) -> Option<String> {
-    match pending(run, tenant_run, name).await {
+    match count_pending(run, tenant_run, name).await {
         Some(1) => {}
         Some(n) => return Some(format!("it had one message to acknowledge, and has {n}")),
         None => {
@@ -72,9 +73,9 @@ async fn forge<'p>(run: &Run<'p>, tenant_run: &mut TenantRun<'p>, name: &str) ->
         session.settle(run).await;
         session.refused();
     }
-    // Acknowledgements are dealt with in the server's own time.
+    // The server processes acknowledgements asynchronously.
     let start = std::time::Instant::now();
-    while pending(run, tenant_run, name).await != Some(0) {
+    while count_pending(run, tenant_run, name).await != Some(0) {
         if start.elapsed() < PATIENCE {
             tokio::time::sleep(std::time::Duration::from_millis(1)).await;
             continue;

@@ -1,7 +1,7 @@
-//! A message of an imported stream carries a reply subject of the exporter's
-//! choice. Whoever answers must not be able to write where it may not. Where streams
-//! are copied that holds for one's own messages too: what is written on the subjects of
-//! a copy commands a server.
+//! A message of an imported stream carries a reply subject of the exporter's choice. A user
+//! that answers it must still be denied what it may not publish. Between tenants that copy
+//! streams this holds for a tenant's own messages too: a message on the subjects of a copy
+//! is a command to the server.
 
 use super::Probe;
 use super::replies::own_subject;
@@ -17,7 +17,7 @@ pub const PROBE: Probe = Probe {
 };
 
 async fn probe<'p>(run: &Run<'p>, tenant_runs: &mut [TenantRun<'p>]) {
-    // Nobody was granted this subject.
+    // No user is granted this subject.
     let target = format!("{}.answer", run.token());
     each(tenant_runs, usize::MAX, async |tenant_run| {
         let canary = run.canary(tenant_run.index);
@@ -26,24 +26,25 @@ async fn probe<'p>(run: &Run<'p>, tenant_runs: &mut [TenantRun<'p>]) {
             exports.map(|e| concrete(&e.subject, &run.token())).filter(|s| run.topology.may_speak(tenant_run.index, s));
         let subjects: Vec<String> = subjects.collect();
         for subject in subjects {
-            let speaker =
+            let publisher =
                 tenant_run.sessions.iter_mut().find(|m| m.connection.is_some() && may_publish(m.user, &subject));
-            let Some(speaker) = speaker.filter(|_| run.throwaway || subject.contains(&run.token())) else {
+            let Some(publisher) = publisher.filter(|_| run.throwaway || subject.contains(&run.token())) else {
                 continue;
             };
-            if let Some(connection) = &mut speaker.connection {
+            if let Some(connection) = &mut publisher.connection {
                 connection.publish(&subject, Some(&target), canary.as_bytes());
             }
-            speaker.settle(run).await;
+            publisher.settle(run).await;
         }
     })
     .await;
-    each(tenant_runs, usize::MAX, async |tenant_run| ask_oneself(run, tenant_run, &target).await).await;
+    each(tenant_runs, usize::MAX, async |tenant_run| ask_own_tenant(run, tenant_run, &target).await).await;
     each(tenant_runs, usize::MAX, async |tenant_run| answer(run, tenant_run, &target).await).await;
 }
 
-/// At both ends of a copy somebody asks, to have it answered where nobody may write.
-async fn ask_oneself<'p>(run: &Run<'p>, tenant_run: &mut TenantRun<'p>, target: &str) {
+/// In a tenant that copies streams, or whose streams are copied, one user publishes a message
+/// in its own space with `target` as its reply subject.
+async fn ask_own_tenant<'p>(run: &Run<'p>, tenant_run: &mut TenantRun<'p>, target: &str) {
     if tenant_run.tenant.copying().next().is_none() {
         return;
     }
@@ -57,6 +58,7 @@ async fn ask_oneself<'p>(run: &Run<'p>, tenant_run: &mut TenantRun<'p>, target: 
     }
 }
 
+/// Every user that received such a message answers it, which the server must deny.
 async fn answer<'p>(run: &Run<'p>, tenant_run: &mut TenantRun<'p>, target: &str) {
     let imports: Vec<_> = tenant_run.tenant.imports.iter().filter(|i| i.kind == ShareKind::Stream).collect();
     let copying = tenant_run.tenant.copying().next().and_then(|other| run.topology.place(other));
@@ -64,11 +66,11 @@ async fn answer<'p>(run: &Run<'p>, tenant_run: &mut TenantRun<'p>, target: &str)
         if !session.settle(run).await {
             continue;
         }
-        let led = session.heard(run).into_iter().find(|m| {
+        let received = session.heard(run).into_iter().find(|m| {
             m.reply.as_deref() == Some(target)
                 && (copying.is_some() || imports.iter().any(|i| concrete(&i.subject, &run.token()) == m.subject))
         });
-        let Some(message) = led.filter(|m| may_subscribe(session.user, &m.subject)) else { continue };
+        let Some(message) = received.filter(|m| may_subscribe(session.user, &m.subject)) else { continue };
         let Some(connection) = &mut session.connection else { continue };
         connection.refused.clear();
         connection.publish(target, None, b"an answer");

@@ -1,4 +1,4 @@
-//! Every verb of the JetStream API against streams of others, by name.
+//! Every request of the JetStream API, with the names of other tenants' streams.
 
 use serde_json::{Value, json};
 
@@ -13,7 +13,7 @@ pub const PROBE: Probe = Probe {
     run: |run, tenant_runs| Box::pin(probe(run, tenant_runs)),
 };
 
-/// So many others' streams are attacked by each tenant; the other probes try all.
+/// Number of tenants whose stream each tenant attacks; the other probes cover all pairs.
 const ATTACKED: usize = 2;
 
 async fn probe<'p>(run: &Run<'p>, tenant_runs: &mut [TenantRun<'p>]) {
@@ -29,13 +29,13 @@ async fn probe<'p>(run: &Run<'p>, tenant_runs: &mut [TenantRun<'p>]) {
     each(tenant_runs, AT_ONCE, async |tenant_run| attack(run, tenant_run).await).await;
     each(tenant_runs, AT_ONCE, async |tenant_run| {
         if made.borrow()[tenant_run.index] {
-            survive(run, tenant_run).await;
+            check_unchanged(run, tenant_run).await;
         }
     })
     .await;
 }
 
-/// Reading first, destroying last.
+/// The requests about one stream: those that read come first, those that delete last.
 fn requests(stream: &str, inbox: &str) -> Vec<Request> {
     let subject = |verb: &str, rest: &str| format!("$JS.API.{verb}.{stream}{rest}");
     let consumer = json!({ "stream_name": stream, "config": { "durable_name": "thief", "ack_policy": "none" } });
@@ -83,21 +83,22 @@ async fn attack<'p>(run: &Run<'p>, tenant_run: &mut TenantRun<'p>) {
     let mut fruitless = 0;
     for session in tenant_run.sessions.iter_mut().filter(|m| m.can_ask) {
         for other in &others {
-            fruitless += against(run, session, *other).await;
+            fruitless += attack_stream_of(run, session, *other).await;
         }
-        account_wide(run, session).await;
+        check_account_wide(run, session).await;
     }
     if fruitless > 0 {
         run.ledger.pass(index, format!("{fruitless} requests that are granted found no such stream"));
     }
 }
 
-/// What a user was granted, against another's stream: there is no such stream.
-async fn against<'p>(run: &Run<'p>, session: &mut Session<'p>, other: usize) -> usize {
+/// Sends the requests that a user is granted, with the name of another tenant's stream. Each
+/// must fail, because the user's own account has no such stream. Returns how many failed.
+async fn attack_stream_of<'p>(run: &Run<'p>, session: &mut Session<'p>, other: usize) -> usize {
     let stream = run.unique(other);
     let mut requests = requests(&stream, &session.reply_to("delivered"));
     requests.retain(|r| may_publish(session.user, &r.subject));
-    // Only the consumer itself would answer this one, so it is not waited for.
+    // Only the consumer itself answers a reset, so the request would be waited for in vain.
     requests.retain(|r| !r.subject.starts_with("$JS.API.CONSUMER.RESET."));
     let answers = session.ask(run, &requests).await;
     let mut fruitless = 0;
@@ -108,8 +109,8 @@ async fn against<'p>(run: &Run<'p>, session: &mut Session<'p>, other: usize) -> 
                 fruitless += 1;
             }
             Answer::Message(m) => {
-                let said: String = String::from_utf8_lossy(&m.payload).chars().take(120).collect();
-                let evidence = format!("{} worked for {}: {said}", request.subject, session.user.name);
+                let reply: String = String::from_utf8_lossy(&m.payload).chars().take(120).collect();
+                let evidence = format!("{} worked for {}: {reply}", request.subject, session.user.name);
                 run.ledger.leak(Some(other), Some(session.tenant), evidence);
             }
             Answer::Refused(words) => run.ledger.not_run(session.tenant, format!("granted and refused: {words}")),
@@ -122,8 +123,8 @@ async fn against<'p>(run: &Run<'p>, session: &mut Session<'p>, other: usize) -> 
 /// Requests that name no stream.
 const ACCOUNT_WIDE: [&str; 3] = ["INFO", "STREAM.NAMES", "STREAM.LIST"];
 
-/// Their answers must name no stream of another.
-async fn account_wide<'p>(run: &Run<'p>, session: &mut Session<'p>) {
+/// Sends the requests that name no stream. Their replies must not name another tenant's stream.
+async fn check_account_wide<'p>(run: &Run<'p>, session: &mut Session<'p>) {
     let mut requests = ACCOUNT_WIDE.map(|verb| Request::empty(format!("$JS.API.{verb}"))).to_vec();
     requests.retain(|r| may_publish(session.user, &r.subject));
     let own = run.unique(session.tenant);
@@ -141,8 +142,8 @@ async fn account_wide<'p>(run: &Run<'p>, session: &mut Session<'p>) {
     }
 }
 
-/// The stream is still there, with its message.
-async fn survive<'p>(run: &Run<'p>, tenant_run: &mut TenantRun<'p>) {
+/// Checks that the tenant's stream still has its message and no consumer, then deletes it.
+async fn check_unchanged<'p>(run: &Run<'p>, tenant_run: &mut TenantRun<'p>) {
     let (index, name) = (tenant_run.index, run.unique(tenant_run.index));
     let Some(manager) = tenant_run.manager() else { return };
     let info = manager.api(run, &format!("STREAM.INFO.{name}"), json!({})).await;

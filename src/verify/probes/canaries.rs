@@ -1,5 +1,5 @@
-//! The round that proves all pairs: everybody says something unguessable wherever
-//! it may, while everybody listens to all that it may.
+//! The round that covers all pairs: every user publishes its tenant's canary to everything it
+//! may publish to, while every user subscribes to everything it may.
 
 use super::Probe;
 use crate::subject::Subject;
@@ -13,25 +13,27 @@ pub const PROBE: Probe = Probe {
 };
 
 async fn probe<'p>(run: &Run<'p>, tenant_runs: &mut [TenantRun<'p>]) {
-    each(tenant_runs, usize::MAX, async |tenant_run| listen(run, tenant_run).await).await;
-    each(tenant_runs, usize::MAX, async |tenant_run| speak(run, tenant_run).await).await;
-    // Everything was dealt with before anybody looks, so what has not come by the
-    // PONG does not come.
-    each(tenant_runs, usize::MAX, async |tenant_run| look(run, tenant_run).await).await;
+    each(tenant_runs, usize::MAX, async |tenant_run| subscribe_to_granted(run, tenant_run).await).await;
+    each(tenant_runs, usize::MAX, async |tenant_run| publish_canaries(run, tenant_run).await).await;
+    // The server has processed every publish by now, so a message that has not arrived
+    // before the next PONG does not arrive.
+    each(tenant_runs, usize::MAX, async |tenant_run| check_received(run, tenant_run).await).await;
 }
 
-/// Everybody subscribes to everything that it was granted.
-async fn listen<'p>(run: &Run<'p>, tenant_run: &mut TenantRun<'p>) {
+/// Every user subscribes to everything that it is granted.
+async fn subscribe_to_granted<'p>(run: &Run<'p>, tenant_run: &mut TenantRun<'p>) {
     for session in &mut tenant_run.sessions {
         let Some(connection) = &mut session.connection else { continue };
         connection.refused.clear();
-        // Answers are listened to already, and would come twice.
+        // The inbox is subscribed to already; a second subscription would receive every
+        // reply twice.
         let inbox = format!("{}.x", session.user.inbox_prefix());
         let is_inbox = |s: &&Subject| Subject::as_the_server_reads(&inbox).is_some_and(|inbox| s.contains(&inbox));
         for subject in listed(&session.user.permissions.subscribe).iter().filter(|s| !is_inbox(s)) {
             connection.subscribe(subject.as_str(), None);
         }
-        // And to exactly what others may aim at: a consumer delivers to no less.
+        // Also subscribes to the exact subjects that other tenants' consumers try to deliver to:
+        // a consumer delivers only while there is a subscription to exactly its deliver subject.
         let own = run
             .topology
             .free_subjects(tenant_run.index)
@@ -50,25 +52,26 @@ async fn listen<'p>(run: &Run<'p>, tenant_run: &mut TenantRun<'p>) {
     }
 }
 
-/// Where a user says something: in everything that it may publish to but the
-/// server's own spaces, which have their own probes.
-fn surfaces(run: &Run<'_>, session: &Session<'_>) -> Vec<String> {
+/// The subjects that a user publishes its canary to: everything that it may publish to except
+/// the server's own spaces, which have their own probes.
+fn publish_subjects(run: &Run<'_>, session: &Session<'_>) -> Vec<String> {
     let own = listed(&session.user.permissions.publish).iter().filter(|s| !s.first_token().starts_with(['$', '_']));
-    // On a server that is in use, a subject without a wildcard is somebody's real one.
+    // On a server in use, a message on a subject without a wildcard would reach an application.
     let free = own.filter(|s| run.throwaway || s.has_wildcard());
-    // Not every way through is as wide as what may be published.
-    let deeper = |s: &Subject| {
+    // A leak may be narrower than the granted pattern, so several depths are tried.
+    let depths = |s: &Subject| {
         let (token, is_open) = (run.token(), s.as_str().ends_with('>'));
         let at = concrete(s, &token);
         if is_open { vec![format!("{at}.{token}.{token}"), format!("{at}.{token}"), at] } else { vec![at] }
     };
-    free.flat_map(deeper).filter(|s| run.topology.may_speak(session.tenant, s)).collect()
+    free.flat_map(depths).filter(|s| run.topology.may_speak(session.tenant, s)).collect()
 }
 
-pub async fn speak<'p>(run: &Run<'p>, tenant_run: &mut TenantRun<'p>) {
+/// Every user publishes its tenant's canary to everything that it is granted.
+pub async fn publish_canaries<'p>(run: &Run<'p>, tenant_run: &mut TenantRun<'p>) {
     let canary = run.canary(tenant_run.index);
     for session in &mut tenant_run.sessions {
-        let subjects = surfaces(run, session);
+        let subjects = publish_subjects(run, session);
         let Some(connection) = &mut session.connection else { continue };
         connection.refused.clear();
         for subject in &subjects {
@@ -84,37 +87,41 @@ pub async fn speak<'p>(run: &Run<'p>, tenant_run: &mut TenantRun<'p>) {
     }
 }
 
-async fn look<'p>(run: &Run<'p>, tenant_run: &mut TenantRun<'p>) {
+/// Looks for canaries in everything that arrived. As the control, every user must have received
+/// its own tenant's canaries on the subjects that it may subscribe to.
+async fn check_received<'p>(run: &Run<'p>, tenant_run: &mut TenantRun<'p>) {
     if tenant_run.sessions.iter().all(|m| m.connection.is_none()) {
         return;
     }
-    let speaking = tenant_run.sessions.iter().filter(|m| m.connection.is_some());
-    let said: Vec<String> = speaking.flat_map(|m| surfaces(run, m)).collect();
-    let (mut heard, mut deaf) = (0, Vec::new());
+    let connected = tenant_run.sessions.iter().filter(|m| m.connection.is_some());
+    let published: Vec<String> = connected.flat_map(|m| publish_subjects(run, m)).collect();
+    let (mut received, mut missed) = (0, Vec::new());
     for session in &mut tenant_run.sessions {
         if !session.settle(run).await {
             continue;
         }
         let messages = session.heard(run);
-        let own = |subject: &String| {
+        let arrived = |subject: &String| {
             let is_own =
                 |m: &crate::verify::wire::Message| m.subject == *subject && run.is_from(tenant_run.index, &m.payload);
             messages.iter().any(is_own)
         };
-        let expected: Vec<&String> = said.iter().filter(|s| may_subscribe(session.user, s)).collect();
-        let missing = expected.iter().find(|s| run.topology.is_own_space(tenant_run.index, s) && !own(s));
+        let expected: Vec<&String> = published.iter().filter(|s| may_subscribe(session.user, s)).collect();
+        let missing = expected.iter().find(|s| run.topology.is_own_space(tenant_run.index, s) && !arrived(s));
         match missing {
-            Some(subject) => deaf.push(format!("{} did not hear its own tenant on {subject}", session.user.name)),
-            None => heard += expected.len(),
+            Some(subject) => missed.push(format!("{} did not hear its own tenant on {subject}", session.user.name)),
+            None => received += expected.len(),
         }
     }
-    if let Some(why) = deaf.into_iter().next() {
+    if let Some(why) = missed.into_iter().next() {
         run.ledger.not_run(tenant_run.index, why);
-    } else if heard > 0 {
+    } else if received > 0 {
         let others = run.model.tenants.len() - 1;
-        run.ledger
-            .pass(tenant_run.index, format!("heard its own {heard} times, and nothing undeclared of {others} others"));
-    } else if said.is_empty() {
+        run.ledger.pass(
+            tenant_run.index,
+            format!("heard its own {received} times, and nothing undeclared of {others} others"),
+        );
+    } else if published.is_empty() {
         run.ledger.pass(tenant_run.index, "none of its users publishes where it would be somebody's real message");
     } else {
         run.ledger.pass(

@@ -1,4 +1,5 @@
-//! Streams that a run makes inside a tenant, with a canary in them.
+//! Streams that a run creates in a tenant, each with a canary in its metadata and its first
+//! message.
 
 use std::time::{Duration, Instant};
 
@@ -8,14 +9,14 @@ use crate::verify::expected::{concrete, may_publish};
 use crate::verify::run::{Run, Session, TenantRun};
 use crate::verify::wire::Request;
 
-/// "stream name already in use with a different configuration".
+/// JetStream error code: stream name already in use with a different configuration.
 const NAME_IN_USE: u64 = 10058;
 
-/// "subjects overlap with an existing stream".
+/// JetStream error code: subjects overlap with an existing stream.
 const OVERLAP: u64 = 10065;
 
-/// A subject of this run that a tenant's manager may publish to: one of a bucket,
-/// which no stream of the tenant captures, or one in the tenant's own space.
+/// A subject of this run that a tenant's manager may publish to: preferably one of a bucket,
+/// which no stream of the tenant captures, else one in the tenant's own space.
 pub fn subject(run: &Run<'_>, tenant_run: &mut TenantRun<'_>, last: &str) -> Option<String> {
     let (tenant, bucket) = (tenant_run.tenant, format!("$KV.{}.{last}", run.unique(tenant_run.index)));
     let manager = tenant_run.manager()?;
@@ -24,11 +25,11 @@ pub fn subject(run: &Run<'_>, tenant_run: &mut TenantRun<'_>, last: &str) -> Opt
     std::iter::once(bucket).chain(wild.map(|s| concrete(s, &token))).find(|s| may_publish(manager.user, s))
 }
 
-/// How long a server may be busy with what was deleted.
+/// How long the server may take to remove the files of a deleted stream.
 const PATIENCE: Duration = Duration::from_secs(3);
 
-/// Makes a stream and puts one canary into it, whose acknowledgement proves that
-/// it is in there. False if there is none, which is said.
+/// Creates a stream and publishes one canary to it; the acknowledgement proves that the
+/// stream stored it. False, with the reason in the ledger, if either fails.
 pub async fn make<'p>(run: &Run<'p>, tenant_run: &mut TenantRun<'p>, name: &str, subject: &str, more: Value) -> bool {
     let (index, storage) = (tenant_run.index, tenant_run.storage());
     let canary = run.canary(index);
@@ -43,7 +44,7 @@ pub async fn make<'p>(run: &Run<'p>, tenant_run: &mut TenantRun<'p>, name: &str,
     let start = Instant::now();
     let made = loop {
         let made = manager.api(run, &format!("STREAM.CREATE.{name}"), config.clone()).await;
-        // A busy server is not done yet with the folder of one that was deleted.
+        // The server may still be removing the folder of a deleted stream of this name.
         let is_busy = made["error"]["description"].as_str().is_some_and(|d| d.contains("creating store"));
         if !is_busy || start.elapsed() > PATIENCE {
             break made;
@@ -78,14 +79,15 @@ pub async fn make<'p>(run: &Run<'p>, tenant_run: &mut TenantRun<'p>, name: &str,
     true
 }
 
-/// Removes it again.
+/// Deletes a stream.
 pub async fn delete<'p>(run: &Run<'p>, manager: &mut Session<'p>, name: &str) {
     manager.api(run, &format!("STREAM.DELETE.{name}"), json!({})).await;
 }
 
-/// Every tenant in turn, forward and then backward, does something to what is its
-/// own and has the same name everywhere; whoever comes later must find its own
-/// untouched. So every ordered pair is tried.
+/// Tests whether damage in one tenant reaches another. `make` creates something of the same
+/// name in every tenant. Then each tenant in turn checks that its own is unchanged and damages
+/// it; `damage` returns what was changed, or `None`. A second round in reverse order covers
+/// the other half of the ordered pairs.
 pub async fn sweep<'p>(
     run: &Run<'p>,
     tenant_runs: &mut [TenantRun<'p>],

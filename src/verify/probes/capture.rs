@@ -1,5 +1,5 @@
-//! A stream that captures everything in its account: nothing checks what a
-//! stream may capture, so it hears what no user of the tenant may subscribe to.
+//! A stream that captures everything in its account. The server does not check user
+//! permissions on a stream's subjects, so it captures what no user may subscribe to.
 
 use std::time::{Duration, Instant};
 
@@ -17,14 +17,14 @@ pub const PROBE: Probe = Probe {
 
 /// How long a stream may take to store what it captured.
 const PATIENCE: Duration = Duration::from_secs(3);
-/// As many messages are read back; more are not kept.
+/// Maximum number of messages that the stream keeps, all of which are read back.
 const KEPT: u64 = 1024;
-/// As many others' subjects are named where everything cannot be captured.
+/// Number of other tenants whose subjects are captured where the stream cannot capture `>`.
 const NAMED: usize = 64;
 
 async fn probe<'p>(run: &Run<'p>, tenant_runs: &mut [TenantRun<'p>]) {
     each(tenant_runs, AT_ONCE, async |tenant_run| make(run, tenant_run).await).await;
-    each(tenant_runs, usize::MAX, async |tenant_run| canaries::speak(run, tenant_run).await).await;
+    each(tenant_runs, usize::MAX, async |tenant_run| canaries::publish_canaries(run, tenant_run).await).await;
     each(tenant_runs, AT_ONCE, async |tenant_run| read(run, tenant_run).await).await;
 }
 
@@ -42,8 +42,8 @@ async fn make<'p>(run: &Run<'p>, tenant_run: &mut TenantRun<'p>) {
     let made = if run.throwaway {
         manager.api(run, &create, config(json!([">"]))).await
     } else {
-        // The tenant has streams of its own, or makes one meanwhile; what is others'
-        // is captured by name.
+        // Capturing `>` would overlap with the tenant's own streams, so the stream lists
+        // other tenants' subjects.
         let others = neighbours.iter().copied().chain((0..run.model.tenants.len()).filter(|i| *i != index));
         let mut subjects: Vec<&str> = others
             .take(NAMED)
@@ -65,15 +65,15 @@ async fn read<'p>(run: &Run<'p>, tenant_run: &mut TenantRun<'p>) {
     let canary = run.canary(index);
     let Some(manager) = tenant_run.manager() else { return };
     if let (Some(last), Some(connection), true) = (&last, &mut manager.connection, run.throwaway) {
-        // A stream takes messages in their order: when it has this one, it has all
-        // that it gets of what was said before.
+        // A stream stores messages in order: once it holds this one, it holds everything it
+        // captured earlier.
         connection.publish(last, None, canary.as_bytes());
     }
     let start = Instant::now();
-    let is_in = Request::json(format!("$JS.API.STREAM.MSG.GET.{name}"), &json!({ "last_by_subj": last }));
+    let get_last = Request::json(format!("$JS.API.STREAM.MSG.GET.{name}"), &json!({ "last_by_subj": last }));
     while run.throwaway
         && start.elapsed() < PATIENCE
-        && manager.ask_one(run, is_in.clone()).await.json()["message"].is_null()
+        && manager.ask_one(run, get_last.clone()).await.json()["message"].is_null()
     {
         tokio::time::sleep(Duration::from_millis(2)).await;
     }

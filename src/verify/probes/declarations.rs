@@ -1,6 +1,5 @@
-//! What the server itself says of each account: its exports, imports and mappings.
-//! Whatever way there is between accounts begins with one of these, under
-//! whatever subject; so nothing has to be guessed.
+//! The exports, imports and mappings of each account, as the server reports them. Every path
+//! between accounts begins with one of these, so no subject has to be guessed.
 
 use std::collections::BTreeSet;
 
@@ -17,7 +16,7 @@ pub const PROBE: Probe = Probe {
     run: |run, tenant_runs| Box::pin(probe(run, tenant_runs)),
 };
 
-/// So many accounts are asked about at a time.
+/// Number of accounts that are requested at the same time.
 const AT_A_TIME: usize = 64;
 
 async fn probe<'p>(run: &Run<'p>, tenant_runs: &mut [TenantRun<'p>]) {
@@ -26,15 +25,15 @@ async fn probe<'p>(run: &Run<'p>, tenant_runs: &mut [TenantRun<'p>]) {
             "no user of the system account is known here, so nobody can ask the server what it runs",
         );
     };
-    strangers(run, &mut operator).await;
-    for some in tenant_runs.chunks(AT_A_TIME) {
-        let about = |s: &TenantRun<'_>| Request::empty(format!("$SYS.REQ.ACCOUNT.{}.INFO", s.tenant.name));
-        let requests: Vec<Request> = some.iter().map(about).collect();
+    find_unknown_accounts(run, &mut operator).await;
+    for chunk in tenant_runs.chunks(AT_A_TIME) {
+        let account_info = |s: &TenantRun<'_>| Request::empty(format!("$SYS.REQ.ACCOUNT.{}.INFO", s.tenant.name));
+        let requests: Vec<Request> = chunk.iter().map(account_info).collect();
         let answers = match operator.ask(&requests).await {
             Ok(answers) => answers,
             Err(lost) => return run.ledger.not_run_for_anybody(&format!("the operator's connection was lost: {lost}")),
         };
-        for (tenant_run, answer) in some.iter().zip(answers) {
+        for (tenant_run, answer) in chunk.iter().zip(answers) {
             let info = answer.json()["data"].clone();
             if matches!(answer, Answer::Message(_)) && info.is_object() {
                 compare(run, tenant_run, &info);
@@ -46,8 +45,9 @@ async fn probe<'p>(run: &Run<'p>, tenant_runs: &mut [TenantRun<'p>]) {
     }
 }
 
-/// Accounts that the registry does not know are nobody's that could be tried.
-async fn strangers(run: &Run<'_>, operator: &mut crate::verify::wire::Connection) {
+/// Reports accounts that the registry does not have: no probe can attack them, so nothing is
+/// proved about them.
+async fn find_unknown_accounts(run: &Run<'_>, operator: &mut crate::verify::wire::Connection) {
     let asked = operator.ask(&[Request::empty("$SYS.REQ.SERVER.PING.ACCOUNTZ".to_owned())]).await;
     let answer = asked.ok().and_then(|answers| answers.into_iter().next()).map(|a| a.json()).unwrap_or_default();
     let Some(accounts) = answer["data"]["accounts"].as_array() else {
@@ -69,7 +69,7 @@ async fn strangers(run: &Run<'_>, operator: &mut crate::verify::wire::Connection
     }
 }
 
-/// One line for each way in or out, as the registry has it.
+/// One line for each export and import that the registry declares.
 fn declared(tenant: &Tenant) -> BTreeSet<String> {
     let exports = tenant.exports.iter().map(|e| {
         let to: BTreeSet<&str> = e.to.iter().map(crate::model::names::AccountName::as_str).collect();
@@ -87,12 +87,12 @@ fn declared(tenant: &Tenant) -> BTreeSet<String> {
     exports.chain(imports).chain(copied).chain(copies).collect()
 }
 
-/// What a subject is called where it is imported, if it is something else.
+/// ` as <local>` if the importer sees the subject under another name, else an empty text.
 fn renamed(subject: &str, local: &str) -> String {
     if local.is_empty() || local == subject { String::new() } else { format!(" as {local}") }
 }
 
-/// The same, as the server has it.
+/// One line for each export, import and mapping that the server reports, in the same words.
 fn found(run: &Run<'_>, tenant: &Tenant, info: &Value) -> BTreeSet<String> {
     let text = |value: &Value, key: &str| value[key].as_str().unwrap_or_default().to_owned();
     let list = |key: &str| info[key].as_array().cloned().unwrap_or_default();
@@ -104,7 +104,7 @@ fn found(run: &Run<'_>, tenant: &Tenant, info: &Value) -> BTreeSet<String> {
         let traced = if e["allow_trace"] == true { ", traced" } else { "" };
         format!("{} {} exported to {to}{traced}", text(&e, "type"), text(&e, "subject"))
     });
-    let imports = list("imports").into_iter().filter(|i| !is_the_servers(run, tenant, i)).map(|i| {
+    let imports = list("imports").into_iter().filter(|i| !is_added_by_server(run, tenant, i)).map(|i| {
         let (subject, local) = (text(&i, "subject"), text(&i, "local_subject"));
         let renamed = renamed(&subject, &local);
         let shared = if i["share"] == true { ", with who asks" } else { "" };
@@ -116,8 +116,9 @@ fn found(run: &Run<'_>, tenant: &Tenant, info: &Value) -> BTreeSet<String> {
     exports.chain(imports).chain(mappings).collect()
 }
 
-/// What every account gets from the system account, about itself.
-fn is_the_servers(run: &Run<'_>, tenant: &Tenant, import: &Value) -> bool {
+/// Whether an import is one that the server itself adds to every account: requests to the
+/// system account about the own account.
+fn is_added_by_server(run: &Run<'_>, tenant: &Tenant, import: &Value) -> bool {
     let own = |what: &str, last: &str| format!("$SYS.REQ.{what}.{}.{last}", tenant.name);
     let subjects = [own("ACCOUNT", "CONNZ"), own("ACCOUNT", "STATZ"), own("USER", "INFO"), "$JS.API.>".to_owned()];
     let local = import["local_subject"].as_str().unwrap_or_default();

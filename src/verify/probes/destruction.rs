@@ -1,4 +1,4 @@
-//! Changing, emptying and deleting streams and consumers of the same name.
+//! Updates, purges and deletes streams and consumers that have the same name in every tenant.
 
 use serde_json::json;
 
@@ -33,8 +33,9 @@ async fn build<'p>(run: &Run<'p>, tenant_run: &mut TenantRun<'p>, name: &str) ->
     true
 }
 
-/// Is mine as I left it? Then it is changed, emptied and deleted; the last answer
-/// is the control.
+/// Checks that the tenant's stream is as it was created, then updates, purges and deletes it.
+/// Returns what was changed. That the deletion succeeds is the control: the operations work
+/// inside one tenant.
 async fn destroy<'p>(run: &Run<'p>, tenant_run: &mut TenantRun<'p>, name: &str) -> Option<String> {
     let index = tenant_run.index;
     let canary = run.canary(index);

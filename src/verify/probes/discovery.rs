@@ -1,4 +1,5 @@
-//! Finding other tenants' services.
+//! Service discovery (`$SRV`): requests to other tenants' services, and subscriptions to such
+//! requests.
 
 use super::{Attempt, Operation, Probe, must_be_refused};
 use crate::verify::run::{Run, TenantRun, each};

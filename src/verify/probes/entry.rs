@@ -1,4 +1,4 @@
-//! Coming in as nobody, or as somebody else.
+//! Logins without credentials, with wrong ones, with revoked ones, and as another user.
 
 use super::{AT_ONCE, Probe};
 use crate::keys::{Login, Secret};
@@ -12,28 +12,28 @@ pub const PROBE: Probe = Probe {
 };
 
 async fn probe<'p>(run: &Run<'p>, tenant_runs: &mut [TenantRun<'p>]) {
-    let nobody = attempt(run, &Identity::Anonymous).await;
-    let stranger = attempt(run, &with_password("nobody", Secret::new("nothing".into()))).await;
-    for (what, got_in) in [("without credentials", &nobody), ("as a user that does not exist", &stranger)] {
-        match got_in {
+    let anonymous = log_in(run, &Identity::Anonymous).await;
+    let unknown_user = log_in(run, &with_password("nobody", Secret::new("nothing".into()))).await;
+    for (what, result) in [("without credentials", &anonymous), ("as a user that does not exist", &unknown_user)] {
+        match result {
             Err(OpenError::Refused(_)) => {}
             Ok(()) => run.ledger.leak(None, None, format!("the server lets in whoever comes {what}")),
             Err(OpenError::Broken(why)) => run.ledger.not_run_for_anybody(why),
         }
     }
-    // Whoever operates the server can do anything: not without a password either.
+    // Users of the system account can read everything, so they must need their password too.
     for user in &run.model.system.users {
-        match attempt(run, &with_password(user.name.as_str(), empty())).await {
+        match log_in(run, &with_password(user.name.as_str(), empty())).await {
             Err(OpenError::Refused(_)) => {}
             Ok(()) => run.ledger.leak(None, None, format!("{} operates the server without a password", user.name)),
             Err(OpenError::Broken(why)) => run.ledger.not_run_for_anybody(&why),
         }
     }
-    for (whose, login) in &run.logins.revoked {
-        match attempt(run, &Identity::User(login.clone())).await {
+    for (owner, login) in &run.logins.revoked {
+        match log_in(run, &Identity::User(login.clone())).await {
             Err(OpenError::Refused(_)) => {}
             Ok(()) => {
-                run.ledger.leak(None, None, format!("the server still lets in the given up credential of {whose}"))
+                run.ledger.leak(None, None, format!("the server still lets in the given up credential of {owner}"))
             }
             Err(OpenError::Broken(why)) => run.ledger.not_run_for_anybody(&why),
         }
@@ -42,15 +42,16 @@ async fn probe<'p>(run: &Run<'p>, tenant_runs: &mut [TenantRun<'p>]) {
         .iter()
         .map(|s| s.sessions.iter().find_map(|m| m.login.clone().filter(|_| m.connection.is_some())))
         .collect();
-    each(tenant_runs, AT_ONCE, async |tenant_run| borrow(run, tenant_run, &logins).await).await;
+    each(tenant_runs, AT_ONCE, async |tenant_run| try_wrong_credentials(run, tenant_run, &logins).await).await;
 }
 
-async fn attempt(run: &Run<'_>, identity: &Identity) -> Result<(), OpenError> {
+async fn log_in(run: &Run<'_>, identity: &Identity) -> Result<(), OpenError> {
     Connection::open(run.address, identity, "_INBOX.nobody", "tenantry verify").await.map(|_| ())
 }
 
-/// With one's own secret as another, and with no or a wrong secret as oneself.
-async fn borrow<'p>(run: &Run<'p>, tenant_run: &TenantRun<'p>, logins: &[Option<Login>]) {
+/// Tries each of the tenant's users without a secret or with a wrong one, and users of other
+/// tenants with the tenant's own secret.
+async fn try_wrong_credentials<'p>(run: &Run<'p>, tenant_run: &TenantRun<'p>, logins: &[Option<Login>]) {
     if !tenant_run.is_in() {
         return run
             .ledger
@@ -68,8 +69,8 @@ async fn borrow<'p>(run: &Run<'p>, tenant_run: &TenantRun<'p>, logins: &[Option<
             tried.push((format!("as {user} with a wrong password"), None, with_password(user, wrong())));
         }
         Some(Login::Seed(seed)) => {
-            // Signed, but not with the key that is named.
-            if let Some(public) = stranger() {
+            // The signature is valid, but not for this public key.
+            if let Some(public) = unknown_public_key() {
                 tried.push((
                     "with a key that the server does not know".into(),
                     None,
@@ -104,10 +105,10 @@ async fn borrow<'p>(run: &Run<'p>, tenant_run: &TenantRun<'p>, logins: &[Option<
         }
     }
     let (mut refused, mut sample) = (0, String::new());
-    for (what, against, login) in tried {
-        match attempt(run, &login).await {
+    for (what, target, login) in tried {
+        match log_in(run, &login).await {
             Err(OpenError::Refused(words)) => (refused, sample) = (refused + 1, words),
-            Ok(()) => run.ledger.leak(Some(tenant_run.index), against, format!("the server let it in {what}")),
+            Ok(()) => run.ledger.leak(Some(tenant_run.index), target, format!("the server let it in {what}")),
             Err(OpenError::Broken(why)) => run.ledger.not_run(tenant_run.index, why),
         }
     }
@@ -131,7 +132,7 @@ fn wrong() -> Secret {
     Secret::new("not the password".into())
 }
 
-/// A public key that nobody has.
-fn stranger() -> Option<String> {
+/// A valid public key that belongs to no user.
+fn unknown_public_key() -> Option<String> {
     nkeys::KeyPair::new_from_raw(nkeys::KeyPairType::User, [7; 32]).ok().map(|pair| pair.public_key())
 }

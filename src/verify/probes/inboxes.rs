@@ -1,4 +1,4 @@
-//! Reading the answers that others get, and forging them.
+//! Reads the replies that other users receive, and forges replies to them.
 
 use super::{Attempt, Operation, Probe, must_be_refused};
 use crate::model::Inbox;
@@ -19,14 +19,14 @@ async fn probe<'p>(run: &Run<'p>, tenant_runs: &mut [TenantRun<'p>]) {
             attempts.push(Attempt::new(Operation::Subscribe, "_INBOX.>", None));
             attempts.push(Attempt::new(Operation::Publish, format!("_INBOX.{token}"), None));
         }
-        // Inside one's own tenant only its other users' inboxes, which are granted
-        // to nobody; a neighbour's are another account's as well.
+        // The inboxes of neighbours' users, and of users of the same tenant: each user is
+        // granted only its own.
         let theirs =
             tenant_run.neighbours.iter().flat_map(|n| run.topology.tenant(*n).users.iter().map(|u| (Some(*n), u)));
         let own = tenant_run.tenant.users.iter().map(|u| (None, u));
-        for (against, user) in theirs.chain(own).filter(|(_, u)| u.inbox == Inbox::Private) {
-            attempts.push(Attempt::new(Operation::Subscribe, format!("{}.>", user.inbox_prefix()), against));
-            attempts.push(Attempt::new(Operation::Publish, format!("{}.{token}", user.inbox_prefix()), against));
+        for (target, user) in theirs.chain(own).filter(|(_, u)| u.inbox == Inbox::Private) {
+            attempts.push(Attempt::new(Operation::Subscribe, format!("{}.>", user.inbox_prefix()), target));
+            attempts.push(Attempt::new(Operation::Publish, format!("{}.{token}", user.inbox_prefix()), target));
         }
         must_be_refused(run, tenant_run, &attempts).await;
     })

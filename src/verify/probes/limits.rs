@@ -1,4 +1,4 @@
-//! What one tenant may use up.
+//! The limits of a tenant's account: JetStream, payload, subscriptions, connections.
 
 use serde_json::json;
 
@@ -14,8 +14,9 @@ pub const PROBE: Probe = Probe {
     run: |run, tenant_runs| Box::pin(probe(run, tenant_runs)),
 };
 
-/// More is tried with `--exhaustive` only.
+/// Limits above these are tested with `--exhaustive` only.
 const CHEAP_SUBSCRIPTIONS: u32 = 5_000;
+/// Bytes.
 const CHEAP_PAYLOAD: u64 = 8 << 20;
 const CHEAP_CONNECTIONS: u32 = 200;
 
@@ -26,7 +27,7 @@ async fn probe<'p>(run: &Run<'p>, tenant_runs: &mut [TenantRun<'p>]) {
         payload(run, tenant_run, &mut held, &mut untried).await;
         subscriptions(run, tenant_run, &mut held, &mut untried).await;
         connections(run, tenant_run, &mut held, &mut untried).await;
-        // What was not tried is no reason to say that anything held.
+        // Without a tested limit there is no pass, whatever was not tested.
         if !held.is_empty() {
             held.append(&mut untried);
             run.ledger.pass(tenant_run.index, held.join("; "));
@@ -35,15 +36,15 @@ async fn probe<'p>(run: &Run<'p>, tenant_runs: &mut [TenantRun<'p>]) {
     .await;
 }
 
-/// What the server says that the account may use is what was declared, and asking
-/// for more is refused.
+/// The JetStream limits that the server reports are the declared ones, and a stream that
+/// exceeds them is rejected.
 async fn jetstream<'p>(run: &Run<'p>, tenant_run: &mut TenantRun<'p>, held: &mut Vec<String>) {
     let (index, storage) = (tenant_run.index, tenant_run.storage());
     let declared = tenant_run.tenant.jetstream;
-    let asks = |m: &&mut crate::verify::run::Session<'_>| {
+    let can_ask = |m: &&mut crate::verify::run::Session<'_>| {
         m.connection.is_some() && m.can_ask && may_publish(m.user, "$JS.API.INFO")
     };
-    let Some(session) = tenant_run.sessions.iter_mut().find(asks) else { return };
+    let Some(session) = tenant_run.sessions.iter_mut().find(can_ask) else { return };
     let info = session.api(run, "INFO", json!({})).await;
     let Some(JetStream { memory, storage: disk, streams, consumers, max_ack_pending }) = declared else {
         if info["limits"].is_object() {
@@ -64,7 +65,8 @@ async fn jetstream<'p>(run: &Run<'p>, tenant_run: &mut TenantRun<'p>, held: &mut
         ("max_ack_pending", max_ack_pending.into()),
     ];
     for (key, wanted) in expected {
-        // To the server -1 is "no limit", for streams and consumers 0 as well.
+        // The server reports -1 for "no limit", which `as_u64` maps to `None`. For streams and
+        // consumers 0 means "no limit" as well, and no declared limit is 0.
         if limits[key].as_u64() != Some(wanted) {
             run.ledger.leak(Some(index), None, format!("its {key} is {}, and {wanted} is declared", limits[key]));
         }
@@ -91,7 +93,8 @@ async fn jetstream<'p>(run: &Run<'p>, tenant_run: &mut TenantRun<'p>, held: &mut
     }
 }
 
-async fn opened<'p>(run: &Run<'p>, tenant_run: &TenantRun<'p>) -> Option<Connection> {
+/// Opens an additional connection of one of the tenant's users.
+async fn open_connection<'p>(run: &Run<'p>, tenant_run: &TenantRun<'p>) -> Option<Connection> {
     let session = tenant_run.spare()?;
     match session.another(run).await {
         Ok(connection) => Some(connection),
@@ -108,14 +111,14 @@ async fn opened<'p>(run: &Run<'p>, tenant_run: &TenantRun<'p>) -> Option<Connect
     }
 }
 
-/// A message that is one byte too large.
+/// A payload that is one byte too large is rejected.
 async fn payload<'p>(run: &Run<'p>, tenant_run: &mut TenantRun<'p>, held: &mut Vec<String>, untried: &mut Vec<String>) {
     let limit = tenant_run.tenant.limits.payload.bytes();
     if limit > CHEAP_PAYLOAD && !run.exhaustive {
         untried.push(format!("a message of {limit} bytes is tried with --exhaustive only"));
         return;
     }
-    let Some(mut connection) = opened(run, tenant_run).await else { return };
+    let Some(mut connection) = open_connection(run, tenant_run).await else { return };
     let Some(subject) = tenant_run.spare().map(|m| m.reply_to("large")) else { return };
     let body = vec![b'x'; usize::try_from(limit).unwrap_or(usize::MAX) + 1];
     connection.publish(&subject, None, &body);
@@ -130,7 +133,7 @@ async fn payload<'p>(run: &Run<'p>, tenant_run: &mut TenantRun<'p>, held: &mut V
     }
 }
 
-/// One subscription too many on one connection.
+/// One subscription too many on one connection is rejected.
 async fn subscriptions<'p>(
     run: &Run<'p>,
     tenant_run: &mut TenantRun<'p>,
@@ -142,7 +145,7 @@ async fn subscriptions<'p>(
         untried.push(format!("{limit} subscriptions are tried with --exhaustive only"));
         return;
     }
-    let Some(mut connection) = opened(run, tenant_run).await else { return };
+    let Some(mut connection) = open_connection(run, tenant_run).await else { return };
     let Some(subject) = tenant_run.spare().map(|m| m.reply_to("many")) else { return };
     (0..=limit).for_each(|_| connection.subscribe(&subject, None));
     let settled = connection.settle().await;
@@ -160,7 +163,7 @@ async fn subscriptions<'p>(
     }
 }
 
-/// One connection too many.
+/// One connection too many is rejected.
 async fn connections<'p>(
     run: &Run<'p>,
     tenant_run: &mut TenantRun<'p>,

@@ -1,4 +1,4 @@
-//! Other ways in: leaf nodes and MQTT, with a tenant's own credentials.
+//! Logins through the leaf node and MQTT listeners, with a tenant's own credentials.
 
 use std::time::Duration;
 
@@ -19,7 +19,7 @@ pub const PROBE: Probe = Probe {
 };
 
 const PATIENCE: Duration = Duration::from_secs(5);
-/// Where they usually are, for a server that nobody can ask.
+/// The default ports, for a server that cannot be asked for its listeners.
 const USUAL: [(ListenerKind, u16); 2] = [(ListenerKind::Leaf, 7422), (ListenerKind::Mqtt, 1883)];
 
 async fn probe<'p>(run: &Run<'p>, tenant_runs: &mut [TenantRun<'p>]) {
@@ -60,28 +60,31 @@ async fn probe<'p>(run: &Run<'p>, tenant_runs: &mut [TenantRun<'p>]) {
     }
     each(tenant_runs, 16, async |tenant_run| {
         for (kind, address) in &listeners {
-            knock(run, tenant_run, *kind, address).await;
+            try_listener(run, tenant_run, *kind, address).await;
         }
     })
     .await;
 }
 
-async fn knock<'p>(run: &Run<'p>, tenant_run: &TenantRun<'p>, kind: ListenerKind, address: &str) {
+/// Tries to log in every user through one listener, which must reject it.
+async fn try_listener<'p>(run: &Run<'p>, tenant_run: &TenantRun<'p>, kind: ListenerKind, address: &str) {
     let (mut refused, mut sample) = (0, String::new());
     for (user, login) in tenant_run.sessions.iter().filter_map(|m| Some((&m.user.name, m.login.as_ref()?))) {
-        let got_in = match (kind, login) {
-            // The server's greeting and the answer to CONNECT are the same there.
+        let result = match (kind, login) {
+            // INFO, CONNECT and its outcome are the same there as for a client.
             (ListenerKind::Leaf, _) => {
                 Connection::open(address, &Identity::User(login.clone()), "_INBOX.leaf", "tenantry verify")
                     .await
                     .map(|_| ())
             }
-            (ListenerKind::Mqtt, Login::Password(user, password)) => mqtt(address, user, password.expose()).await,
-            // MQTT knows names and passwords only.
+            (ListenerKind::Mqtt, Login::Password(user, password)) => {
+                log_in_by_mqtt(address, user, password.expose()).await
+            }
+            // MQTT has no nkeys, only user names and passwords.
             (ListenerKind::Mqtt, _) => continue,
             _ => Err(OpenError::Broken(format!("{kind:?} at {address} is not tried in this version"))),
         };
-        match got_in {
+        match result {
             Ok(()) => {
                 run.ledger.leak(
                     Some(tenant_run.index),
@@ -98,11 +101,11 @@ async fn knock<'p>(run: &Run<'p>, tenant_run: &TenantRun<'p>, kind: ListenerKind
     }
 }
 
-/// An MQTT 3.1.1 CONNECT, and the server's word on it.
-async fn mqtt(address: &str, user: &str, password: &str) -> Result<(), OpenError> {
+/// Sends an MQTT 3.1.1 CONNECT and reads the CONNACK.
+async fn log_in_by_mqtt(address: &str, user: &str, password: &str) -> Result<(), OpenError> {
     let broken = |e: &dyn std::fmt::Display| OpenError::Broken(format!("MQTT at {address}: {e}"));
     let text = |t: &str| [&u16::try_from(t.len()).unwrap_or(0).to_be_bytes(), t.as_bytes()].concat();
-    // Protocol, level 4, clean session with name and password, no keep-alive.
+    // Protocol name, level 4, flags (user name, password, clean session), keep-alive 0.
     let head = [text("MQTT"), vec![4, 0b1100_0010, 0, 0]].concat();
     let body = [head, text("tenantry-verify"), text(user), text(password)].concat();
     let length = u8::try_from(body.len()).ok().filter(|n| *n < 128);

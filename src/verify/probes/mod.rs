@@ -1,5 +1,5 @@
-//! What is tried on a live server, one probe a file. To add one: its file, its
-//! line in `PROBES`, a mutant that turns it red.
+//! The attacks on a live server, one probe per file. A new probe needs its file, its line
+//! in `PROBES`, and a mutant that it detects.
 
 mod acks;
 mod answers;
@@ -35,24 +35,24 @@ use super::wire::is_about;
 
 type Attack = for<'a, 'p> fn(&'a Run<'p>, &'a mut [TenantRun<'p>]) -> Pin<Box<dyn Future<Output = ()> + 'a>>;
 
-/// One attack, with what it expects.
+/// One kind of attack.
 pub struct Probe {
     /// Stable kebab-case identifier.
     pub id: &'static str,
-    /// What holds if it leaks nothing.
+    /// The statement that holds if the probe finds no leak.
     pub proves: &'static str,
     run: Attack,
 }
 
 impl Probe {
-    /// Tries it with every tenant.
+    /// Runs the probe for every tenant.
     pub async fn attack<'p>(&self, run: &Run<'p>, tenant_runs: &mut [TenantRun<'p>]) {
         (self.run)(run, tenant_runs).await;
     }
 }
 
-/// Every probe, in the order in which they run: those that only listen first, so
-/// that they hear what the others do.
+/// Every probe, in the order in which they run. Those that subscribe come first, so that
+/// their subscriptions receive what later probes publish.
 pub const PROBES: &[Probe] = &[
     version::PROBE,
     entry::PROBE,
@@ -82,15 +82,15 @@ pub const PROBES: &[Probe] = &[
     neighbours::PROBE,
 ];
 
-/// So many tenants use JetStream at a time: its queue is everybody's.
+/// Number of tenants that use JetStream at the same time: all accounts share its request queue.
 const AT_ONCE: usize = 8;
 
-/// Something that the server should refuse, unless the registry grants it.
+/// An operation that the server must deny to users to whom the registry does not grant it.
 #[derive(Debug, Clone)]
 struct Attempt {
     operation: Operation,
     subject: String,
-    /// Whose subject it is, if it is anybody's.
+    /// The tenant that owns the subject; `None` if no particular tenant does.
     target: Option<usize>,
 }
 
@@ -98,6 +98,7 @@ struct Attempt {
 enum Operation {
     Publish,
     Subscribe,
+    /// Subscribes in a queue of this name.
     Join(String),
 }
 
@@ -130,8 +131,8 @@ impl Attempt {
     }
 }
 
-/// Every user of a tenant attempts what it was not granted; the server has to
-/// refuse each in its own words.
+/// Every user of a tenant attempts the operations that it is not granted. An attempt that the
+/// server does not deny, in an error that names the subject, is a leak.
 async fn must_be_refused<'p>(run: &Run<'p>, tenant_run: &mut TenantRun<'p>, attempts: &[Attempt]) {
     let canary = run.canary(tenant_run.index);
     let (mut refused, mut sample) = (0usize, None);
@@ -152,10 +153,10 @@ async fn must_be_refused<'p>(run: &Run<'p>, tenant_run: &mut TenantRun<'p>, atte
         if !session.settle(run).await {
             continue;
         }
-        let words = session.refused();
+        let errors = session.refused();
         for attempt in tried {
-            let said = words.iter().find(|w| w.starts_with(attempt.refusal()) && is_about(w, &attempt.subject));
-            match said {
+            let denial = errors.iter().find(|e| e.starts_with(attempt.refusal()) && is_about(e, &attempt.subject));
+            match denial {
                 Some(words) => {
                     refused += 1;
                     sample.get_or_insert_with(|| words.clone());

@@ -1,5 +1,5 @@
-//! Slowing others down: an importer that does not read must not hold the
-//! exporter up.
+//! Slow consumers: an importer that does not read from its connection must not slow down the
+//! exporter's publishers.
 
 use std::time::{Duration, Instant};
 
@@ -15,16 +15,18 @@ pub const PROBE: Probe = Probe {
     run: |run, tenant_runs| Box::pin(probe(run, tenant_runs)),
 };
 
-/// So many shares are tried; they all work alike.
+/// Number of shares that are tested: they all work in the same way.
 const TRIED: usize = 2;
+/// Size of one message. Bytes.
 const BYTES: usize = 4 << 10;
-/// So many messages at a time.
+/// Number of messages in a burst, which is what is timed.
 const BURST: usize = 100;
-/// No more than this is sent, however much the server keeps.
+/// Maximum amount of data that is published in each of the two rounds. Bytes.
 const MOST: u64 = 256 << 20;
-/// The last ones are looked at.
+/// Number of bursts, at the end of a round, of which the fastest counts.
 const LAST: usize = 8;
-/// Slower than this, and by this factor, is held up.
+/// A burst was slowed down if it takes longer than this and more than `FACTOR` times as long
+/// as without the importer.
 const NOTICED: Duration = Duration::from_millis(10);
 const FACTOR: u32 = 10;
 
@@ -41,7 +43,7 @@ async fn probe<'p>(run: &Run<'p>, tenant_runs: &mut [TenantRun<'p>]) {
             };
             tried += 1;
             let subject = concrete(&import.subject, &run.token());
-            match stalled(run, tenant_runs, (index, exporter), &subject).await {
+            match measure_bursts(run, tenant_runs, (index, exporter), &subject).await {
                 Err(why) => run.ledger.not_run(exporter, why.0),
                 Ok(None) => {}
                 Ok(Some((alone, beside))) if beside > NOTICED && beside > alone * FACTOR => run.ledger.leak(
@@ -55,43 +57,45 @@ async fn probe<'p>(run: &Run<'p>, tenant_runs: &mut [TenantRun<'p>]) {
     }
 }
 
-/// How long it takes to publish without and with an importer that does not read.
-async fn stalled<'p>(
+/// How long a burst takes without and with an importer that does not read. `None` if no
+/// connected user may publish, or subscribe, to the subject.
+async fn measure_bursts<'p>(
     run: &Run<'p>,
     tenant_runs: &mut [TenantRun<'p>],
     (importer, exporter): (usize, usize),
     subject: &str,
 ) -> Result<Option<(Duration, Duration)>, Lost> {
-    let listens =
+    let subscribing =
         tenant_runs[importer].sessions.iter().find(|m| m.connection.is_some() && may_subscribe(m.user, subject));
-    let speaks = tenant_runs[exporter].sessions.iter().find(|m| m.connection.is_some() && may_publish(m.user, subject));
-    let (Some(listens), Some(speaks)) = (listens, speaks) else { return Ok(None) };
+    let publishing =
+        tenant_runs[exporter].sessions.iter().find(|m| m.connection.is_some() && may_publish(m.user, subject));
+    let (Some(subscribing), Some(publishing)) = (subscribing, publishing) else { return Ok(None) };
     let open = |e: crate::verify::wire::OpenError| Lost(e.to_string());
-    let mut publisher = speaks.another(run).await.map_err(open)?;
-    let mut deaf = listens.another(run).await.map_err(open)?;
-    // Everybody else who hears it reads, so that the server keeps nothing for them.
-    let hear = |s: &TenantRun<'_>| {
+    let mut publisher = publishing.another(run).await.map_err(open)?;
+    let mut stalled = subscribing.another(run).await.map_err(open)?;
+    // Every other subscriber reads, so that the server has no pending data for them.
+    let may_receive = |s: &TenantRun<'_>| {
         s.index == exporter || s.tenant.imports.iter().any(|i| i.from == run.topology.tenant(exporter).name)
     };
     let mut others: Vec<&mut Session<'p>> =
-        tenant_runs.iter_mut().filter(|s| hear(s)).flat_map(|s| &mut s.sessions).collect();
-    // The server holds publishers up for a connection for which it keeps half of
-    // what it may, and closes that connection for all of it; the sockets between
-    // hold some megabytes as well.
+        tenant_runs.iter_mut().filter(|s| may_receive(s)).flat_map(|s| &mut s.sessions).collect();
+    // The server stalls publishers once the pending data of a subscriber exceeds half of
+    // `max_pending`, and closes the subscriber's connection once it exceeds all of it. The
+    // socket buffers hold some megabytes as well. So 15/16 of `max_pending` is published.
     let kept = run.model.server.max_pending.bytes() / 16 * 15;
     let bursts = usize::try_from(kept.min(MOST)).unwrap_or_default() / BYTES / BURST;
-    // Once the server keeps enough for the one that does not read, every burst is
-    // held up; the fastest of the last few says so whatever else this machine does.
+    // Once enough data is pending, every burst is stalled. The fastest of the last bursts
+    // shows that reliably, whatever else slows this machine down.
     let mut took = [Duration::MAX; 2];
     for (round, took) in took.iter_mut().enumerate() {
         if round == 1 {
-            deaf.subscribe(subject, None);
-            deaf.settle().await?;
+            stalled.subscribe(subject, None);
+            stalled.settle().await?;
         }
         for n in 0..bursts {
-            let this = burst(&mut publisher, subject).await?;
+            let burst = publish_burst(&mut publisher, subject).await?;
             if n + LAST >= bursts {
-                *took = this.min(*took);
+                *took = burst.min(*took);
             }
             for session in &mut others {
                 session.settle(run).await;
@@ -101,7 +105,7 @@ async fn stalled<'p>(
     Ok(Some((took[0], took[1])))
 }
 
-async fn burst(publisher: &mut Connection, subject: &str) -> Result<Duration, Lost> {
+async fn publish_burst(publisher: &mut Connection, subject: &str) -> Result<Duration, Lost> {
     let body = FILLER.repeat(BYTES / FILLER.len());
     let start = Instant::now();
     (0..BURST).for_each(|_| publisher.publish(subject, None, &body));

@@ -1,4 +1,4 @@
-//! Publishing under another tenant's name and into the server's own spaces.
+//! Publishes to other tenants' subjects, to subjects of no tenant, and to the server's own spaces.
 
 use super::{Attempt, Operation, Probe, must_be_refused};
 use crate::verify::expected::concrete;

@@ -1,4 +1,5 @@
-//! A queue in an importing account takes messages from the exporter's workers.
+//! Queue subscriptions on other tenants' subjects: a queue member in an importing account would
+//! take messages away from the members of that queue in the exporter's account.
 
 use super::{Attempt, Operation, Probe, must_be_refused};
 use crate::model::ShareKind;
@@ -12,7 +13,8 @@ pub const PROBE: Probe = Probe {
 
 async fn probe<'p>(run: &Run<'p>, tenant_runs: &mut [TenantRun<'p>]) {
     each(tenant_runs, usize::MAX, async |tenant_run| {
-        // Whatever the exporter's workers may have called theirs, of one token or more.
+        // The server matches queue names as subjects, so names of one and of several tokens are
+        // tried.
         let queues = [run.token(), format!("{}.a.b", run.token())];
         let join = |subject: &str, other| queues.clone().map(|q| Attempt::new(Operation::Join(q), subject, other));
         let mut attempts = Vec::new();

@@ -1,5 +1,5 @@
-//! Everything that makes the server write where somebody likes: deliver
-//! subjects, republishing, and the reply subjects of JetStream's own answers.
+//! Everything that makes the server publish to a subject of the client's choice: deliver
+//! subjects of consumers, republishing, and the reply subjects of JetStream requests.
 
 use serde_json::json;
 
@@ -30,9 +30,9 @@ async fn redirect<'p>(run: &Run<'p>, tenant_run: &mut TenantRun<'p>) {
         return;
     }
     let Some(manager) = tenant_run.manager() else { return };
-    // The control comes last: when it has come, the others have been sent.
+    // The control comes last: when its message has arrived, the server has sent the others.
     let targets: Vec<String> = theirs.iter().cloned().chain([manager.reply_to("control")]).collect();
-    // A consumer delivers where somebody subscribes to exactly that subject.
+    // A consumer delivers only while there is a subscription to exactly its deliver subject.
     if let (Some(connection), Some(control)) = (&mut manager.connection, targets.last()) {
         connection.subscribe(control, None);
     }
@@ -54,15 +54,18 @@ async fn redirect<'p>(run: &Run<'p>, tenant_run: &mut TenantRun<'p>) {
             connection.publish(&to, Some(target), body.as_bytes());
         }
     }
-    // A message of the last consumer itself, and not an answer that has the canary in it.
+    // Accepts only a message of the last consumer, not a reply that contains the canary.
     let last = format!("$JS.ACK.{name}.pusher{}.", targets.len() - 1);
     let control = manager.next(run, |m| m.reply.as_deref().is_some_and(|r| r.starts_with(&last))).await.is_some();
     canary_stream::delete(run, manager, &name).await;
     if control {
-        let deeds = accepted + targets.len() * 4;
+        let deliveries = accepted + targets.len() * 4;
         run.ledger.pass(
             index,
-            format!("{deeds} deliveries led to {} subjects of others; only those to its own inbox came", theirs.len()),
+            format!(
+                "{deliveries} deliveries led to {} subjects of others; only those to its own inbox came",
+                theirs.len()
+            ),
         );
     } else {
         run.ledger.not_run(index, "the delivery to its own inbox did not come either");

@@ -1,5 +1,5 @@
-//! The reply subject of a message is never checked: whoever answers writes where
-//! the asker likes. Inside one account that is so; it must not reach another.
+//! The server does not check the reply subject of a message, and a responder publishes to
+//! whatever the requester put there. That works inside one account and must not reach another.
 
 use super::Probe;
 use crate::verify::expected::{concrete, listed, may_publish};
@@ -17,8 +17,8 @@ async fn probe<'p>(run: &Run<'p>, tenant_runs: &mut [TenantRun<'p>]) {
     each(tenant_runs, usize::MAX, async |tenant_run| answer(run, tenant_run).await).await;
 }
 
-/// Every user that may publish asks for an answer to a neighbour's subject, and
-/// to its own inbox as the control.
+/// Every user publishes requests whose reply subjects are its neighbours', and one whose reply
+/// subject is in its own inbox, which is the control.
 async fn ask<'p>(run: &Run<'p>, tenant_run: &mut TenantRun<'p>) {
     let theirs: Vec<String> = tenant_run
         .neighbours
@@ -41,11 +41,11 @@ async fn ask<'p>(run: &Run<'p>, tenant_run: &mut TenantRun<'p>) {
 /// A subject of this run in the tenant's own space that a user may publish to.
 pub(super) fn own_subject(run: &Run<'_>, user: &crate::model::User, place: usize) -> Option<String> {
     let free = run.topology.free_subjects(place);
-    let spoken = free.map(|s| concrete(s, &run.token())).filter(|s| run.topology.may_speak(place, s));
-    spoken.into_iter().find(|s| may_publish(user, s))
+    let mut harmless = free.map(|s| concrete(s, &run.token())).filter(|s| run.topology.may_speak(place, s));
+    harmless.find(|s| may_publish(user, s))
 }
 
-/// Every user that heard a question answers it, wherever the answer goes.
+/// Every user that received a request publishes an answer to its reply subject.
 async fn answer<'p>(run: &Run<'p>, tenant_run: &mut TenantRun<'p>) {
     let canary = run.canary(tenant_run.index);
     let mut answered = 0;
@@ -53,15 +53,15 @@ async fn answer<'p>(run: &Run<'p>, tenant_run: &mut TenantRun<'p>) {
         if !session.settle(run).await {
             continue;
         }
-        let asked = session.heard(run);
-        let answers =
+        let received = session.heard(run);
+        let may_answer =
             session.user.permissions.responses.is_some() || !listed(&session.user.permissions.publish).is_empty();
-        let Some(connection) = session.connection.as_mut().filter(|_| answers) else { continue };
-        for reply in asked.iter().filter_map(|m| m.reply.as_deref()).filter(|r| !r.starts_with('$')) {
+        let Some(connection) = session.connection.as_mut().filter(|_| may_answer) else { continue };
+        for reply in received.iter().filter_map(|m| m.reply.as_deref()).filter(|r| !r.starts_with('$')) {
             connection.publish(reply, None, canary.as_bytes());
             answered += 1;
         }
-        // What it may not answer is refused, and that is as good.
+        // A denied answer reaches no other tenant either, so denials are dropped.
         session.settle(run).await;
         session.refused();
     }

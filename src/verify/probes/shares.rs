@@ -1,5 +1,5 @@
-//! What is declared to pass between tenants does pass: without that, "nothing
-//! came" would be true of a server on which nothing works.
+//! Declared shares work. Without this control, "nothing arrived" would also hold on a server
+//! that delivers nothing at all.
 
 use serde_json::Value;
 
@@ -17,57 +17,58 @@ pub const PROBE: Probe = Probe {
 };
 
 async fn probe<'p>(run: &Run<'p>, tenant_runs: &mut [TenantRun<'p>]) {
-    streams(run, tenant_runs).await;
-    services(run, tenant_runs).await;
+    check_streams(run, tenant_runs).await;
+    check_services(run, tenant_runs).await;
 }
 
-/// Where a share is tried, if that disturbs nobody.
-fn tried(run: &Run<'_>, subject: &Subject) -> Option<String> {
+/// The subject on which a share is tested. `None` if a message on it would reach an application.
+fn test_subject(run: &Run<'_>, subject: &Subject) -> Option<String> {
     (run.throwaway || subject.has_wildcard()).then(|| concrete(subject, &run.token()))
 }
 
-/// Every exporter speaks on what it shares; every importer listens.
-async fn streams<'p>(run: &Run<'p>, tenant_runs: &mut [TenantRun<'p>]) {
+/// Every exporter publishes on the streams that it shares; every importer must receive it.
+async fn check_streams<'p>(run: &Run<'p>, tenant_runs: &mut [TenantRun<'p>]) {
     each(tenant_runs, usize::MAX, async |tenant_run| {
         let canary = run.canary(tenant_run.index);
         let exports = tenant_run.tenant.exports.iter().filter(|e| e.kind == ShareKind::Stream);
-        let subjects =
-            exports.filter_map(|e| tried(run, &e.subject)).filter(|s| run.topology.may_speak(tenant_run.index, s));
+        let subjects = exports
+            .filter_map(|e| test_subject(run, &e.subject))
+            .filter(|s| run.topology.may_speak(tenant_run.index, s));
         let subjects: Vec<String> = subjects.collect();
         for subject in subjects {
-            let speaker =
+            let publisher =
                 tenant_run.sessions.iter_mut().find(|m| m.connection.is_some() && may_publish(m.user, &subject));
-            let Some(speaker) = speaker else { continue };
-            if let Some(connection) = &mut speaker.connection {
+            let Some(publisher) = publisher else { continue };
+            if let Some(connection) = &mut publisher.connection {
                 connection.publish(&subject, None, run.said_on(&canary, &subject).as_bytes());
             }
-            speaker.settle(run).await;
+            publisher.settle(run).await;
         }
     })
     .await;
     each(tenant_runs, usize::MAX, async |tenant_run| {
-        let mut heard = Vec::new();
+        let mut received = Vec::new();
         for session in &mut tenant_run.sessions {
             session.settle(run).await;
-            heard.extend(session.heard(run));
+            received.extend(session.heard(run));
         }
         for import in tenant_run.tenant.imports.iter().filter(|i| i.kind == ShareKind::Stream) {
             let Some(exporter) = run.topology.place(&import.from) else { continue };
-            let subject = tried(run, &import.subject).filter(|s| run.topology.may_speak(exporter, s));
+            let subject = test_subject(run, &import.subject).filter(|s| run.topology.may_speak(exporter, s));
             let Some(subject) = subject else {
                 let what =
                     format!("{} of {}: not said, it would be somebody's real message", import.subject, import.from);
                 run.ledger.pass(tenant_run.index, what);
                 continue;
             };
-            let may_hear =
+            let has_subscriber =
                 tenant_run.sessions.iter().any(|m| m.connection.is_some() && may_subscribe(m.user, &subject));
-            let may_say = run.topology.tenant(exporter).users.iter().any(|u| may_publish(u, &subject));
-            if !may_hear || !may_say {
+            let has_publisher = run.topology.tenant(exporter).users.iter().any(|u| may_publish(u, &subject));
+            if !has_subscriber || !has_publisher {
                 continue;
             }
             let from = &import.from;
-            match heard.iter().any(|m| m.subject == subject && run.is_from(exporter, &m.payload)) {
+            match received.iter().any(|m| m.subject == subject && run.is_from(exporter, &m.payload)) {
                 true => run.ledger.pass(tenant_run.index, format!("{subject} came from {from}, as declared")),
                 false => {
                     run.ledger.not_run(
@@ -81,26 +82,27 @@ async fn streams<'p>(run: &Run<'p>, tenant_runs: &mut [TenantRun<'p>]) {
     .await;
 }
 
-/// Every importer asks the services that it was given; the exporter answers.
-async fn services<'p>(run: &Run<'p>, tenant_runs: &mut [TenantRun<'p>]) {
+/// Every importer sends a request to each service that is shared with it; the exporter must
+/// answer.
+async fn check_services<'p>(run: &Run<'p>, tenant_runs: &mut [TenantRun<'p>]) {
     for index in 0..tenant_runs.len() {
         let tenant: &'p Tenant = tenant_runs[index].tenant;
         for import in tenant.imports.iter().filter(|i| i.kind == ShareKind::Service) {
             let Some(exporter) = run.topology.place(&import.from) else { continue };
-            let subject = tried(run, &import.subject).filter(|s| run.topology.may_speak(index, s));
+            let subject = test_subject(run, &import.subject).filter(|s| run.topology.may_speak(index, s));
             let Some(subject) = subject else {
                 let what = format!("{} of {}: not asked, it would be a real request", import.subject, import.from);
                 run.ledger.pass(index, what);
                 continue;
             };
             if exporter != index {
-                service(run, tenant_runs, (index, exporter), import, &subject).await;
+                check_service(run, tenant_runs, (index, exporter), import, &subject).await;
             }
         }
     }
 }
 
-async fn service<'p>(
+async fn check_service<'p>(
     run: &Run<'p>,
     tenant_runs: &mut [TenantRun<'p>],
     (asking, answering): (usize, usize),
@@ -108,24 +110,25 @@ async fn service<'p>(
     subject: &str,
 ) {
     let Ok([importer, exporter]) = tenant_runs.get_disjoint_mut([asking, answering]) else { return };
-    let asks =
+    let requester =
         importer.sessions.iter_mut().find(|m| m.connection.is_some() && m.can_ask && may_publish(m.user, subject));
-    let answers = exporter.sessions.iter_mut().find(|m| {
+    let responder = exporter.sessions.iter_mut().find(|m| {
         m.connection.is_some()
             && may_subscribe(m.user, subject)
             && (m.user.permissions.responses.is_some() || may_publish(m.user, "_R_.x.y"))
     });
-    let (Some(asks), Some(answers)) = (asks, answers) else { return };
-    let question = Request { subject: subject.to_owned(), body: run.canary(asking).into_bytes() };
-    let answering_it = async {
-        let Some(connection) = &mut answers.connection else { return false };
-        // It has subscribed in an earlier round; the question comes when it comes.
+    let (Some(requester), Some(responder)) = (requester, responder) else { return };
+    let request = Request { subject: subject.to_owned(), body: run.canary(asking).into_bytes() };
+    let respond = async {
+        let Some(connection) = &mut responder.connection else { return false };
+        // An earlier probe has subscribed this user to everything it may subscribe to.
         let Ok(Some(message)) = connection.next_message(|m| m.subject == subject).await else { return false };
-        // The exporter may know which account asks, and no more.
+        // The exporter may learn the requester's account, but nothing about its user or
+        // connection.
         let headers = String::from_utf8_lossy(&message.headers).into_owned();
-        let told = headers.lines().find_map(|l| l.strip_prefix("Nats-Request-Info: "));
-        let told: Value = told.and_then(|text| serde_json::from_str(text).ok()).unwrap_or_default();
-        let more: Vec<&str> = ["user", "host", "name", "id"].into_iter().filter(|key| !told[*key].is_null()).collect();
+        let info = headers.lines().find_map(|l| l.strip_prefix("Nats-Request-Info: "));
+        let info: Value = info.and_then(|text| serde_json::from_str(text).ok()).unwrap_or_default();
+        let more: Vec<&str> = ["user", "host", "name", "id"].into_iter().filter(|key| !info[*key].is_null()).collect();
         if !more.is_empty() {
             let evidence = format!("a request on {subject} tells who asks: {}", more.join(", "));
             run.ledger.leak(Some(asking), Some(answering), evidence);
@@ -134,13 +137,13 @@ async fn service<'p>(
         connection.publish(reply, None, run.canary(answering).as_bytes());
         connection.settle().await.is_ok()
     };
-    let (answer, answered) = tokio::join!(asks.ask_one(run, question), answering_it);
+    let (answer, answered) = tokio::join!(requester.ask_one(run, request), respond);
     let from = &import.from;
     match answer {
         Answer::Message(message) if run.is_from(answering, &message.payload) => {
             run.ledger.pass(asking, format!("{from} answered on {subject}, as declared"));
         }
-        // Its own responders are there as well.
+        // The exporter's real responders may have answered first.
         Answer::Message(_) => run.ledger.pass(asking, format!("somebody of {from} answered on {subject}, as declared")),
         other => run.ledger.not_run(
             asking,

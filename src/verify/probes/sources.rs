@@ -1,4 +1,4 @@
-//! Streams that copy others.
+//! Streams that source from another tenant's stream.
 
 use std::time::Duration;
 
@@ -13,7 +13,7 @@ pub const PROBE: Probe = Probe {
     run: |run, tenant_runs| Box::pin(probe(run, tenant_runs)),
 };
 
-/// How long a stream may take to copy one message of the own tenant.
+/// How long a stream may take to copy one message from a stream of its own tenant.
 const PATIENCE: Duration = Duration::from_secs(10);
 
 async fn probe<'p>(run: &Run<'p>, tenant_runs: &mut [TenantRun<'p>]) {
@@ -27,7 +27,7 @@ async fn probe<'p>(run: &Run<'p>, tenant_runs: &mut [TenantRun<'p>]) {
     .await;
     each(tenant_runs, AT_ONCE, async |tenant_run| {
         if made.borrow()[tenant_run.index] {
-            copy(run, tenant_run).await;
+            source_from_all(run, tenant_run).await;
         }
     })
     .await;
@@ -40,8 +40,9 @@ async fn probe<'p>(run: &Run<'p>, tenant_runs: &mut [TenantRun<'p>]) {
     .await;
 }
 
-/// One stream that copies its own tenant's, which is the control, and others'.
-async fn copy<'p>(run: &Run<'p>, tenant_run: &mut TenantRun<'p>) {
+/// Creates one stream that sources from the neighbours' streams and from one of its own tenant,
+/// which is the control.
+async fn source_from_all<'p>(run: &Run<'p>, tenant_run: &mut TenantRun<'p>) {
     let (index, storage, name) = (tenant_run.index, tenant_run.storage(), run.common());
     let others: Vec<usize> = tenant_run.neighbours.iter().copied().filter(|n| *n != index).collect();
     let mut sources: Vec<_> = others.iter().map(|n| json!({ "name": run.unique(*n) })).collect();
@@ -63,14 +64,14 @@ async fn copy<'p>(run: &Run<'p>, tenant_run: &mut TenantRun<'p>) {
     let (messages, reached) = loop {
         let info = manager.api(run, &format!("STREAM.INFO.{name}"), json!({})).await;
         let messages = info["state"]["messages"].as_u64().unwrap_or(0);
-        // It says of each source whether it has ever heard of it.
-        let heard =
+        // `active` is -1 until the source has answered once.
+        let has_answered =
             |s: &&serde_json::Value| s["active"].as_i64().is_some_and(|active| active >= 0) && s["error"].is_null();
         let reached: Vec<String> = info["sources"]
             .as_array()
             .into_iter()
             .flatten()
-            .filter(heard)
+            .filter(has_answered)
             .filter_map(|s| s["name"].as_str().map(str::to_owned))
             .collect();
         if messages > 0 && !reached.is_empty() || start.elapsed() > PATIENCE {

@@ -1,5 +1,5 @@
-//! Streams, buckets and object stores that have the same name in every tenant:
-//! each must find its own content in it and nobody else's.
+//! Streams, buckets and object stores that have the same name in every tenant: each tenant must
+//! read its own messages from them and no other tenant's.
 
 use serde_json::json;
 
@@ -60,7 +60,7 @@ async fn probe<'p>(run: &Run<'p>, tenant_runs: &mut [TenantRun<'p>], kind: Kind)
         let Some(subject) = kind.subject(run, tenant_run) else { return };
         let more = match kind {
             Kind::Stream => json!({}),
-            // As client libraries make them.
+            // The setting with which client libraries create them.
             Kind::Bucket | Kind::ObjectStore => json!({ "allow_rollup_hdrs": true }),
         };
         let is_made = canary_stream::make(run, tenant_run, &name, &subject, more).await;
@@ -75,7 +75,7 @@ async fn probe<'p>(run: &Run<'p>, tenant_runs: &mut [TenantRun<'p>], kind: Kind)
     .await;
 }
 
-/// By every verb that reads.
+/// Reads the tenant's stream with every JetStream request that can read, and with a consumer.
 async fn read<'p>(run: &Run<'p>, tenant_run: &mut TenantRun<'p>, name: &str, kind: Kind) {
     let index = tenant_run.index;
     let Some(subject) = kind.subject(run, tenant_run) else { return };

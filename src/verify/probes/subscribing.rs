@@ -1,4 +1,4 @@
-//! Wildcards, other tenants' subjects, and the server's own spaces.
+//! Subscriptions to wildcards, to other tenants' subjects and to the server's own spaces.
 
 use super::{Attempt, Operation, Probe, must_be_refused};
 use crate::verify::run::{Run, TenantRun, each};
@@ -9,7 +9,7 @@ pub const PROBE: Probe = Probe {
     run: |run, tenant_runs| Box::pin(probe(run, tenant_runs)),
 };
 
-/// Patterns that reach into everything or into what the server keeps for itself.
+/// Patterns that match everything, or the server's own spaces.
 const WIDE: [&str; 14] = [
     ">",
     "*",

@@ -1,4 +1,4 @@
-//! What the server tells about itself and others.
+//! Requests to the server's system services (`$SYS`), which report on the server and its accounts.
 
 use super::{Attempt, Operation, Probe, must_be_refused};
 use crate::verify::expected::may_publish;
@@ -31,9 +31,10 @@ async fn probe<'p>(run: &Run<'p>, tenant_runs: &mut [TenantRun<'p>]) {
 
 async fn ask<'p>(run: &Run<'p>, tenant_run: &mut TenantRun<'p>) {
     let id = run.info().server_id;
-    // Whatever is tried has to be harmless where it works.
-    let real = |n: &usize| if run.throwaway { run.topology.tenant(*n).name.to_string() } else { run.common() };
-    let others = tenant_run.neighbours.iter().map(real);
+    // On a server in use, requests name an account that does not exist, so that a request that
+    // works (a purge, for example) does no harm.
+    let account_name = |n: &usize| if run.throwaway { run.topology.tenant(*n).name.to_string() } else { run.common() };
+    let others = tenant_run.neighbours.iter().map(account_name);
     let about_others = others.flat_map(|name| {
         [
             format!("$SYS.REQ.ACCOUNT.{name}.CONNZ"),
@@ -47,7 +48,8 @@ async fn ask<'p>(run: &Run<'p>, tenant_run: &mut TenantRun<'p>) {
     must_be_refused(run, tenant_run, &attempts).await;
     let mut own = 0;
     for session in tenant_run.sessions.iter_mut().filter(|m| m.can_ask) {
-        // What is ignored from tenants would be waited for; the JetStream API has its own probe.
+        // The server ignores some JetStream requests of tenants, which would be waited for in
+        // vain; the JetStream API has its own probe.
         let granted = subjects.iter().filter(|s| !s.starts_with("$JS.") && may_publish(session.user, s));
         let requests: Vec<Request> = granted.map(|s| Request::empty(s.as_str())).collect();
         let answers = session.ask(run, &requests).await;

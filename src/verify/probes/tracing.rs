@@ -1,4 +1,5 @@
-//! Message tracing tells who would get a message, and through what.
+//! Message tracing: the server reports to which connections, and through which accounts, a
+//! message is delivered.
 
 use super::Probe;
 use crate::verify::expected::{concrete, may_publish};
@@ -14,8 +15,8 @@ async fn probe<'p>(run: &Run<'p>, tenant_runs: &mut [TenantRun<'p>]) {
     each(tenant_runs, usize::MAX, async |tenant_run| trace(run, tenant_run).await).await;
 }
 
-/// Traced to the sender's own inbox, where it may be sent at all, and to a
-/// neighbour's subject.
+/// Traces messages on the tenant's own and shared subjects. The reports go to the tenant's own
+/// subjects, and to its neighbours'.
 async fn trace<'p>(run: &Run<'p>, tenant_run: &mut TenantRun<'p>) {
     let canary = run.canary(tenant_run.index);
     let token = run.token();
@@ -25,7 +26,7 @@ async fn trace<'p>(run: &Run<'p>, tenant_run: &mut TenantRun<'p>) {
         .iter()
         .map(|e| &e.subject)
         .chain(tenant_run.tenant.imports.iter().map(|i| &i.subject));
-    // Only a trace is sent, so a real subject can be asked about.
+    // Only the trace is sent and no message is delivered, so subjects in use can be traced too.
     let subjects: Vec<String> = tenant_run.tenant.subjects.iter().chain(shared).map(|s| concrete(s, &token)).collect();
     let own = run.topology.free_subjects(tenant_run.index).map(|s| concrete(s, &token));
     let own: Vec<String> = own.filter(|s| run.topology.may_speak(tenant_run.index, s)).collect();
@@ -40,7 +41,7 @@ async fn trace<'p>(run: &Run<'p>, tenant_run: &mut TenantRun<'p>) {
         let Some(connection) = &mut session.connection else { continue };
         for subject in subjects.iter().filter(|s| may_publish(session.user, s)) {
             for destination in own.iter().filter(|d| may_publish(session.user, d)).chain(&theirs) {
-                // Only a trace: the message itself goes nowhere.
+                // With `Nats-Trace-Only` the server does not deliver the message itself.
                 let headers = [("Nats-Trace-Dest", destination.as_str()), ("Nats-Trace-Only", "true")];
                 connection.publish_with(subject, &headers, canary.as_bytes());
                 traced += 1;
@@ -57,9 +58,9 @@ async fn trace<'p>(run: &Run<'p>, tenant_run: &mut TenantRun<'p>) {
             let Some(list) = event["events"].as_array() else { continue };
             events += 1;
             for step in list {
-                // Connections are named by canaries. Whoever is asked through a share
-                // is seen by its account's name, and no further; but a trace can be
-                // sent where a share leads, like any message.
+                // The name of every connection is its tenant's canary. A trace shows the account
+                // of a shared service's exporter but not its connections. A report that is sent
+                // to a shared subject arrives at the importer, like any message.
                 let step = step.to_string();
                 for other in run.named_in(&step).filter(|o| !run.is_declared(*o, tenant_run.index, &message.subject)) {
                     run.ledger.leak(

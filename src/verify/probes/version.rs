@@ -1,4 +1,4 @@
-//! Published holes of nats-server that let one tenant reach another.
+//! Published advisories about nats-server versions in which one tenant can reach another.
 
 use super::Probe;
 use crate::live::locate::Version;
@@ -11,9 +11,9 @@ pub const PROBE: Probe = Probe {
 };
 
 async fn probe<'p>(run: &Run<'p>, tenant_runs: &mut [TenantRun<'p>]) {
-    let said = run.info().version;
-    match Version::parse(&said) {
-        None => run.ledger.not_run_for_anybody(&format!("the server says it is version {said:?}")),
+    let reported = run.info().version;
+    match Version::parse(&reported) {
+        None => run.ledger.not_run_for_anybody(&format!("the server says it is version {reported:?}")),
         Some(version) if version.is_safe() => {
             tenant_runs
                 .iter()
