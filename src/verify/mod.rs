@@ -1,12 +1,13 @@
 //! The live proof: every tenant attacks every other on a running server, with
 //! real credentials, and the server's own answers are the evidence.
 //!
-//! N tenants are N×(N-1) ordered pairs. They are not tried one by one: every
-//! tenant sends messages that nobody can guess (canaries) on every surface it has
-//! while every tenant listens on everything it may, so one round tries all pairs.
-//! What is refused must be refused in the server's words; silence counts only
-//! where the same connection was answered afterwards; what could not be tried is
-//! said, and then nothing is proved.
+//! N tenants are N×(N-1) ordered pairs, which are not tried one by one. Every tenant
+//! publishes unguessable messages (canaries) on every subject it may publish to, while
+//! every tenant subscribes to everything it may, so that one round covers all pairs.
+//! An operation counts as denied only if the server's error names it. A message counts
+//! as not delivered only if the server answered a PING on the same connection
+//! afterwards. Checks that could not be run are reported; the verdict is then at best
+//! inconclusive.
 
 pub mod expected;
 pub mod probes;
@@ -26,28 +27,28 @@ use report::{Report, Server};
 use run::Run;
 use test_bed::Logins;
 
-/// Connections that are opened at a time.
+/// Number of tenants that connect at the same time.
 const OPENING: usize = 64;
 
-/// What is attacked, and by whom.
+/// The server to attack, and the users that attack it.
 pub struct Plan<'p> {
-    /// What was declared: whatever goes beyond it is a leak.
+    /// What the registry grants; anything beyond it is a leak.
     pub model: &'p Model,
-    /// How everybody logs in.
+    /// The credentials of every user.
     pub logins: &'p Logins,
-    /// Where clients connect.
+    /// Address of the client listener, as `host:port`.
     pub address: String,
-    /// Whether the server is ours alone, so that nobody is disturbed.
+    /// Whether the server was started for this run alone, so that no application uses it.
     pub throwaway: bool,
-    /// Other ways in that the configuration opens, and where; for a server that is
-    /// not ours, its operator is asked.
+    /// Listeners other than the client listener, each with its address, as configured on
+    /// a throwaway server. Empty for any other server, which is asked for them instead.
     pub listeners: Vec<(ListenerKind, String)>,
-    /// Also what fills limits and slows others down.
+    /// Whether to run the checks that use limits up or slow other clients down.
     pub exhaustive: bool,
 }
 
-/// Attacks a server. `advance` is told how many of how many steps are done, and
-/// what is next.
+/// Attacks a server. Calls `advance` before each step with the number of completed
+/// steps, the total, and the name of the step.
 pub async fn attack(plan: &Plan<'_>, advance: &dyn Fn(usize, usize, &'static str)) -> Result<Report, Error> {
     let start = Instant::now();
     let run = Run::new(plan, PROBES.iter().map(|probe| probe.id).collect());
@@ -55,15 +56,16 @@ pub async fn attack(plan: &Plan<'_>, advance: &dyn Fn(usize, usize, &'static str
     let steps = PROBES.len() + 2;
     advance(0, steps, "connecting");
     run::each(&mut tenant_runs, OPENING, async |tenant_run| tenant_run.connect(&run).await).await;
-    // Nobody in at all is no server, and not a tenant's problem.
+    // If no user can connect, the server is unreachable: report that once instead of
+    // once per tenant.
     if let Some(words) = run::nobody_is_in(&tenant_runs) {
         return Err(Error::server(
             format!("no tenant's user can connect to {}: {words}", plan.address),
             "is it running, with the configuration of this registry and root key, and is this where clients connect, not the monitoring?",
         ));
     }
-    let told = run.ask_operator().await;
-    run.topology.find_listeners(plan, &told);
+    let varz_before = run.ask_operator().await;
+    run.topology.find_listeners(plan, &varz_before);
     run.clean(&mut tenant_runs, true).await;
     run.find_full_streams(&mut tenant_runs).await;
     let reached = std::cell::Cell::new(0);
@@ -79,7 +81,7 @@ pub async fn attack(plan: &Plan<'_>, advance: &dyn Fn(usize, usize, &'static str
         };
         tokio::select! {
             () = probing => false,
-            () = asked_to_end() => true,
+            () = wait_for_interrupt() => true,
         }
     };
     if interrupted {
@@ -87,15 +89,16 @@ pub async fn attack(plan: &Plan<'_>, advance: &dyn Fn(usize, usize, &'static str
             run.begin(probe.id);
             run.ledger.not_run_for_anybody("interrupted");
         }
-        // What was being written is half written.
+        // The interrupted probe may have written half a protocol line, so no connection
+        // can be used again.
         tenant_runs.iter_mut().flat_map(|s| &mut s.sessions).for_each(|m| m.connection = None);
     }
     run.begin(report::SETTING);
-    let afterwards = run.ask_operator().await;
+    let varz_after = run.ask_operator().await;
     if !plan.throwaway {
         run::each(&mut tenant_runs, OPENING, async |tenant_run| tenant_run.connect_manager(&run).await).await;
         run.clean(&mut tenant_runs, false).await;
-        if told["config_digest"] != afterwards["config_digest"] {
+        if varz_before["config_digest"] != varz_after["config_digest"] {
             run.ledger.not_run_for_anybody("the server's configuration changed meanwhile");
         }
     }
@@ -103,14 +106,14 @@ pub async fn attack(plan: &Plan<'_>, advance: &dyn Fn(usize, usize, &'static str
         url: format!("nats://{}", plan.address),
         version: run.info().version,
         id: run.info().server_id,
-        config_digest: afterwards["config_digest"].as_str().map(str::to_owned),
+        config_digest: varz_after["config_digest"].as_str().map(str::to_owned),
         throwaway: plan.throwaway,
     };
     Ok(run.into_report(server, start.elapsed()))
 }
 
-/// Ctrl-C, or the polite signal of whoever runs us.
-async fn asked_to_end() {
+/// Completes on SIGINT (Ctrl-C) or SIGTERM.
+async fn wait_for_interrupt() {
     use tokio::signal::unix::{SignalKind, signal};
     match signal(SignalKind::terminate()) {
         Ok(mut terminate) => {
@@ -123,7 +126,7 @@ async fn asked_to_end() {
     }
 }
 
-/// Attacks a server that is in use, as the registry's users.
+/// Attacks a server that applications use, with the credentials of the registry's users.
 pub fn attack_server(
     project: &Project,
     address: String,
@@ -136,14 +139,16 @@ pub fn attack_server(
     test_bed::run(&plan, advance)
 }
 
-/// Every user is a connection, and the usual limit is a thousand.
+/// Raises the limit of open files to its maximum: every user is a connection, and the
+/// usual limit is about a thousand.
 pub fn raise_open_files() {
     use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
     let limit = getrlimit(Resource::Nofile);
     let _ = setrlimit(Resource::Nofile, Rlimit { current: limit.maximum, maximum: limit.maximum });
 }
 
-/// `nats://host:port`, `host:port` or `host`.
+/// Parses `nats://host:port`, `host:port` or `host` into `host:port`; the default port
+/// is 4222. Any other scheme, and credentials, are an error.
 pub fn server_address(url: &str) -> Result<String, Error> {
     let refuse = |hint: &str| Err(Error::usage(format!("`{url}` is not where a NATS server is"), hint));
     let rest = match url.split_once("://") {

@@ -1,5 +1,5 @@
-//! What the live proof runs on: who logs in how, and throwaway servers that are
-//! booted from what the registry renders, or from a mutant of it.
+//! What the live proof runs on: the users' credentials, and throwaway servers started from
+//! the rendered configuration or from a mutant of it.
 
 use nkeys::KeyPair;
 
@@ -17,31 +17,31 @@ use crate::model::{Credential, Model, Retired};
 use crate::project::Project;
 use crate::render;
 
-/// Tells how many of how many steps are done, and what is next.
+/// A callback for progress: number of completed steps, total, name of the next step.
 pub type Advance<'a> = &'a dyn Fn(usize, usize, &'static str);
 
-/// How everybody logs in.
+/// The credentials of every user.
 pub struct Logins {
-    /// Each tenant's users, in the model's order; `None` where the secret is not known.
+    /// For each tenant, its users in the model's order; `None` where the secret is not known.
     pub tenants: Vec<Vec<Option<Login>>>,
-    /// Credentials that were rotated or revoked, each with whose they were.
+    /// Rotated and revoked credentials, each with its owner as `tenant/user, generation N`.
     pub revoked: Vec<(String, Login)>,
-    /// A user of the system account.
+    /// A user of the system account; `None` if no secret of one is known.
     pub operator: Option<Login>,
 }
 
-/// What throwaway servers are booted from.
+/// Starts throwaway servers from a rendered configuration.
 pub struct TestBed<'m> {
     server: NatsServer,
-    /// What was declared.
+    /// What the registry grants.
     pub model: &'m Model,
-    /// What is rendered for it.
+    /// The configuration that is rendered for `model`.
     pub conf: ConfFiles,
     logins: Logins,
 }
 
 impl<'m> TestBed<'m> {
-    /// Renders `model`, the project's or a part of it.
+    /// Renders the configuration of `model`, which is the project's model or a part of it.
     pub fn new(server: NatsServer, project: &Project, model: &'m Model) -> Result<Self, Error> {
         let bundle = project.render_model(model, || {})?;
         project.save_hashes();
@@ -52,18 +52,19 @@ impl<'m> TestBed<'m> {
         Ok(Self { server, model, conf, logins })
     }
 
-    /// Boots a server from what is rendered and attacks it.
+    /// Starts a server with the rendered configuration and attacks it.
     pub fn attack_itself(&self, exhaustive: bool, advance: Advance<'_>) -> Result<Report, Error> {
         let audit = audit_files(&self.conf, None)?;
         self.attack(&self.boot(&self.conf)?, &audit, exhaustive, advance)
     }
 
-    /// Boots a server with a configuration, which may be a mutant.
+    /// Starts a server with a configuration, which may be a mutant.
     pub fn boot(&self, conf: &ConfFiles) -> Result<Throwaway, Error> {
         Throwaway::boot(&self.server, conf)
     }
 
-    /// Attacks a server that was booted here as it should have been configured.
+    /// Attacks a server started here. What counts is what `model` grants, even if the server
+    /// runs a mutant.
     pub fn attack(
         &self,
         running: &Throwaway,
@@ -84,12 +85,13 @@ impl<'m> TestBed<'m> {
     }
 }
 
-/// Attacks the server of a plan, from the current thread.
+/// Attacks the server of a plan, and blocks the current thread until the run ends.
 pub fn run(plan: &Plan<'_>, advance: Advance<'_>) -> Result<Report, Error> {
     live::runtime()?.block_on(attack(plan, advance))
 }
 
-/// The first few tenants and what they share: one leak is as visible there.
+/// A model with the first 8 tenants and the shares between them. A leak shows there as well
+/// as among all, in less time.
 pub fn first_tenants(model: &Model) -> Model {
     const FEW: usize = 8;
     let mut few = model.clone();
@@ -105,18 +107,18 @@ pub fn first_tenants(model: &Model) -> Model {
     few
 }
 
-/// Credentials that were rotated or revoked: a server that still accepts them runs an
-/// older registry.
+/// Credentials that were rotated or revoked. A server that accepts one runs an older
+/// registry.
 fn revoked_logins(model: &Model, root: &RootKey) -> Vec<(String, Login)> {
     let mut revoked = Vec::new();
     let mut add = |tenant: &AccountName, user: &UserName, generation: u32, nkey: bool, password: bool| {
         let key = root.account(AccountKind::Tenant, tenant).user(user);
-        let whose = format!("{tenant}/{user}, generation {generation}");
+        let owner = format!("{tenant}/{user}, generation {generation}");
         if nkey {
-            revoked.push((whose.clone(), Login::Seed(key.nkey(generation).seed())));
+            revoked.push((owner.clone(), Login::Seed(key.nkey(generation).seed())));
         }
         if password {
-            revoked.push((whose, Login::Password(user.to_string(), key.password(generation))));
+            revoked.push((owner, Login::Password(user.to_string(), key.password(generation))));
         }
     };
     for tenant in &model.tenants {
@@ -133,7 +135,7 @@ fn revoked_logins(model: &Model, root: &RootKey) -> Vec<(String, Login)> {
             model.tenants.iter().any(|t| t.name == *tenant && t.users.iter().any(|user| user.name == *u))
         };
         if let Some(user) = user.as_ref().filter(|user| !is_back(user)) {
-            // Which kind of credential it was is not kept: both are tried.
+            // The registry does not record which kind of credential it was, so both are tried.
             add(tenant, user, *generation, true, true);
         }
     }
@@ -141,7 +143,7 @@ fn revoked_logins(model: &Model, root: &RootKey) -> Vec<(String, Login)> {
 }
 
 impl Logins {
-    /// The logins of a model's users.
+    /// The credentials of a model's users.
     pub fn new(project: &Project, model: &Model) -> Self {
         Self {
             tenants: model.tenants.iter().map(|t| project.tenant_logins(t)).collect(),
@@ -150,8 +152,8 @@ impl Logins {
         }
     }
 
-    /// On a throwaway server a key made for this run replaces each key that a user
-    /// brought, whose seed is not known here.
+    /// Replaces each public key that the registry holds, whose seed is not known here, by a new
+    /// one, in the configuration of a throwaway server and in the logins.
     fn replace_brought_keys(&mut self, model: &Model, conf: &mut ConfFiles) {
         let users = model.tenants.iter().flat_map(|t| &t.users);
         for (user, login) in users.zip(self.tenants.iter_mut().flatten()) {

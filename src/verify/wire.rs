@@ -1,6 +1,6 @@
-//! A NATS connection as an attacker needs it. Client libraries hide what a proof
-//! is made of: the server's own words of refusal, and the PONG after which nothing
-//! that was sent before is still on its way. Nothing here knows about tenants.
+//! A NATS client connection for attacks. Client libraries hide what a proof needs: the
+//! text of the server's errors, and the PONG, before which the server has processed
+//! everything that the client sent. Nothing here knows about tenants.
 
 use std::collections::VecDeque;
 use std::time::{Duration, Instant};
@@ -15,123 +15,124 @@ use tokio::time::timeout;
 
 use crate::keys::{Login, Secret};
 
-/// How long a server may say nothing at all when it has been asked something.
+/// Timeout for the server itself: for connecting, for a line and for the PONG to a PING.
 const STALL: Duration = Duration::from_secs(10);
-/// How long an answer may take that somebody else gives, such as JetStream.
+/// Timeout for replies that come from a responder, such as JetStream, and not from the
+/// server's protocol. The server itself answers within `STALL`.
 const PATIENCE: Duration = Duration::from_secs(5);
-/// The longest line a server sends.
+/// The longest protocol line that is accepted. Bytes.
 const LINE: u64 = 1 << 20;
-/// How messages begin that only take up room.
+/// Payload prefix of messages that only take up space; they are dropped on arrival.
 pub const FILLER: &[u8] = b"tenantry filler ";
-/// The largest message a server sends.
+/// The largest message that is accepted, headers included. Bytes.
 const PAYLOAD: usize = 64 << 20;
 
-/// What a server says of itself before anybody is known.
+/// The server's INFO, which it sends before the client authenticates.
 #[derive(Debug, Clone, Default, Deserialize)]
 #[serde(default)]
 pub struct Info {
-    /// Its version.
+    /// The version of nats-server.
     pub version: String,
-    /// Its name.
+    /// The configured name of the server.
     pub server_name: String,
-    /// Its identity.
+    /// The server's id, new at every start.
     pub server_id: String,
-    /// To be signed by an nkey.
+    /// The challenge that an nkey signs. Empty if the server accepts no nkeys.
     pub nonce: String,
-    /// Whether it wants TLS.
+    /// Whether the server requires TLS.
     pub tls_required: bool,
-    /// Largest message.
+    /// The largest payload that a client may publish. Bytes.
     pub max_payload: u64,
 }
 
-/// Who a connection claims to be.
+/// The credentials of a connection.
 #[derive(Clone)]
 pub enum Identity {
-    /// Nobody.
+    /// No credentials.
     Anonymous,
     /// A user with its own credential.
     User(Login),
-    /// Another user's public key, with a signature made by a key of one's own.
+    /// A forged nkey login: another user's public key with a signature by a different seed.
     Borrowed {
-        /// The key that is claimed.
+        /// The public key that is claimed.
         public_key: String,
-        /// What signs.
+        /// The seed that signs the nonce.
         seed: Secret,
     },
 }
 
-/// Why there is no connection.
+/// Why a connection could not be opened.
 #[derive(Debug, Clone, thiserror::Error)]
 pub enum OpenError {
-    /// The server said no, in these words.
+    /// The server rejected the login. Holds the text of its error.
     #[error("{0}")]
     Refused(String),
-    /// There is no server, or it does not behave like one.
+    /// No nats-server answers at the address, or it needs what is not supported here.
     #[error("{0}")]
     Broken(String),
 }
 
-/// A connection that is no more, and why.
+/// The connection was lost. Holds the reason.
 #[derive(Debug, Clone, thiserror::Error)]
 #[error("{0}")]
 pub struct Lost(pub String);
 
-/// A message as it arrived.
+/// A message that the server delivered.
 #[derive(Debug, Clone)]
 pub struct Message {
-    /// On which subject.
+    /// The subject it was delivered on.
     pub subject: String,
-    /// Where an answer goes.
+    /// The reply subject; `None` if the sender set none.
     pub reply: Option<String>,
-    /// Its headers.
+    /// The header block as sent, `NATS/1.0` line included. Empty if there is none.
     pub headers: Vec<u8>,
-    /// Its content.
+    /// The payload without the headers.
     pub payload: Vec<u8>,
 }
 
 impl Message {
-    /// The JSON it holds.
+    /// The payload as JSON; null if it is not JSON.
     pub fn json(&self) -> serde_json::Value {
         serde_json::from_slice(&self.payload).unwrap_or_default()
     }
 }
 
-/// A request.
+/// A request: a message that is published with a reply subject.
 #[derive(Debug, Clone)]
 pub struct Request {
-    /// Where to.
+    /// The subject to publish to.
     pub subject: String,
-    /// What.
+    /// The payload.
     pub body: Vec<u8>,
 }
 
 impl Request {
-    /// With a JSON body.
+    /// A request with a JSON payload.
     pub fn json(subject: impl Into<String>, body: &serde_json::Value) -> Self {
         Self { subject: subject.into(), body: body.to_string().into_bytes() }
     }
 
-    /// With nothing in it.
+    /// A request with an empty payload.
     pub fn empty(subject: impl Into<String>) -> Self {
         Self { subject: subject.into(), body: Vec::new() }
     }
 }
 
-/// What became of a request.
+/// The outcome of a request.
 #[derive(Debug, Clone)]
 pub enum Answer {
-    /// Somebody answered.
+    /// A reply.
     Message(Message),
-    /// The server refused it, in these words.
+    /// The server denied the publish. Holds the text of its error.
     Refused(String),
-    /// Nobody listens there.
+    /// No responders: the subject has no subscribers (status 503).
     Nobody,
-    /// Somebody listens there, and did not answer.
+    /// No reply within `PATIENCE`, although the subject has subscribers.
     Silence,
 }
 
 impl Answer {
-    /// The JSON that was answered; null if none was.
+    /// The reply as JSON; null if there is no reply, or it is not JSON.
     pub fn json(&self) -> serde_json::Value {
         match self {
             Self::Message(message) => message.json(),
@@ -151,8 +152,8 @@ impl std::fmt::Display for Answer {
     }
 }
 
-/// A connection. Nothing is read until it is asked for, and what is asked for is
-/// read to its end.
+/// A client connection. It reads from the socket only while a method waits for the
+/// server, and always whole protocol messages.
 pub struct Connection {
     reader: BufReader<OwnedReadHalf>,
     writer: OwnedWriteHalf,
@@ -160,11 +161,11 @@ pub struct Connection {
     next: u64,
     inbox: String,
     answers: VecDeque<Message>,
-    /// What the server said before anybody was known.
+    /// The server's INFO.
     pub info: Info,
-    /// Messages that arrived and nobody has looked at.
+    /// Messages that arrived and were not taken yet.
     pub heard: Vec<Message>,
-    /// What the server refused since somebody looked.
+    /// Errors (`-ERR`) that arrived and were not taken yet.
     pub refused: Vec<String>,
 }
 
@@ -176,8 +177,8 @@ enum Line {
     Other,
 }
 
-/// Says hello to whatever is at an address.
-async fn greet(address: &str) -> Result<(BufReader<OwnedReadHalf>, OwnedWriteHalf, Info), OpenError> {
+/// Connects and reads the server's INFO.
+async fn read_info(address: &str) -> Result<(BufReader<OwnedReadHalf>, OwnedWriteHalf, Info), OpenError> {
     let broken = |e: &dyn std::fmt::Display| OpenError::Broken(format!("{address}: {e}"));
     let stream = timeout(STALL, TcpStream::connect(address))
         .await
@@ -186,7 +187,7 @@ async fn greet(address: &str) -> Result<(BufReader<OwnedReadHalf>, OwnedWriteHal
     let _ = stream.set_nodelay(true);
     let (reader, writer) = stream.into_split();
     let mut reader = BufReader::with_capacity(16 << 10, reader);
-    let line = match timeout(STALL, line_of(&mut reader)).await {
+    let line = match timeout(STALL, read_bytes_of_line(&mut reader)).await {
         Err(_) => return Err(broken(&format!("it said nothing within {} s", STALL.as_secs()))),
         Ok(Err(lost)) => return Err(broken(&lost)),
         Ok(Ok(line)) => line,
@@ -203,7 +204,7 @@ async fn greet(address: &str) -> Result<(BufReader<OwnedReadHalf>, OwnedWriteHal
     Ok((reader, writer, info))
 }
 
-async fn line_of(reader: &mut BufReader<OwnedReadHalf>) -> Result<Vec<u8>, Lost> {
+async fn read_bytes_of_line(reader: &mut BufReader<OwnedReadHalf>) -> Result<Vec<u8>, Lost> {
     let mut line = Vec::new();
     let read = reader.take(LINE).read_until(b'\n', &mut line).await.map_err(|e| Lost(e.to_string()))?;
     match line.last() {
@@ -214,11 +215,12 @@ async fn line_of(reader: &mut BufReader<OwnedReadHalf>) -> Result<Vec<u8>, Lost>
 }
 
 impl Connection {
-    /// Connects and waits until the server has said yes or no. Answers arrive
-    /// below `inbox`; the server tells some people the connection's `name`.
+    /// Connects, and waits until the server has accepted or rejected the login. Replies
+    /// arrive under `inbox`. The server reports the connection's `name` to others, in
+    /// message traces for example.
     pub async fn open(address: &str, identity: &Identity, inbox: &str, name: &str) -> Result<Self, OpenError> {
-        let (reader, writer, info) = greet(address).await?;
-        let hello = hello(identity, &info.nonce, name)?;
+        let (reader, writer, info) = read_info(address).await?;
+        let options = connect_options(identity, &info.nonce, name)?;
         let mut connection = Self {
             reader,
             writer,
@@ -230,7 +232,7 @@ impl Connection {
             heard: Vec::new(),
             refused: Vec::new(),
         };
-        connection.write(&format!("CONNECT {hello}"));
+        connection.write(&format!("CONNECT {options}"));
         match connection.settle().await {
             Ok(()) => Ok(connection),
             Err(lost) => match connection.refused.pop() {
@@ -245,7 +247,7 @@ impl Connection {
         self.out.extend_from_slice(b"\r\n");
     }
 
-    /// Subscribes with the next settling; refusals are in `refused` then.
+    /// Subscribes. Sent by the next `settle`, after which `refused` holds a denial.
     pub fn subscribe(&mut self, subject: &str, queue: Option<&str>) {
         self.next += 1;
         let sid = self.next;
@@ -255,13 +257,13 @@ impl Connection {
         }
     }
 
-    /// Begins to listen where answers arrive.
+    /// Subscribes to the subjects under the inbox, where replies arrive.
     pub fn listen_for_answers(&mut self) {
         let subject = format!("{}.*", self.inbox);
         self.subscribe(&subject, None);
     }
 
-    /// Publishes with the next settling; refusals are in `refused` then.
+    /// Publishes. Sent by the next `settle`, after which `refused` holds a denial.
     pub fn publish(&mut self, subject: &str, reply: Option<&str>, body: &[u8]) {
         let reply = reply.map_or_else(String::new, |r| format!("{r} "));
         self.write(&format!("PUB {subject} {reply}{}", body.len()));
@@ -269,7 +271,7 @@ impl Connection {
         self.out.extend_from_slice(b"\r\n");
     }
 
-    /// The same, with headers (`Name: value` lines).
+    /// Publishes a message with headers, given as names and values.
     pub fn publish_with(&mut self, subject: &str, headers: &[(&str, &str)], body: &[u8]) {
         let mut block = "NATS/1.0\r\n".to_owned();
         for (name, value) in headers {
@@ -282,8 +284,8 @@ impl Connection {
         self.out.extend_from_slice(b"\r\n");
     }
 
-    /// Sends what is to be sent and waits until the server has dealt with it:
-    /// whatever it had for this connection by then has arrived.
+    /// Sends what is buffered and a PING, and reads until the PONG. The server has then
+    /// processed all of it, and everything it had for this connection has arrived.
     pub async fn settle(&mut self) -> Result<(), Lost> {
         self.write("PING");
         self.flush().await?;
@@ -300,13 +302,13 @@ impl Connection {
         let out = std::mem::take(&mut self.out);
         match timeout(STALL, self.writer.write_all(&out)).await {
             Err(_) => Err(Lost(format!("the server took nothing for {} s", STALL.as_secs()))),
-            // What it said before it closed says more.
-            Ok(Err(e)) => Err(self.last_words().await.unwrap_or_else(|| Lost(e.to_string()))),
+            // The server's last error explains more than a broken pipe.
+            Ok(Err(e)) => Err(self.read_last_error().await.unwrap_or_else(|| Lost(e.to_string()))),
             Ok(Ok(())) => Ok(()),
         }
     }
 
-    async fn last_words(&mut self) -> Option<Lost> {
+    async fn read_last_error(&mut self) -> Option<Lost> {
         while let Ok(line) = self.line(Duration::from_secs(1)).await {
             if let Line::Error(words) = line {
                 self.refused.push(words.clone());
@@ -318,7 +320,7 @@ impl Connection {
 
     async fn note(&mut self, line: Line) -> Result<(), Lost> {
         match line {
-            // Filler is many megabytes and says nothing.
+            // Filler adds up to many megabytes and is no evidence, so it is dropped.
             Line::Message(message) if message.payload.starts_with(FILLER) => {}
             Line::Message(message) => self.heard.push(message),
             Line::Error(words) => self.refused.push(words),
@@ -331,7 +333,7 @@ impl Connection {
         Ok(())
     }
 
-    /// Sends requests and waits for what becomes of each.
+    /// Sends requests and waits for the outcome of each, in the order of the requests.
     pub async fn ask(&mut self, requests: &[Request]) -> Result<Vec<Answer>, Lost> {
         let first = self.next + 1;
         for request in requests {
@@ -339,31 +341,32 @@ impl Connection {
             let reply = format!("{}.{}", self.inbox, self.next);
             self.publish(&request.subject, Some(&reply), &request.body);
         }
-        let mut found: Vec<Option<Answer>> = vec![None; requests.len()];
+        let mut outcomes: Vec<Option<Answer>> = vec![None; requests.len()];
         let prefix = format!("{}.", self.inbox);
         let refused_before = self.refused.len();
         self.settle().await?;
-        // A refusal comes before the PONG, whoever would have answered.
+        // The server itself denies a publish, so the denial comes before the PONG.
         for words in self.refused.split_off(refused_before) {
-            let open = |(i, r): (usize, &Request)| found[i].is_none() && is_about(&words, &r.subject);
-            match requests.iter().enumerate().position(open) {
-                Some(i) => found[i] = Some(Answer::Refused(words)),
+            let is_open = |(i, r): (usize, &Request)| outcomes[i].is_none() && is_about(&words, &r.subject);
+            match requests.iter().enumerate().position(is_open) {
+                Some(i) => outcomes[i] = Some(Answer::Refused(words)),
                 None => self.refused.push(words),
             }
         }
         loop {
             while let Some(message) = self.answers.pop_front() {
-                let of = message.subject.strip_prefix(&prefix).and_then(|n| n.parse::<u64>().ok());
-                let slot = of.and_then(|n| n.checked_sub(first)).and_then(|i| usize::try_from(i).ok());
-                match slot.and_then(|i| found.get_mut(i)) {
-                    Some(slot @ None) => *slot = Some(answer(message)),
+                let number = message.subject.strip_prefix(&prefix).and_then(|n| n.parse::<u64>().ok());
+                let place = number.and_then(|n| n.checked_sub(first)).and_then(|i| usize::try_from(i).ok());
+                match place.and_then(|i| outcomes.get_mut(i)) {
+                    Some(outcome @ None) => *outcome = Some(classify_reply(message)),
                     _ => self.heard.push(message),
                 }
             }
-            if found.iter().all(Option::is_some) {
+            if outcomes.iter().all(Option::is_some) {
                 break;
             }
-            // Waiting for the first byte can be given up; reading a line cannot.
+            // Only the wait for the first byte may time out: a line that is read in part
+            // would be lost.
             if timeout(PATIENCE, self.reader.fill_buf()).await.is_err() {
                 break;
             }
@@ -372,16 +375,16 @@ impl Connection {
                 line => self.note(line).await?,
             }
         }
-        Ok(found.into_iter().map(|a| a.unwrap_or(Answer::Silence)).collect())
+        Ok(outcomes.into_iter().map(|a| a.unwrap_or(Answer::Silence)).collect())
     }
 
-    /// What arrived below the inbox and answers nothing that is still open.
+    /// Takes the messages that arrived under the inbox outside a request.
     pub fn late_answers(&mut self) -> Vec<Message> {
         self.answers.drain(..).collect()
     }
 
-    /// The next message that is wanted, wherever it arrives; nothing if it does
-    /// not come before long.
+    /// Takes the first message that `wanted` accepts, on the inbox or elsewhere, and waits
+    /// for it. `None` if none arrives within `PATIENCE`.
     pub async fn next_message(&mut self, wanted: impl Fn(&Message) -> bool) -> Result<Option<Message>, Lost> {
         self.settle().await?;
         let start = Instant::now();
@@ -403,7 +406,7 @@ impl Connection {
         }
     }
 
-    /// One request.
+    /// Sends one request and waits for its outcome.
     pub async fn ask_one(&mut self, request: Request) -> Result<Answer, Lost> {
         let mut answers = self.ask(&[request]).await?;
         Ok(answers.pop().unwrap_or(Answer::Silence))
@@ -421,33 +424,33 @@ impl Connection {
     }
 
     async fn read_line(&mut self) -> Result<Line, Lost> {
-        let line = line_of(&mut self.reader).await?;
+        let line = read_bytes_of_line(&mut self.reader).await?;
         let text = String::from_utf8_lossy(&line);
         let mut words = text.split_ascii_whitespace();
-        let strange = || Lost("the server does not speak NATS".into());
+        let malformed = || Lost("the server does not speak NATS".into());
         Ok(match words.next().unwrap_or_default() {
             "PING" => Line::Ping,
             "PONG" => Line::Pong,
             "-ERR" => Line::Error(text[4..].trim().trim_matches('\'').to_owned()),
-            // The last two are what leaf nodes are told.
+            // LS+ and LS- are sent to leaf nodes.
             "INFO" | "+OK" | "LS+" | "LS-" => Line::Other,
             kind @ ("MSG" | "HMSG") => {
                 let fields: Vec<&str> = words.collect();
                 let sizes = if kind == "HMSG" { 2 } else { 1 };
-                let (head, tail) = fields.split_at_checked(fields.len().saturating_sub(sizes)).ok_or_else(strange)?;
+                let (head, tail) = fields.split_at_checked(fields.len().saturating_sub(sizes)).ok_or_else(malformed)?;
                 let numbers: Vec<usize> = tail.iter().filter_map(|n| n.parse().ok()).collect();
                 let (subject, reply) = match head {
                     [subject, _sid] => (subject, None),
                     [subject, _sid, reply] => (subject, Some((*reply).to_owned())),
-                    _ => return Err(strange()),
+                    _ => return Err(malformed()),
                 };
                 let (header_size, size) = match numbers.as_slice() {
                     [size] => (0, *size),
                     [header, size] if header <= size => (*header, *size),
-                    _ => return Err(strange()),
+                    _ => return Err(malformed()),
                 };
                 if size > PAYLOAD {
-                    return Err(strange());
+                    return Err(malformed());
                 }
                 let subject = (*subject).to_owned();
                 let mut headers = vec![0; size + 2];
@@ -456,48 +459,51 @@ impl Connection {
                 let payload = headers.split_off(header_size);
                 Line::Message(Message { subject, reply, headers, payload })
             }
-            _ => return Err(strange()),
+            _ => return Err(malformed()),
         })
     }
 }
 
-/// Whether the server's words are about this subject.
+/// Whether an error of the server names this subject: the first text in double quotes.
+/// In the error of a queue subscription the queue's name follows, and is not compared.
 pub fn is_about(words: &str, subject: &str) -> bool {
     words.split('"').nth(1).is_some_and(|named| named == subject)
 }
 
-fn answer(message: Message) -> Answer {
+fn classify_reply(message: Message) -> Answer {
     if message.payload.is_empty() && message.headers.starts_with(b"NATS/1.0 503") {
         return Answer::Nobody;
     }
     Answer::Message(message)
 }
 
-/// Without `lang`: by that, listeners for others than clients know a client.
-fn hello(identity: &Identity, nonce: &str, name: &str) -> Result<serde_json::Value, OpenError> {
-    let mut hello = json!({
+/// The options of CONNECT. Omits `lang`: the leaf node and route listeners use it to
+/// recognise, and reject, a client.
+fn connect_options(identity: &Identity, nonce: &str, name: &str) -> Result<serde_json::Value, OpenError> {
+    let mut options = json!({
         "verbose": false, "pedantic": false, "tls_required": false, "headers": true, "no_responders": true,
         "echo": true, "protocol": 1, "name": name, "version": env!("CARGO_PKG_VERSION"),
     });
     match identity {
         Identity::Anonymous => {}
         Identity::User(Login::Password(user, password)) => {
-            hello["user"] = user.as_str().into();
-            hello["pass"] = password.expose().into();
+            options["user"] = user.as_str().into();
+            options["pass"] = password.expose().into();
         }
         Identity::User(Login::Seed(seed)) => {
             let (public, signature) = sign(seed, nonce)?;
-            hello["nkey"] = public.into();
-            hello["sig"] = signature.into();
+            options["nkey"] = public.into();
+            options["sig"] = signature.into();
         }
         Identity::Borrowed { public_key, seed } => {
-            hello["nkey"] = public_key.as_str().into();
-            hello["sig"] = sign(seed, nonce)?.1.into();
+            options["nkey"] = public_key.as_str().into();
+            options["sig"] = sign(seed, nonce)?.1.into();
         }
     }
-    Ok(hello)
+    Ok(options)
 }
 
+/// The public key of a seed, and its signature of the nonce in unpadded base64url.
 fn sign(seed: &Secret, nonce: &str) -> Result<(String, String), OpenError> {
     let broken = |e: nkeys::error::Error| OpenError::Broken(format!("the seed cannot sign: {e}"));
     let pair = KeyPair::from_seed(seed.expose()).map_err(broken)?;

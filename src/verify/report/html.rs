@@ -1,4 +1,4 @@
-//! One page with everything in it: the matrix, and the evidence behind each cell.
+//! The report as one HTML page: the matrix, and the evidence behind each cell.
 
 use std::collections::HashMap;
 
@@ -7,12 +7,12 @@ use serde_json::json;
 use super::{Check, Report};
 use crate::verify::PROBES;
 
-/// The page without its data.
+/// The page, with `DATA` in place of its data.
 const PAGE: &str = include_str!("page.html");
 
-/// The report as a page that needs nothing else.
+/// The report as a page without external resources.
 pub fn page(report: &Report) -> String {
-    // The same words stand behind many cells.
+    // Many cells have the same evidence, so each text is stored once.
     let mut texts: Vec<&str> = Vec::new();
     let mut places: HashMap<&str, usize> = HashMap::new();
     let mut place = |text| {
@@ -37,6 +37,6 @@ pub fn page(report: &Report) -> String {
         "version": env!("CARGO_PKG_VERSION"),
         "residual": crate::audit::RESIDUAL,
     });
-    // Nothing in the data can end the element that it is in.
+    // Escapes `<`, so that no text can close the script element that holds the data.
     PAGE.replace("DATA", &data.to_string().replace('<', "\\u003c"))
 }

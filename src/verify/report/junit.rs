@@ -1,5 +1,5 @@
-//! JUnit XML: a suite for each probe, a case for each tenant. What was not run is
-//! an error there, because a skipped test looks green.
+//! JUnit XML: one suite per probe, one case per check. A check that was not run is an
+//! error, because CI systems show a skipped test as green.
 
 use std::time::Duration;
 

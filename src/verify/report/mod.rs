@@ -1,4 +1,4 @@
-//! What the live proof found, as data. Printing it is elsewhere.
+//! The result of the live proof as data. Printing it to a terminal is elsewhere.
 
 pub mod html;
 pub mod junit;
@@ -10,87 +10,88 @@ use serde::Serialize;
 
 use crate::verdict::Verdict;
 
-/// The "probe" of what is not any probe's doing: connecting, cleaning up.
+/// The probe id of checks that belong to no probe: connecting, cleaning up.
 pub const SETTING: &str = "setting";
 
-/// What became of a check, worst last.
+/// The outcome of a check, worst last.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize)]
 #[serde(rename_all = "kebab-case")]
 pub enum Outcome {
-    /// It held.
+    /// The check passed.
     Pass,
-    /// It could not be tried.
+    /// The check could not be run.
     NotRun,
-    /// It did not hold.
+    /// Something of one tenant reached another, or an undeclared operation was not denied.
     Leak,
 }
 
-/// One check: what one tenant tried against another, or against all.
+/// One check of a probe, for one pair of tenants or for one tenant and all others.
 #[derive(Debug, Clone, Serialize)]
 pub struct Check {
-    /// Which probe.
+    /// The probe's id.
     pub probe: &'static str,
-    /// Whose bytes or deeds.
+    /// The tenant whose message or operation it is; `*` for no particular tenant.
     pub from: String,
-    /// Whom they reached or would have reached; `*` for every other tenant.
+    /// The tenant that it reached or would have reached; `*` for every other tenant.
     pub to: String,
-    /// What became of it.
+    /// The outcome.
     pub outcome: Outcome,
-    /// Why that is known.
+    /// What the outcome is based on, or why the check was not run.
     pub evidence: String,
 }
 
-/// Which server was attacked.
+/// The server that was attacked.
 #[derive(Debug, Clone, Serialize)]
 pub struct Server {
-    /// Where.
+    /// Its URL, `nats://host:port`.
     pub url: String,
-    /// Its version.
+    /// The version of nats-server.
     pub version: String,
-    /// Its identity.
+    /// The server's id, new at every start.
     pub id: String,
-    /// The digest of the configuration that it runs, by its own words.
+    /// The digest of its configuration as it reports it. `None` if it could not be asked.
     pub config_digest: Option<String>,
-    /// Whether it was booted for this.
+    /// Whether it was started for this run alone.
     pub throwaway: bool,
 }
 
-/// The whole proof.
+/// The result of a run.
 #[derive(Debug, Serialize)]
 pub struct Report {
-    /// What it amounts to.
+    /// The overall result.
     pub verdict: Verdict,
-    /// Which server.
+    /// The server that was attacked.
     pub server: Server,
-    /// How many tenants took part.
+    /// Number of tenants.
     pub tenants: usize,
-    /// Ordered pairs of them.
+    /// Number of ordered pairs of tenants.
     pub pairs: usize,
-    /// Everything that was tried.
+    /// All checks, worst outcome first.
     pub checks: Vec<Check>,
-    /// How long it took.
+    /// Duration of the run. Milliseconds.
     pub duration_ms: u64,
-    /// When it ended, in UTC.
+    /// End of the run, in UTC (RFC 3339, whole seconds).
     pub at: String,
-    /// The tenants, in the registry's order.
+    /// The tenants' names, in the registry's order.
     #[serde(skip)]
     pub names: Vec<String>,
 }
 
-/// A proof is of a moment. Nothing is rendered from it.
+/// The current time. Allowed here because a report is of a moment, and no configuration is
+/// rendered from it.
 #[allow(clippy::disallowed_types)]
 fn now() -> String {
     humantime::format_rfc3339_seconds(std::time::SystemTime::now()).to_string()
 }
 
 impl Report {
-    /// From the checks; the verdict follows from them.
+    /// A report of these checks. The worst outcome decides the verdict.
     pub fn new(server: Server, names: Vec<String>, checks: Vec<Check>, took: Duration) -> Self {
         let worst = checks.iter().map(|c| c.outcome).max();
         let verdict = match worst {
             Some(Outcome::Leak) => Verdict::Leaky,
             Some(Outcome::Pass) => Verdict::Isolated,
-            // Nothing tried is nothing proved.
+            // Without checks nothing is proved.
             Some(Outcome::NotRun) | None => Verdict::Inconclusive,
         };
         let tenants = names.len();
@@ -106,12 +107,13 @@ impl Report {
         }
     }
 
-    /// The worst outcome of each probe at each tenant, as sender or as receiver.
+    /// The worst outcome for each probe and tenant. A leak or a check that was not run counts
+    /// for both its tenants.
     pub fn matrix(&self) -> BTreeMap<(&str, &str), Outcome> {
         let mut cells = BTreeMap::new();
         for check in &self.checks {
             for tenant in [&check.from, &check.to] {
-                // What held is the sender's merit alone.
+                // A pass counts for the sender only.
                 if check.outcome == Outcome::Pass && tenant != &check.from {
                     continue;
                 }

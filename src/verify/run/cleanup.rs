@@ -1,5 +1,5 @@
-//! What keeps a server that is in use as it was: looking before anything is said,
-//! and removing what was made. Nothing that a run did not make is ever removed.
+//! Keeps a server in use as it was: finds the streams that a message would harm before any
+//! message is published, and removes what the run created. Nothing else is removed.
 
 use std::time::Duration;
 
@@ -11,11 +11,12 @@ use crate::subject::Subject;
 use crate::verify::expected::concrete;
 use crate::verify::wire::Request;
 
-/// Streams of runs that were killed are removed after this long.
+/// Age at which a stream of another run is taken to be left over from a killed run.
 const LEFT_BEHIND: Duration = Duration::from_secs(600);
 
 impl<'p> Run<'p> {
-    /// Removes what this run made, or what runs that were killed left behind.
+    /// Removes what this run created, or, if `earlier`, what killed runs left behind. Does
+    /// nothing on a throwaway server.
     pub async fn clean(&self, tenant_runs: &mut [TenantRun<'p>], earlier: bool) {
         if self.throwaway {
             return;
@@ -38,8 +39,7 @@ impl<'p> Run<'p> {
         .await;
     }
 
-    /// The subjects on which a run publishes in a tenant, as a stream that
-    /// captures them sees them.
+    /// The subjects that a run publishes to in a tenant, as they are captured by its streams.
     fn subjects_of_run(&self, tenant: &Tenant) -> Vec<String> {
         let shared = tenant.exports.iter().map(|e| &e.subject).chain(tenant.imports.iter().map(|i| &i.subject));
         let copied = tenant
@@ -54,8 +54,9 @@ impl<'p> Run<'p> {
         subjects.flat_map(|subject| [format!("{subject}.>"), subject]).collect()
     }
 
-    /// On a server that is in use: which streams would lose something, or hand it
-    /// to workers, if something were said on the subjects that they capture?
+    /// Finds the streams that have no room: a new message would make them drop another, or
+    /// would be handed to a worker. The run does not publish to the subjects that they
+    /// capture. Does nothing on a throwaway server.
     pub async fn find_full_streams(&self, tenant_runs: &mut [TenantRun<'p>]) {
         if self.throwaway {
             return;
@@ -73,26 +74,26 @@ impl<'p> Run<'p> {
                 }
                 return;
             };
-            let (mut offset, mut busy) = (0, Vec::new());
+            let (mut offset, mut full) = (0, Vec::new());
             loop {
                 let page = manager.api(self, "STREAM.LIST", json!({ "offset": offset })).await;
                 let streams = page["streams"].as_array().cloned().unwrap_or_default();
-                busy.extend(streams.iter().filter(|s| !has_room(s)).cloned());
+                full.extend(streams.iter().filter(|s| !has_room(s)).cloned());
                 offset += streams.len();
                 if streams.is_empty() || page["total"].as_u64().is_none_or(|total| offset as u64 >= total) {
                     break;
                 }
             }
-            for stream in busy {
+            for stream in full {
                 let subjects = stream["config"]["subjects"].as_array().cloned().unwrap_or_default();
                 let subjects: Vec<Subject> =
                     subjects.iter().filter_map(|s| Subject::as_the_server_reads(s.as_str()?)).collect();
-                let touched = |s: &Subject| {
+                let overlaps_run = |s: &Subject| {
                     self.subjects_of_run(tenant_run.tenant)
                         .iter()
                         .any(|own| Subject::as_the_server_reads(own).is_some_and(|own| own.overlaps(s)))
                 };
-                if subjects.iter().any(touched) {
+                if subjects.iter().any(overlaps_run) {
                     let name = stream["config"]["name"].as_str().unwrap_or_default();
                     self.ledger.not_run(
                         index,
@@ -107,7 +108,7 @@ impl<'p> Run<'p> {
 }
 
 impl<'p> Session<'p> {
-    /// Whether a stream of an earlier run is old enough to be nobody's any more.
+    /// Whether a stream of another run is so old that the run must have been killed.
     async fn is_left_behind(&mut self, run: &Run<'p>, name: &str) -> bool {
         let info = self.api(run, &format!("STREAM.INFO.{name}"), json!({})).await;
         is_old(info["created"].as_str().unwrap_or_default())
@@ -117,7 +118,8 @@ impl<'p> Session<'p> {
         self.api(run, &format!("STREAM.DELETE.{name}"), json!({})).await["success"] == true
     }
 
-    /// Takes what a stream of the tenant captured of this run out of it again.
+    /// Purges the messages of this run from a stream of the tenant. False if the server did
+    /// not confirm it.
     async fn purge(&mut self, run: &Run<'p>, name: &str, subjects: &[String]) -> bool {
         for subject in subjects {
             let purged = self.api(run, &format!("STREAM.PURGE.{name}"), json!({ "filter": subject })).await;
@@ -129,8 +131,8 @@ impl<'p> Session<'p> {
     }
 }
 
-/// Whether a stream takes some more small messages without dropping any, and
-/// gives them to nobody to work on.
+/// Whether a stream (from STREAM.LIST) has room for the messages of a run: 256 messages of
+/// 128 KiB in total, which can be purged afterwards and are not handed to workers.
 fn has_room(stream: &Value) -> bool {
     let (config, state) = (&stream["config"], &stream["state"]);
     let room = |limit: &str, used: &str, needed: i64| {
@@ -143,7 +145,7 @@ fn has_room(stream: &Value) -> bool {
         && room("max_bytes", "bytes", 128 << 10)
 }
 
-/// Whether a stream's name is one that a run gives.
+/// Whether a stream's name has the form that only runs use, in this run or another.
 fn is_ours(name: &str) -> bool {
     let name = ["KV_", "OBJ_"].iter().find_map(|p| name.strip_prefix(p)).unwrap_or(name);
     let Some(rest) = name.strip_prefix(MARK) else { return false };
@@ -158,7 +160,7 @@ fn is_ours(name: &str) -> bool {
     is_random(run) && phase.parse::<u32>().is_ok() && canary.is_none_or(|c| c == "BIG" || is_random(c))
 }
 
-/// Whether a server's time (RFC 3339) is longer ago than runs take.
+/// Whether a time (RFC 3339, in UTC) is more than `LEFT_BEHIND` ago. False if it cannot be read.
 fn is_old(created: &str) -> bool {
     let then = humantime::parse_rfc3339_weak(created.get(..19).unwrap_or_default()).ok();
     then.and_then(|t| t.elapsed().ok()).is_some_and(|age| age > LEFT_BEHIND)
@@ -169,7 +171,6 @@ mod tests {
     use super::*;
     use crate::verify::run::unguessable;
 
-    /// Whatever else a tenant calls its streams is never removed.
     #[test]
     fn only_names_of_runs_are_ours() {
         let (run, canary) = (unguessable(), unguessable());

@@ -1,4 +1,5 @@
-//! The judge of every message that anybody hears: whose is it, and may it be here?
+//! Looks for canaries in every message that a user receives: a canary of another tenant is
+//! a leak unless a share delivers that subject.
 
 use serde_json::Value;
 
@@ -8,20 +9,23 @@ use crate::verify::expected::is_shared;
 use crate::verify::wire::Message;
 
 impl<'p> Run<'p> {
-    /// Whether what one tenant sends may arrive at another on this subject.
+    /// Whether a message of `sender` may arrive at `receiver` on this subject: the tenant is
+    /// the same, or a share delivers it.
     pub fn is_declared(&self, sender: usize, receiver: usize, subject: &str) -> bool {
         sender == receiver || is_shared(self.topology.tenant(sender), self.topology.tenant(receiver), subject)
     }
 
-    /// The tenants whose canaries are in a text.
+    /// The tenants whose canaries are in a text, once for each canary. A truncated canary
+    /// is skipped.
     pub fn named_in<'t>(&'t self, text: &'t str) -> impl Iterator<Item = usize> + 't {
         let mark = format!("tenantry/{}/", self.id);
-        let at = text.match_indices(&mark).map(|(at, mark)| at + mark.len()).collect::<Vec<_>>();
-        at.into_iter().filter_map(|at| self.by_canary.get(text.get(at..at + CANARY_LENGTH)?).copied())
+        let starts = text.match_indices(&mark).map(|(at, mark)| at + mark.len()).collect::<Vec<_>>();
+        starts.into_iter().filter_map(|at| self.by_canary.get(text.get(at..at + CANARY_LENGTH)?).copied())
     }
 
-    /// Looks for other tenants' canaries in what a tenant's user heard, at a
-    /// subject; what a share lets through is in order. Says whose it was.
+    /// Looks for canaries in bytes that a user received on a subject. Records a leak for
+    /// each canary of another tenant, unless a share delivers the subject. Returns the
+    /// tenants whose canaries were found, the receiver's own included.
     pub fn detect(&self, receiver: usize, user: &str, subject: &str, bytes: &[u8]) -> Vec<usize> {
         let mark = format!("tenantry/{}/", self.id);
         let mut found = Vec::new();
@@ -31,36 +35,38 @@ impl<'p> Run<'p> {
             let canary = rest.get(..CANARY_LENGTH).and_then(|c| std::str::from_utf8(c).ok());
             let Some(sender) = canary.and_then(|c| self.by_canary.get(c)).copied() else { continue };
             found.push(sender);
-            let sent_by = rest.get(CANARY_LENGTH + 1..).unwrap_or_default();
-            // A share passes a message on as it is: what was said elsewhere came another way.
-            let said_on = String::from_utf8_lossy(&sent_by[..sent_by.len().min(512)]).into_owned();
-            let said_on = said_on
+            let after = rest.get(CANARY_LENGTH + 1..).unwrap_or_default();
+            // A share does not rewrite subjects: a message that was published on another
+            // subject than it arrived on came some other way.
+            let text = String::from_utf8_lossy(&after[..after.len().min(512)]).into_owned();
+            let published_on = text
                 .split_once(" on ")
                 .map(|(_, s)| s.split(['"', '\\', '\r', '\n', ' ']).next().unwrap_or_default().to_owned());
-            let is_as_said = said_on.as_deref().is_none_or(|s| s == subject);
-            if sender == receiver || is_as_said && self.is_declared(sender, receiver, subject) {
+            let is_same_subject = published_on.as_deref().is_none_or(|s| s == subject);
+            if sender == receiver || is_same_subject && self.is_declared(sender, receiver, subject) {
                 continue;
             }
-            let probe = self.ledger.probe_at_start_of(sent_by).unwrap_or_else(|| self.ledger.probe());
+            let probe = self.ledger.probe_at_start_of(after).unwrap_or_else(|| self.ledger.probe());
             let evidence = format!("its canary came to {user} on {subject}");
             self.ledger.leak_of(probe, Some(sender), Some(receiver), evidence);
         }
         found
     }
 
-    /// The same for a message that was heard.
+    /// Looks for canaries in the headers and the payload of a message.
     pub fn detect_in_message(&self, receiver: usize, user: &str, message: &Message) -> Vec<usize> {
         let mut found = self.detect(receiver, user, &message.subject, &message.headers);
         found.extend(self.detect(receiver, user, &message.subject, &message.payload));
         found
     }
 
-    /// The same for an answer. A service's comes on an inbox, where a share may
-    /// answer. JetStream's is judged by the subject that a message was stored
-    /// under, and what is base64 in it is read too.
+    /// Looks for canaries in the reply to a request on `asked`. A service replies on an
+    /// inbox, so what counts is whether a share covers the request's subject. For a reply of
+    /// JetStream it is the subject that the message was stored under, and the base64 parts
+    /// are decoded.
     pub fn detect_in_answer(&self, receiver: usize, user: &str, asked: &str, message: &Message) -> Vec<usize> {
         if !asked.starts_with("$JS.") {
-            // Whoever is asked through a share may answer.
+            // The exporter of a shared service may answer.
             let may_answer = |sender: usize| self.is_declared(receiver, sender, asked);
             let text = String::from_utf8_lossy(&message.payload).into_owned();
             let senders: Vec<usize> = self.named_in(&text).collect();
@@ -82,7 +88,7 @@ impl<'p> Run<'p> {
         found
     }
 
-    /// Reads everybody's connection to the end of what the server has for it.
+    /// Looks for canaries in everything that the server has for any connected user.
     pub async fn detect_in_all(&self, tenant_runs: &mut [TenantRun<'p>]) {
         each(tenant_runs, usize::MAX, async |tenant_run| {
             for session in &mut tenant_run.sessions {
@@ -93,7 +99,8 @@ impl<'p> Run<'p> {
         .await;
     }
 
-    /// Other tenants that a JSON text names, but for those with whom it shares.
+    /// Other tenants whose account or users a JSON text names, except those that `tenant`
+    /// shares with. Empty if the text is not JSON.
     pub fn mentioned(&self, text: &str, tenant: usize) -> Vec<usize> {
         let shares = |other: usize| {
             let (own, other) = (self.topology.tenant(tenant), self.topology.tenant(other));
@@ -102,25 +109,25 @@ impl<'p> Run<'p> {
         };
         let json: Value = serde_json::from_str(text).unwrap_or_default();
         let mut names = Vec::new();
-        named(&json, &mut names);
+        collect_names(&json, &mut names);
         let owners = names.iter().filter_map(|name| self.topology.owner_of(name));
         owners.filter(|other| *other != tenant && !shares(*other)).collect()
     }
 }
 
-/// The accounts and users that an answer of the server names.
-fn named(json: &Value, names: &mut Vec<String>) {
+/// Collects the values of the keys under which the server reports accounts and users.
+fn collect_names(json: &Value, names: &mut Vec<String>) {
     const NAMING: [&str; 6] = ["account", "acc", "account_name", "authorized_user", "user", "nkey"];
     match json {
         Value::Object(map) => {
             for (key, value) in map {
                 match value.as_str().filter(|_| NAMING.contains(&key.as_str())) {
                     Some(name) => names.push(name.to_owned()),
-                    None => named(value, names),
+                    None => collect_names(value, names),
                 }
             }
         }
-        Value::Array(list) => list.iter().for_each(|value| named(value, names)),
+        Value::Array(list) => list.iter().for_each(|value| collect_names(value, names)),
         _ => {}
     }
 }

@@ -1,5 +1,5 @@
-//! What a run found: the outcome of every check, and the leaks, each told once for
-//! a pair of tenants.
+//! What a run found: the outcome of every check, with one leak per probe and pair of
+//! tenants.
 
 use std::cell::{Cell, RefCell};
 use std::collections::btree_map;
@@ -13,7 +13,7 @@ use crate::verify::report::{Check, Outcome, Report, SETTING, Server};
 /// Maximum number of evidence strings kept per leak.
 const EVIDENCE: usize = 8;
 
-/// The probe that found it, the tenant whose bytes leaked, and the tenant that got them.
+/// The probe that found the leak, the tenant whose message leaked, and the tenant that received it.
 type Leak = (&'static str, String, String);
 
 /// The checks of a run.
@@ -24,7 +24,7 @@ pub struct Ledger {
     names: Vec<String>,
     probe: Cell<&'static str>,
     checks: RefCell<Vec<Check>>,
-    /// Each leak's place among the checks, and how many evidence strings it has.
+    /// Each leak's index in `checks`, and its number of evidence strings.
     leaks: RefCell<HashMap<Leak, (usize, usize)>>,
 }
 
@@ -40,17 +40,17 @@ impl Ledger {
         }
     }
 
-    /// Attributes what is found from now on to this probe.
+    /// Attributes later checks to this probe.
     pub fn begin(&self, probe: &'static str) {
         self.probe.set(probe);
     }
 
-    /// The probe that runs.
+    /// The id of the probe that runs; `SETTING` outside of probes.
     pub fn probe(&self) -> &'static str {
         self.probe.get()
     }
 
-    /// The probe whose id these bytes begin with: the longest, if several fit.
+    /// The probe whose id these bytes begin with; the longest id if several match.
     pub fn probe_at_start_of(&self, bytes: &[u8]) -> Option<&'static str> {
         self.probes.iter().copied().filter(|id| bytes.starts_with(id.as_bytes())).max_by_key(|id| id.len())
     }
@@ -59,27 +59,27 @@ impl Ledger {
         self.checks.borrow_mut().push(Check { probe: self.probe(), from, to, outcome, evidence });
     }
 
-    /// A tenant's check held against all others.
+    /// Records that a tenant is isolated from all others, with the evidence.
     pub fn pass(&self, tenant: usize, evidence: impl Into<String>) {
         self.record(self.names[tenant].clone(), "*".into(), Outcome::Pass, evidence.into());
     }
 
-    /// A tenant's check could not be tried.
+    /// Records that a tenant's check could not be run, with the reason.
     pub fn not_run(&self, tenant: usize, why: impl Into<String>) {
         self.record(self.names[tenant].clone(), "*".into(), Outcome::NotRun, why.into());
     }
 
-    /// No tenant's checks could be tried.
+    /// Records that the check could not be run for any tenant, with the reason.
     pub fn not_run_for_anybody(&self, why: &str) {
         self.record("*".into(), "*".into(), Outcome::NotRun, why.to_owned());
     }
 
-    /// Something of one tenant came to another. `None` is no tenant in particular.
+    /// Records that something of `from` reached `to`. `None` stands for no particular tenant.
     pub fn leak(&self, from: Option<usize>, to: Option<usize>, evidence: impl Into<String>) {
         self.leak_of(self.probe(), from, to, evidence.into());
     }
 
-    /// The same, found by a probe that ran earlier.
+    /// Records a leak for a given probe, which may have run earlier.
     pub fn leak_of(&self, probe: &'static str, from: Option<usize>, to: Option<usize>, evidence: String) {
         let name = |tenant: Option<usize>| tenant.map_or_else(|| "*".to_owned(), |i| self.names[i].clone());
         let (from, to) = (name(from), name(to));
@@ -90,17 +90,18 @@ impl Ledger {
                 checks.push(Check { probe, from, to, outcome: Outcome::Leak, evidence });
             }
             hash_map::Entry::Occupied(mut entry) => {
-                let (place, told) = entry.get_mut();
-                let known = &mut checks[*place].evidence;
-                if *told < EVIDENCE && !known.contains(&evidence) {
-                    *told += 1;
-                    *known += &format!("; {evidence}");
+                let (place, strings) = entry.get_mut();
+                let recorded = &mut checks[*place].evidence;
+                if *strings < EVIDENCE && !recorded.contains(&evidence) {
+                    *strings += 1;
+                    *recorded += &format!("; {evidence}");
                 }
             }
         }
     }
 
-    /// The report, with each tenant's passes of a probe in one.
+    /// The report. The passes of a tenant in one probe are merged into one check, and the
+    /// checks are ordered by outcome, worst first, and then by probe.
     pub fn into_report(self, server: Server, took: Duration) -> Report {
         let order = |probe: &str| self.probes.iter().position(|id| *id == probe).map_or(0, |i| i + 1);
         let mut passes: BTreeMap<(usize, String), Check> = BTreeMap::new();
@@ -118,7 +119,7 @@ impl Ledger {
                 }
             }
         }
-        // What leaked or was not tried did not pass.
+        // A probe that leaked from a tenant, or could not be run for it, did not pass for it.
         passes.retain(|_, pass| !checks.iter().any(|c| c.probe == pass.probe && c.from == pass.from));
         checks.extend(passes.into_values());
         checks.sort_by_key(|c| (std::cmp::Reverse(c.outcome), order(c.probe)));

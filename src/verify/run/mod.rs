@@ -1,6 +1,6 @@
-//! One run of the live proof: its ids and canaries, which nobody can guess. What it
-//! finds is in the ledger, the tenants and the server are the topology, and each
-//! connected user is a session; `detect` looks for canaries in everything heard.
+//! One run of the live proof: its random id and its canaries. The ledger holds what the
+//! run finds, the topology the tenants and the server, and each user is a session;
+//! `detect` looks for canaries in every message that a session receives.
 
 mod cleanup;
 mod detect;
@@ -25,52 +25,55 @@ use ledger::Ledger;
 pub use session::{Session, TenantRun};
 use topology::Topology;
 
-/// Everything that a run makes has this in its name.
+/// Prefix of the names of all streams, buckets and object stores that a run creates.
 pub const MARK: &str = "TENANTRY_";
-/// Random bytes of a canary, times 8/5 characters.
+/// Number of random bytes in the run's id, and in the random part of a canary.
 const UNGUESSABLE: usize = 10;
+/// The same in characters: base32 encodes 5 bytes in 8 characters.
 const CANARY_LENGTH: usize = UNGUESSABLE * 8 / 5;
 
 /// One run.
 pub struct Run<'p> {
-    /// What was declared.
+    /// What the registry grants.
     pub model: &'p Model,
-    /// Names this run, in lowercase letters and digits.
+    /// Random id of this run: 16 lowercase base32 characters.
     pub id: String,
-    /// Where clients connect.
+    /// Address of the client listener, as `host:port`.
     pub address: &'p str,
-    /// Whether the server is ours alone.
+    /// Whether the server was started for this run alone.
     pub throwaway: bool,
-    /// Whether limits are filled and others slowed down.
+    /// Whether to use limits up and slow other clients down.
     pub exhaustive: bool,
-    /// How everybody logs in.
+    /// The credentials of every user.
     pub logins: &'p Logins,
-    /// What was found.
+    /// Checks and leaks.
     pub ledger: Ledger,
     /// The tenants and the server.
     pub topology: Topology<'p>,
+    /// The random part of each tenant's canary, in the model's order.
     canaries: Vec<String>,
     by_canary: HashMap<String, usize>,
-    /// Raised for each set of streams: the server may find a file of a stream
-    /// again that was deleted a moment before another of its name was made.
+    /// Part of stream names, incremented for each set of streams. If a stream is created
+    /// just after one of the same name was deleted, the server may find a file of the
+    /// deleted one.
     phase: Cell<u32>,
     info: RefCell<Option<Info>>,
 }
 
-/// Random lowercase letters and digits.
+/// `CANARY_LENGTH` random characters of lowercase base32 (`a` to `z`, `2` to `7`).
 fn unguessable() -> String {
     let mut bytes = [0; UNGUESSABLE];
     rand::rng().fill_bytes(&mut bytes);
     data_encoding::BASE32_NOPAD.encode(&bytes).to_lowercase()
 }
 
-/// Runs something for every tenant, at most `at_once` at a time.
+/// Runs an action for every tenant, for at most `at_once` tenants at a time.
 pub async fn each<'p>(tenant_runs: &mut [TenantRun<'p>], at_once: usize, action: impl AsyncFn(&mut TenantRun<'p>)) {
     let actions = tenant_runs.iter_mut().map(|tenant_run| action(tenant_run));
     stream::iter(actions).buffer_unordered(at_once).collect::<Vec<()>>().await;
 }
 
-/// Why no user of any tenant is connected, if that is so.
+/// Why no user of any tenant is connected. `None` if at least one is.
 pub fn nobody_is_in(tenant_runs: &[TenantRun<'_>]) -> Option<String> {
     let sessions = || tenant_runs.iter().flat_map(|t| &t.sessions);
     if sessions().any(|s| s.connection.is_some()) {
@@ -80,7 +83,8 @@ pub fn nobody_is_in(tenant_runs: &[TenantRun<'_>]) -> Option<String> {
 }
 
 impl<'p> Run<'p> {
-    /// A new run with new canaries. `probes` are the ids of all probes, in their order.
+    /// A run with a new id and new canaries. `probes` are the ids of all probes, in the
+    /// order in which they run.
     pub fn new(plan: &'p Plan<'_>, probes: Vec<&'static str>) -> Self {
         let canaries: Vec<String> = plan.model.tenants.iter().map(|_| unguessable()).collect();
         Self {
@@ -104,53 +108,55 @@ impl<'p> Run<'p> {
         (0..self.model.tenants.len()).map(|index| TenantRun::new(self, index)).collect()
     }
 
-    /// Attributes what is found from now on to this probe.
+    /// Starts a probe: later checks are attributed to it, and its streams get new names.
     pub fn begin(&self, probe: &'static str) {
         self.ledger.begin(probe);
         self.next_phase();
     }
 
-    /// Gives streams other names from now on.
+    /// Changes the names that `common` and `unique` return.
     pub fn next_phase(&self) {
         self.phase.set(self.phase.get() + 1);
     }
 
-    /// A tenant's canary: bytes that can only come from that tenant.
+    /// A tenant's canary, `tenantry/<run>/<random>/<probe>`: only this tenant knows it, so
+    /// a message that contains it came from this tenant.
     pub fn canary(&self, tenant: usize) -> String {
         format!("tenantry/{}/{}/{}", self.id, self.canaries[tenant], self.ledger.probe())
     }
 
-    /// A canary with the subject that it is published on.
+    /// A payload with a canary and the subject that it is published on.
     pub fn said_on(&self, canary: &str, subject: &str) -> String {
         format!("{canary} on {subject}")
     }
 
-    /// One token for subjects of this run.
+    /// A subject token that only this run uses.
     pub fn token(&self) -> String {
         format!("tenantry-{}", self.id)
     }
 
-    /// A name for streams and the like, the same in every tenant.
+    /// A name for streams, buckets and object stores, the same in every tenant.
     pub fn common(&self) -> String {
         format!("{MARK}{}_{}", self.id, self.phase.get())
     }
 
-    /// A name for streams and the like that no other tenant can guess.
+    /// A name for streams that no other tenant can guess.
     pub fn unique(&self, tenant: usize) -> String {
         format!("{MARK}{}_{}_{}", self.id, self.phase.get(), self.canaries[tenant])
     }
 
-    /// Whether a message is this tenant's.
+    /// Whether a payload contains this tenant's canary.
     pub fn is_from(&self, tenant: usize, bytes: &[u8]) -> bool {
         memchr::memmem::find(bytes, self.canaries[tenant].as_bytes()).is_some()
     }
 
-    /// What the server said of itself.
+    /// The server's INFO; empty if no user has connected.
     pub fn info(&self) -> Info {
         self.info.borrow().clone().unwrap_or_default()
     }
 
-    /// A connection as a user of the system account, where the secret of one is known here.
+    /// A new connection as a user of the system account. `None` if no secret of such a
+    /// user is known here, or the connection fails.
     pub async fn operator(&self) -> Option<Connection> {
         let inbox = format!("_INBOX.{}", self.id);
         let identity = Identity::User(self.logins.operator.clone()?);
@@ -159,8 +165,8 @@ impl<'p> Run<'p> {
         Some(operator)
     }
 
-    /// What the server says of what it runs (VARZ), asked as its operator; null where
-    /// that cannot be asked.
+    /// The server's VARZ, requested as a user of the system account; null if that is not
+    /// possible.
     pub async fn ask_operator(&self) -> Value {
         let Some(mut operator) = self.operator().await else { return Value::Null };
         match operator.ask_one(Request::empty("$SYS.REQ.SERVER.PING.VARZ")).await {
@@ -169,7 +175,7 @@ impl<'p> Run<'p> {
         }
     }
 
-    /// What was found.
+    /// The report of this run.
     pub fn into_report(self, server: Server, took: Duration) -> Report {
         self.ledger.into_report(server, took)
     }

@@ -1,4 +1,4 @@
-//! The tenants of a run with their users: connecting, asking, hearing.
+//! The tenants of a run and their users: connecting, sending requests, receiving messages.
 
 use serde_json::Value;
 
@@ -8,40 +8,42 @@ use crate::model::{Tenant, User};
 use crate::verify::expected::{may_publish, may_subscribe};
 use crate::verify::wire::{Answer, Connection, Identity, Message, OpenError, Request};
 
-/// The largest request that a run makes of JetStream. Bytes.
+/// Upper bound of the size of a JetStream request that a run sends. Bytes.
 const REQUEST: u64 = 4 << 10;
 /// Tenants with at least this much JetStream memory get memory-backed test streams. Bytes.
 const ENOUGH: u64 = 4 << 20;
 
 /// A tenant with its users.
 pub struct TenantRun<'p> {
-    /// Its place among the tenants.
+    /// The index of the tenant in the model.
     pub index: usize,
-    /// What was declared of it.
+    /// The tenant as the registry declares it.
     pub tenant: &'p Tenant,
-    /// Tenants that it attacks by name: those it shares with, and the next few.
+    /// Indices of the tenants that it attacks by name: those it shares with, and the next few.
     pub neighbours: Vec<usize>,
-    /// Its users.
+    /// One session per user, in the model's order.
     pub sessions: Vec<Session<'p>>,
 }
 
-/// A user, connected if it can be.
+/// A user of a tenant, and its connection.
 pub struct Session<'p> {
-    /// Its tenant's place.
+    /// The index of the user's tenant in the model.
     pub tenant: usize,
-    /// What was declared of it.
+    /// The user as the registry declares it.
     pub user: &'p User,
-    /// How it logs in, if that is known here.
+    /// The user's credential; `None` if its secret is not known here.
     pub login: Option<Login>,
-    /// Its connection, while there is one.
+    /// The user's connection; `None` if it failed or was lost.
     pub connection: Option<Connection>,
-    /// Whether it may subscribe to its inbox.
+    /// Whether the user may subscribe to its inbox, and so receive replies.
     pub can_ask: bool,
     inbox: String,
-    /// The tenant's limit for one message. Bytes.
+    /// The tenant's limit of one payload. Bytes.
     payload: u64,
+    /// Why the connection failed. `None` if it did not, or was not tried.
     refusal: Option<String>,
-    /// Whether JetStream left a request of it unanswered once; it is not waited for again.
+    /// Whether JetStream left a request of this user unanswered. `manages` is then false, so
+    /// that the run does not wait for it again and again.
     is_mute: bool,
 }
 
@@ -66,12 +68,12 @@ impl<'p> TenantRun<'p> {
         Self { index, tenant, neighbours: run.topology.neighbours(index), sessions: sessions.collect() }
     }
 
-    /// Whether any of its users is connected.
+    /// Whether at least one user is connected.
     pub fn is_in(&self) -> bool {
         self.sessions.iter().any(|m| m.connection.is_some())
     }
 
-    /// Connects every user.
+    /// Connects every user, one after the other.
     pub async fn connect(&mut self, run: &Run<'p>) {
         if self.tenant.jetstream.is_some()
             && self.sessions.iter().any(|m| m.is_granted_streams() && m.payload < REQUEST)
@@ -86,7 +88,7 @@ impl<'p> TenantRun<'p> {
         }
     }
 
-    /// Connects the user that manages the tenant's streams again, if it is not.
+    /// Reconnects a user that may manage the tenant's streams, if one is not connected.
     pub async fn connect_manager(&mut self, run: &Run<'p>) {
         if let Some(manager) = self.sessions.iter_mut().find(|m| m.may_manage() && m.connection.is_none()) {
             manager.is_mute = false;
@@ -94,20 +96,21 @@ impl<'p> TenantRun<'p> {
         }
     }
 
-    /// The user that manages the tenant's streams, if one does.
+    /// A connected user that may manage the tenant's streams. `None` if there is none, or
+    /// the tenant has no JetStream.
     pub fn manager(&mut self) -> Option<&mut Session<'p>> {
         self.tenant.jetstream?;
         self.sessions.iter_mut().find(|m| m.manages())
     }
 
-    /// A user for connections beside those that are open: one that may hear
-    /// answers, and whose password is not hashed each time, where there is one.
+    /// A user for additional connections, which must be able to receive replies. Prefers an
+    /// nkey user, because the server hashes a password with bcrypt at every login.
     pub fn spare(&self) -> Option<&Session<'p>> {
         let usable = || self.sessions.iter().filter(|m| m.connection.is_some() && m.can_ask);
         usable().find(|m| m.is_cheap()).or_else(|| usable().next())
     }
 
-    /// The tenant's streams are kept where it has room.
+    /// The storage type for test streams: `memory` or `file`.
     pub fn storage(&self) -> &'static str {
         match self.tenant.jetstream {
             Some(js) if js.memory.bytes() >= ENOUGH => "memory",
@@ -118,7 +121,7 @@ impl<'p> TenantRun<'p> {
 
 impl<'p> Session<'p> {
     async fn connect(&mut self, run: &Run<'p>) {
-        let who = format!("{}/{}", run.topology.tenant(self.tenant).name, self.user.name);
+        let user_name = format!("{}/{}", run.topology.tenant(self.tenant).name, self.user.name);
         let opened = match &self.login {
             Some(_) => self.another(run).await.map_err(|e| e.to_string()),
             None => Err("its secret is not known here".to_owned()),
@@ -133,7 +136,7 @@ impl<'p> Session<'p> {
                 self.settle(run).await;
                 for words in self.refused() {
                     self.can_ask = false;
-                    run.ledger.not_run(self.tenant, format!("{who} may not listen to its own inbox: {words}"));
+                    run.ledger.not_run(self.tenant, format!("{user_name} may not listen to its own inbox: {words}"));
                 }
             }
             Err(words) => {
@@ -142,41 +145,41 @@ impl<'p> Session<'p> {
                 } else {
                     ""
                 };
-                run.ledger.not_run(self.tenant, format!("{who} is not connected: {words}{hint}"));
+                run.ledger.not_run(self.tenant, format!("{user_name} is not connected: {words}{hint}"));
                 self.refusal = Some(words);
             }
         }
     }
 
-    /// Why it is not connected, if it was tried.
+    /// Why the connection failed. `None` if it did not, or was not tried.
     pub fn refusal(&self) -> Option<String> {
         self.refusal.clone()
     }
 
-    /// Whether logging in costs the server little.
+    /// Whether a login costs the server little CPU time: with an nkey, no bcrypt.
     pub fn is_cheap(&self) -> bool {
         matches!(self.login, Some(Login::Seed(_)))
     }
 
-    /// One more connection of this user.
+    /// Opens an additional connection of this user.
     pub async fn another(&self, run: &Run<'p>) -> Result<Connection, OpenError> {
         let login = self.login.clone().ok_or_else(|| OpenError::Broken("its secret is not known here".into()))?;
         Connection::open(run.address, &Identity::User(login), &self.inbox, &run.canary(self.tenant)).await
     }
 
-    /// Whether it may make and delete streams, and hear about it.
+    /// Whether the user is connected and may create, read and delete the run's streams.
     pub fn manages(&self) -> bool {
         self.connection.is_some() && !self.is_mute && self.may_manage()
     }
 
     fn may_manage(&self) -> bool {
-        // A request has to fit into a message.
+        // A request has to fit into the tenant's payload limit.
         self.is_granted_streams() && self.payload >= REQUEST
     }
 
     fn is_granted_streams(&self) -> bool {
         let may = |verb: &str| may_publish(self.user, &format!("$JS.API.STREAM.{verb}.{MARK}x"));
-        // A provisioner makes streams and cannot look into them: that is not enough here.
+        // A provisioner may create streams but not read them, which is not enough here.
         self.can_ask && may("CREATE") && may("DELETE") && may("INFO") && may("MSG.GET")
     }
 
@@ -185,8 +188,8 @@ impl<'p> Session<'p> {
         run.ledger.not_run(self.tenant, format!("{}'s connection was lost: {words}", self.user.name));
     }
 
-    /// Waits until the server has dealt with everything. False if there is no
-    /// connection, which is said.
+    /// Sends what is buffered and waits until the server has processed it. False if there
+    /// is no connection; one that is lost here is reported in the ledger.
     pub async fn settle(&mut self, run: &Run<'p>) -> bool {
         let Some(connection) = &mut self.connection else { return false };
         match connection.settle().await {
@@ -198,23 +201,24 @@ impl<'p> Session<'p> {
         }
     }
 
-    /// Judges what was heard and gives it.
+    /// Takes the messages that arrived, and looks for other tenants' canaries in each.
     pub fn heard(&mut self, run: &Run<'p>) -> Vec<Message> {
         let Some(connection) = &mut self.connection else { return Vec::new() };
-        let heard = std::mem::take(&mut connection.heard);
-        for message in &heard {
+        let messages = std::mem::take(&mut connection.heard);
+        for message in &messages {
             run.detect_in_message(self.tenant, self.user.name.as_str(), message);
         }
-        heard
+        messages
     }
 
-    /// What the server refused since somebody asked.
+    /// Takes the server's errors since the last call.
     pub fn refused(&mut self) -> Vec<String> {
         self.connection.as_mut().map(|c| std::mem::take(&mut c.refused)).unwrap_or_default()
     }
 
-    /// Asks, and judges the answers. Without a connection there are none: that it
-    /// is lost was said, and says nothing about what was asked.
+    /// Sends requests, and looks for other tenants' canaries in the replies. Returns an empty
+    /// list if there is no connection: the loss is already in the ledger, and is no evidence
+    /// about the requests.
     pub async fn ask(&mut self, run: &Run<'p>, requests: &[Request]) -> Vec<Answer> {
         let Some(connection) = &mut self.connection else { return Vec::new() };
         match connection.ask(requests).await {
@@ -233,22 +237,23 @@ impl<'p> Session<'p> {
         }
     }
 
-    /// Asks once.
+    /// Sends one request. `Silence` if there is no connection.
     pub async fn ask_one(&mut self, run: &Run<'p>, request: Request) -> Answer {
         self.ask(run, &[request]).await.pop().unwrap_or(Answer::Silence)
     }
 
-    /// Asks the JetStream API; null if it does not answer.
-    pub async fn api(&mut self, run: &Run<'p>, what: &str, body: Value) -> Value {
-        let answer = self.ask_one(run, Request::json(format!("$JS.API.{what}"), &body)).await;
+    /// Sends a request to the JetStream API, on `$JS.API.<verb>`; null if there is no reply.
+    pub async fn api(&mut self, run: &Run<'p>, verb: &str, body: Value) -> Value {
+        let answer = self.ask_one(run, Request::json(format!("$JS.API.{verb}"), &body)).await;
         if matches!(answer, Answer::Silence) && !self.is_mute {
             self.is_mute = true;
-            run.ledger.not_run(self.tenant, format!("JetStream did not answer {what}; what needs it is not tried"));
+            run.ledger.not_run(self.tenant, format!("JetStream did not answer {verb}; what needs it is not tried"));
         }
         answer.json()
     }
 
-    /// The next message that is wanted, which must come before long.
+    /// Waits for a message that `wanted` accepts. `None` if none arrives in time, or there
+    /// is no connection.
     pub async fn next(&mut self, run: &Run<'p>, wanted: impl Fn(&Message) -> bool) -> Option<Message> {
         let connection = self.connection.as_mut()?;
         match connection.next_message(wanted).await {
@@ -264,17 +269,17 @@ impl<'p> Session<'p> {
         }
     }
 
-    /// The next message of a consumer.
+    /// Pulls the next message of a consumer, without acknowledging it.
     pub async fn pull(&mut self, run: &Run<'p>, stream: &str, consumer: &str) -> Option<Message> {
         let reply = self.reply_to("pulled");
-        let acknowledged = format!("$JS.ACK.{stream}.{consumer}.");
+        let ack_prefix = format!("$JS.ACK.{stream}.{consumer}.");
         let connection = self.connection.as_mut()?;
-        connection.heard.retain(|m| m.reply.as_deref().is_none_or(|r| !r.starts_with(&acknowledged)));
+        connection.heard.retain(|m| m.reply.as_deref().is_none_or(|r| !r.starts_with(&ack_prefix)));
         connection.publish(&format!("$JS.API.CONSUMER.MSG.NEXT.{stream}.{consumer}"), Some(&reply), b"1");
-        self.next(run, |m| m.reply.as_deref().is_some_and(|r| r.starts_with(&acknowledged))).await
+        self.next(run, |m| m.reply.as_deref().is_some_and(|r| r.starts_with(&ack_prefix))).await
     }
 
-    /// Where its answers to this are expected.
+    /// A subject under the user's inbox.
     pub fn reply_to(&self, name: &str) -> String {
         format!("{}.{name}", self.inbox)
     }

@@ -1,5 +1,5 @@
-//! The tenants of a run: which there are, which attack which by name, the server's
-//! listeners, and the subjects on which a run must not publish.
+//! The tenants of a run, the neighbours that each attacks by name, the server's
+//! listeners, and the subjects that a run must not publish to.
 
 use std::cell::RefCell;
 use std::collections::HashMap;
@@ -21,14 +21,15 @@ pub struct Topology<'p> {
     throwaway: bool,
     /// Tenants by the names of accounts and users; `None` where several tenants have the name.
     by_name: HashMap<String, Option<usize>>,
-    /// `None` if they are not known.
+    /// `None` if the server could not be asked for its listeners.
     listeners: RefCell<Option<Vec<(ListenerKind, String)>>>,
-    /// By tenant: subjects of streams that are full, or that hand messages to workers.
+    /// For each tenant, the subjects of streams that would drop a message for a new one, or
+    /// hand a new one to a worker.
     full_streams: RefCell<Vec<Vec<Subject>>>,
 }
 
 impl<'p> Topology<'p> {
-    /// The tenants of a model, on a server of which nothing is known yet.
+    /// The tenants of a model. No listeners and no full streams are known yet.
     pub fn new(model: &'p Model, throwaway: bool) -> Self {
         Self {
             model,
@@ -39,22 +40,24 @@ impl<'p> Topology<'p> {
         }
     }
 
-    /// A tenant by its place.
+    /// The tenant with an index in the model.
     pub fn tenant(&self, index: usize) -> &'p Tenant {
         &self.model.tenants[index]
     }
 
-    /// A tenant's place by its name.
+    /// The index of the tenant with this account name.
     pub fn place(&self, name: &AccountName) -> Option<usize> {
         self.owner_of(name.as_str())
     }
 
-    /// The tenant that has a name: its account's, or that of a user that only one tenant has.
+    /// The tenant whose account, or one of whose users, has this name. `None` if several
+    /// tenants have it, or none.
     pub fn owner_of(&self, name: &str) -> Option<usize> {
         self.by_name.get(name).copied().flatten()
     }
 
-    /// The tenants that a tenant attacks by name: those it shares with, and the next few.
+    /// The tenants that a tenant attacks by name, sorted: those it shares or copies streams
+    /// with, and up to `NEIGHBOURS` that follow it in the model.
     pub fn neighbours(&self, index: usize) -> Vec<usize> {
         let (tenant, count) = (self.tenant(index), self.model.tenants.len());
         let shares = tenant.exports.iter().flat_map(|e| &e.to).chain(tenant.imports.iter().map(|i| &i.from));
@@ -66,25 +69,26 @@ impl<'p> Topology<'p> {
         neighbours
     }
 
-    /// Whether a subject is in a tenant's own space.
+    /// Whether a subject lies in a tenant's own subject space.
     pub fn is_own_space(&self, tenant: usize, subject: &str) -> bool {
         let subject = Subject::as_the_server_reads(subject);
         subject.is_some_and(|subject| self.tenant(tenant).subjects.iter().any(|own| own.contains(&subject)))
     }
 
-    /// A tenant's subjects on which a run may publish: on a server that is in use, one
-    /// without a wildcard is an application's own.
+    /// A tenant's subjects that a run may publish to. On a server in use, a subject without
+    /// a wildcard is left out: a message on it would reach an application.
     pub fn free_subjects(&self, tenant: usize) -> impl Iterator<Item = &'p Subject> {
         self.tenant(tenant).subjects.iter().filter(|s| self.throwaway || s.has_wildcard())
     }
 
-    /// Notes subjects on which publishing would cost a tenant messages.
+    /// Adds subjects of streams that would drop a message for a new one, or hand a new one
+    /// to a worker.
     pub fn add_full_streams(&self, tenant: usize, subjects: impl IntoIterator<Item = Subject>) {
         self.full_streams.borrow_mut()[tenant].extend(subjects);
     }
 
-    /// Whether publishing there costs no tenant a message: not the tenant itself, and
-    /// not those that a share takes it to.
+    /// Whether a tenant may publish to a subject without cost: no full stream captures it,
+    /// neither its own nor one of a tenant that it shares with.
     pub fn may_speak(&self, tenant: usize, subject: &str) -> bool {
         let Some(subject) = Subject::as_the_server_reads(subject) else { return false };
         let full = self.full_streams.borrow();
@@ -94,12 +98,12 @@ impl<'p> Topology<'p> {
         !places.into_iter().any(|place| full[place].iter().any(|s| s.contains(&subject)))
     }
 
-    /// Learns the listeners: from the configuration for a throwaway server, else from
-    /// what the server says of itself, which is null if it could not be asked.
+    /// Finds the listeners: those of the plan for a throwaway server, else those in the
+    /// server's VARZ. They are unknown if `varz` is null.
     pub fn find_listeners(&self, plan: &Plan<'_>, varz: &Value) {
         let mut listeners = plan.listeners.clone();
         if !plan.throwaway {
-            let here = plan.address.rsplit_once(':').map_or(plan.address.as_str(), |(host, _)| host);
+            let host = plan.address.rsplit_once(':').map_or(plan.address.as_str(), |(host, _)| host);
             let kinds = [
                 ("leaf", ListenerKind::Leaf),
                 ("mqtt", ListenerKind::Mqtt),
@@ -110,13 +114,13 @@ impl<'p> Topology<'p> {
             for (key, kind) in kinds {
                 let port =
                     varz[key]["port"].as_u64().or_else(|| varz[key]["cluster_port"].as_u64()).filter(|port| *port > 0);
-                listeners.extend(port.map(|port| (kind, format!("{here}:{port}"))));
+                listeners.extend(port.map(|port| (kind, format!("{host}:{port}"))));
             }
         }
         *self.listeners.borrow_mut() = varz.is_object().then_some(listeners);
     }
 
-    /// The listeners beside that of clients, if they are known.
+    /// The listeners other than the client listener. `None` if they are not known.
     pub fn listeners(&self) -> Option<Vec<(ListenerKind, String)>> {
         self.listeners.borrow().clone()
     }
