@@ -10,6 +10,8 @@
 //! inconclusive.
 
 pub mod expected;
+#[cfg(test)]
+mod fixtures;
 pub mod probes;
 pub mod report;
 pub mod run;
@@ -168,5 +170,38 @@ pub fn server_address(url: &str) -> Result<String, Error> {
         (true, _) => Ok(rest.to_owned()),
         (false, false) => Ok(format!("{rest}:4222")),
         (false, true) => refuse("the port is a number: nats://HOST:4222"),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::server_address;
+
+    #[test]
+    fn an_address_is_a_host_with_an_optional_port_and_scheme() {
+        for (url, address) in [
+            ("nats://10.0.0.1:4333", "10.0.0.1:4333"),
+            ("nats://nats.example/", "nats.example:4222"),
+            ("localhost", "localhost:4222"),
+            ("localhost:1", "localhost:1"),
+            ("[::1]:4222", "[::1]:4222"),
+        ] {
+            assert_eq!(server_address(url).ok().as_deref(), Some(address), "{url}");
+        }
+    }
+
+    #[test]
+    fn other_schemes_credentials_lists_and_wrong_ports_are_refused() {
+        for url in [
+            "tls://host:4222",
+            "nats://user:password@host",
+            "host:4222,other:4222",
+            "host:port",
+            "host:65536",
+            "nats://",
+            "nats://host/path",
+        ] {
+            assert!(server_address(url).is_err(), "{url}");
+        }
     }
 }

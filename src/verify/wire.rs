@@ -18,8 +18,8 @@ use crate::keys::{Login, Secret};
 /// Timeout for the server itself: for connecting, for a line and for the PONG to a PING.
 const STALL: Duration = Duration::from_secs(10);
 /// Timeout for replies that come from a responder, such as JetStream, and not from the
-/// server's protocol. The server itself answers within `STALL`.
-const PATIENCE: Duration = Duration::from_secs(5);
+/// server's protocol. Shorter in unit tests, which wait for it.
+const PATIENCE: Duration = if cfg!(test) { Duration::from_millis(300) } else { Duration::from_secs(5) };
 /// The longest protocol line that is accepted. Bytes.
 const LINE: u64 = 1 << 20;
 /// Payload prefix of messages that only take up space; they are dropped on arrival.
@@ -509,4 +509,295 @@ fn sign(seed: &Secret, nonce: &str) -> Result<(String, String), OpenError> {
     let pair = KeyPair::from_seed(seed.expose()).map_err(broken)?;
     let signature = pair.sign(nonce.as_bytes()).map_err(broken)?;
     Ok((pair.public_key(), data_encoding::BASE64URL_NOPAD.encode(&signature)))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::verify::fixtures::{INFO, Reply, connect, serve};
+
+    const PONG: &str = "PONG\r\n";
+
+    /// A script that writes `text` before the PONG to the second PING, that is, to the first one
+    /// after the login.
+    fn before_pong(text: &str) -> impl FnMut(&str) -> Reply + Send + 'static {
+        after_login(format!("{text}{PONG}"))
+    }
+
+    fn after_login(text: String) -> impl FnMut(&str) -> Reply + Send + 'static {
+        let mut pings = 0;
+        move |line| {
+            pings += usize::from(line == "PING");
+            if line == "PING" && pings == 2 { Reply::Write(text.clone()) } else { Reply::Default }
+        }
+    }
+
+    fn requests(subjects: &[&str]) -> Vec<Request> {
+        subjects.iter().map(|s| Request::empty(*s)).collect()
+    }
+
+    async fn outcomes(connection: &mut Connection, subjects: &[&str]) -> Vec<String> {
+        connection.ask(&requests(subjects)).await.expect("a connection").iter().map(ToString::to_string).collect()
+    }
+
+    #[test]
+    fn an_error_is_about_the_first_subject_that_it_quotes_and_no_other() {
+        let publish = r#"Permissions Violation for Publish to "a.b""#;
+        let queue = r#"Permissions Violation for Subscription to "a.b" using queue "q""#;
+        for (error, subject, expected) in [
+            (publish, "a.b", true),
+            (publish, "a", false),
+            (publish, "a.b.c", false),
+            (publish, "", false),
+            (queue, "a.b", true),
+            (queue, "q", false),
+            ("Authorization Violation", "a.b", false),
+            ("Authorization Violation", "", false),
+        ] {
+            assert_eq!(is_about(error, subject), expected, "{error}: {subject}");
+        }
+    }
+
+    #[tokio::test]
+    async fn a_message_is_read_with_its_reply_subject_headers_and_payload() {
+        let mut connection = connect(before_pong(
+            "MSG a.b 7 5\r\nhello\r\n\
+             MSG a.b 7 to.me 2\r\n\r\n\r\n\
+             HMSG a.c 8 21 24\r\nNATS/1.0\r\nName: v\r\n\r\n123\r\n\
+             +OK\r\nINFO {}\r\n",
+        ))
+        .await;
+        connection.settle().await.expect("a connection");
+        let heard: Vec<_> = connection
+            .heard
+            .iter()
+            .map(|m| {
+                let text = |bytes: &[u8]| String::from_utf8_lossy(bytes).into_owned();
+                (m.subject.as_str(), m.reply.as_deref(), text(&m.headers), text(&m.payload))
+            })
+            .collect();
+        let block = "NATS/1.0\r\nName: v\r\n\r\n".to_owned();
+        assert_eq!(
+            heard,
+            [
+                ("a.b", None, String::new(), "hello".into()),
+                ("a.b", Some("to.me"), String::new(), "\r\n".into()),
+                ("a.c", None, block.clone(), "123".into()),
+            ]
+        );
+    }
+
+    #[tokio::test]
+    async fn a_malformed_line_ends_the_connection() {
+        for line in [
+            "HELLO\r\n",
+            "MSG a.b 7\r\n",
+            "MSG a.b 7 x\r\n",
+            "MSG a.b 7 reply more 5\r\nhello\r\n",
+            "HMSG a.b 7 9 5\r\nhello\r\n",
+            "MSG a.b 7 67108865\r\n",
+        ] {
+            let mut connection = connect(before_pong(line)).await;
+            let lost = connection.settle().await.expect_err(line);
+            assert_eq!(lost.0, "the server does not speak NATS", "{line}");
+        }
+    }
+
+    #[tokio::test]
+    async fn a_line_and_a_message_that_arrive_in_parts_are_read_whole() {
+        let mut pings = 0;
+        let mut connection = connect(move |line| {
+            pings += usize::from(line == "PING");
+            match (line, pings) {
+                ("PING", 2) => Reply::WriteInParts(vec!["MS", "G a.b 7 5\r", "\nhe", "llo\r\nPO", "NG\r\n"]),
+                _ => Reply::Default,
+            }
+        })
+        .await;
+        connection.settle().await.expect("a connection");
+        assert_eq!(connection.heard.len(), 1);
+        assert_eq!(connection.heard[0].payload, b"hello");
+    }
+
+    #[tokio::test]
+    async fn a_server_that_closes_in_a_line_or_between_lines_is_reported_as_such() {
+        for (text, expected) in [
+            ("", "the server closed the connection"),
+            ("PON", "the server stopped in the middle of a line"),
+            ("-ERR 'Slow Consumer'\r\n", "Slow Consumer"),
+        ] {
+            let mut pings = 0;
+            let mut connection = connect(move |line| {
+                pings += usize::from(line == "PING");
+                if pings == 2 { Reply::Close(text) } else { Reply::Default }
+            })
+            .await;
+            assert_eq!(connection.settle().await.expect_err(text).0, expected);
+        }
+    }
+
+    #[tokio::test]
+    async fn a_denial_is_the_outcome_of_the_request_that_it_names() {
+        let denied = |subject: &str| format!("-ERR 'Permissions Violation for Publish to \"{subject}\"'\r\n");
+        let reply = "MSG _INBOX.t.1 1 3\r\nyes\r\n";
+        let script = format!("{}{}{reply}", denied("b"), denied("elsewhere"));
+        let mut connection = connect(before_pong(&script)).await;
+        assert_eq!(
+            outcomes(&mut connection, &["a", "b"]).await,
+            ["answered", "Permissions Violation for Publish to \"b\""]
+        );
+        assert_eq!(connection.refused, ["Permissions Violation for Publish to \"elsewhere\""]);
+    }
+
+    #[tokio::test]
+    async fn two_requests_to_one_subject_need_two_denials() {
+        let denied = "-ERR 'Permissions Violation for Publish to \"a\"'\r\n";
+        let mut connection = connect(before_pong(&denied.repeat(2))).await;
+        assert!(outcomes(&mut connection, &["a", "a"]).await.iter().all(|o| o.starts_with("Permissions")));
+        let mut connection = connect(before_pong(denied)).await;
+        assert_eq!(outcomes(&mut connection, &["a", "a"]).await[1], "no answer");
+    }
+
+    #[tokio::test]
+    async fn an_earlier_denial_is_not_taken_for_one_of_a_request() {
+        let mut connection = connect(before_pong("MSG _INBOX.t.1 1 3\r\nyes\r\n")).await;
+        connection.refused.push("Permissions Violation for Publish to \"a\"".into());
+        assert_eq!(outcomes(&mut connection, &["a"]).await, ["answered"]);
+        assert_eq!(connection.refused.len(), 1);
+    }
+
+    #[tokio::test]
+    async fn replies_are_matched_by_number_in_whatever_order_they_arrive() {
+        let late = "MSG _INBOX.t.2 1 6\r\nsecond\r\nMSG _INBOX.t.1 1 5\r\nfirst\r\n";
+        let mut connection = connect(after_login(format!("{PONG}{late}"))).await;
+        let answers = connection.ask(&requests(&["a", "b"])).await.expect("a connection");
+        let texts: Vec<&[u8]> =
+            answers.iter().map(|a| if let Answer::Message(m) = a { &m.payload[..] } else { b"" }).collect();
+        assert_eq!(texts, [&b"first"[..], b"second"]);
+    }
+
+    #[tokio::test]
+    async fn a_second_reply_and_one_to_no_request_are_kept_apart_from_the_answers() {
+        let reply = "MSG _INBOX.t.1 1 5\r\nfirst\r\nMSG _INBOX.t.1 1 5\r\nagain\r\nMSG _INBOX.t.x 1 5\r\nother\r\n";
+        let mut connection = connect(before_pong(reply)).await;
+        assert_eq!(outcomes(&mut connection, &["a"]).await, ["answered"]);
+        let heard: Vec<_> = connection.heard.iter().map(|m| m.payload.as_slice()).collect();
+        assert_eq!(heard, [b"again", b"other"]);
+    }
+
+    #[tokio::test]
+    async fn no_responders_is_an_empty_reply_with_status_503() {
+        let status = |code: &str, payload: &str| {
+            let block = format!("NATS/1.0 {code}\r\n\r\n");
+            format!("HMSG _INBOX.t.1 1 {} {}\r\n{block}{payload}\r\n", block.len(), block.len() + payload.len())
+        };
+        for (reply, expected) in [
+            (status("503", ""), "nobody is there"),
+            (status("503", "x"), "answered"),
+            (status("404", ""), "answered"),
+            ("MSG _INBOX.t.1 1 0\r\n\r\n".into(), "answered"),
+        ] {
+            let mut connection = connect(before_pong(&reply)).await;
+            assert_eq!(outcomes(&mut connection, &["a"]).await, [expected], "{reply:?}");
+        }
+    }
+
+    #[tokio::test]
+    async fn a_request_without_a_reply_ends_in_silence_and_the_connection_stays_usable() {
+        let mut connection = connect(|_| Reply::Default).await;
+        assert_eq!(outcomes(&mut connection, &["a"]).await, ["no answer"]);
+        connection.settle().await.expect("a connection");
+    }
+
+    #[tokio::test]
+    async fn the_next_message_is_the_first_one_that_is_wanted_and_leaves_the_others() {
+        let script = "MSG a 1 1\r\n1\r\nMSG _INBOX.t.pulled 1 1\r\n2\r\nMSG a 1 1\r\n3\r\n";
+        let mut connection = connect(before_pong(script)).await;
+        let mut next = async |payload: &'static [u8]| {
+            connection.next_message(|m| m.payload == payload).await.expect("a connection").is_some()
+        };
+        assert!(next(b"3").await && next(b"2").await);
+        assert!(!next(b"3").await, "it was taken");
+        assert_eq!(connection.heard.len(), 1);
+    }
+
+    #[tokio::test]
+    async fn filler_is_dropped_and_a_ping_of_the_server_is_answered() {
+        let mut pings = 0;
+        let mut connection = connect(move |line| {
+            pings += usize::from(line == "PING");
+            match (line, pings) {
+                ("PING", 2) => Reply::Write("MSG a 1 17\r\ntenantry filler x\r\nPING\r\n".into()),
+                ("PONG", 2) => Reply::Write(format!("MSG a 1 4\r\nkept\r\n{PONG}")),
+                _ => Reply::Default,
+            }
+        })
+        .await;
+        connection.settle().await.expect("a connection");
+        assert_eq!(connection.heard.iter().map(|m| m.payload.as_slice()).collect::<Vec<_>>(), [b"kept"]);
+    }
+
+    #[tokio::test]
+    async fn a_rejected_login_is_told_apart_from_a_server_that_is_no_nats_server() {
+        let open = async |address: String| {
+            let opened = Connection::open(&address, &Identity::Anonymous, "_INBOX.t", "a test").await;
+            match opened {
+                Ok(_) => "open".to_owned(),
+                Err(OpenError::Refused(words)) => format!("refused: {words}"),
+                Err(OpenError::Broken(words)) => format!("broken: {}", words.replace(&address, "ADDRESS")),
+            }
+        };
+        let at_login =
+            |text: &'static str| move |line: &str| if line == "PING" { Reply::Close(text) } else { Reply::Default };
+        let rejected = serve(INFO, at_login("-ERR 'Authorization Violation'\r\n")).await;
+        assert_eq!(open(rejected).await, "refused: Authorization Violation");
+        let closed = serve(INFO, at_login("")).await;
+        assert_eq!(open(closed).await, "broken: ADDRESS: the server closed the connection");
+        let ssh = serve("SSH-2.0-OpenSSH\r\n", |_| Reply::Default).await;
+        assert_eq!(open(ssh).await, "broken: ADDRESS: it is not a NATS server: it began with \"SSH-2.0-OpenSSH\"");
+        let tls = serve("INFO {\"tls_required\":true}\r\n", |_| Reply::Default).await;
+        assert_eq!(open(tls).await, "broken: ADDRESS: it wants TLS, which this version does not speak");
+        assert_eq!(open(serve(INFO, |_| Reply::Default).await).await, "open");
+    }
+
+    #[tokio::test]
+    async fn what_is_sent_has_the_sizes_and_the_order_of_the_calls() {
+        let (sender, lines) = std::sync::mpsc::channel();
+        let mut connection = connect(move |line| {
+            let _ = sender.send(line.to_owned());
+            Reply::Default
+        })
+        .await;
+        connection.listen_for_answers();
+        connection.subscribe("a.>", Some("q"));
+        connection.publish("a.b", Some("to.me"), b"hello");
+        connection.publish_with("a.c", &[("Name", "v")], b"123");
+        connection.settle().await.expect("a connection");
+        let sent: Vec<String> = lines.try_iter().collect();
+        assert_eq!(
+            sent[2..],
+            ["SUB _INBOX.t.* 1", "SUB a.> q 2", "PUB a.b to.me 5", "HPUB a.c 21 24", "PING"],
+            "after CONNECT and PING"
+        );
+    }
+
+    #[test]
+    fn an_nkey_login_shows_its_own_key_and_a_forged_one_anothers() {
+        let (own, other) = (KeyPair::new_user(), KeyPair::new_user());
+        let seed = || Secret::new(own.seed().expect("a seed"));
+        let options = |identity: &Identity| connect_options(identity, "abc", "a test").unwrap_or_default();
+        let signature = |options: &serde_json::Value| {
+            data_encoding::BASE64URL_NOPAD
+                .decode(options["sig"].as_str().unwrap_or_default().as_bytes())
+                .unwrap_or_default()
+        };
+        let honest = options(&Identity::User(Login::Seed(seed())));
+        assert_eq!(honest["nkey"], own.public_key());
+        assert!(own.verify(b"abc", &signature(&honest)).is_ok());
+        let forged = options(&Identity::Borrowed { public_key: other.public_key(), seed: seed() });
+        assert_eq!(forged["nkey"], other.public_key());
+        assert!(own.verify(b"abc", &signature(&forged)).is_ok() && other.verify(b"abc", &signature(&forged)).is_err());
+        let anonymous = options(&Identity::Anonymous);
+        assert!(["user", "pass", "nkey", "sig", "lang"].iter().all(|key| anonymous[*key].is_null()));
+    }
 }

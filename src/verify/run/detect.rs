@@ -131,3 +131,215 @@ fn collect_names(json: &Value, names: &mut Vec<String>) {
         _ => {}
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use serde_json::json;
+
+    use super::*;
+    use crate::verify::fixtures::{AUDIT, BILLING, ORDERS, SHARING, SHIPPING, System, checks, leaks, message, tenants};
+
+    const PROBES: [&str; 2] = ["first", "second"];
+
+    fn pair(from: &str, to: &str) -> (String, String) {
+        (from.to_owned(), to.to_owned())
+    }
+
+    #[test]
+    fn a_canary_of_another_tenant_is_found_in_the_payload_and_in_the_headers() {
+        let system = System::load(SHARING);
+        let plan = system.plan(true);
+        for (sender, expected) in [(SHIPPING, vec![pair("SHIPPING", "ORDERS")]), (ORDERS, vec![])] {
+            for place in ["payload", "headers", "middle"] {
+                let run = Run::new(&plan, PROBES.into());
+                let canary = run.canary(sender);
+                let message = match place {
+                    "payload" => message("ORDERS.a", canary),
+                    "headers" => Message {
+                        headers: format!("NATS/1.0\r\nName: {canary}\r\n\r\n").into_bytes(),
+                        ..message("ORDERS.a", "")
+                    },
+                    _ => message("ORDERS.a", [b"\xff\0", canary.as_bytes(), b"\xff"].concat()),
+                };
+                assert_eq!(run.detect_in_message(ORDERS, "app", &message), [sender], "in the {place}");
+                assert_eq!(leaks(run), expected, "in the {place}");
+            }
+        }
+    }
+
+    #[test]
+    fn what_a_share_delivers_is_no_leak_and_the_same_bytes_elsewhere_are() {
+        let system = System::load(SHARING);
+        let plan = system.plan(true);
+        for (from, to, subject, is_leak) in [
+            (ORDERS, BILLING, "ORDERS.events.a", false),
+            (ORDERS, BILLING, "ORDERS.other", true),
+            (ORDERS, SHIPPING, "ORDERS.events.a", true),
+            (BILLING, ORDERS, "ORDERS.events.a", true),
+            (ORDERS, BILLING, "BILLING.quote.a", false),
+            (ORDERS, AUDIT, "ORDERS.stored.a", false),
+            (ORDERS, AUDIT, "ORDERS.secrets.a", true),
+            (ORDERS, ORDERS, "BILLING.other", false),
+        ] {
+            let run = Run::new(&plan, PROBES.into());
+            let payload = run.said_on(&run.canary(from), subject);
+            assert_eq!(run.detect(to, "app", subject, payload.as_bytes()), [from]);
+            assert_eq!(!leaks(run).is_empty(), is_leak, "{from} to {to} on {subject}");
+        }
+    }
+
+    #[test]
+    fn a_message_that_arrives_on_another_subject_than_it_was_published_on_is_a_leak() {
+        let system = System::load(SHARING);
+        let plan = system.plan(true);
+        for (published, after, is_leak) in [
+            ("ORDERS.events.a", "", false),
+            ("ORDERS.events.a", "\" and more", false),
+            ("ORDERS.secrets", "", true),
+            ("ORDERS.events.b", "", true),
+        ] {
+            let run = Run::new(&plan, PROBES.into());
+            let payload = run.said_on(&run.canary(ORDERS), published) + after;
+            run.detect(BILLING, "app", "ORDERS.events.a", payload.as_bytes());
+            assert_eq!(!leaks(run).is_empty(), is_leak, "published on {published}");
+        }
+    }
+
+    #[test]
+    fn every_canary_of_a_message_is_found() {
+        let system = System::load(SHARING);
+        let plan = system.plan(true);
+        let run = Run::new(&plan, PROBES.into());
+        let text = [SHIPPING, ORDERS, AUDIT, SHIPPING].map(|tenant| run.canary(tenant)).join(" ");
+        assert_eq!(run.named_in(&text).collect::<Vec<_>>(), [SHIPPING, ORDERS, AUDIT, SHIPPING]);
+        assert_eq!(run.detect(ORDERS, "app", "ORDERS.a", text.as_bytes()), [SHIPPING, ORDERS, AUDIT, SHIPPING]);
+        assert_eq!(leaks(run), [pair("SHIPPING", "ORDERS"), pair("AUDIT", "ORDERS")]);
+    }
+
+    #[test]
+    fn a_truncated_or_changed_canary_and_one_of_another_run_are_not_found() {
+        let system = System::load(SHARING);
+        let plan = system.plan(true);
+        let (run, other) = (Run::new(&plan, PROBES.into()), Run::new(&plan, PROBES.into()));
+        let whole = run.canary(SHIPPING);
+        let end = whole.rfind('/').expect("a canary ends with its probe");
+        for length in 0..end {
+            let truncated = &whole[..length];
+            assert!(run.detect(ORDERS, "app", "ORDERS.a", truncated.as_bytes()).is_empty(), "{length} bytes");
+            assert_eq!(run.named_in(&format!("{truncated}\u{e4}\u{e4}")).count(), 0, "{length} bytes");
+        }
+        assert!(run.detect(ORDERS, "app", "ORDERS.a", whole.to_uppercase().as_bytes()).is_empty());
+        assert!(run.detect(ORDERS, "app", "ORDERS.a", other.canary(SHIPPING).as_bytes()).is_empty());
+        assert_eq!(run.detect(ORDERS, "app", "ORDERS.a", &whole.as_bytes()[..end]), [SHIPPING], "the control");
+    }
+
+    #[test]
+    fn a_leak_belongs_to_the_probe_that_published_the_canary() {
+        let system = System::load(SHARING);
+        let plan = system.plan(true);
+        let run = Run::new(&plan, PROBES.into());
+        run.begin("first");
+        let canary = run.canary(SHIPPING);
+        run.begin("second");
+        run.detect(ORDERS, "app", "ORDERS.a", canary.as_bytes());
+        let random = &canary[..canary.rfind('/').unwrap_or_default()];
+        run.detect(BILLING, "app", "BILLING.a", random.as_bytes());
+        let found: Vec<_> = checks(run).into_iter().map(|c| (c.probe, c.to)).collect();
+        assert_eq!(found, [("first", "ORDERS".to_owned()), ("second", "BILLING".to_owned())]);
+    }
+
+    #[test]
+    fn the_exporter_of_a_service_may_answer_and_no_other_tenant_may() {
+        let system = System::load(SHARING);
+        let plan = system.plan(true);
+        for (asked, responders, is_leak) in [
+            ("BILLING.quote.a", vec![BILLING], false),
+            ("BILLING.quote.a", vec![ORDERS], false),
+            ("BILLING.quote.a", vec![], false),
+            ("BILLING.quote.a", vec![SHIPPING], true),
+            ("BILLING.quote.a", vec![BILLING, SHIPPING], true),
+            ("BILLING.other", vec![BILLING], true),
+            ("$SRV.PING", vec![BILLING], true),
+        ] {
+            let run = Run::new(&plan, PROBES.into());
+            let payload = responders.iter().map(|r| run.canary(*r)).collect::<Vec<_>>().join(" ");
+            let found = run.detect_in_answer(ORDERS, "app", asked, &message("_INBOX_app.1", payload));
+            assert_eq!(found, responders);
+            assert_eq!(!leaks(run).is_empty(), is_leak, "{responders:?} answered on {asked}");
+        }
+    }
+
+    #[test]
+    fn the_base64_parts_of_a_stored_message_are_read_under_the_subject_it_was_stored_with() {
+        let system = System::load(SHARING);
+        let plan = system.plan(true);
+        for (subject, is_leak) in [("ORDERS.stored.a", false), ("ORDERS.secrets.a", true)] {
+            for part in ["data", "hdrs"] {
+                let run = Run::new(&plan, PROBES.into());
+                let canary = data_encoding::BASE64.encode(run.canary(ORDERS).as_bytes());
+                let reply = json!({ "message": { "subject": subject, part: canary } });
+                let reply = message("_INBOX_auditor.1", reply.to_string());
+                let found = run.detect_in_answer(AUDIT, "auditor", "$JS.API.STREAM.MSG.GET.COPY", &reply);
+                assert_eq!(found, [ORDERS], "{part}");
+                assert_eq!(!leaks(run).is_empty(), is_leak, "{part} of {subject}");
+            }
+        }
+    }
+
+    #[test]
+    fn a_direct_reply_is_read_under_the_subject_in_its_headers() {
+        let system = System::load(SHARING);
+        let plan = system.plan(true);
+        for (headers, is_leak) in [
+            ("NATS/1.0\r\nNats-Stream: COPY\r\nNats-Subject: ORDERS.stored.a\r\n\r\n", false),
+            ("NATS/1.0\r\nNats-Subject: ORDERS.secrets.a\r\n\r\n", true),
+            ("NATS/1.0\r\nNats-Last-Subject: ORDERS.stored.a\r\n\r\n", true),
+            ("", true),
+        ] {
+            let run = Run::new(&plan, PROBES.into());
+            let reply = Message { headers: headers.into(), ..message("_INBOX_auditor.1", run.canary(ORDERS)) };
+            assert_eq!(run.detect_in_answer(AUDIT, "auditor", "$JS.API.DIRECT.GET.COPY", &reply), [ORDERS]);
+            assert_eq!(!leaks(run).is_empty(), is_leak, "{headers:?}");
+        }
+    }
+
+    #[test]
+    fn a_canary_in_the_metadata_of_another_tenants_stream_is_a_leak() {
+        let system = System::load(SHARING);
+        let plan = system.plan(true);
+        for (owner, is_leak) in [(SHIPPING, true), (ORDERS, false)] {
+            let run = Run::new(&plan, PROBES.into());
+            let reply = json!({ "config": { "metadata": { "canary": run.canary(owner) } } });
+            let reply = message("_INBOX_app.1", reply.to_string());
+            assert_eq!(run.detect_in_answer(ORDERS, "app", "$JS.API.STREAM.INFO.X", &reply), [owner]);
+            assert_eq!(!leaks(run).is_empty(), is_leak);
+        }
+    }
+
+    #[test]
+    fn a_text_mentions_other_tenants_except_those_that_share() {
+        let system = System::load(&format!("{SHARING}{}", tenants(2)));
+        let plan = system.plan(true);
+        let run = Run::new(&plan, PROBES.into());
+        let t0 = SHIPPING + 1;
+        for (json, tenant, expected) in [
+            (json!({ "account": "SHIPPING" }), ORDERS, vec![SHIPPING]),
+            (json!({ "account": "ORDERS" }), ORDERS, vec![]),
+            // Shares in either direction, and copies.
+            (json!([{ "acc": "BILLING" }, { "acc": "AUDIT" }, { "acc": "T0" }]), ORDERS, vec![t0]),
+            (json!({ "acc": "ORDERS" }), BILLING, vec![]),
+            (json!({ "acc": "ORDERS" }), AUDIT, vec![]),
+            (json!({ "acc": "BILLING" }), AUDIT, vec![BILLING]),
+            // Users count by their names, if only one tenant has the name.
+            (json!({ "a": { "b": [{ "authorized_user": "shipper" }] } }), ORDERS, vec![SHIPPING]),
+            (json!({ "user": "app" }), SHIPPING, vec![]),
+            // Other keys, other values and other names do not count.
+            (json!({ "name": "SHIPPING", "subject": "SHIPPING.>" }), ORDERS, vec![]),
+            (json!({ "account": { "name": "SHIPPING" } }), ORDERS, vec![]),
+            (json!({ "account": "$G" }), ORDERS, vec![]),
+        ] {
+            assert_eq!(run.mentioned(&json.to_string(), tenant), expected, "{json}");
+        }
+        assert!(run.mentioned("account: SHIPPING", ORDERS).is_empty(), "not JSON");
+    }
+}
