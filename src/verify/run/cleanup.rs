@@ -189,4 +189,80 @@ mod tests {
                 && !is_ours(&format!("MY_{MARK}{run}"))
         );
     }
+
+    #[test]
+    fn a_name_with_a_wrong_length_alphabet_or_phase_is_not_ours() {
+        let (run, canary) = ("abcdefghijklmn27", "27abcdefghijklmn");
+        assert!(is_ours(&format!("{MARK}{run}_1_{canary}")), "the control");
+        for name in [
+            format!("{MARK}{}_1", &run[1..]),
+            format!("{MARK}{run}a_1"),
+            format!("{MARK}{}_1", run.to_uppercase()),
+            format!("{MARK}{}_1", run.replace('2', "1")),
+            format!("{MARK}{run}_"),
+            format!("{MARK}{run}_-1"),
+            format!("{MARK}{run}_4294967296"),
+            format!("{MARK}{run}_1_"),
+            format!("{MARK}{run}_1_{}", &canary[1..]),
+            format!("{MARK}{run}_1_BIGGER"),
+            format!("{MARK}{run}_1_{canary}_2"),
+            format!("KV_KV_{MARK}{run}_1"),
+            format!("tenantry_{run}_1"),
+            format!("{MARK}abcdefghijklmn\u{e4}_1"),
+        ] {
+            assert!(!is_ours(&name), "{name}");
+        }
+    }
+
+    #[test]
+    fn a_stream_has_room_up_to_each_limit_and_not_beyond() {
+        let stream = |config: Value, messages: u64, bytes: u64| {
+            let mut stream = json!({
+                "config": { "retention": "limits", "max_msgs": -1, "max_bytes": -1, "deny_purge": false },
+                "state": { "messages": messages, "bytes": bytes },
+            });
+            for (key, value) in config.as_object().into_iter().flatten() {
+                stream["config"][key] = value.clone();
+            }
+            stream
+        };
+        let room = 128 << 10;
+        for (config, messages, bytes, expected) in [
+            (json!({}), 1 << 40, 1 << 50, true),
+            (json!({ "max_msgs": 0, "max_bytes": 0 }), 1 << 40, 1 << 50, true),
+            (json!({ "max_msgs": 1000 }), 744, 0, true),
+            (json!({ "max_msgs": 1000 }), 745, 0, false),
+            (json!({ "max_msgs": 255 }), 0, 0, false),
+            (json!({ "max_msgs": 256 }), 0, 0, true),
+            (json!({ "max_bytes": 1 << 20 }), 0, (1 << 20) - room, true),
+            (json!({ "max_bytes": 1 << 20 }), 0, (1 << 20) - room + 1, false),
+            (json!({ "max_msgs": 1000, "max_bytes": 1 << 20 }), 0, 1 << 20, false),
+            (json!({ "max_msgs": 1000, "max_bytes": 1 << 20 }), 1000, 0, false),
+            (json!({ "retention": "workqueue" }), 0, 0, false),
+            (json!({ "retention": "interest" }), 0, 0, false),
+            (json!({ "deny_purge": true }), 0, 0, false),
+        ] {
+            assert_eq!(has_room(&stream(config.clone(), messages, bytes)), expected, "{config} {messages} {bytes}");
+        }
+        assert!(!has_room(&Value::Null), "an unknown stream");
+    }
+
+    /// Ages, so the time of day is needed.
+    #[allow(clippy::disallowed_types)]
+    #[test]
+    fn a_stream_is_old_after_ten_minutes() {
+        let created = |ago: u64| {
+            let then = std::time::SystemTime::now() - Duration::from_secs(ago);
+            // As the server writes it, in nanoseconds.
+            humantime::format_rfc3339_nanos(then).to_string()
+        };
+        for (ago, expected) in [(0, false), (590, false), (602, true), (86_400, true)] {
+            assert_eq!(is_old(&created(ago)), expected, "{ago} s");
+        }
+        for text in
+            ["", "0001-01-01", "yesterday, that is long ago", "2999-01-01T00:00:00Z", "2020-01-01T00:00:0\u{e4}"]
+        {
+            assert!(!is_old(text), "{text}");
+        }
+    }
 }

@@ -126,3 +126,142 @@ impl Ledger {
         Report::new(server, self.names, checks, took)
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::verify::fixtures::{System, server, tenants};
+
+    fn ledger() -> Ledger {
+        Ledger::new(&System::load(&tenants(3)).model, vec!["first", "second", "second-part"])
+    }
+
+    fn checks(ledger: Ledger) -> Vec<Check> {
+        ledger.into_report(server(), Duration::ZERO).checks
+    }
+
+    /// Probe, sender, receiver and outcome of each check.
+    fn rows(checks: &[Check]) -> Vec<(&str, &str, &str, Outcome)> {
+        checks.iter().map(|c| (c.probe, c.from.as_str(), c.to.as_str(), c.outcome)).collect()
+    }
+
+    #[test]
+    fn a_leak_is_one_check_per_probe_and_pair_with_at_most_eight_evidence_strings() {
+        for (found, kept) in [(1, 1), (8, 8), (9, 8), (20, 8)] {
+            let ledger = ledger();
+            ledger.begin("first");
+            for n in 0..found {
+                ledger.leak(Some(0), Some(1), format!("on subject {n:02}"));
+            }
+            let checks = checks(ledger);
+            assert_eq!(checks.len(), 1);
+            assert_eq!(checks[0].evidence.split("; ").count(), kept, "of {found}");
+        }
+    }
+
+    #[test]
+    fn the_same_evidence_of_a_pair_is_kept_once() {
+        let ledger = ledger();
+        ledger.begin("first");
+        for evidence in ["one", "two", "one", "two"] {
+            ledger.leak(Some(0), Some(1), evidence);
+        }
+        assert_eq!(checks(ledger)[0].evidence, "one; two");
+    }
+
+    #[test]
+    fn another_direction_tenant_or_probe_is_another_leak() {
+        let ledger = ledger();
+        ledger.begin("first");
+        ledger.leak(Some(0), Some(1), "x");
+        ledger.leak(Some(1), Some(0), "x");
+        ledger.leak(Some(0), None, "x");
+        ledger.begin("second");
+        ledger.leak(Some(0), Some(1), "x");
+        ledger.leak_of("first", Some(0), Some(1), "y".into());
+        let checks = checks(ledger);
+        assert_eq!(
+            rows(&checks),
+            [
+                ("first", "T0", "T1", Outcome::Leak),
+                ("first", "T1", "T0", Outcome::Leak),
+                ("first", "T0", "*", Outcome::Leak),
+                ("second", "T0", "T1", Outcome::Leak),
+            ]
+        );
+        assert_eq!(checks[0].evidence, "x; y");
+    }
+
+    #[test]
+    fn the_passes_of_a_tenant_in_one_probe_are_one_check() {
+        let ledger = ledger();
+        ledger.begin("first");
+        ledger.pass(0, "a");
+        ledger.pass(1, "b");
+        ledger.pass(0, "c");
+        ledger.begin("second");
+        ledger.pass(0, "d");
+        let checks = checks(ledger);
+        let evidence: Vec<_> = checks.iter().map(|c| (c.probe, c.from.as_str(), c.evidence.as_str())).collect();
+        assert_eq!(evidence, [("first", "T0", "a; c"), ("first", "T1", "b"), ("second", "T0", "d")]);
+    }
+
+    #[test]
+    fn a_probe_that_leaked_or_could_not_be_run_for_a_tenant_did_not_pass_for_it() {
+        let ledger = ledger();
+        ledger.begin("first");
+        (0..3).for_each(|tenant| ledger.pass(tenant, "held"));
+        ledger.leak(Some(0), Some(2), "leaked");
+        ledger.not_run(1, "no connection");
+        ledger.begin("second");
+        ledger.pass(0, "held");
+        assert_eq!(
+            rows(&checks(ledger)),
+            [
+                ("first", "T0", "T2", Outcome::Leak),
+                ("first", "T1", "*", Outcome::NotRun),
+                // The receiver of a leak passes as a sender, and another probe is another check.
+                ("first", "T2", "*", Outcome::Pass),
+                ("second", "T0", "*", Outcome::Pass),
+            ]
+        );
+    }
+
+    #[test]
+    fn the_report_has_the_worst_outcomes_first_and_then_the_order_of_the_probes() {
+        let ledger = ledger();
+        ledger.not_run_for_anybody("before any probe");
+        for probe in ["second", "first"] {
+            ledger.begin(probe);
+            ledger.pass(2, "held");
+            ledger.not_run(1, "not run");
+            ledger.leak(Some(0), Some(1), "leaked");
+        }
+        assert_eq!(
+            rows(&checks(ledger)),
+            [
+                ("first", "T0", "T1", Outcome::Leak),
+                ("second", "T0", "T1", Outcome::Leak),
+                (SETTING, "*", "*", Outcome::NotRun),
+                ("first", "T1", "*", Outcome::NotRun),
+                ("second", "T1", "*", Outcome::NotRun),
+                ("first", "T2", "*", Outcome::Pass),
+                ("second", "T2", "*", Outcome::Pass),
+            ]
+        );
+    }
+
+    #[test]
+    fn of_several_probe_ids_at_the_start_the_longest_is_taken() {
+        let ledger = ledger();
+        for (bytes, expected) in [
+            ("second on a.b", Some("second")),
+            ("second-part on a.b", Some("second-part")),
+            ("second-par", Some("second")),
+            ("the second", None),
+            ("", None),
+        ] {
+            assert_eq!(ledger.probe_at_start_of(bytes.as_bytes()), expected, "{bytes}");
+        }
+    }
+}

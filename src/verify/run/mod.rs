@@ -180,3 +180,43 @@ impl<'p> Run<'p> {
         self.ledger.into_report(server, took)
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::verify::fixtures::{BILLING, ORDERS, SHARING, System};
+
+    #[test]
+    fn a_canary_is_of_one_tenant_and_one_run() {
+        let system = System::load(SHARING);
+        let plan = system.plan(true);
+        let (run, other) = (Run::new(&plan, vec!["first"]), Run::new(&plan, vec!["first"]));
+        run.begin("first");
+        let canary = run.canary(ORDERS);
+        assert_eq!(canary, format!("tenantry/{}/{}/first", run.id, run.canaries[ORDERS]));
+        assert!(run.is_from(ORDERS, format!("x {canary} x").as_bytes()));
+        assert!(!run.is_from(BILLING, canary.as_bytes()) && !other.is_from(ORDERS, canary.as_bytes()));
+        assert_eq!((run.id.len(), run.canaries[ORDERS].len()), (CANARY_LENGTH, CANARY_LENGTH));
+    }
+
+    #[test]
+    fn names_change_with_each_phase_and_differ_between_tenants() {
+        let system = System::load(SHARING);
+        let plan = system.plan(true);
+        let run = Run::new(&plan, vec!["first"]);
+        let (common, unique) = (run.common(), run.unique(ORDERS));
+        assert_eq!((&run.common(), &run.unique(ORDERS)), (&common, &unique), "within a phase");
+        assert_ne!(run.unique(BILLING), unique);
+        run.next_phase();
+        assert!(run.common() != common && run.unique(ORDERS) != unique);
+        assert!([&common, &unique].iter().all(|name| name.starts_with(MARK) && name.contains(&run.id)));
+    }
+
+    #[test]
+    fn without_a_connection_the_reason_is_the_missing_secret() {
+        let system = System::load(SHARING);
+        let plan = system.plan(true);
+        let run = Run::new(&plan, vec!["first"]);
+        assert_eq!(nobody_is_in(&run.tenant_runs()).as_deref(), Some("no user's secret is known here"));
+    }
+}

@@ -135,3 +135,161 @@ fn tenants_by_name(model: &Model) -> HashMap<String, Option<usize>> {
     }
     names
 }
+
+#[cfg(test)]
+mod tests {
+    use serde_json::json;
+
+    use super::*;
+    use crate::verify::fixtures::{AUDIT, BILLING, ORDERS, SHARING, SHIPPING, System, tenants};
+
+    #[test]
+    fn a_tenant_attacks_the_next_four_and_those_it_shares_with() {
+        let share = "[[share]]\nfrom = \"T0\"\nto = [\"T7\"]\nstream = \"T0.a.>\"\n";
+        let system = System::load(&format!("{}{share}", tenants(10)));
+        let topology = Topology::new(&system.model, true);
+        for (tenant, expected) in
+            [(0, vec![1, 2, 3, 4, 7]), (1, vec![2, 3, 4, 5]), (7, vec![0, 1, 8, 9]), (9, vec![0, 1, 2, 3])]
+        {
+            assert_eq!(topology.neighbours(tenant), expected, "of T{tenant}");
+        }
+    }
+
+    #[test]
+    fn both_ends_of_a_copied_stream_attack_each_other() {
+        let copy = r#"
+            [[tenant.stream]]
+            name = "COPY"
+            max_bytes = "1MiB"
+            mirror = { name = "EVENTS", from = "ORDERS" }
+        "#;
+        let jetstream = "[tenant.jetstream]\nstorage = \"64MiB\"\n";
+        let orders = format!(
+            "[[tenant]]\nname = \"ORDERS\"\n{jetstream}[[tenant.user]]\nname = \"app\"\n\
+             [[tenant.stream]]\nname = \"EVENTS\"\nsubjects = [\"ORDERS.>\"]\nmax_bytes = \"1MiB\"\n"
+        );
+        let audit = format!("[[tenant]]\nname = \"AUDIT\"\n{jetstream}[[tenant.user]]\nname = \"app\"\n{copy}");
+        let share = "[[share]]\nfrom = \"ORDERS\"\nto = [\"AUDIT\"]\njetstream = \"EVENTS\"\n";
+        let text = format!("[server.jetstream]\nstorage = \"1GiB\"\n{orders}{}{audit}{share}", tenants(8));
+        let system = System::load(&text);
+        let topology = Topology::new(&system.model, true);
+        assert_eq!(topology.neighbours(0), [1, 2, 3, 4, 9]);
+        assert!(topology.neighbours(9).contains(&0) && !topology.neighbours(8).contains(&5));
+    }
+
+    #[test]
+    fn a_tenant_alone_or_with_few_others_has_no_more_neighbours_than_there_are() {
+        for (count, expected) in [(1, vec![]), (2, vec![1]), (5, vec![1, 2, 3, 4]), (6, vec![1, 2, 3, 4])] {
+            let system = System::load(&tenants(count));
+            assert_eq!(Topology::new(&system.model, true).neighbours(0), expected, "of {count}");
+        }
+    }
+
+    #[test]
+    fn a_name_that_two_tenants_have_is_no_tenants() {
+        let system = System::load(SHARING);
+        let topology = Topology::new(&system.model, true);
+        for (name, owner) in [
+            ("ORDERS", Some(ORDERS)),
+            ("auditor", Some(AUDIT)),
+            ("clerk", Some(ORDERS)),
+            ("shipper", Some(SHIPPING)),
+            ("app", None),
+            ("nobody", None),
+            ("orders", None),
+        ] {
+            assert_eq!(topology.owner_of(name), owner, "{name}");
+        }
+    }
+
+    #[test]
+    fn a_user_with_the_name_of_its_own_account_hides_neither() {
+        let system = System::load("[[tenant]]\nname = \"A\"\n[[tenant.user]]\nname = \"A\"\n");
+        assert_eq!(Topology::new(&system.model, true).owner_of("A"), Some(0));
+    }
+
+    #[test]
+    fn on_a_server_in_use_only_subjects_with_a_wildcard_are_free() {
+        let system = System::load(SHARING);
+        let free = |throwaway, tenant| {
+            let topology = Topology::new(&system.model, throwaway);
+            topology.free_subjects(tenant).map(Subject::as_str).collect::<Vec<_>>()
+        };
+        assert_eq!(free(true, SHIPPING), ["SHIPPING.>", "parcel.sent"]);
+        assert_eq!(free(false, SHIPPING), ["SHIPPING.>"]);
+        assert_eq!(free(false, ORDERS), ["ORDERS.>"]);
+    }
+
+    #[test]
+    fn nothing_is_published_to_a_full_stream_by_its_tenant_or_by_one_that_shares_with_it() {
+        let system = System::load(SHARING);
+        let topology = Topology::new(&system.model, false);
+        let full = Subject::as_the_server_reads("ORDERS.events.*");
+        for (tenant, subject, expected) in [
+            (ORDERS, "ORDERS.events.a", false),
+            (ORDERS, "ORDERS.events.a.b", true),
+            (ORDERS, "ORDERS.other", true),
+            (BILLING, "ORDERS.events.a", false),
+            (SHIPPING, "ORDERS.events.a", true),
+            (ORDERS, "ORDERS..a", false),
+        ] {
+            topology.full_streams.borrow_mut()[ORDERS].clear();
+            assert_eq!(topology.may_speak(tenant, subject), subject != "ORDERS..a", "no stream is full: {subject}");
+            topology.add_full_streams(ORDERS, full.clone());
+            assert_eq!(topology.may_speak(tenant, subject), expected, "tenant {tenant}: {subject}");
+        }
+    }
+
+    #[test]
+    fn the_own_space_of_a_tenant_is_all_of_its_subjects_and_no_others() {
+        let system = System::load(SHARING);
+        let topology = Topology::new(&system.model, false);
+        for (subject, expected) in [
+            ("SHIPPING.a.b", true),
+            ("parcel.sent", true),
+            ("parcel.lost", false),
+            ("SHIPPING", false),
+            ("ORDERS.a", false),
+            ("SHIPPING..a", false),
+        ] {
+            assert_eq!(topology.is_own_space(SHIPPING, subject), expected, "{subject}");
+        }
+    }
+
+    #[test]
+    fn the_listeners_of_a_server_in_use_are_those_with_a_port_in_its_varz() {
+        let system = System::load(SHARING);
+        let topology = Topology::new(&system.model, false);
+        let found = |varz: Value| {
+            topology.find_listeners(&system.plan(false), &varz);
+            topology.listeners()
+        };
+        assert_eq!(found(Value::Null), None);
+        assert_eq!(found(json!({ "leaf": {}, "cluster": { "urls": [] } })), Some(Vec::new()));
+        assert_eq!(found(json!({ "leaf": { "port": 0 } })), Some(Vec::new()));
+        let varz = json!({
+            "leaf": { "port": 7422 }, "mqtt": { "port": 1883 }, "websocket": { "port": 8443 },
+            "cluster": { "cluster_port": 6222 }, "gateway": { "port": 7222 }, "port": 4222,
+        });
+        let expected = [
+            (ListenerKind::Leaf, 7422),
+            (ListenerKind::Mqtt, 1883),
+            (ListenerKind::WebSocket, 8443),
+            (ListenerKind::Cluster, 6222),
+            (ListenerKind::Gateway, 7222),
+        ];
+        assert_eq!(found(varz), Some(expected.map(|(kind, port)| (kind, format!("10.0.0.1:{port}"))).into()));
+    }
+
+    #[test]
+    fn the_listeners_of_a_throwaway_server_are_those_of_the_plan() {
+        let system = System::load(SHARING);
+        let topology = Topology::new(&system.model, true);
+        let listeners = vec![(ListenerKind::Mqtt, "10.0.0.1:1".to_owned())];
+        let plan = Plan { listeners: listeners.clone(), ..system.plan(true) };
+        topology.find_listeners(&plan, &json!({ "leaf": { "port": 7422 } }));
+        assert_eq!(topology.listeners(), Some(listeners));
+        topology.find_listeners(&plan, &Value::Null);
+        assert_eq!(topology.listeners(), None);
+    }
+}
