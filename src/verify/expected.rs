@@ -66,3 +66,107 @@ pub fn concrete(pattern: &Subject, token: &str) -> String {
     let tokens: Vec<&str> = pattern.tokens().map(|t| if matches!(t, "*" | ">") { token } else { t }).collect();
     tokens.join(".")
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::verify::fixtures::{AUDIT, BILLING, ORDERS, SHARING, SHIPPING, System};
+
+    #[test]
+    fn an_app_may_publish_and_subscribe_to_what_its_tenant_owns_or_shares() {
+        let model = System::load(SHARING).model;
+        let (orders, billing) = (&model.tenants[ORDERS].users[0], &model.tenants[BILLING].users[0]);
+        for (user, subject, publish, subscribe) in [
+            (orders, "ORDERS.a", true, true),
+            (orders, "ORDERS.>", true, true),
+            (orders, "ORDERS", false, false),
+            (orders, "ORDERSX.a", false, false),
+            (orders, ">", false, false),
+            (orders, "BILLING.quote.a", true, false),
+            (orders, "BILLING.other", false, false),
+            (billing, "ORDERS.events.a", false, true),
+            (billing, "ORDERS.events.>", false, true),
+            (billing, "ORDERS.*.a", false, false),
+            (billing, "ORDERS.other", false, false),
+            (orders, "_INBOX_app.x", true, true),
+            (orders, "_INBOX_other.x", false, false),
+            (orders, "ORDERS..a", false, false),
+            (orders, "", false, false),
+        ] {
+            let found = (may_publish(user, subject), may_subscribe(user, subject));
+            assert_eq!(found, (publish, subscribe), "{} on {subject:?}", user.name);
+        }
+    }
+
+    #[test]
+    fn a_subscriber_may_not_publish_and_an_operator_may_do_everything() {
+        let model = System::load(SHARING).model;
+        let clerk = &model.tenants[ORDERS].users[1];
+        assert!(may_subscribe(clerk, "ORDERS.a") && !may_publish(clerk, "ORDERS.a"));
+        let operator = &model.system.users[0];
+        assert!(may_subscribe(operator, ">") && may_publish(operator, "ORDERS.a"));
+        assert!(listed(&operator.permissions.publish).is_empty());
+        assert!(!listed(&clerk.permissions.subscribe).is_empty());
+    }
+
+    #[test]
+    fn a_queue_may_be_joined_on_own_subjects_and_not_on_imported_streams() {
+        let model = System::load(SHARING).model;
+        let billing = &model.tenants[BILLING].users[0];
+        for (subject, plain, queue) in [
+            ("BILLING.quote.a", true, true),
+            ("ORDERS.events.a", true, false),
+            ("ORDERS.events.>", true, false),
+            ("ORDERS.other", false, false),
+        ] {
+            assert_eq!(
+                (may_subscribe(billing, subject), may_join_queue(billing, subject)),
+                (plain, queue),
+                "{subject}"
+            );
+        }
+    }
+
+    #[test]
+    fn a_share_works_in_one_direction_and_on_its_own_subjects() {
+        let model = System::load(SHARING).model;
+        for (from, to, subject, expected) in [
+            // The stream flows to the importer.
+            (ORDERS, BILLING, "ORDERS.events.a", true),
+            (ORDERS, BILLING, "ORDERS.other", false),
+            (BILLING, ORDERS, "ORDERS.events.a", false),
+            (ORDERS, SHIPPING, "ORDERS.events.a", false),
+            // The requests of a service flow to its exporter.
+            (ORDERS, BILLING, "BILLING.quote.a", true),
+            (BILLING, ORDERS, "BILLING.quote.a", false),
+            (SHIPPING, BILLING, "BILLING.quote.a", false),
+            // A copy has the subjects of the copied stream, not of the exporter's others.
+            (ORDERS, AUDIT, "ORDERS.stored.a", true),
+            (ORDERS, AUDIT, "ORDERS.secrets.a", false),
+            (AUDIT, ORDERS, "ORDERS.stored.a", false),
+            (ORDERS, BILLING, "ORDERS.stored.a", false),
+            (ORDERS, BILLING, "ORDERS..a", false),
+        ] {
+            let (sender, receiver) = (&model.tenants[from], &model.tenants[to]);
+            assert_eq!(
+                is_shared(sender, receiver, subject),
+                expected,
+                "{} to {}: {subject}",
+                sender.name,
+                receiver.name
+            );
+        }
+    }
+
+    #[test]
+    fn a_concrete_subject_has_the_token_in_place_of_each_wildcard() {
+        for (pattern, expected) in
+            [("a.>", "a.t"), ("a.*.b.>", "a.t.b.t"), (">", "t"), ("a.b", "a.b"), ("a.*", "a.t"), ("a.x*", "a.x*")]
+        {
+            let pattern = Subject::as_the_server_reads(pattern).expect("a subject");
+            let subject = concrete(&pattern, "t");
+            assert_eq!(subject, expected);
+            assert!(pattern.contains(&Subject::as_the_server_reads(&subject).expect("a subject")));
+        }
+    }
+}

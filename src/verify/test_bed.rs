@@ -166,3 +166,75 @@ impl Logins {
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::verify::fixtures::{System, tenants};
+
+    #[test]
+    fn the_first_tenants_keep_the_shares_between_them_and_no_others() {
+        let shares = r#"
+            [[share]]
+            from = "T0"
+            to = ["T1", "T9"]
+            stream = "T0.a.>"
+            [[share]]
+            from = "T0"
+            to = ["T8"]
+            stream = "T0.b.>"
+            [[share]]
+            from = "T9"
+            to = ["T1"]
+            stream = "T9.a.>"
+        "#;
+        let whole = System::load(&format!("{}{shares}", tenants(10))).model;
+        let part = first_tenants(&whole);
+        let shared = |model: &Model| {
+            let exports: Vec<usize> = model.tenants[0].exports.iter().map(|e| e.to.len()).collect();
+            (model.tenants.len(), exports, model.tenants[1].imports.len())
+        };
+        assert_eq!(shared(&whole), (10, vec![2, 1], 2));
+        assert_eq!(shared(&part), (8, vec![1], 1));
+    }
+
+    #[test]
+    fn earlier_generations_and_removed_users_are_revoked_logins() {
+        let registry = r#"
+            [[tenant]]
+            name = "A"
+            [[tenant.user]]
+            name = "new"
+            [[tenant.user]]
+            name = "rotated"
+            generation = 3
+            [[tenant.user]]
+            name = "changed"
+            auth = "password"
+            generation = 2
+        "#;
+        let mut model = System::load(registry).model;
+        let name = |user: usize, model: &Model| model.tenants[0].users[user].name.clone();
+        let tenant = model.tenants[0].name.clone();
+        let back = Retired { tenant: tenant.clone(), user: Some(name(0, &model)), generation: 1 };
+        let removed = name(2, &model);
+        model.retired = vec![back, Retired { tenant: tenant.clone(), user: None, generation: 1 }];
+        let root = RootKey::development();
+        let revoked = |model: &Model| {
+            let logins = revoked_logins(model, &root);
+            let kind = |login: &Login| if matches!(login, Login::Seed(_)) { "nkey" } else { "password" };
+            logins.iter().map(|(owner, login)| format!("{} of {owner}", kind(login))).collect::<Vec<_>>()
+        };
+        assert_eq!(revoked(&model), ["nkey of A/rotated, generation 2", "password of A/changed, generation 1"]);
+        model.tenants[0].users.retain(|u| u.name != removed);
+        model.retired.push(Retired { tenant, user: Some(removed), generation: 5 });
+        assert_eq!(
+            revoked(&model),
+            [
+                "nkey of A/rotated, generation 2",
+                "nkey of A/changed, generation 5",
+                "password of A/changed, generation 5"
+            ]
+        );
+    }
+}
