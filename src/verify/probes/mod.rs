@@ -180,3 +180,134 @@ async fn must_be_refused<'p>(run: &Run<'p>, tenant_run: &mut TenantRun<'p>, atte
         None => run.ledger.pass(tenant_run.index, "every attempt is something that its users are granted"),
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::verify::fixtures::{BILLING, ORDERS, Reply, SHARING, System, checks, connect};
+    use crate::verify::report::{Check, Outcome};
+
+    /// The checks that `must_be_refused` records for `ORDERS`, whose user `app` is connected to a
+    /// server that sends `errors` for each PUB or SUB line.
+    async fn attempt(attempts: Vec<Attempt>, errors: impl Fn(&str) -> Option<String> + Send + 'static) -> Vec<Check> {
+        let system = System::load(SHARING);
+        let plan = system.plan(true);
+        let run = Run::new(&plan, vec!["a-probe"]);
+        run.begin("a-probe");
+        let mut tenant_runs = run.tenant_runs();
+        let connection = connect(move |line| match errors(line) {
+            Some(error) => Reply::Write(format!("-ERR '{error}'\r\n")),
+            None => Reply::Default,
+        });
+        tenant_runs[ORDERS].sessions[0].connection = Some(connection.await);
+        must_be_refused(&run, &mut tenant_runs[ORDERS], &attempts).await;
+        checks(run)
+    }
+
+    fn attempts() -> Vec<Attempt> {
+        vec![
+            Attempt::new(Operation::Publish, "BILLING.a", Some(BILLING)),
+            Attempt::new(Operation::Subscribe, "BILLING.>", Some(BILLING)),
+            Attempt::new(Operation::Join("q".into()), "BILLING.b", Some(BILLING)),
+        ]
+    }
+
+    /// The error of a server that denies everything.
+    fn deny(line: &str) -> Option<String> {
+        let words: Vec<&str> = line.split(' ').collect();
+        match words.as_slice() {
+            ["PUB", subject, ..] => Some(format!("Permissions Violation for Publish to \"{subject}\"")),
+            ["SUB", subject, _] => Some(format!("Permissions Violation for Subscription to \"{subject}\"")),
+            ["SUB", subject, queue, _] => {
+                Some(format!("Permissions Violation for Subscription to \"{subject}\" using queue \"{queue}\""))
+            }
+            _ => None,
+        }
+    }
+
+    #[tokio::test]
+    async fn the_probe_passes_if_every_attempt_is_denied() {
+        let checks = attempt(attempts(), deny).await;
+        let found: Vec<_> = checks.iter().map(|c| (c.outcome, c.evidence.as_str())).collect();
+        let sample = "Permissions Violation for Publish to \"BILLING.a\"";
+        assert_eq!(found, [(Outcome::Pass, format!("3 attempts refused, as in: {sample}").as_str())]);
+    }
+
+    #[tokio::test]
+    async fn each_attempt_that_is_not_denied_is_a_leak() {
+        for (line, evidence) in [
+            ("PUB BILLING.a", "app publishing to BILLING.a was not refused, and nothing declares it"),
+            ("SUB BILLING.>", "app subscribing to BILLING.> was not refused, and nothing declares it"),
+            ("SUB BILLING.b q", "app joining a queue on BILLING.b was not refused, and nothing declares it"),
+        ] {
+            let checks = attempt(attempts(), move |l| deny(l).filter(|_| !l.starts_with(line))).await;
+            let found: Vec<_> = checks.iter().map(|c| (c.outcome, c.to.as_str(), c.evidence.as_str())).collect();
+            assert_eq!(found, [(Outcome::Leak, "BILLING", evidence)], "without a denial of {line}");
+        }
+    }
+
+    #[tokio::test]
+    async fn a_denial_of_another_subject_or_operation_is_not_taken_for_one() {
+        let one = || vec![Attempt::new(Operation::Publish, "BILLING.a", Some(BILLING))];
+        for (error, expected) in [
+            ("Permissions Violation for Publish to \"BILLING.a\"", Outcome::Pass),
+            ("Permissions Violation for Publish to \"BILLING.a.b\"", Outcome::Leak),
+            ("Permissions Violation for Publish to \"BILLING\"", Outcome::Leak),
+            ("Permissions Violation for Subscription to \"BILLING.a\"", Outcome::Leak),
+            ("Unknown Protocol Operation", Outcome::Leak),
+        ] {
+            let checks = attempt(one(), move |l| l.starts_with("PUB").then(|| error.to_owned())).await;
+            assert_eq!(checks.iter().map(|c| c.outcome).collect::<Vec<_>>(), [expected], "{error}");
+        }
+    }
+
+    #[tokio::test]
+    async fn what_a_user_is_granted_is_not_attempted() {
+        let granted = || {
+            vec![
+                Attempt::new(Operation::Publish, "ORDERS.a", None),
+                Attempt::new(Operation::Subscribe, "ORDERS.>", None),
+                Attempt::new(Operation::Join("q".into()), "ORDERS.a", None),
+            ]
+        };
+        let checks = attempt(granted(), |line| {
+            assert!(!line.starts_with("PUB") && !line.starts_with("SUB"), "{line}");
+            None
+        })
+        .await;
+        assert_eq!(checks.iter().map(|c| c.outcome).collect::<Vec<_>>(), [Outcome::Pass]);
+        assert_eq!(checks[0].evidence, "every attempt is something that its users are granted");
+    }
+
+    #[tokio::test]
+    async fn a_tenant_without_a_connection_has_no_check() {
+        let system = System::load(SHARING);
+        let plan = system.plan(true);
+        let run = Run::new(&plan, vec!["a-probe"]);
+        must_be_refused(&run, &mut run.tenant_runs()[ORDERS], &attempts()).await;
+        assert!(checks(run).is_empty());
+    }
+
+    #[tokio::test]
+    async fn a_connection_that_is_lost_midway_is_not_run_and_neither_pass_nor_leak() {
+        let system = System::load(SHARING);
+        let plan = system.plan(true);
+        let run = Run::new(&plan, vec!["a-probe"]);
+        run.begin("a-probe");
+        let mut tenant_runs = run.tenant_runs();
+        let connection = connect(|line| if line.starts_with("SUB") { Reply::Close("") } else { Reply::Default });
+        tenant_runs[ORDERS].sessions[0].connection = Some(connection.await);
+        must_be_refused(&run, &mut tenant_runs[ORDERS], &attempts()).await;
+        assert!(tenant_runs[ORDERS].sessions[0].connection.is_none());
+        assert_eq!(checks(run).iter().map(|c| c.outcome).collect::<Vec<_>>(), [Outcome::NotRun]);
+    }
+
+    #[test]
+    fn the_ids_of_the_probes_are_unique_and_in_kebab_case() {
+        let ids: std::collections::BTreeSet<&str> = PROBES.iter().map(|p| p.id).collect();
+        assert_eq!(ids.len(), PROBES.len());
+        let is_kebab = |id: &str| id.split('-').all(|w| !w.is_empty() && w.bytes().all(|b| b.is_ascii_lowercase()));
+        assert!(ids.iter().all(|id| is_kebab(id)), "{ids:?}");
+        assert!(!is_kebab("Two-words") && !is_kebab("two--words"), "the control");
+    }
+}
