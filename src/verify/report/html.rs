@@ -40,3 +40,38 @@ pub fn page(report: &Report) -> String {
     // Escapes `<`, so that no text can close the script element that holds the data.
     PAGE.replace("DATA", &data.to_string().replace('<', "\\u003c"))
 }
+
+#[cfg(test)]
+mod tests {
+    use std::time::Duration;
+
+    use super::*;
+    use crate::verify::fixtures::server;
+    use crate::verify::report::Outcome;
+
+    fn page_of(evidence: &[&str]) -> String {
+        let check = |e: &&str| Check {
+            probe: "entry",
+            from: "A".into(),
+            to: "*".into(),
+            outcome: Outcome::Pass,
+            evidence: (*e).into(),
+        };
+        page(&Report::new(server(), vec!["A".into()], evidence.iter().map(check).collect(), Duration::ZERO))
+    }
+
+    #[test]
+    fn evidence_cannot_close_the_script_element() {
+        let plain = page_of(&["held"]);
+        let hostile = page_of(&["</script><script>alert(1)</script>"]);
+        assert_eq!(hostile.matches('<').count(), plain.matches('<').count());
+        assert!(hostile.contains("\\u003c/script>"));
+    }
+
+    #[test]
+    fn the_same_evidence_is_written_once() {
+        let page = page_of(&["the same words", "others", "the same words"]);
+        assert_eq!(page.matches("the same words").count(), 1);
+        assert!(page.contains(r#"["entry","A","*","pass",0],["entry","A","*","pass",1],["entry","A","*","pass",0]"#));
+    }
+}

@@ -42,3 +42,51 @@ fn case(check: &Check, suite: &str) -> TestCase {
     }
     case
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::verify::fixtures::server;
+    use crate::verify::report::SETTING;
+
+    fn xml_of(probe: &'static str, outcome: Outcome, evidence: &str) -> String {
+        let check = Check { probe, from: "A".into(), to: "B".into(), outcome, evidence: evidence.into() };
+        xml(&Report::new(server(), vec!["A".into(), "B".into()], vec![check], Duration::ZERO))
+    }
+
+    #[test]
+    fn a_leak_is_a_failure_and_a_check_that_was_not_run_an_error() {
+        for (outcome, failures, errors, element) in [
+            (Outcome::Pass, 0, 0, "<system-out>evidence</system-out>"),
+            (Outcome::Leak, 1, 0, "<failure message=\"evidence\" type=\"leak\"/>"),
+            (Outcome::NotRun, 0, 1, "<error message=\"evidence\" type=\"not run\"/>"),
+        ] {
+            let xml = xml_of("entry", outcome, "evidence");
+            assert!(xml.contains(&format!(" failures=\"{failures}\" errors=\"{errors}\" time")), "{xml}");
+            assert!(xml.contains(element), "{xml}");
+        }
+    }
+
+    #[test]
+    fn evidence_cannot_break_out_of_its_attribute_or_element() {
+        let evidence = "<b a=\"1\">&amp; ]]> \u{0}\u{1b}";
+        for outcome in [Outcome::Pass, Outcome::Leak, Outcome::NotRun] {
+            let xml = xml_of("entry", outcome, evidence);
+            assert!(!xml.contains("<b") && xml.contains("&lt;b"), "{xml}");
+            assert!(!xml.contains("a=\"1\">") && xml.contains("&amp;amp;"), "{xml}");
+            assert!(!xml.contains(['\u{0}', '\u{1b}']), "{xml}");
+        }
+    }
+
+    #[test]
+    fn a_suite_is_written_for_each_probe_with_checks_and_for_the_setting() {
+        for probe in ["entry", "limits", SETTING] {
+            let xml = xml_of(probe, Outcome::Pass, "held");
+            assert_eq!(xml.matches("<testsuite name=").count(), 1);
+            assert!(xml.contains(&format!("<testsuite name=\"{probe}\"")), "{xml}");
+            assert!(xml.contains(&format!("name=\"A \u{2192} B\" classname=\"tenantry.{probe}\"")), "{xml}");
+        }
+        let report = Report::new(server(), Vec::new(), Vec::new(), Duration::ZERO);
+        assert!(!xml(&report).contains("<testsuite name="), "without checks");
+    }
+}

@@ -124,3 +124,79 @@ impl Report {
         cells
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::verify::fixtures::server;
+
+    fn check(probe: &'static str, from: &str, to: &str, outcome: Outcome) -> Check {
+        Check { probe, from: from.into(), to: to.into(), outcome, evidence: "evidence".into() }
+    }
+
+    fn report(checks: Vec<Check>, tenants: usize) -> Report {
+        let names = (0..tenants).map(|i| format!("T{i}")).collect();
+        Report::new(server(), names, checks, Duration::from_micros(1_234_567))
+    }
+
+    #[test]
+    fn one_leak_is_leaky_one_check_not_run_is_inconclusive_and_so_are_no_checks() {
+        use Outcome::{Leak, NotRun, Pass};
+        for (outcomes, expected) in [
+            (vec![], Verdict::Inconclusive),
+            (vec![Pass], Verdict::Isolated),
+            (vec![Pass, Pass], Verdict::Isolated),
+            (vec![NotRun], Verdict::Inconclusive),
+            (vec![Pass, NotRun, Pass], Verdict::Inconclusive),
+            (vec![Leak], Verdict::Leaky),
+            (vec![Pass, Leak, NotRun], Verdict::Leaky),
+            (vec![NotRun, Leak], Verdict::Leaky),
+        ] {
+            let checks = outcomes.iter().map(|o| check("a", "T0", "*", *o)).collect();
+            assert_eq!(report(checks, 2).verdict, expected, "{outcomes:?}");
+        }
+    }
+
+    #[test]
+    fn pairs_are_ordered_and_the_duration_is_in_whole_milliseconds() {
+        for (tenants, pairs) in [(0, 0), (1, 0), (2, 2), (3, 6), (10, 90)] {
+            let report = report(Vec::new(), tenants);
+            assert_eq!((report.tenants, report.pairs, report.duration_ms), (tenants, pairs, 1234));
+        }
+    }
+
+    #[test]
+    fn a_cell_of_the_matrix_is_the_worst_outcome_of_its_tenant_on_either_side() {
+        let report = report(
+            vec![
+                check("a", "T0", "T1", Outcome::Leak),
+                check("a", "T0", "*", Outcome::Pass),
+                check("a", "T1", "*", Outcome::Pass),
+                check("a", "T2", "*", Outcome::Pass),
+                check("b", "T1", "T2", Outcome::Pass),
+                check("b", "T0", "*", Outcome::Pass),
+                check("b", "T0", "*", Outcome::NotRun),
+            ],
+            3,
+        );
+        let matrix = report.matrix();
+        for (probe, tenant, expected) in [
+            ("a", "T0", Some(Outcome::Leak)),
+            ("a", "T1", Some(Outcome::Leak)),
+            ("a", "T2", Some(Outcome::Pass)),
+            ("b", "T0", Some(Outcome::NotRun)),
+            ("b", "T1", Some(Outcome::Pass)),
+            ("b", "T2", None),
+            ("c", "T0", None),
+        ] {
+            assert_eq!(matrix.get(&(probe, tenant)).copied(), expected, "{probe} of {tenant}");
+        }
+    }
+
+    #[test]
+    fn the_json_names_outcomes_and_the_verdict_in_kebab_case() {
+        let json = serde_json::to_value(report(vec![check("a", "T0", "*", Outcome::NotRun)], 2)).unwrap_or_default();
+        assert_eq!((&json["verdict"], &json["checks"][0]["outcome"]), (&"inconclusive".into(), &"not-run".into()));
+        assert!(json["names"].is_null() && json["tenants"] == 2);
+    }
+}
