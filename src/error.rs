@@ -4,7 +4,7 @@
 use std::io;
 use std::path::{Path, PathBuf};
 
-use crate::diag::{Diagnostic, Sources};
+use crate::diag::{Diagnostic, Sources, nearest};
 use crate::keys::RootKeyError;
 
 /// The exit codes of every command; docs/commands.md lists them.
@@ -164,6 +164,19 @@ impl Error {
     /// Wrong input that has no place in a file.
     pub fn usage(message: impl Into<String>, hint: impl Into<String>) -> Self {
         Self::Usage { message: message.into(), hint: hint.into() }
+    }
+
+    /// There is no such tenant, user or stream; the nearest is suggested.
+    pub fn unknown_name(what: &str, name: &str, known: &[&str]) -> Self {
+        if let Some((tenant, user)) = name.split_once('.').filter(|(tenant, _)| known.contains(tenant)) {
+            return Self::usage(format!("there is no {what} `{name}`"), format!("did you mean `{tenant}/{user}`?"));
+        }
+        let hint = match nearest(name, known.iter().copied()) {
+            Some(near) => format!("did you mean `{near}`?"),
+            None if known.len() <= 12 => format!("there are: {}", known.join(", ")),
+            None => "`tenantry tenant list` shows all".to_owned(),
+        };
+        Self::usage(format!("there is no {what} `{name}`"), hint)
     }
 
     /// The server could not be found, started or reached.

@@ -5,7 +5,7 @@ use std::path::PathBuf;
 use clap::ValueEnum;
 use serde::Serialize;
 
-use super::{Context, no_such, no_such_user, split_user};
+use super::{Context, no_such_user, split_user};
 use crate::error::{Error, Exit};
 use crate::keys::{AccountKind, RootKey};
 use crate::model::names::AccountName;
@@ -163,7 +163,7 @@ fn find<'m>(
     } else {
         let known = || model.tenants.iter().map(|t| t.name.as_str()).chain([model.system.account.as_str()]);
         let tenant = model.tenants.iter().find(|t| t.name.as_str() == account);
-        let tenant = tenant.ok_or_else(|| no_such("tenant", account, &known().collect::<Vec<_>>()))?;
+        let tenant = tenant.ok_or_else(|| Error::unknown_name("tenant", account, &known().collect::<Vec<_>>()))?;
         (AccountKind::Tenant, &tenant.name, &tenant.users)
     };
     let Some(user) = user else { return Ok((kind, name, users.clone())) };

@@ -6,7 +6,7 @@ use std::path::PathBuf;
 
 use serde::Serialize;
 
-use super::{Context, no_such, no_such_user, split_user};
+use super::{Context, no_such_user, split_user};
 use crate::audit::reach::{self, Question};
 use crate::audit::system::{Account, System, User};
 use crate::audit::{self, Audit};
@@ -179,7 +179,7 @@ fn find<'w>(system: &'w System, who: &str) -> Result<Vec<(&'w Account, &'w User)
     let of_user = system.accounts.iter().find(|a| a.users.iter().any(|u| u.name == who || u.display_name() == who));
     let account = system.account(name).ok_or_else(|| match of_user {
         Some(a) => Error::usage(format!("`{who}` is a user, not an account"), format!("write `{}/{who}`", a.name)),
-        None => no_such("account", name, &known),
+        None => Error::unknown_name("account", name, &known),
     })?;
     let Some(user) = user else { return Ok(account.users.iter().map(|u| (account, u)).collect()) };
     let found: Vec<_> = account.users.iter().filter(|u| u.name == user || u.label.as_deref() == Some(user)).collect();

@@ -246,22 +246,9 @@ fn split_user(text: &str) -> (&str, Option<&str>) {
     }
 }
 
-/// There is no such tenant; the nearest is suggested.
-fn no_such(what: &str, name: &str, known: &[&str]) -> Error {
-    if let Some((tenant, user)) = name.split_once('.').filter(|(tenant, _)| known.contains(tenant)) {
-        return Error::usage(format!("there is no {what} `{name}`"), format!("did you mean `{tenant}/{user}`?"));
-    }
-    let hint = match crate::diag::nearest(name, known.iter().copied()) {
-        Some(near) => format!("did you mean `{near}`?"),
-        None if known.len() <= 12 => format!("there are: {}", known.join(", ")),
-        None => "`tenantry tenant list` shows all".to_owned(),
-    };
-    Error::usage(format!("there is no {what} `{name}`"), hint)
-}
-
 /// The account has no such user; the nearest is suggested.
 fn no_such_user(account: &str, user: &str, known: &[&str]) -> Error {
-    let error = no_such("user", user, known);
+    let error = Error::unknown_name("user", user, known);
     Error::usage(format!("`{account}` has no user `{user}`"), error.hint().unwrap_or_default())
 }
 

@@ -5,21 +5,20 @@ use std::collections::{BTreeMap, HashSet};
 use std::path::PathBuf;
 
 use serde::Serialize;
-use serde_json::Value as Json;
 
 use super::ui::plain;
-use super::{Context, count, first_few, no_such};
+use super::{Context, count, first_few};
 use crate::error::{Error, Exit};
 use crate::keys::{AccountKind, RootKey};
 use crate::live::jetstream::api::Failure;
 use crate::live::jetstream::apply::Outcome;
-use crate::live::jetstream::plan::{Action, Change, Kind, Named, address};
+use crate::live::jetstream::change::{Action, Change};
+use crate::live::jetstream::targets::{Targets, Unmatched, address};
 use crate::live::jetstream::{self, Job, Report};
 use crate::live::process::Run;
 use crate::live::reload_plan::ReloadPlan;
-use crate::model::jetstream::compared::Field;
+use crate::model::jetstream::difference::Field;
 use crate::model::names::StreamName;
-use crate::model::units::Size;
 use crate::model::{Model, Tenant};
 use crate::project::Project;
 use crate::registry::Valid;
@@ -152,7 +151,7 @@ pub fn apply(context: &Context, args: &ApplyArgs) -> Result<Exit, Error> {
 }
 
 fn run(context: &Context, valid: &Valid, what: &What, apply: bool) -> Result<(Document, Exit), Error> {
-    let named = named(&valid.model, what)?;
+    let targets = Targets::parse(&valid.model, &what.replace, &what.delete)?;
     let url = match &what.server {
         Some(url) => url.clone(),
         None => match Run::new(&context.state(), &context.registry).running() {
@@ -161,7 +160,7 @@ fn run(context: &Context, valid: &Valid, what: &What, apply: bool) -> Result<(Do
         },
     };
     let root = RootKey::load(&valid.model.root, valid.folder())?;
-    provision(context, valid, &root, &url, &named, apply)
+    provision(context, valid, &root, &url, &targets, apply)
 }
 
 /// Compares, and applies if that was asked for; says what was found and done.
@@ -170,12 +169,12 @@ pub fn provision(
     valid: &Valid,
     root: &RootKey,
     url: &str,
-    named: &Named,
+    targets: &Targets,
     apply: bool,
 ) -> Result<(Document, Exit), Error> {
     let jobs: Vec<Job<'_>> = valid.model.tenants.iter().filter_map(|tenant| job(root, tenant)).collect();
     let bar = context.ui.progress(jobs.len(), if apply { "applying" } else { "comparing" });
-    let reports = jetstream::run(url, jobs, named, apply, &|| bar.inc(1))?;
+    let reports = jetstream::run(url, jobs, targets, apply, &|| bar.inc(1))?;
     bar.finish_and_clear();
     // Nobody in at all is no server, and not a tenant's problem.
     if let Some(Report { result: Err(Failure::Lost(words)), .. }) = reports.first()
@@ -187,51 +186,19 @@ pub fn provision(
         ));
     }
     let exit = show(context, &valid.model, &reports, apply);
-    let in_vain = in_vain(&reports, named);
-    for failure in &in_vain {
-        context.ui.found(&failure.error);
-        context.ui.note(&format!("  {}", failure.hint));
+    let unmatched = targets.unmatched(&reports);
+    for Unmatched { error, hint, .. } in &unmatched {
+        context.ui.found(error);
+        context.ui.note(&format!("  {hint}"));
     }
-    let exit = if in_vain.is_empty() { exit } else { Exit::Found };
+    let exit = if unmatched.is_empty() { exit } else { Exit::Found };
     let mut document = document(url, &valid.model, reports, apply);
-    document.failed.extend(in_vain);
+    document.failed.extend(unmatched.into_iter().map(|u| FailureDocument {
+        tenant: u.tenant,
+        error: u.error,
+        hint: u.hint.into(),
+    }));
     Ok((document, exit))
-}
-
-/// What was named and did not come about, though its tenant was looked at.
-fn in_vain(reports: &[Report<'_>], named: &Named) -> Vec<FailureDocument> {
-    let changes = || {
-        let looked_at = reports.iter().filter_map(|r| Some((r.tenant.name.as_str(), r.result.as_ref().ok()?)));
-        looked_at.flat_map(|(tenant, changes)| changes.iter().map(move |(change, _)| (tenant, change)))
-    };
-    let of = |(tenant, change): (&str, &Change)| address(tenant, &change.stream, change.consumer.as_deref());
-    let known = |tenant: &str| reports.iter().any(|r| r.tenant.name.as_str() == tenant && r.result.is_ok());
-    let mut failures = Vec::new();
-    let both = named.delete.iter().map(|n| ("--delete", n)).chain(named.replace.iter().map(|n| ("--replace", n)));
-    for (option, name) in both {
-        let tenant = name.split('/').next().unwrap_or_default();
-        let found = changes().find(|c| of(*c) == *name);
-        // What is in the way of it is said where it is.
-        if !known(tenant) || found.is_some_and(|(_, c)| c.action.is_open()) {
-            continue;
-        }
-        let plain = name.split_once('/').map_or("", |(_, rest)| rest);
-        let near = changes().find(|(t, c)| {
-            *t == tenant && [format!("KV_{plain}"), format!("OBJ_{plain}")].contains(&c.stream) && c.consumer.is_none()
-        });
-        let hint = match (option, near) {
-            ("--delete", Some(near)) => format!("did you mean {}?", of(near)),
-            ("--delete", None) => "there is none of that name on the server: `tenantry plan` shows what is".to_owned(),
-            _ => "there is nothing about it that cannot be changed in place: leave --replace out".to_owned(),
-        };
-        failures.push(FailureDocument {
-            tenant: tenant.to_owned(),
-            error: format!("{option} {name} did nothing"),
-            hint: hint.into(),
-        });
-    }
-    failures.sort_by(|a, b| a.error.cmp(&b.error));
-    failures
 }
 
 /// A tenant's provisioner, and how it logs in.
@@ -240,51 +207,6 @@ fn job<'m>(root: &RootKey, tenant: &'m Tenant) -> Option<Job<'m>> {
     let users = std::slice::from_ref(user);
     let mut logins = credentials::logins(root, AccountKind::Tenant, &tenant.name, users, password_from_environment);
     Some(Job { tenant, login: logins.pop()?, inbox: user.inbox_prefix() })
-}
-
-/// What was named on the command line, written out in full.
-fn named(model: &Model, what: &What) -> Result<Named, Error> {
-    let mut declared: Vec<String> = Vec::new();
-    for tenant in &model.tenants {
-        for stream in &tenant.streams {
-            declared.push(address(tenant.name.as_str(), stream.name.as_str(), None));
-            let consumers = stream.consumers.iter();
-            declared
-                .extend(consumers.map(|c| address(tenant.name.as_str(), stream.name.as_str(), Some(c.name.as_str()))));
-        }
-    }
-    let known: Vec<&str> = declared.iter().map(String::as_str).collect();
-    let mut named = Named::default();
-    for name in &what.replace {
-        if !known.contains(&name.as_str()) {
-            let ends = format!("/{name}");
-            let near: Vec<&&str> = known.iter().filter(|k| k.ends_with(&ends)).collect();
-            return Err(match near.as_slice() {
-                [near, ..] => Error::usage(format!("`{name}` names no tenant"), format!("did you mean `{near}`?")),
-                [] => no_such("stream or consumer", name, &known),
-            });
-        }
-        named.replace.insert(name.clone());
-    }
-    for name in &what.delete {
-        let tenants: Vec<&str> = model.tenants.iter().map(|t| t.name.as_str()).collect();
-        let parts: Vec<&str> = name.split('/').collect();
-        match parts.as_slice() {
-            [tenant, _] | [tenant, _, _] if !tenants.contains(tenant) => {
-                return Err(no_such("tenant", tenant, &tenants));
-            }
-            [_, _] | [_, _, _] => {}
-            _ => return Err(Error::usage(format!("`{name}` is not TENANT/STREAM"), "such as --delete TENANT_A/OLD")),
-        }
-        if known.contains(&name.as_str()) {
-            return Err(Error::usage(
-                format!("`{name}` is in the registry"),
-                "remove it there first; or --replace it, to make it again",
-            ));
-        }
-        named.delete.insert(name.clone());
-    }
-    Ok(named)
 }
 
 fn document(url: &str, model: &Model, reports: Vec<Report<'_>>, applied: bool) -> Document {
@@ -301,7 +223,7 @@ fn document(url: &str, model: &Model, reports: Vec<Report<'_>>, applied: bool) -
                 tenant: tenant.clone(),
                 change,
                 outcome: applied.then_some(match &outcome {
-                    Outcome::Planned | Outcome::LeftAlone => "left alone",
+                    Outcome::Planned | Outcome::NotTried => "left alone",
                     Outcome::Done => "done",
                     Outcome::Failed(_) => "failed",
                 }),
@@ -312,7 +234,10 @@ fn document(url: &str, model: &Model, reports: Vec<Report<'_>>, applied: bool) -
             })),
         }
     }
-    let differ = document.changes.iter().filter(|c| c.change.action.is_open() && c.change.action != Action::Delete);
+    let differ = document
+        .changes
+        .iter()
+        .filter(|c| c.change.action.is_open() && !matches!(c.change.action, Action::Delete { .. }));
     let differ = differ.map(|c| (&c.tenant, &c.change.stream, &c.change.consumer)).collect::<HashSet<_>>().len();
     document.unchanged = if document.failed.is_empty() { declared.saturating_sub(differ) } else { 0 };
     document
@@ -352,7 +277,7 @@ fn show(context: &Context, model: &Model, reports: &[Report<'_>], applied: bool)
             ui.result(tenant.name.as_str());
         }
         for (change, outcome) in changes {
-            *counts.entry(verb(change.action, applied)).or_default() +=
+            *counts.entry(verb(&change.action, applied)).or_default() +=
                 usize::from(!matches!(outcome, Outcome::Failed(_)));
             failed += usize::from(matches!(outcome, Outcome::Failed(_)));
             open += usize::from(change.action.is_open() && (!applied || *outcome != Outcome::Done));
@@ -391,73 +316,39 @@ fn show(context: &Context, model: &Model, reports: &[Report<'_>], applied: bool)
     if failed > 0 || open > 0 { Exit::Found } else { Exit::Ok }
 }
 
-/// What becomes of a change, for the last line.
-fn verb(action: Action, applied: bool) -> &'static str {
+/// What `plan` will do, or `apply` did, in the summary line.
+fn verb(action: &Action, applied: bool) -> &'static str {
     match (action, applied) {
         (Action::Create, false) => "to create",
-        (Action::Update, false) => "to change",
-        (Action::Replace, false) => "to replace",
-        (Action::Delete, false) => "to delete",
+        (Action::Update { .. }, false) => "to change",
+        (Action::Replace(_), false) => "to replace",
+        (Action::Delete { .. }, false) => "to delete",
         (Action::Create, true) => "created",
-        (Action::Update, true) => "changed",
-        (Action::Replace, true) => "replaced",
-        (Action::Delete, true) => "deleted",
-        (Action::Blocked, _) => "cannot be changed in place",
-        (Action::Undeclared, _) => "no longer declared",
-        (Action::Foreign, _) => "not in the registry",
+        (Action::Update { .. }, true) => "changed",
+        (Action::Replace(_), true) => "replaced",
+        (Action::Delete { .. }, true) => "deleted",
+        (Action::Refused { .. } | Action::SubjectsTaken { .. }, _) => "cannot be changed in place",
+        (Action::Undeclared { .. }, _) => "no longer declared",
+        (Action::Unmanaged { .. }, _) => "not in the registry",
     }
 }
 
 fn describe(context: &Context, tenant: &str, change: &Change, outcome: &Outcome) {
     let ui = context.ui;
-    // Names and values of a server may be anybody's.
+    // Names and values of a server may hold anything.
     let say = |text: &str| ui.result(&plain(text));
     let is_name = |name: &str| StreamName::parse(name).is_ok();
-    let sign = match change.action {
-        Action::Create => "+",
-        Action::Update => "~",
-        Action::Replace => "±",
-        Action::Delete => "-",
-        Action::Blocked => "!",
-        Action::Undeclared | Action::Foreign => "?",
-    };
-    let kind = match change.kind {
-        Kind::Stream => "stream",
-        Kind::Consumer => "consumer",
-        Kind::Bucket => "bucket",
-        Kind::ObjectStore => "object store",
-    };
-    let bare = change.stream.trim_start_matches("KV_").trim_start_matches("OBJ_");
-    let name = match (&change.consumer, change.kind) {
-        (Some(consumer), _) => format!("{}/{consumer}", change.stream),
-        (None, Kind::Bucket | Kind::ObjectStore) => bare.to_owned(),
-        (None, _) => change.stream.clone(),
-    };
-    let by_hand = if change.drift && !matches!(change.action, Action::Create) { ", changed by hand" } else { "" };
-    let holds = match (change.action, change.messages, &change.consumer) {
-        (Action::Blocked | Action::Replace | Action::Delete | Action::Undeclared | Action::Foreign, Some(n), None) => {
-            format!(", holds {}", count(usize::try_from(n).unwrap_or(usize::MAX), "message"))
-        }
-        (Action::Blocked | Action::Replace | Action::Delete, Some(n), Some(_)) => {
-            format!(", has dealt with {}", count(usize::try_from(n).unwrap_or(usize::MAX), "message"))
-        }
-        _ => String::new(),
-    };
-    let left = match change.action {
-        Action::Undeclared => ": no longer in the registry, left alone",
-        Action::Foreign => ": not in the registry, left alone",
-        _ => "",
-    };
-    say(&format!("  {sign} {kind} {name}{by_hand}{holds}{left}"));
-    for Field { name, from, to } in &change.fields {
-        say(&format!("      {name}: {} → {}", human(name, from), human(name, to)));
+    let Change { action, stream, consumer, .. } = change;
+    say(&format!("  {change}"));
+    for Field { key, from, to } in action.fields() {
+        say(&format!("      {}: {} → {}", key.name, key.show(from), key.show(to)));
     }
-    let address = address(tenant, &change.stream, change.consumer.as_deref());
-    if let Some(note) = &change.note {
+    let address = address(tenant, stream, consumer.as_deref());
+    if let Some(note) = action.note() {
         say(&format!("      {note}"));
     }
-    match (change.action, &change.reason, &change.blocked_by) {
-        (Action::Blocked, _, Some(other)) if change.consumer.is_none() => {
+    match (action, action.blocked_by()) {
+        (_, Some(other)) if consumer.is_none() => {
             say(&format!("      stream {other} on the server has its subjects, and is not in the registry"));
             let delete = self::address(tenant, other, None);
             if is_name(other) {
@@ -467,11 +358,11 @@ fn describe(context: &Context, tenant: &str, change: &Change, outcome: &Outcome)
                 ));
             }
         }
-        (Action::Blocked, Some(reason), None) => {
-            say(&format!("      {reason}: it has to be deleted and made again"));
+        (Action::Refused { not_in_place, .. }, None) => {
+            say(&format!("      {}: it has to be deleted and made again", not_in_place.reason));
             ui.note(&format!("      {}", context.command(&format!("tenantry apply --replace {address}"))));
         }
-        (Action::Undeclared, ..) if is_name(&change.stream) && change.consumer.as_deref().is_none_or(is_name) => {
+        (Action::Undeclared { .. }, _) if is_name(stream) && consumer.as_deref().is_none_or(is_name) => {
             ui.note(&format!("      {}", context.command(&format!("tenantry apply --delete {address}"))));
         }
         _ => {}
@@ -481,57 +372,5 @@ fn describe(context: &Context, tenant: &str, change: &Change, outcome: &Outcome)
         if !failure.hint().is_empty() {
             ui.note(&format!("    {}", failure.hint()));
         }
-    }
-}
-
-/// A value as the registry would write it.
-fn human(key: &str, value: &Json) -> String {
-    let number = value.as_i64();
-    match (key, value) {
-        (_, Json::Null) => "none".to_owned(),
-        (_, Json::Number(_)) if number == Some(-1) => "no limit".to_owned(),
-        (
-            "max_age"
-            | "duplicate_window"
-            | "ack_wait"
-            | "inactive_threshold"
-            | "max_expires"
-            | "idle_heartbeat"
-            | "priority_timeout"
-            | "subject_delete_marker_ttl",
-            _,
-        ) => duration(number),
-        ("backoff", Json::Array(list)) => list.iter().map(|v| duration(v.as_i64())).collect::<Vec<_>>().join(", "),
-        ("max_bytes" | "max_msg_size", _) => {
-            number.and_then(|n| u64::try_from(n).ok()).map_or_else(|| value.to_string(), |n| Size(n).to_string())
-        }
-        ("mirror", Json::Object(_)) => origin(value),
-        ("sources", Json::Array(list)) => list.iter().map(origin).collect::<Vec<_>>().join(", "),
-        (_, Json::String(text)) => text.clone(),
-        (_, Json::Array(list)) => {
-            list.iter().map(|v| v.as_str().map_or_else(|| v.to_string(), str::to_owned)).collect::<Vec<_>>().join(", ")
-        }
-        (_, other) => other.to_string(),
-    }
-}
-
-/// A stream that messages are taken from, with whose it is and what of it.
-fn origin(source: &Json) -> String {
-    let text = |value: &Json| value.as_str().map(str::to_owned);
-    let api = text(&source["external"]["api"]);
-    let whose = api.map(|api| format!(" of {}", api.trim_start_matches("JS.").trim_end_matches(".API")));
-    let filter = text(&source["filter_subject"]).map(|filter| format!(" ({filter})"));
-    let rewritten = source["subject_transforms"].is_array().then(|| ", rewritten".to_owned());
-    [text(&source["name"]), whose, filter, rewritten].into_iter().flatten().collect()
-}
-
-/// In the largest unit that leaves nothing over, as the registry is written.
-fn duration(nanoseconds: Option<i64>) -> String {
-    const UNITS: [(i64, &str); 4] =
-        [(86_400_000_000_000, "d"), (3_600_000_000_000, "h"), (60_000_000_000, "m"), (1_000_000_000, "s")];
-    let nanoseconds = nanoseconds.unwrap_or_default();
-    match UNITS.iter().find(|(unit, _)| nanoseconds % unit == 0) {
-        Some((unit, name)) => format!("{}{name}", nanoseconds / unit),
-        None => format!("{}ms", nanoseconds / 1_000_000),
     }
 }

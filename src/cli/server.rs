@@ -9,7 +9,7 @@ use super::provision::{Document, provision};
 use super::ui::plain;
 use crate::error::{Error, Exit};
 use crate::keys::{AccountKind, RootKey};
-use crate::live::jetstream::plan::Named;
+use crate::live::jetstream::targets::Targets;
 use crate::live::process::{Run, Started, State};
 use crate::live::stats::TenantStatus;
 use crate::live::{docker, locate, stats};
@@ -130,7 +130,7 @@ fn apply_streams(context: &Context, project: &Project, url: &str) -> Result<(Opt
     if !project.model().has_streams() {
         return Ok((None, Exit::Ok));
     }
-    let (document, exit) = provision(context, &project.valid, &project.root, url, &Named::default(), true)?;
+    let (document, exit) = provision(context, &project.valid, &project.root, url, &Targets::default(), true)?;
     Ok((Some(document), exit))
 }
 

@@ -4,7 +4,7 @@ use std::path::PathBuf;
 
 use serde::Serialize;
 
-use super::{Context, no_such};
+use super::Context;
 use crate::error::{Error, Exit};
 use crate::model::jetstream::StreamKind;
 use crate::model::names::BucketName;
@@ -122,7 +122,7 @@ fn remove(context: &Context, name: &str, with_shares: bool) -> Result<Exit, Erro
 
 fn find<'m>(model: &'m Model, name: &str) -> Result<&'m Tenant, Error> {
     let known: Vec<&str> = model.tenants.iter().map(|t| t.name.as_str()).collect();
-    model.tenants.iter().find(|t| t.name.as_str() == name).ok_or_else(|| no_such("tenant", name, &known))
+    model.tenants.iter().find(|t| t.name.as_str() == name).ok_or_else(|| Error::unknown_name("tenant", name, &known))
 }
 
 #[derive(Serialize)]

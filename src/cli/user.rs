@@ -2,7 +2,7 @@
 
 use serde::Serialize;
 
-use super::{Context, no_such, no_such_user, split_user};
+use super::{Context, no_such_user, split_user};
 use crate::error::{Error, Exit};
 use crate::model::{Credential, Model, Tenant, User};
 use crate::registry::edit::{Editor, NewUser};
@@ -188,7 +188,7 @@ fn users<'m>(model: &'m Model, account: &str) -> Result<&'m [User], Error> {
     let known: Vec<&str> =
         model.tenants.iter().map(|t| t.name.as_str()).chain([model.system.account.as_str()]).collect();
     let tenant = model.tenants.iter().find(|t| t.name.as_str() == account);
-    Ok(&tenant.ok_or_else(|| no_such("tenant", account, &known))?.users)
+    Ok(&tenant.ok_or_else(|| Error::unknown_name("tenant", account, &known))?.users)
 }
 
 fn row<'m>(account: &'m str, user: &'m User) -> Row<'m> {

@@ -21,7 +21,7 @@ use crate::diag::{Diagnostic, Severity, Sources, Span};
 use crate::error::Error;
 use crate::model::Model;
 use decode::{Decode, Decoder};
-pub use validate::RULES;
+pub use validate::{RULES, conflict_codes};
 
 /// The largest file that is read. Ten thousand tenants take about six megabytes.
 const MAX_FILE: u64 = 256 << 20;

@@ -5,7 +5,7 @@ use std::fmt::Write as _;
 
 use serde_json::{Value as Json, json};
 
-use crate::model::jetstream::compared::{CONSUMER, STREAM};
+use crate::model::jetstream::difference::{CONSUMER, STREAM};
 use crate::model::{Credential, Model, Tenant};
 
 /// The script: its head, and a call for each tenant, stream and consumer.

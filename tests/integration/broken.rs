@@ -411,6 +411,9 @@ fn every_mistake_has_its_message() {
     let elsewhere = ["foreign-secret"].map(str::to_owned);
     let shown: BTreeSet<String> = rules.into_iter().chain(elsewhere).collect();
     let listed: BTreeSet<String> = tenantry::registry::RULES.iter().map(|r| (*r).to_owned()).collect();
+    // Keys that do not agree have a case each beside their tables.
+    let shown: BTreeSet<String> =
+        shown.into_iter().filter(|code| !tenantry::registry::conflict_codes().any(|c| c == code)).collect();
     assert_eq!(shown, listed);
 }
 

@@ -6,8 +6,10 @@ use std::time::{Duration, Instant};
 use serde_json::{Value as Json, json};
 
 use super::api::{Api, Failure};
-use super::plan::{self, Action, Actual, Change, Named};
-use crate::model::jetstream::compared::{CONSUMER, Compared, STREAM, is_same};
+use super::change::{Action, Change};
+use super::plan::{self, Actual};
+use super::targets::Targets;
+use crate::model::jetstream::difference::{CONSUMER, Comparison, STREAM, is_same};
 use crate::model::jetstream::{Config, Consumer, Stream};
 use crate::model::{StreamCopy, Tenant};
 
@@ -18,8 +20,8 @@ pub enum Outcome {
     Planned,
     /// Done.
     Done,
-    /// Left alone, as the plan says.
-    LeftAlone,
+    /// Not tried: the plan says why.
+    NotTried,
     /// Tried, and refused.
     Failed(Failure),
 }
@@ -36,21 +38,18 @@ const PATIENCE: Duration = Duration::from_secs(10);
 pub async fn tenant(
     api: &Api,
     tenant: &Tenant,
-    named: &Named,
+    targets: &Targets,
     done: &mut Vec<(Change, Outcome)>,
 ) -> Result<Vec<(Change, Outcome)>, Failure> {
-    let mut named = named.clone();
+    let mut targets = targets.clone();
     let (mut vain, mut plans) = (0, 0);
     loop {
         let actual = plan::read(api).await?;
-        let changes = plan::changes(tenant, &actual, &named);
+        let changes = plan::changes(tenant, &actual, &targets);
         let before = done.len();
         let result = carry_out(api, tenant, &actual, changes, done).await;
         for (change, _) in &done[before..] {
-            // Once is what was asked for.
-            let address = plan::address(tenant.name.as_str(), &change.stream, change.consumer.as_deref());
-            named.replace.remove(&address);
-            named.delete.remove(&address);
+            targets.remove(tenant, change);
         }
         plans += 1;
         vain = if done.len() > before { 0 } else { vain + 1 };
@@ -84,7 +83,7 @@ async fn carry_out(
     done: &mut Vec<(Change, Outcome)>,
 ) -> Result<Vec<(Change, Outcome)>, Stop> {
     let (mut open, rest): (Vec<Change>, Vec<Change>) = changes.into_iter().partition(|c| c.action.is_done());
-    let mut rest: Vec<(Change, Outcome)> = rest.into_iter().map(|change| (change, Outcome::LeftAlone)).collect();
+    let mut rest: Vec<(Change, Outcome)> = rest.into_iter().map(|change| (change, Outcome::NotTried)).collect();
     loop {
         let (mut later, tried) = (Vec::new(), open.len());
         for change in open {
@@ -94,7 +93,7 @@ async fn carry_out(
                 later.push((change, Failure::Refused { code: 10059, words }));
                 continue;
             }
-            match one(api, tenant, actual, &change).await {
+            match carry_out_one(api, tenant, actual, &change).await {
                 Ok(()) => done.push((change, Outcome::Done)),
                 Err(failure @ Failure::Refused { .. }) => later.push((change, failure)),
                 Err(failure @ Failure::Changed(_)) => return Err(Stop::Changed(Box::new(change), failure)),
@@ -109,16 +108,16 @@ async fn carry_out(
     }
 }
 
-async fn one(api: &Api, tenant: &Tenant, actual: &Actual, change: &Change) -> Result<(), Failure> {
+async fn carry_out_one(api: &Api, tenant: &Tenant, actual: &Actual, change: &Change) -> Result<(), Failure> {
     let name = change.stream.as_str();
     let found = actual.streams.get(name);
     let declared = tenant.streams.iter().find(|s| s.name.as_str() == name);
     let Some(consumer) = change.consumer.as_deref() else {
         let raw = found.map(|f| &f.raw);
-        return match (change.action, declared) {
+        return match (&change.action, declared) {
             (Action::Create, Some(stream)) => create_stream(api, stream).await,
-            (Action::Update, Some(stream)) => update_stream(api, stream, raw).await,
-            (Action::Replace, Some(stream)) => {
+            (Action::Update { .. }, Some(stream)) => update_stream(api, stream, raw).await,
+            (Action::Replace(_), Some(stream)) => {
                 delete_stream(api, name, raw).await?;
                 create_stream(api, stream).await.map_err(deleted)
             }
@@ -127,13 +126,13 @@ async fn one(api: &Api, tenant: &Tenant, actual: &Actual, change: &Change) -> Re
     };
     let raw = found.and_then(|f| f.consumers.get(consumer)).map(|c| &c.raw);
     let declared = declared.and_then(|s| s.consumers.iter().find(|c| c.name.as_str() == consumer));
-    match (change.action, declared) {
+    match (&change.action, declared) {
         (Action::Create, Some(consumer)) => put_consumer(api, name, consumer, "create", None).await,
-        (Action::Update, Some(consumer)) => {
+        (Action::Update { .. }, Some(consumer)) => {
             unchanged(api, &format!("CONSUMER.INFO.{name}.{}", consumer.name), raw).await?;
             put_consumer(api, name, consumer, "update", raw).await
         }
-        (Action::Replace, Some(declared)) => {
+        (Action::Replace(_), Some(declared)) => {
             delete(api, &format!("CONSUMER.DELETE.{name}.{consumer}")).await?;
             put_consumer(api, name, declared, "create", None).await.map_err(deleted)
         }
@@ -163,7 +162,7 @@ const STREAM_NAME_IN_USE: u64 = 10058;
 const CONSUMER_EXISTS: [u64; 3] = [10148, 10013, 10105];
 const NOT_FOUND: [u64; 3] = [10059, 10014, 10149];
 
-/// An error that says that the plan is of yesterday.
+/// Maps the error codes that mean the plan is stale to `Failure::Changed`.
 fn stale(failure: Failure, codes: &[u64], subject: &str) -> Failure {
     match failure {
         Failure::Refused { code, .. } if codes.contains(&code) => changed(subject),
@@ -182,14 +181,15 @@ fn changed(subject: &str) -> Failure {
 async fn create_stream(api: &Api, stream: &Stream) -> Result<(), Failure> {
     let name = &stream.name;
     let body = STREAM.request(&stream.config, None);
-    put(api, &format!("STREAM.CREATE.{name}"), &body, &STREAM, &stream.config, &[STREAM_NAME_IN_USE]).await
+    request_and_compare(api, &format!("STREAM.CREATE.{name}"), &body, &STREAM, &stream.config, &[STREAM_NAME_IN_USE])
+        .await
 }
 
 async fn update_stream(api: &Api, stream: &Stream, raw: Option<&Json>) -> Result<(), Failure> {
     let name = &stream.name;
     unchanged(api, &format!("STREAM.INFO.{name}"), raw).await?;
     let body = STREAM.request(&stream.config, raw);
-    put(api, &format!("STREAM.UPDATE.{name}"), &body, &STREAM, &stream.config, &NOT_FOUND).await
+    request_and_compare(api, &format!("STREAM.UPDATE.{name}"), &body, &STREAM, &stream.config, &NOT_FOUND).await
 }
 
 async fn put_consumer(
@@ -201,28 +201,28 @@ async fn put_consumer(
 ) -> Result<(), Failure> {
     let config = CONSUMER.request(&consumer.config, raw);
     let body = json!({ "stream_name": stream, "config": config, "action": action });
-    let yesterday = if action == "create" { CONSUMER_EXISTS } else { NOT_FOUND };
+    let stale_codes = if action == "create" { CONSUMER_EXISTS } else { NOT_FOUND };
     let subject = format!("CONSUMER.CREATE.{stream}.{}", consumer.name);
-    put(api, &subject, &body, &CONSUMER, &consumer.config, &yesterday).await
+    request_and_compare(api, &subject, &body, &CONSUMER, &consumer.config, &stale_codes).await
 }
 
 /// Makes or changes, and looks at what came of it: the server may keep something
-/// else than it was asked for, and say nothing. `yesterday` are the errors by which
+/// else than it was asked for, and say nothing. `stale_codes` are the errors by which
 /// it says that the plan is old.
-async fn put(
+async fn request_and_compare(
     api: &Api,
     subject: &str,
     body: &Json,
-    compared: &Compared,
+    comparison: &Comparison,
     declared: &Config,
-    yesterday: &[u64],
+    stale_codes: &[u64],
 ) -> Result<(), Failure> {
-    let answer = api.request(subject, body).await.map_err(|e| stale(e, yesterday, subject))?;
-    let differ = compared.not_as_asked(declared, &answer["config"]);
+    let answer = api.request(subject, body).await.map_err(|e| stale(e, stale_codes, subject))?;
+    let differ = comparison.not_as_asked(declared, &answer["config"]);
     if differ.is_empty() {
         return Ok(());
     }
-    let fields: Vec<String> = differ.iter().map(|f| format!("{} is {} and not {}", f.name, f.from, f.to)).collect();
+    let fields: Vec<String> = differ.iter().map(|f| format!("{} is {} and not {}", f.key.name, f.from, f.to)).collect();
     Err(Failure::Refused { code: 0, words: format!("the server made something else: {}", fields.join(", ")) })
 }
 

@@ -3,7 +3,9 @@
 
 pub mod api;
 pub mod apply;
+pub mod change;
 pub mod plan;
+pub mod targets;
 
 use std::collections::HashMap;
 use std::time::Duration;
@@ -16,7 +18,8 @@ use crate::model::Tenant;
 use crate::model::names::AccountName;
 use api::{Api, Failure};
 use apply::Outcome;
-use plan::{Action, Change, Named};
+use change::{Action, Change};
+use targets::Targets;
 
 /// Tenants that are worked on at a time.
 pub const AT_ONCE: usize = 32;
@@ -44,14 +47,14 @@ pub struct Report<'m> {
 pub fn run<'m>(
     url: &str,
     jobs: Vec<Job<'m>>,
-    named: &Named,
+    targets: &Targets,
     apply: bool,
     advance: &dyn Fn(),
 ) -> Result<Vec<Report<'m>>, Error> {
     Ok(super::runtime()?.block_on(async {
         let exporters = exporters(&jobs);
         let work = jobs.into_iter().map(|job| async move {
-            let result = one(url, &job, named, apply).await;
+            let result = run_job(url, &job, targets, apply).await;
             advance();
             Report { tenant: job.tenant, result }
         });
@@ -74,7 +77,7 @@ fn exporters<'m>(jobs: &[Job<'m>]) -> HashMap<&'m AccountName, (Login, String)> 
 /// delivered before.
 async fn feed_copies(url: &str, report: &mut Report<'_>, exporters: &HashMap<&AccountName, (Login, String)>) {
     for (change, outcome) in report.result.iter_mut().flatten() {
-        let is_made = *outcome == Outcome::Done && matches!(change.action, Action::Create | Action::Replace);
+        let is_made = *outcome == Outcome::Done && matches!(change.action, Action::Create | Action::Replace(_));
         let stream = report.tenant.streams.iter().find(|s| s.name.as_str() == change.stream);
         for copy in stream.filter(|_| is_made && change.consumer.is_none()).iter().flat_map(|s| &s.copies) {
             let Some((login, inbox)) = exporters.get(&copy.from) else { continue };
@@ -91,16 +94,16 @@ async fn feed_copies(url: &str, report: &mut Report<'_>, exporters: &HashMap<&Ac
 const ATTEMPTS: u32 = 5;
 const PAUSE: Duration = Duration::from_millis(500);
 
-async fn one(url: &str, job: &Job<'_>, named: &Named, apply: bool) -> Result<Vec<(Change, Outcome)>, Failure> {
+async fn run_job(url: &str, job: &Job<'_>, targets: &Targets, apply: bool) -> Result<Vec<(Change, Outcome)>, Failure> {
     let login = job.login.as_ref().ok_or(Failure::NoSecret)?;
     let mut before: Vec<(Change, Outcome)> = Vec::new();
     for attempt in 1.. {
         let result = async {
             let api = Api::connect(url, login, &job.inbox).await?;
             if apply {
-                apply::tenant(&api, job.tenant, named, &mut before).await
+                apply::tenant(&api, job.tenant, targets, &mut before).await
             } else {
-                let changes = plan::changes(job.tenant, &plan::read(&api).await?, named);
+                let changes = plan::changes(job.tenant, &plan::read(&api).await?, targets);
                 Ok(changes.into_iter().map(|change| (change, Outcome::Planned)).collect())
             }
         };

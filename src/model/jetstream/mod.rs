@@ -1,7 +1,8 @@
 //! Streams and consumers as the server keeps them. A key-value bucket and an
 //! object store are a stream with a fixed configuration.
 
-pub mod compared;
+pub mod difference;
+pub mod keys;
 
 use serde_json::{Map, Value as Json};
 
@@ -65,8 +66,17 @@ pub struct Config(Map<String, Json>);
 
 impl Config {
     /// Sets a value; zero, empty and off are the same as not set.
-    pub fn set(&mut self, key: &str, value: impl Into<Json>) {
-        let value = without_nothing(value.into());
+    pub fn set(&mut self, key: keys::Key, value: impl Into<Json>) {
+        self.insert(key.name, value.into());
+    }
+
+    /// Takes over every value of another configuration.
+    pub fn extend(&mut self, other: &Self) {
+        other.entries().for_each(|(key, value)| self.insert(key, value.clone()));
+    }
+
+    fn insert(&mut self, key: &str, value: Json) {
+        let value = without_nothing(value);
         if is_nothing(&value) {
             self.0.remove(key);
         } else {
@@ -78,7 +88,7 @@ impl Config {
     pub fn of_server(json: &Json) -> Self {
         let mut config = Self::default();
         for (key, value) in json.as_object().into_iter().flatten() {
-            config.set(key, value.clone());
+            config.insert(key, value.clone());
         }
         config
     }

@@ -8,6 +8,7 @@ use super::super::decode::{Int, Key, Labels};
 use super::super::{defaults, raw};
 use super::value;
 use crate::diag::{Span, Spanned};
+use crate::model::jetstream::keys::{consumer as consumer_keys, stream as stream_keys};
 use crate::model::jetstream::{Config, Consumer, Stream, StreamKind};
 use crate::model::names::{BucketName, StreamName};
 use crate::model::units::{Duration, Size};
@@ -51,41 +52,41 @@ pub(super) fn stream(raw: &raw::Stream, jetstream: Option<JetStream>, copies: &[
     let subjects: Vec<_> = raw.subjects().iter().map(|s| s.value.clone()).collect();
     let has_origin = raw.mirror.get().is_some() || !raw.source.is_empty();
     let mut c = common!(raw).config(raw.name.value.as_str());
-    c.set("subjects", subjects.iter().map(ToString::to_string).collect::<Vec<_>>());
-    c.set("retention", value(&raw.retention).unwrap_or(raw::Retention::Limits).as_str());
-    c.set("max_consumers", count(&raw.max_consumers));
-    c.set("max_msgs", count(&raw.max_msgs));
-    c.set("max_msgs_per_subject", count(&raw.max_msgs_per_subject));
-    c.set("max_msg_size", bytes(&raw.max_msg_size));
-    c.set("discard", value(&raw.discard).unwrap_or(raw::Discard::Old).as_str());
-    c.set("discard_new_per_subject", on(&raw.discard_new_per_subject));
-    c.set("duplicate_window", duplicate_window(&raw.duplicate_window, &raw.max_age, has_origin));
-    c.set("no_ack", on(&raw.no_ack));
+    c.set(stream_keys::SUBJECTS, subjects.iter().map(ToString::to_string).collect::<Vec<_>>());
+    c.set(stream_keys::RETENTION, value(&raw.retention).unwrap_or(raw::Retention::Limits).as_str());
+    c.set(stream_keys::MAX_CONSUMERS, count(&raw.max_consumers));
+    c.set(stream_keys::MAX_MSGS, count(&raw.max_msgs));
+    c.set(stream_keys::MAX_MSGS_PER_SUBJECT, count(&raw.max_msgs_per_subject));
+    c.set(stream_keys::MAX_MSG_SIZE, bytes(&raw.max_msg_size));
+    c.set(stream_keys::DISCARD, value(&raw.discard).unwrap_or(raw::Discard::Old).as_str());
+    c.set(stream_keys::DISCARD_NEW_PER_SUBJECT, on(&raw.discard_new_per_subject));
+    c.set(stream_keys::DUPLICATE_WINDOW, duplicate_window(&raw.duplicate_window, &raw.max_age, has_origin));
+    c.set(stream_keys::NO_ACK, on(&raw.no_ack));
     let marker = nanos(&raw.subject_delete_marker_ttl);
     // What the server would turn on by itself.
     let rolls_up = on(&raw.allow_rollup_hdrs) || marker > 0 || on(&raw.allow_msg_schedules);
-    c.set("allow_rollup_hdrs", rolls_up);
-    c.set("allow_direct", on(&raw.allow_direct));
-    c.set("deny_delete", on(&raw.deny_delete));
-    c.set("deny_purge", on(&raw.deny_purge) && !rolls_up);
-    c.set("allow_msg_ttl", on(&raw.allow_msg_ttl) || marker > 0);
-    c.set("subject_delete_marker_ttl", marker);
-    c.set("allow_atomic", on(&raw.allow_atomic));
-    c.set("allow_batched", on(&raw.allow_batched));
-    c.set("allow_msg_counter", on(&raw.allow_msg_counter));
-    c.set("allow_msg_schedules", on(&raw.allow_msg_schedules));
-    c.set("subject_transform", raw.subject_transform.get().map_or(Json::Null, transform));
+    c.set(stream_keys::ALLOW_ROLLUP_HDRS, rolls_up);
+    c.set(stream_keys::ALLOW_DIRECT, on(&raw.allow_direct));
+    c.set(stream_keys::DENY_DELETE, on(&raw.deny_delete));
+    c.set(stream_keys::DENY_PURGE, on(&raw.deny_purge) && !rolls_up);
+    c.set(stream_keys::ALLOW_MSG_TTL, on(&raw.allow_msg_ttl) || marker > 0);
+    c.set(stream_keys::SUBJECT_DELETE_MARKER_TTL, marker);
+    c.set(stream_keys::ALLOW_ATOMIC, on(&raw.allow_atomic));
+    c.set(stream_keys::ALLOW_BATCHED, on(&raw.allow_batched));
+    c.set(stream_keys::ALLOW_MSG_COUNTER, on(&raw.allow_msg_counter));
+    c.set(stream_keys::ALLOW_MSG_SCHEDULES, on(&raw.allow_msg_schedules));
+    c.set(stream_keys::SUBJECT_TRANSFORM, raw.subject_transform.get().map_or(Json::Null, transform));
     c.set(
-        "republish",
+        stream_keys::REPUBLISH,
         raw.republish.get().map_or(
             Json::Null,
             |r| json!({ "src": subject(&r.src, ">"), "dest": r.dest.value.text, "headers_only": on(&r.headers_only) }),
         ),
     );
-    c.set("mirror", raw.mirror.get().map_or(Json::Null, |s| source(s, copies)));
-    c.set("sources", raw.source.iter().map(|s| source(s, copies)).collect::<Vec<_>>());
+    c.set(stream_keys::MIRROR, raw.mirror.get().map_or(Json::Null, |s| source(s, copies)));
+    c.set(stream_keys::SOURCES, raw.source.iter().map(|s| source(s, copies)).collect::<Vec<_>>());
     c.set(
-        "consumer_limits",
+        stream_keys::CONSUMER_LIMITS,
         raw.consumer_limits.get().map_or(Json::Null, |l| {
             json!({
                 "inactive_threshold": nanos(&l.inactive_threshold),
@@ -112,57 +113,66 @@ fn consumer(raw: &raw::Consumer, stream: &raw::Stream, jetstream: Option<JetStre
     let ack = value(&raw.ack_policy).unwrap_or(raw::AckPolicy::Explicit);
     let is_push = raw.deliver_subject.get().is_some();
     let filters: Vec<String> = raw.filters().map(|f| f.value.to_string()).collect();
-    c.set("name", raw.name.value.as_str());
-    c.set("durable_name", raw.name.value.as_str());
-    c.set("description", value(&raw.description).unwrap_or_default());
+    c.set(consumer_keys::NAME, raw.name.value.as_str());
+    c.set(consumer_keys::DURABLE_NAME, raw.name.value.as_str());
+    c.set(consumer_keys::DESCRIPTION, value(&raw.description).unwrap_or_default());
     match filters.as_slice() {
-        [one] => c.set("filter_subject", one.as_str()),
-        many => c.set("filter_subjects", many.to_vec()),
+        [one] => c.set(consumer_keys::FILTER_SUBJECT, one.as_str()),
+        many => c.set(consumer_keys::FILTER_SUBJECTS, many.to_vec()),
     }
-    c.set("deliver_policy", value(&raw.deliver_policy).unwrap_or(raw::DeliverPolicy::All).as_str());
-    c.set("opt_start_seq", value(&raw.opt_start_seq).map_or(0, |s| s.0));
-    c.set("opt_start_time", value(&raw.opt_start_time).map_or(Json::Null, |t| t.as_str().into()));
-    c.set("ack_policy", ack.as_str());
+    c.set(consumer_keys::DELIVER_POLICY, value(&raw.deliver_policy).unwrap_or(raw::DeliverPolicy::All).as_str());
+    c.set(consumer_keys::OPT_START_SEQ, value(&raw.opt_start_seq).map_or(0, |s| s.0));
+    c.set(consumer_keys::OPT_START_TIME, value(&raw.opt_start_time).map_or(Json::Null, |t| t.as_str().into()));
+    c.set(consumer_keys::ACK_POLICY, ack.as_str());
     let backoff: Vec<i64> = raw.backoff.iter().map(|b| nanoseconds(b.value)).collect();
     let limits = stream.consumer_limits.get().and_then(|l| value(&l.max_ack_pending)).map(|m| m.0);
     if ack == raw::AckPolicy::None {
-        c.set("max_ack_pending", limits.unwrap_or(0));
+        c.set(consumer_keys::MAX_ACK_PENDING, limits.unwrap_or(0));
     } else {
         let wait = backoff.first().copied();
-        c.set("ack_wait", wait.unwrap_or_else(|| nanoseconds(value(&raw.ack_wait).unwrap_or(defaults::ACK_WAIT))));
+        c.set(
+            consumer_keys::ACK_WAIT,
+            wait.unwrap_or_else(|| nanoseconds(value(&raw.ack_wait).unwrap_or(defaults::ACK_WAIT))),
+        );
         let most =
             jetstream.map_or(defaults::CONSUMER_ACK_PENDING, |j| j.max_ack_pending).min(limits.unwrap_or(u32::MAX));
-        c.set("max_ack_pending", value(&raw.max_ack_pending).map_or(defaults::CONSUMER_ACK_PENDING.min(most), |m| m.0));
+        c.set(
+            consumer_keys::MAX_ACK_PENDING,
+            value(&raw.max_ack_pending).map_or(defaults::CONSUMER_ACK_PENDING.min(most), |m| m.0),
+        );
     }
-    c.set("backoff", backoff);
-    c.set("max_deliver", count(&raw.max_deliver));
-    c.set("replay_policy", value(&raw.replay_policy).unwrap_or(raw::ReplayPolicy::Instant).as_str());
+    c.set(consumer_keys::BACKOFF, backoff);
+    c.set(consumer_keys::MAX_DELIVER, count(&raw.max_deliver));
+    c.set(consumer_keys::REPLAY_POLICY, value(&raw.replay_policy).unwrap_or(raw::ReplayPolicy::Instant).as_str());
     // The stream's bound is what a consumer gets that says nothing.
     let bound = stream.consumer_limits.get().map_or(0, |l| nanos(&l.inactive_threshold));
-    c.set("inactive_threshold", value(&raw.inactive_threshold).map_or(bound, nanoseconds));
-    c.set("sample_freq", value(&raw.sample_freq).map_or_else(String::new, |p| p.0));
-    c.set("headers_only", on(&raw.headers_only));
-    c.set("num_replicas", value(&raw.replicas).map_or(0, |r| r.0));
-    c.set("mem_storage", on(&raw.mem_storage));
+    c.set(consumer_keys::INACTIVE_THRESHOLD, value(&raw.inactive_threshold).map_or(bound, nanoseconds));
+    c.set(consumer_keys::SAMPLE_FREQ, value(&raw.sample_freq).map_or_else(String::new, |p| p.0));
+    c.set(consumer_keys::HEADERS_ONLY, on(&raw.headers_only));
+    c.set(consumer_keys::NUM_REPLICAS, value(&raw.replicas).map_or(0, |r| r.0));
+    c.set(consumer_keys::MEM_STORAGE, on(&raw.mem_storage));
     if is_push {
-        c.set("deliver_subject", subject(&raw.deliver_subject, ""));
-        c.set("deliver_group", value(&raw.deliver_group).map_or_else(String::new, |g| g.0));
-        c.set("flow_control", on(&raw.flow_control));
-        c.set("idle_heartbeat", nanos(&raw.idle_heartbeat));
-        c.set("rate_limit_bps", value(&raw.rate_limit_bps).map_or(0, |r| r.0));
+        c.set(consumer_keys::DELIVER_SUBJECT, subject(&raw.deliver_subject, ""));
+        c.set(consumer_keys::DELIVER_GROUP, value(&raw.deliver_group).map_or_else(String::new, |g| g.0));
+        c.set(consumer_keys::FLOW_CONTROL, on(&raw.flow_control));
+        c.set(consumer_keys::IDLE_HEARTBEAT, nanos(&raw.idle_heartbeat));
+        c.set(consumer_keys::RATE_LIMIT_BPS, value(&raw.rate_limit_bps).map_or(0, |r| r.0));
     } else {
-        c.set("max_waiting", value(&raw.max_waiting).map_or(defaults::MAX_WAITING, |m| m.0));
-        c.set("max_batch", value(&raw.max_batch).map_or(0, |m| m.0));
-        c.set("max_expires", nanos(&raw.max_expires));
-        c.set("max_bytes", value(&raw.max_bytes).map_or(0, Size::bytes));
-        c.set("priority_groups", raw.priority_groups.iter().map(|g| g.value.0.as_str()).collect::<Vec<_>>());
+        c.set(consumer_keys::MAX_WAITING, value(&raw.max_waiting).map_or(defaults::MAX_WAITING, |m| m.0));
+        c.set(consumer_keys::MAX_BATCH, value(&raw.max_batch).map_or(0, |m| m.0));
+        c.set(consumer_keys::MAX_EXPIRES, nanos(&raw.max_expires));
+        c.set(consumer_keys::MAX_BYTES, value(&raw.max_bytes).map_or(0, Size::bytes));
+        c.set(
+            consumer_keys::PRIORITY_GROUPS,
+            raw.priority_groups.iter().map(|g| g.value.0.as_str()).collect::<Vec<_>>(),
+        );
         let policy = value(&raw.priority_policy);
-        c.set("priority_policy", policy.map_or("", raw::PriorityPolicy::as_str));
+        c.set(consumer_keys::PRIORITY_POLICY, policy.map_or("", raw::PriorityPolicy::as_str));
         let pins = policy == Some(raw::PriorityPolicy::PinnedClient);
         let timeout = value(&raw.priority_timeout).or(pins.then_some(defaults::DUPLICATE_WINDOW));
-        c.set("priority_timeout", timeout.map_or(0, nanoseconds));
+        c.set(consumer_keys::PRIORITY_TIMEOUT, timeout.map_or(0, nanoseconds));
     }
-    c.set("metadata", labels(&raw.metadata));
+    c.set(consumer_keys::METADATA, labels(&raw.metadata));
     Consumer { name: raw.name.value.clone(), span: raw.name.span, config: c }
 }
 
@@ -170,21 +180,21 @@ fn consumer(raw: &raw::Consumer, stream: &raw::Stream, jetstream: Option<JetStre
 /// flow control, a heartbeat of a second, and neither a wait nor a last delivery.
 pub(super) fn feeding_consumer(copy: &StreamCopy, span: Span, jetstream: Option<JetStream>) -> Consumer {
     let mut c = Config::default();
-    c.set("name", copy.consumer().as_str());
-    c.set("durable_name", copy.consumer().as_str());
-    c.set("description", format!("copied by {}", copy.to));
-    c.set("filter_subject", copy.filter.as_ref().map_or("", Subject::as_str));
-    c.set("deliver_policy", "all");
-    c.set("deliver_subject", copy.deliver());
-    c.set("ack_policy", "flow_control");
+    c.set(consumer_keys::NAME, copy.consumer().as_str());
+    c.set(consumer_keys::DURABLE_NAME, copy.consumer().as_str());
+    c.set(consumer_keys::DESCRIPTION, format!("copied by {}", copy.to));
+    c.set(consumer_keys::FILTER_SUBJECT, copy.filter.as_ref().map_or("", Subject::as_str));
+    c.set(consumer_keys::DELIVER_POLICY, "all");
+    c.set(consumer_keys::DELIVER_SUBJECT, copy.deliver());
+    c.set(consumer_keys::ACK_POLICY, "flow_control");
     c.set(
-        "max_ack_pending",
+        consumer_keys::MAX_ACK_PENDING,
         jetstream.map_or(defaults::CONSUMER_ACK_PENDING, |j| j.max_ack_pending).min(defaults::CONSUMER_ACK_PENDING),
     );
-    c.set("max_deliver", NO_LIMIT);
-    c.set("flow_control", true);
-    c.set("idle_heartbeat", nanoseconds(HEARTBEAT));
-    c.set("replay_policy", "instant");
+    c.set(consumer_keys::MAX_DELIVER, NO_LIMIT);
+    c.set(consumer_keys::FLOW_CONTROL, true);
+    c.set(consumer_keys::IDLE_HEARTBEAT, nanoseconds(HEARTBEAT));
+    c.set(consumer_keys::REPLAY_POLICY, "instant");
     Consumer { name: copy.consumer(), span, config: c }
 }
 
@@ -192,15 +202,15 @@ pub(super) fn feeding_consumer(copy: &StreamCopy, span: Span, jetstream: Option<
 pub(super) fn bucket(raw: &raw::Bucket) -> Stream {
     let name = format!("KV_{}", raw.name.value);
     let mut c = common!(raw).config(&name);
-    c.set("subjects", vec![format!("$KV.{}.>", raw.name.value)]);
-    c.set("max_msgs_per_subject", value(&raw.history).map_or(1, |h| h.0));
-    c.set("max_msg_size", bytes(&raw.max_value_size));
-    c.set("discard", "new");
-    c.set("deny_delete", true);
-    c.set("allow_direct", true);
-    c.set("duplicate_window", duplicate_window(&Key::Absent, &raw.max_age, false));
-    c.set("allow_msg_ttl", nanos(&raw.limit_marker_ttl) > 0);
-    c.set("subject_delete_marker_ttl", nanos(&raw.limit_marker_ttl));
+    c.set(stream_keys::SUBJECTS, vec![format!("$KV.{}.>", raw.name.value)]);
+    c.set(stream_keys::MAX_MSGS_PER_SUBJECT, value(&raw.history).map_or(1, |h| h.0));
+    c.set(stream_keys::MAX_MSG_SIZE, bytes(&raw.max_value_size));
+    c.set(stream_keys::DISCARD, "new");
+    c.set(stream_keys::DENY_DELETE, true);
+    c.set(stream_keys::ALLOW_DIRECT, true);
+    c.set(stream_keys::DUPLICATE_WINDOW, duplicate_window(&Key::Absent, &raw.max_age, false));
+    c.set(stream_keys::ALLOW_MSG_TTL, nanos(&raw.limit_marker_ttl) > 0);
+    c.set(stream_keys::SUBJECT_DELETE_MARKER_TTL, nanos(&raw.limit_marker_ttl));
     stored(name, &raw.name, StreamKind::Bucket, c)
 }
 
@@ -208,21 +218,21 @@ pub(super) fn bucket(raw: &raw::Bucket) -> Stream {
 pub(super) fn object_store(raw: &raw::ObjectStore) -> Stream {
     let name = format!("OBJ_{}", raw.name.value);
     let mut c = common!(raw).config(&name);
-    c.set("subjects", vec![format!("$O.{}.C.>", raw.name.value), format!("$O.{}.M.>", raw.name.value)]);
-    c.set("max_msgs_per_subject", NO_LIMIT);
-    c.set("max_msg_size", NO_LIMIT);
-    c.set("discard", "new");
-    c.set("allow_direct", true);
-    c.set("duplicate_window", duplicate_window(&Key::Absent, &raw.max_age, false));
+    c.set(stream_keys::SUBJECTS, vec![format!("$O.{}.C.>", raw.name.value), format!("$O.{}.M.>", raw.name.value)]);
+    c.set(stream_keys::MAX_MSGS_PER_SUBJECT, NO_LIMIT);
+    c.set(stream_keys::MAX_MSG_SIZE, NO_LIMIT);
+    c.set(stream_keys::DISCARD, "new");
+    c.set(stream_keys::ALLOW_DIRECT, true);
+    c.set(stream_keys::DUPLICATE_WINDOW, duplicate_window(&Key::Absent, &raw.max_age, false));
     stored(name, &raw.name, StreamKind::ObjectStore, c)
 }
 
 /// What a bucket's and an object store's streams have in common.
 fn stored(name: String, written: &Spanned<BucketName>, kind: StreamKind, mut c: Config) -> Stream {
-    c.set("retention", "limits");
-    c.set("max_consumers", NO_LIMIT);
-    c.set("max_msgs", NO_LIMIT);
-    c.set("allow_rollup_hdrs", true);
+    c.set(stream_keys::RETENTION, "limits");
+    c.set(stream_keys::MAX_CONSUMERS, NO_LIMIT);
+    c.set(stream_keys::MAX_MSGS, NO_LIMIT);
+    c.set(stream_keys::ALLOW_ROLLUP_HDRS, true);
     let subjects = c.get("subjects").as_array().into_iter().flatten().filter_map(Json::as_str);
     let subjects = subjects.filter_map(Subject::as_the_server_reads).collect();
     Stream {
@@ -241,21 +251,21 @@ fn stored(name: String, written: &Spanned<BucketName>, kind: StreamKind, mut c: 
 impl Common<'_> {
     fn config(&self, name: &str) -> Config {
         let mut c = Config::default();
-        c.set("name", name);
-        c.set("description", value(self.description).unwrap_or_default());
-        c.set("storage", if value(self.storage) == Some(Storage::Memory) { "memory" } else { "file" });
-        c.set("num_replicas", value(self.replicas).map_or(1, |r| r.0));
-        c.set("max_age", nanos(self.max_age));
-        c.set("max_bytes", bytes(self.max_bytes));
-        c.set("compression", value(self.compression).unwrap_or(raw::Compression::None).as_str());
+        c.set(stream_keys::NAME, name);
+        c.set(stream_keys::DESCRIPTION, value(self.description).unwrap_or_default());
+        c.set(stream_keys::STORAGE, if value(self.storage) == Some(Storage::Memory) { "memory" } else { "file" });
+        c.set(stream_keys::NUM_REPLICAS, value(self.replicas).map_or(1, |r| r.0));
+        c.set(stream_keys::MAX_AGE, nanos(self.max_age));
+        c.set(stream_keys::MAX_BYTES, bytes(self.max_bytes));
+        c.set(stream_keys::COMPRESSION, value(self.compression).unwrap_or(raw::Compression::None).as_str());
         c.set(
-            "placement",
+            stream_keys::PLACEMENT,
             self.placement.get().map_or(Json::Null, |p| {
                 let tags: Vec<&str> = p.tags.iter().map(|t| t.value.as_str()).collect();
                 json!({ "cluster": value(&p.cluster).unwrap_or_default(), "tags": tags })
             }),
         );
-        c.set("metadata", labels(self.metadata));
+        c.set(stream_keys::METADATA, labels(self.metadata));
         c
     }
 }

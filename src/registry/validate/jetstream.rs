@@ -2,9 +2,8 @@
 
 use super::super::decode::Key;
 use super::super::defaults;
-use super::super::raw::{
-    AckPolicy, Consumer, DeliverPolicy, Discard, JetStream, Retention, Share, Source, Stream, Tenant,
-};
+use super::super::raw::{Consumer, JetStream, Share, Source, Stream, Tenant};
+use super::conflicts::is_work_queue;
 use super::{Context, report_duplicates};
 use crate::diag::{Diagnostic, Span, Spanned, nearest};
 use crate::model::Storage;
@@ -421,253 +420,32 @@ fn leads_back(tenant: &Tenant, from: &str, to: &str) -> bool {
     false
 }
 
-/// Ensure a stream's keys go together, as the server wants it.
-pub fn stream_keys_agree(cx: &Context<'_>, out: &mut Vec<Diagnostic>) {
-    let on = |key: &Key<Spanned<bool>>| key.get().filter(|b| b.value).map(|b| b.span);
+/// Ensure no consumer delivers into its own stream: the server's error 10081.
+pub fn deliveries_leave_their_stream(cx: &Context<'_>, out: &mut Vec<Diagnostic>) {
     for stream in cx.registry.tenant.iter().flat_map(|t| &t.stream) {
-        let mirror = stream.mirror.get().map(|m| m.span);
-        conflict(
-            out,
-            mirror,
-            !stream.subjects().is_empty() || !stream.source.is_empty(),
-            "a mirror is a copy: it has no subjects and no sources of its own",
-            "remove `subjects` and `source`, or make it a [[tenant.stream.source]]",
-        );
-        let is_new = stream.discard.get().is_some_and(|d| d.value == Discard::New);
-        conflict(
-            out,
-            on(&stream.discard_new_per_subject),
-            !is_new || stream.max_msgs_per_subject.get().is_none(),
-            "discard_new_per_subject needs discard = \"new\" and max_msgs_per_subject",
-            "add them, or remove it",
-        );
-        conflict(
-            out,
-            on(&stream.deny_purge),
-            on(&stream.allow_rollup_hdrs).is_some(),
-            "a roll-up purges, and deny_purge forbids it",
-            "remove one of them",
-        );
-        let (window, age) = (stream.duplicate_window.get(), stream.max_age.get());
-        conflict(
-            out,
-            window.map(|w| w.span),
-            window.zip(age).is_some_and(|(w, a)| w.value > a.value),
-            "message ids would be remembered for longer than messages are kept",
-            "lower duplicate_window to max_age or less",
-        );
-        for origin in stream.origins() {
-            conflict(
-                out,
-                origin.filter.get().map(|f| f.span),
-                !origin.subject_transforms.is_empty(),
-                "a source has either `filter` or `subject_transforms`",
-                "write the filter as `src` of a transform",
-            );
-        }
-        let replicas = stream.replicas.get();
-        conflict(
-            out,
-            replicas.map(|r| r.span),
-            replicas.is_some_and(|r| r.value.0 > 1),
-            "copies need a cluster, and this registry has one server",
-            "remove `replicas`",
-        );
+        stream.consumer.iter().for_each(|consumer| delivery_leads_out(stream, consumer, out));
     }
 }
 
-/// Ensure a consumer's keys go together, and consumers with those of their stream.
-pub fn consumer_keys_agree(cx: &Context<'_>, out: &mut Vec<Diagnostic>) {
-    for tenant in &cx.registry.tenant {
-        let most = tenant.jetstream.get().and_then(|j| j.max_ack_pending.get());
-        let most = most.map_or(defaults::MAX_ACK_PENDING, |m| m.value.0);
-        for stream in &tenant.stream {
-            for consumer in &stream.consumer {
-                delivery_leads_out(stream, consumer, out);
-                kinds_agree(consumer, out);
-                acknowledgements_agree(stream, consumer, most, out);
-                starts_agree(stream, consumer, out);
-            }
-            work_is_given_once(stream, out);
-        }
-    }
-}
-
-/// Complains about a key that does not go with others.
-fn conflict(out: &mut Vec<Diagnostic>, span: Option<Span>, is: bool, message: &str, hint: &str) {
-    if let Some(span) = span.filter(|_| is) {
-        out.push(Diagnostic::error("conflicting-keys", span, message).hint(hint));
-    }
-}
-
-/// The server's error 10081.
 fn delivery_leads_out(stream: &Stream, consumer: &Consumer, out: &mut Vec<Diagnostic>) {
     let Some(deliver) = consumer.deliver_subject.get() else { return };
     let Some(captured) = stream.subjects().iter().find(|s| s.value.overlaps(&deliver.value)) else { return };
     let message = format!("stream `{}` would store what it delivers, without an end", stream.name.value);
     out.push(
-        Diagnostic::error("conflicting-keys", deliver.span, message)
+        Diagnostic::error("delivery-loop", deliver.span, message)
             .related(captured.span, "captured here")
             .hint("deliver to a subject that the stream does not capture"),
     );
 }
 
-/// Some keys are for push consumers and some for pull consumers.
-fn kinds_agree(consumer: &Consumer, out: &mut Vec<Diagnostic>) {
-    let is_push = !consumer.deliver_subject.is_absent();
-    let push = [
-        consumer.deliver_group.get().map(|k| k.span),
-        consumer.flow_control.get().map(|k| k.span),
-        consumer.idle_heartbeat.get().map(|k| k.span),
-        consumer.rate_limit_bps.get().map(|k| k.span),
-    ];
-    for span in push {
-        conflict(out, span, !is_push, "this is for push consumers", "add `deliver_subject`, or remove it");
-    }
-    let pull = [
-        consumer.max_waiting.get().map(|k| k.span),
-        consumer.max_batch.get().map(|k| k.span),
-        consumer.max_expires.get().map(|k| k.span),
-        consumer.max_bytes.get().map(|k| k.span),
-        consumer.priority_groups.first().map(|k| k.span),
-        consumer.priority_policy.get().map(|k| k.span),
-        consumer.priority_timeout.get().map(|k| k.span),
-    ];
-    for span in pull {
-        conflict(out, span, is_push, "this is for pull consumers", "remove it, or `deliver_subject`");
-    }
-    conflict(
-        out,
-        consumer.flow_control.get().filter(|f| f.value).map(|f| f.span),
-        consumer.idle_heartbeat.is_absent(),
-        "flow control needs a sign of life",
-        "add `idle_heartbeat = \"5s\"`",
-    );
-    conflict(
-        out,
-        consumer.priority_groups.first().map(|g| g.span),
-        consumer.priority_policy.is_absent(),
-        "groups need a policy",
-        "add `priority_policy = \"overflow\"`, \"pinned_client\" or \"prioritized\"",
-    );
-    conflict(
-        out,
-        consumer.priority_policy.get().map(|p| p.span),
-        consumer.priority_groups.is_empty(),
-        "a policy needs groups",
-        "add `priority_groups = [\"workers\"]`",
-    );
-    conflict(
-        out,
-        consumer.filter.get().map(|f| f.span),
-        !consumer.filters.is_empty(),
-        "a consumer has either `filter` or `filters`",
-        "put all into `filters`",
-    );
+/// Ensure each message of a work queue goes to one consumer: the server refuses two
+/// that would both get it (10099, 10100).
+pub fn work_is_given_once(cx: &Context<'_>, out: &mut Vec<Diagnostic>) {
+    let streams = cx.registry.tenant.iter().flat_map(|t| &t.stream);
+    streams.filter(|s| is_work_queue(s)).for_each(|stream| consumers_share_no_work(stream, out));
 }
 
-fn acknowledgements_agree(stream: &Stream, consumer: &Consumer, most: u32, out: &mut Vec<Diagnostic>) {
-    let is_work = is_work_queue(stream);
-    let backoff = u32::try_from(consumer.backoff.len()).unwrap_or(u32::MAX);
-    conflict(
-        out,
-        consumer.backoff.first().map(|b| b.span),
-        consumer.max_deliver.get().is_some_and(|m| m.value.0 < backoff),
-        "backoff has more steps than there are deliveries",
-        "raise max_deliver, or shorten backoff",
-    );
-    conflict(
-        out,
-        consumer.ack_wait.get().map(|w| w.span),
-        backoff > 0,
-        "backoff takes the place of ack_wait",
-        "remove ack_wait: the first of backoff is it",
-    );
-    let ack = consumer.ack_policy.get();
-    let none = ack.filter(|a| a.value == AckPolicy::None);
-    conflict(
-        out,
-        ack.map(|a| a.span),
-        is_work && ack.is_some_and(|a| a.value != AckPolicy::Explicit),
-        "a work queue's messages are acknowledged one by one",
-        "remove ack_policy: explicit is the default",
-    );
-    conflict(
-        out,
-        none.map(|a| a.span),
-        consumer.max_ack_pending.get().is_some() || consumer.ack_wait.get().is_some() || backoff > 0,
-        "nothing is acknowledged, so nothing can be pending or late",
-        "remove max_ack_pending, ack_wait and backoff; or use ack_policy = \"explicit\"",
-    );
-    let pending = consumer.max_ack_pending.get();
-    conflict(
-        out,
-        pending.map(|p| p.span),
-        pending.is_some_and(|p| p.value.0 > most),
-        "the tenant's consumers may have fewer messages pending",
-        "lower it, or raise `max_ack_pending` under [tenant.jetstream]",
-    );
-}
-
-/// Where it begins has to be said in full, and only once.
-fn starts_agree(stream: &Stream, consumer: &Consumer, out: &mut Vec<Diagnostic>) {
-    let is_work = is_work_queue(stream);
-    let policy = consumer.deliver_policy.get();
-    let is = |wanted: DeliverPolicy| policy.is_some_and(|p| p.value == wanted);
-    conflict(
-        out,
-        policy.map(|p| p.span),
-        is_work && policy.is_some_and(|p| p.value != DeliverPolicy::All),
-        "a work queue is delivered from its first message on",
-        "remove deliver_policy",
-    );
-    conflict(
-        out,
-        policy.map(|p| p.span),
-        is(DeliverPolicy::ByStartSequence) && consumer.opt_start_seq.is_absent(),
-        "it begins with a message that is not named",
-        "add `opt_start_seq = 1`",
-    );
-    conflict(
-        out,
-        policy.map(|p| p.span),
-        is(DeliverPolicy::ByStartTime) && consumer.opt_start_time.is_absent(),
-        "it begins at a moment that is not named",
-        "add `opt_start_time = \"2026-01-31T00:00:00Z\"`",
-    );
-    conflict(
-        out,
-        policy.map(|p| p.span),
-        is(DeliverPolicy::LastPerSubject) && consumer.filters().next().is_none(),
-        "the last of each subject of which subjects?",
-        "add `filter`",
-    );
-    conflict(
-        out,
-        consumer.opt_start_seq.get().map(|s| s.span),
-        !is(DeliverPolicy::ByStartSequence),
-        "opt_start_seq is for deliver_policy = \"by_start_sequence\"",
-        "add that, or remove it",
-    );
-    conflict(
-        out,
-        consumer.opt_start_time.get().map(|s| s.span),
-        !is(DeliverPolicy::ByStartTime),
-        "opt_start_time is for deliver_policy = \"by_start_time\"",
-        "add that, or remove it",
-    );
-}
-
-fn is_work_queue(stream: &Stream) -> bool {
-    stream.retention.get().is_some_and(|r| r.value == Retention::WorkQueue)
-}
-
-/// Of a work queue every message goes to one consumer: the server refuses two that
-/// would both get it (10099, 10100).
-fn work_is_given_once(stream: &Stream, out: &mut Vec<Diagnostic>) {
-    if !is_work_queue(stream) {
-        return;
-    }
+fn consumers_share_no_work(stream: &Stream, out: &mut Vec<Diagnostic>) {
     let takes = |c: &Consumer, other: &Consumer| {
         let (mut own, others) = (c.filters().peekable(), || other.filters());
         own.peek().is_none() || others().next().is_none() || own.any(|f| others().any(|o| o.value.overlaps(&f.value)))
@@ -676,7 +454,7 @@ fn work_is_given_once(stream: &Stream, out: &mut Vec<Diagnostic>) {
         if let Some(first) = stream.consumer[..i].iter().find(|first| takes(consumer, first)) {
             out.push(
                 Diagnostic::error(
-                    "conflicting-keys",
+                    "same-work",
                     consumer.name.span,
                     format!("`{}` and `{}` would both get the same work", first.name.value, consumer.name.value),
                 )

@@ -2,6 +2,7 @@
 //! function that says everything it finds; [`VALIDATIONS`] lists them all.
 //! Single values were checked when they were read.
 
+mod conflicts;
 mod jetstream;
 mod server;
 mod shares;
@@ -71,8 +72,10 @@ const VALIDATIONS: &[Validation] = &[
     jetstream::streams_do_not_overlap,
     jetstream::consumers_fit_their_stream,
     jetstream::origins_exist,
-    jetstream::stream_keys_agree,
-    jetstream::consumer_keys_agree,
+    jetstream::deliveries_leave_their_stream,
+    jetstream::work_is_given_once,
+    conflicts::stream_keys_agree,
+    conflicts::consumer_keys_agree,
     shares::have_both_ends,
     shares::offer_what_is_theirs,
     shares::are_declared_once,
@@ -80,12 +83,15 @@ const VALIDATIONS: &[Validation] = &[
     shares::copies_are_shared,
 ];
 
-/// Every rule's identifier, for the documentation and its test.
+pub use conflicts::codes as conflict_codes;
+
+/// Every rule's identifier but for [`conflict_codes`], for the documentation and its test.
 pub const RULES: &[&str] = &[
     "answered-share",
     "builtin-role",
     "conflicting-keys",
     "connections-oversubscribed",
+    "delivery-loop",
     "development-exposed",
     "duplicate-name",
     "duplicate-nkey",
@@ -127,6 +133,7 @@ pub const RULES: &[&str] = &[
     "reserved-subject",
     "retired-name",
     "same-address",
+    "same-work",
     "share-to-itself",
     "share-to-nobody",
     "supplied-password",

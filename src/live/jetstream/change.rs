@@ -1,0 +1,365 @@
+//! One change of a plan: what it is about, what is to be done, and how it reads.
+
+use std::fmt;
+
+use serde::{Serialize, Serializer};
+
+use crate::model::jetstream::StreamKind;
+use crate::model::jetstream::difference::Field;
+
+/// One difference between the registry and the server.
+#[derive(Debug, Clone)]
+pub struct Change {
+    /// What it is about.
+    pub kind: Kind,
+    /// The stream.
+    pub stream: String,
+    /// The consumer, if it is about one.
+    pub consumer: Option<String>,
+    /// What is to be done.
+    pub action: Action,
+}
+
+/// What is to be done about a difference.
+#[derive(Debug, Clone)]
+pub enum Action {
+    /// Make it.
+    Create,
+    /// Change it in place.
+    Update {
+        /// What differs.
+        differs: Differs,
+        /// The messages that a lower limit drops.
+        dropped: Option<String>,
+    },
+    /// Delete it and make it again, as was asked for by name.
+    Replace(NotInPlace),
+    /// The server does not change it in place, and nobody asked to replace it; or
+    /// another stream has its subjects, so that it could not be made again.
+    Refused {
+        /// What cannot be changed.
+        not_in_place: NotInPlace,
+        /// The unmanaged stream that has its subjects.
+        blocked_by: Option<String>,
+    },
+    /// It cannot be made: an unmanaged stream has its subjects.
+    SubjectsTaken {
+        /// That stream.
+        by: String,
+    },
+    /// Delete it, as was asked for by name.
+    Delete {
+        /// Messages that a stream holds, or that a consumer has dealt with.
+        messages: u64,
+    },
+    /// It was made from the registry and is not in it any more; it is left alone.
+    Undeclared {
+        /// Messages that a stream holds, or that a consumer has dealt with.
+        messages: u64,
+    },
+    /// It was not made from the registry; it is left alone.
+    Unmanaged {
+        /// Messages that a stream holds, or that a consumer has dealt with.
+        messages: u64,
+    },
+}
+
+/// What differs of something that is on the server.
+#[derive(Debug, Clone)]
+pub struct Differs {
+    /// The keys with both values.
+    pub fields: Vec<Field>,
+    /// Whether it was changed by hand.
+    pub drift: bool,
+    /// Messages that a stream holds, or that a consumer has dealt with.
+    pub messages: u64,
+}
+
+/// What differs, and the server does not change in place.
+#[derive(Debug, Clone)]
+pub struct NotInPlace {
+    /// What differs.
+    pub differs: Differs,
+    /// Why the server does not change it.
+    pub reason: String,
+    /// Consumers of others that would go with it.
+    pub goes_too: Option<String>,
+}
+
+/// What a change is about.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Kind {
+    /// A stream.
+    Stream,
+    /// A consumer.
+    Consumer,
+    /// A key-value bucket.
+    Bucket,
+    /// An object store.
+    ObjectStore,
+}
+
+impl Kind {
+    /// From the name of a stream that the registry does not know.
+    pub fn of_stream_name(stream: &str) -> Self {
+        match stream {
+            _ if stream.starts_with("KV_") => Self::Bucket,
+            _ if stream.starts_with("OBJ_") => Self::ObjectStore,
+            _ => Self::Stream,
+        }
+    }
+
+    fn as_str(self) -> &'static str {
+        match self {
+            Self::Stream => "stream",
+            Self::Consumer => "consumer",
+            Self::Bucket => "bucket",
+            Self::ObjectStore => "object store",
+        }
+    }
+}
+
+impl From<StreamKind> for Kind {
+    fn from(kind: StreamKind) -> Self {
+        match kind {
+            StreamKind::Stream => Self::Stream,
+            StreamKind::Bucket => Self::Bucket,
+            StreamKind::ObjectStore => Self::ObjectStore,
+        }
+    }
+}
+
+impl Action {
+    /// Whether `apply` does something about it.
+    pub fn is_done(&self) -> bool {
+        matches!(self, Self::Create | Self::Update { .. } | Self::Replace(_) | Self::Delete { .. })
+    }
+
+    /// Whether the server is not as the registry says because of it.
+    pub fn is_open(&self) -> bool {
+        self.is_done() || matches!(self, Self::Refused { .. } | Self::SubjectsTaken { .. })
+    }
+
+    /// The word that JSON has for it.
+    pub fn word(&self) -> &'static str {
+        match self {
+            Self::Create => "create",
+            Self::Update { .. } => "update",
+            Self::Replace(_) => "replace",
+            Self::Refused { .. } | Self::SubjectsTaken { .. } => "blocked",
+            Self::Delete { .. } => "delete",
+            Self::Undeclared { .. } => "undeclared",
+            Self::Unmanaged { .. } => "foreign",
+        }
+    }
+
+    fn sign(&self) -> char {
+        match self {
+            Self::Create => '+',
+            Self::Update { .. } => '~',
+            Self::Replace(_) => '±',
+            Self::Delete { .. } => '-',
+            Self::Refused { .. } | Self::SubjectsTaken { .. } => '!',
+            Self::Undeclared { .. } | Self::Unmanaged { .. } => '?',
+        }
+    }
+
+    fn not_in_place(&self) -> Option<&NotInPlace> {
+        match self {
+            Self::Replace(refused) | Self::Refused { not_in_place: refused, .. } => Some(refused),
+            _ => None,
+        }
+    }
+
+    fn differs(&self) -> Option<&Differs> {
+        match self {
+            Self::Update { differs, .. } => Some(differs),
+            other => other.not_in_place().map(|n| &n.differs),
+        }
+    }
+
+    /// The keys that differ.
+    pub fn fields(&self) -> &[Field] {
+        self.differs().map_or(&[], |d| &d.fields)
+    }
+
+    /// Why the server does not change it in place.
+    pub fn reason(&self) -> Option<&str> {
+        self.not_in_place().map(|n| n.reason.as_str())
+    }
+
+    /// What goes with it: messages beyond a lower limit, consumers of others.
+    pub fn note(&self) -> Option<&str> {
+        match self {
+            Self::Update { dropped, .. } => dropped.as_deref(),
+            other => other.not_in_place()?.goes_too.as_deref(),
+        }
+    }
+
+    /// The unmanaged stream that has its subjects.
+    pub fn blocked_by(&self) -> Option<&str> {
+        match self {
+            Self::Refused { blocked_by, .. } => blocked_by.as_deref(),
+            Self::SubjectsTaken { by } => Some(by),
+            _ => None,
+        }
+    }
+
+    fn messages(&self) -> Option<u64> {
+        match self {
+            Self::Delete { messages } | Self::Undeclared { messages } | Self::Unmanaged { messages } => Some(*messages),
+            other => other.differs().map(|d| d.messages),
+        }
+    }
+
+    /// What goes, or would go, with what is on the server.
+    fn losses(&self) -> Option<u64> {
+        self.messages().filter(|_| !matches!(self, Self::Update { .. }))
+    }
+}
+
+impl fmt::Display for Change {
+    /// One line: `~ stream EVENTS, changed by hand`.
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Self { kind, stream, consumer, action } = self;
+        write!(f, "{} {} ", action.sign(), kind.as_str())?;
+        match (consumer, kind) {
+            (Some(consumer), _) => write!(f, "{stream}/{consumer}")?,
+            (None, Kind::Bucket) => f.write_str(stream.strip_prefix("KV_").unwrap_or(stream))?,
+            (None, Kind::ObjectStore) => f.write_str(stream.strip_prefix("OBJ_").unwrap_or(stream))?,
+            (None, _) => f.write_str(stream)?,
+        }
+        if action.differs().is_some_and(|d| d.drift) {
+            f.write_str(", changed by hand")?;
+        }
+        let plural = |n: u64| if n == 1 { "1 message".to_owned() } else { format!("{n} messages") };
+        match (action.losses(), consumer) {
+            (Some(messages), None) => write!(f, ", holds {}", plural(messages))?,
+            (Some(messages), Some(_)) if action.is_open() => write!(f, ", has dealt with {}", plural(messages))?,
+            _ => {}
+        }
+        match action {
+            Action::Undeclared { .. } => f.write_str(": no longer in the registry, left alone"),
+            Action::Unmanaged { .. } => f.write_str(": not in the registry, left alone"),
+            _ => Ok(()),
+        }
+    }
+}
+
+/// A change as JSON has it.
+#[derive(Serialize)]
+struct ChangeJson<'c> {
+    action: &'static str,
+    kind: Kind,
+    stream: &'c str,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    consumer: Option<&'c str>,
+    drift: bool,
+    fields: &'c [Field],
+    #[serde(skip_serializing_if = "Option::is_none")]
+    reason: Option<&'c str>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    note: Option<&'c str>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    blocked_by: Option<&'c str>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    messages: Option<u64>,
+}
+
+impl Serialize for Change {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        let action = &self.action;
+        let json = ChangeJson {
+            action: action.word(),
+            kind: self.kind,
+            stream: &self.stream,
+            consumer: self.consumer.as_deref(),
+            drift: action.differs().is_some_and(|d| d.drift),
+            fields: action.fields(),
+            reason: action.reason(),
+            note: action.note(),
+            blocked_by: action.blocked_by(),
+            messages: action.messages(),
+        };
+        json.serialize(serializer)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::json;
+
+    use super::*;
+
+    fn change(kind: Kind, stream: &str, consumer: Option<&str>, action: Action) -> Change {
+        Change { kind, stream: stream.into(), consumer: consumer.map(Into::into), action }
+    }
+
+    fn differs(drift: bool, messages: u64) -> Differs {
+        Differs { fields: Vec::new(), drift, messages }
+    }
+
+    fn refused() -> NotInPlace {
+        NotInPlace { differs: differs(true, 7), reason: "storage cannot be changed".into(), goes_too: None }
+    }
+
+    #[test]
+    fn a_line_says_what_is_done_to_what_and_what_it_costs() {
+        let cases = [
+            (change(Kind::Stream, "S", None, Action::Create), "+ stream S"),
+            (change(Kind::Bucket, "KV_b", None, Action::Create), "+ bucket b"),
+            (change(Kind::Bucket, "KV_KV_b", None, Action::Create), "+ bucket KV_b"),
+            (change(Kind::ObjectStore, "OBJ_OBJ_o", None, Action::Create), "+ object store OBJ_o"),
+            (change(Kind::Stream, "KV", None, Action::Delete { messages: 1 }), "- stream KV, holds 1 message"),
+            (
+                change(Kind::Consumer, "S", Some("c"), Action::Delete { messages: 2 }),
+                "- consumer S/c, has dealt with 2 messages",
+            ),
+            (
+                change(Kind::Consumer, "S", Some("c"), Action::Undeclared { messages: 2 }),
+                "? consumer S/c: no longer in the registry, left alone",
+            ),
+            (
+                change(Kind::Stream, "S", None, Action::Unmanaged { messages: 0 }),
+                "? stream S, holds 0 messages: not in the registry, left alone",
+            ),
+            (
+                change(Kind::Stream, "S", None, Action::Update { differs: differs(true, 9), dropped: None }),
+                "~ stream S, changed by hand",
+            ),
+            (
+                change(Kind::Stream, "S", None, Action::Replace(refused())),
+                "± stream S, changed by hand, holds 7 messages",
+            ),
+            (change(Kind::Stream, "S", None, Action::SubjectsTaken { by: "X".into() }), "! stream S"),
+        ];
+        for (change, line) in cases {
+            assert_eq!(change.to_string(), line);
+        }
+    }
+
+    #[test]
+    fn json_names_what_there_is_and_leaves_out_the_rest() {
+        let of = |action| serde_json::to_value(change(Kind::Stream, "S", None, action)).expect("json");
+        assert_eq!(
+            of(Action::Create),
+            json!({ "action": "create", "kind": "stream", "stream": "S", "drift": false, "fields": [] })
+        );
+        let blocked = of(Action::Refused { not_in_place: refused(), blocked_by: Some("X".into()) });
+        assert_eq!(blocked["action"], "blocked");
+        assert_eq!(blocked["reason"], "storage cannot be changed");
+        assert_eq!((blocked["blocked_by"].as_str(), blocked["messages"].as_u64()), (Some("X"), Some(7)));
+        assert_eq!(of(Action::SubjectsTaken { by: "X".into() })["blocked_by"], "X");
+        assert_eq!(of(Action::Unmanaged { messages: 3 })["action"], "foreign");
+    }
+
+    #[test]
+    fn only_what_apply_does_or_cannot_do_is_open() {
+        let open = |action: Action| (action.is_done(), action.is_open());
+        assert_eq!(open(Action::Create), (true, true));
+        assert_eq!(open(Action::Refused { not_in_place: refused(), blocked_by: None }), (false, true));
+        assert_eq!(open(Action::Undeclared { messages: 1 }), (false, false));
+        assert_eq!(open(Action::Unmanaged { messages: 1 }), (false, false));
+    }
+}

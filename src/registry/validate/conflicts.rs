@@ -1,0 +1,442 @@
+//! Keys of streams and consumers that do not agree, as nats-server would refuse
+//! them: one table for streams, one for consumers. Each row is one mistake.
+
+use super::super::decode::Key;
+use super::super::raw::{AckPolicy, Consumer, DeliverPolicy, Discard, Retention, Stream};
+use super::Context;
+use crate::diag::{Diagnostic, Span, Spanned};
+use crate::registry::defaults;
+
+/// One way in which keys do not agree.
+struct Conflict<Places> {
+    /// Stable kebab-case identifier.
+    code: &'static str,
+    message: &'static str,
+    hint: &'static str,
+    /// The keys at fault, if they do not agree.
+    places: Places,
+}
+
+/// A consumer with what it is held against.
+struct DeclaredConsumer<'r> {
+    stream: &'r Stream,
+    consumer: &'r Consumer,
+    /// Unacknowledged messages that the tenant's consumers may have.
+    max_ack_pending: u32,
+}
+
+/// The codes of every row.
+pub fn codes() -> impl Iterator<Item = &'static str> {
+    STREAM.iter().map(|c| c.code).chain(CONSUMER.iter().map(|c| c.code))
+}
+
+type StreamPlaces = fn(&Stream) -> Vec<Span>;
+type ConsumerPlaces = for<'r> fn(&DeclaredConsumer<'r>) -> Vec<Span>;
+
+const STREAM: &[Conflict<StreamPlaces>] = &[
+    Conflict {
+        code: "mirror-with-subjects",
+        message: "a mirror is a copy: it has no subjects and no sources of its own",
+        hint: "remove `subjects` and `source`, or make it a [[tenant.stream.source]]",
+        places: |s| {
+            let mirror = s.mirror.get().map(|m| m.span);
+            only_if(!s.subjects().is_empty() || !s.source.is_empty(), mirror)
+        },
+    },
+    Conflict {
+        code: "discard-per-subject-alone",
+        message: "discard_new_per_subject needs discard = \"new\" and max_msgs_per_subject",
+        hint: "add them, or remove it",
+        places: |s| {
+            let is_new = s.discard.get().is_some_and(|d| d.value == Discard::New);
+            only_if(!is_new || s.max_msgs_per_subject.get().is_none(), turned_on(&s.discard_new_per_subject))
+        },
+    },
+    Conflict {
+        code: "roll-up-without-purge",
+        message: "a roll-up purges, and deny_purge forbids it",
+        hint: "remove one of them",
+        places: |s| only_if(turned_on(&s.allow_rollup_hdrs).is_some(), turned_on(&s.deny_purge)),
+    },
+    Conflict {
+        code: "duplicate-window-beyond-age",
+        message: "message ids would be remembered for longer than messages are kept",
+        hint: "lower duplicate_window to max_age or less",
+        places: |s| {
+            let (window, age) = (s.duplicate_window.get(), s.max_age.get());
+            only_if(window.zip(age).is_some_and(|(w, a)| w.value > a.value), window.map(|w| w.span))
+        },
+    },
+    Conflict {
+        code: "filter-and-transforms",
+        message: "a source has either `filter` or `subject_transforms`",
+        hint: "write the filter as `src` of a transform",
+        places: |s| {
+            let both = s.origins().filter(|o| !o.subject_transforms.is_empty());
+            both.filter_map(|o| place(&o.filter)).collect()
+        },
+    },
+    Conflict {
+        code: "replicas-without-cluster",
+        message: "copies need a cluster, and this registry has one server",
+        hint: "remove `replicas`",
+        places: |s| only_if(s.replicas.get().is_some_and(|r| r.value.0 > 1), place(&s.replicas)),
+    },
+];
+
+const CONSUMER: &[Conflict<ConsumerPlaces>] = &[
+    Conflict {
+        code: "push-key-on-pull-consumer",
+        message: "this is for push consumers",
+        hint: "add `deliver_subject`, or remove it",
+        places: |c| {
+            let c = c.consumer;
+            let keys =
+                [place(&c.deliver_group), place(&c.flow_control), place(&c.idle_heartbeat), place(&c.rate_limit_bps)];
+            only_if(!is_push(c), keys.into_iter().flatten())
+        },
+    },
+    Conflict {
+        code: "pull-key-on-push-consumer",
+        message: "this is for pull consumers",
+        hint: "remove it, or `deliver_subject`",
+        places: |c| {
+            let c = c.consumer;
+            let keys = [
+                place(&c.max_waiting),
+                place(&c.max_batch),
+                place(&c.max_expires),
+                place(&c.max_bytes),
+                c.priority_groups.first().map(|g| g.span),
+                place(&c.priority_policy),
+                place(&c.priority_timeout),
+            ];
+            only_if(is_push(c), keys.into_iter().flatten())
+        },
+    },
+    Conflict {
+        code: "flow-control-without-heartbeat",
+        message: "flow control needs a sign of life",
+        hint: "add `idle_heartbeat = \"5s\"`",
+        places: |c| only_if(c.consumer.idle_heartbeat.is_absent(), turned_on(&c.consumer.flow_control)),
+    },
+    Conflict {
+        code: "priority-groups-without-policy",
+        message: "groups need a policy",
+        hint: "add `priority_policy = \"overflow\"`, \"pinned_client\" or \"prioritized\"",
+        places: |c| {
+            let first = c.consumer.priority_groups.first().map(|g| g.span);
+            only_if(c.consumer.priority_policy.is_absent(), first)
+        },
+    },
+    Conflict {
+        code: "priority-policy-without-groups",
+        message: "a policy needs groups",
+        hint: "add `priority_groups = [\"workers\"]`",
+        places: |c| only_if(c.consumer.priority_groups.is_empty(), place(&c.consumer.priority_policy)),
+    },
+    Conflict {
+        code: "filter-and-filters",
+        message: "a consumer has either `filter` or `filters`",
+        hint: "put all into `filters`",
+        places: |c| only_if(!c.consumer.filters.is_empty(), place(&c.consumer.filter)),
+    },
+    Conflict {
+        code: "backoff-beyond-deliveries",
+        message: "backoff has more steps than there are deliveries",
+        hint: "raise max_deliver, or shorten backoff",
+        places: |c| {
+            let c = c.consumer;
+            let steps = u32::try_from(c.backoff.len()).unwrap_or(u32::MAX);
+            let is_short = c.max_deliver.get().is_some_and(|m| m.value.0 < steps);
+            only_if(is_short, c.backoff.first().map(|b| b.span))
+        },
+    },
+    Conflict {
+        code: "ack-wait-with-backoff",
+        message: "backoff takes the place of ack_wait",
+        hint: "remove ack_wait: the first of backoff is it",
+        places: |c| only_if(!c.consumer.backoff.is_empty(), place(&c.consumer.ack_wait)),
+    },
+    Conflict {
+        code: "work-queue-ack-policy",
+        message: "a work queue's messages are acknowledged one by one",
+        hint: "remove ack_policy: explicit is the default",
+        places: |c| {
+            let ack = c.consumer.ack_policy.get();
+            let is_other = ack.is_some_and(|a| a.value != AckPolicy::Explicit);
+            only_if(is_work_queue(c.stream) && is_other, ack.map(|a| a.span))
+        },
+    },
+    Conflict {
+        code: "pending-without-acknowledgement",
+        message: "nothing is acknowledged, so nothing can be pending or late",
+        hint: "remove max_ack_pending, ack_wait and backoff; or use ack_policy = \"explicit\"",
+        places: |c| {
+            let c = c.consumer;
+            let none = c.ack_policy.get().filter(|a| a.value == AckPolicy::None);
+            let waits = c.max_ack_pending.get().is_some() || c.ack_wait.get().is_some() || !c.backoff.is_empty();
+            only_if(waits, none.map(|a| a.span))
+        },
+    },
+    Conflict {
+        code: "pending-beyond-tenant",
+        message: "the tenant's consumers may have fewer messages pending",
+        hint: "lower it, or raise `max_ack_pending` under [tenant.jetstream]",
+        places: |c| {
+            let pending = c.consumer.max_ack_pending.get();
+            only_if(pending.is_some_and(|p| p.value.0 > c.max_ack_pending), pending.map(|p| p.span))
+        },
+    },
+    Conflict {
+        code: "work-queue-start",
+        message: "a work queue is delivered from its first message on",
+        hint: "remove deliver_policy",
+        places: |c| {
+            let policy = c.consumer.deliver_policy.get();
+            let is_other = policy.is_some_and(|p| p.value != DeliverPolicy::All);
+            only_if(is_work_queue(c.stream) && is_other, policy.map(|p| p.span))
+        },
+    },
+    Conflict {
+        code: "start-sequence-missing",
+        message: "it begins with a message that is not named",
+        hint: "add `opt_start_seq = 1`",
+        places: |c| starts(c, DeliverPolicy::ByStartSequence, c.consumer.opt_start_seq.is_absent()),
+    },
+    Conflict {
+        code: "start-time-missing",
+        message: "it begins at a moment that is not named",
+        hint: "add `opt_start_time = \"2026-01-31T00:00:00Z\"`",
+        places: |c| starts(c, DeliverPolicy::ByStartTime, c.consumer.opt_start_time.is_absent()),
+    },
+    Conflict {
+        code: "last-per-subject-without-filter",
+        message: "the last of each subject of which subjects?",
+        hint: "add `filter`",
+        places: |c| starts(c, DeliverPolicy::LastPerSubject, c.consumer.filters().next().is_none()),
+    },
+    Conflict {
+        code: "start-sequence-unused",
+        message: "opt_start_seq is for deliver_policy = \"by_start_sequence\"",
+        hint: "add that, or remove it",
+        places: |c| {
+            let used = policy_is(c.consumer, DeliverPolicy::ByStartSequence);
+            only_if(!used, place(&c.consumer.opt_start_seq))
+        },
+    },
+    Conflict {
+        code: "start-time-unused",
+        message: "opt_start_time is for deliver_policy = \"by_start_time\"",
+        hint: "add that, or remove it",
+        places: |c| {
+            let used = policy_is(c.consumer, DeliverPolicy::ByStartTime);
+            only_if(!used, place(&c.consumer.opt_start_time))
+        },
+    },
+];
+
+/// Ensure a stream's keys go together, as the server wants it.
+pub fn stream_keys_agree(cx: &Context<'_>, out: &mut Vec<Diagnostic>) {
+    for stream in cx.registry.tenant.iter().flat_map(|t| &t.stream) {
+        report(STREAM, |places| places(stream), out);
+    }
+}
+
+/// Ensure a consumer's keys go together, and with those of its stream.
+pub fn consumer_keys_agree(cx: &Context<'_>, out: &mut Vec<Diagnostic>) {
+    for tenant in &cx.registry.tenant {
+        let limit = tenant.jetstream.get().and_then(|j| j.max_ack_pending.get());
+        let max_ack_pending = limit.map_or(defaults::MAX_ACK_PENDING, |m| m.value.0);
+        for stream in &tenant.stream {
+            for consumer in &stream.consumer {
+                let declared = DeclaredConsumer { stream, consumer, max_ack_pending };
+                report(CONSUMER, |places| places(&declared), out);
+            }
+        }
+    }
+}
+
+fn report<P>(conflicts: &[Conflict<P>], find: impl Fn(&P) -> Vec<Span>, out: &mut Vec<Diagnostic>) {
+    for Conflict { code, message, hint, places } in conflicts {
+        out.extend(find(places).into_iter().map(|span| Diagnostic::error(code, span, *message).hint(*hint)));
+    }
+}
+
+fn only_if(is_conflict: bool, places: impl IntoIterator<Item = Span>) -> Vec<Span> {
+    if is_conflict { places.into_iter().collect() } else { Vec::new() }
+}
+
+fn place<T>(key: &Key<Spanned<T>>) -> Option<Span> {
+    key.get().map(|value| value.span)
+}
+
+fn turned_on(key: &Key<Spanned<bool>>) -> Option<Span> {
+    key.get().filter(|b| b.value).map(|b| b.span)
+}
+
+fn is_push(consumer: &Consumer) -> bool {
+    !consumer.deliver_subject.is_absent()
+}
+
+pub(super) fn is_work_queue(stream: &Stream) -> bool {
+    stream.retention.get().is_some_and(|r| r.value == Retention::WorkQueue)
+}
+
+fn policy_is(consumer: &Consumer, wanted: DeliverPolicy) -> bool {
+    consumer.deliver_policy.get().is_some_and(|p| p.value == wanted)
+}
+
+/// The place of a delivery policy that lacks what it needs.
+fn starts(declared: &DeclaredConsumer<'_>, policy: DeliverPolicy, lacks: bool) -> Vec<Span> {
+    only_if(policy_is(declared.consumer, policy) && lacks, place(&declared.consumer.deliver_policy))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::registry::load;
+
+    /// The codes found in a registry with this stream; `consumer` stands below it.
+    fn found(stream: &str, consumer: &str) -> Vec<&'static str> {
+        let folder = tempfile::tempdir().expect("a folder");
+        let path = folder.path().join("tenants.toml");
+        let head = "version = 1\n[server.jetstream]\nstorage = \"1GiB\"\nmemory = \"1MiB\"\n[keys]\nroot = \"development\"\n\
+            [[tenant]]\nname = \"T\"\n[tenant.jetstream]\nstorage = \"512MiB\"\nmax_ack_pending = 500\n\
+            [[tenant.user]]\nname = \"u\"\n[[tenant.stream]]\nname = \"O\"\nsubjects = [\"T.o.>\"]\n[[tenant.stream]]\nname = \"S\"\n";
+        let consumer = match consumer {
+            "" => String::new(),
+            keys => format!("[[tenant.stream.consumer]]\nname = \"c\"\n{keys}\n"),
+        };
+        std::fs::write(&path, format!("{head}{stream}\n{consumer}")).expect("write");
+        let loaded = load(&path).expect("readable");
+        loaded.diagnostics.iter().map(|d| d.rule).collect()
+    }
+
+    const SUBJECTS: &str = "subjects = [\"T.s.>\"]";
+    const WORK: &str = "subjects = [\"T.s.>\"]\nretention = \"workqueue\"";
+
+    /// Each mistake, and the same keys put right.
+    const STREAMS: &[(&str, &str, &str)] = &[
+        ("mirror-with-subjects", "subjects = [\"T.s.>\"]\nmirror = { name = \"O\" }", "mirror = { name = \"O\" }"),
+        (
+            "discard-per-subject-alone",
+            "subjects = [\"T.s.>\"]\ndiscard_new_per_subject = true\ndiscard = \"new\"",
+            "subjects = [\"T.s.>\"]\ndiscard_new_per_subject = true\ndiscard = \"new\"\nmax_msgs_per_subject = 5",
+        ),
+        (
+            "roll-up-without-purge",
+            "subjects = [\"T.s.>\"]\ndeny_purge = true\nallow_rollup_hdrs = true",
+            "subjects = [\"T.s.>\"]\ndeny_purge = true\nallow_rollup_hdrs = false",
+        ),
+        (
+            "duplicate-window-beyond-age",
+            "subjects = [\"T.s.>\"]\nmax_age = \"1m\"\nduplicate_window = \"61s\"",
+            "subjects = [\"T.s.>\"]\nmax_age = \"1m\"\nduplicate_window = \"60s\"",
+        ),
+        (
+            "filter-and-transforms",
+            "[[tenant.stream.source]]\nname = \"O\"\nfilter = \"T.o.x\"\nsubject_transforms = [{ src = \"T.o.x\", dest = \"T.p.x\" }]",
+            "[[tenant.stream.source]]\nname = \"O\"\nsubject_transforms = [{ src = \"T.o.x\", dest = \"T.p.x\" }]",
+        ),
+        ("replicas-without-cluster", "subjects = [\"T.s.>\"]\nreplicas = 3", "subjects = [\"T.s.>\"]\nreplicas = 1"),
+    ];
+
+    const CONSUMERS: &[(&str, &str, &str, &str)] = &[
+        (
+            "push-key-on-pull-consumer",
+            SUBJECTS,
+            "deliver_group = \"g\"",
+            "deliver_group = \"g\"\ndeliver_subject = \"T.d\"",
+        ),
+        ("pull-key-on-push-consumer", SUBJECTS, "max_batch = 5\ndeliver_subject = \"T.d\"", "max_batch = 5"),
+        (
+            "flow-control-without-heartbeat",
+            SUBJECTS,
+            "deliver_subject = \"T.d\"\nflow_control = true",
+            "deliver_subject = \"T.d\"\nflow_control = true\nidle_heartbeat = \"5s\"",
+        ),
+        (
+            "priority-groups-without-policy",
+            SUBJECTS,
+            "priority_groups = [\"w\"]",
+            "priority_groups = [\"w\"]\npriority_policy = \"overflow\"",
+        ),
+        (
+            "priority-policy-without-groups",
+            SUBJECTS,
+            "priority_policy = \"overflow\"",
+            "priority_groups = [\"w\"]\npriority_policy = \"overflow\"",
+        ),
+        (
+            "filter-and-filters",
+            SUBJECTS,
+            "filter = \"T.s.a\"\nfilters = [\"T.s.b\"]",
+            "filters = [\"T.s.a\", \"T.s.b\"]",
+        ),
+        (
+            "backoff-beyond-deliveries",
+            SUBJECTS,
+            "max_deliver = 1\nbackoff = [\"1s\", \"2s\"]",
+            "max_deliver = 2\nbackoff = [\"1s\", \"2s\"]",
+        ),
+        ("ack-wait-with-backoff", SUBJECTS, "ack_wait = \"5s\"\nbackoff = [\"1s\"]", "ack_wait = \"5s\""),
+        ("work-queue-ack-policy", WORK, "ack_policy = \"all\"", "ack_policy = \"explicit\""),
+        (
+            "pending-without-acknowledgement",
+            SUBJECTS,
+            "ack_policy = \"none\"\nack_wait = \"5s\"",
+            "ack_policy = \"none\"",
+        ),
+        ("pending-beyond-tenant", SUBJECTS, "max_ack_pending = 501", "max_ack_pending = 500"),
+        ("work-queue-start", WORK, "deliver_policy = \"new\"", "deliver_policy = \"all\""),
+        (
+            "start-sequence-missing",
+            SUBJECTS,
+            "deliver_policy = \"by_start_sequence\"",
+            "deliver_policy = \"by_start_sequence\"\nopt_start_seq = 5",
+        ),
+        (
+            "start-time-missing",
+            SUBJECTS,
+            "deliver_policy = \"by_start_time\"",
+            "deliver_policy = \"by_start_time\"\nopt_start_time = \"2026-01-31T00:00:00Z\"",
+        ),
+        (
+            "last-per-subject-without-filter",
+            SUBJECTS,
+            "deliver_policy = \"last_per_subject\"",
+            "deliver_policy = \"last_per_subject\"\nfilter = \"T.s.a\"",
+        ),
+        (
+            "start-sequence-unused",
+            SUBJECTS,
+            "opt_start_seq = 5",
+            "deliver_policy = \"by_start_sequence\"\nopt_start_seq = 5",
+        ),
+        (
+            "start-time-unused",
+            SUBJECTS,
+            "opt_start_time = \"2026-01-31T00:00:00Z\"",
+            "deliver_policy = \"by_start_time\"\nopt_start_time = \"2026-01-31T00:00:00Z\"",
+        ),
+    ];
+
+    #[test]
+    fn each_conflict_is_found_alone_and_gone_when_put_right() {
+        for (code, wrong, right) in STREAMS {
+            assert_eq!(found(wrong, ""), [*code], "{wrong}");
+            assert!(found(right, "").is_empty(), "{right}: {:?}", found(right, ""));
+        }
+        for (code, stream, wrong, right) in CONSUMERS {
+            assert_eq!(found(stream, wrong), [*code], "{wrong}");
+            assert!(found(stream, right).is_empty(), "{right}: {:?}", found(stream, right));
+        }
+    }
+
+    #[test]
+    fn each_row_has_a_case() {
+        let cases = STREAMS.iter().map(|c| c.0).chain(CONSUMERS.iter().map(|c| c.0));
+        assert!(codes().eq(cases));
+    }
+}
