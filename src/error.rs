@@ -18,6 +18,8 @@ pub enum Exit {
     Invalid = 2,
     /// The server could not be started or reached; nothing was proved.
     Unavailable = 3,
+    /// The operating system refused to write: a full disk, a missing permission.
+    NotWritten = 4,
 }
 
 /// An error that was expected.
@@ -97,6 +99,46 @@ pub enum Error {
         /// Why not.
         source: io::Error,
     },
+    /// There is no such tenant, user, stream.
+    #[error("there is no {what} `{name}`")]
+    Unknown {
+        /// What was looked for.
+        what: String,
+        /// The name that was given.
+        name: String,
+        /// The nearest names.
+        hint: String,
+    },
+    /// What would be made is there already, and is not overwritten.
+    #[error("{what} is there already")]
+    AlreadyThere {
+        /// A file, a tenant, a user.
+        what: String,
+        /// What to do.
+        hint: String,
+    },
+    /// A program does not run.
+    #[error("cannot run {}: {source}", .program.display())]
+    CannotRun {
+        /// The executable.
+        program: PathBuf,
+        /// Why not.
+        source: io::Error,
+        /// What to do.
+        hint: String,
+    },
+    /// A nats-server that was started here does not run, or does not answer.
+    #[error("{server} {what}: {words}")]
+    StartFailed {
+        /// Which one: nats-server, the throwaway nats-server.
+        server: &'static str,
+        /// What happened to it.
+        what: String,
+        /// The server's own words.
+        words: String,
+        /// What to do.
+        hint: String,
+    },
     /// The input is wrong in a way that has no place in a file.
     #[error("{message}")]
     Usage {
@@ -114,6 +156,10 @@ pub enum Error {
         hint: String,
     },
 }
+
+/// Actions that fail because of what was named, and not because of a full disk or a
+/// missing permission to write.
+const READING: [&str; 3] = ["read", "find", "open"];
 
 impl From<RootKeyError> for Error {
     fn from(source: RootKeyError) -> Self {
@@ -169,14 +215,25 @@ impl Error {
     /// There is no such tenant, user or stream; the nearest is suggested.
     pub fn unknown_name(what: &str, name: &str, known: &[&str]) -> Self {
         if let Some((tenant, user)) = name.split_once('.').filter(|(tenant, _)| known.contains(tenant)) {
-            return Self::usage(format!("there is no {what} `{name}`"), format!("did you mean `{tenant}/{user}`?"));
+            let hint = format!("did you mean `{tenant}/{user}`?");
+            return Self::Unknown { what: what.to_owned(), name: name.to_owned(), hint };
         }
         let hint = match nearest(name, known.iter().copied()) {
             Some(near) => format!("did you mean `{near}`?"),
             None if known.len() <= 12 => format!("there are: {}", known.join(", ")),
             None => "`tenantry tenant list` shows all".to_owned(),
         };
-        Self::usage(format!("there is no {what} `{name}`"), hint)
+        Self::Unknown { what: what.to_owned(), name: name.to_owned(), hint }
+    }
+
+    /// What would be made is there already.
+    pub fn already_there(what: impl Into<String>, hint: impl Into<String>) -> Self {
+        Self::AlreadyThere { what: what.into(), hint: hint.into() }
+    }
+
+    /// A program does not run.
+    pub fn cannot_run(program: &Path, source: io::Error) -> Self {
+        Self::CannotRun { program: program.to_owned(), source, hint: String::new() }
     }
 
     /// The server could not be found, started or reached.
@@ -199,7 +256,12 @@ impl Error {
                 io::ErrorKind::StorageFull => Some("free some disk space; what was there is untouched".into()),
                 _ => None,
             },
-            Self::Usage { hint, .. } | Self::Server { hint, .. } => Some(hint.clone()).filter(|h| !h.is_empty()),
+            Self::Unknown { hint, .. }
+            | Self::AlreadyThere { hint, .. }
+            | Self::CannotRun { hint, .. }
+            | Self::StartFailed { hint, .. }
+            | Self::Usage { hint, .. }
+            | Self::Server { hint, .. } => Some(hint.clone()).filter(|h| !h.is_empty()),
         }
     }
 
@@ -214,9 +276,32 @@ impl Error {
             | Self::TooLarge { .. }
             | Self::RootKey { .. }
             | Self::Template { .. }
-            | Self::Io { .. }
+            | Self::Unknown { .. }
+            | Self::AlreadyThere { .. }
             | Self::Usage { .. } => Exit::Invalid,
-            Self::Server { .. } => Exit::Unavailable,
+            Self::Io { action, .. } if READING.contains(action) => Exit::Invalid,
+            Self::Io { .. } => Exit::NotWritten,
+            Self::CannotRun { .. } | Self::StartFailed { .. } | Self::Server { .. } => Exit::Unavailable,
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_cannot_be_written_is_told_from_wrong_input() {
+        let io = |action| Error::io(action, Path::new("x"), io::ErrorKind::PermissionDenied.into()).exit();
+        assert_eq!((io("read"), io("write"), io("create")), (Exit::Invalid, Exit::NotWritten, Exit::NotWritten));
+    }
+
+    #[test]
+    fn an_unknown_name_comes_with_the_nearest() {
+        let hint = |name: &str, known: &[&str]| Error::unknown_name("tenant", name, known).hint().unwrap_or_default();
+        assert_eq!(hint("ACNE", &["ACME", "GLOBEX"]), "did you mean `ACME`?");
+        assert_eq!(hint("zzz", &["ACME", "GLOBEX"]), "there are: ACME, GLOBEX");
+        assert_eq!(hint("ACME.app", &["ACME"]), "did you mean `ACME/app`?");
+        assert_eq!(hint("zzz", &["a"; 13]), "`tenantry tenant list` shows all");
     }
 }

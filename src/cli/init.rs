@@ -47,8 +47,8 @@ pub fn run(context: &Context, args: &Args) -> Result<Exit, Error> {
     }
     let registry = folder.join("tenants.toml");
     if registry.exists() {
-        return Err(Error::usage(
-            format!("{} exists already and is not overwritten", registry.display()),
+        return Err(Error::already_there(
+            registry.display().to_string(),
             "edit it, or name another folder: tenantry init DIR",
         ));
     }

@@ -59,7 +59,7 @@ struct Cli {
 const GLOBAL: &str = "Global options";
 
 const EXIT_CODES: &str = "\
-Exit codes: 0 done; 1 findings, out of date or refused; 2 the input is wrong; 3 no server";
+Exit codes: 0 done; 1 findings, out of date or refused; 2 the input is wrong; 3 no server; 4 nothing could be written";
 
 /// How results are printed.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]

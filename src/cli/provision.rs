@@ -15,7 +15,7 @@ use crate::live::jetstream::apply::Outcome;
 use crate::live::jetstream::change::{Action, Change};
 use crate::live::jetstream::targets::{Targets, Unmatched, address};
 use crate::live::jetstream::{self, Job, Report};
-use crate::live::process::Run;
+use crate::live::process::LocalServer;
 use crate::live::reload_plan::ReloadPlan;
 use crate::model::jetstream::difference::Field;
 use crate::model::names::StreamName;
@@ -120,7 +120,7 @@ pub fn plan(context: &Context, args: &PlanArgs) -> Result<Exit, Error> {
 
 /// What the server that runs here has to do before it runs what the registry says.
 fn reload_plan(context: &Context, valid: Valid, args: &PlanArgs) -> Result<Option<ReloadPlan>, Error> {
-    let run = Run::new(&context.state(), &context.registry);
+    let run = LocalServer::new(&context.state(), &context.registry);
     if args.what.server.is_some() || run.running().is_none() {
         return Ok(None);
     }
@@ -154,7 +154,7 @@ fn run(context: &Context, valid: &Valid, what: &What, apply: bool) -> Result<(Do
     let targets = Targets::parse(&valid.model, &what.replace, &what.delete)?;
     let url = match &what.server {
         Some(url) => url.clone(),
-        None => match Run::new(&context.state(), &context.registry).running() {
+        None => match LocalServer::new(&context.state(), &context.registry).running() {
             Some(state) => state.dial,
             None => format!("nats://{}", valid.model.server.client.dial()),
         },

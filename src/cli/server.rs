@@ -10,7 +10,7 @@ use super::ui::plain;
 use crate::error::{Error, Exit};
 use crate::keys::{AccountKind, RootKey};
 use crate::live::jetstream::targets::Targets;
-use crate::live::process::{Run, Started, State};
+use crate::live::process::{LocalServer, Started, State};
 use crate::live::stats::TenantStatus;
 use crate::live::{docker, locate, stats};
 use crate::model::Model;
@@ -94,7 +94,7 @@ pub fn up(context: &Context, args: &UpArgs) -> Result<Exit, Error> {
         Some(locate::locate(args.nats_server.as_deref(), |text| context.ui.note(text))?)
     };
     if !args.docker {
-        Run::new(project.state(), &context.registry).refuse_anothers()?;
+        LocalServer::new(project.state(), &context.registry).refuse_anothers()?;
     }
     let outcome = super::render::write(context, &project, &Target::open(&out)?, args.out.is_some())?;
     if outcome.written + outcome.removed > 0 {
@@ -108,7 +108,7 @@ pub fn up(context: &Context, args: &UpArgs) -> Result<Exit, Error> {
         return Ok(jetstream.1);
     };
     context.ui.detail(&format!("nats-server {} at {}", server.version, server.path.display()));
-    let run = Run::new(project.state(), &context.registry);
+    let run = LocalServer::new(project.state(), &context.registry);
     if args.foreground {
         let status = run.foreground(&server, model, &project.engine, &out, |state| {
             match apply_streams(context, &project, &state.dial) {
@@ -183,7 +183,7 @@ pub fn down(context: &Context, args: &DownArgs) -> Result<Exit, Error> {
     if !context.registry.exists() {
         return Err(Error::NoRegistry { path: context.registry.clone() });
     }
-    let run = Run::new(&context.state(), &context.registry);
+    let run = LocalServer::new(&context.state(), &context.registry);
     run.refuse_anothers()?;
     let stopped = run.down()?;
     match &stopped {
@@ -204,7 +204,7 @@ struct StatusReport {
 
 pub fn status(context: &Context, args: &StatusArgs) -> Result<Exit, Error> {
     let valid = context.load()?;
-    let run = Run::new(&context.state(), &context.registry);
+    let run = LocalServer::new(&context.state(), &context.registry);
     run.refuse_anothers()?;
     let server = run.running();
     let running = if args.docker { docker::is_running(&context.out(args.out.as_deref())?)? } else { server.is_some() };

@@ -36,7 +36,7 @@ pub fn run(context: &Context, args: &Args) -> Result<Exit, Error> {
         Command::Eject { folder } => {
             let taken: Vec<_> = TEMPLATES.iter().map(|(name, _)| folder.join(name)).filter(|p| p.exists()).collect();
             if let Some(first) = taken.first() {
-                return Err(Error::usage(format!("{} exists already", first.display()), "eject into an empty folder"));
+                return Err(Error::already_there(first.display().to_string(), "eject into an empty folder"));
             }
             for (name, text) in TEMPLATES {
                 let path = folder.join(name);

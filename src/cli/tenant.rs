@@ -82,8 +82,8 @@ pub fn run(context: &Context, args: &Args) -> Result<Exit, Error> {
 fn add(context: &Context, args: &AddArgs) -> Result<Exit, Error> {
     let (mut editor, valid) = Editor::open(&context.registry)?;
     if valid.model.tenants.iter().any(|t| t.name.as_str() == args.name) {
-        return Err(Error::usage(
-            format!("there is a tenant `{}` already", args.name),
+        return Err(Error::already_there(
+            format!("tenant `{}`", args.name),
             format!("`tenantry tenant show {}` shows it", args.name),
         ));
     }

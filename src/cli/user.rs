@@ -66,8 +66,8 @@ pub fn run(context: &Context, args: &Args) -> Result<Exit, Error> {
             let (mut editor, valid) = Editor::open(&context.registry)?;
             let (account, name) = both(&valid.model, who)?;
             if users(&valid.model, account)?.iter().any(|u| u.name.as_str() == name) {
-                return Err(Error::usage(
-                    format!("there is a user `{who}` already"),
+                return Err(Error::already_there(
+                    format!("user `{who}`"),
                     "choose another name, or `tenantry user rotate`",
                 ));
             }

@@ -29,5 +29,5 @@ pub fn run(args: &Args) -> Result<Exit, Error> {
         }
     }
     let error = Command::new(&args.program[0]).args(&args.program[1..]).exec();
-    Err(Error::server(format!("cannot run {}: {error}", args.program[0].display()), ""))
+    Err(Error::cannot_run(args.program[0].as_ref(), error))
 }

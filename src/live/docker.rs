@@ -46,10 +46,11 @@ fn compose(bundle: &Path) -> Result<Command, Error> {
 }
 
 fn run(bundle: &Path, arguments: &[&str]) -> Result<Output, Error> {
-    let output = compose(bundle)?
-        .args(arguments)
-        .output()
-        .map_err(|e| Error::server(format!("cannot run docker compose: {e}"), "is Docker installed?"))?;
+    let output = compose(bundle)?.args(arguments).output().map_err(|e| Error::CannotRun {
+        program: "docker".into(),
+        source: e,
+        hint: "is Docker installed?".into(),
+    })?;
     if output.status.success() {
         return Ok(output);
     }
@@ -165,10 +166,12 @@ fn wait_until_ready(bundle: &Path, id: &str, model: &Model) -> Result<(), Error>
     if answered == Some(false) {
         // The engine would start it again and again.
         let _ = run(bundle, &["down"]);
-        return Err(Error::server(
-            format!("nats-server ended at once in its container:\n  {words}"),
-            "/etc/nats in the container is the folder nats of the bundle",
-        ));
+        return Err(Error::StartFailed {
+            server: "nats-server",
+            what: "ended at once in its container".into(),
+            words: format!("\n  {words}"),
+            hint: "/etc/nats in the container is the folder nats of the bundle".into(),
+        });
     }
     Err(Error::server(
         format!("the container does not answer at {}:\n  {words}", model.server.client),

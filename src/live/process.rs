@@ -35,7 +35,7 @@ const LOG_TAIL: u64 = 64 << 20;
 
 /// The files of a running server.
 #[derive(Debug, Clone)]
-pub struct Run {
+pub struct LocalServer {
     folder: PathBuf,
     registry: PathBuf,
 }
@@ -74,7 +74,7 @@ pub enum Started {
     Unchanged,
 }
 
-impl Run {
+impl LocalServer {
     /// The run of the registry whose state folder this is.
     pub fn new(state: &Path, registry: &Path) -> Self {
         let registry = fs::canonicalize(registry).unwrap_or_else(|_| registry.to_owned());
@@ -240,7 +240,7 @@ impl Run {
         if detached {
             command.process_group(0);
         }
-        command.spawn().map_err(|e| Error::server(format!("cannot run {}: {e}", server.path.display()), ""))
+        command.spawn().map_err(|e| Error::cannot_run(&server.path, e))
     }
 
     fn wait_until_ready(&self, child: &mut Child, model: &Model) -> Result<(), Error> {
@@ -259,19 +259,18 @@ impl Run {
             Some(Seen::Ready) => Ok(()),
             Some(Seen::Ended(status)) => {
                 let how = status.map_or_else(String::new, |s| format!(" ({s})"));
-                Err(Error::server(
-                    format!("nats-server ended at once{how}: {}", self.last_words()),
-                    format!("its log is {}", self.log().display()),
-                ))
+                Err(self.start_failed(format!("ended at once{how}")))
             }
             None => {
                 let _ = child.kill().and_then(|()| child.wait());
-                Err(Error::server(
-                    format!("nats-server did not answer within {} s: {}", START_LIMIT.as_secs(), self.last_words()),
-                    format!("its log is {}", self.log().display()),
-                ))
+                Err(self.start_failed(format!("did not answer within {} s", START_LIMIT.as_secs())))
             }
         }
+    }
+
+    fn start_failed(&self, what: String) -> Error {
+        let hint = format!("its log is {}", self.log().display());
+        Error::StartFailed { server: "nats-server", what, words: self.last_words(), hint }
     }
 
     /// What the server itself says is wrong.

@@ -35,8 +35,7 @@ impl Throwaway {
         let mut command = with_us(&server.path);
         command.arg("-c").arg(&main).arg("--ports_file_dir").arg(folder.path());
         command.current_dir(folder.path()).stdin(Stdio::null()).stdout(Stdio::null()).stderr(log);
-        let child =
-            command.spawn().map_err(|e| Error::server(format!("cannot run {}: {e}", server.path.display()), ""))?;
+        let child = command.spawn().map_err(|e| Error::cannot_run(&server.path, e))?;
         let mut throwaway = Self { child, address: String::new(), folder };
         throwaway.address = throwaway.wait_until_ready()?;
         Ok(throwaway)
@@ -53,14 +52,15 @@ impl Throwaway {
             Ok(Some(status)) => Some(Seen::Ended(Some(status))),
             Err(_) => Some(Seen::Ended(None)),
         });
-        let why = match seen {
+        let what = match seen {
             Some(Seen::Ready(address)) => return Ok(address),
             Some(Seen::Ended(status)) => status.map_or_else(|| "ended".into(), |s| format!("ended ({s})")),
             None => format!("did not answer within {} s", START_LIMIT.as_secs()),
         };
         let log = fs::read_to_string(folder.join("nats-server.log")).unwrap_or_default();
         let words = super::process::last_words(&log);
-        Err(Error::server(format!("the throwaway nats-server {why}: {words}"), "`tenantry check` may say more"))
+        let hint = "`tenantry check` may say more".to_owned();
+        Err(Error::StartFailed { server: "the throwaway nats-server", what, words, hint })
     }
 }
 
