@@ -11,6 +11,7 @@ use crate::diag::{Diagnostic, Finding, Severity};
 use crate::error::{Error, Exit};
 use crate::project::Project;
 use crate::registry::Valid;
+use crate::registry::codes;
 use crate::verdict::Verdict;
 
 /// Validate the registry, render it in memory, and prove the result isolated.
@@ -41,7 +42,7 @@ pub fn run(context: &Context, args: &Args) -> Result<Exit, Error> {
     project.save_hashes();
     let audit = project.audit(&bundle)?;
     // The registry's own word on the sum of connections is enough.
-    let is_said = valid.warnings.iter().any(|w| w.rule == "connections-oversubscribed");
+    let is_said = valid.warnings.iter().any(|w| w.rule == codes::CONNECTIONS_OVERSUBSCRIBED);
     let findings = audit.findings.iter().filter(|f| !(is_said && f.rule == "unlimited-connections"));
     let found: Vec<Diagnostic> = findings.map(|finding| at_its_tenant(finding, &audit, valid)).collect();
     let users: usize = valid.model.tenants.iter().map(|t| t.users.len()).sum();

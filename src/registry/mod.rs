@@ -1,6 +1,7 @@
 //! What the user wrote: read with its places, checked as a whole, turned into
 //! the [`crate::model`]. Every problem of every file is found in one run.
 
+pub(crate) mod codes;
 pub mod decode;
 mod defaults;
 pub mod edit;
@@ -20,8 +21,9 @@ use toml::de::DeTable;
 use crate::diag::{Diagnostic, Severity, Sources, Span};
 use crate::error::Error;
 use crate::model::Model;
+pub use codes::ALL as RULES;
 use decode::{Decode, Decoder};
-pub use validate::{RULES, conflict_codes};
+pub use validate::conflict_codes;
 
 /// The largest file that is read. Ten thousand tenants take about six megabytes.
 const MAX_FILE: u64 = 256 << 20;
@@ -138,7 +140,7 @@ fn parse<T: Decode>(sources: &mut Sources, path: &Path, text: String, diagnostic
         } else {
             "text goes in \"quotes\"; `key = value`, one a line; `[[tenant]]` begins a tenant"
         };
-        decoder.diagnostics.push(Diagnostic::error("toml-syntax", span, message).hint(hint));
+        decoder.diagnostics.push(Diagnostic::error(codes::TOML_SYNTAX, span, message).hint(hint));
     }
     None
 }
@@ -158,9 +160,13 @@ fn merge_includes(
             Ok(files) => files,
             Err(why) => {
                 diagnostics.push(
-                    Diagnostic::error("invalid-include", pattern.span, format!("cannot include `{}`", pattern.value))
-                        .label(why)
-                        .hint("name files relative to this one, with * and ? : \"tenants.d/*.toml\""),
+                    Diagnostic::error(
+                        codes::INVALID_INCLUDE,
+                        pattern.span,
+                        format!("cannot include `{}`", pattern.value),
+                    )
+                    .label(why)
+                    .hint("name files relative to this one, with * and ? : \"tenants.d/*.toml\""),
                 );
                 whole = false;
                 continue;
@@ -168,7 +174,7 @@ fn merge_includes(
         };
         if files.is_empty() {
             diagnostics.push(
-                Diagnostic::warning("empty-include", pattern.span, format!("no file matches `{}`", pattern.value))
+                Diagnostic::warning(codes::EMPTY_INCLUDE, pattern.span, format!("no file matches `{}`", pattern.value))
                     .hint("the pattern is relative to this file; `tenantry tenant add NAME --file FILE` makes one"),
             );
         }
@@ -178,13 +184,13 @@ fn merge_includes(
             }
             let included = read_text(&file)
                 .map_err(|e| {
-                    diagnostics.push(Diagnostic::error("invalid-include", pattern.span, e.to_string()));
+                    diagnostics.push(Diagnostic::error(codes::INVALID_INCLUDE, pattern.span, e.to_string()));
                 })
                 .ok()
                 .and_then(|text| parse::<raw::Included>(sources, &file, text, diagnostics));
             match included {
                 Some(included) => {
-                    registry.tenant.extend(included.tenant);
+                    registry.tenant.append(included.tenant);
                 }
                 None => whole = false,
             }

@@ -7,6 +7,7 @@ use crate::diag::Diagnostic;
 use crate::keys::{AccountKey, AccountKind, HashCache, Login, RootKey, Secret, UserKey};
 use crate::model::names::AccountName;
 use crate::model::{BcryptCost, Credential, Model, User};
+use crate::registry::codes;
 
 /// Both halves of a user's credential.
 pub struct IssuedCredential {
@@ -164,7 +165,7 @@ pub fn supplied(model: &Model, lookup: impl Fn(&str) -> Option<String>) -> Resul
             }
         };
         problems.extend(problem.map(|message| {
-            Diagnostic::error("supplied-password", user.span, message)
+            Diagnostic::error(codes::SUPPLIED_PASSWORD, user.span, message)
                 .label("needs it")
                 .hint(format!("set it: export {variable}=..., or remove password_env for a generated password"))
         }));

@@ -23,6 +23,7 @@ use crate::diag::{Diagnostic, Span};
 use crate::error::Error;
 use crate::keys::AccountKind;
 use crate::model::{Credential, Model, Root, Server, Tenant, User};
+use crate::registry::codes;
 use bundle::{Bundle, File};
 use context::{AccountsConf, Compose, Handout, Script, ServerConf, TenantHandout, UserContext};
 use credentials::{ClientSecret, IssuedCredential, Keyring, ServerAuth};
@@ -244,7 +245,7 @@ fn shared_nkey(key: &str, users: &[&User]) -> Diagnostic {
         users.iter().partition(|u| matches!(u.credential, Credential::PublicKey(_)));
     let places: Vec<Span> = bringing.iter().chain(&others).map(|u| u.span).collect();
     let diagnostic =
-        Diagnostic::error("duplicate-nkey", places[0], format!("the public key {key} is another user's too"))
+        Diagnostic::error(codes::DUPLICATE_NKEY, places[0], format!("the public key {key} is another user's too"))
             .hint("a user that brings `public_key` needs a key pair of its own: `nk -gen user -pubout`");
     places[1..].iter().fold(diagnostic, |d, place| d.related(*place, "has the same nkey"))
 }

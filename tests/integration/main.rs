@@ -13,6 +13,7 @@
 
 mod audit;
 mod broken;
+mod codes;
 mod commands;
 mod copies;
 mod differential;

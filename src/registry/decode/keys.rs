@@ -113,7 +113,7 @@ macro_rules! words {
         }
 
         impl $crate::registry::decode::Scalar for $name {
-            const RULE: &'static str = "unknown-word";
+            const RULE: &'static str = $crate::registry::codes::UNKNOWN_WORD;
             const WHAT: &'static str = $what;
             const HINT: &'static str = concat!("one of" $(, " `", $word, "`")*);
             fn parse(text: &str) -> Result<Self, String> {

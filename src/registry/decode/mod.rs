@@ -13,6 +13,7 @@ use serde_json::{Value as Json, json};
 use toml::de::DeValue;
 
 use crate::diag::{Diagnostic, Span, Spanned};
+use crate::registry::codes;
 pub use keys::property;
 pub(crate) use keys::{keys, words};
 pub use scalar::{Int, Scalar};
@@ -41,14 +42,14 @@ impl Decoder<'_> {
         let span = self.span(node.span());
         let found = describe(node.get_ref());
         self.diagnostics.push(
-            Diagnostic::error("wrong-type", span, format!("expected {expected}, found {found}"))
+            Diagnostic::error(codes::WRONG_TYPE, span, format!("expected {expected}, found {found}"))
                 .label(format!("expected {expected}")),
         );
     }
 
     fn missing(&mut self, span: Span, table: &str, key: &str) {
         self.diagnostics.push(
-            Diagnostic::error("missing-key", span, format!("{table} has no `{key}`")).hint(if key == "version" {
+            Diagnostic::error(codes::MISSING_KEY, span, format!("{table} has no `{key}`")).hint(if key == "version" {
                 "add `version = 1`".into()
             } else {
                 format!("add `{key} = ...`")
@@ -99,7 +100,59 @@ impl<T: Decode> Decode for Spanned<T> {
     }
 }
 
-impl<T: Decode> Decode for Vec<T> {
+/// A list or an array of tables. It knows whether an item was unreadable, so that
+/// nothing is said to be missing that is only misspelt.
+#[derive(Debug, Clone)]
+pub struct List<T> {
+    items: Vec<T>,
+    is_whole: bool,
+}
+
+impl<T> List<T> {
+    /// The list of a key that is there and is no list.
+    fn unreadable() -> Self {
+        Self { items: Vec::new(), is_whole: false }
+    }
+
+    /// Whether every item was readable.
+    pub fn is_whole(&self) -> bool {
+        self.is_whole
+    }
+
+    /// Whether nothing is written in it: unlike `is_empty`, not even an unreadable item.
+    pub fn says_nothing(&self) -> bool {
+        self.items.is_empty() && self.is_whole
+    }
+
+    /// Appends another list.
+    pub fn append(&mut self, other: Self) {
+        self.items.extend(other.items);
+        self.is_whole &= other.is_whole;
+    }
+}
+
+impl<T> Default for List<T> {
+    fn default() -> Self {
+        Self { items: Vec::new(), is_whole: true }
+    }
+}
+
+impl<T> std::ops::Deref for List<T> {
+    type Target = [T];
+    fn deref(&self) -> &[T] {
+        &self.items
+    }
+}
+
+impl<'l, T> IntoIterator for &'l List<T> {
+    type Item = &'l T;
+    type IntoIter = std::slice::Iter<'l, T>;
+    fn into_iter(self) -> Self::IntoIter {
+        self.items.iter()
+    }
+}
+
+impl<T: Decode> Decode for List<T> {
     fn decode(node: &Node<'_>, d: &mut Decoder<'_>) -> Option<Self> {
         let DeValue::Array(array) = node.get_ref() else {
             d.wrong_type(node, "an array");
@@ -112,9 +165,10 @@ impl<T: Decode> Decode for Vec<T> {
             }
             return None;
         };
-        // What cannot be read was complained about; the rest is still checked.
+        // The readable items are still checked.
         let items: Vec<T> = array.iter().filter_map(|item| T::decode(item, d)).collect();
-        (!items.is_empty() || array.is_empty()).then_some(items)
+        let is_whole = items.len() == array.len();
+        Some(Self { items, is_whole })
     }
     fn schema() -> Json {
         json!({ "type": "array", "items": T::schema() })

@@ -6,6 +6,7 @@ use toml::de::DeValue;
 use super::{Decode, Decoder, Node};
 use crate::diag::Diagnostic;
 use crate::model::{names, units};
+use crate::registry::codes;
 use crate::subject::Subject;
 
 /// A value written as a string with a grammar of its own.
@@ -111,13 +112,15 @@ impl<const MIN: i64, const MAX: i64> Decode for Int<MIN, MAX> {
             Some(value) => Some(Self(value)),
             None => {
                 let span = d.span(node.span());
-                d.diagnostics.push(Diagnostic::error("out-of-range", span, format!("{integer} is out of range")).hint(
-                    if MIN == MAX {
-                        format!("write {MIN}; another one needs another version of tenantry")
-                    } else {
-                        format!("choose a number from {MIN} to {MAX}")
-                    },
-                ));
+                d.diagnostics.push(
+                    Diagnostic::error(codes::OUT_OF_RANGE, span, format!("{integer} is out of range")).hint(
+                        if MIN == MAX {
+                            format!("write {MIN}; another one needs another version of tenantry")
+                        } else {
+                            format!("choose a number from {MIN} to {MAX}")
+                        },
+                    ),
+                );
                 None
             }
         }
@@ -130,7 +133,7 @@ impl<const MIN: i64, const MAX: i64> Decode for Int<MIN, MAX> {
 macro_rules! name_scalars {
     ($($name:ident),*) => {$(
         impl Scalar for names::$name {
-            const RULE: &'static str = "invalid-name";
+            const RULE: &'static str = codes::INVALID_NAME;
             const WHAT: &'static str = names::$name::WHAT;
             const HINT: &'static str = names::GRAMMAR;
             fn parse(text: &str) -> Result<Self, String> {
@@ -145,7 +148,7 @@ macro_rules! name_scalars {
 name_scalars!(AccountName, UserName, RoleName, StreamName, ConsumerName, BucketName, ServerName);
 
 impl Scalar for Subject {
-    const RULE: &'static str = "invalid-subject";
+    const RULE: &'static str = codes::INVALID_SUBJECT;
     const WHAT: &'static str = "a subject";
     const HINT: &'static str = "tokens separated by single dots; `*` is one whole token, `>` the last";
     fn parse(text: &str) -> Result<Self, String> {
@@ -154,7 +157,7 @@ impl Scalar for Subject {
 }
 
 impl Scalar for units::Size {
-    const RULE: &'static str = "invalid-size";
+    const RULE: &'static str = codes::INVALID_SIZE;
     const WHAT: &'static str = "a size";
     const HINT: &'static str = "write a number with a unit: \"512MiB\", \"2GiB\", \"100B\" (KB, MB and GB are decimal)";
     fn parse(text: &str) -> Result<Self, String> {
@@ -166,7 +169,7 @@ impl Scalar for units::Size {
 }
 
 impl Scalar for units::Duration {
-    const RULE: &'static str = "invalid-duration";
+    const RULE: &'static str = codes::INVALID_DURATION;
     const WHAT: &'static str = "a duration";
     const HINT: &'static str = "write a number with a unit: \"30d\", \"2h\", \"15m\", \"10s\", \"500ms\"";
     fn parse(text: &str) -> Result<Self, String> {
@@ -175,7 +178,7 @@ impl Scalar for units::Duration {
 }
 
 impl Scalar for units::Listen {
-    const RULE: &'static str = "invalid-address";
+    const RULE: &'static str = codes::INVALID_ADDRESS;
     const WHAT: &'static str = "an address";
     const HINT: &'static str = "write an IP address and a port: \"127.0.0.1:4222\", \"[::1]:4222\"";
     fn parse(text: &str) -> Result<Self, String> {

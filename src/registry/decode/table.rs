@@ -3,8 +3,9 @@
 use serde_json::{Value as Json, json};
 use toml::de::DeTable;
 
-use super::{Decode, Decoder, Named, Node};
+use super::{Decode, Decoder, List, Named, Node};
 use crate::diag::{Diagnostic, Span, Spanned, nearest};
+use crate::registry::codes;
 
 /// One table while it is being read.
 #[derive(Debug)]
@@ -29,7 +30,7 @@ impl<'t, 'i> Table<'t, 'i> {
                 continue;
             }
             let span = d.span(key.span());
-            let diagnostic = Diagnostic::error("unknown-key", span, format!("{} has no key `{name}`", self.what));
+            let diagnostic = Diagnostic::error(codes::UNKNOWN_KEY, span, format!("{} has no key `{name}`", self.what));
             let lower = name.to_lowercase();
             d.diagnostics.push(if ["pass", "secret", "seed", "token"].iter().any(|word| lower.contains(word)) {
                 diagnostic.confidential().hint(
@@ -112,10 +113,11 @@ impl<T: Decode> Field for Key<T> {
     }
 }
 
-impl<T: Decode> Field for Vec<T> {
+impl<T: Decode> Field for List<T> {
     const REQUIRED: bool = false;
     fn take(key: &'static str, table: &Table<'_, '_>, d: &mut Decoder<'_>) -> Option<Self> {
-        Some(table.get(key).and_then(|node| Self::decode(node, d)).unwrap_or_default())
+        let Some(node) = table.get(key) else { return Some(Self::default()) };
+        Some(Self::decode(node, d).unwrap_or_else(Self::unreadable))
     }
     fn schema() -> Json {
         <Self as Decode>::schema()

@@ -19,6 +19,7 @@ use crate::model::{
     BcryptCost, Credential, Export, Import, Inbox, JetStream, Limits, Model, Retired, Root, Server, ServerJetStream,
     ShareKind, StreamCopy, SystemAccount, Tenant, User, inbox_prefix,
 };
+use crate::registry::codes;
 
 /// Turns a validated registry into the model. What only the expanded roles
 /// show is reported here.
@@ -36,8 +37,8 @@ pub(super) fn lower(registry: &raw::Registry, diagnostics: &mut Vec<Diagnostic>)
         })
         .unzip();
     for diagnostic in found.into_iter().flatten() {
-        // A role's mistake is said once, not for each of its users.
-        if !diagnostics.iter().any(|d| d.span == diagnostic.span) {
+        // A role's mistake is reported once, not for each of its users.
+        if !diagnostics.iter().any(|d| d.span == diagnostic.span && d.rule == diagnostic.rule) {
             diagnostics.push(diagnostic);
         }
     }
@@ -336,7 +337,7 @@ fn report_foreign_patterns(raw: &raw::User, role: &raw::Role, holder: Holder<'_>
         let Some(subject) = pattern.value.0.expand(holder).into_iter().find(|s| !inside(s)) else { continue };
         diagnostics.push(
             Diagnostic::error(
-                "foreign-subject",
+                codes::FOREIGN_SUBJECT,
                 pattern.span,
                 format!(
                     "for `{}/{}` this is `{subject}`, outside the tenant's subjects",

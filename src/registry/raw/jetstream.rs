@@ -1,12 +1,13 @@
 //! Streams, consumers, key-value buckets and object stores, in the server's own
 //! names with human units.
 
-use super::super::decode::{Int, Key, Labels, Scalar, keys, words};
+use super::super::decode::{Int, Key, Labels, List, Scalar, keys, words};
 use super::Count;
 use crate::diag::Spanned;
 use crate::model::Storage;
 use crate::model::names::{AccountName, BucketName, ConsumerName, StreamName};
 use crate::model::units::{Duration, Size, Timestamp};
+use crate::registry::codes;
 use crate::subject::Subject;
 
 /// Copies in a cluster.
@@ -20,7 +21,7 @@ keys! {
         /// What it is for.
         description: Key<Spanned<String>>,
         /// What it captures, inside the tenant's subjects, or among those that others share with it.
-        subjects: Key<Vec<Spanned<Subject>>>,
+        subjects: Key<List<Spanned<Subject>>>,
         /// limits, interest or workqueue. Default limits.
         retention: Key<Spanned<Retention>>,
         /// file or memory. Default file.
@@ -78,13 +79,13 @@ keys! {
         /// Makes it a copy of another stream. Then it has no subjects.
         mirror: Key<Source>,
         /// Streams whose messages it takes in too.
-        source: Vec<Source>,
+        source: List<Source>,
         /// Bounds for consumers of clients' own.
         consumer_limits: Key<ConsumerLimits>,
         /// Labels, as server and clients show them.
         metadata: Key<Labels>,
         /// Durable consumers.
-        consumer: Vec<Consumer>,
+        consumer: List<Consumer>,
     }
 
     /// Where in a cluster a stream is kept.
@@ -92,7 +93,7 @@ keys! {
         /// Name of the cluster.
         cluster: Key<Spanned<String>>,
         /// Tags that its servers have.
-        tags: Vec<Spanned<String>>,
+        tags: List<Spanned<String>>,
     }
 
     /// Rewrites subjects.
@@ -126,7 +127,7 @@ keys! {
         /// From this moment on: "2026-01-31T00:00:00Z".
         opt_start_time: Key<Spanned<Timestamp>>,
         /// Takes these subjects and rewrites them; instead of `filter`.
-        subject_transforms: Vec<SubjectTransform>,
+        subject_transforms: List<SubjectTransform>,
     }
 
     /// Bounds for consumers of clients' own.
@@ -146,7 +147,7 @@ keys! {
         /// Which of the stream's subjects it takes. Default all.
         filter: Key<Spanned<Subject>>,
         /// The same, where there are several.
-        filters: Vec<Spanned<Subject>>,
+        filters: List<Spanned<Subject>>,
         /// Where it begins: all, last, new, last_per_subject, by_start_sequence or by_start_time. Default all.
         deliver_policy: Key<Spanned<DeliverPolicy>>,
         /// With by_start_sequence: the first message.
@@ -160,7 +161,7 @@ keys! {
         /// Deliveries of one message at most. Default no limit.
         max_deliver: Key<Spanned<Count>>,
         /// How long until the second, third, … delivery, instead of ack_wait.
-        backoff: Vec<Spanned<Duration>>,
+        backoff: List<Spanned<Duration>>,
         /// Unacknowledged messages at a time. Default 1000, or what the tenant may have.
         max_ack_pending: Key<Spanned<Int<1, 1_000_000>>>,
         /// instant, or original: as slowly as they came. Default instant.
@@ -184,7 +185,7 @@ keys! {
         /// Pull: bytes of one request at most. Default no limit.
         max_bytes: Key<Spanned<Size>>,
         /// Pull: groups of clients between which priority_policy decides. Server 2.11.
-        priority_groups: Vec<Spanned<GroupName>>,
+        priority_groups: List<Spanned<GroupName>>,
         /// Pull: overflow, pinned_client or prioritized. Server 2.11 (prioritized 2.12).
         priority_policy: Key<Spanned<PriorityPolicy>>,
         /// Pull: after how much silence another client is pinned. Default 2m.
@@ -327,7 +328,7 @@ words! {
 }
 
 impl Scalar for Storage {
-    const RULE: &'static str = "unknown-word";
+    const RULE: &'static str = codes::UNKNOWN_WORD;
     const WHAT: &'static str = "a storage type";
     const HINT: &'static str = "one of `file` `memory`";
     fn parse(text: &str) -> Result<Self, String> {
@@ -343,7 +344,7 @@ impl Scalar for Storage {
 }
 
 impl Scalar for Timestamp {
-    const RULE: &'static str = "invalid-time";
+    const RULE: &'static str = codes::INVALID_TIME;
     const WHAT: &'static str = "a moment";
     const HINT: &'static str = "write it in UTC, in quotes: \"2026-01-31T00:00:00Z\"";
     fn parse(text: &str) -> Result<Self, String> {
@@ -356,7 +357,7 @@ impl Scalar for Timestamp {
 pub struct Percent(pub String);
 
 impl Scalar for Percent {
-    const RULE: &'static str = "out-of-range";
+    const RULE: &'static str = codes::OUT_OF_RANGE;
     const WHAT: &'static str = "a percentage";
     const HINT: &'static str = "write \"1\" to \"100\"";
     fn parse(text: &str) -> Result<Self, String> {
@@ -372,7 +373,7 @@ impl Scalar for Percent {
 pub struct GroupName(pub String);
 
 impl Scalar for GroupName {
-    const RULE: &'static str = "invalid-name";
+    const RULE: &'static str = codes::INVALID_NAME;
     const WHAT: &'static str = "a group";
     const HINT: &'static str = "1 to 16 of A-Z a-z 0-9 - _ / =";
     fn parse(text: &str) -> Result<Self, String> {
@@ -395,7 +396,7 @@ pub struct TransformDest {
 }
 
 impl Scalar for TransformDest {
-    const RULE: &'static str = "invalid-subject";
+    const RULE: &'static str = codes::INVALID_SUBJECT;
     const WHAT: &'static str = "a destination";
     const HINT: &'static str =
         "tokens separated by single dots; `{{wildcard(1)}}` for the source's first wildcard, `>` for the rest";
@@ -419,7 +420,7 @@ impl Stream {
 
     /// What it captures.
     pub fn subjects(&self) -> &[Spanned<Subject>] {
-        self.subjects.get().map_or(&[], Vec::as_slice)
+        self.subjects.get().map_or(&[], |subjects| subjects)
     }
 }
 

@@ -6,11 +6,12 @@ mod jetstream;
 
 pub use jetstream::*;
 
-use super::decode::{Int, Key, Named, Scalar, keys, words};
+use super::decode::{Int, Key, List, Named, Scalar, keys, words};
 use crate::diag::{Span, Spanned};
 use crate::model::names::{AccountName, RoleName, ServerName, StreamName, UserName};
 use crate::model::units::{Duration, Listen, Size};
 use crate::model::{Inbox, Root, StreamCopy};
+use crate::registry::codes;
 use crate::subject::Subject;
 
 /// Counts that the server keeps in 32 bits; 0 would mean "none" or "no limit"
@@ -23,7 +24,7 @@ keys! {
         /// Version of this format. Always 1.
         version: Spanned<Int<1, 1>>,
         /// Further files, by pattern, relative to this one. They hold `[[tenant]]` only.
-        include: Vec<Spanned<String>>,
+        include: List<Spanned<String>>,
         /// The server.
         server: Key<Server>,
         /// How clients prove who they are.
@@ -35,18 +36,18 @@ keys! {
         /// Permission templates beside the built-in ones.
         role: Named<Role>,
         /// The tenants, each one account.
-        tenant: Vec<Tenant>,
+        tenant: List<Tenant>,
         /// What one tenant offers to others.
-        share: Vec<Share>,
+        share: List<Share>,
         /// Names that were given up: what derives from them would come back with them.
-        retired: Vec<Retired>,
+        retired: List<Retired>,
     }
 
     /// An included file: tenants and nothing else. What passes between
     /// tenants is for the main file, because both sides have to want it.
     Included, "an included file" {
         /// Tenants, each one account.
-        tenant: Vec<Tenant>,
+        tenant: List<Tenant>,
     }
 
     /// The server.
@@ -110,7 +111,7 @@ keys! {
         /// The account's name. Default SYS.
         account: Key<Spanned<AccountName>>,
         /// Its users. They can do anything.
-        user: Vec<SystemUser>,
+        user: List<SystemUser>,
     }
 
     /// A user of the system account.
@@ -130,9 +131,9 @@ keys! {
     /// A permission template.
     Role, "a role" {
         /// Subjects its users may publish to. Placeholders: {subject}, {tenant}, {user}, {inbox}.
-        publish: Vec<Spanned<RolePattern>>,
+        publish: List<Spanned<RolePattern>>,
         /// Subjects its users may subscribe to.
-        subscribe: Vec<Spanned<RolePattern>>,
+        subscribe: List<Spanned<RolePattern>>,
         /// Whether its users may answer requests. Default false.
         allow_responses: Key<Spanned<bool>>,
     }
@@ -142,19 +143,19 @@ keys! {
         /// The account's name.
         name: Spanned<AccountName>,
         /// The tenant's subject space. Default "<name>.>".
-        subjects: Key<Vec<Spanned<Subject>>>,
+        subjects: Key<List<Spanned<Subject>>>,
         /// Limits of the account.
         limits: Key<Limits>,
         /// JetStream for the account. Left out: none.
         jetstream: Key<JetStream>,
         /// The account's users. At least one.
-        user: Vec<User>,
+        user: List<User>,
         /// Streams.
-        stream: Vec<Stream>,
+        stream: List<Stream>,
         /// Key-value buckets.
-        bucket: Vec<Bucket>,
+        bucket: List<Bucket>,
         /// Object stores.
-        object_store: Vec<ObjectStore>,
+        object_store: List<ObjectStore>,
     }
 
     /// Limits of an account.
@@ -215,7 +216,7 @@ keys! {
         /// The tenant that offers it.
         from: Spanned<AccountName>,
         /// The tenants that get it. Nobody else does.
-        to: Key<Vec<Spanned<AccountName>>>,
+        to: Key<List<Spanned<AccountName>>>,
         /// Subjects whose messages flow from `from` to `to`.
         stream: Key<Spanned<Subject>>,
         /// Subjects on which `from` answers requests of `to`.
@@ -258,12 +259,12 @@ words! {
 }
 
 impl Tenant {
-    /// The tenant's subjects with their places, the default filled in. Empty if
-    /// they are written and unreadable, which is reported where they are read.
+    /// The tenant's subjects with their places, the default filled in. Empty if one of
+    /// them is unreadable: what is outside the others may be inside that one.
     pub fn subjects(&self) -> Vec<(Subject, Span)> {
         match &self.subjects {
-            Key::Given(subjects) => subjects.iter().map(|s| (s.value.clone(), s.span)).collect(),
-            Key::Invalid => Vec::new(),
+            Key::Given(subjects) if subjects.is_whole() => subjects.iter().map(|s| (s.value.clone(), s.span)).collect(),
+            Key::Given(_) | Key::Invalid => Vec::new(),
             // Every account name is a valid token.
             Key::Absent => {
                 Subject::parse(&format!("{}.>", self.name.value)).map(|s| (s, self.name.span)).into_iter().collect()
@@ -273,7 +274,7 @@ impl Tenant {
 }
 
 impl Scalar for Inbox {
-    const RULE: &'static str = "unknown-word";
+    const RULE: &'static str = codes::UNKNOWN_WORD;
     const WHAT: &'static str = "a kind of inbox";
     const HINT: &'static str = "one of `private` `default`";
     fn parse(text: &str) -> Result<Self, String> {
@@ -289,7 +290,7 @@ impl Scalar for Inbox {
 }
 
 impl Scalar for Root {
-    const RULE: &'static str = "invalid-root";
+    const RULE: &'static str = codes::INVALID_ROOT;
     const WHAT: &'static str = "a root key source";
     const HINT: &'static str =
         "write \"development\", \"file:.tenantry/root.key\" or \"env:TENANTRY_ROOT_KEY\"; never the key itself";
@@ -313,7 +314,7 @@ impl Scalar for Root {
 pub struct EnvName(pub String);
 
 impl Scalar for EnvName {
-    const RULE: &'static str = "invalid-variable";
+    const RULE: &'static str = codes::INVALID_VARIABLE;
     const WHAT: &'static str = "a variable name";
     const HINT: &'static str = "name an environment variable, such as \"ORDERS_PASSWORD\", without the $";
     fn parse(text: &str) -> Result<Self, String> {
@@ -331,7 +332,7 @@ impl Scalar for EnvName {
 pub struct PublicKey(pub String);
 
 impl Scalar for PublicKey {
-    const RULE: &'static str = "invalid-public-key";
+    const RULE: &'static str = codes::INVALID_PUBLIC_KEY;
     const WHAT: &'static str = "a public user nkey";
     const HINT: &'static str = "paste what `nk -inkey user.nk -pubout` prints: 56 characters beginning with U";
     fn parse(text: &str) -> Result<Self, String> {
@@ -357,7 +358,7 @@ impl Scalar for PublicKey {
 pub struct Image(pub String);
 
 impl Scalar for Image {
-    const RULE: &'static str = "invalid-image";
+    const RULE: &'static str = codes::INVALID_IMAGE;
     const WHAT: &'static str = "an image";
     const HINT: &'static str = "write a name with a version: \"nats:2.15.1-alpine\"";
     fn parse(text: &str) -> Result<Self, String> {
@@ -378,7 +379,7 @@ impl Scalar for Image {
 pub struct ClientUrl(pub String);
 
 impl Scalar for ClientUrl {
-    const RULE: &'static str = "invalid-url";
+    const RULE: &'static str = codes::INVALID_URL;
     const WHAT: &'static str = "a server URL";
     const HINT: &'static str = "write \"nats://nats.example.com:4222\" (or tls://), without user or password";
     fn parse(text: &str) -> Result<Self, String> {
@@ -405,7 +406,7 @@ impl Scalar for ClientUrl {
 pub struct RolePattern(pub crate::model::roles::Pattern);
 
 impl Scalar for RolePattern {
-    const RULE: &'static str = "invalid-role-pattern";
+    const RULE: &'static str = codes::INVALID_ROLE_PATTERN;
     const WHAT: &'static str = "a role's subject";
     const HINT: &'static str = "\"{subject}\" for each of the tenant's subjects, \"{inbox}\" for replies, or a subject with {tenant} and {user} in it";
     fn parse(text: &str) -> Result<Self, String> {
@@ -416,7 +417,7 @@ impl Scalar for RolePattern {
 impl Share {
     /// Who gets it.
     pub fn to(&self) -> &[Spanned<AccountName>] {
-        self.to.get().map_or(&[], Vec::as_slice)
+        self.to.get().map_or(&[], |to| to)
     }
 
     /// The copies that it allows, one for each that gets it.

@@ -1,6 +1,6 @@
 //! JetStream: what tenants reserve, and the streams they declare.
 
-use super::super::decode::Key;
+use super::super::decode::{Key, List};
 use super::super::defaults;
 use super::super::raw::{Consumer, JetStream, Share, Source, Stream, Tenant};
 use super::conflicts::is_work_queue;
@@ -9,6 +9,7 @@ use crate::diag::{Diagnostic, Span, Spanned, nearest};
 use crate::model::Storage;
 use crate::model::names::StreamName;
 use crate::model::units::Size;
+use crate::registry::codes;
 use crate::subject::{Subject, SubjectIndex};
 
 /// Ensure JetStream is on, with room, wherever something needs it.
@@ -20,7 +21,7 @@ pub fn is_on_where_it_is_used(cx: &Context<'_>, out: &mut Vec<Diagnostic>) {
             if !server_has_it {
                 out.push(
                     Diagnostic::error(
-                        "jetstream-off",
+                        codes::JETSTREAM_OFF,
                         jetstream.span,
                         format!("`{name}` has JetStream, the server has not"),
                     )
@@ -30,7 +31,7 @@ pub fn is_on_where_it_is_used(cx: &Context<'_>, out: &mut Vec<Diagnostic>) {
             if is_zero(jetstream) {
                 out.push(
                     Diagnostic::error(
-                        "jetstream-off",
+                        codes::JETSTREAM_OFF,
                         jetstream.span,
                         format!("`{name}` has JetStream but no room in it"),
                     )
@@ -41,8 +42,12 @@ pub fn is_on_where_it_is_used(cx: &Context<'_>, out: &mut Vec<Diagnostic>) {
             && let Some((what, span)) = first_use(tenant)
         {
             out.push(
-                Diagnostic::error("jetstream-off", span, format!("{what} needs JetStream, which `{name}` has not"))
-                    .hint("add [tenant.jetstream] with `storage = \"512MiB\"`"),
+                Diagnostic::error(
+                    codes::JETSTREAM_OFF,
+                    span,
+                    format!("{what} needs JetStream, which `{name}` has not"),
+                )
+                .hint("add [tenant.jetstream] with `storage = \"512MiB\"`"),
             );
         }
     }
@@ -86,7 +91,7 @@ pub fn sums_fit_the_server(cx: &Context<'_>, out: &mut Vec<Diagnostic>) {
         let sum = Size(u64::try_from(sum).unwrap_or(u64::MAX));
         out.push(
             Diagnostic::error(
-                "jetstream-oversubscribed",
+                codes::JETSTREAM_OVERSUBSCRIBED,
                 span,
                 format!("the tenants' {what} adds up to {sum}, the server has {limit}"),
             )
@@ -105,7 +110,7 @@ pub fn streams_fit_the_tenant(cx: &Context<'_>, out: &mut Vec<Diagnostic>) {
         if declared > allowed as usize {
             out.push(
                 Diagnostic::error(
-                    "too-many-streams",
+                    codes::TOO_MANY_STREAMS,
                     jetstream.streams.get().map_or(jetstream.span, |s| s.span),
                     format!(
                         "`{}` declares {declared} streams, buckets and object stores, and may have {allowed}",
@@ -137,14 +142,14 @@ fn reserved_bytes_fit(tenant: &Tenant, jetstream: &JetStream, out: &mut Vec<Diag
         let limit = limit.get().map_or(0, |l| l.bytes());
         if limit == 0 {
             out.push(
-                Diagnostic::error("no-room", span, format!("`{}` has no {key} for this", tenant.name.value))
+                Diagnostic::error(codes::NO_ROOM, span, format!("`{}` has no {key} for this", tenant.name.value))
                     .hint(format!("set `{key}` under [tenant.jetstream]")),
             );
         } else if *sum > u128::from(limit) && before <= u128::from(limit) {
             let total = Size(u64::try_from(*sum).unwrap_or(u64::MAX));
             out.push(
                 Diagnostic::error(
-                    "no-room",
+                    codes::NO_ROOM,
                     span,
                     format!(
                         "up to here the streams of `{}` reserve {total} of {} {key}",
@@ -174,7 +179,7 @@ pub fn stream_names_are_unique(cx: &Context<'_>, out: &mut Vec<Diagnostic>) {
             if upper.starts_with("KV_") || upper.starts_with("OBJ_") {
                 out.push(
                     Diagnostic::error(
-                        "reserved-name",
+                        codes::RESERVED_NAME,
                         stream.name.span,
                         "streams named KV_ and OBJ_ belong to buckets and object stores",
                     )
@@ -191,11 +196,11 @@ pub fn stream_subjects_are_the_tenants(cx: &Context<'_>, out: &mut Vec<Diagnosti
         let own = tenant.subjects();
         for stream in &tenant.stream {
             let has_origin = !stream.mirror.is_absent() || !stream.source.is_empty();
-            let is_empty = stream.subjects.is_absent() || stream.subjects.get().is_some_and(Vec::is_empty);
+            let is_empty = stream.subjects.is_absent() || stream.subjects.get().is_some_and(List::says_nothing);
             if is_empty && !has_origin {
                 out.push(
                     Diagnostic::error(
-                        "no-subjects",
+                        codes::NO_SUBJECTS,
                         stream.name.span,
                         format!("stream `{}` captures nothing", stream.name.value),
                     )
@@ -212,7 +217,7 @@ pub fn stream_subjects_are_the_tenants(cx: &Context<'_>, out: &mut Vec<Diagnosti
             if let Some(subject) = captured.filter(|_| stream.no_ack.get().is_none_or(|n| !n.value)) {
                 out.push(
                     Diagnostic::error(
-                        "answered-share",
+                        codes::ANSWERED_SHARE,
                         subject.span,
                         format!("stream `{}` would answer to messages of another tenant", stream.name.value),
                     )
@@ -245,7 +250,7 @@ pub fn copies_are_kept_apart(cx: &Context<'_>, out: &mut Vec<Diagnostic>) {
             if mixes && copies.iter().any(|origin| leads_back(tenant, name, origin)) {
                 out.push(
                     Diagnostic::error(
-                        "foreign-subject",
+                        codes::FOREIGN_SUBJECT,
                         stream.name.span,
                         format!(
                             "stream `{name}` mixes another tenant's messages with others, under subjects of its choice"
@@ -282,7 +287,7 @@ pub fn others_do_not_roll_up(cx: &Context<'_>, out: &mut Vec<Diagnostic>) {
             let through = if *origin == name.as_str() { String::new() } else { format!(", through `{origin}`") };
             out.push(
                 Diagnostic::error(
-                    "foreign-rollup",
+                    codes::FOREIGN_ROLLUP,
                     span,
                     format!("stream `{name}` keeps messages of another tenant{through}, which could purge it"),
                 )
@@ -295,7 +300,7 @@ pub fn others_do_not_roll_up(cx: &Context<'_>, out: &mut Vec<Diagnostic>) {
 pub(super) fn foreign(subject: &Subject, span: Span, tenant: &Tenant, own: &[(Subject, Span)]) -> Diagnostic {
     let list = own.iter().map(|(s, _)| format!("`{s}`")).collect::<Vec<_>>().join(", ");
     Diagnostic::error(
-        "foreign-subject",
+        codes::FOREIGN_SUBJECT,
         span,
         format!("`{subject}` is not inside the subjects of `{}`", tenant.name.value),
     )
@@ -317,7 +322,7 @@ pub fn streams_do_not_overlap(cx: &Context<'_>, out: &mut Vec<Diagnostic>) {
                         format!("streams `{}` and `{}` overlap", stream.name.value, other.name.value)
                     };
                     out.push(
-                        Diagnostic::error("overlapping-streams", subject.span, message)
+                        Diagnostic::error(codes::OVERLAPPING_STREAMS, subject.span, message)
                             .related(*span, "overlaps this")
                             .hint(
                                 "a subject is captured by one stream of an account (the server's error 10065): let one \
@@ -341,7 +346,7 @@ pub fn consumers_fit_their_stream(cx: &Context<'_>, out: &mut Vec<Diagnostic>) {
             if consumers > allowed as usize {
                 out.push(
                     Diagnostic::error(
-                        "too-many-consumers",
+                        codes::TOO_MANY_CONSUMERS,
                         stream.name.span,
                         format!(
                             "stream `{}` declares {} consumers and may have {allowed}",
@@ -359,7 +364,7 @@ pub fn consumers_fit_their_stream(cx: &Context<'_>, out: &mut Vec<Diagnostic>) {
                 {
                     out.push(
                         Diagnostic::error(
-                            "foreign-subject",
+                            codes::FOREIGN_SUBJECT,
                             filter.span,
                             format!("stream `{}` has nothing on `{}`", stream.name.value, filter.value),
                         )
@@ -379,7 +384,7 @@ pub fn origins_exist(cx: &Context<'_>, out: &mut Vec<Diagnostic>) {
             let own = |origin: &&Source| origin.from.is_absent();
             for origin in stream.origins().filter(own) {
                 let name = origin.name.value.as_str();
-                if !tenant.stream.iter().any(|s| s.name.value == origin.name.value) {
+                if tenant.stream.is_whole() && !tenant.stream.iter().any(|s| s.name.value == origin.name.value) {
                     let unknown = unknown_stream(tenant, &origin.name, "declare it first");
                     let mut copies = cx.registry.share.iter().flat_map(Share::copies);
                     let shared = copies.find(|copy| copy.stream == origin.name.value && copy.to == tenant.name.value);
@@ -390,7 +395,7 @@ pub fn origins_exist(cx: &Context<'_>, out: &mut Vec<Diagnostic>) {
                 } else if leads_back(tenant, name, stream.name.value.as_str()) {
                     let message = format!("`{}` takes its own messages from `{name}`", stream.name.value);
                     let hint = "messages flow one way: remove one of them";
-                    out.push(Diagnostic::error("origin-cycle", origin.name.span, message).hint(hint));
+                    out.push(Diagnostic::error(codes::ORIGIN_CYCLE, origin.name.span, message).hint(hint));
                 }
             }
         }
@@ -402,7 +407,7 @@ pub(super) fn unknown_stream(tenant: &Tenant, name: &Spanned<StreamName>, otherw
     let near = nearest(name.value.as_str(), tenant.stream.iter().map(|s| s.name.value.as_str()));
     let hint = near.map_or_else(|| otherwise.to_owned(), |near| format!("did you mean `{near}`?"));
     let message = format!("`{}` has no stream `{}`", tenant.name.value, name.value);
-    Diagnostic::error("unknown-stream", name.span, message).hint(hint)
+    Diagnostic::error(codes::UNKNOWN_STREAM, name.span, message).hint(hint)
 }
 
 fn leads_back(tenant: &Tenant, from: &str, to: &str) -> bool {
@@ -432,7 +437,7 @@ fn delivery_leads_out(stream: &Stream, consumer: &Consumer, out: &mut Vec<Diagno
     let Some(captured) = stream.subjects().iter().find(|s| s.value.overlaps(&deliver.value)) else { return };
     let message = format!("stream `{}` would store what it delivers, without an end", stream.name.value);
     out.push(
-        Diagnostic::error("delivery-loop", deliver.span, message)
+        Diagnostic::error(codes::DELIVERY_LOOP, deliver.span, message)
             .related(captured.span, "captured here")
             .hint("deliver to a subject that the stream does not capture"),
     );
@@ -454,7 +459,7 @@ fn consumers_share_no_work(stream: &Stream, out: &mut Vec<Diagnostic>) {
         if let Some(first) = stream.consumer[..i].iter().find(|first| takes(consumer, first)) {
             out.push(
                 Diagnostic::error(
-                    "same-work",
+                    codes::SAME_WORK,
                     consumer.name.span,
                     format!("`{}` and `{}` would both get the same work", first.name.value, consumer.name.value),
                 )

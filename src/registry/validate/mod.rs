@@ -13,6 +13,7 @@ use std::collections::HashMap;
 
 use super::raw::{Registry, Tenant};
 use crate::diag::{Diagnostic, Span};
+use crate::registry::codes;
 use crate::subject::Subject;
 
 /// What validations look at.
@@ -20,7 +21,7 @@ pub(super) struct Context<'r> {
     registry: &'r Registry,
     /// Tenants by name; of two with one name, the first.
     tenants: HashMap<&'r str, &'r Tenant>,
-    /// False if an included file could not be read.
+    /// False if an included file or a tenant could not be read: then another may be there.
     whole: bool,
 }
 
@@ -85,79 +86,13 @@ const VALIDATIONS: &[Validation] = &[
 
 pub use conflicts::codes as conflict_codes;
 
-/// Every rule's identifier but for [`conflict_codes`], for the documentation and its test.
-pub const RULES: &[&str] = &[
-    "answered-share",
-    "builtin-role",
-    "conflicting-keys",
-    "connections-oversubscribed",
-    "delivery-loop",
-    "development-exposed",
-    "duplicate-name",
-    "duplicate-nkey",
-    "duplicate-secret",
-    "duplicate-share",
-    "empty-include",
-    "empty-role",
-    "foreign-rollup",
-    "foreign-secret",
-    "foreign-subject",
-    "invalid-address",
-    "invalid-duration",
-    "invalid-image",
-    "invalid-include",
-    "invalid-name",
-    "invalid-public-key",
-    "invalid-role-pattern",
-    "invalid-root",
-    "invalid-size",
-    "invalid-subject",
-    "invalid-time",
-    "invalid-url",
-    "invalid-variable",
-    "jetstream-off",
-    "jetstream-oversubscribed",
-    "large-payload",
-    "limit-exceeds-server",
-    "missing-key",
-    "monitor-exposed",
-    "no-room",
-    "no-subjects",
-    "no-tenants",
-    "no-users",
-    "origin-cycle",
-    "out-of-range",
-    "overlapping-streams",
-    "overlapping-subjects",
-    "reserved-name",
-    "reserved-subject",
-    "retired-name",
-    "same-address",
-    "same-work",
-    "share-to-itself",
-    "share-to-nobody",
-    "supplied-password",
-    "toml-syntax",
-    "too-many-consumers",
-    "too-many-streams",
-    "unknown-key",
-    "unknown-role",
-    "unknown-stream",
-    "unknown-tenant",
-    "unknown-word",
-    "unshared-stream",
-    "unsupported-credential",
-    "unsupported-mode",
-    "wrong-type",
-];
-
 /// Runs every validation.
 pub(super) fn validate(registry: &Registry, whole: bool, diagnostics: &mut Vec<Diagnostic>) {
     let mut tenants = HashMap::new();
     for tenant in &registry.tenant {
         tenants.entry(tenant.name.value.as_str()).or_insert(tenant);
     }
-    let context = Context { registry, tenants, whole };
+    let context = Context { registry, tenants, whole: whole && registry.tenant.is_whole() };
     for validation in VALIDATIONS {
         validation(&context, diagnostics);
     }
@@ -184,7 +119,7 @@ fn report_duplicates<'n>(
                     format!("{what} `{name}` differs from `{first}` in letter case only")
                 };
                 diagnostics.push(
-                    Diagnostic::error("duplicate-name", span, message)
+                    Diagnostic::error(codes::DUPLICATE_NAME, span, message)
                         .label("declared again")
                         .related(*first_span, "first declared here")
                         .hint(remedy),

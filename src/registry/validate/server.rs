@@ -4,8 +4,9 @@ use super::super::decode::Key;
 use super::super::defaults;
 use super::super::raw::{AuthMode, Server};
 use super::Context;
-use crate::diag::{Diagnostic, Severity};
+use crate::diag::Diagnostic;
 use crate::model::Root;
+use crate::registry::codes;
 
 impl Context<'_> {
     fn server(&self) -> Option<&Server> {
@@ -18,7 +19,7 @@ pub fn auth_mode_is_supported(cx: &Context<'_>, out: &mut Vec<Diagnostic>) {
     let Some(mode) = cx.registry.auth.get().and_then(|auth| auth.mode.get()) else { return };
     if mode.value == AuthMode::Operator {
         out.push(
-            Diagnostic::error("unsupported-mode", mode.span, "operator mode cannot be rendered yet")
+            Diagnostic::error(codes::UNSUPPORTED_MODE, mode.span, "operator mode cannot be rendered yet")
                 .hint("use `mode = \"static\"`"),
         );
     }
@@ -41,7 +42,7 @@ pub fn development_stays_on_loopback(cx: &Context<'_>, out: &mut Vec<Diagnostic>
     ];
     for span in exposed.into_iter().flatten() {
         let mut diagnostic = Diagnostic::error(
-            "development-exposed",
+            codes::DEVELOPMENT_EXPOSED,
             span,
             "the development root key is published: everybody knows every credential derived from it",
         )
@@ -66,7 +67,7 @@ pub fn monitoring_stays_on_loopback(cx: &Context<'_>, out: &mut Vec<Diagnostic>)
     if !monitor.is_loopback() {
         out.push(
             Diagnostic::error(
-                "monitor-exposed",
+                codes::MONITOR_EXPOSED,
                 monitor.span,
                 "the monitoring endpoints show every tenant's users and subjects to anyone who asks",
             )
@@ -83,7 +84,7 @@ pub fn addresses_differ(cx: &Context<'_>, out: &mut Vec<Diagnostic>) {
     let same_host = client.ip == monitor.ip || client.ip.is_unspecified() || monitor.ip.is_unspecified();
     if same_host && client.port == monitor.port {
         out.push(
-            Diagnostic::error("same-address", monitor.span, "clients and monitoring cannot share a port")
+            Diagnostic::error(codes::SAME_ADDRESS, monitor.span, "clients and monitoring cannot share a port")
                 .related(client.span, "clients connect here")
                 .hint("NATS's usual ports are 4222 for clients and 8222 for monitoring"),
         );
@@ -100,14 +101,14 @@ pub fn payload_is_what_the_server_accepts(cx: &Context<'_>, out: &mut Vec<Diagno
     if let Some(payload) = server.max_payload.get() {
         if payload.bytes() == 0 || payload.bytes() > MAX_PAYLOAD {
             out.push(
-                Diagnostic::error("out-of-range", payload.span, "max_payload must be from 1B to 64MiB")
+                Diagnostic::error(codes::OUT_OF_RANGE, payload.span, "max_payload must be from 1B to 64MiB")
                     .hint("keep messages small and put large objects into an object store"),
             );
             return;
         }
         if payload.bytes() > 8 << 20 {
             out.push(Diagnostic::warning(
-                "large-payload",
+                codes::LARGE_PAYLOAD,
                 payload.span,
                 "messages above 8MiB make every connection slow; the server warns about it too",
             ));
@@ -118,7 +119,7 @@ pub fn payload_is_what_the_server_accepts(cx: &Context<'_>, out: &mut Vec<Diagno
     if let Some(pending) = pending
         && pending.bytes() > i64::from(i32::MAX).unsigned_abs()
     {
-        out.push(Diagnostic::error("out-of-range", pending.span, "max_pending must be below 2GiB"));
+        out.push(Diagnostic::error(codes::OUT_OF_RANGE, pending.span, "max_pending must be below 2GiB"));
     }
     let payload = server.max_payload.get().map_or(defaults::MAX_PAYLOAD.bytes(), |p| p.bytes());
     let span = pending.map(|p| p.span).or(server.max_payload.get().map(|p| p.span));
@@ -126,7 +127,7 @@ pub fn payload_is_what_the_server_accepts(cx: &Context<'_>, out: &mut Vec<Diagno
         && limit < payload
     {
         out.push(
-            Diagnostic::error("out-of-range", span, "max_pending is smaller than max_payload")
+            Diagnostic::error(codes::OUT_OF_RANGE, span, "max_pending is smaller than max_payload")
                 .hint("one message must fit into what is kept for a connection"),
         );
     }
@@ -135,14 +136,10 @@ pub fn payload_is_what_the_server_accepts(cx: &Context<'_>, out: &mut Vec<Diagno
 /// Ensure somebody can operate the server, and that nobody is let in anonymously.
 pub fn system_account_has_users(cx: &Context<'_>, out: &mut Vec<Diagnostic>) {
     let Some(system) = cx.registry.system.get() else { return };
-    if system.user.is_empty() && !out.iter().any(|d| d.severity == Severity::Error && inside(d, system.span)) {
+    if system.user.says_nothing() {
         out.push(
-            Diagnostic::error("no-users", system.span, "the system account has no user")
+            Diagnostic::error(codes::NO_USERS, system.span, "the system account has no user")
                 .hint("add `[[system.user]]` with a `name`, or leave [system] out for a default one"),
         );
     }
-}
-
-fn inside(diagnostic: &Diagnostic, span: crate::diag::Span) -> bool {
-    diagnostic.span.is_some_and(|s| s.file == span.file && s.start >= span.start)
 }

@@ -2,6 +2,7 @@
 
 use std::collections::{HashMap, HashSet};
 
+use super::super::decode::List;
 use super::super::defaults::SYSTEM_ACCOUNT;
 use super::super::raw::{Retention, Share, Tenant};
 use super::Context;
@@ -9,6 +10,7 @@ use super::jetstream::{foreign, unknown_stream};
 use crate::diag::{Diagnostic, Span, Spanned, nearest};
 use crate::model::names::{AccountName, StreamName};
 use crate::model::{ShareKind, StreamCopy};
+use crate::registry::codes;
 use crate::subject::{Subject, SubjectIndex};
 
 /// What the share offers, if it says so in exactly one way.
@@ -34,21 +36,21 @@ fn ways(share: &Share) -> [(&'static str, bool, Option<Span>); 3] {
 pub fn have_both_ends(cx: &Context<'_>, out: &mut Vec<Diagnostic>) {
     for share in &cx.registry.share {
         tenant_exists(cx, &share.from, out);
-        if share.to.is_absent() || share.to.get().is_some_and(Vec::is_empty) {
+        if share.to.is_absent() || share.to.get().is_some_and(List::says_nothing) {
             out.push(
-                Diagnostic::error("share-to-nobody", share.span, "the share is to nobody")
+                Diagnostic::error(codes::SHARE_TO_NOBODY, share.span, "the share is to nobody")
                     .hint("name the tenants that get it: `to = [\"TENANT_B\"]`; there is no share to everybody"),
             );
         }
         for (i, to) in share.to().iter().enumerate() {
             if to.value == share.from.value {
                 out.push(
-                    Diagnostic::error("share-to-itself", to.span, format!("`{}` shares with itself", to.value))
+                    Diagnostic::error(codes::SHARE_TO_ITSELF, to.span, format!("`{}` shares with itself", to.value))
                         .hint("inside a tenant nothing needs to be shared: remove it"),
                 );
             } else if share.to()[..i].iter().any(|t| t.value == to.value) {
                 out.push(
-                    Diagnostic::error("duplicate-share", to.span, format!("`{}` is named twice", to.value))
+                    Diagnostic::error(codes::DUPLICATE_SHARE, to.span, format!("`{}` is named twice", to.value))
                         .hint("remove one"),
                 );
             } else {
@@ -60,20 +62,20 @@ pub fn have_both_ends(cx: &Context<'_>, out: &mut Vec<Diagnostic>) {
         if let [(first, first_span), (second, span), ..] = there.as_slice() {
             let message = format!("a share is one thing, not a {first} and a {second}");
             out.push(
-                Diagnostic::error("conflicting-keys", *span, message)
+                Diagnostic::error(codes::CONFLICTING_KEYS, *span, message)
                     .related(*first_span, format!("the {first}"))
                     .hint("write two [[share]]"),
             );
         } else if ways.iter().all(|(_, is_there, _)| !is_there) {
             out.push(
-                Diagnostic::error("missing-key", share.span, "a share has no `stream`, `service` or `jetstream`").hint(
+                Diagnostic::error(codes::MISSING_KEY, share.span, "a share has no `stream`, `service` or `jetstream`").hint(
                     "add `stream = \"...\"` for messages that flow out, `service = \"...\"` for requests that come in, or `jetstream = \"...\"` for a stream that is copied",
                 ),
             );
         }
         if let Some(filter) = share.filter.get().filter(|_| share.jetstream.is_absent()) {
             out.push(
-                Diagnostic::error("conflicting-keys", filter.span, "`filter` is for a stream that is copied")
+                Diagnostic::error(codes::CONFLICTING_KEYS, filter.span, "`filter` is for a stream that is copied")
                     .hint("name the stream with `jetstream`, or put the subjects into `stream` itself"),
             );
         }
@@ -88,7 +90,7 @@ fn tenant_exists(cx: &Context<'_>, name: &Spanned<AccountName>, out: &mut Vec<Di
         cx.registry.system.get().and_then(|s| s.account.get()).map_or(SYSTEM_ACCOUNT, |account| account.value.as_str());
     if name.value.as_str() == system {
         out.push(
-            Diagnostic::error("unknown-tenant", name.span, "the system account takes no part in shares")
+            Diagnostic::error(codes::UNKNOWN_TENANT, name.span, "the system account takes no part in shares")
                 .hint("its users see the whole system already; tenants get nothing of it"),
         );
         return;
@@ -97,7 +99,9 @@ fn tenant_exists(cx: &Context<'_>, name: &Spanned<AccountName>, out: &mut Vec<Di
         Some(near) => format!("did you mean `{near}`?"),
         None => "declare it as a [[tenant]], or remove it".to_owned(),
     };
-    out.push(Diagnostic::error("unknown-tenant", name.span, format!("there is no tenant `{}`", name.value)).hint(hint));
+    out.push(
+        Diagnostic::error(codes::UNKNOWN_TENANT, name.span, format!("there is no tenant `{}`", name.value)).hint(hint),
+    );
 }
 
 /// Ensure nobody offers another's subjects.
@@ -126,7 +130,7 @@ pub fn are_declared_once(cx: &Context<'_>, out: &mut Vec<Diagnostic>) {
             {
                 out.push(
                     Diagnostic::error(
-                        "duplicate-share",
+                        codes::DUPLICATE_SHARE,
                         subject.span,
                         format!("`{}` gets `{}` from another share already", to.value, subject.value),
                     )
@@ -150,7 +154,7 @@ pub fn copied_streams_are_there(cx: &Context<'_>, out: &mut Vec<Diagnostic>) {
             if let Some(first) = seen.insert((from, name.value.as_str(), to.value.as_str()), name.span) {
                 let message = format!("`{}` may copy `{}` of `{from}` already", to.value, name.value);
                 out.push(
-                    Diagnostic::error("duplicate-share", name.span, message)
+                    Diagnostic::error(codes::DUPLICATE_SHARE, name.span, message)
                         .related(first, "by this share")
                         .hint("keep one; `filter` may have wildcards"),
                 );
@@ -159,13 +163,20 @@ pub fn copied_streams_are_there(cx: &Context<'_>, out: &mut Vec<Diagnostic>) {
         let ends = std::iter::once(&share.from).chain(share.to()).filter_map(|t| cx.tenants.get(t.value.as_str()));
         for (subject, span) in ends.flat_map(|tenant| tenant.subjects()).filter(|(s, _)| s.first_token() == "JS") {
             out.push(
-                Diagnostic::error("reserved-subject", span, format!("`{subject}` is where copies of streams pass"))
-                    .related(name.span, "such a copy")
-                    .hint("no user may speak or listen there: give the tenant `subjects` that do not begin with `JS.`"),
+                Diagnostic::error(
+                    codes::RESERVED_SUBJECT,
+                    span,
+                    format!("`{subject}` is where copies of streams pass"),
+                )
+                .related(name.span, "such a copy")
+                .hint("no user may speak or listen there: give the tenant `subjects` that do not begin with `JS.`"),
             );
         }
         let Some(tenant) = cx.tenants.get(from) else { continue };
         let Some(stream) = tenant.stream.iter().find(|s| s.name.value == name.value) else {
+            if !tenant.stream.is_whole() {
+                continue;
+            }
             let otherwise = "declare it as a [[tenant.stream]]; buckets and object stores cannot be shared";
             out.push(unknown_stream(tenant, name, otherwise));
             continue;
@@ -176,7 +187,7 @@ pub fn copied_streams_are_there(cx: &Context<'_>, out: &mut Vec<Diagnostic>) {
         for consumer in share.copies().filter_map(taken) {
             let message = format!("consumer `{}` is the one that feeds the copy", consumer.name.value);
             out.push(
-                Diagnostic::error("duplicate-name", consumer.name.span, message)
+                Diagnostic::error(codes::DUPLICATE_NAME, consumer.name.span, message)
                     .related(name.span, "shared here")
                     .hint("give this one another name"),
             );
@@ -184,7 +195,7 @@ pub fn copied_streams_are_there(cx: &Context<'_>, out: &mut Vec<Diagnostic>) {
         if let Some(retention) = stream.retention.get().filter(|r| r.value != Retention::Limits) {
             let message = format!("how long stream `{}` keeps a message would be for its copy to decide", name.value);
             out.push(
-                Diagnostic::error("conflicting-keys", name.span, message)
+                Diagnostic::error(codes::CONFLICTING_KEYS, name.span, message)
                     .related(retention.span, "until it is acknowledged")
                     .hint("share a stream with `limits`, from which this one may take its messages too"),
             );
@@ -197,7 +208,7 @@ pub fn copied_streams_are_there(cx: &Context<'_>, out: &mut Vec<Diagnostic>) {
         {
             let message = format!("stream `{}` has nothing on `{}`", name.value, filter.value);
             out.push(
-                Diagnostic::error("foreign-subject", filter.span, message)
+                Diagnostic::error(codes::FOREIGN_SUBJECT, filter.span, message)
                     .related(first.span, "the stream's subjects")
                     .hint("filter on subjects that the stream captures"),
             );
@@ -221,23 +232,23 @@ pub fn copies_are_shared(cx: &Context<'_>, out: &mut Vec<Diagnostic>) {
                 let share = (from.value.clone(), origin.name.value.clone(), tenant.name.value.clone());
                 if from.value == tenant.name.value {
                     let message = format!("`{name}` is in the same tenant");
-                    out.push(Diagnostic::error("share-to-itself", from.span, message).hint("remove `from`"));
+                    out.push(Diagnostic::error(codes::SHARE_TO_ITSELF, from.span, message).hint("remove `from`"));
                 } else if cx.whole && exporter.is_none() {
                     tenant_exists(cx, from, out);
-                } else if let Some(exporter) = exporter.filter(|t| !has_it(t)) {
+                } else if let Some(exporter) = exporter.filter(|t| t.stream.is_whole() && !has_it(t)) {
                     out.push(unknown_stream(exporter, &origin.name, "its tenant has to declare it first"));
                 } else if cx.whole && !given.contains(&share) {
                     let message = format!("`{}` does not share the stream `{name}` with `{to}`", from.value);
                     let keys = format!("from = \"{}\", to = [\"{to}\"], jetstream = \"{name}\"", from.value);
                     out.push(
-                        Diagnostic::error("unshared-stream", from.span, message)
+                        Diagnostic::error(codes::UNSHARED_STREAM, from.span, message)
                             .hint(format!("below a [[share]] of the main registry, each on a line: {keys}")),
                     );
                 }
                 if let Some(first) = copied.insert((from.value.as_str(), name), origin.name.span) {
                     let message = format!("`{name}` of `{}` is copied already: a share feeds one stream", from.value);
                     out.push(
-                        Diagnostic::error("duplicate-share", origin.name.span, message)
+                        Diagnostic::error(codes::DUPLICATE_SHARE, origin.name.span, message)
                             .related(first, "here")
                             .hint("let this stream take its messages from that one"),
                     );
@@ -247,7 +258,7 @@ pub fn copies_are_shared(cx: &Context<'_>, out: &mut Vec<Diagnostic>) {
                 if let Some(span) = origin.filter.get().map(|f| f.span).or(start) {
                     out.push(
                         Diagnostic::error(
-                            "conflicting-keys",
+                            codes::CONFLICTING_KEYS,
                             span,
                             "what is copied of another tenant is for the share to say",
                         )

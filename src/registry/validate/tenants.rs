@@ -6,18 +6,15 @@ use super::super::raw::{Retired, Tenant};
 use super::{Context, report_duplicates};
 use crate::diag::{Diagnostic, Span};
 use crate::model::units::Size;
+use crate::registry::codes;
 use crate::subject::SubjectIndex;
 
 /// Ensure there is a tenant: with the system account alone, the server lets
 /// anonymous clients in.
 pub fn there_is_a_tenant(cx: &Context<'_>, out: &mut Vec<Diagnostic>) {
-    // A tenant that could not be read was complained about already.
-    if cx.registry.tenant.is_empty()
-        && cx.whole
-        && !out.iter().any(|d| matches!(d.rule, "missing-key" | "invalid-name" | "reserved-name" | "wrong-type"))
-    {
+    if cx.registry.tenant.is_empty() && cx.whole {
         out.push(
-            Diagnostic::error("no-tenants", START, "the registry has no tenant")
+            Diagnostic::error(codes::NO_TENANTS, START, "the registry has no tenant")
                 .hint("begin one with [[tenant]] and its `name`, and give it a [[tenant.user]]"),
         );
     }
@@ -75,18 +72,17 @@ pub fn names_are_not_retired(cx: &Context<'_>, out: &mut Vec<Diagnostic>) {
 }
 
 fn back(message: String, span: Span, retired: &Retired) -> Diagnostic {
-    Diagnostic::error("retired-name", span, message).related(retired.span, "given up here")
+    Diagnostic::error(codes::RETIRED_NAME, span, message).related(retired.span, "given up here")
 }
 
 /// Ensure no tenant's subjects reach into the server's own spaces.
 pub fn subjects_are_outside_reserved_spaces(cx: &Context<'_>, out: &mut Vec<Diagnostic>) {
     for tenant in &cx.registry.tenant {
         let Some(subjects) = tenant.subjects.get() else { continue };
-        // A subject that could not be read was complained about already.
-        if subjects.is_empty() {
+        if subjects.says_nothing() {
             out.push(
                 Diagnostic::error(
-                    "no-subjects",
+                    codes::NO_SUBJECTS,
                     tenant.span,
                     format!("tenant `{}` has no subjects", tenant.name.value),
                 )
@@ -96,7 +92,7 @@ pub fn subjects_are_outside_reserved_spaces(cx: &Context<'_>, out: &mut Vec<Diag
         for subject in subjects.iter().filter(|s| s.touches_reserved_space()) {
             out.push(
                 Diagnostic::error(
-                    "reserved-subject",
+                    codes::RESERVED_SUBJECT,
                     subject.span,
                     format!("`{}` reaches into subjects that the server keeps for itself", subject.value),
                 )
@@ -117,7 +113,7 @@ pub fn subjects_belong_to_one_tenant(cx: &Context<'_>, out: &mut Vec<Diagnostic>
             if let Some((other, other_span)) = clash {
                 out.push(
                     Diagnostic::error(
-                        "overlapping-subjects",
+                        codes::OVERLAPPING_SUBJECTS,
                         *span,
                         format!("subjects of `{}` and `{}` overlap", tenant.name.value, other.name.value),
                     )
@@ -145,11 +141,15 @@ pub fn limits_fit_the_server(cx: &Context<'_>, out: &mut Vec<Diagnostic>) {
         sum += u64::from(limits.and_then(|l| l.connections.get()).map_or(CONNECTIONS, |c| c.value.0));
         if let Some(own) = limits.and_then(|l| l.payload.get()) {
             if own.value == Size(0) {
-                out.push(Diagnostic::error("out-of-range", own.span, "a payload of 0B would refuse every message"));
+                out.push(Diagnostic::error(
+                    codes::OUT_OF_RANGE,
+                    own.span,
+                    "a payload of 0B would refuse every message",
+                ));
             } else if own.value > payload {
                 out.push(
                     Diagnostic::error(
-                        "limit-exceeds-server",
+                        codes::LIMIT_EXCEEDS_SERVER,
                         own.span,
                         format!("payload {} is more than the server's max_payload, {payload}", own.value),
                     )
@@ -160,7 +160,7 @@ pub fn limits_fit_the_server(cx: &Context<'_>, out: &mut Vec<Diagnostic>) {
         if let Some(own) = limits.and_then(|l| l.connections.get()).filter(|c| c.value.0 > connections) {
             out.push(
                 Diagnostic::error(
-                    "limit-exceeds-server",
+                    codes::LIMIT_EXCEEDS_SERVER,
                     own.span,
                     format!("connections {} is more than the server's max_connections, {connections}", own.value.0),
                 )
@@ -172,7 +172,7 @@ pub fn limits_fit_the_server(cx: &Context<'_>, out: &mut Vec<Diagnostic>) {
         let span = server.map_or(START, |s| s.max_connections.get().map_or(s.span, |c| c.span));
         out.push(
             Diagnostic::warning(
-                "connections-oversubscribed",
+                codes::CONNECTIONS_OVERSUBSCRIBED,
                 span,
                 format!("the tenants may open {sum} connections together, the server takes {connections}"),
             )

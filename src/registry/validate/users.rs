@@ -8,27 +8,17 @@ use super::{Context, report_duplicates};
 use crate::diag::{Diagnostic, Span, Spanned, nearest};
 use crate::model::names::RoleName;
 use crate::model::roles::{BuiltIn, PROVISIONER};
+use crate::registry::codes;
 
 /// Ensure every tenant can be used: an account without users locks its tenant
 /// out, and a server without any lets everybody in.
 pub fn every_tenant_has_a_user(cx: &Context<'_>, out: &mut Vec<Diagnostic>) {
-    let broken: Vec<Span> = out.iter().filter_map(|d| d.span).collect();
-    for tenant in cx.registry.tenant.iter().filter(|t| t.user.is_empty()) {
-        // A user that could not be read was complained about already.
-        let until = next_tenant_start(cx, tenant.span);
-        if broken.iter().any(|s| s.file == tenant.span.file && s.start > tenant.name.span.end && s.start < until) {
-            continue;
-        }
+    for tenant in cx.registry.tenant.iter().filter(|t| t.user.says_nothing()) {
         out.push(
-            Diagnostic::error("no-users", tenant.name.span, format!("tenant `{}` has no user", tenant.name.value))
+            Diagnostic::error(codes::NO_USERS, tenant.name.span, format!("tenant `{}` has no user", tenant.name.value))
                 .hint("add [[tenant.user]] with a `name` below it, or remove the tenant"),
         );
     }
-}
-
-fn next_tenant_start(cx: &Context<'_>, after: Span) -> u32 {
-    let later = cx.registry.tenant.iter().map(|t| t.span).filter(|s| s.file == after.file && s.start > after.start);
-    later.map(|s| s.start).min().unwrap_or(u32::MAX)
 }
 
 /// Ensure user names are unique inside their account, in any letter case:
@@ -51,8 +41,12 @@ pub fn the_provisioners_name_is_its_own(cx: &Context<'_>, out: &mut Vec<Diagnost
         let is_one = user.role.get().is_some_and(|role| role.value.as_str() == PROVISIONER);
         if user.name.value.as_str().eq_ignore_ascii_case(PROVISIONER) && !is_one {
             out.push(
-                Diagnostic::error("reserved-name", user.name.span, "`provisioner` is the user that makes the streams")
-                    .hint("add `role = \"provisioner\"` if it is that user, or give it another name"),
+                Diagnostic::error(
+                    codes::RESERVED_NAME,
+                    user.name.span,
+                    "`provisioner` is the user that makes the streams",
+                )
+                .hint("add `role = \"provisioner\"` if it is that user, or give it another name"),
             );
         }
     }
@@ -77,7 +71,7 @@ pub fn password_names_are_unique_everywhere(cx: &Context<'_>, out: &mut Vec<Diag
             Some((other, _)) if *other == account => {}
             Some((other, span)) => out.push(
                 Diagnostic::error(
-                    "duplicate-name",
+                    codes::DUPLICATE_NAME,
                     name.span,
                     format!("password user `{}` exists in {other} already", name.value),
                 )
@@ -125,7 +119,7 @@ pub fn credentials_are_of_one_kind(cx: &Context<'_>, out: &mut Vec<Diagnostic>) 
         if let Some(auth) = auth.filter(|a| a.value == AuthKind::Creds && !operator) {
             out.push(
                 Diagnostic::error(
-                    "unsupported-credential",
+                    codes::UNSUPPORTED_CREDENTIAL,
                     auth.span,
                     "creds are JWTs, which static mode does not have",
                 )
@@ -134,14 +128,14 @@ pub fn credentials_are_of_one_kind(cx: &Context<'_>, out: &mut Vec<Diagnostic>) 
         }
         if let (Some(variable), false) = (claim.password_env, is_password(claim.auth)) {
             out.push(
-                Diagnostic::error("conflicting-keys", variable.span, "password_env without `auth = \"password\"`")
+                Diagnostic::error(codes::CONFLICTING_KEYS, variable.span, "password_env without `auth = \"password\"`")
                     .hint("add `auth = \"password\"`, or remove password_env"),
             );
         }
         if let Some(variable) = claim.password_env.filter(|v| v.span.file != cx.registry.span.file) {
             out.push(
                 Diagnostic::error(
-                    "foreign-secret",
+                    codes::FOREIGN_SECRET,
                     variable.span,
                     "an included file may not name environment variables",
                 )
@@ -153,7 +147,7 @@ pub fn credentials_are_of_one_kind(cx: &Context<'_>, out: &mut Vec<Diagnostic>) 
         let Some(public_key) = claim.public_key else { continue };
         if let Some(auth) = auth.filter(|a| a.value != AuthKind::Nkey) {
             out.push(
-                Diagnostic::error("conflicting-keys", public_key.span, "a user with a public key is an nkey user")
+                Diagnostic::error(codes::CONFLICTING_KEYS, public_key.span, "a user with a public key is an nkey user")
                     .related(auth.span, "says otherwise")
                     .hint("remove `auth`, or remove `public_key`"),
             );
@@ -161,7 +155,7 @@ pub fn credentials_are_of_one_kind(cx: &Context<'_>, out: &mut Vec<Diagnostic>) 
         if let Some(generation) = claim.generation {
             out.push(
                 Diagnostic::error(
-                    "conflicting-keys",
+                    codes::CONFLICTING_KEYS,
                     generation,
                     "generation has no effect on a user's own public key",
                 )
@@ -184,7 +178,7 @@ pub fn secrets_are_not_shared(cx: &Context<'_>, out: &mut Vec<Diagnostic>) {
                     seen.insert((what, text), span);
                 }
                 Some(first) => out.push(
-                    Diagnostic::error("duplicate-secret", span, format!("two users have the same {what}"))
+                    Diagnostic::error(codes::DUPLICATE_SECRET, span, format!("two users have the same {what}"))
                         .label("used again")
                         .related(*first, "first used here")
                         .hint("each user needs a secret of its own: whoever holds a shared one is both"),
@@ -207,7 +201,7 @@ pub fn roles_exist(cx: &Context<'_>, out: &mut Vec<Diagnostic>) {
             Some(near) => format!("did you mean `{near}`?"),
             None => format!("known roles: {}; declare others as [role.{name}]", known.join(", ")),
         };
-        out.push(Diagnostic::error("unknown-role", role.span, format!("there is no role `{name}`")).hint(hint));
+        out.push(Diagnostic::error(codes::UNKNOWN_ROLE, role.span, format!("there is no role `{name}`")).hint(hint));
     }
 }
 
@@ -216,27 +210,22 @@ pub fn declared_roles_are_usable(cx: &Context<'_>, out: &mut Vec<Diagnostic>) {
     for (name, role) in &cx.registry.role.0 {
         if let Err(why) = RoleName::parse(&name.value) {
             out.push(
-                Diagnostic::error("invalid-name", name.span, format!("`{}` is not a valid role name", name.value))
+                Diagnostic::error(codes::INVALID_NAME, name.span, format!("`{}` is not a valid role name", name.value))
                     .label(why.to_string())
                     .hint(crate::model::names::GRAMMAR),
             );
         }
         if BuiltIn::named(&name.value).is_some() {
             out.push(
-                Diagnostic::error("builtin-role", name.span, format!("the role `{}` is built in", name.value))
+                Diagnostic::error(codes::BUILTIN_ROLE, name.span, format!("the role `{}` is built in", name.value))
                     .hint("choose another name; what the built-in roles allow is the same in every registry"),
             );
         }
-        if role.publish.is_empty() && role.subscribe.is_empty() && !out.iter().any(|d| within(d, role.span)) {
+        if role.publish.says_nothing() && role.subscribe.says_nothing() {
             out.push(
-                Diagnostic::error("empty-role", name.span, format!("the role `{}` allows nothing", name.value))
+                Diagnostic::error(codes::EMPTY_ROLE, name.span, format!("the role `{}` allows nothing", name.value))
                     .hint("list subjects under `publish`, `subscribe` or both"),
             );
         }
     }
-}
-
-fn within(diagnostic: &Diagnostic, span: Span) -> bool {
-    diagnostic.rule == "invalid-role-pattern"
-        && diagnostic.span.is_some_and(|s| s.file == span.file && s.start > span.start)
 }
