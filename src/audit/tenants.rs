@@ -63,7 +63,7 @@ impl Tenants {
     /// Each account of a configuration with all of its users, wherever they are
     /// found later.
     pub fn of_accounts(system: &System) -> Self {
-        let users = system.accounts.iter().flat_map(|a| a.users.iter().map(|u| (u.name.clone(), a.name.clone())));
+        let users = system.tenants().flat_map(|a| a.users.iter().map(|u| (u.name.clone(), a.name.clone())));
         Self { accounts: HashMap::new(), users: users.collect() }
     }
 

@@ -1,5 +1,6 @@
-//! The ways in which a configuration is broken, each one leak. To add one: a line
-//! here; `tenantry verify --mutants` says what catches it.
+//! The ways in which a configuration is broken, each one leak. To add one: an entry
+//! here, with the rules and probes that must catch it; `tenantry verify --mutants`
+//! says which do.
 
 use super::Mutant;
 use super::draft::{Draft, block};
@@ -29,105 +30,105 @@ fn exported(draft: &mut Draft<'_>, kind: &str, subject: &str, more: &str) -> Opt
 }
 
 macro_rules! mutants {
-    ($($class:literal { $($id:literal, $what:literal => |$draft:ident| $make:expr;)* })*) => {
-        &[$($(Mutant { id: $id, class: $class, what: $what, make: |$draft| $make },)*)*]
+    ($($class:literal { $($id:literal, $what:literal, $catchers:expr => |$draft:ident| $make:expr;)* })*) => {
+        &[$($(Mutant { id: $id, class: $class, what: $what, catchers: &$catchers, make: |$draft| $make },)*)*]
     };
 }
 
 /// Every mutant.
 pub const MUTANTS: &[Mutant] = mutants! {
     "fail-open" {
-        "permissions-empty", "a user's permissions are `{}`" => |d| {
+        "permissions-empty", "a user's permissions are `{}`", ["open-permissions", "subscribing", "publishing"] => |d| {
             let user = d.user(d.a)?;
             d.user_block(d.a, user, "permissions {", "permissions {}")
         };
-        "permissions-missing", "a user has no permissions block" => |d| {
+        "permissions-missing", "a user has no permissions block", ["subscribing", "publishing"] => |d| {
             let user = d.user(d.a)?;
             d.user_block(d.a, user, "permissions {", "")
         };
-        "publish-empty", "`publish {}`" => |d| {
+        "publish-empty", "`publish {}`", ["open-permissions", "publishing"] => |d| {
             let user = d.user(d.a)?;
             d.never_answers(d.a, user);
             d.user_block(d.a, user, "publish {", "publish {}")
         };
-        "publish-empty-array", "`publish: []`" => |d| {
+        "publish-empty-array", "`publish: []`", ["open-permissions", "publishing"] => |d| {
             let user = d.user(d.a)?;
             d.never_answers(d.a, user);
             d.user_block(d.a, user, "publish {", "publish: []")
         };
-        "publish-allows-nothing", "`publish { allow: [] }`" => |d| {
+        "publish-allows-nothing", "`publish { allow: [] }`", ["open-permissions", "publishing"] => |d| {
             let user = d.user(d.a)?;
             d.never_answers(d.a, user);
             d.user_block(d.a, user, "publish {", "publish { allow: [] }")
         };
-        "subscribe-allows-nothing", "`subscribe { allow: [] }`" => |d| {
+        "subscribe-allows-nothing", "`subscribe { allow: [] }`", ["open-permissions", "subscribing"] => |d| {
             let user = d.user(d.a)?;
             d.user_block(d.a, user, "subscribe {", "subscribe { allow: [] }")
         };
-        "publish-only", "only publishing is limited" => |d| {
+        "publish-only", "only publishing is limited", ["subscribing"] => |d| {
             let user = d.user(d.a)?;
             d.user_block(d.a, user, "subscribe {", "")
         };
-        "subscribe-only", "only subscribing is limited" => |d| {
+        "subscribe-only", "only subscribing is limited", ["publishing"] => |d| {
             let user = d.user(d.a)?;
             d.never_answers(d.a, user);
             d.user_block(d.a, user, "publish {", "")
         };
-        "deny-only", "a deny list instead of an allow list" => |d| {
+        "deny-only", "a deny list instead of an allow list", ["publishing"] => |d| {
             let user = d.user(d.a)?;
             d.never_answers(d.a, user);
             d.user_block(d.a, user, "publish {", "publish { deny: [\"$SYS.>\"] }")
         };
-        "deny-only-answering", "a deny list beside `allow_responses`: limited on some starts, not on others" => |d| {
+        "deny-only-answering", "a deny list beside `allow_responses`: limited on some starts, not on others", ["open-permissions"] => |d| {
             let user = d.user(d.a)?;
             d.user_block(d.a, user, "allow_responses {", "allow_responses: true");
             d.user_block(d.a, user, "publish {", "publish { deny: [\"$SYS.>\"] }")
         };
-        "deny-only-subscribe", "a deny list instead of an allow list, subscribing" => |d| {
+        "deny-only-subscribe", "a deny list instead of an allow list, subscribing", ["subscribing"] => |d| {
             let user = d.user(d.a)?;
             d.user_block(d.a, user, "subscribe {", "subscribe { deny: [\"$SYS.>\"] }")
         };
     }
     "grants" {
-        "subscribe-everything", "subscribing to `>` is granted" => |d| {
+        "subscribe-everything", "subscribing to `>` is granted", ["subscribing"] => |d| {
             let user = d.user(d.a)?;
             d.grant(d.a, user, "subscribe", ">")
         };
-        "publish-everything", "publishing to `>` is granted" => |d| {
+        "publish-everything", "publishing to `>` is granted", ["publishing"] => |d| {
             let user = d.user(d.a)?;
             d.grant(d.a, user, "publish", ">")
         };
-        "subscribe-others", "subscribing to another tenant's subjects is granted" => |d| {
+        "subscribe-others", "subscribing to another tenant's subjects is granted", ["subscribing"] => |d| {
             let (user, theirs) = (d.user(d.a)?, space(d.b));
             d.grant(d.a, user, "subscribe", theirs)
         };
-        "publish-others", "publishing to another tenant's subjects is granted" => |d| {
+        "publish-others", "publishing to another tenant's subjects is granted", ["publishing"] => |d| {
             let (user, theirs) = (d.user(d.a)?, space(d.b));
             d.grant(d.a, user, "publish", theirs)
         };
-        "inboxes", "everybody's inboxes may be read" => |d| {
+        "inboxes", "everybody's inboxes may be read", ["inboxes"] => |d| {
             let user = d.user(d.a)?;
             d.grant(d.a, user, "subscribe", "_INBOX.>")
         };
-        "inbox-injection", "everybody's inboxes may be written to" => |d| {
+        "inbox-injection", "everybody's inboxes may be written to", ["inboxes"] => |d| {
             let user = d.user(d.a)?;
             d.grant(d.a, user, "publish", "_INBOX.>")
         };
-        "system-requests", "`$SYS.>` is granted" => |d| {
+        "system-requests", "`$SYS.>` is granted", ["system"] => |d| {
             let user = d.user(d.a)?;
             d.grant(d.a, user, "publish", "$SYS.>")
         };
-        "jetstream-api", "the whole JetStream API is granted to a user that had a part of it" => |d| {
+        "jetstream-api", "the whole JetStream API is granted to a user that had a part of it", ["jetstream-api"] => |d| {
             let user = d.user(d.a)?;
             d.grant(d.a, user, "publish", "$JS.API.>")
         };
-        "discovery", "service discovery is granted" => |d| {
+        "discovery", "service discovery is granted", ["discovery"] => |d| {
             let user = d.user(d.a)?;
             d.grant(d.a, user, "subscribe", "$SRV.>")
         };
     }
     "shared-account" {
-        "one-account", "two tenants' users are in one account" => |d| {
+        "one-account", "two tenants' users are in one account", ["shared-account", "streams", "buckets", "object-stores", "acknowledgements", "destruction", "redirection", "sources", "capture"] => |d| {
             let theirs = d.take_account(d.b)?;
             let users = block(&theirs, 0..theirs.len(), "users: [")?;
             let users = theirs[users].trim_start_matches("users: [").trim_end_matches(']').to_owned();
@@ -137,7 +138,7 @@ pub const MUTANTS: &[Mutant] = mutants! {
             }
             d.add_to_list(d.a, "users", &users)
         };
-        "one-account-without-lists", "two tenants' users are in one account, all permissions dropped" => |d| {
+        "one-account-without-lists", "two tenants' users are in one account, all permissions dropped", ["shared-account", "canaries"] => |d| {
             let theirs = d.take_account(d.b)?;
             let users = block(&theirs, 0..theirs.len(), "users: [")?;
             let users = theirs[users].trim_start_matches("users: [").trim_end_matches(']').to_owned();
@@ -154,41 +155,41 @@ pub const MUTANTS: &[Mutant] = mutants! {
             }
             Some(())
         };
-        "system-account", "a tenant's account is the system account" => |d| {
+        "system-account", "a tenant's account is the system account", ["system-tenant"] => |d| {
             let (from, to) = (format!("system_account: \"{}\"", d.model.system.account), format!("system_account: \"{}\"", d.a.name));
             d.conf.accounts = d.conf.accounts.replacen(&from, &to, 1);
             Some(())
         };
     }
     "shares" {
-        "public-export", "everything is exported to nobody by name, and imported" => |d| exported(d, "stream", space(d.a), "");
-        "public-export-empty", "`accounts: []`" => |d| exported(d, "stream", space(d.a), ", accounts: []");
-        "undeclared-stream", "everything is exported to another tenant, which nothing declares" => |d| {
+        "public-export", "everything is exported to nobody by name, and imported", ["public-export", "declarations"] => |d| exported(d, "stream", space(d.a), "");
+        "public-export-empty", "`accounts: []`", ["public-export", "declarations"] => |d| exported(d, "stream", space(d.a), ", accounts: []");
+        "undeclared-stream", "everything is exported to another tenant, which nothing declares", ["queue-stealing", "declarations"] => |d| {
             let to = format!(", accounts: [\"{}\"]", d.b.name);
             exported(d, "stream", space(d.a), &to)
         };
-        "wider-share", "a share is wider than declared" => |d| {
+        "wider-share", "a share is wider than declared", ["queue-stealing", "declarations"] => |d| {
             let narrow = format!("\"{}\"", shared(d)?);
             let wide = format!("\"{}\"", space(d.a));
             let (a, b) = (d.a, d.b);
             d.everywhere_in_account(a, &format!("stream: {narrow}"), &format!("stream: {wide}"))?;
             d.everywhere_in_account(b, &format!("subject: {narrow}"), &format!("subject: {wide}"))
         };
-        "undeclared-service", "another tenant's subjects are imported as a service" => |d| {
+        "undeclared-service", "another tenant's subjects are imported as a service", ["declarations"] => |d| {
             let to = format!(", accounts: [\"{}\"]", d.b.name);
             exported(d, "service", space(d.a), &to)
         };
-        "jetstream-export", "a tenant's JetStream API is exported" => |d| {
+        "jetstream-export", "a tenant's JetStream API is exported", ["reserved-export", "declarations"] => |d| {
             let (a, b) = (d.a, d.b);
             d.add_to_list(a, "exports", &format!("{{ service: \"$JS.API.>\", accounts: [\"{}\"] }}", b.name))?;
             let import = format!("{{ service: {{ account: \"{}\", subject: \"$JS.API.>\" }}, to: \"theirs.>\" }}", a.name);
             d.add_to_list(b, "imports", &import)
         };
-        "key-value-export", "a tenant's buckets are exported" => |d| {
+        "key-value-export", "a tenant's buckets are exported", ["reserved-export", "declarations"] => |d| {
             let to = format!(", accounts: [\"{}\"]", d.b.name);
             exported(d, "stream", "$KV.>", &to)
         };
-        "wildcard-service", "a service names its importer in a token that nobody checks" => |d| {
+        "wildcard-service", "a service names its importer in a token that nobody checks", ["wildcard-service", "declarations"] => |d| {
             let (a, b) = (d.a, d.b);
             d.add_to_list(a, "exports", &format!("{{ service: \"rpc.*.get\", accounts: [\"{}\", THIRD] }}", b.name))?;
             let end = d.conf.accounts.rfind('}')?;
@@ -196,107 +197,107 @@ pub const MUTANTS: &[Mutant] = mutants! {
             d.conf.accounts.insert_str(end, &third);
             d.add_to_list(b, "imports", &format!("{{ service: {{ account: \"{}\", subject: \"rpc.*.get\" }} }}", a.name))
         };
-        "shared-identity", "an import gives the asking user's identity away" => |d| {
+        "shared-identity", "an import gives the asking user's identity away", ["shares"] => |d| {
             let service = served(d)?;
             let import = format!("{{ service: {{ account: \"{}\", subject: \"{service}\" }}", d.a.name);
             d.in_account(d.b, &import, &format!("{import}, share: true"))
         };
-        "traced-share", "tracing goes across a service" => |d| {
+        "traced-share", "tracing goes across a service", ["tracing"] => |d| {
             let service = format!("service: \"{}\"", served(d)?);
             d.in_account(d.a, &service, &format!("{service}\n        allow_trace: true"))
         };
-        "queue-stealing", "an importer may join queues" => |d| {
+        "queue-stealing", "an importer may join queues", ["queue-stealing", "queues"] => |d| {
             let user = d.user(d.b)?;
             let denied = format!("deny: [\"{} >\"]", shared(d)?);
             d.in_user(d.b, user, &denied, "")
         };
-        "answered-import", "an importer may answer wherever a shared message likes" => |d| {
+        "answered-import", "an importer may answer wherever a shared message likes", ["answered-import", "answers"] => |d| {
             shared(d)?;
             let user = d.user(d.b)?;
             d.in_user(d.b, user, "allow_responses: false", "allow_responses: true")
         };
     }
     "limits" {
-        "jetstream-unlimited", "JetStream without limits" => |d| d.account_block(d.a, "jetstream {", "jetstream: enabled");
-        "storage-unlimited", "no limit of disk" => |d| d.in_account(d.a, "max_store:", "# max_store:");
-        "memory-unlimited", "no limit of memory" => |d| d.in_account(d.a, "max_memory:", "# max_memory:");
-        "streams-zero", "`max_streams: 0` is no limit" => |d| {
+        "jetstream-unlimited", "JetStream without limits", ["unlimited-jetstream", "limits"] => |d| d.account_block(d.a, "jetstream {", "jetstream: enabled");
+        "storage-unlimited", "no limit of disk", ["unlimited-jetstream", "limits"] => |d| d.in_account(d.a, "max_store:", "# max_store:");
+        "memory-unlimited", "no limit of memory", ["unlimited-jetstream", "limits"] => |d| d.in_account(d.a, "max_memory:", "# max_memory:");
+        "streams-zero", "`max_streams: 0` is no limit", ["limits"] => |d| {
             let declared = format!("max_streams: {}", d.a.jetstream?.streams);
             d.in_account(d.a, &declared, "max_streams: 0")
         };
-        "consumers-unlimited", "no limit of consumers" => |d| d.in_account(d.a, "max_consumers:", "# max_consumers:");
-        "oversubscribed", "more disk than the server has" => |d| {
+        "consumers-unlimited", "no limit of consumers", ["limits"] => |d| d.in_account(d.a, "max_consumers:", "# max_consumers:");
+        "oversubscribed", "more disk than the server has", ["oversubscribed"] => |d| {
             let declared = format!("max_store: {}", d.a.jetstream?.storage.bytes());
             d.in_account(d.a, &declared, "max_store: 999TB")
         };
-        "connections-unlimited", "no limit of connections" => |d| d.in_account(d.a, "max_connections:", "# max_connections:");
-        "connections-truncated", "a limit of connections that 32 bits cut to \"none\"" => |d| {
+        "connections-unlimited", "no limit of connections", ["limits"] => |d| d.in_account(d.a, "max_connections:", "# max_connections:");
+        "connections-truncated", "a limit of connections that 32 bits cut to \"none\"", ["truncated-limit", "limits"] => |d| {
             let declared = format!("max_connections: {}", d.a.limits.connections);
             d.in_account(d.a, &declared, "max_connections: 4294967295")
         };
-        "subscriptions-unlimited", "no limit of subscriptions" => |d| d.in_account(d.a, "max_subscriptions:", "# max_subscriptions:");
-        "payload-unlimited", "messages as large as the server takes" => |d| {
+        "subscriptions-unlimited", "no limit of subscriptions", ["limits"] => |d| d.in_account(d.a, "max_subscriptions:", "# max_subscriptions:");
+        "payload-unlimited", "messages as large as the server takes", ["limits"] => |d| {
             (d.a.limits.payload.bytes() < d.model.server.max_payload.bytes()).then_some(())?;
             d.in_account(d.a, "max_payload:", "# max_payload:")
         };
-        "producer-stall", "a slow importer holds the exporter up" => |d| {
+        "producer-stall", "a slow importer holds the exporter up", ["noisy-neighbours"] => |d| {
             d.in_server("no_fast_producer_stall: true", "no_fast_producer_stall: false")
         };
     }
     "entry" {
-        "anonymous", "whoever comes without credentials is a tenant's user" => |d| {
+        "anonymous", "whoever comes without credentials is a tenant's user", ["anonymous-user", "entry"] => |d| {
             let nkey = d.a.users.iter().find(|u| !matches!(u.credential, crate::model::Credential::Password { .. }))?;
             let remark = d.conf.accounts.find(&format!("# {}: role", nkey.name))?;
             let key = d.conf.accounts[remark..].split("nkey: \"").nth(1)?.split('"').next()?.to_owned();
             d.add_to_server(&format!("no_auth_user: \"{key}\""))
         };
-        "no-password", "a user without a password" => |d| {
+        "no-password", "a user without a password", ["weak-login", "entry"] => |d| {
             let user = d.a.users.iter().find(|u| matches!(u.credential, crate::model::Credential::Password { .. }))?;
             d.in_user(d.a, user, "password:", "# password:")
         };
-        "nobody", "no users anywhere: no authentication" => |d| {
+        "nobody", "no users anywhere: no authentication", ["no-authentication", "entry"] => |d| {
             d.conf.accounts = String::new();
             Some(())
         };
-        "system-users-only", "no users but the system account's, and no authorization block" => |d| {
+        "system-users-only", "no users but the system account's, and no authorization block", ["no-authentication", "entry"] => |d| {
             let system = format!("\"{}\" {{", d.model.system.account);
             let at = block(&d.conf.accounts, 0..d.conf.accounts.len(), &system)?;
             let block = d.conf.accounts[at].to_owned();
             d.conf.accounts = format!("system_account: \"{}\"\naccounts {{\n{block}\n}}\n", d.model.system.account);
             Some(())
         };
-        "overridden-account", "a second block of one name: the first one's users are gone" => |d| {
+        "overridden-account", "a second block of one name: the first one's users are gone", ["refused-by-server"] => |d| {
             let end = d.conf.accounts.rfind('}')?;
             d.conf.accounts.insert_str(end, &format!("\"{}\" {{ }}\n", d.a.name));
             Some(())
         };
     }
     "listeners" {
-        "connection-types", "`allowed_connection_types: []` is every type, and there is a leaf node port" => |d| {
+        "connection-types", "`allowed_connection_types: []` is every type, and there is a leaf node port", ["connection-types", "listeners"] => |d| {
             d.in_account(d.a, "max_leafnodes: 0", "")?;
             d.everywhere_in_account(d.a, "allowed_connection_types: [\"STANDARD\"]", "allowed_connection_types: []")?;
             let port = d.port;
             d.add_to_server(&format!("leafnodes {{ listen: \"127.0.0.1:{port}\" }}"))
         };
-        "leaf-nodes", "a leaf node port without credentials of its own" => |d| {
+        "leaf-nodes", "a leaf node port without credentials of its own", ["leaf-listener", "listeners"] => |d| {
             d.in_account(d.a, "max_leafnodes: 0", "max_leafnodes: 10")?;
             d.everywhere_in_account(d.a, "allowed_connection_types: [\"STANDARD\"]", "allowed_connection_types: [\"STANDARD\", \"LEAFNODE\"]")?;
             let port = d.port;
             d.add_to_server(&format!("leafnodes {{ listen: \"127.0.0.1:{port}\" }}"))
         };
-        "mqtt", "an MQTT port that tenants' users may use" => |d| {
+        "mqtt", "an MQTT port that tenants' users may use", ["listeners"] => |d| {
             // MQTT knows passwords only.
             d.a.users.iter().find(|u| matches!(u.credential, crate::model::Credential::Password { .. }))?;
             d.everywhere_in_account(d.a, "allowed_connection_types: [\"STANDARD\"]", "allowed_connection_types: [\"STANDARD\", \"MQTT\"]")?;
             let port = d.port;
             d.add_to_server(&format!("mqtt {{ listen: \"127.0.0.1:{port}\" }}"))
         };
-        "cluster", "a cluster port without authorization" => |d| {
+        "cluster", "a cluster port without authorization", ["open-cluster"] => |d| {
             d.add_to_server("cluster { name: open, listen: \"127.0.0.1:-1\" }")
         };
     }
     "names" {
-        "account-is-a-path", "an account's name is a path out of the store" => |d| {
+        "account-is-a-path", "an account's name is a path out of the store", ["account-name", "declarations"] => |d| {
             let (from, to) = (format!("\"{}\"", d.b.name), "\"../../elsewhere\"");
             d.conf.accounts = d.conf.accounts.replace(&from, to);
             Some(())

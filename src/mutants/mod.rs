@@ -30,6 +30,8 @@ pub struct Mutant {
     pub class: &'static str,
     /// What is broken.
     pub what: &'static str,
+    /// The rules and probes that must catch it: caught by another one does not count.
+    pub catchers: &'static [&'static str],
     make: fn(&mut Draft<'_>) -> Option<()>,
 }
 
@@ -45,10 +47,12 @@ pub struct Caught {
     /// Whether the static proof found it.
     #[serde(rename = "static")]
     pub statically: bool,
-    /// Whether the live proof found it; nothing if no server runs with it.
+    /// Whether the live proof found it; `None` if no server starts with it.
     pub live: Option<bool>,
-    /// The rules and probes that did.
+    /// Every rule and probe that found something.
     pub by: Vec<String>,
+    /// The rules and probes that should have found it and did not.
+    pub missed_by: Vec<&'static str>,
 }
 
 /// The whole control.
@@ -56,7 +60,7 @@ pub struct Caught {
 pub struct Control {
     /// Each mutant that applies to this registry.
     pub mutants: Vec<Caught>,
-    /// Those that nothing caught.
+    /// Those that a rule or probe missed which must catch them.
     pub survivors: Vec<&'static str>,
     /// Those for which the registry has no place, such as shares where none is declared.
     pub not_applicable: Vec<&'static str>,
@@ -73,29 +77,34 @@ impl Mutant {
     /// Lets both proofs at it. An attack that fails is an error: only a server that
     /// does not start with the mutant has nothing to attack.
     fn try_to_catch(&self, conf: &ConfFiles, tenants: &Tenants, test_bed: &TestBed<'_>) -> Result<Caught, Error> {
-        let mut caught =
-            Caught { id: self.id, class: self.class, what: self.what, statically: false, live: None, by: Vec::new() };
+        let mut by: Vec<String> = Vec::new();
         let audit = match audit_files(conf, Some(tenants)) {
-            Ok(audit) => audit,
+            Ok(audit) => Some(audit),
             // nats-server would not start with it.
-            Err(error) => {
-                caught.statically = true;
-                caught.by.push(format!("refused: {error}"));
-                return Ok(caught);
+            Err(Error::Conf { diagnostics, .. }) => {
+                by.extend(diagnostics.iter().map(|d| d.rule.to_owned()));
+                None
             }
+            Err(other) => return Err(other),
         };
-        let errors = audit.findings.iter().filter(|f| f.severity == Severity::Error);
-        caught.by.extend(errors.map(|f| f.rule.to_owned()));
-        caught.by.dedup();
-        caught.statically = !caught.by.is_empty();
-        let Ok(running) = test_bed.boot(conf) else { return Ok(caught) };
-        let report = test_bed.attack(&running, &audit, false, &|_, _, _| {})?;
-        caught.live = Some(report.verdict == Verdict::Leaky);
-        let leaks = report.checks.iter().filter(|c| c.outcome == Outcome::Leak).map(|c| c.probe.to_owned());
-        let mut probes: Vec<String> = leaks.collect();
-        probes.dedup();
-        caught.by.extend(probes);
-        Ok(caught)
+        let found = audit.iter().flat_map(|a| &a.findings).filter(|f| f.severity == Severity::Error);
+        by.extend(found.map(|f| f.rule.to_owned()));
+        by.dedup();
+        let statically = !by.is_empty();
+        let mut live = None;
+        if let Some(audit) = audit
+            && let Some(running) = test_bed.boot_if_it_starts(conf)?
+        {
+            let report = test_bed.attack(&running, &audit, false, &|_, _, _| {})?;
+            live = Some(report.verdict == Verdict::Leaky);
+            let leaks = report.checks.iter().filter(|c| c.outcome == Outcome::Leak);
+            let mut probes: Vec<String> = leaks.map(|c| c.probe.to_owned()).collect();
+            probes.dedup();
+            by.extend(probes);
+        }
+        let missed = |catcher: &&&'static str| !by.iter().any(|b| b == **catcher);
+        let missed_by = self.catchers.iter().filter(missed).copied().collect();
+        Ok(Caught { id: self.id, class: self.class, what: self.what, statically, live, by, missed_by })
     }
 }
 
@@ -145,10 +154,36 @@ impl Control {
     pub fn new(mut mutants: Vec<Caught>) -> Self {
         let place = |id: &str| MUTANTS.iter().position(|m| m.id == id);
         mutants.sort_by_key(|m| place(m.id));
-        let survived = |m: &&Caught| !m.statically && m.live != Some(true);
-        let survivors = mutants.iter().filter(survived).map(|m| m.id).collect();
+        let survivors = mutants.iter().filter(|m| !m.missed_by.is_empty()).map(|m| m.id).collect();
         let tried = |id: &str| mutants.iter().any(|m| m.id == id);
         let not_applicable = MUTANTS.iter().map(|m| m.id).filter(|id| !tried(id)).collect();
         Self { survivors, not_applicable, mutants }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn caught(id: &'static str, missed_by: Vec<&'static str>) -> Caught {
+        Caught { id, class: "", what: "", statically: true, live: Some(true), by: vec!["queues".into()], missed_by }
+    }
+
+    #[test]
+    fn every_mutant_names_rules_and_probes_that_exist() {
+        let rules = crate::audit::RULES.iter().map(|r| r.id).chain(["refused-by-server"]);
+        let known: Vec<&str> = rules.chain(crate::verify::PROBES.iter().map(|p| p.id)).collect();
+        for mutant in MUTANTS {
+            assert!(!mutant.catchers.is_empty(), "{}", mutant.id);
+            let unknown: Vec<_> = mutant.catchers.iter().filter(|c| !known.contains(c)).collect();
+            assert!(unknown.is_empty(), "{}: {unknown:?}", mutant.id);
+        }
+    }
+
+    #[test]
+    fn a_mutant_that_only_others_catch_survives() {
+        let control = Control::new(vec![caught("queue-stealing", vec!["queues"]), caught("inboxes", vec![])]);
+        assert_eq!(control.survivors, ["queue-stealing"]);
+        assert_eq!(control.not_applicable.len(), MUTANTS.len() - 2);
     }
 }

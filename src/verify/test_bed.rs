@@ -63,6 +63,15 @@ impl<'m> TestBed<'m> {
         Throwaway::boot(&self.server, conf)
     }
 
+    /// The same; `None` if nats-server itself refuses to start with it.
+    pub fn boot_if_it_starts(&self, conf: &ConfFiles) -> Result<Option<Throwaway>, Error> {
+        match self.boot(conf) {
+            Ok(running) => Ok(Some(running)),
+            Err(Error::StartFailed { .. }) => Ok(None),
+            Err(other) => Err(other),
+        }
+    }
+
     /// Attacks a server started here. What counts is what `model` grants, even if the server
     /// runs a mutant.
     pub fn attack(

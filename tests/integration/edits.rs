@@ -85,7 +85,7 @@ fn an_edit_that_would_break_the_registry_changes_nothing() {
     let project = Project::new();
     let before = project.read("tenants.toml");
     for (arguments, expected) in [
-        (vec!["tenant", "add", "TENANT_A"], "there is a tenant `TENANT_A` already"),
+        (vec!["tenant", "add", "TENANT_A"], "tenant `TENANT_A` is there already"),
         (vec!["tenant", "add", "tenant_a"], "differs from `TENANT_A` in letter case only"),
         (vec!["tenant", "add", "../evil"], "is not a valid account name"),
         (vec!["tenant", "add", "C", "--subject", "TENANT_A.x"], "subjects of `C` and `TENANT_A` overlap"),
@@ -96,7 +96,7 @@ fn an_edit_that_would_break_the_registry_changes_nothing() {
         (vec!["tenant", "remove", "TENANT_X"], "there is no tenant `TENANT_X`"),
         (vec!["tenant", "remove", "TENANT_B"], "takes part in 2 shares"),
         (vec!["user", "add", "TENANT_A"], "does not name a user"),
-        (vec!["user", "add", "TENANT_A/tenant_a_app"], "there is a user `TENANT_A/tenant_a_app` already"),
+        (vec!["user", "add", "TENANT_A/tenant_a_app"], "user `TENANT_A/tenant_a_app` is there already"),
         (
             vec!["user", "add", "TENANT_B/tenant_a_app", "--auth", "password"],
             "password user `tenant_a_app` exists in TENANT_A already",
@@ -159,7 +159,7 @@ fn edits_at_once_do_not_lose_each_other() {
 #[test]
 fn init_overwrites_nothing() {
     let project = Project::new();
-    assert!(project.run(&["init"]).exited(2).stderr.contains("exists already and is not overwritten"));
+    assert!(project.run(&["init"]).exited(2).stderr.contains("tenants.toml is there already"));
     project.write("fresh/.gitignore", "*.log");
     project.run(&["init", "fresh"]).succeeded();
     let key = project.read("fresh/.tenantry/root.key");

@@ -110,9 +110,10 @@ fn probes() -> String {
         "\n`{SETTING}` in a report is no probe: it says what could not be set up, such as a user that is not let in.\n"
     );
     text += "\n## Mutants\n\nWhat `tenantry verify --mutants` breaks, one at a time; each has to be caught.\n\n\
-        | class | mutant | what is broken |\n|---|---|---|\n";
+        | class | mutant | what is broken | what must catch it |\n|---|---|---|---|\n";
     for mutant in crate::mutants::MUTANTS {
-        text += &format!("| {} | {} | {} |\n", mutant.class, mutant.id, mutant.what);
+        let catchers = mutant.catchers.join(", ");
+        text += &format!("| {} | {} | {} | {catchers} |\n", mutant.class, mutant.id, mutant.what);
     }
     text
 }
