@@ -131,7 +131,7 @@ pub fn run(context: &Context, args: &Args) -> Result<Exit, Error> {
 /// Every rule, as docs/rules.md shows it.
 fn rules() -> String {
     let mut text = "# Rules of the static proof\n\n\
-        Made by `tenantry audit --rules`. `tests/integration/audit.rs` turns each one red.\n"
+        Made by `tenantry audit --rules`. the files of `tests/fixtures/audit` turn each one red.\n"
         .to_owned();
     for rule in audit::RULES {
         text += &format!(
