@@ -53,7 +53,9 @@ pub fn is_shared(from: &Tenant, to: &Tenant, subject: &str) -> bool {
     // The messages of a copied stream keep the subjects that the exporter's stream captured.
     let copied = |copy: &StreamCopy| {
         let stream = from.streams.iter().find(|s| s.name == copy.stream);
-        copy.from == from.name && stream.is_some_and(|s| s.subjects.iter().any(|s| s.contains(&subject)))
+        copy.from == from.name
+            && copy.filter.as_ref().is_none_or(|filter| filter.contains(&subject))
+            && stream.is_some_and(|s| s.subjects.iter().any(|s| s.contains(&subject)))
     };
     imports(to, ShareKind::Stream, from)
         || imports(from, ShareKind::Service, to)

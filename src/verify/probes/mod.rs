@@ -122,6 +122,17 @@ impl Attempt {
         }
     }
 
+    /// Whether an error of the server denies exactly this: its subject, and its queue if
+    /// it names one. A denied queue says nothing about another queue on the same subject.
+    fn is_denied_by(&self, error: &str) -> bool {
+        let queue = match &self.operation {
+            Operation::Join(queue) => Some(queue.as_str()),
+            Operation::Publish | Operation::Subscribe => None,
+        };
+        let named = error.split_once(" using queue \"").and_then(|(_, rest)| rest.split('"').next());
+        error.starts_with(self.refusal()) && is_about(error, &self.subject) && named == queue
+    }
+
     fn what(&self) -> &'static str {
         match self.operation {
             Operation::Publish => "publishing to",
@@ -155,7 +166,7 @@ async fn must_be_refused<'p>(run: &Run<'p>, tenant_run: &mut TenantRun<'p>, atte
         }
         let errors = session.refused();
         for attempt in tried {
-            let denial = errors.iter().find(|e| e.starts_with(attempt.refusal()) && is_about(e, &attempt.subject));
+            let denial = errors.iter().find(|e| attempt.is_denied_by(e));
             match denial {
                 Some(words) => {
                     refused += 1;
@@ -309,5 +320,25 @@ mod tests {
         let is_kebab = |id: &str| id.split('-').all(|w| !w.is_empty() && w.bytes().all(|b| b.is_ascii_lowercase()));
         assert!(ids.iter().all(|id| is_kebab(id)), "{ids:?}");
         assert!(!is_kebab("Two-words") && !is_kebab("two--words"), "the control");
+    }
+
+    #[test]
+    fn a_denial_counts_for_the_subject_and_the_queue_that_it_names() {
+        let error = "Permissions Violation for Subscription to \"a.b\"";
+        let queue = "Permissions Violation for Subscription to \"a.b\" using queue \"q\"";
+        let attempt = |operation, subject: &str| Attempt::new(operation, subject, None);
+        let cases = [
+            (attempt(Operation::Subscribe, "a.b"), error, true),
+            (attempt(Operation::Subscribe, "a.b"), queue, false),
+            (attempt(Operation::Subscribe, "a.c"), error, false),
+            (attempt(Operation::Publish, "a.b"), error, false),
+            (attempt(Operation::Publish, "a.b"), "Permissions Violation for Publish to \"a.b\"", true),
+            (attempt(Operation::Join("q".into()), "a.b"), queue, true),
+            (attempt(Operation::Join("q.a".into()), "a.b"), queue, false),
+            (attempt(Operation::Join("q".into()), "a.b"), error, false),
+        ];
+        for (attempt, error, denied) in cases {
+            assert_eq!(attempt.is_denied_by(error), denied, "{attempt:?}: {error}");
+        }
     }
 }

@@ -38,7 +38,8 @@ impl<'p> Run<'p> {
             let after = rest.get(CANARY_LENGTH + 1..).unwrap_or_default();
             // A share does not rewrite subjects: a message that was published on another
             // subject than it arrived on came some other way.
-            let text = String::from_utf8_lossy(&after[..after.len().min(512)]).into_owned();
+            let own = memchr::memmem::find(after, mark.as_bytes()).unwrap_or(after.len()).min(512);
+            let text = String::from_utf8_lossy(&after[..own]).into_owned();
             let published_on = text
                 .split_once(" on ")
                 .map(|(_, s)| s.split(['"', '\\', '\r', '\n', ' ']).next().unwrap_or_default().to_owned());
@@ -68,7 +69,8 @@ impl<'p> Run<'p> {
         if !asked.starts_with("$JS.") {
             // The exporter of a shared service may answer.
             let may_answer = |sender: usize| self.is_declared(receiver, sender, asked);
-            let text = String::from_utf8_lossy(&message.payload).into_owned();
+            let bytes = [message.headers.as_slice(), &message.payload].concat();
+            let text = String::from_utf8_lossy(&bytes).into_owned();
             let senders: Vec<usize> = self.named_in(&text).collect();
             if senders.iter().all(|s| may_answer(*s)) {
                 return senders;

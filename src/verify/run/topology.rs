@@ -19,6 +19,7 @@ const NEIGHBOURS: usize = 4;
 pub struct Topology<'p> {
     model: &'p Model,
     throwaway: bool,
+    by_account: HashMap<AccountName, usize>,
     /// Tenants by the names of accounts and users; `None` where several tenants have the name.
     by_name: HashMap<String, Option<usize>>,
     /// `None` if the server could not be asked for its listeners.
@@ -34,6 +35,7 @@ impl<'p> Topology<'p> {
         Self {
             model,
             throwaway,
+            by_account: model.tenants.iter().enumerate().map(|(i, t)| (t.name.clone(), i)).collect(),
             by_name: tenants_by_name(model),
             listeners: RefCell::default(),
             full_streams: RefCell::new(vec![Vec::new(); model.tenants.len()]),
@@ -47,7 +49,7 @@ impl<'p> Topology<'p> {
 
     /// The index of the tenant with this account name.
     pub fn place(&self, name: &AccountName) -> Option<usize> {
-        self.owner_of(name.as_str())
+        self.by_account.get(name).copied()
     }
 
     /// The tenant whose account, or one of whose users, has this name. `None` if several
