@@ -52,6 +52,7 @@ codes! {
     OUT_OF_RANGE = "out-of-range";
     OVERLAPPING_STREAMS = "overlapping-streams";
     OVERLAPPING_SUBJECTS = "overlapping-subjects";
+    PAYLOAD_TOO_SMALL = "payload-too-small";
     RESERVED_NAME = "reserved-name";
     RESERVED_SUBJECT = "reserved-subject";
     RETIRED_NAME = "retired-name";

@@ -175,6 +175,12 @@ public_key = "UCFHWLYDLMVQXOYBXYR6JUEUA4QQ27FXLXHWWTUU6XRMJFAPDLUCMB7P"
         ),
     ),
     ("password_env_not_set", Add("auth = \"password\"\npassword_env = \"TENANTRY_TEST_NOT_SET\"\n")),
+    (
+        "payload_below_our_own_requests",
+        Add(
+            "[[tenant]]\nname = \"TINY\"\n[tenant.limits]\npayload = \"300B\"\n[tenant.jetstream]\nstorage = \"1MiB\"\n[[tenant.user]]\nname = \"u\"\n[[tenant.bucket]]\nname = \"b\"\n",
+        ),
+    ),
     ("public_key_that_is_a_seed", Add("public_key = \"SUAKNCWQOPEJXDO5F72BRTMIOSVN2TW25IFUL2BQITDVOKIJCJBJ242O3Q\"\n")),
     ("public_key_with_a_typo", Add("public_key = \"UDIECAWC3P37RZ2N75V7DQCSYWLVURVP3AK46EUYVRC2FGM7T6E6HNMX\"\n")),
     (

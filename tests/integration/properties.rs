@@ -220,25 +220,71 @@ async fn check_tenant(project: &Project, system: &Connection, tenant: &Tenant, q
     assert_eq!(limits["max_ack_pending"], jetstream.max_ack_pending);
 }
 
+/// A registry that nats-server must start with, and do what it says. False if the
+/// registry is not valid: shares with oneself, twice the same, outside the subjects.
+fn means_what_it_says(text: &str) -> bool {
+    let project = Project::with_registry(text);
+    let loaded = registry::load(&project.path().join("tenants.toml")).expect("the file can be read");
+    let Some(model) = loaded.model else { return false };
+    project.up();
+    let runtime = tokio::runtime::Runtime::new().expect("a runtime");
+    runtime.block_on(async {
+        let system = project.connect("SYS/sys_admin").await;
+        let questions = questions(&model);
+        for tenant in &model.tenants {
+            check_tenant(&project, &system, tenant, &questions).await;
+        }
+        assert!(model.tenants.iter().flat_map(|t| &t.users).all(|u| !matches!(u.credential, Credential::PublicKey(_))));
+    });
+    project.run(&["render", "--check"]).succeeded();
+    true
+}
+
+/// Where drawn registries that failed once are kept, as tests of their own.
+fn drawn() -> std::path::PathBuf {
+    std::path::Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/fixtures/drawn")
+}
+
 proptest! {
-    #![proptest_config(ProptestConfig { cases: 24, max_global_rejects: 4000, failure_persistence: None, ..ProptestConfig::default() })]
+    #![proptest_config(ProptestConfig {
+        cases: 24,
+        max_global_rejects: 4000,
+        failure_persistence: None,
+        // Milliseconds. Each step boots a server.
+        max_shrink_time: 60_000,
+        ..ProptestConfig::default()
+    })]
 
     #[test]
     fn an_accepted_registry_boots_and_means_what_it_says(text in any_registry()) {
-        let project = Project::with_registry(&text);
-        let loaded = registry::load(&project.path().join("tenants.toml")).expect("the file can be read");
-        // Shares with oneself, twice the same, or outside the subjects are refused; those are other tests' matter.
-        let Some(model) = loaded.model else { return Err(TestCaseError::reject("not a valid registry")) };
-        project.up();
-        let runtime = tokio::runtime::Runtime::new().expect("a runtime");
-        runtime.block_on(async {
-            let system = project.connect("SYS/sys_admin").await;
-            let questions = questions(&model);
-            for tenant in &model.tenants {
-                check_tenant(&project, &system, tenant, &questions).await;
+        match std::panic::catch_unwind(|| means_what_it_says(&text)) {
+            Ok(true) => {}
+            Ok(false) => return Err(TestCaseError::reject("not a valid registry")),
+            Err(panic) => {
+                // Overwritten by each smaller case: the smallest stays.
+                std::fs::write(drawn().join("failed.toml"), &text).expect("write");
+                std::panic::resume_unwind(panic);
             }
-            assert!(model.tenants.iter().flat_map(|t| &t.users).all(|u| !matches!(u.credential, Credential::PublicKey(_))));
-        });
-        project.run(&["render", "--check"]).succeeded();
+        }
     }
+}
+
+#[test]
+fn drawn_registries_that_failed_once_mean_what_they_say() {
+    let mut tried = 0;
+    for entry in std::fs::read_dir(drawn()).expect("drawn registries") {
+        let path = entry.expect("an entry").path();
+        let text = std::fs::read_to_string(&path).expect("a registry");
+        let refused = text.lines().next().and_then(|l| l.strip_prefix("# refused: "));
+        match refused {
+            None => assert!(means_what_it_says(&text), "{} is not valid", path.display()),
+            Some(code) => {
+                let project = Project::with_registry(&text);
+                let said = project.run(&["check"]).exited(2).stderr;
+                assert!(said.contains(&format!("error[{code}]")), "{}: {said}", path.display());
+            }
+        }
+        tried += 1;
+    }
+    assert!(tried >= 2, "{tried}");
 }

@@ -1,11 +1,12 @@
 //! Requests to the JetStream API of one account. They are JSON as the server
 //! documents it, so that what a client library does not know is not lost.
 
-use std::sync::{Arc, Mutex};
+use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use async_nats::{Client, ConnectErrorKind, Event, RequestErrorKind};
 use serde_json::{Value as Json, json};
+use tokio::sync::Notify;
 
 use crate::keys::Login;
 
@@ -28,6 +29,8 @@ pub enum Failure {
     NoJetStream,
     /// The connection was lost, or nobody answered.
     Lost(String),
+    /// The server closed the connection for what was sent on it.
+    Cut(String),
     /// Something else changed the stream while it was being changed.
     Changed(String),
     /// The provisioner's secret is not known here.
@@ -48,6 +51,7 @@ impl Failure {
             Self::NotLetIn(words) => format!("its provisioner is not let in: {words}"),
             Self::NoJetStream => "JetStream does not answer in its account".to_owned(),
             Self::Lost(words) => words.clone(),
+            Self::Cut(words) => format!("the server closed the connection: {words}"),
             Self::Changed(what) => format!("{what} was changed by somebody else, again and again"),
             Self::NoSecret => "its provisioner's secret is not known here".to_owned(),
         }
@@ -61,6 +65,9 @@ impl Failure {
                 "the server does not know this registry's provisioner: `tenantry up`, or reload what `tenantry render` wrote"
             }
             Self::NoJetStream => "does the server run this registry? `tenantry up` reloads it",
+            Self::Cut(_) => {
+                "does the server run this registry? its limits for the tenant are smaller than what is declared"
+            }
             Self::Lost(_) => "run it again: what is done is done, and the rest is done then",
             Self::Changed(_) => "find out who else changes it, then run it again",
             Self::NoSecret => {
@@ -104,20 +111,27 @@ pub struct Api {
     /// The last thing that the server complained about: a request without leave is
     /// not answered.
     complaint: Arc<Mutex<Option<String>>>,
+    /// Notified when the connection is gone.
+    disconnected: Arc<Notify>,
 }
 
 impl Api {
     /// Connects as a tenant's provisioner.
     pub async fn connect(url: &str, login: &Login, inbox: &str) -> Result<Self, Failure> {
         let complaint = Arc::new(Mutex::new(None));
-        let kept = Arc::clone(&complaint);
+        let disconnected = Arc::new(Notify::new());
+        let (kept, gone) = (Arc::clone(&complaint), Arc::clone(&disconnected));
         let options = crate::live::connect_options(login)
             .name("tenantry")
             .custom_inbox_prefix(inbox)
             .request_timeout(Some(PATIENCE))
             .event_callback(move |event| {
-                if let (Event::ServerError(words), Ok(mut kept)) = (event, kept.lock()) {
-                    *kept = Some(words.to_string());
+                match event {
+                    Event::ServerError(words) => {
+                        *kept.lock().unwrap_or_else(PoisonError::into_inner) = Some(words.to_string());
+                    }
+                    Event::Disconnected | Event::Closed => gone.notify_waiters(),
+                    _ => {}
                 }
                 std::future::ready(())
             });
@@ -127,20 +141,21 @@ impl Api {
             }
             _ => Failure::Lost(format!("cannot connect to {url}: {e}")),
         })?;
-        Ok(Self { client, complaint })
+        Ok(Self { client, complaint, disconnected })
     }
 
     /// One request, below `$JS.API`.
     pub async fn request(&self, subject: &str, body: &Json) -> Result<Json, Failure> {
         let payload = if body.is_null() { String::new() } else { body.to_string() };
-        let reply = self.client.request(format!("$JS.API.{subject}"), payload.into()).await;
-        let reply = reply.map_err(|e| match e.kind() {
-            RequestErrorKind::NoResponders => Failure::NoJetStream,
-            _ => {
-                let complaint = self.complaint.lock().ok().and_then(|mut kept| kept.take());
-                Failure::Lost(format!("$JS.API.{subject}: {}", complaint.unwrap_or_else(|| e.to_string())))
-            }
-        })?;
+        let request = self.client.request(format!("$JS.API.{subject}"), payload.into());
+        let reply = tokio::select! {
+            reply = request => reply.map_err(|e| match e.kind() {
+                RequestErrorKind::NoResponders => Failure::NoJetStream,
+                _ => self.lost(subject, &e.to_string()),
+            })?,
+            // The library would connect again and wait for an answer that cannot come.
+            () = self.disconnected.notified() => return Err(self.lost(subject, "the connection was lost")),
+        };
         let answer: Json = serde_json::from_slice(&reply.payload)
             .map_err(|e| Failure::Lost(format!("$JS.API.{subject}: not an answer: {e}")))?;
         match &answer["error"] {
@@ -149,6 +164,15 @@ impl Api {
                 code: error["err_code"].as_u64().or_else(|| error["code"].as_u64()).unwrap_or_default(),
                 words: error["description"].as_str().unwrap_or_default().to_owned(),
             }),
+        }
+    }
+
+    /// Why a request has no answer: the server's own words, if it said any.
+    fn lost(&self, subject: &str, otherwise: &str) -> Failure {
+        let complaint = self.complaint.lock().unwrap_or_else(PoisonError::into_inner).take();
+        match complaint {
+            Some(words) if words.to_lowercase().contains("payload") => Failure::Cut(words),
+            words => Failure::Lost(format!("$JS.API.{subject}: {}", words.as_deref().unwrap_or(otherwise))),
         }
     }
 

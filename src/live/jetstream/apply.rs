@@ -9,7 +9,7 @@ use super::api::{Api, Failure};
 use super::change::{Action, Change};
 use super::plan::{self, Actual};
 use super::targets::Targets;
-use crate::model::jetstream::difference::{CONSUMER, Comparison, STREAM, is_same};
+use crate::model::jetstream::difference::{CONSUMER, Comparison, STREAM, consumer_request, is_same};
 use crate::model::jetstream::{Config, Consumer, Stream};
 use crate::model::{StreamCopy, Tenant};
 
@@ -199,8 +199,7 @@ async fn put_consumer(
     action: &str,
     raw: Option<&Json>,
 ) -> Result<(), Failure> {
-    let config = CONSUMER.request(&consumer.config, raw);
-    let body = json!({ "stream_name": stream, "config": config, "action": action });
+    let body = consumer_request(stream, consumer, action, raw);
     let stale_codes = if action == "create" { CONSUMER_EXISTS } else { NOT_FOUND };
     let subject = format!("CONSUMER.CREATE.{stream}.{}", consumer.name);
     request_and_compare(api, &subject, &body, &CONSUMER, &consumer.config, &stale_codes).await

@@ -91,7 +91,7 @@ async fn feed_copies(url: &str, report: &mut Report<'_>, exporters: &HashMap<&Ac
 
 /// How often a tenant is begun again after its server went away, and how long it
 /// is waited for in between.
-const ATTEMPTS: u32 = 5;
+const ATTEMPTS: u32 = 10;
 const PAUSE: Duration = Duration::from_millis(500);
 
 async fn run_job(url: &str, job: &Job<'_>, targets: &Targets, apply: bool) -> Result<Vec<(Change, Outcome)>, Failure> {

@@ -2,12 +2,12 @@
 //! asked for.
 
 use serde::Serialize;
-use serde_json::Value as Json;
+use serde_json::{Value as Json, json};
 use sha2::{Digest as _, Sha256};
 
-use super::Config;
 use super::keys::stream::METADATA;
 use super::keys::{self, Key};
+use super::{Config, Consumer};
 
 /// The label under which a stream or consumer says what it was made from: if it
 /// does not fit what the server has, somebody changed it by hand.
@@ -23,6 +23,11 @@ pub struct Comparison {
 pub const STREAM: Comparison = Comparison { keys: keys::stream::ALL };
 /// Of consumers.
 pub const CONSUMER: Comparison = Comparison { keys: keys::consumer::ALL };
+
+/// The body of a request that makes or updates a consumer.
+pub fn consumer_request(stream: &str, consumer: &Consumer, action: &str, raw: Option<&Json>) -> Json {
+    json!({ "stream_name": stream, "config": CONSUMER.request(&consumer.config, raw), "action": action })
+}
 
 /// One value that differs.
 #[derive(Debug, Clone, Serialize)]

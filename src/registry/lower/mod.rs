@@ -2,6 +2,7 @@
 //! resolved, roles turned into permissions. The defaults live here, each once.
 
 mod jetstream;
+mod requests;
 
 use std::collections::HashMap;
 
@@ -260,6 +261,8 @@ fn tenant(
         users.push(provisioner(&tenant));
     }
     tenant.users = users;
+    let payload = limits.and_then(|l| l.payload.get()).map_or(raw.name.span, |p| p.span);
+    requests::fit_the_payload(&tenant, payload, diagnostics);
     tenant
 }
 
