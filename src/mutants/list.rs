@@ -211,6 +211,11 @@ pub const MUTANTS: &[Mutant] = mutants! {
             let denied = format!("deny: [\"{} >\"]", shared(d)?);
             d.in_user(d.b, user, &denied, "")
         };
+        "queue-stealing-by-tokens", "an importer may join queues of several tokens", ["queue-stealing", "queues"] => |d| {
+            let user = d.user(d.b)?;
+            let (denied, narrower) = (format!("deny: [\"{} >\"]", shared(d)?), format!("deny: [\"{} *\"]", shared(d)?));
+            d.in_user(d.b, user, &denied, &narrower)
+        };
         "answered-import", "an importer may answer wherever a shared message likes", ["answered-import", "answers"] => |d| {
             shared(d)?;
             let user = d.user(d.b)?;

@@ -330,3 +330,25 @@ async fn a_tenants_words_stay_words() {
     assert!(!said.contains('\u{1b}') && !said.contains('\u{202e}') && !said.contains("\nall is well"), "{said}");
     assert!(!said.contains("--delete T/z"), "nothing to paste that a shell would run: {said}");
 }
+
+/// The server runs with a smaller payload limit than the registry has by now: the
+/// connection that it cuts is an error at once, and not a wait for an answer.
+#[test]
+fn a_connection_that_the_server_cuts_is_an_error() {
+    let tenant = |payload: &str, more: &str| {
+        format!(
+            "version = 1\n[server]\nname = \"cut\"\nclient = \"127.0.0.1:4222\"\n[server.jetstream]\nstorage = \"64MiB\"\n\
+             [[tenant]]\nname = \"T\"\n[tenant.limits]\npayload = \"{payload}\"\n[tenant.jetstream]\nstorage = \"1MiB\"\n\
+             [[tenant.user]]\nname = \"u\"\n{more}"
+        )
+    };
+    let bucket = "[[tenant.bucket]]\nname = \"b\"\n";
+    let project = Project::with_registry(&tenant("300B", ""));
+    project.up();
+    project.write("tenants.toml", &project.on_own_ports(&tenant("1MiB", bucket)));
+    let said = project.run(&["apply"]).exited(1);
+    assert!(said.all().contains("the server closed the connection"), "{}", said.all());
+    // The control: with the limit that the registry has it works.
+    project.run(&["up"]).succeeded();
+    project.run(&["apply"]).succeeded();
+}

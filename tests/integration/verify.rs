@@ -77,7 +77,7 @@ fn every_mutant_is_caught() {
     assert_eq!(ran.code, 0);
     assert_eq!(control["not_applicable"], json!([]));
     let mutants = control["mutants"].as_array().expect("mutants");
-    assert!(mutants.len() >= 56, "{}", mutants.len());
+    assert!(mutants.len() >= 57, "{}", mutants.len());
     let by: BTreeSet<&str> =
         mutants.iter().flat_map(|m| m["by"].as_array().expect("by")).filter_map(Json::as_str).collect();
     // A version cannot be broken by a configuration; it has a test of its own.
@@ -427,4 +427,57 @@ fn reports_hold_what_was_found() {
     for text in [&xml, &html, &ran.stdout] {
         assert!(!text.contains(&creds.password.clone().expect("a password")));
     }
+}
+
+/// The static proof is of one configuration: if another is loaded while the server is
+/// attacked, nothing is proved of either.
+#[test]
+fn a_configuration_that_changes_meanwhile_is_inconclusive() {
+    for changes in [false, true] {
+        let project = Project::new();
+        project.up();
+        let valid = tenantry::registry::load(&project.path().join("tenants.toml")).and_then(|l| l.into_valid());
+        let opened = tenantry::project::Project::open(valid.expect("valid"), None).expect("a project");
+        let advance = |step: usize, _: usize, _: &'static str| {
+            if changes && step == 5 {
+                project.edit("max_connections = 1024", "max_connections = 1025");
+                project.run(&["up"]).succeeded();
+            }
+        };
+        let address = format!("127.0.0.1:{}", project.port);
+        let report = tenantry::verify::attack_server(&opened, address, false, &advance).expect("a report");
+        let is_noted = report.checks.iter().any(|c| c.evidence.contains("configuration changed meanwhile"));
+        let verdict = report.verdict.as_str();
+        assert_eq!((is_noted, verdict), if changes { (true, "inconclusive") } else { (false, "isolated") });
+    }
+}
+
+/// What was interrupted was not tried.
+#[tokio::test]
+async fn an_interrupted_proof_is_inconclusive() {
+    let project = Project::new();
+    project.up();
+    let system = project.connect("SYS/sys_admin").await;
+    let url = format!("nats://127.0.0.1:{}", project.port);
+    let child = project
+        .command(&["verify", "--server", &url, "--format", "json"])
+        .stdout(std::process::Stdio::piped())
+        .spawn()
+        .expect("it runs");
+    let start = Instant::now();
+    loop {
+        let answer = ask(&system, "$SYS.REQ.SERVER.PING.CONNZ", json!({ "auth": true })).await.expect("connections");
+        if answer["data"]["connections"].as_array().is_some_and(|c| c.len() > 4) {
+            break;
+        }
+        assert!(start.elapsed() < PATIENCE, "nobody came");
+    }
+    let pid = rustix::process::Pid::from_raw(i32::try_from(child.id()).expect("a pid")).expect("a pid");
+    rustix::process::kill_process(pid, rustix::process::Signal::TERM).expect("a signal");
+    let output = child.wait_with_output().expect("it ends");
+    assert_eq!(output.status.code(), Some(3));
+    let report: Json = serde_json::from_slice(&output.stdout).expect("a report");
+    assert_eq!(report["verdict"], "inconclusive");
+    let checks = report["checks"].as_array().expect("checks");
+    assert!(checks.iter().any(|c| c["evidence"] == "interrupted"), "{report:#}");
 }
