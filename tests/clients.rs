@@ -30,6 +30,7 @@ use std::time::Duration;
 use async_nats::jetstream::{self, consumer::pull, stream};
 use futures_util::future::{BoxFuture, join_all};
 use futures_util::{FutureExt as _, StreamExt as _};
+use libtest_mimic::{Arguments, Failed, Trial};
 use support::{Connection, Creds, Project};
 
 const ROLES: [&str; 6] = ["admin", "app", "publisher", "subscriber", "monitor", "provisioner"];
@@ -117,23 +118,29 @@ type Results = BTreeMap<(&'static str, &'static str), BTreeSet<String>>;
 type Tried = ((&'static str, &'static str), BTreeSet<String>);
 
 fn main() -> ExitCode {
-    if std::env::args().any(|a| a == "--list") {
-        println!("roles: test");
-        return ExitCode::SUCCESS;
-    }
+    let arguments = Arguments::from_args();
+    let trial = Trial::test("roles", || roles().map_err(Failed::from));
+    libtest_mimic::run(&arguments, vec![trial]).exit_code()
+}
+
+/// Each role with each library that is there; the table of docs/roles.md is what comes out.
+fn roles() -> Result<(), String> {
     let runtime =
         tokio::runtime::Builder::new_multi_thread().worker_threads(2).enable_all().build().expect("a runtime");
     let clients = std::env::var_os("TENANTRY_CLIENTS").map(PathBuf::from);
     let results = runtime.block_on(measure(clients.as_deref()));
-    let failed = judge(&results);
+    let unexpected = unexpected(&results);
+    if !unexpected.is_empty() {
+        return Err(unexpected.join("\n"));
+    }
     let table = table(&results);
     if clients.is_none() {
-        let required = std::env::var_os("TENANTRY_REQUIRE_CLIENTS").is_some_and(|v| v == "1");
         println!("########################################################################");
         println!("# nats-py AND THE JAVASCRIPT CLIENT WERE NOT TRIED: `.ci/clients FOLDER`");
         println!("# installs them, and TENANTRY_CLIENTS=FOLDER has them used.");
         println!("########################################################################");
-        return if failed || required { ExitCode::FAILURE } else { ExitCode::SUCCESS };
+        let required = std::env::var_os("TENANTRY_REQUIRE_CLIENTS").is_some_and(|v| v == "1");
+        return if required { Err("TENANTRY_REQUIRE_CLIENTS=1, and they were not tried".into()) } else { Ok(()) };
     }
     let document = Path::new(env!("CARGO_MANIFEST_DIR")).join("docs/roles.md");
     let text = std::fs::read_to_string(&document).expect("docs/roles.md");
@@ -142,11 +149,10 @@ fn main() -> ExitCode {
     if std::env::var_os("TENANTRY_UPDATE_DOCS").is_some() {
         std::fs::write(&document, format!("{head}{BEGIN}{table}{END}{tail}")).expect("write docs/roles.md");
     } else if known != table {
-        println!("docs/roles.md is not what was measured; TENANTRY_UPDATE_DOCS=1 writes it:\n{table}");
-        return ExitCode::FAILURE;
+        return Err(format!("docs/roles.md is not what was measured; TENANTRY_UPDATE_DOCS=1 writes it:\n{table}"));
     }
     println!("roles: {} operations, {} results", OPERATIONS.len(), results.len() * OPERATIONS.len());
-    if failed { ExitCode::FAILURE } else { ExitCode::SUCCESS }
+    Ok(())
 }
 
 const BEGIN: &str = "<!-- made by `cargo test --test clients` -->\n";
@@ -156,20 +162,19 @@ const END: &str = "<!-- end -->\n";
 /// client asks in the way in which the provisioner may.
 const UNAVOIDABLE: [(&str, &str, &str); 1] = [("JavaScript", "provisioner", "key-watch")];
 
-/// Whether something worked that should not, or the other way round.
-fn judge(results: &Results) -> bool {
-    let mut failed = false;
+/// What worked that should not, or the other way round.
+fn unexpected(results: &Results) -> Vec<String> {
+    let mut unexpected = Vec::new();
     for ((library, role), worked) in results {
         for (name, _, may) in OPERATIONS {
             let should = may.contains(role) || UNAVOIDABLE.contains(&(library, role, name));
             let did = worked.contains(*name);
             if did != should {
-                failed = true;
-                println!("{library}, {role}: {name} {}", if did { "WORKED" } else { "did not work" });
+                unexpected.push(format!("{library}, {role}: {name} {}", if did { "WORKED" } else { "did not work" }));
             }
         }
     }
-    failed
+    unexpected
 }
 
 /// One row an operation; who it worked for, where that is the same with all libraries.

@@ -21,6 +21,7 @@ mod support;
 #[path = "docker/images.rs"]
 mod images;
 
+use std::collections::{BTreeMap, BTreeSet};
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::process::{Command, ExitCode, Output, Stdio};
 use std::sync::atomic::{AtomicU32, Ordering};
@@ -30,6 +31,7 @@ use async_nats::jetstream;
 use futures_util::FutureExt as _;
 use futures_util::future::LocalBoxFuture;
 use images::{Image, NATS_BOX, build_nats_box};
+use libtest_mimic::{Arguments, Failed, Trial};
 use serde_json::Value as Json;
 use support::{Connection, Project, eventually, next};
 use tenantry::live::ready;
@@ -59,29 +61,28 @@ const CASES: &[Case] = &[
 ];
 
 fn main() -> ExitCode {
-    let wanted = Wanted::from_arguments();
-    let cases: Vec<&Case> = CASES.iter().filter(|(name, _)| wanted.includes(name)).collect();
-    if wanted.list {
-        cases.iter().for_each(|(name, _)| println!("{name}: test"));
-        return ExitCode::SUCCESS;
-    }
-    if cases.is_empty() {
-        println!("0 passed, 0 failed");
-        return ExitCode::SUCCESS;
-    }
-    match engine().and_then(|()| Image::provide()) {
+    let mut arguments = Arguments::from_args();
+    // One stack at a time: the published ports are the same for all.
+    arguments.test_threads = Some(1);
+    let provided = if arguments.list { Err(String::new()) } else { engine().and_then(|()| Image::provide()) };
+    let missing: BTreeMap<&str, String> = match &provided {
         Ok(image) => {
             println!("docker tests, with {image}");
-            let (able, unable): (Vec<&Case>, Vec<&Case>) = cases.into_iter().partition(|case| lacks(case.0).is_none());
-            let failed = able.iter().filter(|case| !passes(case)).count();
-            let lacking: Vec<String> =
-                unable.iter().filter_map(|(name, _)| Some(format!("{name}: {}", lacks(name)?))).collect();
-            let rest = if lacking.is_empty() { ExitCode::SUCCESS } else { did_not_run(&lacking.join("\n")) };
-            println!("{} passed, {failed} failed, {} did not run", able.len() - failed, lacking.len());
-            if failed == 0 { rest } else { ExitCode::FAILURE }
+            CASES.iter().filter_map(|(name, _)| Some((*name, lacks(name)?))).collect()
         }
-        Err(why) => did_not_run(&why),
+        Err(why) => CASES.iter().map(|(name, _)| (*name, why.clone())).collect(),
+    };
+    let trial = |case: &'static Case| {
+        let run = || if passes(case) { Ok(()) } else { Err(Failed::without_message()) };
+        Trial::test(case.0, run).with_ignored_flag(!arguments.list && missing.contains_key(case.0))
+    };
+    let conclusion = libtest_mimic::run(&arguments, CASES.iter().map(trial).collect());
+    if conclusion.num_ignored == 0 {
+        return conclusion.exit_code();
     }
+    let why: BTreeSet<&str> = missing.values().map(String::as_str).collect();
+    let rest = did_not_run(&why.into_iter().collect::<Vec<_>>().join("\n"));
+    if conclusion.has_failed() { ExitCode::FAILURE } else { rest }
 }
 
 /// tenantry's own image.
@@ -107,33 +108,6 @@ fn nats_cli() -> Option<std::path::PathBuf> {
     named.or_else(|| which::which("nats").ok()).filter(|cli| cli.exists())
 }
 
-/// The part of libtest's arguments that means something here.
-struct Wanted {
-    list: bool,
-    filters: Vec<String>,
-}
-
-impl Wanted {
-    fn from_arguments() -> Self {
-        let mut wanted = Self { list: false, filters: Vec::new() };
-        let mut arguments = std::env::args().skip(1);
-        while let Some(argument) = arguments.next() {
-            match argument.as_str() {
-                "--list" => wanted.list = true,
-                // Their value is not a filter.
-                "--skip" | "--test-threads" | "--format" | "--color" | "--logfile" => drop(arguments.next()),
-                flag if flag.starts_with('-') => {}
-                _ => wanted.filters.push(argument),
-            }
-        }
-        wanted
-    }
-
-    fn includes(&self, name: &str) -> bool {
-        self.filters.is_empty() || self.filters.iter().any(|f| name.contains(f.as_str()))
-    }
-}
-
 /// Nobody must take this for a pass.
 fn did_not_run(why: &str) -> ExitCode {
     let required = std::env::var_os("TENANTRY_REQUIRE_DOCKER").is_some_and(|v| v == "1");
@@ -154,7 +128,6 @@ fn did_not_run(why: &str) -> ExitCode {
 /// Runs one case on a stack of its own. False if it failed or left something behind.
 fn passes((name, case): &Case) -> bool {
     let project = unused_project_name();
-    println!("test {name} ...");
     let runtime =
         tokio::runtime::Builder::new_multi_thread().worker_threads(2).enable_all().build().expect("a runtime");
     // The stack is dropped while a failure unwinds, so that it knows of it.
@@ -164,11 +137,9 @@ fn passes((name, case): &Case) -> bool {
     }));
     let left = leftovers(&project);
     if !left.is_empty() {
-        println!("left behind: {left:?}");
+        println!("{name}: left behind: {left:?}");
     }
-    let passed = done.is_ok() && left.is_empty();
-    println!("test {name} ... {}", if passed { "ok" } else { "FAILED" });
-    passed
+    done.is_ok() && left.is_empty()
 }
 
 // ------------------------------------------------------------- the engine

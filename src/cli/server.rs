@@ -94,7 +94,7 @@ pub fn up(context: &Context, args: &UpArgs) -> Result<Exit, Error> {
         Some(locate::locate(args.nats_server.as_deref(), |text| context.ui.note(text))?)
     };
     if !args.docker {
-        LocalServer::new(project.state(), &context.registry).refuse_anothers()?;
+        LocalServer::new(project.state(), &context.registry).refuse_other_registry()?;
     }
     let outcome = super::render::write(context, &project, &Target::open(&out)?, args.out.is_some())?;
     if outcome.written + outcome.removed > 0 {
@@ -184,7 +184,7 @@ pub fn down(context: &Context, args: &DownArgs) -> Result<Exit, Error> {
         return Err(Error::NoRegistry { path: context.registry.clone() });
     }
     let run = LocalServer::new(&context.state(), &context.registry);
-    run.refuse_anothers()?;
+    run.refuse_other_registry()?;
     let stopped = run.down()?;
     match &stopped {
         Some(state) => context.ui.done(&format!("nats-server ended (pid {}); its data stays", state.pid)),
@@ -205,7 +205,7 @@ struct StatusReport {
 pub fn status(context: &Context, args: &StatusArgs) -> Result<Exit, Error> {
     let valid = context.load()?;
     let run = LocalServer::new(&context.state(), &context.registry);
-    run.refuse_anothers()?;
+    run.refuse_other_registry()?;
     let server = run.running();
     let running = if args.docker { docker::is_running(&context.out(args.out.as_deref())?)? } else { server.is_some() };
     if !running {

@@ -82,7 +82,7 @@ impl LocalServer {
     }
 
     /// Refuses to touch a server that another registry of this folder runs.
-    pub fn refuse_anothers(&self) -> Result<(), Error> {
+    pub fn refuse_other_registry(&self) -> Result<(), Error> {
         match self.running() {
             // A registry that is no more was renamed: then it may be this one.
             Some(state) if state.registry != self.registry && state.registry.exists() => Err(Error::server(

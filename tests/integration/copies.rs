@@ -311,7 +311,7 @@ async fn a_copy_that_is_made_again_begins_again() {
 /// Whoever answers may publish where the asking user likes. What comes on a copy's own
 /// subjects commands a server, so nobody at either end may answer that way.
 #[tokio::test]
-async fn nobody_speaks_on_a_copys_own_subjects_by_answering() {
+async fn nobody_speaks_on_the_subjects_of_a_copy_by_answering() {
     let project = Project::with_registry(REGISTRY);
     project.up();
     let ends = [

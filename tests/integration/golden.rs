@@ -66,7 +66,7 @@ fn ejected_templates_render_the_same() {
     project.write("mine/docker-compse.yml.hbs", "");
     let ran = project.run(&["render", "--templates", "mine"]).exited(2);
     assert!(ran.stderr.contains("did you mean docker-compose.yml.hbs?"), "{}", ran.stderr);
-    assert!(project.run(&["templates", "eject", "mine"]).exited(2).stderr.contains("exists already"));
+    assert!(project.run(&["templates", "eject", "mine"]).exited(2).stderr.contains("is there already"));
 }
 
 /// The page of all keys is made from the code that reads them.

@@ -242,7 +242,7 @@ fn in_the_foreground_it_ends_with_its_server() {
 
 /// Two registries in one folder: the second must not take over the first's server.
 #[test]
-fn another_registrys_server_is_left_alone() {
+fn a_server_of_another_registry_is_left_alone() {
     let project = Project::new();
     project.up();
     let other = project.read("tenants.toml").replace("TENANT_A", "OTHER");

