@@ -1,6 +1,6 @@
 //! The digest that nats-server prints for a configuration and serves as
-//! `config_digest`: SHA-256 of its values as Go writes them in JSON. Equal
-//! digests mean that we read what the server read.
+//! `config_digest`: the SHA-256 of its values as Go encodes them in JSON. Equal
+//! digests mean that this reader and the server read the same values.
 
 use std::collections::BTreeMap;
 use std::fmt::Write as _;
@@ -9,7 +9,7 @@ use sha2::{Digest as _, Sha256};
 
 use super::value::{Map, Value};
 
-/// `sha256:...` of what a configuration says.
+/// The digest of a parsed configuration: `sha256:` and 64 hexadecimal digits.
 pub fn digest(map: &Map) -> String {
     let mut json = String::new();
     put_map(&mut json, map);
@@ -26,12 +26,12 @@ fn put_map(json: &mut String, map: &Map) {
         }
         put_text(json, key);
         json.push(':');
-        put(json, value);
+        put_value(json, value);
     }
     json.push('}');
 }
 
-fn put(json: &mut String, value: &Value) {
+fn put_value(json: &mut String, value: &Value) {
     let _ = match value {
         Value::Map(map) => return put_map(json, map),
         Value::Array(nodes) => {
@@ -40,7 +40,7 @@ fn put(json: &mut String, value: &Value) {
                 if i > 0 {
                     json.push(',');
                 }
-                put(json, &node.value);
+                put_value(json, &node.value);
             }
             json.push(']');
             return;
@@ -78,7 +78,8 @@ fn go_float(number: f64) -> String {
         let text = format!("{number:e}");
         let (mantissa, exponent) = text.split_once('e').unwrap_or((&text, "0"));
         let (sign, digits) = exponent.strip_prefix('-').map_or(("+", exponent), |d| ("-", d));
-        // Go writes e-07 as e-7 and e+09 does not occur in this range.
+        // Go removes the leading zero of a negative exponent (e-07 becomes e-7). A positive
+        // exponent has two digits in this range.
         return format!("{mantissa}e{sign}{digits:0>2}").replace("e-0", "e-");
     }
     format!("{number}")

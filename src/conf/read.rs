@@ -1,5 +1,5 @@
-//! From items to values: keys meet their values, variables are looked up,
-//! included files are read.
+//! Builds values from scanned items: pairs keys with values, resolves variables
+//! and reads included files.
 
 use std::path::{Path, PathBuf};
 
@@ -8,22 +8,22 @@ use super::value::{Entry, Map, Node, Value};
 use crate::diag::{Diagnostic, Sources, Span};
 use crate::error::Error;
 
-/// The most that is read, included files together.
+/// Maximum size of a configuration with all its included files. Bytes.
 const MAX_TOTAL: usize = 256 << 20;
-/// How deep files may include each other.
+/// Maximum depth of nested includes.
 const MAX_INCLUDES: usize = 32;
 
-/// A configuration that was read.
+/// A parsed configuration.
 #[derive(Debug)]
 pub struct Document {
-    /// What it says.
+    /// The top-level entries.
     pub map: Map,
-    /// Places where the server reads something else than what is written.
+    /// Findings: text that the server silently reads differently from how it looks.
     pub remarks: Vec<Diagnostic>,
 }
 
-/// Reads a configuration and everything it includes, with the environment in
-/// which the server will run. The error shows the place.
+/// Reads a configuration file and its includes. `environment` looks up the
+/// variables that the server will see. A syntax error carries its location.
 pub fn read(path: &Path, environment: Environment<'_>, sources: &mut Sources) -> Result<Document, Error> {
     let mut reader = Reader { sources, environment, total: 0, open: Vec::new(), remarks: Vec::new() };
     match reader.file(path, None) {
@@ -46,20 +46,21 @@ impl From<Diagnostic> for Failure {
     }
 }
 
-/// Looks up a variable of the environment.
+/// Looks up an environment variable. `None`: not set.
 pub type Environment<'e> = &'e dyn Fn(&str) -> Option<String>;
 
 struct Reader<'s> {
     sources: &'s mut Sources,
     environment: Environment<'s>,
+    /// Bytes read so far.
     total: usize,
-    /// Files being read, outermost first.
+    /// Canonical paths of the files being read, outermost first.
     open: Vec<PathBuf>,
     remarks: Vec<Diagnostic>,
 }
 
 impl Reader<'_> {
-    /// Reads a file; `included` is where that is asked for.
+    /// Reads one file. `included`: location of its `include`; `None` for the main file.
     fn file(&mut self, path: &Path, included: Option<Span>) -> Result<Map, Failure> {
         let fail = |message: String, hint: &str| match included {
             Some(span) => Failure::from(Diagnostic::error("conf-include", span, message).hint(hint)),
@@ -99,7 +100,7 @@ impl Reader<'_> {
     }
 
     fn document(&mut self, file: u32, path: &Path) -> Result<Map, Failure> {
-        // Moved out for as long as it is read, because includes add to it.
+        // Cloned, because reading an include adds to `sources`.
         let text = self.sources.text(file).to_owned();
         let mut scanner = Scanner::new(&text);
         let mut builder = Builder::default();
@@ -122,8 +123,8 @@ impl Reader<'_> {
         }
     }
 
-    /// What a variable stands for: the innermost key of that name that was read
-    /// before it, or else the environment's.
+    /// Resolves a variable: the innermost enclosing key of that name read so far,
+    /// otherwise the environment variable.
     fn variable(
         &mut self,
         builder: &mut Builder,
@@ -131,7 +132,7 @@ impl Reader<'_> {
         at: Span,
         open: &mut Vec<String>,
     ) -> Result<Value, Failure> {
-        // A bcrypt hash without quotes looks like a variable.
+        // An unquoted bcrypt hash (`$2a$...`) looks like a variable; the server special-cases it.
         if name.starts_with("2a$") {
             return Ok(Value::Text(format!("${name}")));
         }
@@ -151,11 +152,11 @@ impl Reader<'_> {
         open.push(name.to_owned());
         let value = self.environment(&format!("pk={text}"), at, open);
         open.pop();
-        // Never the text: it may be a secret.
+        // The message omits the text of the variable, which may be a secret.
         value.map_err(|_| fail(format!("the environment variable {name} does not hold a value")))
     }
 
-    /// A value from the environment, as if it stood where it is used.
+    /// Parses the text of an environment variable as a value at the location of its use.
     fn environment(&mut self, text: &str, at: Span, open: &mut Vec<String>) -> Result<Value, Failure> {
         let mut scanner = Scanner::new(text);
         let mut builder = Builder::default();
@@ -184,8 +185,8 @@ fn span(file: u32, range: std::ops::Range<usize>) -> Span {
     Span { file, start: offset(range.start), end: offset(range.end) }
 }
 
-/// Where something is wrong it is not known yet which words are secrets: so
-/// that a line on which one may stand is not shown.
+/// Converts a scan error. Secrets cannot be recognised before the file is
+/// parsed, so a line that mentions a secret's usual key is not shown.
 fn syntax(file: u32, text: &str, error: ScanError) -> Failure {
     let start = text[..error.at.start].rfind('\n').map_or(0, |i| i + 1);
     let end = text[error.at.start..].find('\n').map_or(text.len(), |i| error.at.start + i);
@@ -200,12 +201,13 @@ enum Container {
     Array(Vec<Node>),
 }
 
-/// Puts items together.
+/// Assembles items into maps and lists.
 struct Builder {
-    /// Open containers, the file itself first, each with where it begins.
+    /// Open containers with the location of their opening bracket; the file itself is first.
     open: Vec<(Container, Option<Span>)>,
-    /// Keys that wait for their values.
+    /// Keys whose value has not been read yet.
     keys: Vec<(String, Span)>,
+    /// Whether the previous item was a key.
     after_key: bool,
 }
 
@@ -286,7 +288,8 @@ impl Builder {
         Ok(())
     }
 
-    /// An included file's keys are read as if they stood here, but for its own variables.
+    /// Merges the entries of an included file into the current map. Variables are not
+    /// shared: the included file resolved its own already.
     fn include(&mut self, included: Map) {
         self.after_key = false;
         if let Some((Container::Map(map), _)) = self.open.last_mut() {
@@ -314,8 +317,8 @@ fn misread(span: Span, message: &str) -> Diagnostic {
         .hint("nats-server accepts this without a word; write the value out")
 }
 
-/// A number with its unit multiplied, as the server does it: without a check
-/// for what does not fit. Nothing if the unit is none.
+/// Parses an integer and applies its unit. Overflow wraps around, as in the
+/// server. `None`: the unit is unknown.
 fn integer(text: &str) -> Result<Option<i64>, &'static str> {
     if !text.is_ascii() {
         return Err("digits are 0 to 9");

@@ -1,21 +1,22 @@
-//! Writes configuration text: every value quoted, every block indented.
+//! Writer of configuration text: quotes every string and indents every block.
 
 use std::fmt::Write as _;
 
-/// A configuration being written.
+/// Configuration text under construction.
 #[derive(Debug, Default)]
 pub struct Writer {
     text: String,
+    /// Open blocks; each indents by two spaces.
     depth: usize,
 }
 
 impl Writer {
-    /// Begins `depth` blocks deep.
+    /// A writer that starts with the indentation of `depth` blocks.
     pub fn at_depth(depth: usize) -> Self {
         Self { text: String::new(), depth }
     }
 
-    /// What was written.
+    /// The text written so far.
     pub fn into_text(self) -> String {
         self.text
     }
@@ -26,7 +27,7 @@ impl Writer {
         }
     }
 
-    /// A comment line. Line breaks in it become spaces.
+    /// Writes a comment line. Control characters in it, line breaks included, become spaces.
     pub fn comment(&mut self, comment: &str) {
         self.indent();
         self.text.push_str("# ");
@@ -34,51 +35,51 @@ impl Writer {
         self.text.push('\n');
     }
 
-    /// `key: "value"`.
+    /// Writes `key: "value"`.
     pub fn text(&mut self, key: &str, value: &str) {
         self.indent();
         let _ = writeln!(self.text, "{key}: \"{}\"", escape(value));
     }
 
-    /// `key: 42`.
+    /// Writes `key: 42`.
     pub fn number(&mut self, key: &str, value: u64) {
         self.indent();
         let _ = writeln!(self.text, "{key}: {value}");
     }
 
-    /// `key: 42 # remark`.
+    /// Writes a size in bytes with its readable form as a comment: `key: 1024 # 1KiB`.
     pub fn size(&mut self, key: &str, value: crate::model::units::Size) {
         self.indent();
         let _ = writeln!(self.text, "{key}: {} # {value}", value.bytes());
     }
 
-    /// `key { ... }`.
+    /// Writes `key { ... }`.
     pub fn block(&mut self, key: &str, body: impl FnOnce(&mut Self)) {
         self.open(&format!("{key} {{"));
         body(self);
         self.close("}");
     }
 
-    /// `"key" { ... }`: quoted, because an account may be called `include`.
+    /// Writes `"key" { ... }`. The key is quoted because an account may be called `include`.
     pub fn named_block(&mut self, key: &str, body: impl FnOnce(&mut Self)) {
         self.block(&format!("\"{}\"", escape(key)), body);
     }
 
-    /// `key: [ ... ]`, with whatever the body writes.
+    /// Writes `key: [ ... ]` around what `body` writes.
     pub fn array(&mut self, key: &str, body: impl FnOnce(&mut Self)) {
         self.open(&format!("{key}: ["));
         body(self);
         self.close("]");
     }
 
-    /// `{ ... }` inside an array.
+    /// Writes `{ ... }`, a map inside an array.
     pub fn item(&mut self, body: impl FnOnce(&mut Self)) {
         self.open("{");
         body(self);
         self.close("}");
     }
 
-    /// One line, written by the caller; empty for a gap.
+    /// Writes `line` verbatim; an empty `line` gives a blank line.
     pub fn line(&mut self, line: &str) {
         if !line.is_empty() {
             self.indent();
@@ -87,10 +88,10 @@ impl Writer {
         self.text.push('\n');
     }
 
-    /// `key: ["a", "b"]`, a value a line when there are more than two.
+    /// Writes `key: ["a", "b"]`, with one value per line if there are more than two.
     ///
-    /// The caller sees to it that `values` is not empty: the server reads an
-    /// empty list as "everything" in most places.
+    /// `values` must not be empty: the server reads an empty list as
+    /// "everything" in most places.
     pub fn list<'v>(&mut self, key: &str, values: impl ExactSizeIterator<Item = &'v str>) {
         debug_assert!(values.len() > 0, "{key}: an empty list means everything");
         if values.len() > 2 {
@@ -120,7 +121,7 @@ impl Writer {
     }
 }
 
-/// A text as it stands between double quotes.
+/// Escapes `text` for use between double quotes.
 pub fn escape(text: &str) -> String {
     let mut escaped = String::with_capacity(text.len());
     for c in text.chars() {

@@ -1,16 +1,17 @@
-//! From text to items, as nats-server does it: the same characters end a key,
-//! a word or a number, and the same oddities are accepted (`tests/conf.rs`
-//! holds it against the server). What nests is kept on a stack of our own, so
-//! that no input can exhaust the thread's.
+//! Scanner that splits configuration text into items exactly as nats-server's
+//! lexer does: the same characters end a key, a word or a number, and the same
+//! oddities are accepted (`tests/integration/reader.rs` compares both).
+//! Nesting is kept on an explicit stack, so that no input can overflow the
+//! thread's stack.
 
 mod value;
 
 use std::ops::Range;
 
-/// How deep maps and arrays may nest. The server has no limit but its memory.
+/// Maximum nesting depth of maps and arrays. The server is limited by its memory only.
 const MAX_DEPTH: usize = 1000;
 
-/// One piece of a configuration.
+/// One lexical item.
 #[derive(Debug, Clone, PartialEq)]
 pub(super) enum Item {
     Key(String),
@@ -20,20 +21,21 @@ pub(super) enum Item {
     ArrayEnd,
     Text(String),
     Bool(bool),
-    /// Digits, perhaps with a sign before and a unit after them.
+    /// Digits with an optional minus sign and unit.
     Integer(String),
     Float(String),
     Time(String),
-    /// The name of a variable.
+    /// The name of a variable, without `$`.
     Variable(String),
-    /// The path of a file to read here.
+    /// The path of an included file, as written.
     Include(String),
     End,
 }
 
-/// What is not the language.
+/// A syntax error.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) struct ScanError {
+    /// Byte range of the offending text.
     pub at: Range<usize>,
     pub message: String,
     pub hint: &'static str,
@@ -43,7 +45,7 @@ pub(super) struct ScanError {
 enum State {
     Top,
     TopValueEnd,
-    /// Inside braces that have no key: the whole file may be in them, as in JSON.
+    /// Inside braces without a key, which may enclose the whole file as in JSON.
     Block,
     BlockValueEnd,
     BlockEnd,
@@ -56,18 +58,20 @@ enum State {
     ArrayValueEnd,
 }
 
-/// Reads items one by one.
+/// Produces items one at a time.
 pub(super) struct Scanner<'t> {
     text: &'t str,
+    /// Byte offset of the next character.
     at: usize,
     state: State,
+    /// States to return to, innermost last.
     stack: Vec<State>,
     depth: usize,
 }
 
 type Step = Result<Option<(Item, Range<usize>)>, ScanError>;
 
-/// What the end of the text looks like; a NUL character looks the same.
+/// Returned by `peek` at the end of the text. The server treats a NUL character alike.
 const END: char = '\0';
 
 impl<'t> Scanner<'t> {
@@ -75,7 +79,7 @@ impl<'t> Scanner<'t> {
         Self { text, at: 0, state: State::Top, stack: Vec::new(), depth: 0 }
     }
 
-    /// The next item and where it stands; [`Item::End`] for good at the end.
+    /// The next item with its byte range; [`Item::End`] forever once the text is exhausted.
     pub fn next_item(&mut self) -> Result<(Item, Range<usize>), ScanError> {
         loop {
             if let Some(item) = self.step()? {
@@ -125,7 +129,7 @@ impl<'t> Scanner<'t> {
         }
     }
 
-    /// A comment, if one begins here.
+    /// Skips a comment up to the end of its line. False if no comment begins here.
     fn skip_comment(&mut self) -> bool {
         let rest = &self.text[self.at..];
         if !rest.starts_with('#') && !rest.starts_with("//") {
@@ -167,7 +171,7 @@ impl<'t> Scanner<'t> {
         }
         match self.peek() {
             END if self.is_at_end() => Ok(Some((Item::End, self.at..self.at))),
-            // One brace too many at the end is let pass, for JSON's sake.
+            // The server accepts one surplus brace at the end of the file, to support JSON.
             '}' if self.text[self.at..].trim_end() == "}" => {
                 self.at = self.text.len();
                 Ok(None)
@@ -191,7 +195,7 @@ impl<'t> Scanner<'t> {
             return self.go(State::Top);
         }
         match self.peek() {
-            // By itself the server takes it for a blank.
+            // The server treats a single slash as a blank.
             '/' => {
                 self.bump();
                 Ok(None)
@@ -313,7 +317,7 @@ impl<'t> Scanner<'t> {
         Ok(Some((Item::Key(self.text[span.clone()].to_owned()), span)))
     }
 
-    /// A key without quotes ends here; or it is the word `include`.
+    /// Ends an unquoted key, or starts an include if the key is `include` and a blank follows.
     fn raw_key(&mut self, start: usize, after: State) -> Step {
         let span = start..self.at;
         let word = &self.text[span.clone()];
@@ -349,7 +353,7 @@ impl<'t> Scanner<'t> {
             '}' => self.map_end(),
             quote @ ('"' | '\'') => self.quoted_key(quote, State::MapKeyEnd),
             c => {
-                // A slash by itself is dropped from the key.
+                // The server drops a leading slash from the key.
                 if c == '/' {
                     self.bump();
                 }
