@@ -1,6 +1,6 @@
-//! The static proof: can any tenant see, forge, block or starve another, beyond
-//! what was declared? It reads a configuration back, whoever wrote it, and
-//! decides as nats-server does.
+//! The static proof: reads any nats-server configuration, not only a rendered
+//! one, and checks whether a tenant can see, forge, block or starve another.
+//! Decides as nats-server does.
 
 pub mod reach;
 mod read;
@@ -22,23 +22,24 @@ use tenants::Tenants;
 
 pub use rules::RULES;
 
-/// What was found in a configuration.
+/// The result of auditing a configuration.
 #[derive(Debug)]
 pub struct Audit {
-    /// The files, for showing places.
+    /// Texts of the configuration files, secrets hidden, for showing findings.
     pub sources: Sources,
-    /// What it says.
+    /// The configuration.
     pub system: System,
-    /// Who is one tenant.
+    /// Assignment of accounts and users to tenants.
     pub tenants: Tenants,
-    /// What is wrong, worst first.
+    /// Findings, errors first.
     pub findings: Vec<Diagnostic>,
-    /// As nats-server prints it for the same file.
+    /// Digest of the configuration, equal to what nats-server prints for the same file.
     pub digest: String,
 }
 
 impl Audit {
-    /// What it amounts to. What is not decided in the configuration is not proved.
+    /// Leaky if there is an error. Inconclusive if isolation depends on anything outside the
+    /// configuration: nothing is proved then.
     pub fn verdict(&self) -> Verdict {
         if self.findings.iter().any(|finding| finding.severity == Severity::Error) {
             Verdict::Leaky
@@ -50,7 +51,7 @@ impl Audit {
     }
 }
 
-/// Whatever is shown of the files from now on, no secret is.
+/// Redacts secrets in `sources`, so that no later diagnostic can print one.
 fn hide_secrets(map: &Map, sources: &mut Sources) {
     const SECRET: [&str; 7] = ["pass", "token", "seed", "secret", "creds", "prev_", "encryption"];
     for entry in &map.entries {
@@ -69,7 +70,7 @@ fn hide_secrets(map: &Map, sources: &mut Sources) {
     }
 }
 
-/// What no configuration can close, for reports.
+/// Residual risks that no configuration can remove, listed in reports.
 pub const RESIDUAL: &[&str] = &[
     "nats-server limits no rates: messages, bytes and CPU are shared",
     "the JetStream API has one queue for all accounts; a flood of requests drops everybody's",
@@ -79,13 +80,13 @@ pub const RESIDUAL: &[&str] = &[
     "guessing passwords costs the server one bcrypt each, before anybody is known",
 ];
 
-/// Reads a configuration and checks every rule, each account being a tenant. The
-/// error is what nats-server would refuse as well.
+/// Reads a configuration and checks every rule; each account is a tenant. Fails
+/// on a configuration that nats-server rejects.
 pub fn audit(path: &Path, environment: Environment<'_>) -> Result<Audit, Error> {
     audit_of(path, environment, |_| Ok(Tenants::default()))
 }
 
-/// The same, where it is said who is one tenant.
+/// [`audit`] with an assignment of accounts and users to tenants.
 pub fn audit_of(
     path: &Path,
     environment: Environment<'_>,
@@ -117,7 +118,8 @@ pub fn audit_of(
     Ok(Audit { sources, system, tenants, findings, digest })
 }
 
-/// The same over texts that are in no file yet.
+/// [`audit`] of texts that are not in files, without environment variables. `tenants`: `None`
+/// makes each account a tenant.
 pub fn audit_files(files: &ConfFiles, tenants: Option<&Tenants>) -> Result<Audit, Error> {
     let folder =
         tempfile::TempDir::with_prefix("tenantry-audit-").map_err(|e| Error::io("create", Path::new("a folder"), e))?;

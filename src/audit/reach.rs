@@ -1,5 +1,6 @@
-//! Whether what one user publishes can arrive at another, and by which way.
-//! Permissions are checked on the subject after the account's mappings.
+//! Reachability: whether a message published by one user can arrive at another,
+//! and by which path. The server checks publish permissions on the subject
+//! after the account's mappings.
 
 use std::collections::HashSet;
 
@@ -8,40 +9,41 @@ use crate::diag::Span;
 use crate::model::ShareKind;
 use crate::subject::Subject;
 
-/// One way from a user to another.
+/// A path from one user to another.
 #[derive(Debug, Clone)]
 pub struct Path {
-    /// What is published.
+    /// The published subject.
     pub subject: Subject,
-    /// What it arrives as.
+    /// The subject with which the message arrives.
     pub arrives: Subject,
-    /// Each step with the place that allows it.
+    /// The steps in order, each with the location that permits it.
     pub steps: Vec<(String, Span)>,
 }
 
-/// What was asked.
+/// A query for paths.
 #[derive(Debug, Clone, Copy)]
 pub struct Question<'q> {
-    /// Who sends.
+    /// The publisher.
     pub from: (&'q Account, &'q User),
-    /// Who receives.
+    /// The subscriber.
     pub to: (&'q Account, &'q User),
-    /// On which subjects; all if nothing is said.
+    /// The published subjects to consider. `None`: all.
     pub subject: Option<&'q Subject>,
 }
 
-/// A message on its way.
+/// A message on its path.
 struct Carried<'w> {
     account: &'w Account,
     published: Subject,
     subject: Subject,
-    /// How it came to another account, if it did: the server passes requests on
-    /// as requests, and messages of a stream not at all.
+    /// Kind of the last import crossed. `None`: still in the publisher's account. The
+    /// server forwards requests through further service imports, but stream
+    /// messages through no further import.
     way: Option<ShareKind>,
     steps: Vec<(String, Span)>,
 }
 
-/// Every way, each subject once.
+/// All paths that answer `question`, one per pair of published and arriving subject, sorted.
 pub fn paths(system: &System, question: Question<'_>) -> Vec<Path> {
     let (account, sender) = question.from;
     let (target, receiver) = question.to;
@@ -71,9 +73,9 @@ pub fn paths(system: &System, question: Question<'_>) -> Vec<Path> {
     found
 }
 
-/// The other accounts that something published in this one can come to, if
-/// permissions allow it: importers of its streams, and those whose services its
-/// requests go to, in turn.
+/// The other accounts that messages of `account` can reach if permissions allow
+/// it: importers of its streams, and exporters of the services it imports,
+/// directly or through further service imports.
 pub fn reachable<'w>(system: &'w System, account: &'w Account) -> Vec<&'w Account> {
     let importers = system.importers.get(&account.name).into_iter().flatten().map(|i| &system.accounts[*i]);
     let mut found: Vec<&Account> = importers.collect();
@@ -91,7 +93,7 @@ pub fn reachable<'w>(system: &'w System, account: &'w Account) -> Vec<&'w Accoun
     found
 }
 
-/// What a user may publish, as far as it was asked for. The server looks at the
+/// The messages within `wanted` that a user may publish. Permissions apply to the
 /// subject after the account's mappings.
 fn published<'w>(account: &'w Account, user: &User, wanted: Option<&Subject>) -> Vec<Carried<'w>> {
     let side = &user.permissions.publish;
@@ -101,7 +103,8 @@ fn published<'w>(account: &'w Account, user: &User, wanted: Option<&Subject>) ->
     let mut open = Vec::new();
     for Mapped { from, becomes, step } in mapped(account, wanted) {
         for subject in granted(side, Some(&becomes)) {
-            // Where subjects are mapped, it is the mapping's source that is published.
+            // Permissions were checked on the mapped subject, but the user publishes the
+            // mapping's source.
             let published = if step.is_some() { from.clone() } else { subject.clone() };
             let allowed = (format!("`{}/{}` may publish `{subject}`", account.name, user.display_name()), place);
             let steps = step.clone().into_iter().chain([allowed]).collect();
@@ -111,28 +114,28 @@ fn published<'w>(account: &'w Account, user: &User, wanted: Option<&Subject>) ->
     open
 }
 
-/// What an account's mappings make of a subject.
+/// The subjects to which an account's mappings can map `subject`.
 pub fn what_becomes(account: &Account, subject: &Subject) -> Vec<Subject> {
     mapped(account, subject).into_iter().map(|part| part.becomes).collect()
 }
 
-/// Everything that a mapping can make.
+/// All subjects that a mapping can produce.
 pub fn results(mapping: &Mapping) -> Vec<Subject> {
     mapping.to.iter().filter_map(|to| rewrite_to(&mapping.from, &mapping.from, to)).collect()
 }
 
-/// Where an account's requests end up.
+/// A request that an intermediate account forwards to a further account.
 #[derive(Debug)]
 pub struct Request<'w> {
-    /// The account that asks by this import.
+    /// The service import through which the requester asks.
     pub first: &'w Import,
-    /// The account that hears it.
+    /// The account that receives the request.
     pub owner: &'w Account,
-    /// Which account passed it on to the owner, and by which import.
+    /// The account that forwards it to the owner, with the import it uses.
     pub last: (&'w Account, &'w Import),
 }
 
-/// Everybody who hears requests of an account by way of another.
+/// The requests of `account` that another account forwards to a third.
 pub fn passed_on<'w>(system: &'w System, account: &'w Account) -> Vec<Request<'w>> {
     let mut found = Vec::new();
     let services = |a: &'w Account| a.imports.iter().filter(|i| i.kind == ShareKind::Service);
@@ -157,15 +160,17 @@ pub fn passed_on<'w>(system: &'w System, account: &'w Account) -> Vec<Request<'w
     found
 }
 
-/// A part of what is published, and what the account's mappings make of it.
+/// A part of the published subjects, with the subject after the account's mappings. `step`:
+/// `None` if no mapping applies.
 struct Mapped {
     from: Subject,
     becomes: Subject,
     step: Option<(String, Span)>,
 }
 
-/// Each part of a subject by what becomes of it: every mapping that takes some of
-/// it, and what is left. Of several that match, which one the server takes is not said.
+/// Splits a subject by the account's mappings: one part per mapping destination that
+/// applies, plus the unmapped subject unless one mapping takes all of it. If several
+/// mappings match, all are followed: the server's choice among them is unspecified.
 fn mapped(account: &Account, subject: &Subject) -> Vec<Mapped> {
     let mut parts = Vec::new();
     let mut is_taken = false;
@@ -184,7 +189,8 @@ fn mapped(account: &Account, subject: &Subject) -> Vec<Mapped> {
     parts
 }
 
-/// The subjects that a side allows, cut to those that are wanted.
+/// The subjects that permissions allow within `wanted`. `None`: all that they allow. A deny
+/// that covers only part of a subject does not remove it.
 fn granted(side: &Side, wanted: Option<&Subject>) -> Vec<Subject> {
     let allowed: Vec<Subject> = match &side.allow {
         Some(allow) => allow.iter().map(|p| p.subject.clone()).collect(),
@@ -205,8 +211,8 @@ fn arrivals(carried: &Carried<'_>, account: &Account, user: &User) -> Vec<Path> 
     granted(side, Some(&carried.subject)).into_iter().map(arrive).collect()
 }
 
-/// What another account makes of it: a stream import takes messages from the
-/// exporter, a service import takes the importer's requests to the exporter.
+/// Carries a message one import further: a stream import takes it from the exporter
+/// to the importer, a service import from the importer to the exporter.
 fn imported<'w>(system: &'w System, carried: &Carried<'w>, other: &'w Account) -> Vec<Carried<'w>> {
     let mut next = Vec::new();
     let of_kind = |kind: ShareKind| {
@@ -239,11 +245,11 @@ fn carry<'w>(
 ) -> Vec<Carried<'w>> {
     let Some(cut) = carried.subject.meet(from) else { return Vec::new() };
     let Some(subject) = rewrite_to(&cut, from, to.as_str()) else { return Vec::new() };
-    // What is cut off on the way was not published for this path.
+    // Narrows the published subject to the part that takes this path.
     let published = if carried.published == carried.subject { cut } else { carried.published.clone() };
     let mut steps = carried.steps.clone();
     steps.push((what, import.span));
-    // The mappings of the account that answers are applied to requests of others too.
+    // The exporter's mappings apply to requests from other accounts too.
     let parts = match import.kind {
         ShareKind::Service => mapped(account, &subject),
         ShareKind::Stream => vec![Mapped { from: subject.clone(), becomes: subject, step: None }],
@@ -258,9 +264,9 @@ fn carry<'w>(
     parts.into_iter().map(go_on).collect()
 }
 
-/// The subject under which a message goes on: what stands for the wildcards of
-/// `from` stands for those of `to`, in order, as `$1` or as `{{wildcard(1)}}`.
-/// What any other function makes may be anything.
+/// Rewrites a subject matched by `from` to the pattern `to`: the tokens at the
+/// wildcards of `from` replace those of `to`, in order or as `$1` or
+/// `{{wildcard(1)}}`. Any other function may produce any token, so it becomes `*`.
 fn rewrite_to(subject: &Subject, from: &Subject, to: &str) -> Option<Subject> {
     if from.as_str() == to {
         return Some(subject.clone());
@@ -293,7 +299,7 @@ fn rewrite_to(subject: &Subject, from: &Subject, to: &str) -> Option<Subject> {
     Subject::as_the_server_reads(&made.join("."))
 }
 
-/// Somebody who may do everything.
+/// A user with unlimited permissions.
 fn anybody(span: Span) -> User {
     User {
         name: String::new(),
@@ -305,8 +311,8 @@ fn anybody(span: Span) -> User {
     }
 }
 
-/// Why nothing arrives, most telling first: the accounts' shares, the sender's
-/// permissions, the receiver's.
+/// Explains why no path exists, by the first obstacle: missing shares between the
+/// accounts, then the publisher's permissions, then the subscriber's.
 pub fn obstacle(system: &System, question: Question<'_>) -> (String, Span) {
     let ((account, sender), (target, receiver)) = (question.from, question.to);
     let place = |side: &Side, user: &User| side.span.or(user.permissions.span).unwrap_or(user.span);
@@ -325,7 +331,7 @@ pub fn obstacle(system: &System, question: Question<'_>) -> (String, Span) {
         };
         return (message, target.span);
     };
-    // The most that could come through.
+    // `way` is a path that unlimited permissions would have.
     if between(sender, &anybody).is_empty() {
         let what = if account.name == target.name { what } else { format!("`{}`", way.subject) };
         let at = place(&sender.permissions.publish, sender);

@@ -1,5 +1,5 @@
-//! Who is one tenant, where the configuration does not say it: by default every
-//! account is one, and a file may tell otherwise.
+//! Assignment of accounts and users to tenants. By default each account is a
+//! tenant; the file given with `--tenants` can assign otherwise.
 
 use std::collections::{HashMap, HashSet};
 use std::path::Path;
@@ -10,14 +10,16 @@ use super::system::{Account, System, User};
 use crate::diag::nearest;
 use crate::error::Error;
 
-/// Tenants by account and by user.
+/// The tenant of each account and user. Accounts without an entry are their own tenant.
 #[derive(Debug, Clone, Default)]
 pub struct Tenants {
+    /// Tenant by account name.
     accounts: HashMap<String, String>,
+    /// Tenant by `ACCOUNT/USER`, or by user name alone.
     users: HashMap<String, String>,
 }
 
-/// The file of `audit --tenants`.
+/// Contents of the file given with `audit --tenants`.
 #[derive(Debug, Deserialize)]
 #[serde(deny_unknown_fields)]
 struct File {
@@ -60,14 +62,14 @@ impl Tenants {
         Ok(tenants)
     }
 
-    /// Each account of a configuration with all of its users, wherever they are
-    /// found later.
+    /// Makes each account of `system` a tenant of all its current users, so that they
+    /// keep their tenant if another configuration puts them into another account.
     pub fn of_accounts(system: &System) -> Self {
         let users = system.accounts.iter().flat_map(|a| a.users.iter().map(|u| (u.name.clone(), a.name.clone())));
         Self { accounts: HashMap::new(), users: users.collect() }
     }
 
-    /// Whether everybody named is in the configuration.
+    /// Fails if an assigned account or user is not in the configuration.
     pub fn refuse_unknown(&self, system: &System) -> Result<(), Error> {
         let accounts = || system.accounts.iter().map(|a| a.name.as_str());
         let users: Vec<String> = system
@@ -95,7 +97,7 @@ impl Tenants {
         }
         for name in self.users.keys() {
             if !users.contains(name) {
-                // Written without its account.
+                // A user name without its account.
                 let in_account = |user: &&String| user.split_once('/').is_some_and(|(_, user)| user == name);
                 let near = users.iter().find(in_account).map(String::as_str);
                 return refuse("user", name, near.or_else(|| nearest(name, users.iter().map(String::as_str))));
@@ -104,7 +106,7 @@ impl Tenants {
         Ok(())
     }
 
-    /// How many there are in a configuration.
+    /// Number of tenants with at least one user in a configuration.
     pub fn count(&self, system: &System) -> usize {
         let tenants = system.accounts.iter().filter(|a| !system.is_system(a)).flat_map(|account| {
             let of_account = || self.of_account(&account.name);
@@ -113,28 +115,28 @@ impl Tenants {
         tenants.collect::<HashSet<_>>().len()
     }
 
-    /// Whose account it is, where that was said.
+    /// The tenant assigned to an account. `None`: not assigned.
     pub fn declared(&self, account: &str) -> Option<&str> {
         self.accounts.get(account).map(String::as_str)
     }
 
-    /// Whose account it is.
+    /// The tenant of an account: the assigned one, otherwise the account itself.
     pub fn of_account<'t>(&'t self, account: &'t str) -> &'t str {
         self.accounts.get(account).map_or(account, String::as_str)
     }
 
-    /// Whether two accounts are different tenants'.
+    /// Whether two accounts belong to different tenants.
     pub fn are_apart(&self, one: &str, other: &str) -> bool {
         self.of_account(one) != self.of_account(other)
     }
 
-    /// Whose user it is, where that was said.
+    /// The tenant assigned to a user. `None`: not assigned.
     pub fn of_user(&self, account: &Account, user: &User) -> Option<&str> {
         let by_name = || self.users.get(&user.name);
         self.users.get(&format!("{}/{}", account.name, user.name)).or_else(by_name).map(String::as_str)
     }
 
-    /// Whether nothing is said of any user.
+    /// Whether no user is assigned individually.
     pub fn says_nothing_of_users(&self) -> bool {
         self.users.is_empty()
     }

@@ -1,5 +1,5 @@
-//! From a configuration that was read to the [`System`], and to everything that
-//! nats-server would refuse about it.
+//! Converts a parsed configuration to a [`System`] and collects everything that
+//! nats-server would reject.
 
 mod option_names;
 pub mod options;
@@ -24,7 +24,7 @@ use option_names::{
 };
 use options::{Collector, OptionNames, Options, go_duration};
 
-/// Reads a whole configuration.
+/// Reads a whole configuration. `start`: location of findings about missing options.
 pub fn system(map: &Map, start: Span, collector: &mut Collector) -> System {
     let options = collector.options(map, TOP, "the server");
     let mut system = System { server: server::server(&options, start, collector), ..System::default() };
@@ -72,7 +72,7 @@ pub fn system(map: &Map, start: Span, collector: &mut Collector) -> System {
 
 struct Reader<'r> {
     collector: &'r mut Collector,
-    /// Names and nkeys of users, which are unique on the whole server.
+    /// Locations of user names and nkeys, which must be unique across all accounts.
     logins: HashMap<String, Span>,
 }
 
@@ -93,13 +93,13 @@ impl Reader<'_> {
                     }
                 }
             }
-            // The server passes over anything else.
+            // The server ignores values of other types.
             _ => {}
         }
     }
 
-    /// Of two accounts with one name the server keeps the last, and the first
-    /// one's users are gone without a word.
+    /// The last entry of each account. If an account is defined twice, the server
+    /// silently drops the first definition with its users.
     fn last_ones<'m>(&mut self, map: &'m Map) -> Vec<&'m Entry> {
         let mut last: HashMap<&str, usize> = HashMap::new();
         for (i, entry) in map.entries.iter().enumerate() {
@@ -116,7 +116,7 @@ impl Reader<'_> {
                 );
             }
         }
-        // Values that a variable took are no accounts.
+        // Entries that define variables are not accounts.
         map.entries.iter().enumerate().filter(|(i, e)| last[e.key.as_str()] == *i && !e.used).map(|(_, e)| e).collect()
     }
 
@@ -143,8 +143,8 @@ impl Reader<'_> {
         }
         for node in options.get("exports").map(|n| self.collector.list(n)).unwrap_or_default() {
             let Some(export) = self.export(node) else { continue };
-            // Of one subject the server keeps one export: for all that are named, with
-            // the last one's position.
+            // The server merges exports of one subject: the importers of all, with the token
+            // position of the last.
             match account.exports.iter_mut().find(|e| e.kind == export.kind && e.subject == export.subject) {
                 Some(known) => {
                     known.token_position = export.token_position;
@@ -202,7 +202,7 @@ impl Reader<'_> {
             Value::Map(map) => {
                 let options = self.collector.options(map, ACCOUNT_JETSTREAM, "an account's jetstream");
                 if let Some(node) = options.get("max_bytes_required") {
-                    // Despite its names it is no size.
+                    // A boolean, despite its name.
                     let _ = self.collector.bool(Some(node));
                 }
                 Some(JetStream {
@@ -306,7 +306,7 @@ impl Reader<'_> {
         permissions.subscribe = options.get("subscribe").map(|n| self.side(n, true)).unwrap_or_default();
         permissions.responses = options.get("allow_responses").and_then(|n| self.responses(n));
         if permissions.responses.is_some() && permissions.publish.span.is_none() {
-            // Leave to answer alone is leave for nothing else.
+            // With `allow_responses` and no `publish`, the server allows nothing but replies.
             permissions.publish.allow = Some(Vec::new());
         }
         permissions
@@ -353,7 +353,7 @@ impl Reader<'_> {
     }
 
     fn responses(&mut self, node: &Node) -> Option<Responses> {
-        // The server's own defaults.
+        // The server's defaults: one reply within two minutes.
         let mut responses = Responses { span: node.span, max: 1, expires: Some(Duration::from_secs(120)) };
         match &node.value {
             Value::Bool(is_on) => is_on.then_some(responses),
@@ -401,7 +401,7 @@ impl Reader<'_> {
                 self.collector.refuse(node.span, "a stream and a service in one entry", "write two");
                 None
             }
-            // The server ignores it.
+            // The server ignores such an entry.
             (None, None) => None,
         }
     }
@@ -483,7 +483,8 @@ impl Reader<'_> {
         })
     }
 
-    /// What -t says of exports and imports, once all accounts are known.
+    /// Checks exports and imports against each other, as `nats-server -t` does. Skipped if the
+    /// configuration is rejected already: the errors would only follow from earlier ones.
     fn shares_are_authorized(&mut self, system: &System) {
         if !self.collector.refused.is_empty() {
             return;
@@ -538,7 +539,7 @@ impl Reader<'_> {
         mappings
     }
 
-    /// Where it goes, and whether some of it stays.
+    /// Destinations of a mapping, and whether messages may keep their subject.
     fn destinations(&mut self, node: &Node) -> (Vec<String>, bool) {
         const DESTINATION: OptionNames = &[&["destination", "dest"], &["weight"], &["cluster"]];
         let nodes = match &node.value {
@@ -565,7 +566,7 @@ impl Reader<'_> {
 
     // --------------------------------------------------------- authorization
 
-    /// Users outside of accounts are in `$G`.
+    /// Reads the `authorization` block, whose users belong to `$G`.
     fn authorization(&mut self, node: &Node, system: &mut System) {
         let Some(map) = self.collector.map(node) else { return };
         let options = self.collector.options(map, AUTHORIZATION, "authorization");
@@ -626,7 +627,7 @@ fn is_public(key: &str, kind: char) -> bool {
     key.starts_with(kind) && KeyPair::from_public_key(key).is_ok()
 }
 
-/// How the server would check a password.
+/// How the server checks a password as it is written in the file.
 fn auth_method(password: Option<&str>, node: Option<&Node>) -> AuthMethod {
     let (Some(password), Some(node)) = (password.filter(|p| !p.is_empty()), node) else {
         return AuthMethod::NoPassword;
@@ -639,7 +640,8 @@ fn auth_method(password: Option<&str>, node: Option<&Node>) -> AuthMethod {
     }
 }
 
-/// A subject, for subscriptions perhaps with a queue after a blank.
+/// Parses an entry of a permission list: a subject and, if `queues`, an optional queue after a
+/// blank. `None`: invalid.
 fn pattern(text: &str, queues: bool) -> Option<Pattern> {
     if let Some(subject) = Subject::as_the_server_reads(text) {
         return Some(Pattern { subject, queue: None });

@@ -1,4 +1,4 @@
-//! What a configuration says of the server itself: its listeners, its JetStream, its
+//! Reads the options of the server outside of accounts: listeners, JetStream and
 //! limits.
 
 use std::path::Path;
@@ -14,7 +14,7 @@ use super::options::{Collector, Options};
 use crate::conf::value::{Entry, Map, Node, Value};
 use crate::diag::Span;
 
-/// What the file says of the server as a whole, and of its listeners.
+/// Reads the options of the server and its listeners.
 pub(super) fn server(options: &Options<'_>, start: Span, collector: &mut Collector) -> Server {
     let mut server = Server { start: Some(start), ..Server::default() };
     server.jetstream = options.get("jetstream").and_then(|node| server_jetstream(node, collector));
@@ -91,7 +91,7 @@ pub(super) fn server(options: &Options<'_>, start: Span, collector: &mut Collect
     server
 }
 
-/// A server that a leaf node dials; one that is disabled is not dialled.
+/// Reads a leaf node remote. `None`: disabled.
 fn remote(node: &Node, collector: &mut Collector) -> Option<Remote> {
     let options = collector.map(node).map(|map| collector.options(map, REMOTE, "a remote"))?;
     tls(&options, collector);
@@ -112,7 +112,7 @@ fn remote(node: &Node, collector: &mut Collector) -> Option<Remote> {
     (!is_off).then_some(Remote { account, addresses, span: node.span })
 }
 
-/// The logins that a listener has of its own.
+/// The logins in the `authorization` block of a listener.
 fn listener_logins(node: &Node) -> Vec<(AuthMethod, Option<String>, Span)> {
     let Value::Map(map) = &node.value else { return Vec::new() };
     let login = |map: &Map| {
@@ -126,15 +126,15 @@ fn listener_logins(node: &Node) -> Vec<(AuthMethod, Option<String>, Span)> {
     users.iter().filter_map(|user| if let Value::Map(map) = &user.value { login(map) } else { None }).collect()
 }
 
-/// A `tls` block has known options, wherever it is.
+/// Checks the option names of a `tls` block.
 fn tls(options: &Options<'_>, collector: &mut Collector) {
     if let Some(Value::Map(map)) = options.get("tls").map(|node| &node.value) {
         let _ = collector.options(map, TLS, "tls");
     }
 }
 
-/// The certificates that let somebody in. Servers among each other always ask for
-/// one where there is TLS.
+/// The certificates that a listener requires. `always`: routes and gateways
+/// require one whenever they use TLS. `None`: none is required.
 fn certificates(map: &Map, always: bool) -> Option<Certificates> {
     let Some(Value::Map(tls)) = last(map, &["tls"]).map(|node| &node.value) else { return None };
     let named = is_on(tls, "verify_cert_and_check_known_urls") || last(tls, &["pinned_certs"]).is_some();
@@ -151,7 +151,7 @@ fn authority(node: &Node) -> Option<Authority> {
     Some(Authority { file: file.to_owned(), identity })
 }
 
-/// Whether an authorization block asks for anything.
+/// Whether an `authorization` block has any login.
 fn names_somebody(node: &Node) -> bool {
     let Value::Map(map) = &node.value else { return false };
     map.entries.iter().any(|e| match (e.key.to_lowercase().as_str(), &e.node.value) {
@@ -162,7 +162,7 @@ fn names_somebody(node: &Node) -> bool {
     })
 }
 
-/// Where a block listens.
+/// The address on which a block listens.
 struct Address<'m> {
     host: &'m str,
     port: Option<i64>,
@@ -188,7 +188,7 @@ impl<'m> Address<'m> {
         matches!(self.host, "" | "0.0.0.0" | "::" | "[::]")
     }
 
-    /// As this machine reaches it.
+    /// `host:port` at which this machine reaches it. `None`: no port, or 0.
     fn address(&self) -> Option<String> {
         let host = if self.is_everywhere() { "127.0.0.1" } else { self.host };
         self.port.filter(|port| *port > 0).map(|port| format!("{host}:{port}"))
@@ -204,11 +204,11 @@ fn host<'o>(options: &'o Options<'_>) -> &'o str {
 }
 
 fn server_jetstream(node: &Node, collector: &mut Collector) -> Option<ServerJetStream> {
-    let on = ServerJetStream { span: node.span, memory: None, storage: None };
+    let enabled = ServerJetStream { span: node.span, memory: None, storage: None };
     match &node.value {
-        Value::Bool(is_on) => is_on.then_some(on),
+        Value::Bool(is_on) => is_on.then_some(enabled),
         Value::Text(text) => match text.to_lowercase().as_str() {
-            "enabled" | "enable" => Some(on),
+            "enabled" | "enable" => Some(enabled),
             "disabled" | "disable" => None,
             _ => {
                 collector.refuse(node.span, format!("expected `enabled` or `disabled`, found `{text}`"), "");
@@ -243,8 +243,8 @@ fn server_jetstream(node: &Node, collector: &mut Collector) -> Option<ServerJetS
     }
 }
 
-/// Open atomic batches of one stream and of all; the server's own defaults where
-/// nothing is said.
+/// Maximum number of open atomic batches of one stream and of all accounts together, with the
+/// server's defaults.
 fn batches(options: &Options<'_>) -> (i64, i64) {
     let inside =
         |node: &'_ Node, name: &str| if let Value::Map(map) = &node.value { last(map, &[name]).cloned() } else { None };
@@ -257,14 +257,15 @@ fn batches(options: &Options<'_>) -> (i64, i64) {
     (limit("max_inflight_per_stream").unwrap_or(50), limit("max_inflight_total").unwrap_or(1000))
 }
 
-/// A size in quotes, as the server reads it there: `1G`.
+/// Parses a quoted storage size: an integer with K, M, G or T, in powers of 1024. Bytes. `None`:
+/// invalid.
 fn storage_size(text: &str) -> Option<i64> {
     let (number, unit) = text.split_at_checked(text.len().checked_sub(1)?)?;
     let shift = "KMGT".find(unit)? * 10 + 10;
     number.parse::<i64>().ok()?.checked_mul(1 << shift)
 }
 
-/// Where a key is written twice, the last one counts; its letter case does not.
+/// The last value with one of these keys, ignoring letter case.
 fn last<'m>(map: &'m Map, names: &[&str]) -> Option<&'m Node> {
     let is_it = |e: &&Entry| names.iter().any(|name| e.key.eq_ignore_ascii_case(name));
     map.entries.iter().rfind(is_it).map(|e| &e.node)

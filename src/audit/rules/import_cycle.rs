@@ -1,4 +1,4 @@
-//! Imports that go round in a circle.
+//! Cycles of imports.
 
 use std::collections::HashSet;
 
@@ -27,7 +27,7 @@ fn check(system: &System, _: &Tenants, out: &mut Vec<Diagnostic>) {
     }
 }
 
-/// Whether what an import brings comes, by way of others, from the account itself.
+/// Whether an import leads back to `home`, directly or through imports of other accounts.
 fn leads_back<'w>(
     system: &'w System,
     home: &Account,

@@ -1,4 +1,4 @@
-//! Subject permissions do not keep tenants apart inside one account.
+//! Tenants that share an account: subject permissions do not isolate them.
 
 use std::collections::{HashMap, HashSet};
 
@@ -40,7 +40,7 @@ fn check(system: &System, tenants: &Tenants, out: &mut Vec<Diagnostic>) {
     }
 }
 
-/// Who is whose was said: then no guess is needed.
+/// Reports users of different tenants in one account, from the assignment of `--tenants`.
 fn declared(tenants: &Tenants, account: &Account, out: &mut Vec<Diagnostic>) {
     let whose = |user: &User| {
         let tenant = tenants.of_user(account, user).unwrap_or_else(|| tenants.of_account(&account.name));
@@ -62,8 +62,8 @@ fn declared(tenants: &Tenants, account: &Account, out: &mut Vec<Diagnostic>) {
     out.push(diagnostic.related(first.span, "one tenant's").related(second.span, "another's"));
 }
 
-/// One user of each group of users that share no first token, and that each
-/// publish and subscribe inside their own.
+/// Partitions the users with [`own_world`] into groups connected by common first tokens.
+/// Returns the first user of each group.
 fn groups(account: &Account) -> Vec<&User> {
     let mut tokens: HashMap<&str, usize> = HashMap::new();
     let mut parents: Vec<usize> = Vec::new();
@@ -83,15 +83,15 @@ fn groups(account: &Account) -> Vec<&User> {
     members.into_iter().filter(|(_, group)| seen.insert(root(&parents, *group))).map(|(user, _)| user).collect()
 }
 
-fn root(parents: &[usize], mut of: usize) -> usize {
-    while parents[of] != of {
-        of = parents[of];
+fn root(parents: &[usize], mut node: usize) -> usize {
+    while parents[node] != node {
+        node = parents[node];
     }
-    of
+    node
 }
 
-/// The first tokens of what a user may publish and subscribe to, if it is a
-/// world of its own: limited on both sides, to the same first tokens.
+/// First tokens of the allowed subjects of a user that is limited to the same first
+/// tokens for publish and subscribe. `None`: not limited so.
 fn own_world(user: &User) -> Option<HashSet<&str>> {
     let publish = own_tokens(user.permissions.publish.allow.iter().flatten());
     let subscribe = own_tokens(user.permissions.subscribe.allow.iter().flatten());
