@@ -338,3 +338,188 @@ fn integer(text: &str) -> Result<Option<i64>, &'static str> {
         _ => None,
     })
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// Reads `main.conf` out of files given by name and text.
+    fn read_files(files: &[(&str, &str)], environment: &[(&str, &str)]) -> Result<(Document, Sources), Error> {
+        let folder = tempfile::TempDir::new().expect("a folder");
+        for (name, text) in files {
+            let path = folder.path().join(name);
+            std::fs::create_dir_all(path.parent().expect("a folder")).expect("a folder");
+            std::fs::write(path, text).expect("written");
+        }
+        let lookup = |name: &str| environment.iter().find(|(n, _)| *n == name).map(|(_, text)| (*text).to_owned());
+        let mut sources = Sources::default();
+        let document = read(&folder.path().join("main.conf"), &lookup, &mut sources)?;
+        Ok((document, sources))
+    }
+
+    fn parse(text: &str) -> Document {
+        read_files(&[("main.conf", text)], &[]).unwrap_or_else(|e| panic!("{text:?}: {e}")).0
+    }
+
+    /// File name, line, column and message of the error.
+    fn error(files: &[(&str, &str)], environment: &[(&str, &str)]) -> (String, usize, usize, String) {
+        match read_files(files, environment) {
+            Err(Error::Conf { sources, diagnostics }) => {
+                let finding = sources.finding(&diagnostics[0]);
+                let file = finding.file.expect("a file").rsplit('/').next().expect("a name").to_owned();
+                (file, finding.line.expect("a line"), finding.column.expect("a column"), finding.message)
+            }
+            other => panic!("expected a diagnostic, got {other:?}"),
+        }
+    }
+
+    fn get<'m>(map: &'m Map, path: &str) -> &'m Value {
+        let (key, rest) = path.split_once('/').unwrap_or((path, ""));
+        match &map.get(key).unwrap_or_else(|| panic!("no {key}")).value {
+            Value::Map(map) if !rest.is_empty() => get(map, rest),
+            value => value,
+        }
+    }
+
+    #[test]
+    fn units_multiply_by_powers_of_1000_or_1024() {
+        for (text, number) in [
+            ("5", 5),
+            ("-5", -5),
+            ("2k", 2_000),
+            ("2K", 2_000),
+            ("2kb", 2_048),
+            ("2Ki", 2_048),
+            ("2KiB", 2_048),
+            ("3m", 3_000_000),
+            ("3MB", 3 << 20),
+            ("1g", 1_000_000_000),
+            ("1Gi", 1 << 30),
+            ("1t", 1_000_000_000_000),
+            ("1tb", 1 << 40),
+            ("1pb", 1 << 50),
+            ("1eb", 1 << 60),
+            ("9223372036854775807", i64::MAX),
+        ] {
+            assert_eq!(integer(text), Ok(Some(number)), "{text}");
+        }
+        assert_eq!(integer("2kbb"), Ok(None), "an unknown unit");
+        assert_eq!(integer("16eb"), Ok(Some(0)), "overflow wraps around, as in the server");
+        assert_eq!(integer("9223372036854775808"), Err("the number is out of range"));
+        assert_eq!(integer("٣"), Err("digits are 0 to 9"));
+    }
+
+    #[test]
+    fn a_variable_is_the_innermost_key_above_it() {
+        let document = parse("a: 1\nb { a: 2\n c: $a\n d { c: $a } }\nc: $a\na: 3\nd: $a");
+        for (path, number) in [("b/c", 2), ("b/d/c", 2), ("c", 1), ("d", 3)] {
+            assert_eq!(get(&document.map, path), &Value::Integer(number), "{path}");
+        }
+        let used: Vec<bool> = document.map.entries.iter().filter(|e| e.key != "b").map(|e| e.used).collect();
+        assert_eq!(used, [true, false, true, false], "only entries that a variable refers to are marked");
+    }
+
+    #[test]
+    fn a_variable_without_a_key_is_read_from_the_environment_as_a_value() {
+        let environment = [("N", "5k"), ("T", "'5k'"), ("L", "[a, b]"), ("V", "$N"), ("a", "7")];
+        let (document, _) =
+            read_files(&[("main.conf", "a: 1\nn: $N\nt: $T\nv: $V\nl: $L\na2: $a")], &environment).expect("read");
+        assert_eq!(get(&document.map, "n"), &Value::Integer(5000));
+        assert_eq!(get(&document.map, "t"), &Value::Text("5k".into()));
+        assert_eq!(get(&document.map, "v"), &Value::Integer(5000));
+        assert_eq!(get(&document.map, "l").kind(), "a list");
+        assert_eq!(get(&document.map, "a2"), &Value::Integer(1), "a key comes before the environment");
+    }
+
+    #[test]
+    fn a_variable_that_cannot_be_resolved_is_an_error_that_quotes_no_text_of_the_environment() {
+        let at = |text: &str, environment: &[(&str, &str)]| error(&[("main.conf", text)], environment);
+        assert_eq!(at("b: 1\na: $X", &[]), ("main.conf".into(), 2, 4, "there is no variable X".into()));
+        assert_eq!(at("a: $X\nX: 1", &[]).3, "there is no variable X", "a key below it does not count");
+        for text in ["hunter2 x", "$X", "include hunter2"] {
+            assert_eq!(at("a: $X", &[("X", text)]).3, "the environment variable X does not hold a value", "{text:?}");
+        }
+    }
+
+    #[test]
+    fn an_unquoted_bcrypt_hash_is_text_and_no_variable() {
+        let hash = "$2a$11$abcdefghijklmnopqrstuv";
+        assert_eq!(get(&parse(&format!("p: {hash}")).map, "p"), &Value::Text(hash.into()));
+        assert_eq!(error(&[("main.conf", "p: $2b$11$abc")], &[]).3, "there is no variable 2b$11$abc");
+    }
+
+    #[test]
+    fn included_entries_merge_into_the_block_that_includes_them() {
+        let files = [
+            ("main.conf", "a: 1\nm { include 'sub/one.conf'\n z: 9 }\n"),
+            ("sub/one.conf", "b: 2\ninclude two.conf\n"),
+            ("sub/two.conf", "c: 3\n"),
+        ];
+        let (document, sources) = read_files(&files, &[]).expect("read");
+        for (path, number) in [("a", 1), ("m/b", 2), ("m/c", 3), ("m/z", 9)] {
+            assert_eq!(get(&document.map, path), &Value::Integer(number), "{path}");
+        }
+        assert_eq!(sources.paths().count(), 3);
+        assert!(document.map.get("b").is_none());
+    }
+
+    #[test]
+    fn an_included_file_does_not_see_variables_of_the_including_one() {
+        let files = [("main.conf", "a: 1\ninclude one.conf"), ("one.conf", "b: $a")];
+        assert_eq!(error(&files, &[]), ("one.conf".into(), 1, 4, "there is no variable a".into()));
+        let files = [("main.conf", "include one.conf\nb: $a"), ("one.conf", "a: 1")];
+        assert!(read_files(&files, &[]).is_ok(), "the other way round they are seen");
+    }
+
+    #[test]
+    fn an_include_that_cannot_be_read_is_reported_where_it_is_written() {
+        for (files, place, message) in [
+            (vec![("main.conf", "\n  include gone.conf")], ("main.conf", 2, 11), "gone.conf"),
+            (vec![("main.conf", "include main.conf")], ("main.conf", 1, 9), "includes itself"),
+            (vec![("main.conf", "include a.conf"), ("a.conf", "include main.conf")], ("a.conf", 1, 9), "itself"),
+            (vec![("main.conf", "include sub"), ("sub/x", "")], ("main.conf", 1, 9), "is a folder"),
+        ] {
+            let (file, line, column, text) = error(&files, &[]);
+            assert_eq!((file.as_str(), line, column), place, "{text}");
+            assert!(text.contains(message), "{text}");
+        }
+    }
+
+    #[test]
+    fn a_main_file_that_is_not_utf_8_is_reported_with_its_line() {
+        let file = tempfile::NamedTempFile::new().expect("a file");
+        std::fs::write(file.path(), b"a: 1\nb: \"\xff\"\n").expect("written");
+        let error = read(file.path(), &|_| None, &mut Sources::default()).expect_err("not UTF-8");
+        assert!(error.to_string().contains("is not UTF-8 text, from line 2 on"), "{error}");
+    }
+
+    #[test]
+    fn what_the_server_reads_differently_is_remarked_at_its_place() {
+        for (text, remark) in [
+            ("a: 1kbb\nb: 2", Some("this unit is none, so the server gives the key the next value")),
+            ("m { a }", Some("`a` has no value, so the server gives it the whole block")),
+            ("a: 1kb\nb: 2", None),
+            ("m { a: 1 }", None),
+        ] {
+            let document = parse(text);
+            let remarks: Vec<&str> = document.remarks.iter().map(|d| d.message.as_str()).collect();
+            assert_eq!(remarks, remark.into_iter().collect::<Vec<_>>(), "{text:?}");
+        }
+    }
+
+    #[test]
+    fn the_line_of_a_syntax_error_is_hidden_if_it_may_hold_a_secret() {
+        for (text, hidden) in [
+            ("password: a b", true),
+            ("auth_TOKEN: a b", true),
+            ("creds: a b", true),
+            ("port: a b", false),
+            ("password: a\nport: a b", false),
+        ] {
+            let Err(Error::Conf { diagnostics, .. }) = read_files(&[("main.conf", text)], &[]) else {
+                panic!("{text:?} is no error")
+            };
+            assert_eq!(diagnostics[0].confidential, hidden, "{text:?}");
+        }
+    }
+}

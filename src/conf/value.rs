@@ -73,3 +73,22 @@ impl Map {
         self.entries.iter().rev().find(|e| e.key == key).map(|e| &e.node)
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn entry(key: &str, value: i64) -> Entry {
+        let span = Span { file: 0, start: 0, end: 0 };
+        Entry { key: key.into(), key_span: span, node: Node { value: Value::Integer(value), span }, used: false }
+    }
+
+    #[test]
+    fn the_last_entry_of_a_key_counts_and_letter_case_separates_keys() {
+        let map = Map { entries: vec![entry("a", 1), entry("A", 2), entry("a", 3)] };
+        let get = |key| map.get(key).map(|node| &node.value);
+        assert_eq!(get("a"), Some(&Value::Integer(3)));
+        assert_eq!(get("A"), Some(&Value::Integer(2)));
+        assert_eq!(get("b"), None);
+    }
+}

@@ -142,3 +142,64 @@ pub fn escape(text: &str) -> String {
     }
     escaped
 }
+
+#[cfg(test)]
+mod tests {
+    use super::super::value::Value;
+    use super::*;
+    use crate::diag::Sources;
+
+    /// The value of `k` as the reader reads it.
+    fn read_back(text: &str) -> Option<Value> {
+        let file = tempfile::NamedTempFile::new().expect("a file");
+        std::fs::write(file.path(), text).expect("written");
+        let document = super::super::read(file.path(), &|_| None, &mut Sources::default()).ok()?;
+        document.map.get("k").map(|node| node.value.clone())
+    }
+
+    #[test]
+    fn escaped_text_reads_back_as_it_was() {
+        for text in
+            ["", "plain", "a\"b", "a\\b", "\\", "\n\r\t", "$NAME", "#", "}", "\u{0}\u{1}\u{7f}", "\u{85}é€", "'"]
+        {
+            let mut writer = Writer::default();
+            writer.text("k", text);
+            assert_eq!(read_back(&writer.into_text()), Some(Value::Text(text.into())), "{text:?}");
+        }
+        for text in ["a\"b", "\\", "\u{0}"] {
+            let unescaped = read_back(&format!("k: \"{text}\"\n"));
+            assert_ne!(unescaped, Some(Value::Text(text.into())), "{text:?} needs its escape");
+        }
+    }
+
+    #[test]
+    fn a_comment_cannot_leave_its_line() {
+        let mut writer = Writer::at_depth(1);
+        writer.comment("a\nk: 1\r\u{0}b");
+        assert_eq!(writer.into_text(), "  # a k: 1  b\n");
+    }
+
+    #[test]
+    fn a_list_of_more_than_two_values_takes_a_line_for_each() {
+        let written = |values: &[&str]| {
+            let mut writer = Writer::default();
+            writer.list("k", values.iter().copied());
+            writer.into_text()
+        };
+        assert_eq!(written(&["a"]), "k: [\"a\"]\n");
+        assert_eq!(written(&["a", "\""]), "k: [\"a\", \"\\\"\"]\n");
+        assert_eq!(written(&["a", "b", "c"]), "k: [\n  \"a\"\n  \"b\"\n  \"c\"\n]\n");
+    }
+
+    #[test]
+    fn blocks_indent_what_is_in_them_and_nothing_after_them() {
+        let mut writer = Writer::default();
+        writer.named_block("include", |w| {
+            w.array("list", |w| w.item(|w| w.number("k", 1)));
+            w.line("");
+        });
+        writer.number("after", 2);
+        let expected = "\"include\" {\n  list: [\n    {\n      k: 1\n    }\n  ]\n\n}\nafter: 2\n";
+        assert_eq!(writer.into_text(), expected);
+    }
+}
