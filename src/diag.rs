@@ -312,3 +312,130 @@ pub fn nearest<'c>(word: &str, candidates: impl IntoIterator<Item = &'c str>) ->
         .min()
         .map(|(_, candidate)| candidate)
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn sources(text: &str) -> Sources {
+        let mut sources = Sources::default();
+        sources.add(Path::new("a.conf"), text.to_owned());
+        sources
+    }
+
+    /// The place of the first occurrence of `what`.
+    fn place(sources: &Sources, what: &str) -> Span {
+        let start = sources.text(0).find(what).expect(what);
+        let offset = |n: usize| u32::try_from(n).expect("small");
+        Span { file: 0, start: offset(start), end: offset(start + what.len()) }
+    }
+
+    #[test]
+    fn a_position_counts_lines_and_characters_from_one() {
+        let sources = sources("first\nzweité x\n\nlast");
+        for (what, position) in [("first", (1, 1)), ("irst", (1, 2)), ("zwei", (2, 1)), ("x", (2, 8)), ("last", (4, 1))]
+        {
+            assert_eq!(sources.position(place(&sources, what)), position, "{what}");
+        }
+        let at = |start| sources.position(Span { file: 0, start, end: start });
+        assert_eq!(at(12), (2, 6), "inside `é`, a position is that of the character");
+        assert_eq!(at(1000), (4, 5), "behind the end, it is that of the end");
+        assert_eq!(sources.position(Span { file: 9, start: 3, end: 4 }), (1, 1), "an unknown file is empty");
+    }
+
+    #[test]
+    fn a_hidden_text_keeps_its_length_in_bytes_and_appears_nowhere() {
+        let mut sources = sources("pass: gehéim\nnext: 1");
+        let (secret, next) = (place(&sources, "gehéim"), place(&sources, "next"));
+        let diagnostic = Diagnostic::error("rule", secret, "message").related(next, "here");
+        assert!(sources.render(&diagnostic, false).contains("gehéim"));
+        sources.hide(secret);
+        assert_eq!(sources.text(0), "pass: *******\nnext: 1");
+        assert_eq!(place(&sources, "next"), next);
+        let shown = sources.render(&diagnostic, false);
+        assert!(!shown.contains("geh") && shown.contains("next: 1"), "{shown}");
+    }
+
+    #[test]
+    fn hiding_a_place_that_is_in_no_file_changes_nothing() {
+        let mut sources = sources("pass: secret");
+        sources.hide(Span { file: 7, start: 0, end: 4 });
+        sources.hide(Span { file: 0, start: 90, end: 95 });
+        sources.hide(Span { file: 0, start: 8, end: 2 });
+        assert_eq!(sources.text(0), "pass: secret");
+        sources.hide(Span { file: 0, start: 6, end: 95 });
+        assert_eq!(sources.text(0), "pass: ******", "an end behind the text is the end of the text");
+    }
+
+    #[test]
+    fn a_confidential_diagnostic_shows_its_place_without_its_line() {
+        let sources = sources("a: 1\npass: secret");
+        let diagnostic = Diagnostic::error("rule", place(&sources, "secret"), "message").hint("fix it");
+        assert!(sources.render(&diagnostic, false).contains("secret"));
+        let shown = sources.render(&diagnostic.confidential(), false);
+        assert!(!shown.contains("secret"), "{shown}");
+        for part in ["error[rule]: message", "a.conf:2:7", "help: fix it"] {
+            assert!(shown.contains(part), "{part}: {shown}");
+        }
+    }
+
+    #[test]
+    fn control_characters_of_a_message_do_not_reach_the_terminal() {
+        let sources = sources("a: 1");
+        let diagnostic = Diagnostic::warning("rule", place(&sources, "a"), "red \u{1b}[31m\u{7}").hint("\u{1b}c");
+        let shown = sources.render(&diagnostic, false);
+        assert!(!shown.contains(['\u{1b}', '\u{7}']), "{shown:?}");
+        assert!(shown.contains("warning[rule]: red \u{fffd}[31m\u{fffd}"), "{shown:?}");
+    }
+
+    #[test]
+    fn a_finding_has_a_file_and_a_position_only_if_its_diagnostic_has_a_place() {
+        let sources = sources("a: 1\n  b: 2");
+        let placed = Diagnostic::warning("rule", place(&sources, "b"), "message").hint("fix it");
+        let finding = sources.finding(&placed);
+        assert_eq!((finding.file.as_deref(), finding.line, finding.column), (Some("a.conf"), Some(2), Some(3)));
+        assert_eq!((finding.severity, finding.hint.as_deref()), (Severity::Warning, Some("fix it")));
+        let finding = sources.finding(&Diagnostic { span: None, ..placed });
+        assert_eq!((finding.file, finding.line, finding.column), (None, None, None));
+    }
+
+    #[test]
+    fn lines_far_from_every_place_are_not_shown() {
+        let filler = "filler: 0\n".repeat(200);
+        let sources = sources(&format!("first: 1\n{filler}last: 2\n"));
+        let diagnostic =
+            Diagnostic::error("rule", place(&sources, "first"), "message").related(place(&sources, "last"), "and here");
+        let shown = sources.render(&diagnostic, false);
+        for part in ["first: 1", "last: 2", "and here", "202"] {
+            assert!(shown.contains(part), "{part}: {shown}");
+        }
+        assert!(!shown.contains("filler"), "{shown}");
+    }
+
+    #[test]
+    fn the_nearest_candidate_is_within_a_third_of_the_longer_word() {
+        const NAMES: [&str; 4] = ["subscribe", "publish", "allow", "a"];
+        for (word, nearest_name) in [
+            ("publish", Some("publish")),
+            ("PUBLISH", Some("publish")),
+            ("pubilsh", Some("publish")),
+            ("pblish", Some("publish")),
+            ("pbls", None),
+            ("alow", Some("allow")),
+            ("alloww", Some("allow")),
+            ("aloww", None),
+            ("subscriber", Some("subscribe")),
+            ("b", None),
+            ("", None),
+        ] {
+            assert_eq!(nearest(word, NAMES), nearest_name, "{word:?}");
+        }
+    }
+
+    #[test]
+    fn errors_sort_before_warnings() {
+        let mut severities = [Severity::Warning, Severity::Error, Severity::Warning];
+        severities.sort();
+        assert_eq!(severities, [Severity::Error, Severity::Warning, Severity::Warning]);
+    }
+}

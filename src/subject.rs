@@ -303,6 +303,96 @@ mod tests {
         }
     }
 
+    fn server(text: &str) -> Subject {
+        Subject::as_the_server_reads(text).expect(text)
+    }
+
+    #[test]
+    fn contains_and_overlaps_and_meet_agree_on_their_borders() {
+        // Pattern, pattern, whether the first contains the second, what both match.
+        for (a, b, contains, both) in [
+            ("a.b", "a.b", true, Some("a.b")),
+            ("a.b", "a.c", false, None),
+            ("a", "a.b", false, None),
+            ("a.>", "a", false, None),
+            ("a.>", "a.b.c", true, Some("a.b.c")),
+            ("a.b.c", "a.>", false, Some("a.b.c")),
+            (">", "*", true, Some("*")),
+            ("*", ">", false, Some("*")),
+            ("*", "*", true, Some("*")),
+            ("a.*", "a.>", false, Some("a.*")),
+            ("a.>", "a.*", true, Some("a.*")),
+            ("a.*", "*.b", false, Some("a.b")),
+            ("a.*.>", "*.b.>", false, Some("a.b.>")),
+            ("*.*", "a.>", false, Some("a.*")),
+            ("*.*", "a.b.>", false, None),
+            ("*.>", "a.b.>", true, Some("a.b.>")),
+        ] {
+            let (a, b) = (subject(a), subject(b));
+            assert_eq!(a.contains(&b), contains, "{a} contains {b}");
+            assert_eq!(a.overlaps(&b), both.is_some(), "{a} overlaps {b}");
+            assert_eq!(b.overlaps(&a), both.is_some(), "{b} overlaps {a}");
+            assert_eq!(a.meet(&b), both.map(subject), "{a} meets {b}");
+            assert_eq!(b.meet(&a), both.map(subject), "{b} meets {a}");
+        }
+    }
+
+    #[test]
+    fn a_star_inside_a_token_is_no_wildcard_to_the_server() {
+        assert!(!server("foo*").has_wildcard());
+        assert!(!server("foo*").overlaps(&server("foobar")));
+        assert!(server("foo.*").has_wildcard());
+        assert!(server("foo.*").overlaps(&server("foo.bar")));
+    }
+
+    #[test]
+    fn the_server_accepts_more_texts_as_subjects_than_parse_does() {
+        for (text, server, strict) in [
+            ("a.b", true, true),
+            ("foo*", true, false),
+            ("a.\"b", true, false),
+            ("a.\u{1}", true, false),
+            ("a b", false, false),
+            ("a..b", false, false),
+            ("", false, false),
+            (">.a", false, false),
+            ("a.>", true, true),
+        ] {
+            assert_eq!(Subject::as_the_server_reads(text).is_some(), server, "{text:?}");
+            assert_eq!(Subject::parse(text).is_ok(), strict, "{text:?}");
+        }
+    }
+
+    #[test]
+    fn the_longest_subject_has_max_length_bytes() {
+        assert!(Subject::parse(&"a".repeat(MAX_LENGTH)).is_ok());
+        assert_eq!(Subject::parse(&"a".repeat(MAX_LENGTH + 1)), Err(SubjectError::TooLong));
+        let bytes_not_characters = "é".repeat(MAX_LENGTH / 2 + 1);
+        assert_eq!(Subject::parse(&bytes_not_characters), Err(SubjectError::TooLong));
+    }
+
+    #[test]
+    fn the_index_returns_every_value_of_a_pattern_and_none_that_is_disjoint() {
+        let mut index = SubjectIndex::default();
+        for (pattern, value) in [("a.b", 1), ("a.b", 2), ("a.*", 3), ("a.>", 4), ("a", 5), ("b.>", 6)] {
+            index.insert(&subject(pattern), value);
+        }
+        for (query, expected) in [
+            ("a.b", vec![1, 2, 3, 4]),
+            ("a.c", vec![3, 4]),
+            ("a.b.c", vec![4]),
+            ("a", vec![5]),
+            ("*", vec![5]),
+            ("*.b", vec![1, 2, 3, 4, 6]),
+            (">", vec![1, 2, 3, 4, 5, 6]),
+            ("c", vec![]),
+        ] {
+            let mut found: Vec<i32> = index.overlapping(&subject(query)).into_iter().copied().collect();
+            found.sort_unstable();
+            assert_eq!(found, expected, "{query}");
+        }
+    }
+
     /// Every literal subject of 1 to `depth` tokens over {a, b}.
     fn all_literals(depth: usize) -> Vec<Vec<&'static str>> {
         let mut all: Vec<Vec<&str>> = vec![vec![]];
@@ -353,6 +443,20 @@ mod tests {
             // express "a or b", the only set that would equal `*` over this alphabet alone.
             prop_assert_eq!(a.overlaps(&b), overlap, "{:?} overlaps {:?}", a, b);
             prop_assert_eq!(a.contains(&b), subset, "{:?} contains {:?}", a, b);
+        }
+
+        #[test]
+        fn meet_matches_exactly_what_both_match(a in pattern(), b in pattern()) {
+            let meet = a.meet(&b);
+            let tokens = |s: &Subject| s.tokens().map(str::to_owned).collect::<Vec<_>>();
+            let is_match = |s: &Subject, l: &[&str]| {
+                matches(&tokens(s).iter().map(String::as_str).collect::<Vec<_>>(), l)
+            };
+            for literal in all_literals(5) {
+                let both = is_match(&a, &literal) && is_match(&b, &literal);
+                let met = meet.as_ref().is_some_and(|m| is_match(m, &literal));
+                prop_assert_eq!(met, both, "{:?} and {:?} meet in {:?}, {:?}", a, b, meet, literal);
+            }
         }
 
         #[test]
