@@ -193,4 +193,36 @@ mod tests {
         let distinct: std::collections::BTreeSet<_> = all.iter().collect();
         assert_eq!(distinct.len(), all.len());
     }
+
+    #[test]
+    fn a_password_is_32_lowercase_letters_and_digits() {
+        let key = user(AccountKind::Tenant, "A", "u");
+        for generation in 0..20 {
+            let password = key.password(generation);
+            assert_eq!(password.expose().len(), 32, "{generation}");
+            assert!(password.expose().chars().all(|c| matches!(c, 'a'..='z' | '2'..='7')), "{generation}");
+        }
+    }
+
+    #[test]
+    fn a_generation_gives_one_key_pair_and_the_next_one_another() {
+        let key = user(AccountKind::Tenant, "A", "u");
+        let pair = key.nkey(1);
+        assert_eq!(key.nkey(1).public(), pair.public());
+        assert_ne!(key.nkey(2).public(), pair.public());
+        assert!(pair.public().starts_with('U') && pair.seed().expose().starts_with("SU"));
+        let from_seed = KeyPair::from_seed(pair.seed().expose()).expect("a seed");
+        assert_eq!(from_seed.public_key(), pair.public());
+    }
+
+    #[test]
+    fn a_bcrypt_hash_is_of_its_password_and_depends_on_the_generation() {
+        let (key, cache) = (user(AccountKind::Tenant, "A", "u"), HashCache::default());
+        let password = key.password(1);
+        let hash = key.bcrypt(&password, 1, 4, &cache);
+        assert_eq!(bcrypt::verify(password.expose(), &hash).ok(), Some(true));
+        assert_eq!(bcrypt::verify(key.password(2).expose(), &hash).ok(), Some(false));
+        assert_eq!(key.bcrypt(&password, 1, 4, &HashCache::default()), hash);
+        assert_ne!(key.bcrypt(&password, 2, 4, &cache), hash, "the salt differs");
+    }
 }

@@ -94,4 +94,35 @@ mod tests {
         let other_key = HashCache::from_text(&forged).hash(&[2; 32], &password, 4, [7; 16]);
         assert_eq!(other_key, first, "another key does not find it, and hashes again");
     }
+
+    #[test]
+    fn malformed_lines_of_a_stored_cache_are_dropped() {
+        let (digest, hash) = ("d".repeat(64), format!("$2a$04${}", "h".repeat(53)));
+        let good = format!("{digest} {hash}\n");
+        assert_eq!(HashCache::from_text(&good).to_text(), good);
+        for bad in [
+            format!("{digest}{hash}"),
+            format!("{} {hash}", &digest[1..]),
+            format!("{digest} {}", &hash[..59]),
+            format!("{digest} {hash}x"),
+            format!("{digest} {}", hash.replace("$2a$", "$2b$")),
+            String::new(),
+        ] {
+            assert_eq!(HashCache::from_text(&format!("{bad}\n{good}{bad}")).to_text(), good, "{bad}");
+        }
+    }
+
+    #[test]
+    fn a_cache_is_new_only_after_a_hash_that_it_did_not_hold() {
+        let password = Secret::new("correct horse".into());
+        let cache = HashCache::default();
+        assert!(!cache.has_new());
+        cache.hash(&[1; 32], &password, 4, [7; 16]);
+        assert!(cache.has_new());
+        let stored = HashCache::from_text(&cache.to_text());
+        stored.hash(&[1; 32], &password, 4, [7; 16]);
+        assert!(!stored.has_new(), "the hash was stored");
+        stored.hash(&[1; 32], &password, 4, [8; 16]);
+        assert!(stored.has_new(), "another salt is another hash");
+    }
 }

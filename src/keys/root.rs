@@ -210,4 +210,52 @@ mod tests {
             assert!(RootKey::from_text(wrong, "test").is_err(), "{wrong}");
         }
     }
+
+    fn file_with_mode(text: &str, mode: u32) -> (tempfile::TempDir, PathBuf) {
+        let folder = tempfile::TempDir::new().expect("a folder");
+        let path = folder.path().join("root.key");
+        fs::write(&path, text).expect("written");
+        fs::set_permissions(&path, fs::Permissions::from_mode(mode)).expect("mode");
+        (folder, path)
+    }
+
+    #[test]
+    fn a_root_key_file_that_others_can_access_is_refused() {
+        let text = RootKey::development().to_text().expose().to_owned();
+        for (mode, is_private) in [(0o600, true), (0o400, true), (0o640, false), (0o604, false), (0o620, false)] {
+            let (folder, _) = file_with_mode(&text, mode);
+            match RootKey::load(&Root::File("root.key".into()), folder.path()) {
+                Ok(key) => assert!(is_private && key.id() == RootKey::development().id(), "{mode:o}"),
+                Err(RootKeyError::Readable { mode: reported, .. }) => {
+                    assert!(!is_private && reported == mode, "{mode:o}");
+                }
+                Err(e) => panic!("{mode:o}: {e}"),
+            }
+        }
+    }
+
+    #[test]
+    fn a_created_file_is_private_reads_back_and_is_never_overwritten() {
+        let folder = tempfile::TempDir::new().expect("a folder");
+        let path = folder.path().join("root.key");
+        let root = Root::File("root.key".into());
+        assert!(matches!(RootKey::load(&root, folder.path()), Err(RootKeyError::NoFile(missing)) if missing == path));
+        let key = RootKey::generate();
+        key.create_file(&path).expect("created");
+        assert_eq!(fs::metadata(&path).expect("there").permissions().mode() & 0o777, 0o600);
+        assert!(matches!(RootKey::generate().create_file(&path), Err(RootKeyError::Exists(_))));
+        assert_eq!(RootKey::load(&root, folder.path()).map(|k| k.id()).ok(), Some(key.id()));
+    }
+
+    #[test]
+    fn an_error_names_the_place_and_never_quotes_the_text() {
+        let text = RootKey::development().to_text().expose().to_owned();
+        let (folder, path) = file_with_mode(&text[..70], 0o600);
+        let Err(error) = RootKey::load(&Root::File("root.key".into()), folder.path()) else {
+            panic!("it is too short")
+        };
+        let shown = format!("{error} {error:?} {}", error.hint());
+        assert!(shown.contains(&path.display().to_string()), "{shown}");
+        assert!(!shown.contains(&text[PREFIX.len()..PREFIX.len() + 8]), "{shown}");
+    }
 }
