@@ -438,3 +438,183 @@ impl Export {
         self.to.iter().flatten().any(|(name, _)| name == account)
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const SPAN: Span = Span { file: 0, start: 0, end: 0 };
+
+    fn subject(text: &str) -> Subject {
+        Subject::as_the_server_reads(text).expect(text)
+    }
+
+    /// Patterns from `subject` or `subject queue`.
+    fn patterns(texts: &[&str]) -> Vec<Pattern> {
+        let pattern = |text: &&str| match text.split_once(' ') {
+            Some((of, queue)) => Pattern { subject: subject(of), queue: Some(subject(queue)) },
+            None => Pattern { subject: subject(text), queue: None },
+        };
+        texts.iter().map(pattern).collect()
+    }
+
+    fn side(allow: Option<&[&str]>, deny: &[&str]) -> Side {
+        Side { allow: allow.map(patterns), deny: patterns(deny), ..Side::default() }
+    }
+
+    fn export(subject_text: &str, to: Option<&[&str]>, token_position: i64) -> Export {
+        Export {
+            kind: ShareKind::Service,
+            subject: subject(subject_text),
+            span: SPAN,
+            to: to.map(|names| names.iter().map(|name| ((*name).to_owned(), SPAN)).collect()),
+            token_position,
+            allow_trace: None,
+            latency: None,
+        }
+    }
+
+    fn user(connection_types: Option<&[&str]>) -> User {
+        User {
+            name: "u".into(),
+            label: None,
+            span: SPAN,
+            auth: AuthMethod::Nkey,
+            permissions: Permissions::default(),
+            connection_types: connection_types.map(|types| (types.iter().map(|t| (*t).to_owned()).collect(), SPAN)),
+        }
+    }
+
+    #[test]
+    fn a_side_touches_what_it_allows_and_does_not_deny_entirely() {
+        for (allow, deny, asked, touches) in [
+            (None, &[][..], "a.b", true),
+            (None, &["a.b"], "a.b", false),
+            (None, &["a.>"], "a.b", false),
+            (None, &["a.b"], "a.>", true),
+            (None, &["a.b"], "a.c", true),
+            (None, &["a.b queue"], "a.b", true),
+            (Some(&["a.*"][..]), &[], "a.b", true),
+            (Some(&["a.*"]), &[], "a.>", true),
+            (Some(&["a.*"]), &[], "a.b.c", false),
+            (Some(&["a.*"]), &["a.>"], "a.b", false),
+            (Some(&["x", "a.b"]), &[], "a.b", true),
+            (Some(&[]), &[], "a.b", false),
+        ] {
+            assert_eq!(side(allow, deny).touches(&subject(asked)), touches, "{allow:?} {deny:?} {asked}");
+        }
+    }
+
+    #[test]
+    fn a_side_is_open_without_an_allow_list_unless_everything_is_denied() {
+        for (allow, deny, is_open) in [
+            (None, &[][..], true),
+            (None, &["a.>"], true),
+            (None, &["> queue"], true),
+            (None, &[">"], false),
+            (Some(&[">"][..]), &[], false),
+            (Some(&[]), &[], false),
+        ] {
+            assert_eq!(side(allow, deny).is_open(), is_open, "{allow:?} {deny:?}");
+        }
+    }
+
+    #[test]
+    fn only_a_deny_of_every_queue_keeps_a_side_out_of_queues() {
+        for (allow, deny, joins) in [
+            (None, &[][..], true),
+            (None, &["a.b >"], false),
+            (None, &["a.> >"], false),
+            (None, &["a.b"], false),
+            (None, &["a.b workers"], true),
+            (None, &["a.b *"], true),
+            (None, &["a.c >"], true),
+            (Some(&["a.b"][..]), &[], true),
+            (Some(&["a.b"]), &["a.b >"], false),
+            (Some(&["c"]), &[], false),
+        ] {
+            assert_eq!(side(allow, deny).joins_queue_on(&subject("a.b")), joins, "{allow:?} {deny:?}");
+        }
+    }
+
+    #[test]
+    fn an_export_authorizes_its_importers_or_the_account_in_its_token() {
+        for (export, account, asked, authorized) in [
+            (export("a.>", None, 0), "B", "a.b", true),
+            (export("a.>", Some(&[]), 0), "B", "a.b", true),
+            (export("a.>", Some(&["B"]), 0), "B", "a.b", true),
+            (export("a.>", Some(&["B"]), 0), "C", "a.b", false),
+            (export("a.*.>", None, 2), "B", "a.B.x", true),
+            (export("a.*.>", None, 2), "B", "a.C.x", false),
+            (export("a.*.>", None, 2), "B", "a.*.>", false),
+            (export("a.*.>", None, 9), "B", "a.B.x", false),
+            (export("a.*.>", Some(&["C"]), 2), "B", "a.B.x", true),
+        ] {
+            assert_eq!(export.authorizes(account, &subject(asked)), authorized, "{export:?} {account} {asked}");
+        }
+    }
+
+    #[test]
+    fn an_export_is_public_without_importers_and_without_a_token_position() {
+        for (export, is_public) in [
+            (export("a", None, 0), true),
+            (export("a", Some(&[]), 0), true),
+            (export("a", Some(&["B"]), 0), false),
+            (export("a.*", None, 2), false),
+        ] {
+            assert_eq!(export.is_public(), is_public, "{export:?}");
+        }
+    }
+
+    #[test]
+    fn two_exports_are_the_same_offer_if_their_importers_are_the_same() {
+        let one = export("a", Some(&["B", "C"]), 0);
+        for (other, same) in [
+            (export("b", Some(&["C", "B"]), 0), true),
+            (export("a", Some(&["B"]), 0), false),
+            (export("a", Some(&["B", "C", "D"]), 0), false),
+            (export("a", None, 0), false),
+            (export("a", Some(&["B", "C"]), 1), false),
+        ] {
+            assert_eq!(one.is_same_offer(&other), same, "{other:?}");
+            assert_eq!(other.is_same_offer(&one), same, "{other:?}");
+        }
+        assert!(export("a", None, 0).is_same_offer(&export("b", Some(&[]), 0)), "both are public");
+    }
+
+    #[test]
+    fn connection_types_limit_the_listeners_that_a_user_may_use() {
+        use ListenerKind::{Cluster, Gateway, Leaf, Mqtt, WebSocket};
+        for (types, allowed) in [
+            (None, &[Leaf, Mqtt, WebSocket][..]),
+            (Some(&[][..]), &[Leaf, Mqtt, WebSocket]),
+            (Some(&["STANDARD"]), &[]),
+            (Some(&["standard", "mqtt"]), &[Mqtt]),
+            (Some(&["LEAFNODE_WS"]), &[Leaf]),
+            (Some(&["WEBSOCKET", "MQTT_WS"]), &[Mqtt, WebSocket]),
+        ] {
+            for kind in [Leaf, Mqtt, WebSocket, Cluster, Gateway] {
+                assert_eq!(user(types).may_use(kind), allowed.contains(&kind), "{types:?} {kind:?}");
+            }
+        }
+    }
+
+    #[test]
+    fn the_system_account_is_the_named_one_or_else_sys() {
+        let account = |name: &str| Account {
+            name: name.into(),
+            span: SPAN,
+            users: Vec::new(),
+            exports: Vec::new(),
+            imports: Vec::new(),
+            jetstream: None,
+            limits: Limits::default(),
+            mappings: Vec::new(),
+        };
+        let mut system = System { accounts: vec![account("$SYS"), account("OPS"), account("A")], ..System::default() };
+        let tenants = |system: &System| system.tenants().map(|a| a.name.clone()).collect::<Vec<_>>();
+        assert_eq!(tenants(&system), ["OPS", "A"]);
+        system.system_account = Some(("OPS".into(), SPAN));
+        assert_eq!(tenants(&system), ["$SYS", "A"]);
+    }
+}
