@@ -160,3 +160,46 @@ pub fn go_duration(text: &str) -> Option<Option<Duration>> {
     }
     Some((!negative).then(|| Duration::try_from_secs_f64(seconds).unwrap_or(Duration::MAX)))
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_duration_is_a_sum_of_numbers_with_gos_units() {
+        for (text, nanoseconds) in [
+            ("0", Some(0)),
+            ("0s", Some(0)),
+            ("1s", Some(1_000_000_000)),
+            ("+1s", Some(1_000_000_000)),
+            ("1.5s", Some(1_500_000_000)),
+            (".5s", Some(500_000_000)),
+            ("2m", Some(120_000_000_000)),
+            ("2ms", Some(2_000_000)),
+            ("3us", Some(3_000)),
+            ("3µs", Some(3_000)),
+            ("4ns", Some(4)),
+            ("1h2m3.5s", Some(3_723_500_000_000)),
+            ("1m1h", Some(3_660_000_000_000)),
+            ("", None),
+            ("-", None),
+            ("1", None),
+            ("s", None),
+            ("1d", None),
+            ("1s2", None),
+            ("1 s", None),
+            ("1.2.3s", None),
+            ("--1s", None),
+        ] {
+            let read = go_duration(text);
+            assert_eq!(read.map(|d| d.map(|d| d.as_nanos())), nanoseconds.map(Some), "{text:?}");
+        }
+    }
+
+    #[test]
+    fn a_negative_duration_is_unlimited() {
+        assert_eq!(go_duration("-1s"), Some(None));
+        assert_eq!(go_duration("-0"), Some(Some(Duration::ZERO)), "zero has no sign");
+        assert_eq!(go_duration("-1d"), None);
+    }
+}

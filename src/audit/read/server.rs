@@ -278,3 +278,141 @@ fn text(node: &Node) -> Option<&str> {
 fn is_on(map: &Map, key: &str) -> bool {
     last(map, &[key]).is_some_and(|node| node.value == Value::Bool(true))
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::audit::testing::{refused, system};
+
+    #[test]
+    fn a_quoted_storage_size_is_an_integer_with_a_unit_of_1024() {
+        for (text, bytes) in [
+            ("1K", Some(1 << 10)),
+            ("1M", Some(1 << 20)),
+            ("1G", Some(1 << 30)),
+            ("3T", Some(3 << 40)),
+            ("-1K", Some(-1024)),
+            ("1k", None),
+            ("1", None),
+            ("1GB", None),
+            ("1.5G", None),
+            ("G", None),
+            ("", None),
+            ("1é", None),
+            ("9223372036854775807K", None),
+        ] {
+            assert_eq!(storage_size(text), bytes, "{text:?}");
+        }
+    }
+
+    #[test]
+    fn jetstream_is_enabled_by_a_word_a_boolean_or_a_block() {
+        let jetstream = |text: &str| system(&format!("port: 4222\n{text}")).server.jetstream;
+        for (text, is_on) in [
+            ("", false),
+            ("jetstream: true", true),
+            ("jetstream: false", false),
+            ("jetstream: Enabled", true),
+            ("jetstream: disabled", false),
+            ("jetstream {}", true),
+            ("jetstream { enabled: false }", false),
+        ] {
+            assert_eq!(jetstream(text).is_some(), is_on, "{text}");
+        }
+        let limits = |text: &str| jetstream(text).map(|j| (j.memory, j.storage));
+        assert_eq!(limits("jetstream: true"), Some((None, None)));
+        let sizes = "jetstream { max_memory_store: 1kb, max_file_store: \"2K\" }";
+        assert_eq!(limits(sizes), Some((Some(1024), Some(2048))));
+    }
+
+    #[test]
+    fn a_word_that_enables_nothing_and_a_size_that_is_none_are_refused_at_their_place() {
+        assert_eq!(refused("jetstream: maybe"), [(1, 12, "expected `enabled` or `disabled`, found `maybe`".into())]);
+        assert_eq!(refused("jetstream {\n  max_file_store: \"2KB\"\n}"), [(2, 19, "`2KB` is not a size".into())]);
+    }
+
+    #[test]
+    fn batches_have_the_servers_defaults_unless_they_are_configured() {
+        let batches = |inside: &str| system(&format!("jetstream {{ {inside} }}")).server.batches;
+        assert_eq!(batches(""), (50, 1000));
+        assert_eq!(batches("limits { batch { max_inflight_per_stream: 5 } }"), (5, 1000));
+        assert_eq!(batches("limits { batch { max_inflight_per_stream: 5, max_inflight_total: 7 } }"), (5, 7));
+    }
+
+    #[test]
+    fn a_listener_has_the_address_at_which_this_machine_reaches_it() {
+        for (block, address, everywhere, listens) in [
+            ("port: 7422", Some("127.0.0.1:7422"), true, true),
+            ("listen: \"0.0.0.0:7422\"", Some("127.0.0.1:7422"), true, true),
+            ("listen: \"10.0.0.1:7422\"", Some("10.0.0.1:7422"), false, true),
+            ("listen: 7422, host: 10.0.0.1", Some("10.0.0.1:7422"), false, true),
+            ("host: \"::\", port: 7422", Some("127.0.0.1:7422"), true, true),
+            ("port: -1", None, true, true),
+            ("remotes: []", None, true, false),
+        ] {
+            let system = system(&format!("leafnodes {{ {block} }}"));
+            let listener = &system.server.listeners[0];
+            assert_eq!(
+                (listener.address.as_deref(), listener.everywhere, listener.listens),
+                (address, everywhere, listens),
+                "{block}"
+            );
+        }
+    }
+
+    #[test]
+    fn a_listener_has_authorization_if_its_block_names_a_login_or_certificates() {
+        for (block, has_authorization, logins) in [
+            ("", false, 0),
+            ("authorization {}", false, 0),
+            ("authorization { users: [] }", false, 0),
+            ("authorization { timeout: 1 }", false, 0),
+            ("authorization { token: \"\" }", false, 0),
+            ("authorization { token: x }", true, 0),
+            ("authorization { user: u, password: p }", true, 1),
+            ("authorization { users: [{ user: u, password: p, account: A }, { user: v }] }", true, 2),
+            ("tls { cert_file: c }", false, 0),
+            ("tls { cert_file: c, verify: true }", true, 0),
+        ] {
+            let system = system(&format!("leafnodes {{ port: 7422, {block} }}"));
+            let listener = &system.server.listeners[0];
+            assert_eq!((listener.has_authorization, listener.logins.len()), (has_authorization, logins), "{block}");
+        }
+        let cluster = system("cluster { port: 6222, tls { cert_file: c } }");
+        assert!(cluster.server.listeners[0].has_authorization, "routes always check certificates");
+    }
+
+    #[test]
+    fn a_remote_has_lowercase_addresses_without_credentials_and_with_a_port() {
+        let remotes = |remote: &str| -> Vec<(String, Vec<String>)> {
+            let system = system(&format!("leafnodes {{ remotes: [{{ {remote} }}] }}"));
+            system.server.remotes().map(|r| (r.account.clone(), r.addresses.clone())).collect()
+        };
+        for (url, address) in [
+            ("nats://Host:7500", "host:7500"),
+            ("nats://host", "host:7422"),
+            ("host/", "host:7422"),
+            ("nats://user:p@ss@host:7500/", "host:7500"),
+            ("tls://localhost", "127.0.0.1:7422"),
+        ] {
+            assert_eq!(remotes(&format!("url: \"{url}\"")), [("$G".into(), vec![address.into()])], "{url}");
+        }
+        let two = remotes("account: A, urls: [\"nats://a\", \"nats://b:1\"]");
+        assert_eq!(two, [("A".into(), vec!["a:7422".into(), "b:1".into()])]);
+        assert!(remotes("url: \"nats://host\", disabled: true").is_empty());
+    }
+
+    #[test]
+    fn every_monitoring_and_profiling_endpoint_has_its_address() {
+        let monitoring = |text: &str| -> Vec<String> {
+            system(text).server.monitoring.into_iter().map(|(address, _)| address).collect()
+        };
+        assert_eq!(monitoring("http: 8222"), ["0.0.0.0:8222"]);
+        assert_eq!(monitoring("http: \"127.0.0.1:8222\""), ["127.0.0.1:8222"]);
+        assert_eq!(
+            monitoring("host: 10.0.0.1\nmonitor_port: 8222\nprof_port: 65432"),
+            ["10.0.0.1:8222", "10.0.0.1:65432"]
+        );
+        assert!(monitoring("port: 4222").is_empty());
+    }
+}
