@@ -65,3 +65,29 @@ pub fn is_own(system: &System, address: &str) -> Own {
     }
     own
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::audit::testing::system;
+
+    #[test]
+    fn an_address_is_this_servers_if_host_and_port_are_those_of_a_listener() {
+        for (block, address, own) in [
+            ("leafnodes { port: 7422 }", "127.0.0.1:7422", Own::Yes),
+            ("leafnodes { port: 7422 }", "127.0.0.2:7422", Own::Yes),
+            ("leafnodes { port: 7422 }", "127.0.0.1:7423", Own::No),
+            ("leafnodes { port: 7422 }", "hub.example.com:7422", Own::Perhaps),
+            ("leafnodes { listen: \"10.0.0.1:7422\" }", "10.0.0.1:7422", Own::Yes),
+            ("leafnodes { listen: \"10.0.0.1:7422\" }", "10.0.0.2:7422", Own::No),
+            ("leafnodes { listen: \"10.0.0.1:7422\" }", "127.0.0.1:7422", Own::No),
+            ("leafnodes { listen: \"127.0.0.1:7422\" }", "[::1]:7422", Own::Yes),
+            ("websocket { port: 8080, no_tls: true }", "127.0.0.1:8080", Own::Yes),
+            ("mqtt { port: 1883 }", "127.0.0.1:1883", Own::No),
+            ("leafnodes { remotes: [] }", "127.0.0.1:7422", Own::No),
+            ("leafnodes { port: 7422 }", "no port", Own::No),
+        ] {
+            assert_eq!(is_own(&system(block), address), own, "{block} {address}");
+        }
+    }
+}

@@ -148,3 +148,91 @@ fn mapped_reserved(account: &Account) -> impl Iterator<Item = (&Mapping, Vec<Sub
 fn users(system: &System) -> impl Iterator<Item = (&Account, &User)> {
     system.accounts.iter().flat_map(|account| account.users.iter().map(move |user| (account, user)))
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::audit::testing::{rules, system};
+
+    /// An account whose users publish to one list of subjects each.
+    fn account(name: &str, lists: &[&str]) -> String {
+        let user = |(i, list): (usize, &&str)| format!("{{ user: {name}{i}, permissions {{ publish: [{list}] }} }}");
+        let users: Vec<String> = lists.iter().enumerate().map(user).collect();
+        format!("{name} {{ users: [{}] }}", users.join(", "))
+    }
+
+    #[test]
+    fn an_account_may_be_several_tenants_if_its_users_publish_to_disjoint_first_tokens() {
+        for (lists, several) in [
+            (&["a.>", "b.>"][..], true),
+            (&["a.>", "a.x"], false),
+            (&["a.>, b.>", "b.x"], false),
+            (&["a.>, b.>", "c.>"], true),
+            (&["a.>"], false),
+            (&["a.>", ">"], false),
+            (&["\"*.x\"", "b.>"], false),
+            (&["a.>, _INBOX.>", "_INBOX.>, b.>"], true),
+            (&["a.>", "\"$JS.API.>\""], false),
+            (&["a.>", "a.>", "b.>"], true),
+        ] {
+            let system = system(&format!("accounts {{ {} }}", account("A", lists)));
+            assert_eq!(perhaps_several(&system), if several { vec!["A"] } else { vec![] }, "{lists:?}");
+        }
+    }
+
+    #[test]
+    fn the_system_account_is_never_several_tenants() {
+        let text = format!("accounts {{ {} }}\n", account("A", &["a.>", "b.>"]));
+        assert_eq!(perhaps_several(&system(&text)), ["A"]);
+        assert!(perhaps_several(&system(&format!("{text}system_account: A"))).is_empty());
+    }
+
+    #[test]
+    fn own_tokens_leave_out_what_the_server_reserves() {
+        let pattern = |text: &str| Pattern { subject: Subject::as_the_server_reads(text).expect(text), queue: None };
+        let patterns = ["a.b", "a.c", "$JS.API.>", "_INBOX.>", "b", "x$y"].map(pattern);
+        assert_eq!(own_tokens(patterns.iter()), HashSet::from(["a", "b", "x$y"]));
+        assert!(!is_wild(&own_tokens(patterns.iter())));
+        assert!(is_wild(&own_tokens([pattern("*.a")].iter())) && is_wild(&own_tokens([pattern(">")].iter())));
+    }
+
+    #[test]
+    fn each_of_these_rules_finds_a_mistake_and_not_its_fix() {
+        for (rule, mistake, fixed) in [
+            ("public-export", "exports: [{ stream: a }]", "exports: [{ stream: a, accounts: [B] }]"),
+            ("public-export", "exports: [{ stream: a, accounts: [] }]", "exports: [{ stream: a, accounts: [B] }]"),
+            (
+                "reserved-export",
+                "exports: [{ service: \"$JS.API.>\", accounts: [B] }]",
+                "exports: [{ service: js.api.>, accounts: [B] }]",
+            ),
+            (
+                "traced-share",
+                "exports: [{ service: a, accounts: [B], allow_trace: true }]",
+                "exports: [{ service: a, accounts: [B], allow_trace: false }]",
+            ),
+            ("truncated-limit", "limits { max_connections: 2147483648 }", "limits { max_connections: 2147483647 }"),
+            ("truncated-limit", "limits { max_payload: -2147483649 }", "limits { max_payload: -2147483648 }"),
+            (
+                "weak-login",
+                "users: [{ user: u, password: p }]",
+                "users: [{ user: u, password: \"$2a$11$12345678901234567890123456789012345678901234567890123\" }]",
+            ),
+            (
+                "open-permissions",
+                "users: [{ user: u, permissions { publish: [] } }]",
+                "users: [{ user: u, permissions { publish: { deny: \">\" } } }]",
+            ),
+            ("open-permissions", "users: [{ user: u, permissions {} }]", "users: [{ user: u }]"),
+            (
+                "one-sided-permissions",
+                "users: [{ user: u, permissions { publish: a } }]",
+                "users: [{ user: u, permissions { publish: a, subscribe: a } }]",
+            ),
+        ] {
+            let found = |entries: &str| rules(&format!("accounts {{ A {{ {entries} }}, B {{}} }}")).contains(&rule);
+            assert!(found(mistake), "{rule} misses {mistake}");
+            assert!(!found(fixed), "{rule} finds {fixed}");
+        }
+    }
+}

@@ -97,3 +97,34 @@ fn own_world(user: &User) -> Option<HashSet<&str>> {
     let subscribe = own_tokens(user.permissions.subscribe.allow.iter().flatten());
     (publish == subscribe && !publish.is_empty() && !is_wild(&publish)).then_some(publish)
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::audit::testing::system;
+
+    /// Names of the first user of each group; users publish and subscribe to one list each.
+    fn first_of_groups(lists: &[(&str, &str)]) -> Vec<String> {
+        let user = |(i, (publish, subscribe)): (usize, &(&str, &str))| {
+            format!("{{ user: u{i}, permissions {{ publish: [{publish}], subscribe: [{subscribe}] }} }}")
+        };
+        let users: Vec<String> = lists.iter().enumerate().map(user).collect();
+        let system = system(&format!("accounts {{ A {{ users: [{}] }} }}", users.join(", ")));
+        groups(&system.accounts[0]).iter().map(|user| user.name.clone()).collect()
+    }
+
+    #[test]
+    fn users_are_grouped_by_the_first_tokens_that_they_share() {
+        for (lists, groups) in [
+            (&[("a.>", "a.>"), ("b.>", "b.>")][..], &["u0", "u1"][..]),
+            (&[("a.>", "a.>"), ("a.x", "a.y")], &["u0"]),
+            (&[("a.>", "a.>"), ("b.>", "b.>"), ("a, b", "a, b")], &["u0"]),
+            (&[("a, b", "a, b"), ("b, c", "b, c"), ("c", "c"), ("d", "d")], &["u0", "u3"]),
+            (&[("a.>", "a.>"), ("b.>", "c.>")], &["u0"]),
+            (&[("a.>", "a.>"), (">", ">")], &["u0"]),
+            (&[("a.>", "a.>, _INBOX.>"), ("b.>", "b.>, _INBOX.>")], &["u0", "u1"]),
+        ] {
+            assert_eq!(first_of_groups(lists), groups, "{lists:?}");
+        }
+    }
+}
