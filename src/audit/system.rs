@@ -548,6 +548,7 @@ mod tests {
             (export("a.*.>", None, 2), "B", "a.C.x", false),
             (export("a.*.>", None, 2), "B", "a.*.>", false),
             (export("a.*.>", None, 9), "B", "a.B.x", false),
+            (export("a.B", None, 2), "B", "a.B", false),
             (export("a.*.>", Some(&["C"]), 2), "B", "a.B.x", true),
         ] {
             assert_eq!(export.authorizes(account, &subject(asked)), authorized, "{export:?} {account} {asked}");
