@@ -1,10 +1,10 @@
 //! Subject algebra: tokens, wildcards, subset and overlap, and an index that
-//! answers "what overlaps this?" without comparing every pair.
+//! finds the patterns that overlap a subject without comparing every pair.
 //!
-//! Nothing here knows about tenants or permissions. The rules are the
-//! server's: tokens are separated by `.`, `*` is one token, `>` is one or more
-//! tokens and stands last. A wildcard inside a token (`foo*`) is literal text
-//! to the server, which is never what was meant, so it is refused here.
+//! The rules are the server's: tokens are separated by `.`, `*` matches one
+//! token, `>` matches one or more tokens and must be last. The server treats a
+//! wildcard inside a token (`foo*`) as literal text, which is never intended,
+//! so [`Subject::parse`] rejects it.
 
 use std::collections::BTreeMap;
 use std::fmt;
@@ -13,25 +13,25 @@ use std::fmt;
 #[derive(Clone, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct Subject(Box<str>);
 
-/// Why a text is not a subject.
+/// Why [`Subject::parse`] rejects a text.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
 pub enum SubjectError {
     /// The text is empty.
     #[error("a subject cannot be empty")]
     Empty,
-    /// Two dots in a row, or a dot at either end.
+    /// Two consecutive dots, or a leading or trailing dot.
     #[error("it has an empty token: a dot too many")]
     EmptyToken,
-    /// `>` somewhere but at the end.
+    /// `>` in a token other than the last.
     #[error("`>` must be the last token")]
     TailNotLast,
-    /// `*` or `>` beside other characters in one token.
+    /// `*` or `>` with other characters in the same token.
     #[error("a wildcard must be a token of its own: `foo*` matches only the letters `foo*`")]
     PartialWildcard,
     /// White space or a control character.
     #[error("it contains white space or a control character")]
     Space,
-    /// Longer than any client or server handles comfortably.
+    /// Longer than [`MAX_LENGTH`].
     #[error("it is longer than {MAX_LENGTH} bytes")]
     TooLong,
     /// A quote or backslash, which no client library escapes reliably.
@@ -39,12 +39,12 @@ pub enum SubjectError {
     Quote,
 }
 
-/// The longest subject accepted, in bytes. The server's own control line limit
-/// is 4096 bytes for the whole line; this leaves room for the rest of it.
+/// Maximum length of a subject. Bytes. The server limits a whole protocol line
+/// to 4096 bytes; this leaves room for the rest of the line.
 pub const MAX_LENGTH: usize = 1024;
 
 impl Subject {
-    /// Checks and keeps a subject pattern.
+    /// Parses a subject pattern; stricter than the server, see [`SubjectError`].
     pub fn parse(text: &str) -> Result<Self, SubjectError> {
         if text.is_empty() {
             return Err(SubjectError::Empty);
@@ -71,8 +71,8 @@ impl Subject {
         Ok(Self(text.into()))
     }
 
-    /// A subject as nats-server accepts it in a configuration, in which `foo*`
-    /// is a token like any other. Nothing if the server refuses it.
+    /// Parses a subject as nats-server does in a configuration, where `foo*` is
+    /// an ordinary token. `None`: the server rejects it.
     pub fn as_the_server_reads(text: &str) -> Option<Self> {
         let mut after_tail = false;
         for token in text.split('.') {
@@ -84,17 +84,17 @@ impl Subject {
         Some(Self(text.into()))
     }
 
-    /// Whether it holds a wildcard.
+    /// Whether any token is a wildcard.
     pub fn has_wildcard(&self) -> bool {
         self.tokens().any(is_wildcard)
     }
 
-    /// The subject as the server reads it.
+    /// The text of the subject.
     pub fn as_str(&self) -> &str {
         &self.0
     }
 
-    /// The tokens between the dots.
+    /// The tokens, split at the dots.
     pub fn tokens(&self) -> impl Iterator<Item = &str> {
         self.0.split('.')
     }
@@ -104,7 +104,7 @@ impl Subject {
         self.0.split('.').next().unwrap_or_default()
     }
 
-    /// True if every subject that `other` matches is matched by `self` too.
+    /// Whether `self` matches every subject that `other` matches.
     pub fn contains(&self, other: &Self) -> bool {
         let (mut mine, mut theirs) = (self.tokens(), other.tokens());
         loop {
@@ -118,7 +118,7 @@ impl Subject {
         }
     }
 
-    /// True if some subject is matched by both.
+    /// Whether some subject is matched by both.
     pub fn overlaps(&self, other: &Self) -> bool {
         let (mut mine, mut theirs) = (self.tokens(), other.tokens());
         loop {
@@ -131,7 +131,7 @@ impl Subject {
         }
     }
 
-    /// What both match, if there is such a thing.
+    /// The intersection: the pattern that matches what both match. `None`: disjoint.
     pub fn meet(&self, other: &Self) -> Option<Self> {
         let mut made: Vec<&str> = Vec::new();
         let (mut mine, mut theirs) = (self.tokens(), other.tokens());
@@ -156,10 +156,10 @@ impl Subject {
         Some(Self(made.join(".").into()))
     }
 
-    /// True if the subject lies in, or reaches into, the server's own spaces:
-    /// `$`-subjects, inboxes, service replies, gateway replies.
+    /// Whether the subject overlaps a namespace reserved by the server: `$...`,
+    /// `_INBOX...`, `_R_` (service replies) or `_GR_` (gateway replies).
     ///
-    /// A wildcard as first token reaches into all of them.
+    /// A wildcard in the first token overlaps all of them.
     pub fn touches_reserved_space(&self) -> bool {
         let first = self.first_token();
         is_wildcard(first) || first.starts_with('$') || first.starts_with("_INBOX") || matches!(first, "_R_" | "_GR_")
@@ -188,8 +188,8 @@ impl serde::Serialize for Subject {
     }
 }
 
-/// Subject patterns by token, so that finding what overlaps a pattern costs
-/// its own length and what it hits, not the number of patterns.
+/// A trie of subject patterns. A lookup costs the length of the query plus the
+/// number of hits, not the number of patterns.
 #[derive(Debug)]
 pub struct SubjectIndex<T> {
     root: Node<T>,
@@ -214,7 +214,7 @@ impl<T> Default for SubjectIndex<T> {
 }
 
 impl<T> SubjectIndex<T> {
-    /// Adds a pattern with the value that will be returned for it.
+    /// Adds a pattern and the value that [`Self::overlapping`] returns for it.
     pub fn insert(&mut self, subject: &Subject, value: T) {
         let mut node = &mut self.root;
         for token in subject.tokens() {
@@ -223,7 +223,7 @@ impl<T> SubjectIndex<T> {
         node.here.push(value);
     }
 
-    /// The values of every pattern that shares at least one subject with `subject`.
+    /// The values of all patterns that overlap `subject`.
     pub fn overlapping<'i>(&'i self, subject: &Subject) -> Vec<&'i T> {
         let tokens: Vec<&str> = subject.tokens().collect();
         let mut hits = Vec::new();
@@ -303,7 +303,97 @@ mod tests {
         }
     }
 
-    /// Every literal subject of up to `depth` tokens over {a, b}.
+    fn server(text: &str) -> Subject {
+        Subject::as_the_server_reads(text).expect(text)
+    }
+
+    #[test]
+    fn contains_and_overlaps_and_meet_agree_on_their_borders() {
+        // Pattern, pattern, whether the first contains the second, what both match.
+        for (a, b, contains, both) in [
+            ("a.b", "a.b", true, Some("a.b")),
+            ("a.b", "a.c", false, None),
+            ("a", "a.b", false, None),
+            ("a.>", "a", false, None),
+            ("a.>", "a.b.c", true, Some("a.b.c")),
+            ("a.b.c", "a.>", false, Some("a.b.c")),
+            (">", "*", true, Some("*")),
+            ("*", ">", false, Some("*")),
+            ("*", "*", true, Some("*")),
+            ("a.*", "a.>", false, Some("a.*")),
+            ("a.>", "a.*", true, Some("a.*")),
+            ("a.*", "*.b", false, Some("a.b")),
+            ("a.*.>", "*.b.>", false, Some("a.b.>")),
+            ("*.*", "a.>", false, Some("a.*")),
+            ("*.*", "a.b.>", false, None),
+            ("*.>", "a.b.>", true, Some("a.b.>")),
+        ] {
+            let (a, b) = (subject(a), subject(b));
+            assert_eq!(a.contains(&b), contains, "{a} contains {b}");
+            assert_eq!(a.overlaps(&b), both.is_some(), "{a} overlaps {b}");
+            assert_eq!(b.overlaps(&a), both.is_some(), "{b} overlaps {a}");
+            assert_eq!(a.meet(&b), both.map(subject), "{a} meets {b}");
+            assert_eq!(b.meet(&a), both.map(subject), "{b} meets {a}");
+        }
+    }
+
+    #[test]
+    fn a_star_inside_a_token_is_no_wildcard_to_the_server() {
+        assert!(!server("foo*").has_wildcard());
+        assert!(!server("foo*").overlaps(&server("foobar")));
+        assert!(server("foo.*").has_wildcard());
+        assert!(server("foo.*").overlaps(&server("foo.bar")));
+    }
+
+    #[test]
+    fn the_server_accepts_more_texts_as_subjects_than_parse_does() {
+        for (text, server, strict) in [
+            ("a.b", true, true),
+            ("foo*", true, false),
+            ("a.\"b", true, false),
+            ("a.\u{1}", true, false),
+            ("a b", false, false),
+            ("a..b", false, false),
+            ("", false, false),
+            (">.a", false, false),
+            ("a.>", true, true),
+        ] {
+            assert_eq!(Subject::as_the_server_reads(text).is_some(), server, "{text:?}");
+            assert_eq!(Subject::parse(text).is_ok(), strict, "{text:?}");
+        }
+    }
+
+    #[test]
+    fn the_longest_subject_has_max_length_bytes() {
+        assert!(Subject::parse(&"a".repeat(MAX_LENGTH)).is_ok());
+        assert_eq!(Subject::parse(&"a".repeat(MAX_LENGTH + 1)), Err(SubjectError::TooLong));
+        let bytes_not_characters = "é".repeat(MAX_LENGTH / 2 + 1);
+        assert_eq!(Subject::parse(&bytes_not_characters), Err(SubjectError::TooLong));
+    }
+
+    #[test]
+    fn the_index_returns_every_value_of_a_pattern_and_none_that_is_disjoint() {
+        let mut index = SubjectIndex::default();
+        for (pattern, value) in [("a.b", 1), ("a.b", 2), ("a.*", 3), ("a.>", 4), ("a", 5), ("b.>", 6)] {
+            index.insert(&subject(pattern), value);
+        }
+        for (query, expected) in [
+            ("a.b", vec![1, 2, 3, 4]),
+            ("a.c", vec![3, 4]),
+            ("a.b.c", vec![4]),
+            ("a", vec![5]),
+            ("*", vec![5]),
+            ("*.b", vec![1, 2, 3, 4, 6]),
+            (">", vec![1, 2, 3, 4, 5, 6]),
+            ("c", vec![]),
+        ] {
+            let mut found: Vec<i32> = index.overlapping(&subject(query)).into_iter().copied().collect();
+            found.sort_unstable();
+            assert_eq!(found, expected, "{query}");
+        }
+    }
+
+    /// Every literal subject of 1 to `depth` tokens over {a, b}.
     fn all_literals(depth: usize) -> Vec<Vec<&'static str>> {
         let mut all: Vec<Vec<&str>> = vec![vec![]];
         let mut last = all.clone();
@@ -315,7 +405,7 @@ mod tests {
         all
     }
 
-    /// The definition of a match, written as differently as possible from the code above.
+    /// Reference implementation of a match, deliberately unlike the code under test.
     fn matches(pattern: &[&str], literal: &[&str]) -> bool {
         match (pattern, literal) {
             ([], []) => true,
@@ -349,11 +439,24 @@ mod tests {
             let literals = all_literals(6);
             let overlap = literals.iter().any(|l| matches(&ta, l) && matches(&tb, l));
             let subset = literals.iter().all(|l| !matches(&tb, l) || matches(&ta, l));
-            // `a` and `b` are the whole alphabet here, but not the server's: a
-            // `*` reaches beyond it, so {a, b} never contains `*`. The brute
-            // force cannot see that and none of the patterns can express it.
+            // Enumerating literals over {a, b} is sound because no single pattern can
+            // express "a or b", the only set that would equal `*` over this alphabet alone.
             prop_assert_eq!(a.overlaps(&b), overlap, "{:?} overlaps {:?}", a, b);
             prop_assert_eq!(a.contains(&b), subset, "{:?} contains {:?}", a, b);
+        }
+
+        #[test]
+        fn meet_matches_exactly_what_both_match(a in pattern(), b in pattern()) {
+            let meet = a.meet(&b);
+            let tokens = |s: &Subject| s.tokens().map(str::to_owned).collect::<Vec<_>>();
+            let is_match = |s: &Subject, l: &[&str]| {
+                matches(&tokens(s).iter().map(String::as_str).collect::<Vec<_>>(), l)
+            };
+            for literal in all_literals(5) {
+                let both = is_match(&a, &literal) && is_match(&b, &literal);
+                let met = meet.as_ref().is_some_and(|m| is_match(m, &literal));
+                prop_assert_eq!(met, both, "{:?} and {:?} meet in {:?}, {:?}", a, b, meet, literal);
+            }
         }
 
         #[test]

@@ -1,6 +1,6 @@
-//! The static proof: can any tenant see, forge, block or starve another, beyond
-//! what was declared? It reads a configuration back, whoever wrote it, and
-//! decides as nats-server does.
+//! The static proof: reads any nats-server configuration, not only a rendered
+//! one, and checks whether a tenant can see, forge, block or starve another.
+//! Decides as nats-server does.
 
 pub mod reach;
 mod read;
@@ -22,23 +22,24 @@ use tenants::Tenants;
 
 pub use rules::RULES;
 
-/// What was found in a configuration.
+/// The result of auditing a configuration.
 #[derive(Debug)]
 pub struct Audit {
-    /// The files, for showing places.
+    /// Texts of the configuration files, secrets hidden, for showing findings.
     pub sources: Sources,
-    /// What it says.
+    /// The configuration.
     pub system: System,
-    /// Who is one tenant.
+    /// Assignment of accounts and users to tenants.
     pub tenants: Tenants,
-    /// What is wrong, worst first.
+    /// Findings, errors first.
     pub findings: Vec<Diagnostic>,
-    /// As nats-server prints it for the same file.
+    /// Digest of the configuration, equal to what nats-server prints for the same file.
     pub digest: String,
 }
 
 impl Audit {
-    /// What it amounts to. What is not decided in the configuration is not proved.
+    /// Leaky if there is an error. Inconclusive if isolation depends on anything outside the
+    /// configuration: nothing is proved then.
     pub fn verdict(&self) -> Verdict {
         if self.findings.iter().any(|finding| finding.severity == Severity::Error) {
             Verdict::Leaky
@@ -50,7 +51,7 @@ impl Audit {
     }
 }
 
-/// Whatever is shown of the files from now on, no secret is.
+/// Redacts secrets in `sources`, so that no later diagnostic can print one.
 fn hide_secrets(map: &Map, sources: &mut Sources) {
     const SECRET: [&str; 7] = ["pass", "token", "seed", "secret", "creds", "prev_", "encryption"];
     for entry in &map.entries {
@@ -69,7 +70,7 @@ fn hide_secrets(map: &Map, sources: &mut Sources) {
     }
 }
 
-/// What no configuration can close, for reports.
+/// Residual risks that no configuration can remove, listed in reports.
 pub const RESIDUAL: &[&str] = &[
     "nats-server limits no rates: messages, bytes and CPU are shared",
     "the JetStream API has one queue for all accounts; a flood of requests drops everybody's",
@@ -79,13 +80,13 @@ pub const RESIDUAL: &[&str] = &[
     "guessing passwords costs the server one bcrypt each, before anybody is known",
 ];
 
-/// Reads a configuration and checks every rule, each account being a tenant. The
-/// error is what nats-server would refuse as well.
+/// Reads a configuration and checks every rule; each account is a tenant. Fails
+/// on a configuration that nats-server rejects.
 pub fn audit(path: &Path, environment: Environment<'_>) -> Result<Audit, Error> {
     audit_of(path, environment, |_| Ok(Tenants::default()))
 }
 
-/// The same, where it is said who is one tenant.
+/// [`audit`] with an assignment of accounts and users to tenants.
 pub fn audit_of(
     path: &Path,
     environment: Environment<'_>,
@@ -117,9 +118,104 @@ pub fn audit_of(
     Ok(Audit { sources, system, tenants, findings, digest })
 }
 
-/// The same over texts that are in no file yet.
+/// [`audit`] of texts that are not in files, without environment variables. `tenants`: `None`
+/// makes each account a tenant.
 pub fn audit_files(files: &ConfFiles, tenants: Option<&Tenants>) -> Result<Audit, Error> {
     let folder =
         tempfile::TempDir::with_prefix("tenantry-audit-").map_err(|e| Error::io("create", Path::new("a folder"), e))?;
     audit_of(&files.write(folder.path())?, &|_| None, |_| Ok(tenants.cloned().unwrap_or_default()))
+}
+
+#[cfg(test)]
+pub(crate) mod testing {
+    use super::*;
+
+    /// Audits a configuration; each account is a tenant.
+    pub(crate) fn audit_text(main: &str) -> Result<Audit, Error> {
+        audit_files(&ConfFiles { main: main.to_owned(), accounts: String::new() }, None)
+    }
+
+    /// The system that a configuration describes.
+    pub(crate) fn system(main: &str) -> System {
+        audit_text(main).unwrap_or_else(|e| panic!("{main}\n{e}: {e:?}")).system
+    }
+
+    /// Line, column and message of everything that the server refuses.
+    pub(crate) fn refused(main: &str) -> Vec<(usize, usize, String)> {
+        match audit_text(main) {
+            Ok(_) => Vec::new(),
+            Err(Error::Conf { sources, diagnostics }) => {
+                let findings = diagnostics.iter().map(|d| sources.finding(d));
+                findings.map(|f| (f.line.unwrap_or(0), f.column.unwrap_or(0), f.message)).collect()
+            }
+            Err(other) => panic!("{main}\n{other}"),
+        }
+    }
+
+    /// Rule identifiers of all findings, each once, sorted.
+    pub(crate) fn rules(main: &str) -> Vec<&'static str> {
+        let audit = audit_text(main).unwrap_or_else(|e| panic!("{main}\n{e}: {e:?}"));
+        let found: std::collections::BTreeSet<&str> = audit.findings.iter().map(|d| d.rule).collect();
+        found.into_iter().collect()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::testing::audit_text;
+    use super::*;
+
+    const ISOLATED: &str = r#"
+        accounts {
+          A { users: [{ user: a, password: "$2a$11$1234567890123456789012345678901234567890123456789012a",
+                        permissions { publish: [a.>], subscribe: [a.>] } }]
+              limits { max_connections: 10, max_subscriptions: 10 } }
+        }
+        authorization {}
+    "#;
+
+    fn verdict(main: &str) -> Verdict {
+        audit_text(main).expect("an accepted configuration").verdict()
+    }
+
+    #[test]
+    fn an_error_makes_the_verdict_leaky_and_a_decision_elsewhere_inconclusive() {
+        assert_eq!(verdict(ISOLATED), Verdict::Isolated);
+        let with_warning = ISOLATED.replace("max_connections: 10,", "");
+        assert_eq!(verdict(&with_warning), Verdict::Isolated, "warnings do not change it");
+        let callout = ISOLATED.replace("authorization {}", "authorization { auth_callout { account: A, xkey: x } }");
+        assert_eq!(verdict(&callout), Verdict::Inconclusive);
+        let leaky = callout.replace("limits {", "exports: [{ stream: a.x }]\n limits {");
+        assert_eq!(verdict(&leaky), Verdict::Leaky);
+    }
+
+    #[test]
+    fn findings_are_sorted_errors_first_and_then_by_place() {
+        let audit = audit_text(
+            "accounts {\n A { users: [{ user: a, password: p }], exports: [{ stream: x }, { stream: y }] }\n}\nhttp: 8222",
+        );
+        let findings = audit.expect("accepted").findings;
+        let order: Vec<_> = findings.iter().map(|d| (d.severity, d.span)).collect();
+        assert!(order.is_sorted(), "{order:?}");
+        let errors = order.iter().filter(|(severity, _)| *severity == Severity::Error).count();
+        assert!((2..order.len()).contains(&errors), "both kinds are there: {order:?}");
+    }
+
+    #[test]
+    fn secrets_are_hidden_from_the_sources_and_other_values_are_not() {
+        let text = "accounts { A { users: [{ user: alice, password: hunter2 }] } }\n\
+                    cluster { name: c, authorization { user: r, pass: hunter3 } }\n\
+                    jetstream { key: hunter4, store_dir: \"/tmp\" }\n";
+        let audit = audit_text(text).expect("accepted");
+        let shown = audit.sources.text(0);
+        assert_eq!(shown.len(), text.len());
+        assert!(!shown.contains("hunter"), "{shown}");
+        assert!(shown.contains("alice") && shown.contains("/tmp"), "{shown}");
+    }
+
+    #[test]
+    fn a_configuration_without_entries_is_no_configuration() {
+        assert!(matches!(audit_text("# nothing\n"), Err(Error::Usage { .. })));
+        assert!(audit_text("port: 4222\n").is_ok());
+    }
 }

@@ -1,5 +1,5 @@
-//! Who there is and who may do what, as nats-server decides it. Everything that
-//! a configuration can say about reaching another is in here.
+//! The server's configuration after reading: accounts, users, permissions, exports,
+//! imports and listeners, with every option that affects isolation.
 
 use std::collections::BTreeSet;
 use std::time::Duration;
@@ -8,133 +8,133 @@ use crate::diag::Span;
 use crate::model::ShareKind;
 use crate::subject::Subject;
 
-/// A server with its accounts.
+/// A server and its accounts.
 #[derive(Debug, Default)]
 pub struct System {
-    /// The accounts in which somebody is, as they were written.
+    /// The accounts in file order; `$G` is last, and only present if it has users.
     pub accounts: Vec<Account>,
-    /// Place in `accounts` by name.
+    /// Index in `accounts` by account name.
     pub by_name: std::collections::HashMap<String, usize>,
-    /// Places of the accounts that import streams, by whom they import them from.
+    /// Indices in `accounts` of the importers of streams, by the name of the exporter.
     pub importers: std::collections::HashMap<String, Vec<usize>>,
-    /// The account that operates the server, as it is named.
+    /// Name of the system account. `None`: `$SYS`.
     pub system_account: Option<(String, Span)>,
-    /// The user that somebody without credentials is.
+    /// The user that clients without credentials log in as. `None`: no such option.
     pub no_auth_user: Option<(String, Span)>,
-    /// Whether the `authorization` block is there: then nobody is anonymous by default.
+    /// Whether an `authorization` block exists. It disables anonymous clients.
     pub has_authorization: bool,
-    /// One name and password, or a token, for everybody.
+    /// Location of a user name or token that all clients share. `None`: none.
     pub shared_login: Option<Span>,
-    /// Accounts are in JWTs, which are not in this file.
+    /// Location of the operator option: accounts are in JWTs, not in this file.
     pub is_operator: Option<Span>,
-    /// An auth callout, if there is one.
+    /// The auth callout. `None`: none.
     pub callout: Option<Callout>,
-    /// The rest of the server.
+    /// Options of the server outside of accounts.
     pub server: Server,
 }
 
-/// What the server itself is told.
+/// Options of the server outside of accounts.
 #[derive(Debug, Default)]
 pub struct Server {
-    /// JetStream, if it is on.
+    /// JetStream. `None`: disabled.
     pub jetstream: Option<ServerJetStream>,
-    /// Where monitoring listens.
+    /// Addresses of the monitoring and profiling endpoints: `host:port`.
     pub monitoring: Vec<(String, Span)>,
-    /// Other ways in: leaf nodes, MQTT, WebSocket, routes, gateways.
+    /// Listeners besides the client listener: leaf nodes, MQTT, WebSocket, routes, gateways.
     pub listeners: Vec<Listener>,
-    /// Whether a slow subscriber of another account cannot slow a publisher down.
+    /// Whether publishers are not stalled for slow subscribers.
     pub no_fast_producer_stall: bool,
-    /// Those who sign certificates of clients.
+    /// Certificate authorities of client certificates.
     pub client_cas: Vec<Authority>,
-    /// Whether a client's certificate says who it is.
+    /// Whether the certificate of a client identifies its user (`verify_and_map`).
     pub maps_certificates: bool,
-    /// Open atomic batches of one stream, and of all accounts together.
+    /// Maximum number of open atomic batches of one stream, and of all accounts together.
     pub batches: (i64, i64),
-    /// Whether the subscriptions of every connection are limited.
+    /// Whether the server limits the subscriptions of every connection.
     pub limits_subscriptions: bool,
-    /// Connections of all accounts, and where that is said.
+    /// Maximum number of connections of all accounts together.
     pub max_connections: Limit,
-    /// Where the file begins, for findings about what is not there.
+    /// Start of the main file, used as the location of findings about missing options.
     pub start: Option<Span>,
 }
 
-/// JetStream for the server.
+/// JetStream options of the server.
 #[derive(Debug, Clone, Copy)]
 pub struct ServerJetStream {
-    /// Where it is turned on.
+    /// Location of the option.
     pub span: Span,
-    /// Memory for all accounts; nothing if the server chooses.
+    /// Memory for all accounts. Bytes. `None`: the server chooses.
     pub memory: Option<i64>,
-    /// Disk for all accounts.
+    /// Disk for all accounts. Bytes. `None`: the server chooses.
     pub storage: Option<i64>,
 }
 
-/// Another way in.
+/// A listener besides the client listener.
 #[derive(Debug)]
 pub struct Listener {
-    /// Which one.
+    /// Its kind.
     pub kind: ListenerKind,
-    /// Where it is opened.
+    /// Location of its block.
     pub span: Span,
-    /// Whether it has credentials of its own.
+    /// Whether it requires credentials or certificates of its own.
     pub has_authorization: bool,
-    /// Whether it listens, and not only dials.
+    /// Whether it accepts connections; a `leafnodes` block may only dial.
     pub listens: bool,
-    /// Whether it listens on every address of the machine.
+    /// Whether it listens on every network interface.
     pub everywhere: bool,
-    /// Certificates that let somebody in: whose, if that is said. Nothing if none does.
+    /// Certificates that it requires. `None`: no certificate is checked.
     pub certificates: Option<Certificates>,
-    /// Where, from this machine; nothing if the server chooses.
+    /// `host:port` at which this machine reaches it. `None`: no fixed port is configured.
     pub address: Option<String>,
-    /// The user that somebody without credentials is here.
+    /// The user that clients of this listener log in as without credentials.
     pub no_auth_user: Option<(String, Span)>,
-    /// Logins of its own, each with the account that they lead to, if they say so.
+    /// Logins of this listener, each with the account that it names. `None`: no account named.
     pub logins: Vec<(AuthMethod, Option<String>, Span)>,
-    /// The servers that it dials.
+    /// The servers that it dials as a leaf node.
     pub remotes: Vec<Remote>,
 }
 
-/// A file of those who sign certificates. Under two names it is still the same.
+/// A certificate authority. Two paths to the same certificates have one `identity`.
 #[derive(Debug, Clone)]
 pub struct Authority {
-    /// As it is written.
+    /// Path as written.
     pub file: String,
-    /// What is in it, or its path where it cannot be read here.
+    /// SHA-256 of the file, or its normalised path if it is not readable here.
     pub identity: String,
 }
 
-/// Which certificates let somebody in.
+/// The client certificates that a listener accepts.
 #[derive(Debug)]
 pub struct Certificates {
-    /// Those who sign them; nothing for anybody that the system trusts.
+    /// The authority that must have signed them. `None`: any that the operating system trusts.
     pub ca: Option<Authority>,
-    /// Whether they are named one by one.
+    /// Whether certificates are listed individually (pinned, or by known URLs).
     pub named: bool,
 }
 
-/// A server that a leaf node dials, for an account.
+/// A server that a leaf node connection of an account dials.
 #[derive(Debug)]
 pub struct Remote {
-    /// Whose messages pass.
+    /// The account whose messages pass through it.
     pub account: String,
-    /// Hosts and ports.
+    /// Addresses: lowercase `host:port`.
     pub addresses: Vec<String>,
-    /// Where it stands.
+    /// Location.
     pub span: Span,
 }
 
-/// Somebody else decides who connecting users are.
+/// An auth callout: a service that authenticates clients instead of the server.
 #[derive(Debug)]
 pub struct Callout {
-    /// The account in which it is asked.
+    /// The account in which the service receives authentication requests.
     pub account: String,
-    /// Whether the questions are encrypted.
+    /// Whether the requests are encrypted.
     pub encrypted: bool,
-    /// Where it stands.
+    /// Location.
     pub span: Span,
 }
 
-/// The kinds of listeners.
+/// Kinds of listeners.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum ListenerKind {
     /// Leaf nodes.
@@ -143,9 +143,9 @@ pub enum ListenerKind {
     Mqtt,
     /// WebSocket clients.
     WebSocket,
-    /// Servers of the cluster.
+    /// Routes between servers of the cluster.
     Cluster,
-    /// Other clusters.
+    /// Connections from other clusters.
     Gateway,
 }
 
@@ -154,191 +154,192 @@ pub enum ListenerKind {
 pub struct Account {
     /// Its name.
     pub name: String,
-    /// Where its name stands.
+    /// Location of its name.
     pub span: Span,
     /// Its users.
     pub users: Vec<User>,
-    /// What it offers.
+    /// Its exports.
     pub exports: Vec<Export>,
-    /// What it gets.
+    /// Its imports.
     pub imports: Vec<Import>,
-    /// Its JetStream limits; nothing if it has no JetStream.
+    /// Its JetStream limits. `None`: JetStream is disabled.
     pub jetstream: Option<JetStream>,
     /// Its limits.
     pub limits: Limits,
-    /// Subjects that are rewritten as they are published.
+    /// Its subject mappings.
     pub mappings: Vec<Mapping>,
 }
 
-/// A number and where it stands; nothing where it was left out.
+/// A limit with its location. `None`: not configured.
 pub type Limit = Option<(i64, Span)>;
 
 /// An account's limits.
 #[derive(Debug, Default)]
 pub struct Limits {
-    /// Connections at a time.
+    /// Maximum number of connections.
     pub connections: Limit,
-    /// Subscriptions per connection.
+    /// Maximum number of subscriptions per connection.
     pub subscriptions: Limit,
-    /// Bytes of a message.
+    /// Maximum size of a message. Bytes.
     pub payload: Limit,
-    /// Leaf node connections.
+    /// Maximum number of leaf node connections.
     pub leafnodes: Limit,
 }
 
 /// An account's JetStream limits.
 #[derive(Debug)]
 pub struct JetStream {
-    /// Where it is turned on.
+    /// Location of the option.
     pub span: Span,
-    /// Bytes of memory.
+    /// Memory storage. Bytes.
     pub memory: Limit,
-    /// Bytes on disk.
+    /// File storage. Bytes.
     pub storage: Limit,
-    /// Streams.
+    /// Maximum number of streams.
     pub streams: Limit,
-    /// Consumers of each stream.
+    /// Maximum number of consumers of each stream.
     pub consumers: Limit,
 }
 
 /// A user.
 #[derive(Debug)]
 pub struct User {
-    /// Its name, or its public key.
+    /// Its user name or public nkey.
     pub name: String,
-    /// What people call it, where that is known.
+    /// A readable name, for users with an nkey. `None`: unknown.
     pub label: Option<String>,
-    /// Where it stands.
+    /// Location of its name.
     pub span: Span,
-    /// How it proves who it is.
+    /// How it authenticates.
     pub auth: AuthMethod,
-    /// What it may do; everything in its account if nothing says otherwise.
+    /// Its permissions; by default unlimited within its account.
     pub permissions: Permissions,
-    /// The kinds of connections it may make; all if nothing says otherwise.
+    /// Its allowed connection types. `None` and an empty list both mean all.
     pub connection_types: Option<(Vec<String>, Span)>,
 }
 
-/// How a user proves who it is.
+/// How a user authenticates.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum AuthMethod {
-    /// A signature.
+    /// A signature by an nkey.
     Nkey,
-    /// A password that the file holds hashed.
+    /// A password stored as a bcrypt hash.
     Hashed(Span),
-    /// A password that the file holds as it is.
+    /// A password stored in plain text.
     Plain(Span),
-    /// Something that looks like a hash and is none: nobody gets in.
+    /// A malformed bcrypt hash; no password matches it.
     BrokenHash(Span),
-    /// None at all.
+    /// No password: the empty password logs in.
     NoPassword,
 }
 
-/// What a user may do.
+/// Permissions of a user.
 #[derive(Debug, Clone, Default)]
 pub struct Permissions {
-    /// Where they are written; nothing if they are not.
+    /// Location. `None`: not configured.
     pub span: Option<Span>,
-    /// Publishing.
+    /// Publish permissions.
     pub publish: Side,
-    /// Subscribing.
+    /// Subscribe permissions.
     pub subscribe: Side,
-    /// Answering.
+    /// Permission to publish replies. `None`: not granted.
     pub responses: Option<Responses>,
 }
 
-/// Publishing or subscribing.
+/// Publish or subscribe permissions.
 #[derive(Debug, Clone, Default)]
 pub struct Side {
-    /// Where it is written; nothing if it is not.
+    /// Location. `None`: not configured.
     pub span: Option<Span>,
-    /// What is allowed; everything if nothing says otherwise.
+    /// Allowed subjects. `None`: all. An empty list allows none.
     pub allow: Option<Vec<Pattern>>,
-    /// What is not, whatever is allowed.
+    /// Denied subjects; deny overrides allow.
     pub deny: Vec<Pattern>,
-    /// Where a form stands that looks like "nothing" and means "everything".
+    /// Location of an empty list or block, which looks like "deny all" but allows all.
     pub looks_closed: Option<Span>,
 }
 
-/// A subject of a permission, for subscriptions perhaps with a queue.
+/// An entry of a permission list: a subject, for subscriptions with an optional queue.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Pattern {
-    /// The subject.
+    /// The subject pattern.
     pub subject: Subject,
-    /// The queues; nothing for any subscription.
+    /// Pattern of queue names. `None`: any subscription, with or without a queue.
     pub queue: Option<Subject>,
 }
 
-/// Leave to publish to reply subjects.
+/// Permission to publish to the reply subjects of received messages.
 #[derive(Debug, Clone, Copy)]
 pub struct Responses {
-    /// Where it is given.
+    /// Location.
     pub span: Span,
-    /// Messages for each request; negative for no end.
+    /// Maximum number of replies to each message. Negative: unlimited.
     pub max: i64,
-    /// For how long; nothing for no end.
+    /// How long replies are allowed. `None`: unlimited.
     pub expires: Option<Duration>,
 }
 
-/// What an account offers.
+/// An export of an account.
 #[derive(Debug)]
 pub struct Export {
-    /// Messages or requests.
+    /// Stream or service.
     pub kind: ShareKind,
-    /// On which subjects.
+    /// The exported subjects.
     pub subject: Subject,
-    /// Where it stands.
+    /// Location.
     pub span: Span,
-    /// To whom; nothing, or nobody, means to everybody.
+    /// Importing accounts. `None` and an empty list both mean public.
     pub to: Option<Vec<(String, Span)>>,
-    /// Which token of the subject has to be the importer's name.
+    /// 1-based position of the token that must be the importer's name. 0: no such token.
     pub token_position: i64,
-    /// Where tracing across is allowed.
+    /// Location of `allow_trace: true`. `None`: traces stop at this export.
     pub allow_trace: Option<Span>,
-    /// Where it is said that answers are measured.
+    /// Location of the latency option. `None`: latency is not measured.
     pub latency: Option<Span>,
 }
 
-/// What an account gets.
+/// An import of an account.
 #[derive(Debug)]
 pub struct Import {
-    /// Messages or requests.
+    /// Stream or service.
     pub kind: ShareKind,
-    /// From which account.
+    /// The exporting account.
     pub from: (String, Span),
-    /// On which of its subjects.
+    /// The subjects in the exporting account.
     pub subject: Subject,
-    /// Where it stands.
+    /// Location.
     pub span: Span,
-    /// Under which subject here.
+    /// The subjects in the importing account.
     pub local: Subject,
-    /// Where the requester's identity is given away.
+    /// Location of `share: true`, which reveals the requester. `None`: not revealed.
     pub share: Option<Span>,
-    /// Where tracing across is allowed.
+    /// Location of `allow_trace: true`. `None`: traces stop at this import.
     pub allow_trace: Option<Span>,
 }
 
-/// Subjects that are rewritten.
+/// A subject mapping.
 #[derive(Debug)]
 pub struct Mapping {
-    /// What is published to.
+    /// The published subject pattern.
     pub from: Subject,
-    /// Where it goes.
+    /// Destinations, as written.
     pub to: Vec<String>,
-    /// Whether some of it may keep its subject: weights of less than 100.
+    /// Whether messages may keep their subject because the weights add up to less than 100%.
     pub keeps: bool,
-    /// Where it stands.
+    /// Location.
     pub span: Span,
 }
 
 impl Server {
-    /// Servers that leaf nodes of this one dial.
+    /// The servers that this one dials as a leaf node.
     pub fn remotes(&self) -> impl Iterator<Item = &Remote> {
         self.listeners.iter().flat_map(|listener| &listener.remotes)
     }
 }
 
 impl System {
-    /// Gives each account's users the names that people know them by, in their order.
+    /// Labels the users of each account: `names` returns the labels of an account's users in
+    /// file order.
     pub fn name_users(&mut self, names: impl Fn(&str) -> Vec<String>) {
         for account in &mut self.accounts {
             for (user, name) in account.users.iter_mut().zip(names(&account.name)) {
@@ -347,24 +348,24 @@ impl System {
         }
     }
 
-    /// An account by name.
+    /// The account with this name.
     pub fn account(&self, name: &str) -> Option<&Account> {
         self.by_name.get(name).map(|i| &self.accounts[*i])
     }
 
-    /// Whether an account operates the server.
+    /// Whether `account` is the system account.
     pub fn is_system(&self, account: &Account) -> bool {
         self.system_account.as_ref().map_or(account.name == "$SYS", |(name, _)| *name == account.name)
     }
 
-    /// Accounts that belong to tenants.
+    /// All accounts except the system account.
     pub fn tenants(&self) -> impl Iterator<Item = &Account> {
         self.accounts.iter().filter(|a| !self.is_system(a))
     }
 }
 
 impl User {
-    /// Whether its connection types let it in through a listener.
+    /// Whether its connection types allow this kind of listener. Routes and gateways: never.
     pub fn may_use(&self, listener: ListenerKind) -> bool {
         let kind = match listener {
             ListenerKind::Leaf => "LEAFNODE",
@@ -378,14 +379,14 @@ impl User {
         self.connection_types.as_ref().is_none_or(named)
     }
 
-    /// What people call it.
+    /// The label if known, otherwise the name.
     pub fn display_name(&self) -> &str {
         self.label.as_deref().unwrap_or(&self.name)
     }
 }
 
 impl Side {
-    /// Whether somebody may use some subject that this one matches.
+    /// Whether some subject that `subject` matches is allowed.
     pub fn touches(&self, subject: &Subject) -> bool {
         let allowed = match &self.allow {
             None => true,
@@ -394,12 +395,12 @@ impl Side {
         allowed && !self.deny.iter().any(|p| p.queue.is_none() && p.subject.contains(subject))
     }
 
-    /// Whether everything is allowed but for what is denied.
+    /// Whether there is no allow list and `>` is not denied.
     pub fn is_open(&self) -> bool {
         self.allow.is_none() && !self.deny.iter().any(|p| p.queue.is_none() && p.subject.as_str() == ">")
     }
 
-    /// Whether a queue subscription on a subject is allowed.
+    /// Whether a queue subscription that overlaps `subject` is allowed, with some queue name.
     pub fn joins_queue_on(&self, subject: &Subject) -> bool {
         let everything = Subject::as_the_server_reads(">");
         let denied =
@@ -410,12 +411,12 @@ impl Side {
 }
 
 impl Export {
-    /// Whether everybody may import it.
+    /// Whether every account may import it.
     pub fn is_public(&self) -> bool {
         self.to.as_ref().is_none_or(Vec::is_empty) && self.token_position == 0
     }
 
-    /// Whether it is offered to the same accounts in the same way as another.
+    /// Whether both exports have the same importers.
     pub fn is_same_offer(&self, other: &Self) -> bool {
         let names = |e: &Self| e.to.iter().flatten().map(|(name, _)| name.clone()).collect::<BTreeSet<_>>();
         self.token_position == other.token_position
@@ -423,16 +424,198 @@ impl Export {
             && names(self) == names(other)
     }
 
-    /// Whether an account may import a part of it, as the server decides.
+    /// Whether `account` may import `subject`, which this export contains.
     pub fn authorizes(&self, account: &str, subject: &Subject) -> bool {
         if self.is_public() {
             return true;
         }
         if self.token_position > 0 {
-            // Asked for by its own name, no token is looked at.
+            // For an import of exactly the exported subject the server never looks at the token,
+            // and so authorises no account.
             let position = usize::try_from(self.token_position).unwrap_or(usize::MAX);
             return *subject != self.subject && subject.tokens().nth(position - 1) == Some(account);
         }
         self.to.iter().flatten().any(|(name, _)| name == account)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const SPAN: Span = Span { file: 0, start: 0, end: 0 };
+
+    fn subject(text: &str) -> Subject {
+        Subject::as_the_server_reads(text).expect(text)
+    }
+
+    /// Patterns from `subject` or `subject queue`.
+    fn patterns(texts: &[&str]) -> Vec<Pattern> {
+        let pattern = |text: &&str| match text.split_once(' ') {
+            Some((of, queue)) => Pattern { subject: subject(of), queue: Some(subject(queue)) },
+            None => Pattern { subject: subject(text), queue: None },
+        };
+        texts.iter().map(pattern).collect()
+    }
+
+    fn side(allow: Option<&[&str]>, deny: &[&str]) -> Side {
+        Side { allow: allow.map(patterns), deny: patterns(deny), ..Side::default() }
+    }
+
+    fn export(subject_text: &str, to: Option<&[&str]>, token_position: i64) -> Export {
+        Export {
+            kind: ShareKind::Service,
+            subject: subject(subject_text),
+            span: SPAN,
+            to: to.map(|names| names.iter().map(|name| ((*name).to_owned(), SPAN)).collect()),
+            token_position,
+            allow_trace: None,
+            latency: None,
+        }
+    }
+
+    fn user(connection_types: Option<&[&str]>) -> User {
+        User {
+            name: "u".into(),
+            label: None,
+            span: SPAN,
+            auth: AuthMethod::Nkey,
+            permissions: Permissions::default(),
+            connection_types: connection_types.map(|types| (types.iter().map(|t| (*t).to_owned()).collect(), SPAN)),
+        }
+    }
+
+    #[test]
+    fn a_side_touches_what_it_allows_and_does_not_deny_entirely() {
+        for (allow, deny, asked, touches) in [
+            (None, &[][..], "a.b", true),
+            (None, &["a.b"], "a.b", false),
+            (None, &["a.>"], "a.b", false),
+            (None, &["a.b"], "a.>", true),
+            (None, &["a.b"], "a.c", true),
+            (None, &["a.b queue"], "a.b", true),
+            (Some(&["a.*"][..]), &[], "a.b", true),
+            (Some(&["a.*"]), &[], "a.>", true),
+            (Some(&["a.*"]), &[], "a.b.c", false),
+            (Some(&["a.*"]), &["a.>"], "a.b", false),
+            (Some(&["x", "a.b"]), &[], "a.b", true),
+            (Some(&[]), &[], "a.b", false),
+        ] {
+            assert_eq!(side(allow, deny).touches(&subject(asked)), touches, "{allow:?} {deny:?} {asked}");
+        }
+    }
+
+    #[test]
+    fn a_side_is_open_without_an_allow_list_unless_everything_is_denied() {
+        for (allow, deny, is_open) in [
+            (None, &[][..], true),
+            (None, &["a.>"], true),
+            (None, &["> queue"], true),
+            (None, &[">"], false),
+            (Some(&[">"][..]), &[], false),
+            (Some(&[]), &[], false),
+        ] {
+            assert_eq!(side(allow, deny).is_open(), is_open, "{allow:?} {deny:?}");
+        }
+    }
+
+    #[test]
+    fn only_a_deny_of_every_queue_keeps_a_side_out_of_queues() {
+        for (allow, deny, joins) in [
+            (None, &[][..], true),
+            (None, &["a.b >"], false),
+            (None, &["a.> >"], false),
+            (None, &["a.b"], false),
+            (None, &["a.b workers"], true),
+            (None, &["a.b *"], true),
+            (None, &["a.c >"], true),
+            (Some(&["a.b"][..]), &[], true),
+            (Some(&["a.b"]), &["a.b >"], false),
+            (Some(&["c"]), &[], false),
+        ] {
+            assert_eq!(side(allow, deny).joins_queue_on(&subject("a.b")), joins, "{allow:?} {deny:?}");
+        }
+    }
+
+    #[test]
+    fn an_export_authorizes_its_importers_or_the_account_in_its_token() {
+        for (export, account, asked, authorized) in [
+            (export("a.>", None, 0), "B", "a.b", true),
+            (export("a.>", Some(&[]), 0), "B", "a.b", true),
+            (export("a.>", Some(&["B"]), 0), "B", "a.b", true),
+            (export("a.>", Some(&["B"]), 0), "C", "a.b", false),
+            (export("a.*.>", None, 2), "B", "a.B.x", true),
+            (export("a.*.>", None, 2), "B", "a.C.x", false),
+            (export("a.*.>", None, 2), "B", "a.*.>", false),
+            (export("a.*.>", None, 9), "B", "a.B.x", false),
+            (export("a.B", None, 2), "B", "a.B", false),
+            (export("a.*.>", Some(&["C"]), 2), "B", "a.B.x", true),
+        ] {
+            assert_eq!(export.authorizes(account, &subject(asked)), authorized, "{export:?} {account} {asked}");
+        }
+    }
+
+    #[test]
+    fn an_export_is_public_without_importers_and_without_a_token_position() {
+        for (export, is_public) in [
+            (export("a", None, 0), true),
+            (export("a", Some(&[]), 0), true),
+            (export("a", Some(&["B"]), 0), false),
+            (export("a.*", None, 2), false),
+        ] {
+            assert_eq!(export.is_public(), is_public, "{export:?}");
+        }
+    }
+
+    #[test]
+    fn two_exports_are_the_same_offer_if_their_importers_are_the_same() {
+        let one = export("a", Some(&["B", "C"]), 0);
+        for (other, same) in [
+            (export("b", Some(&["C", "B"]), 0), true),
+            (export("a", Some(&["B"]), 0), false),
+            (export("a", Some(&["B", "C", "D"]), 0), false),
+            (export("a", None, 0), false),
+            (export("a", Some(&["B", "C"]), 1), false),
+        ] {
+            assert_eq!(one.is_same_offer(&other), same, "{other:?}");
+            assert_eq!(other.is_same_offer(&one), same, "{other:?}");
+        }
+        assert!(export("a", None, 0).is_same_offer(&export("b", Some(&[]), 0)), "both are public");
+    }
+
+    #[test]
+    fn connection_types_limit_the_listeners_that_a_user_may_use() {
+        use ListenerKind::{Cluster, Gateway, Leaf, Mqtt, WebSocket};
+        for (types, allowed) in [
+            (None, &[Leaf, Mqtt, WebSocket][..]),
+            (Some(&[][..]), &[Leaf, Mqtt, WebSocket]),
+            (Some(&["STANDARD"]), &[]),
+            (Some(&["standard", "mqtt"]), &[Mqtt]),
+            (Some(&["LEAFNODE_WS"]), &[Leaf]),
+            (Some(&["WEBSOCKET", "MQTT_WS"]), &[Mqtt, WebSocket]),
+        ] {
+            for kind in [Leaf, Mqtt, WebSocket, Cluster, Gateway] {
+                assert_eq!(user(types).may_use(kind), allowed.contains(&kind), "{types:?} {kind:?}");
+            }
+        }
+    }
+
+    #[test]
+    fn the_system_account_is_the_named_one_or_else_sys() {
+        let account = |name: &str| Account {
+            name: name.into(),
+            span: SPAN,
+            users: Vec::new(),
+            exports: Vec::new(),
+            imports: Vec::new(),
+            jetstream: None,
+            limits: Limits::default(),
+            mappings: Vec::new(),
+        };
+        let mut system = System { accounts: vec![account("$SYS"), account("OPS"), account("A")], ..System::default() };
+        let tenants = |system: &System| system.tenants().map(|a| a.name.clone()).collect::<Vec<_>>();
+        assert_eq!(tenants(&system), ["OPS", "A"]);
+        system.system_account = Some(("OPS".into(), SPAN));
+        assert_eq!(tenants(&system), ["$SYS", "A"]);
     }
 }

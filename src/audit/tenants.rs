@@ -1,5 +1,5 @@
-//! Who is one tenant, where the configuration does not say it: by default every
-//! account is one, and a file may tell otherwise.
+//! Assignment of accounts and users to tenants. By default each account is a
+//! tenant; the file given with `--tenants` can assign otherwise.
 
 use std::collections::{HashMap, HashSet};
 use std::path::Path;
@@ -10,14 +10,16 @@ use super::system::{Account, System, User};
 use crate::diag::nearest;
 use crate::error::Error;
 
-/// Tenants by account and by user.
+/// The tenant of each account and user. Accounts without an entry are their own tenant.
 #[derive(Debug, Clone, Default)]
 pub struct Tenants {
+    /// Tenant by account name.
     accounts: HashMap<String, String>,
+    /// Tenant by `ACCOUNT/USER`, or by user name alone.
     users: HashMap<String, String>,
 }
 
-/// The file of `audit --tenants`.
+/// Contents of the file given with `audit --tenants`.
 #[derive(Debug, Deserialize)]
 #[serde(deny_unknown_fields)]
 struct File {
@@ -60,14 +62,14 @@ impl Tenants {
         Ok(tenants)
     }
 
-    /// Each account of a configuration with all of its users, wherever they are
-    /// found later.
+    /// Makes each account of `system` a tenant of all its current users, so that they
+    /// keep their tenant if another configuration puts them into another account.
     pub fn of_accounts(system: &System) -> Self {
         let users = system.tenants().flat_map(|a| a.users.iter().map(|u| (u.name.clone(), a.name.clone())));
         Self { accounts: HashMap::new(), users: users.collect() }
     }
 
-    /// Whether everybody named is in the configuration.
+    /// Fails if an assigned account or user is not in the configuration.
     pub fn refuse_unknown(&self, system: &System) -> Result<(), Error> {
         let accounts = || system.accounts.iter().map(|a| a.name.as_str());
         let users: Vec<String> = system
@@ -95,7 +97,7 @@ impl Tenants {
         }
         for name in self.users.keys() {
             if !users.contains(name) {
-                // Written without its account.
+                // A user name without its account.
                 let in_account = |user: &&String| user.split_once('/').is_some_and(|(_, user)| user == name);
                 let near = users.iter().find(in_account).map(String::as_str);
                 return refuse("user", name, near.or_else(|| nearest(name, users.iter().map(String::as_str))));
@@ -104,7 +106,7 @@ impl Tenants {
         Ok(())
     }
 
-    /// How many there are in a configuration.
+    /// Number of tenants with at least one user in a configuration.
     pub fn count(&self, system: &System) -> usize {
         let tenants = system.accounts.iter().filter(|a| !system.is_system(a)).flat_map(|account| {
             let of_account = || self.of_account(&account.name);
@@ -113,29 +115,151 @@ impl Tenants {
         tenants.collect::<HashSet<_>>().len()
     }
 
-    /// Whose account it is, where that was said.
+    /// The tenant assigned to an account. `None`: not assigned.
     pub fn declared(&self, account: &str) -> Option<&str> {
         self.accounts.get(account).map(String::as_str)
     }
 
-    /// Whose account it is.
+    /// The tenant of an account: the assigned one, otherwise the account itself.
     pub fn of_account<'t>(&'t self, account: &'t str) -> &'t str {
         self.accounts.get(account).map_or(account, String::as_str)
     }
 
-    /// Whether two accounts are different tenants'.
+    /// Whether two accounts belong to different tenants.
     pub fn are_apart(&self, one: &str, other: &str) -> bool {
         self.of_account(one) != self.of_account(other)
     }
 
-    /// Whose user it is, where that was said.
+    /// The tenant assigned to a user. `None`: not assigned.
     pub fn of_user(&self, account: &Account, user: &User) -> Option<&str> {
         let by_name = || self.users.get(&user.name);
         self.users.get(&format!("{}/{}", account.name, user.name)).or_else(by_name).map(String::as_str)
     }
 
-    /// Whether nothing is said of any user.
+    /// Whether no user is assigned individually.
     pub fn says_nothing_of_users(&self) -> bool {
         self.users.is_empty()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::audit::testing::system;
+
+    const CONF: &str = "accounts {
+        A { users: [{ user: a1, password: x }, { user: a2, password: x }] }
+        B { users: [{ user: b, password: x }] }
+        C {}
+        S { users: [{ user: s, password: x }] }
+    }
+    system_account: S";
+
+    fn read(text: &str) -> Result<Tenants, Error> {
+        let file = tempfile::NamedTempFile::new().expect("a file");
+        std::fs::write(file.path(), text).expect("written");
+        Tenants::read(file.path())
+    }
+
+    fn tenants(text: &str) -> Tenants {
+        read(text).unwrap_or_else(|e| panic!("{text}: {e}"))
+    }
+
+    fn hint(error: &Error) -> &str {
+        if let Error::Usage { hint, .. } = error { hint } else { "" }
+    }
+
+    #[test]
+    fn accounts_are_apart_unless_they_are_assigned_to_one_tenant() {
+        let default = Tenants::default();
+        assert!(default.are_apart("A", "B") && !default.are_apart("A", "A"));
+        let assigned =
+            tenants("[[tenant]]\nname = 'one'\naccounts = ['A', 'B']\n[[tenant]]\nname = 'C'\naccounts = ['D']");
+        for (one, other, apart) in [("A", "B", false), ("A", "C", true), ("C", "D", false), ("D", "E", true)] {
+            assert_eq!(assigned.are_apart(one, other), apart, "{one} {other}");
+            assert_eq!(assigned.are_apart(other, one), apart, "{other} {one}");
+        }
+        assert_eq!((assigned.declared("A"), assigned.of_account("A")), (Some("one"), "one"));
+        assert_eq!((assigned.declared("E"), assigned.of_account("E")), (None, "E"));
+    }
+
+    #[test]
+    fn a_user_with_its_account_comes_before_the_user_name_alone() {
+        let system = system(CONF);
+        let assigned =
+            tenants("[[tenant]]\nname = 'one'\nusers = ['A/a1', 'b']\n[[tenant]]\nname = 'two'\nusers = ['a1', 'a2']");
+        let found: Vec<_> = system
+            .accounts
+            .iter()
+            .flat_map(|a| a.users.iter().map(|u| (u.name.as_str(), assigned.of_user(a, u))))
+            .collect();
+        assert_eq!(found, [("a1", Some("one")), ("a2", Some("two")), ("b", Some("one")), ("s", None)]);
+    }
+
+    #[test]
+    fn an_assignment_that_cannot_be_meant_is_refused() {
+        const ONE: &str = "[[tenant]]\nname = 'one'\n";
+        const TWO: &str = "[[tenant]]\nname = 'two'\n";
+        for (text, message) in [
+            (ONE.to_owned(), "`one` has neither accounts nor users"),
+            (format!("{ONE}accounts = ['A']\n{TWO}accounts = ['A']"), "`A` is of `one` and of `two`"),
+            (format!("{ONE}users = ['A/a']\n{TWO}users = ['A/a']"), "`A/a` is of `one` and of `two`"),
+            (format!("{ONE}acounts = ['A']"), "unknown field `acounts`"),
+            ("[[tenant]]\naccounts = ['A']".to_owned(), "missing field `name`"),
+        ] {
+            let error = read(&text).expect_err(&text).to_string();
+            assert!(error.contains(message), "{text}: {error}");
+        }
+        for accepted in [
+            format!("{ONE}accounts = ['A', 'A']"),
+            format!("{ONE}accounts = ['A']\n{TWO}users = ['A/a']"),
+            format!("{ONE}accounts = ['A']\n{ONE}accounts = ['A', 'B']"),
+        ] {
+            assert!(read(&accepted).is_ok(), "{accepted}");
+        }
+    }
+
+    #[test]
+    fn a_name_that_the_configuration_lacks_is_refused_with_the_nearest_one() {
+        let system = system(&CONF.replace(" A {", " ALPHA {"));
+        for (list, hint_part) in [
+            ("accounts = ['ALPA']", "did you mean `ALPHA`?"),
+            ("accounts = ['zzzzzz']", "there are: ALPHA, B, C, S"),
+            ("users = ['a1']", "did you mean `ALPHA/a1`?"),
+            ("users = ['ALPHA/a11']", "did you mean `ALPHA/a1`?"),
+            ("users = ['B']", "an account belongs under `accounts`"),
+            ("users = ['zzzzzz']", "there are: ALPHA/a1, ALPHA/a2, B/b, S/s"),
+        ] {
+            let assigned = tenants(&format!("[[tenant]]\nname = 'one'\n{list}"));
+            let error = assigned.refuse_unknown(&system).expect_err(list);
+            assert_eq!(hint(&error), hint_part, "{list}");
+        }
+        let known = tenants("[[tenant]]\nname = 'one'\naccounts = ['ALPHA', 'C']\nusers = ['B/b']");
+        assert!(known.refuse_unknown(&system).is_ok());
+    }
+
+    #[test]
+    fn tenants_are_counted_by_their_users_without_the_system_account() {
+        let system = system(CONF);
+        for (text, count) in [
+            ("[[tenant]]\nname = 'one'\naccounts = ['C']", 2),
+            ("[[tenant]]\nname = 'one'\naccounts = ['A', 'B']", 1),
+            ("[[tenant]]\nname = 'one'\nusers = ['A/a1']", 3),
+            ("[[tenant]]\nname = 'B'\nusers = ['A/a1']", 2),
+        ] {
+            assert_eq!(tenants(text).count(&system), count, "{text}");
+        }
+        assert_eq!(Tenants::default().count(&system), 2);
+    }
+
+    #[test]
+    fn users_keep_the_tenant_of_their_account_when_they_move_to_another_one() {
+        let before = Tenants::of_accounts(&system(CONF));
+        let after = system(
+            "accounts { M { users: [{ user: a1, password: x }, { user: b, password: x }, { user: new, password: x }] } }",
+        );
+        let found: Vec<_> = after.accounts[0].users.iter().map(|u| before.of_user(&after.accounts[0], u)).collect();
+        assert_eq!(found, [Some("A"), Some("B"), None]);
+        assert!(!before.says_nothing_of_users() && Tenants::default().says_nothing_of_users());
     }
 }

@@ -1,21 +1,21 @@
-//! A server's configuration as the texts of its two files.
+//! A server's configuration as the text of its two files.
 
 use std::fs;
 use std::path::{Path, PathBuf};
 
 use crate::error::Error;
 
-/// What a server runs: its main file, and the accounts that it includes.
+/// The main configuration file and the accounts file that it includes.
 #[derive(Debug, Clone)]
 pub struct ConfFiles {
-    /// The main file; it includes `accounts.conf`.
+    /// Text of `nats-server.conf`, which includes `accounts.conf`.
     pub main: String,
-    /// The accounts.
+    /// Text of `accounts.conf`.
     pub accounts: String,
 }
 
 impl ConfFiles {
-    /// Writes both files into a folder and returns the main file's path.
+    /// Writes both files into `folder` and returns the path of the main file.
     pub fn write(&self, folder: &Path) -> Result<PathBuf, Error> {
         let main = folder.join("nats-server.conf");
         for (path, text) in [(&main, &self.main), (&folder.join("accounts.conf"), &self.accounts)] {

@@ -1,5 +1,6 @@
-//! The nats-server configuration language: written for our bundle, read as the
-//! server reads it, whoever wrote it. What the options mean is not known here.
+//! The nats-server configuration language: a writer for the bundle, and a reader
+//! that accepts exactly what the server accepts. The meaning of options is not
+//! known here; see `audit::read`.
 
 mod digest;
 mod files;

@@ -1,5 +1,5 @@
-//! From items to values: keys meet their values, variables are looked up,
-//! included files are read.
+//! Builds values from scanned items: pairs keys with values, resolves variables
+//! and reads included files.
 
 use std::path::{Path, PathBuf};
 
@@ -8,22 +8,22 @@ use super::value::{Entry, Map, Node, Value};
 use crate::diag::{Diagnostic, Sources, Span};
 use crate::error::Error;
 
-/// The most that is read, included files together.
+/// Maximum size of a configuration with all its included files. Bytes.
 const MAX_TOTAL: usize = 256 << 20;
-/// How deep files may include each other.
+/// Maximum depth of nested includes.
 const MAX_INCLUDES: usize = 32;
 
-/// A configuration that was read.
+/// A parsed configuration.
 #[derive(Debug)]
 pub struct Document {
-    /// What it says.
+    /// The top-level entries.
     pub map: Map,
-    /// Places where the server reads something else than what is written.
+    /// Findings: text that the server silently reads differently from how it looks.
     pub remarks: Vec<Diagnostic>,
 }
 
-/// Reads a configuration and everything it includes, with the environment in
-/// which the server will run. The error shows the place.
+/// Reads a configuration file and its includes. `environment` looks up the
+/// variables that the server will see. A syntax error carries its location.
 pub fn read(path: &Path, environment: Environment<'_>, sources: &mut Sources) -> Result<Document, Error> {
     let mut reader = Reader { sources, environment, total: 0, open: Vec::new(), remarks: Vec::new() };
     match reader.file(path, None) {
@@ -46,20 +46,21 @@ impl From<Diagnostic> for Failure {
     }
 }
 
-/// Looks up a variable of the environment.
+/// Looks up an environment variable. `None`: not set.
 pub type Environment<'e> = &'e dyn Fn(&str) -> Option<String>;
 
 struct Reader<'s> {
     sources: &'s mut Sources,
     environment: Environment<'s>,
+    /// Bytes read so far.
     total: usize,
-    /// Files being read, outermost first.
+    /// Canonical paths of the files being read, outermost first.
     open: Vec<PathBuf>,
     remarks: Vec<Diagnostic>,
 }
 
 impl Reader<'_> {
-    /// Reads a file; `included` is where that is asked for.
+    /// Reads one file. `included`: location of its `include`; `None` for the main file.
     fn file(&mut self, path: &Path, included: Option<Span>) -> Result<Map, Failure> {
         let fail = |message: String, hint: &str| match included {
             Some(span) => Failure::from(Diagnostic::error("conf-include", span, message).hint(hint)),
@@ -99,7 +100,7 @@ impl Reader<'_> {
     }
 
     fn document(&mut self, file: u32, path: &Path) -> Result<Map, Failure> {
-        // Moved out for as long as it is read, because includes add to it.
+        // Cloned, because reading an include adds to `sources`.
         let text = self.sources.text(file).to_owned();
         let mut scanner = Scanner::new(&text);
         let mut builder = Builder::default();
@@ -122,8 +123,8 @@ impl Reader<'_> {
         }
     }
 
-    /// What a variable stands for: the innermost key of that name that was read
-    /// before it, or else the environment's.
+    /// Resolves a variable: the innermost enclosing key of that name read so far,
+    /// otherwise the environment variable.
     fn variable(
         &mut self,
         builder: &mut Builder,
@@ -131,7 +132,7 @@ impl Reader<'_> {
         at: Span,
         open: &mut Vec<String>,
     ) -> Result<Value, Failure> {
-        // A bcrypt hash without quotes looks like a variable.
+        // An unquoted bcrypt hash (`$2a$...`) looks like a variable; the server special-cases it.
         if name.starts_with("2a$") {
             return Ok(Value::Text(format!("${name}")));
         }
@@ -151,11 +152,11 @@ impl Reader<'_> {
         open.push(name.to_owned());
         let value = self.environment(&format!("pk={text}"), at, open);
         open.pop();
-        // Never the text: it may be a secret.
+        // The message omits the text of the variable, which may be a secret.
         value.map_err(|_| fail(format!("the environment variable {name} does not hold a value")))
     }
 
-    /// A value from the environment, as if it stood where it is used.
+    /// Parses the text of an environment variable as a value at the location of its use.
     fn environment(&mut self, text: &str, at: Span, open: &mut Vec<String>) -> Result<Value, Failure> {
         let mut scanner = Scanner::new(text);
         let mut builder = Builder::default();
@@ -184,8 +185,8 @@ fn span(file: u32, range: std::ops::Range<usize>) -> Span {
     Span { file, start: offset(range.start), end: offset(range.end) }
 }
 
-/// Where something is wrong it is not known yet which words are secrets: so
-/// that a line on which one may stand is not shown.
+/// Converts a scan error. Secrets cannot be recognised before the file is
+/// parsed, so a line that mentions a secret's usual key is not shown.
 fn syntax(file: u32, text: &str, error: ScanError) -> Failure {
     let start = text[..error.at.start].rfind('\n').map_or(0, |i| i + 1);
     let end = text[error.at.start..].find('\n').map_or(text.len(), |i| error.at.start + i);
@@ -200,12 +201,13 @@ enum Container {
     Array(Vec<Node>),
 }
 
-/// Puts items together.
+/// Assembles items into maps and lists.
 struct Builder {
-    /// Open containers, the file itself first, each with where it begins.
+    /// Open containers with the location of their opening bracket; the file itself is first.
     open: Vec<(Container, Option<Span>)>,
-    /// Keys that wait for their values.
+    /// Keys whose value has not been read yet.
     keys: Vec<(String, Span)>,
+    /// Whether the previous item was a key.
     after_key: bool,
 }
 
@@ -286,7 +288,8 @@ impl Builder {
         Ok(())
     }
 
-    /// An included file's keys are read as if they stood here, but for its own variables.
+    /// Merges the entries of an included file into the current map. Variables are not
+    /// shared: the included file resolved its own already.
     fn include(&mut self, included: Map) {
         self.after_key = false;
         if let Some((Container::Map(map), _)) = self.open.last_mut() {
@@ -314,8 +317,8 @@ fn misread(span: Span, message: &str) -> Diagnostic {
         .hint("nats-server accepts this without a word; write the value out")
 }
 
-/// A number with its unit multiplied, as the server does it: without a check
-/// for what does not fit. Nothing if the unit is none.
+/// Parses an integer and applies its unit. Overflow wraps around, as in the
+/// server. `None`: the unit is unknown.
 fn integer(text: &str) -> Result<Option<i64>, &'static str> {
     if !text.is_ascii() {
         return Err("digits are 0 to 9");
@@ -334,4 +337,189 @@ fn integer(text: &str) -> Result<Option<i64>, &'static str> {
         _ if matches!(&unit[1..], "b" | "i" | "ib") => Some(number.wrapping_mul(power(1024, &unit))),
         _ => None,
     })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// Reads `main.conf` out of files given by name and text.
+    fn read_files(files: &[(&str, &str)], environment: &[(&str, &str)]) -> Result<(Document, Sources), Error> {
+        let folder = tempfile::TempDir::new().expect("a folder");
+        for (name, text) in files {
+            let path = folder.path().join(name);
+            std::fs::create_dir_all(path.parent().expect("a folder")).expect("a folder");
+            std::fs::write(path, text).expect("written");
+        }
+        let lookup = |name: &str| environment.iter().find(|(n, _)| *n == name).map(|(_, text)| (*text).to_owned());
+        let mut sources = Sources::default();
+        let document = read(&folder.path().join("main.conf"), &lookup, &mut sources)?;
+        Ok((document, sources))
+    }
+
+    fn parse(text: &str) -> Document {
+        read_files(&[("main.conf", text)], &[]).unwrap_or_else(|e| panic!("{text:?}: {e}")).0
+    }
+
+    /// File name, line, column and message of the error.
+    fn error(files: &[(&str, &str)], environment: &[(&str, &str)]) -> (String, usize, usize, String) {
+        match read_files(files, environment) {
+            Err(Error::Conf { sources, diagnostics }) => {
+                let finding = sources.finding(&diagnostics[0]);
+                let file = finding.file.expect("a file").rsplit('/').next().expect("a name").to_owned();
+                (file, finding.line.expect("a line"), finding.column.expect("a column"), finding.message)
+            }
+            other => panic!("expected a diagnostic, got {other:?}"),
+        }
+    }
+
+    fn get<'m>(map: &'m Map, path: &str) -> &'m Value {
+        let (key, rest) = path.split_once('/').unwrap_or((path, ""));
+        match &map.get(key).unwrap_or_else(|| panic!("no {key}")).value {
+            Value::Map(map) if !rest.is_empty() => get(map, rest),
+            value => value,
+        }
+    }
+
+    #[test]
+    fn units_multiply_by_powers_of_1000_or_1024() {
+        for (text, number) in [
+            ("5", 5),
+            ("-5", -5),
+            ("2k", 2_000),
+            ("2K", 2_000),
+            ("2kb", 2_048),
+            ("2Ki", 2_048),
+            ("2KiB", 2_048),
+            ("3m", 3_000_000),
+            ("3MB", 3 << 20),
+            ("1g", 1_000_000_000),
+            ("1Gi", 1 << 30),
+            ("1t", 1_000_000_000_000),
+            ("1tb", 1 << 40),
+            ("1pb", 1 << 50),
+            ("1eb", 1 << 60),
+            ("9223372036854775807", i64::MAX),
+        ] {
+            assert_eq!(integer(text), Ok(Some(number)), "{text}");
+        }
+        assert_eq!(integer("2kbb"), Ok(None), "an unknown unit");
+        assert_eq!(integer("16eb"), Ok(Some(0)), "overflow wraps around, as in the server");
+        assert_eq!(integer("9223372036854775808"), Err("the number is out of range"));
+        assert_eq!(integer("٣"), Err("digits are 0 to 9"));
+    }
+
+    #[test]
+    fn a_variable_is_the_innermost_key_above_it() {
+        let document = parse("a: 1\nb { a: 2\n c: $a\n d { c: $a } }\nc: $a\na: 3\nd: $a");
+        for (path, number) in [("b/c", 2), ("b/d/c", 2), ("c", 1), ("d", 3)] {
+            assert_eq!(get(&document.map, path), &Value::Integer(number), "{path}");
+        }
+        let used: Vec<bool> = document.map.entries.iter().filter(|e| e.key != "b").map(|e| e.used).collect();
+        assert_eq!(used, [true, false, true, false], "only entries that a variable refers to are marked");
+    }
+
+    #[test]
+    fn a_variable_without_a_key_is_read_from_the_environment_as_a_value() {
+        let environment = [("N", "5k"), ("T", "'5k'"), ("L", "[a, b]"), ("V", "$N"), ("a", "7")];
+        let (document, _) =
+            read_files(&[("main.conf", "a: 1\nn: $N\nt: $T\nv: $V\nl: $L\na2: $a")], &environment).expect("read");
+        assert_eq!(get(&document.map, "n"), &Value::Integer(5000));
+        assert_eq!(get(&document.map, "t"), &Value::Text("5k".into()));
+        assert_eq!(get(&document.map, "v"), &Value::Integer(5000));
+        assert_eq!(get(&document.map, "l").kind(), "a list");
+        assert_eq!(get(&document.map, "a2"), &Value::Integer(1), "a key comes before the environment");
+    }
+
+    #[test]
+    fn a_variable_that_cannot_be_resolved_is_an_error_that_quotes_no_text_of_the_environment() {
+        let at = |text: &str, environment: &[(&str, &str)]| error(&[("main.conf", text)], environment);
+        assert_eq!(at("b: 1\na: $X", &[]), ("main.conf".into(), 2, 4, "there is no variable X".into()));
+        assert_eq!(at("a: $X\nX: 1", &[]).3, "there is no variable X", "a key below it does not count");
+        for text in ["hunter2 x", "$X", "include hunter2"] {
+            assert_eq!(at("a: $X", &[("X", text)]).3, "the environment variable X does not hold a value", "{text:?}");
+        }
+    }
+
+    #[test]
+    fn an_unquoted_bcrypt_hash_is_text_and_no_variable() {
+        let hash = "$2a$11$abcdefghijklmnopqrstuv";
+        assert_eq!(get(&parse(&format!("p: {hash}")).map, "p"), &Value::Text(hash.into()));
+        assert_eq!(error(&[("main.conf", "p: $2b$11$abc")], &[]).3, "there is no variable 2b$11$abc");
+    }
+
+    #[test]
+    fn included_entries_merge_into_the_block_that_includes_them() {
+        let files = [
+            ("main.conf", "a: 1\nm { include 'sub/one.conf'\n z: 9 }\n"),
+            ("sub/one.conf", "b: 2\ninclude two.conf\n"),
+            ("sub/two.conf", "c: 3\n"),
+        ];
+        let (document, sources) = read_files(&files, &[]).expect("read");
+        for (path, number) in [("a", 1), ("m/b", 2), ("m/c", 3), ("m/z", 9)] {
+            assert_eq!(get(&document.map, path), &Value::Integer(number), "{path}");
+        }
+        assert_eq!(sources.paths().count(), 3);
+        assert!(document.map.get("b").is_none());
+    }
+
+    #[test]
+    fn an_included_file_does_not_see_variables_of_the_including_one() {
+        let files = [("main.conf", "a: 1\ninclude one.conf"), ("one.conf", "b: $a")];
+        assert_eq!(error(&files, &[]), ("one.conf".into(), 1, 4, "there is no variable a".into()));
+        let files = [("main.conf", "include one.conf\nb: $a"), ("one.conf", "a: 1")];
+        assert!(read_files(&files, &[]).is_ok(), "the other way round they are seen");
+    }
+
+    #[test]
+    fn an_include_that_cannot_be_read_is_reported_where_it_is_written() {
+        for (files, place, message) in [
+            (vec![("main.conf", "\n  include gone.conf")], ("main.conf", 2, 11), "gone.conf"),
+            (vec![("main.conf", "include main.conf")], ("main.conf", 1, 9), "includes itself"),
+            (vec![("main.conf", "include a.conf"), ("a.conf", "include main.conf")], ("a.conf", 1, 9), "itself"),
+            (vec![("main.conf", "include sub"), ("sub/x", "")], ("main.conf", 1, 9), "is a folder"),
+        ] {
+            let (file, line, column, text) = error(&files, &[]);
+            assert_eq!((file.as_str(), line, column), place, "{text}");
+            assert!(text.contains(message), "{text}");
+        }
+    }
+
+    #[test]
+    fn a_main_file_that_is_not_utf_8_is_reported_with_its_line() {
+        let file = tempfile::NamedTempFile::new().expect("a file");
+        std::fs::write(file.path(), b"a: 1\nb: \"\xff\"\n").expect("written");
+        let error = read(file.path(), &|_| None, &mut Sources::default()).expect_err("not UTF-8");
+        assert!(error.to_string().contains("is not UTF-8 text, from line 2 on"), "{error}");
+    }
+
+    #[test]
+    fn what_the_server_reads_differently_is_remarked_at_its_place() {
+        for (text, remark) in [
+            ("a: 1kbb\nb: 2", Some("this unit is none, so the server gives the key the next value")),
+            ("m { a }", Some("`a` has no value, so the server gives it the whole block")),
+            ("a: 1kb\nb: 2", None),
+            ("m { a: 1 }", None),
+        ] {
+            let document = parse(text);
+            let remarks: Vec<&str> = document.remarks.iter().map(|d| d.message.as_str()).collect();
+            assert_eq!(remarks, remark.into_iter().collect::<Vec<_>>(), "{text:?}");
+        }
+    }
+
+    #[test]
+    fn the_line_of_a_syntax_error_is_hidden_if_it_may_hold_a_secret() {
+        for (text, hidden) in [
+            ("password: a b", true),
+            ("auth_TOKEN: a b", true),
+            ("creds: a b", true),
+            ("port: a b", false),
+            ("password: a\nport: a b", false),
+        ] {
+            let Err(Error::Conf { diagnostics, .. }) = read_files(&[("main.conf", text)], &[]) else {
+                panic!("{text:?} is no error")
+            };
+            assert_eq!(diagnostics[0].confidential, hidden, "{text:?}");
+        }
+    }
 }

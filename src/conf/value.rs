@@ -1,38 +1,38 @@
-//! What a configuration says, as it was written: every entry in its order,
-//! overridden ones too, each with its place.
+//! The parsed configuration: every entry in file order, overridden entries
+//! included, each with its source location.
 
 use crate::diag::Span;
 
-/// A value and where it stands.
+/// A value and its source location.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Node {
     /// The value.
     pub value: Value,
-    /// Where it stands; for a variable, where it is used.
+    /// Source location. The value of a variable has the location of its use.
     pub span: Span,
 }
 
-/// A value.
+/// A value of the configuration language.
 #[derive(Debug, Clone, PartialEq)]
 pub enum Value {
-    /// Keys and values.
+    /// `{ key: value }`.
     Map(Map),
-    /// Values.
+    /// `[ value, value ]`.
     Array(Vec<Node>),
-    /// Text, in quotes or not.
+    /// A string, quoted or not.
     Text(String),
-    /// A number, its unit multiplied.
+    /// An integer with its unit applied: `1k` is 1000, `1kb` is 1024.
     Integer(i64),
-    /// A number with a fraction.
+    /// A number with a decimal point.
     Float(f64),
-    /// A truth value.
+    /// `true`, `yes`, `on` or `false`, `no`, `off`, in any letter case.
     Bool(bool),
-    /// A time in Zulu form.
+    /// A time in UTC: `2026-01-31T23:59:59Z`.
     Time(String),
 }
 
 impl Value {
-    /// What kind of value it is, for messages.
+    /// The type of the value, as error messages name it.
     pub fn kind(&self) -> &'static str {
         match self {
             Self::Map(_) => "a map",
@@ -46,30 +46,49 @@ impl Value {
     }
 }
 
-/// Keys and values in the order in which they were written.
+/// Keys and values in file order.
 #[derive(Debug, Clone, Default, PartialEq)]
 pub struct Map {
-    /// All of them. Of two with the same key the last counts.
+    /// All entries. If a key occurs twice, the server uses the last.
     pub entries: Vec<Entry>,
 }
 
 /// A key and its value.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Entry {
-    /// As written; most keys mean the same in any letter case.
+    /// The key as written. The server ignores the letter case of option names.
     pub key: String,
-    /// Where the key stands.
+    /// Source location of the key.
     pub key_span: Span,
     /// The value.
     pub node: Node,
-    /// Whether a variable took its value from here. Then it need not be an
-    /// option of the server.
+    /// Whether a variable refers to this entry. The server accepts such an entry
+    /// even if its key is not an option.
     pub used: bool,
 }
 
 impl Map {
-    /// The value that counts for a key, exactly as written.
+    /// The value of the last entry with this key. Case-sensitive.
     pub fn get(&self, key: &str) -> Option<&Node> {
         self.entries.iter().rev().find(|e| e.key == key).map(|e| &e.node)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn entry(key: &str, value: i64) -> Entry {
+        let span = Span { file: 0, start: 0, end: 0 };
+        Entry { key: key.into(), key_span: span, node: Node { value: Value::Integer(value), span }, used: false }
+    }
+
+    #[test]
+    fn the_last_entry_of_a_key_counts_and_letter_case_separates_keys() {
+        let map = Map { entries: vec![entry("a", 1), entry("A", 2), entry("a", 3)] };
+        let get = |key| map.get(key).map(|node| &node.value);
+        assert_eq!(get("a"), Some(&Value::Integer(3)));
+        assert_eq!(get("A"), Some(&Value::Integer(2)));
+        assert_eq!(get("b"), None);
     }
 }

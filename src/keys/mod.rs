@@ -1,9 +1,9 @@
-//! The root key and everything derived from it. This is the only room that
-//! holds a seed or a password; docs/keys.md describes the derivation byte by
-//! byte, with test vectors.
+//! The root key and every credential derived from it: no other module derives a
+//! seed or a password. docs/keys.md specifies the derivation byte by byte, with
+//! test vectors.
 //!
-//! The tree is root → account → user → secret, so that one account's branch
-//! can be handed over without the rest.
+//! The derivation tree is root → account → user → secret, so that the branch of
+//! one account can be handed over without the others.
 
 mod login;
 mod password;
@@ -22,18 +22,18 @@ pub use password::HashCache;
 pub use root::{RootKey, RootKeyError};
 pub use secret::Secret;
 
-/// The HKDF salt: names this scheme and its version.
+/// HKDF salt: the name and version of this derivation scheme.
 const SALT: &[u8] = b"tenantry/1";
 
 /// One node of the derivation tree.
 type NodeKey = Zeroizing<[u8; 32]>;
 
-/// `HKDF-SHA256(salt, parent, labels)`, each label preceded by its length in
-/// two bytes, big-endian, so that no two lists of labels read the same.
+/// HKDF-SHA256 of `parent`. The info is the list of labels, each preceded by its
+/// length as two big-endian bytes, so that no two lists have the same encoding.
 fn derive(parent: &[u8; 32], labels: &[&[u8]], out: &mut [u8]) {
     let mut info = Vec::with_capacity(64);
     for label in labels {
-        // Names are at most 64 bytes; the other labels are constants.
+        // Cannot overflow: names have at most 64 bytes and the other labels are constants.
         info.extend_from_slice(&u16::try_from(label.len()).unwrap_or(u16::MAX).to_be_bytes());
         info.extend_from_slice(label);
     }
@@ -48,8 +48,8 @@ fn child(parent: &[u8; 32], labels: &[&[u8]]) -> NodeKey {
     key
 }
 
-/// Whose branch it is. A tenant may have the system account's name in another
-/// system; the branches differ all the same.
+/// Kind of the account that a branch belongs to. Derived separately, because a
+/// tenant's account may have the name that the system account has elsewhere.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub enum AccountKind {
     /// A tenant's account.
@@ -58,10 +58,10 @@ pub enum AccountKind {
     System,
 }
 
-/// An account's branch: every secret of that account's users, and no other.
+/// The branch of an account, from which its users' secrets derive and no others.
 pub struct AccountKey(NodeKey);
 
-/// A user's branch.
+/// The branch of a user.
 pub struct UserKey(NodeKey);
 
 impl RootKey {
@@ -74,12 +74,13 @@ impl RootKey {
         AccountKey(child(self.bytes(), &[b"account", kind, name.as_str().as_bytes()]))
     }
 
-    /// Keys the digests by which unchanged input is recognised.
+    /// Key of the digests by which the render cache recognises unchanged input.
     pub fn cache_key(&self) -> Zeroizing<[u8; 32]> {
         child(self.bytes(), &[b"memory"])
     }
 
-    /// Names this key without giving anything of it away: 16 hexadecimal digits.
+    /// Public fingerprint of this key: 16 hexadecimal digits, from which the key cannot be
+    /// recovered.
     pub fn id(&self) -> String {
         let mut id = [0; 8];
         derive(self.bytes(), &[b"root-id"], &mut id);
@@ -88,7 +89,7 @@ impl RootKey {
 }
 
 impl AccountKey {
-    /// The branch of one of the account's users.
+    /// The branch of one user.
     pub fn user(&self, name: &UserName) -> UserKey {
         UserKey(child(&self.0, &[b"user", name.as_str().as_bytes()]))
     }
@@ -99,7 +100,7 @@ impl UserKey {
         derive(&self.0, &[kind, &generation.to_be_bytes()], out);
     }
 
-    /// The user's nkey.
+    /// The user's nkey. A new `generation` gives a new, unrelated key pair.
     pub fn nkey(&self, generation: u32) -> UserNkey {
         let mut seed = Zeroizing::new([0; 32]);
         self.secret(b"nkey-seed", generation, seed.as_mut());
@@ -109,16 +110,16 @@ impl UserKey {
         }
     }
 
-    /// The user's password: 160 bits as 32 lowercase letters and digits, so
-    /// that it survives URLs, shells, YAML and a double click.
+    /// The user's password: 160 bits as 32 lowercase letters and digits, which need
+    /// no escaping in URLs, shells or YAML and are selected by a double click.
     pub fn password(&self, generation: u32) -> Secret {
         let mut bytes = Zeroizing::new([0; 20]);
         self.secret(b"password", generation, bytes.as_mut());
         Secret::new(data_encoding::BASE32_NOPAD.encode(bytes.as_ref()).to_ascii_lowercase())
     }
 
-    /// The bcrypt hash of the user's password. The salt is derived too, so
-    /// that rendering twice gives the same bytes.
+    /// The bcrypt hash of `password`. The salt is derived, so that rendering twice
+    /// gives the same bytes.
     pub fn bcrypt(&self, password: &Secret, generation: u32, cost: u32, cache: &HashCache) -> String {
         let memory_key = child(&self.0, &[b"hash-memory"]);
         cache.hash(&memory_key, password, cost, self.bcrypt_salt(generation))
@@ -131,16 +132,16 @@ impl UserKey {
     }
 }
 
-/// A user's key pair.
+/// The Ed25519 key pair of a user.
 pub struct UserNkey(KeyPair);
 
 impl UserNkey {
-    /// `U...`, which the server is told.
+    /// The public key, `U...`, which goes into the server configuration.
     pub fn public(&self) -> String {
         self.0.public_key()
     }
 
-    /// `SU...`, which only the user has.
+    /// The seed, `SU...`, which is the private key.
     pub fn seed(&self) -> Secret {
         match self.0.seed() {
             Ok(seed) => Secret::new(seed),
@@ -179,17 +180,49 @@ mod tests {
 
     #[test]
     fn branches_differ() {
-        let of = |u: UserKey| u.password(1).expose().to_owned();
+        let password = |u: UserKey| u.password(1).expose().to_owned();
         let all = [
-            of(user(AccountKind::Tenant, "A", "u")),
-            of(user(AccountKind::System, "A", "u")),
-            of(user(AccountKind::Tenant, "B", "u")),
-            of(user(AccountKind::Tenant, "A", "v")),
-            // Without length prefixes these two would be one.
-            of(user(AccountKind::Tenant, "Au", "ser")),
+            password(user(AccountKind::Tenant, "A", "u")),
+            password(user(AccountKind::System, "A", "u")),
+            password(user(AccountKind::Tenant, "B", "u")),
+            password(user(AccountKind::Tenant, "A", "v")),
+            // Without length prefixes this would equal the first.
+            password(user(AccountKind::Tenant, "Au", "ser")),
             user(AccountKind::Tenant, "A", "u").password(2).expose().to_owned(),
         ];
         let distinct: std::collections::BTreeSet<_> = all.iter().collect();
         assert_eq!(distinct.len(), all.len());
+    }
+
+    #[test]
+    fn a_password_is_32_lowercase_letters_and_digits() {
+        let key = user(AccountKind::Tenant, "A", "u");
+        for generation in 0..20 {
+            let password = key.password(generation);
+            assert_eq!(password.expose().len(), 32, "{generation}");
+            assert!(password.expose().chars().all(|c| matches!(c, 'a'..='z' | '2'..='7')), "{generation}");
+        }
+    }
+
+    #[test]
+    fn a_generation_gives_one_key_pair_and_the_next_one_another() {
+        let key = user(AccountKind::Tenant, "A", "u");
+        let pair = key.nkey(1);
+        assert_eq!(key.nkey(1).public(), pair.public());
+        assert_ne!(key.nkey(2).public(), pair.public());
+        assert!(pair.public().starts_with('U') && pair.seed().expose().starts_with("SU"));
+        let from_seed = KeyPair::from_seed(pair.seed().expose()).expect("a seed");
+        assert_eq!(from_seed.public_key(), pair.public());
+    }
+
+    #[test]
+    fn a_bcrypt_hash_is_of_its_password_and_depends_on_the_generation() {
+        let (key, cache) = (user(AccountKind::Tenant, "A", "u"), HashCache::default());
+        let password = key.password(1);
+        let hash = key.bcrypt(&password, 1, 4, &cache);
+        assert_eq!(bcrypt::verify(password.expose(), &hash).ok(), Some(true));
+        assert_eq!(bcrypt::verify(key.password(2).expose(), &hash).ok(), Some(false));
+        assert_eq!(key.bcrypt(&password, 1, 4, &HashCache::default()), hash);
+        assert_ne!(key.bcrypt(&password, 2, 4, &cache), hash, "the salt differs");
     }
 }

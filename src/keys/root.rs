@@ -1,4 +1,4 @@
-//! The one secret, and where it comes from.
+//! The root key: generating, loading and storing it.
 
 use std::fs;
 use std::io::Write;
@@ -13,56 +13,58 @@ use zeroize::Zeroizing;
 use super::Secret;
 use crate::model::Root;
 
+/// Begins the text form and names its version.
 const PREFIX: &str = "tenantry-root-1-";
+/// Length of the checksum. Bytes.
 const CHECKSUM: usize = 4;
 
-/// 32 bytes that everything is derived from.
+/// 32 secret bytes from which every credential derives.
 pub struct RootKey {
     bytes: Zeroizing<[u8; 32]>,
 }
 
-/// Why there is no root key.
+/// Why the root key could not be loaded or created.
 #[derive(Debug, thiserror::Error)]
 pub enum RootKeyError {
-    /// The file is not there.
+    /// The file does not exist.
     #[error("there is no root key at {}", .0.display())]
     NoFile(PathBuf),
-    /// Others can read the file.
+    /// Group or others have some permission on the file.
     #[error("the root key {} can be read by others (mode {mode:o})", .path.display())]
     Readable {
         /// The file.
         path: PathBuf,
-        /// Its permission bits.
+        /// Its permission bits (the lower nine).
         mode: u32,
     },
     /// The variable is not set.
     #[error("the environment variable {0} is not set")]
     NoVariable(String),
-    /// The text is not a root key.
+    /// The text cannot be parsed as a root key.
     #[error("{place} does not hold a root key: {why}")]
     Malformed {
-        /// File or variable.
+        /// The file or environment variable.
         place: String,
-        /// What is wrong; never the text.
+        /// What is wrong. Never quotes the text, which may be nearly a root key.
         why: &'static str,
     },
-    /// The file exists and would be overwritten.
+    /// The file to be created exists.
     #[error("{} exists already and is never overwritten", .0.display())]
     Exists(PathBuf),
-    /// The operating system says no.
+    /// An I/O error.
     #[error("cannot {action} the root key {}: {source}", .path.display())]
     Io {
-        /// What was tried.
+        /// The attempted operation, a verb.
         action: &'static str,
         /// The file.
         path: PathBuf,
-        /// Why not.
+        /// The error of the operating system.
         source: std::io::Error,
     },
 }
 
 impl RootKeyError {
-    /// What to do about it.
+    /// How to fix it.
     pub fn hint(&self) -> String {
         match self {
             Self::NoFile(path) => format!(
@@ -83,13 +85,13 @@ impl RootKeyError {
 }
 
 impl RootKey {
-    /// The published key: SHA-256 of a sentence that everybody can read.
-    /// Example credentials derived from it work for everyone.
+    /// The development key: SHA-256 of a published sentence, so not a secret. The
+    /// credentials in the examples derive from it.
     pub fn development() -> Self {
         Self { bytes: Zeroizing::new(Sha256::digest(b"tenantry development root key: published, not a secret").into()) }
     }
 
-    /// A new private key.
+    /// A new random key.
     pub fn generate() -> Self {
         let mut bytes = Zeroizing::new([0; 32]);
         if let Err(e) = rand::rngs::SysRng.try_fill_bytes(bytes.as_mut()) {
@@ -98,7 +100,7 @@ impl RootKey {
         Self { bytes }
     }
 
-    /// Loads the key that the registry names. Relative files start at `folder`.
+    /// Loads the key that the registry names. `folder` is the base of relative paths.
     pub fn load(root: &Root, folder: &Path) -> Result<Self, RootKeyError> {
         match root {
             Root::Development => Ok(Self::development()),
@@ -123,8 +125,8 @@ impl RootKey {
         Self::from_text(&text, &path.display().to_string())
     }
 
-    /// Reads the key from the text of a file or variable: one line, beside
-    /// comments that begin with `#`.
+    /// Parses the text of a file or variable: one line, besides blank lines and
+    /// comments that begin with `#`. `place` names the origin in errors.
     pub fn from_text(text: &str, place: &str) -> Result<Self, RootKeyError> {
         let malformed = |why| RootKeyError::Malformed { place: place.to_owned(), why };
         let mut lines = text.lines().map(str::trim).filter(|l| !l.is_empty() && !l.starts_with('#'));
@@ -146,14 +148,14 @@ impl RootKey {
         Ok(key)
     }
 
-    /// The line that [`RootKey::from_text`] reads.
+    /// The line that [`RootKey::from_text`] parses: 74 characters.
     pub fn to_text(&self) -> Secret {
         let mut bytes = Zeroizing::new(self.bytes.to_vec());
         bytes.extend_from_slice(&self.checksum());
         Secret::new(format!("{PREFIX}{}", BASE32_NOPAD.encode(&bytes).to_ascii_lowercase()))
     }
 
-    /// Writes the key to a new file that only its owner can read.
+    /// Creates a file with mode 0600 that contains the key. Never overwrites.
     pub fn create_file(&self, path: &Path) -> Result<(), RootKeyError> {
         let io = |source: std::io::Error| match source.kind() {
             std::io::ErrorKind::AlreadyExists => RootKeyError::Exists(path.to_owned()),
@@ -171,7 +173,7 @@ impl RootKey {
         &self.bytes
     }
 
-    /// The first bytes of a hash: tells a mistyped key from the right one.
+    /// The first bytes of a SHA-256 of the key, which detect a mistyped key.
     fn checksum(&self) -> [u8; CHECKSUM] {
         let digest = Sha256::new().chain_update(b"tenantry root key checksum").chain_update(*self.bytes).finalize();
         let mut sum = [0; CHECKSUM];
@@ -207,5 +209,53 @@ mod tests {
         for wrong in ["", "#", "tenantry-root-1-", &text[..70], &format!("{text}\n{text}"), &format!("{text}aa")] {
             assert!(RootKey::from_text(wrong, "test").is_err(), "{wrong}");
         }
+    }
+
+    fn file_with_mode(text: &str, mode: u32) -> (tempfile::TempDir, PathBuf) {
+        let folder = tempfile::TempDir::new().expect("a folder");
+        let path = folder.path().join("root.key");
+        fs::write(&path, text).expect("written");
+        fs::set_permissions(&path, fs::Permissions::from_mode(mode)).expect("mode");
+        (folder, path)
+    }
+
+    #[test]
+    fn a_root_key_file_that_others_can_access_is_refused() {
+        let text = RootKey::development().to_text().expose().to_owned();
+        for (mode, is_private) in [(0o600, true), (0o400, true), (0o640, false), (0o604, false), (0o620, false)] {
+            let (folder, _) = file_with_mode(&text, mode);
+            match RootKey::load(&Root::File("root.key".into()), folder.path()) {
+                Ok(key) => assert!(is_private && key.id() == RootKey::development().id(), "{mode:o}"),
+                Err(RootKeyError::Readable { mode: reported, .. }) => {
+                    assert!(!is_private && reported == mode, "{mode:o}");
+                }
+                Err(e) => panic!("{mode:o}: {e}"),
+            }
+        }
+    }
+
+    #[test]
+    fn a_created_file_is_private_reads_back_and_is_never_overwritten() {
+        let folder = tempfile::TempDir::new().expect("a folder");
+        let path = folder.path().join("root.key");
+        let root = Root::File("root.key".into());
+        assert!(matches!(RootKey::load(&root, folder.path()), Err(RootKeyError::NoFile(missing)) if missing == path));
+        let key = RootKey::generate();
+        key.create_file(&path).expect("created");
+        assert_eq!(fs::metadata(&path).expect("there").permissions().mode() & 0o777, 0o600);
+        assert!(matches!(RootKey::generate().create_file(&path), Err(RootKeyError::Exists(_))));
+        assert_eq!(RootKey::load(&root, folder.path()).map(|k| k.id()).ok(), Some(key.id()));
+    }
+
+    #[test]
+    fn an_error_names_the_place_and_never_quotes_the_text() {
+        let text = RootKey::development().to_text().expose().to_owned();
+        let (folder, path) = file_with_mode(&text[..70], 0o600);
+        let Err(error) = RootKey::load(&Root::File("root.key".into()), folder.path()) else {
+            panic!("it is too short")
+        };
+        let shown = format!("{error} {error:?} {}", error.hint());
+        assert!(shown.contains(&path.display().to_string()), "{shown}");
+        assert!(!shown.contains(&text[PREFIX.len()..PREFIX.len() + 8]), "{shown}");
     }
 }

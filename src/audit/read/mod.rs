@@ -1,5 +1,5 @@
-//! From a configuration that was read to the [`System`], and to everything that
-//! nats-server would refuse about it.
+//! Converts a parsed configuration to a [`System`] and collects everything that
+//! nats-server would reject.
 
 mod option_names;
 pub mod options;
@@ -24,7 +24,7 @@ use option_names::{
 };
 use options::{Collector, OptionNames, Options, go_duration};
 
-/// Reads a whole configuration.
+/// Reads a whole configuration. `start`: location of findings about missing options.
 pub fn system(map: &Map, start: Span, collector: &mut Collector) -> System {
     let options = collector.options(map, TOP, "the server");
     let mut system = System { server: server::server(&options, start, collector), ..System::default() };
@@ -72,7 +72,7 @@ pub fn system(map: &Map, start: Span, collector: &mut Collector) -> System {
 
 struct Reader<'r> {
     collector: &'r mut Collector,
-    /// Names and nkeys of users, which are unique on the whole server.
+    /// Locations of user names and nkeys, which must be unique across all accounts.
     logins: HashMap<String, Span>,
 }
 
@@ -93,13 +93,13 @@ impl Reader<'_> {
                     }
                 }
             }
-            // The server passes over anything else.
+            // The server ignores values of other types.
             _ => {}
         }
     }
 
-    /// Of two accounts with one name the server keeps the last, and the first
-    /// one's users are gone without a word.
+    /// The last entry of each account. If an account is defined twice, the server
+    /// silently drops the first definition with its users.
     fn last_ones<'m>(&mut self, map: &'m Map) -> Vec<&'m Entry> {
         let mut last: HashMap<&str, usize> = HashMap::new();
         for (i, entry) in map.entries.iter().enumerate() {
@@ -116,7 +116,7 @@ impl Reader<'_> {
                 );
             }
         }
-        // Values that a variable took are no accounts.
+        // Entries that define variables are not accounts.
         map.entries.iter().enumerate().filter(|(i, e)| last[e.key.as_str()] == *i && !e.used).map(|(_, e)| e).collect()
     }
 
@@ -143,8 +143,8 @@ impl Reader<'_> {
         }
         for node in options.get("exports").map(|n| self.collector.list(n)).unwrap_or_default() {
             let Some(export) = self.export(node) else { continue };
-            // Of one subject the server keeps one export: for all that are named, with
-            // the last one's position.
+            // The server merges exports of one subject: the importers of all, with the token
+            // position of the last.
             match account.exports.iter_mut().find(|e| e.kind == export.kind && e.subject == export.subject) {
                 Some(known) => {
                     known.token_position = export.token_position;
@@ -202,7 +202,7 @@ impl Reader<'_> {
             Value::Map(map) => {
                 let options = self.collector.options(map, ACCOUNT_JETSTREAM, "an account's jetstream");
                 if let Some(node) = options.get("max_bytes_required") {
-                    // Despite its names it is no size.
+                    // A boolean, despite its name.
                     let _ = self.collector.bool(Some(node));
                 }
                 Some(JetStream {
@@ -306,7 +306,7 @@ impl Reader<'_> {
         permissions.subscribe = options.get("subscribe").map(|n| self.side(n, true)).unwrap_or_default();
         permissions.responses = options.get("allow_responses").and_then(|n| self.responses(n));
         if permissions.responses.is_some() && permissions.publish.span.is_none() {
-            // Leave to answer alone is leave for nothing else.
+            // With `allow_responses` and no `publish`, the server allows nothing but replies.
             permissions.publish.allow = Some(Vec::new());
         }
         permissions
@@ -353,7 +353,7 @@ impl Reader<'_> {
     }
 
     fn responses(&mut self, node: &Node) -> Option<Responses> {
-        // The server's own defaults.
+        // The server's defaults: one reply within two minutes.
         let mut responses = Responses { span: node.span, max: 1, expires: Some(Duration::from_secs(120)) };
         match &node.value {
             Value::Bool(is_on) => is_on.then_some(responses),
@@ -401,7 +401,7 @@ impl Reader<'_> {
                 self.collector.refuse(node.span, "a stream and a service in one entry", "write two");
                 None
             }
-            // The server ignores it.
+            // The server ignores such an entry.
             (None, None) => None,
         }
     }
@@ -483,7 +483,8 @@ impl Reader<'_> {
         })
     }
 
-    /// What -t says of exports and imports, once all accounts are known.
+    /// Checks exports and imports against each other, as `nats-server -t` does. Skipped if the
+    /// configuration is rejected already: the errors would only follow from earlier ones.
     fn shares_are_authorized(&mut self, system: &System) {
         if !self.collector.refused.is_empty() {
             return;
@@ -538,7 +539,7 @@ impl Reader<'_> {
         mappings
     }
 
-    /// Where it goes, and whether some of it stays.
+    /// Destinations of a mapping, and whether messages may keep their subject.
     fn destinations(&mut self, node: &Node) -> (Vec<String>, bool) {
         const DESTINATION: OptionNames = &[&["destination", "dest"], &["weight"], &["cluster"]];
         let nodes = match &node.value {
@@ -565,7 +566,7 @@ impl Reader<'_> {
 
     // --------------------------------------------------------- authorization
 
-    /// Users outside of accounts are in `$G`.
+    /// Reads the `authorization` block, whose users belong to `$G`.
     fn authorization(&mut self, node: &Node, system: &mut System) {
         let Some(map) = self.collector.map(node) else { return };
         let options = self.collector.options(map, AUTHORIZATION, "authorization");
@@ -626,7 +627,7 @@ fn is_public(key: &str, kind: char) -> bool {
     key.starts_with(kind) && KeyPair::from_public_key(key).is_ok()
 }
 
-/// How the server would check a password.
+/// How the server checks a password as it is written in the file.
 fn auth_method(password: Option<&str>, node: Option<&Node>) -> AuthMethod {
     let (Some(password), Some(node)) = (password.filter(|p| !p.is_empty()), node) else {
         return AuthMethod::NoPassword;
@@ -639,7 +640,8 @@ fn auth_method(password: Option<&str>, node: Option<&Node>) -> AuthMethod {
     }
 }
 
-/// A subject, for subscriptions perhaps with a queue after a blank.
+/// Parses an entry of a permission list: a subject and, if `queues`, an optional queue after a
+/// blank. `None`: invalid.
 fn pattern(text: &str, queues: bool) -> Option<Pattern> {
     if let Some(subject) = Subject::as_the_server_reads(text) {
         return Some(Pattern { subject, queue: None });
@@ -651,4 +653,334 @@ fn pattern(text: &str, queues: bool) -> Option<Pattern> {
     }
     let subject = Subject::as_the_server_reads(subject)?;
     Some(Pattern { subject, queue: Some(Subject::as_the_server_reads(queue)?) })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::audit::testing::{audit_text, refused, rules, system};
+
+    /// The only user of an account, with these entries besides its name.
+    fn user(entries: &str) -> User {
+        let text = format!("accounts {{ A {{ users: [{{ user: u, {entries} }}] }} }}");
+        system(&text).accounts.remove(0).users.remove(0)
+    }
+
+    fn allowed(side: &Side) -> Option<Vec<String>> {
+        side.allow.as_ref().map(|list| list.iter().map(|p| p.subject.to_string()).collect())
+    }
+
+    fn list(subjects: &[&str]) -> Option<Vec<String>> {
+        Some(subjects.iter().map(|s| (*s).to_owned()).collect())
+    }
+
+    #[test]
+    fn every_form_of_a_permission_gives_the_same_allow_list() {
+        for (form, expected) in [
+            ("publish: a.b", list(&["a.b"])),
+            ("publish: [a.b]", list(&["a.b"])),
+            ("pub: { allow: a.b }", list(&["a.b"])),
+            ("PUBLISH: { allow: [a.b, c] }", list(&["a.b", "c"])),
+            ("publish: { deny: a.b }", None),
+            ("subscribe: a.b", None),
+            ("publish: []", None),
+            ("publish: {}", None),
+            ("publish: { allow: [] }", None),
+        ] {
+            let user = user(&format!("permissions {{ {form} }}"));
+            assert_eq!(allowed(&user.permissions.publish), expected, "{form}");
+        }
+    }
+
+    #[test]
+    fn an_empty_list_or_block_is_marked_as_looking_closed() {
+        for (form, looks_closed) in [
+            ("publish: []", true),
+            ("publish: {}", true),
+            ("publish: { allow: [] }", true),
+            ("publish: { deny: a }", false),
+            ("publish: [a]", false),
+            ("subscribe: []", false),
+        ] {
+            let user = user(&format!("permissions {{ {form} }}"));
+            assert_eq!(user.permissions.publish.looks_closed.is_some(), looks_closed, "{form}");
+        }
+    }
+
+    #[test]
+    fn leave_to_answer_alone_allows_no_other_subject() {
+        let publish = |form: &str| allowed(&user(&format!("permissions {{ {form} }}")).permissions.publish);
+        assert_eq!(publish("allow_responses: true"), list(&[]));
+        assert_eq!(publish("allow_responses: true, publish: a"), list(&["a"]));
+        assert_eq!(publish("allow_responses: true, publish: { deny: a }"), None);
+        assert_eq!(publish("allow_responses: false"), None);
+    }
+
+    #[test]
+    fn responses_have_the_servers_defaults_and_negative_ones_are_unlimited() {
+        for (form, expected) in [
+            ("true", Some((1, Some(120)))),
+            ("false", None),
+            ("{}", Some((1, Some(120)))),
+            ("{ max: 5 }", Some((5, Some(120)))),
+            ("{ max: 0, expires: \"0s\" }", Some((1, Some(120)))),
+            ("{ max_msgs: -1, ttl: \"-1s\" }", Some((-1, None))),
+            ("{ expires: \"2m\" }", Some((1, Some(120)))),
+            ("{ expires: \"1m\" }", Some((1, Some(60)))),
+        ] {
+            let responses = user(&format!("permissions {{ allow_responses: {form} }}")).permissions.responses;
+            assert_eq!(responses.map(|r| (r.max, r.expires.map(|d| d.as_secs()))), expected, "{form}");
+        }
+    }
+
+    #[test]
+    fn only_a_subscription_may_name_a_queue() {
+        for (text, queues, expected) in [
+            ("a.b", true, Some(("a.b", None))),
+            ("a.b workers", true, Some(("a.b", Some("workers")))),
+            ("a.b  w.>", true, Some(("a.b", Some("w.>")))),
+            ("a.b workers", false, None),
+            ("a.b workers more", true, None),
+            ("a..b workers", true, None),
+            ("a.b w..x", true, None),
+            (" ", true, None),
+        ] {
+            let read = pattern(text, queues);
+            let parts = read.as_ref().map(|p| (p.subject.as_str(), p.queue.as_ref().map(Subject::as_str)));
+            assert_eq!(parts, expected, "{text:?}");
+        }
+        let conf =
+            |side: &str| format!("accounts {{ A {{ users: [{{ user: u, permissions {{ {side}: \"a w\" }} }}] }} }}");
+        assert!(refused(&conf("subscribe")).is_empty());
+        assert_eq!(refused(&conf("publish"))[0].2, "`a w` is not a valid subject");
+    }
+
+    #[test]
+    fn default_permissions_apply_to_users_without_permissions_of_their_own() {
+        let text = "accounts { A { default_permissions { publish: d }
+            users: [{ user: one }, { user: two, permissions { publish: own } }, { user: three, permissions {} }] } }";
+        let lists: Vec<_> = system(text).accounts[0].users.iter().map(|u| allowed(&u.permissions.publish)).collect();
+        assert_eq!(lists, [list(&["d"]), list(&["own"]), None]);
+    }
+
+    #[test]
+    fn a_password_is_hashed_plain_broken_or_missing() {
+        let hash = format!("$2a$11${}", "x".repeat(53));
+        let method = |entries: &str| user(entries).auth;
+        assert!(matches!(method(&format!("password: \"{hash}\"")), AuthMethod::Hashed(_)));
+        assert!(matches!(method(&format!("pass: \"{}\"", hash.replace("2a", "2y"))), AuthMethod::Hashed(_)));
+        assert!(matches!(method(&format!("password: \"{}\"", &hash[..59])), AuthMethod::BrokenHash(_)));
+        assert!(matches!(method(&format!("password: \"{}\"", hash.replace("2a", "2z"))), AuthMethod::Plain(_)));
+        assert!(matches!(method("password: hunter2"), AuthMethod::Plain(_)));
+        assert_eq!(method("password: \"\""), AuthMethod::NoPassword);
+        assert_eq!(method("proxy_required: false"), AuthMethod::NoPassword);
+    }
+
+    #[test]
+    fn limits_are_numbers_with_units_and_jetstream_is_none_unless_it_is_enabled() {
+        let account = |entries: &str| system(&format!("accounts {{ A {{ {entries} }} }}")).accounts.remove(0);
+        let limits = account("limits { max_connections: 1k, MAX_SUBS: -1, max_payload: 1MB }").limits;
+        let numbers =
+            [limits.connections, limits.subscriptions, limits.payload, limits.leafnodes].map(|l| l.map(|(n, _)| n));
+        assert_eq!(numbers, [Some(1000), Some(-1), Some(1 << 20), None]);
+        for (form, expected) in [
+            ("", None),
+            ("jetstream: false", None),
+            ("jetstream: disabled", None),
+            ("jetstream: true", Some((None, None))),
+            ("jetstream: enabled", Some((None, None))),
+            ("jetstream {}", Some((None, None))),
+            ("jetstream { max_store: 2Gi, max_streams: 3 }", Some((Some(2 << 30), Some(3)))),
+            ("jetstream { max_file: 5, streams: 6 }", Some((Some(5), Some(6)))),
+        ] {
+            let jetstream = account(form).jetstream;
+            let read = jetstream.map(|j| (j.storage.map(|(n, _)| n), j.streams.map(|(n, _)| n)));
+            assert_eq!(read, expected, "{form}");
+        }
+    }
+
+    #[test]
+    fn of_two_equal_keys_the_last_counts_and_two_aliases_are_ambiguous() {
+        let limit = |text: &str| {
+            let text = format!("accounts {{ A {{ limits {{ {text} }} }} }}");
+            let found: Vec<_> = rules(&text).into_iter().filter(|r| r.ends_with("-key")).collect();
+            (system(&text).accounts[0].limits.connections.map(|(n, _)| n), found)
+        };
+        assert_eq!(limit("max_conn: 1"), (Some(1), vec![]));
+        assert_eq!(limit("max_conn: 1, max_conn: 2"), (Some(2), vec!["overridden-key"]));
+        assert_eq!(limit("max_conn: 1, max_connections: 2").1, ["ambiguous-key"]);
+        assert_eq!(limit("max_conn: 1, MAX_CONN: 2").1, ["ambiguous-key"]);
+    }
+
+    #[test]
+    fn of_two_accounts_with_one_name_the_last_is_read_and_reported() {
+        let text = "accounts { A { users: [{ user: gone }] }, B {}, A { users: [{ user: kept }] } }";
+        let audit = audit_text(text).expect("accepted");
+        let names: Vec<_> = audit.system.accounts.iter().map(|a| (a.name.as_str(), a.users.len())).collect();
+        assert_eq!(names, [("B", 0), ("A", 1)]);
+        assert_eq!(audit.system.accounts[1].users[0].name, "kept");
+        assert!(rules(text).contains(&"overridden-account"));
+        assert!(!rules(&text.replace("A { users: [{ user: gone }] }", "C {}")).contains(&"overridden-account"));
+    }
+
+    #[test]
+    fn the_server_refuses_these_at_their_place() {
+        for (text, line, column, message) in [
+            ("prot: 4222", 1, 1, "the server has no option `prot`"),
+            ("port: \"4222\"", 1, 7, "expected a number without quotes, found text"),
+            ("debug: 1", 1, 8, "expected true or false, found a number"),
+            ("accounts {\n  A: 1\n}", 2, 6, "expected a map, found a number"),
+            ("accounts {\n  $G {}\n}", 2, 3, "the account name `$G` is reserved"),
+            ("accounts { A { users: [\n  {}\n] } }", 2, 3, "a user without `user` and without `nkey`"),
+            ("accounts { A { users: [\n {nkey: UX}\n] } }", 2, 2, "this is no user's public nkey"),
+            ("accounts { A { users: [{user: u}] }\n B { users: [{user: u}] } }", 2, 21, "`u` is a user already"),
+            (
+                "accounts { A { users: [\n {user: u, allowed_connection_types: [TELNET]}] } }",
+                2,
+                2,
+                "there is no connection type `TELNET`",
+            ),
+            ("accounts { A { exports: [{ stream: a..b }] } }", 1, 36, "`a..b` is not a valid subject"),
+            (
+                "accounts { A { exports: [\n { stream: a, service: b }\n] } }",
+                2,
+                2,
+                "a stream and a service in one entry",
+            ),
+            (
+                "accounts { A { exports: [{ stream: a\n response_type: single }] } }",
+                2,
+                2,
+                "`response_type` is for services",
+            ),
+            (
+                "accounts { A { imports: [{ stream: { account: B } }] } }",
+                1,
+                36,
+                "an import needs an account and a subject",
+            ),
+            (
+                "accounts { A { exports: [{ stream: a, accounts: [B] }] } }",
+                1,
+                50,
+                "there is no account `B` to export to",
+            ),
+            (
+                "accounts { A { imports: [{ stream: { account: B, subject: a } }] } }",
+                1,
+                47,
+                "there is no account `B` to import from",
+            ),
+            ("accounts { A { mappings { a..b: c } } }", 1, 27, "`a..b` is not a valid subject"),
+            (
+                "authorization { token: x }\naccounts { A { users: [{ user: u }] } }",
+                1,
+                17,
+                "one login for everybody does not go with accounts",
+            ),
+        ] {
+            let found = refused(text);
+            assert_eq!(found, [(line, column, message.to_owned())], "{text}");
+        }
+        for accepted in [
+            "port: 4222",
+            "PORT: 4222",
+            "x: 4222\nport: $x",
+            "accounts { A { exports: [{ stream: a, accounts: [B] }] }, B {} }",
+            "accounts { A { exports: [{}] } }",
+            "authorization { token: x }\naccounts { A {} }",
+        ] {
+            assert_eq!(refused(accepted), [], "{accepted}");
+        }
+    }
+
+    #[test]
+    fn an_import_needs_an_export_of_its_kind_to_its_account() {
+        let text = |export: &str, import: &str| {
+            format!("accounts {{ A {{ exports: [{{ {export} }}] }}, B {{ imports: [{{ {import} }}] }}, C {{}} }}")
+        };
+        let import = "stream: { account: A, subject: a.b }";
+        for (export, authorized) in [
+            ("stream: a.b", true),
+            ("stream: a.>", true),
+            ("stream: a.*, accounts: [B]", true),
+            ("stream: a.*, accounts: [C]", false),
+            ("stream: a.c", false),
+            ("service: a.b", false),
+            ("stream: \"*.b\", account_token_position: 1", false),
+        ] {
+            let found = refused(&text(export, import));
+            let expected = if authorized { vec![] } else { vec!["`A` exports no `a.b` to `B`"] };
+            assert_eq!(found.iter().map(|(_, _, m)| m.as_str()).collect::<Vec<_>>(), expected, "{export}");
+        }
+        let by_token = text("stream: \"*.b\", account_token_position: 1", "stream: { account: A, subject: B.b }");
+        assert_eq!(refused(&by_token), []);
+    }
+
+    #[test]
+    fn an_import_arrives_under_its_prefix_or_its_other_name() {
+        let local = |kind: &str, rest: &str| {
+            let text = format!(
+                "accounts {{ A {{ exports: [{{ {kind}: a.> }}] }},
+                 B {{ imports: [{{ {kind}: {{ account: A, subject: a.b }}, {rest} }}] }} }}"
+            );
+            system(&text).accounts[1].imports[0].local.to_string()
+        };
+        assert_eq!(local("stream", "share: false"), "a.b");
+        assert_eq!(local("stream", "prefix: p"), "p.a.b");
+        assert_eq!(local("stream", "prefix: p."), "p.a.b");
+        assert_eq!(local("stream", "to: x.y"), "x.y");
+        assert_eq!(local("stream", "prefix: p, to: x"), "p.a.b");
+        assert_eq!(local("service", "to: x.y"), "x.y");
+    }
+
+    #[test]
+    fn exports_of_one_subject_merge_their_importers() {
+        let text = "accounts { B {}, C {}, A { exports: [
+            { stream: a, accounts: [B] }, { stream: a, accounts: [C] }, { service: a, accounts: [C] }] } }";
+        let system = system(text);
+        let exports: Vec<(ShareKind, Vec<&str>)> = system.accounts[2]
+            .exports
+            .iter()
+            .map(|e| (e.kind, e.to.iter().flatten().map(|(name, _)| name.as_str()).collect()))
+            .collect();
+        assert_eq!(exports, [(ShareKind::Stream, vec!["B", "C"]), (ShareKind::Service, vec!["C"])]);
+    }
+
+    #[test]
+    fn a_mapping_keeps_its_subject_while_its_weights_are_below_100() {
+        for (form, to, keeps) in [
+            ("b", &["b"][..], false),
+            ("{ destination: b, weight: 100% }", &["b"], false),
+            ("{ dest: b, weight: \"100%\" }", &["b"], false),
+            ("[{ destination: b, weight: 40% }]", &["b"], true),
+            ("[{ destination: b, weight: 40% }, { destination: c, weight: 60% }]", &["b", "c"], false),
+            ("[{ destination: b, weight: 100, cluster: x }]", &["b"], true),
+        ] {
+            let system = system(&format!("accounts {{ A {{ mappings {{ a: {form} }} }} }}"));
+            let mapping = &system.accounts[0].mappings[0];
+            assert_eq!(
+                (mapping.to.as_slice(), mapping.keeps),
+                (&*to.iter().map(|t| (*t).to_owned()).collect::<Vec<_>>(), keeps),
+                "{form}"
+            );
+        }
+        let over =
+            "accounts { A { mappings { a: [{ destination: b, weight: 60 }, { destination: c, weight: 41 }] } } }";
+        assert_eq!(refused(over)[0].2, "the weights of a mapping add up to more than 100");
+        assert_eq!(refused(&over.replace("41", "40")), []);
+    }
+
+    #[test]
+    fn users_of_the_authorization_block_are_in_the_global_account() {
+        let names = |text: &str| -> Vec<(String, usize)> {
+            system(text).accounts.iter().map(|a| (a.name.clone(), a.users.len())).collect()
+        };
+        assert_eq!(
+            names("authorization { users: [{ user: u }] }\naccounts { A {} }"),
+            [("A".into(), 0), ("$G".into(), 1)]
+        );
+        assert_eq!(names("authorization {}\naccounts { A {} }"), [("A".into(), 0)]);
+        assert_eq!(names("accounts: [A, B]"), [("A".into(), 0), ("B".into(), 0)]);
+    }
 }

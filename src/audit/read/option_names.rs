@@ -1,9 +1,9 @@
-//! The options that nats-server knows, each with all its names, the usual one
-//! first. Another one is refused.
+//! The options that nats-server accepts, each with all its names, the canonical
+//! one first. It rejects any other.
 
 use super::options::OptionNames;
 
-/// The server.
+/// Top level of the configuration.
 pub const TOP: OptionNames = &[
     &["listen"],
     &["client_advertise"],
@@ -104,7 +104,7 @@ pub const USER: OptionNames = &[
     &["proxy_required"],
 ];
 
-/// Permissions.
+/// The permissions of a user.
 pub const PERMISSIONS: OptionNames =
     &[&["publish", "pub", "import"], &["subscribe", "sub", "export"], &["allow_responses", "publish_allow_responses"]];
 
@@ -187,7 +187,7 @@ pub const AUTHORIZATION: OptionNames = &[
     &["proxy_required"],
 ];
 
-/// Who decides instead of this file.
+/// The `auth_callout` block.
 pub const CALLOUT: OptionNames =
     &[&["issuer"], &["account", "acc"], &["auth_users", "users"], &["xkey", "key"], &["allowed_accounts"]];
 
@@ -250,7 +250,7 @@ pub const LEAFNODES: OptionNames = &[
     &["write_timeout"],
 ];
 
-/// A server that a leaf node dials.
+/// A remote of the `leafnodes` block.
 pub const REMOTE: OptionNames = &[
     &["no_randomize", "dont_randomize"],
     &["url", "urls"],
@@ -316,7 +316,7 @@ pub const WEBSOCKET: OptionNames = &[
     &["ping_interval"],
 ];
 
-/// A `tls` block, wherever it is.
+/// A `tls` block of any listener.
 pub const TLS: OptionNames = &[
     &["cert_file"],
     &["key_file"],

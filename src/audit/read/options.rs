@@ -1,5 +1,5 @@
-//! Options taken from maps as nats-server takes them: keys in any letter case
-//! and under several names, the last of two equal ones, none that is unknown.
+//! Reads options from maps as nats-server does: keys are case-insensitive and may
+//! have aliases, the last of two equal keys counts, unknown keys are rejected.
 
 use std::collections::HashMap;
 use std::time::Duration;
@@ -7,43 +7,44 @@ use std::time::Duration;
 use crate::conf::value::{Entry, Map, Node, Value};
 use crate::diag::{Diagnostic, Severity, Span, nearest};
 
-/// Options of one block; each with all its names, the usual one first.
+/// The options of one block. Each is a list of its names, the canonical one first.
 pub type OptionNames = &'static [&'static [&'static str]];
 
-/// What was found while options were read.
+/// Collects diagnostics while options are read.
 #[derive(Debug, Default)]
 pub struct Collector {
-    /// What nats-server refuses, or would refuse.
+    /// Errors for which nats-server rejects the configuration.
     pub refused: Vec<Diagnostic>,
-    /// What it accepts and reads otherwise than it looks.
+    /// Findings about options that the server accepts but reads differently from how they look.
     pub findings: Vec<Diagnostic>,
 }
 
-/// The options of one block, by their usual names.
+/// The options of one block by canonical name.
 pub struct Options<'m> {
     found: HashMap<&'static str, &'m Entry>,
 }
 
 impl<'m> Options<'m> {
-    /// An option's value.
+    /// The value of an option. `None`: not given.
     pub fn get(&self, name: &str) -> Option<&'m Node> {
         self.found.get(name).map(|entry| &entry.node)
     }
 
-    /// An option's value with its key's place.
+    /// The entry of an option: key, value and locations. `None`: not given.
     pub fn entry(&self, name: &str) -> Option<&'m Entry> {
         self.found.get(name).copied()
     }
 }
 
 impl Collector {
-    /// Something the server refuses.
+    /// Adds an error for which the server rejects the configuration. An empty `hint` is omitted.
     pub fn refuse(&mut self, span: Span, message: impl Into<String>, hint: &str) {
         let diagnostic = Diagnostic::error("refused-by-server", span, message);
         self.refused.push(if hint.is_empty() { diagnostic } else { diagnostic.hint(hint) });
     }
 
-    /// Sorts a block's entries under their usual names.
+    /// Maps the entries of a block to canonical names and reports unknown and duplicate keys.
+    /// `what` names the block in errors.
     pub fn options<'m>(&mut self, map: &'m Map, names: OptionNames, what: &str) -> Options<'m> {
         let mut found: HashMap<&'static str, &'m Entry> = HashMap::new();
         for entry in &map.entries {
@@ -60,7 +61,7 @@ impl Collector {
     }
 
     fn unknown(&mut self, entry: &Entry, lower: &str, names: OptionNames, what: &str) {
-        // A key whose value a variable takes may be called anything.
+        // The server accepts any key that a variable refers to.
         if entry.used {
             return;
         }
@@ -90,7 +91,7 @@ impl Collector {
         self.refuse(node.span, format!("expected {expected}, found {}", node.value.kind()), "");
     }
 
-    /// A map, or a complaint.
+    /// The value as a map. `None`: reported as the wrong type.
     pub fn map<'m>(&mut self, node: &'m Node) -> Option<&'m Map> {
         match &node.value {
             Value::Map(map) => Some(map),
@@ -101,7 +102,7 @@ impl Collector {
         }
     }
 
-    /// A list, or a complaint.
+    /// The value as a list. Empty and reported if it has the wrong type.
     pub fn list<'m>(&mut self, node: &'m Node) -> &'m [Node] {
         match &node.value {
             Value::Array(nodes) => nodes,
@@ -112,19 +113,19 @@ impl Collector {
         }
     }
 
-    /// Text, or a complaint.
+    /// The value as text. `None`: not given, or reported as the wrong type.
     pub fn text<'m>(&mut self, node: Option<&'m Node>) -> Option<&'m str> {
         let Value::Text(text) = &node?.value else { return self.none_of(node, "text (digits alone need \"quotes\")") };
         Some(text)
     }
 
-    /// A whole number, or a complaint.
+    /// The value as an integer. `None`: not given, or reported as the wrong type.
     pub fn integer(&mut self, node: Option<&Node>) -> Option<i64> {
         let Value::Integer(number) = node?.value else { return self.none_of(node, "a number without quotes") };
         Some(number)
     }
 
-    /// True or false, or a complaint.
+    /// The value as a boolean. `None`: not given, or reported as the wrong type.
     pub fn bool(&mut self, node: Option<&Node>) -> Option<bool> {
         let Value::Bool(value) = node?.value else { return self.none_of(node, "true or false") };
         Some(value)
@@ -136,8 +137,8 @@ impl Collector {
     }
 }
 
-/// `1h2m3.5s` as Go reads it: nothing if it is none, an empty length if it is
-/// negative, which means without end.
+/// Parses a duration such as `1h2m3.5s` as Go does. `None`: not a duration.
+/// `Some(None)`: negative, which the server takes as unlimited.
 pub fn go_duration(text: &str) -> Option<Option<Duration>> {
     let (negative, mut rest) =
         text.strip_prefix('-').map_or((false, text.strip_prefix('+').unwrap_or(text)), |r| (true, r));
@@ -158,4 +159,47 @@ pub fn go_duration(text: &str) -> Option<Option<Duration>> {
         rest = &rest[unit.len()..];
     }
     Some((!negative).then(|| Duration::try_from_secs_f64(seconds).unwrap_or(Duration::MAX)))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_duration_is_a_sum_of_numbers_with_gos_units() {
+        for (text, nanoseconds) in [
+            ("0", Some(0)),
+            ("0s", Some(0)),
+            ("1s", Some(1_000_000_000)),
+            ("+1s", Some(1_000_000_000)),
+            ("1.5s", Some(1_500_000_000)),
+            (".5s", Some(500_000_000)),
+            ("2m", Some(120_000_000_000)),
+            ("2ms", Some(2_000_000)),
+            ("3us", Some(3_000)),
+            ("3µs", Some(3_000)),
+            ("4ns", Some(4)),
+            ("1h2m3.5s", Some(3_723_500_000_000)),
+            ("1m1h", Some(3_660_000_000_000)),
+            ("", None),
+            ("-", None),
+            ("1", None),
+            ("s", None),
+            ("1d", None),
+            ("1s2", None),
+            ("1 s", None),
+            ("1.2.3s", None),
+            ("--1s", None),
+        ] {
+            let read = go_duration(text);
+            assert_eq!(read.map(|d| d.map(|d| d.as_nanos())), nanoseconds.map(Some), "{text:?}");
+        }
+    }
+
+    #[test]
+    fn a_negative_duration_is_unlimited() {
+        assert_eq!(go_duration("-1s"), Some(None));
+        assert_eq!(go_duration("-0"), Some(Some(Duration::ZERO)), "zero has no sign");
+        assert_eq!(go_duration("-1d"), None);
+    }
 }

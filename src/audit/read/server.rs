@@ -1,4 +1,4 @@
-//! What a configuration says of the server itself: its listeners, its JetStream, its
+//! Reads the options of the server outside of accounts: listeners, JetStream and
 //! limits.
 
 use std::path::Path;
@@ -14,7 +14,7 @@ use super::options::{Collector, Options};
 use crate::conf::value::{Entry, Map, Node, Value};
 use crate::diag::Span;
 
-/// What the file says of the server as a whole, and of its listeners.
+/// Reads the options of the server and its listeners.
 pub(super) fn server(options: &Options<'_>, start: Span, collector: &mut Collector) -> Server {
     let mut server = Server { start: Some(start), ..Server::default() };
     server.jetstream = options.get("jetstream").and_then(|node| server_jetstream(node, collector));
@@ -91,7 +91,7 @@ pub(super) fn server(options: &Options<'_>, start: Span, collector: &mut Collect
     server
 }
 
-/// A server that a leaf node dials; one that is disabled is not dialled.
+/// Reads a leaf node remote. `None`: disabled.
 fn remote(node: &Node, collector: &mut Collector) -> Option<Remote> {
     let options = collector.map(node).map(|map| collector.options(map, REMOTE, "a remote"))?;
     tls(&options, collector);
@@ -112,7 +112,7 @@ fn remote(node: &Node, collector: &mut Collector) -> Option<Remote> {
     (!is_off).then_some(Remote { account, addresses, span: node.span })
 }
 
-/// The logins that a listener has of its own.
+/// The logins in the `authorization` block of a listener.
 fn listener_logins(node: &Node) -> Vec<(AuthMethod, Option<String>, Span)> {
     let Value::Map(map) = &node.value else { return Vec::new() };
     let login = |map: &Map| {
@@ -126,15 +126,15 @@ fn listener_logins(node: &Node) -> Vec<(AuthMethod, Option<String>, Span)> {
     users.iter().filter_map(|user| if let Value::Map(map) = &user.value { login(map) } else { None }).collect()
 }
 
-/// A `tls` block has known options, wherever it is.
+/// Checks the option names of a `tls` block.
 fn tls(options: &Options<'_>, collector: &mut Collector) {
     if let Some(Value::Map(map)) = options.get("tls").map(|node| &node.value) {
         let _ = collector.options(map, TLS, "tls");
     }
 }
 
-/// The certificates that let somebody in. Servers among each other always ask for
-/// one where there is TLS.
+/// The certificates that a listener requires. `always`: routes and gateways
+/// require one whenever they use TLS. `None`: none is required.
 fn certificates(map: &Map, always: bool) -> Option<Certificates> {
     let Some(Value::Map(tls)) = last(map, &["tls"]).map(|node| &node.value) else { return None };
     let named = is_on(tls, "verify_cert_and_check_known_urls") || last(tls, &["pinned_certs"]).is_some();
@@ -151,7 +151,7 @@ fn authority(node: &Node) -> Option<Authority> {
     Some(Authority { file: file.to_owned(), identity })
 }
 
-/// Whether an authorization block asks for anything.
+/// Whether an `authorization` block has any login.
 fn names_somebody(node: &Node) -> bool {
     let Value::Map(map) = &node.value else { return false };
     map.entries.iter().any(|e| match (e.key.to_lowercase().as_str(), &e.node.value) {
@@ -162,7 +162,7 @@ fn names_somebody(node: &Node) -> bool {
     })
 }
 
-/// Where a block listens.
+/// The address on which a block listens.
 struct Address<'m> {
     host: &'m str,
     port: Option<i64>,
@@ -188,7 +188,7 @@ impl<'m> Address<'m> {
         matches!(self.host, "" | "0.0.0.0" | "::" | "[::]")
     }
 
-    /// As this machine reaches it.
+    /// `host:port` at which this machine reaches it. `None`: no port, or 0.
     fn address(&self) -> Option<String> {
         let host = if self.is_everywhere() { "127.0.0.1" } else { self.host };
         self.port.filter(|port| *port > 0).map(|port| format!("{host}:{port}"))
@@ -204,11 +204,11 @@ fn host<'o>(options: &'o Options<'_>) -> &'o str {
 }
 
 fn server_jetstream(node: &Node, collector: &mut Collector) -> Option<ServerJetStream> {
-    let on = ServerJetStream { span: node.span, memory: None, storage: None };
+    let enabled = ServerJetStream { span: node.span, memory: None, storage: None };
     match &node.value {
-        Value::Bool(is_on) => is_on.then_some(on),
+        Value::Bool(is_on) => is_on.then_some(enabled),
         Value::Text(text) => match text.to_lowercase().as_str() {
-            "enabled" | "enable" => Some(on),
+            "enabled" | "enable" => Some(enabled),
             "disabled" | "disable" => None,
             _ => {
                 collector.refuse(node.span, format!("expected `enabled` or `disabled`, found `{text}`"), "");
@@ -243,8 +243,8 @@ fn server_jetstream(node: &Node, collector: &mut Collector) -> Option<ServerJetS
     }
 }
 
-/// Open atomic batches of one stream and of all; the server's own defaults where
-/// nothing is said.
+/// Maximum number of open atomic batches of one stream and of all accounts together, with the
+/// server's defaults.
 fn batches(options: &Options<'_>) -> (i64, i64) {
     let inside =
         |node: &'_ Node, name: &str| if let Value::Map(map) = &node.value { last(map, &[name]).cloned() } else { None };
@@ -257,14 +257,15 @@ fn batches(options: &Options<'_>) -> (i64, i64) {
     (limit("max_inflight_per_stream").unwrap_or(50), limit("max_inflight_total").unwrap_or(1000))
 }
 
-/// A size in quotes, as the server reads it there: `1G`.
+/// Parses a quoted storage size: an integer with K, M, G or T, in powers of 1024. Bytes. `None`:
+/// invalid.
 fn storage_size(text: &str) -> Option<i64> {
     let (number, unit) = text.split_at_checked(text.len().checked_sub(1)?)?;
     let shift = "KMGT".find(unit)? * 10 + 10;
     number.parse::<i64>().ok()?.checked_mul(1 << shift)
 }
 
-/// Where a key is written twice, the last one counts; its letter case does not.
+/// The last value with one of these keys, ignoring letter case.
 fn last<'m>(map: &'m Map, names: &[&str]) -> Option<&'m Node> {
     let is_it = |e: &&Entry| names.iter().any(|name| e.key.eq_ignore_ascii_case(name));
     map.entries.iter().rfind(is_it).map(|e| &e.node)
@@ -276,4 +277,142 @@ fn text(node: &Node) -> Option<&str> {
 
 fn is_on(map: &Map, key: &str) -> bool {
     last(map, &[key]).is_some_and(|node| node.value == Value::Bool(true))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::audit::testing::{refused, system};
+
+    #[test]
+    fn a_quoted_storage_size_is_an_integer_with_a_unit_of_1024() {
+        for (text, bytes) in [
+            ("1K", Some(1 << 10)),
+            ("1M", Some(1 << 20)),
+            ("1G", Some(1 << 30)),
+            ("3T", Some(3 << 40)),
+            ("-1K", Some(-1024)),
+            ("1k", None),
+            ("1", None),
+            ("1GB", None),
+            ("1.5G", None),
+            ("G", None),
+            ("", None),
+            ("1é", None),
+            ("9223372036854775807K", None),
+        ] {
+            assert_eq!(storage_size(text), bytes, "{text:?}");
+        }
+    }
+
+    #[test]
+    fn jetstream_is_enabled_by_a_word_a_boolean_or_a_block() {
+        let jetstream = |text: &str| system(&format!("port: 4222\n{text}")).server.jetstream;
+        for (text, is_on) in [
+            ("", false),
+            ("jetstream: true", true),
+            ("jetstream: false", false),
+            ("jetstream: Enabled", true),
+            ("jetstream: disabled", false),
+            ("jetstream {}", true),
+            ("jetstream { enabled: false }", false),
+        ] {
+            assert_eq!(jetstream(text).is_some(), is_on, "{text}");
+        }
+        let limits = |text: &str| jetstream(text).map(|j| (j.memory, j.storage));
+        assert_eq!(limits("jetstream: true"), Some((None, None)));
+        let sizes = "jetstream { max_memory_store: 1kb, max_file_store: \"2K\" }";
+        assert_eq!(limits(sizes), Some((Some(1024), Some(2048))));
+    }
+
+    #[test]
+    fn a_word_that_enables_nothing_and_a_size_that_is_none_are_refused_at_their_place() {
+        assert_eq!(refused("jetstream: maybe"), [(1, 12, "expected `enabled` or `disabled`, found `maybe`".into())]);
+        assert_eq!(refused("jetstream {\n  max_file_store: \"2KB\"\n}"), [(2, 19, "`2KB` is not a size".into())]);
+    }
+
+    #[test]
+    fn batches_have_the_servers_defaults_unless_they_are_configured() {
+        let batches = |inside: &str| system(&format!("jetstream {{ {inside} }}")).server.batches;
+        assert_eq!(batches(""), (50, 1000));
+        assert_eq!(batches("limits { batch { max_inflight_per_stream: 5 } }"), (5, 1000));
+        assert_eq!(batches("limits { batch { max_inflight_per_stream: 5, max_inflight_total: 7 } }"), (5, 7));
+    }
+
+    #[test]
+    fn a_listener_has_the_address_at_which_this_machine_reaches_it() {
+        for (block, address, everywhere, listens) in [
+            ("port: 7422", Some("127.0.0.1:7422"), true, true),
+            ("listen: \"0.0.0.0:7422\"", Some("127.0.0.1:7422"), true, true),
+            ("listen: \"10.0.0.1:7422\"", Some("10.0.0.1:7422"), false, true),
+            ("listen: 7422, host: 10.0.0.1", Some("10.0.0.1:7422"), false, true),
+            ("host: \"::\", port: 7422", Some("127.0.0.1:7422"), true, true),
+            ("port: -1", None, true, true),
+            ("remotes: []", None, true, false),
+        ] {
+            let system = system(&format!("leafnodes {{ {block} }}"));
+            let listener = &system.server.listeners[0];
+            assert_eq!(
+                (listener.address.as_deref(), listener.everywhere, listener.listens),
+                (address, everywhere, listens),
+                "{block}"
+            );
+        }
+    }
+
+    #[test]
+    fn a_listener_has_authorization_if_its_block_names_a_login_or_certificates() {
+        for (block, has_authorization, logins) in [
+            ("", false, 0),
+            ("authorization {}", false, 0),
+            ("authorization { users: [] }", false, 0),
+            ("authorization { timeout: 1 }", false, 0),
+            ("authorization { token: \"\" }", false, 0),
+            ("authorization { token: x }", true, 0),
+            ("authorization { user: u, password: p }", true, 1),
+            ("authorization { users: [{ user: u, password: p, account: A }, { user: v }] }", true, 2),
+            ("tls { cert_file: c }", false, 0),
+            ("tls { cert_file: c, verify: true }", true, 0),
+        ] {
+            let system = system(&format!("leafnodes {{ port: 7422, {block} }}"));
+            let listener = &system.server.listeners[0];
+            assert_eq!((listener.has_authorization, listener.logins.len()), (has_authorization, logins), "{block}");
+        }
+        let cluster = system("cluster { port: 6222, tls { cert_file: c } }");
+        assert!(cluster.server.listeners[0].has_authorization, "routes always check certificates");
+    }
+
+    #[test]
+    fn a_remote_has_lowercase_addresses_without_credentials_and_with_a_port() {
+        let remotes = |remote: &str| -> Vec<(String, Vec<String>)> {
+            let system = system(&format!("leafnodes {{ remotes: [{{ {remote} }}] }}"));
+            system.server.remotes().map(|r| (r.account.clone(), r.addresses.clone())).collect()
+        };
+        for (url, address) in [
+            ("nats://Host:7500", "host:7500"),
+            ("nats://host", "host:7422"),
+            ("host/", "host:7422"),
+            ("nats://user:p@ss@host:7500/", "host:7500"),
+            ("tls://localhost", "127.0.0.1:7422"),
+        ] {
+            assert_eq!(remotes(&format!("url: \"{url}\"")), [("$G".into(), vec![address.into()])], "{url}");
+        }
+        let two = remotes("account: A, urls: [\"nats://a\", \"nats://b:1\"]");
+        assert_eq!(two, [("A".into(), vec!["a:7422".into(), "b:1".into()])]);
+        assert!(remotes("url: \"nats://host\", disabled: true").is_empty());
+    }
+
+    #[test]
+    fn every_monitoring_and_profiling_endpoint_has_its_address() {
+        let monitoring = |text: &str| -> Vec<String> {
+            system(text).server.monitoring.into_iter().map(|(address, _)| address).collect()
+        };
+        assert_eq!(monitoring("http: 8222"), ["0.0.0.0:8222"]);
+        assert_eq!(monitoring("http: \"127.0.0.1:8222\""), ["127.0.0.1:8222"]);
+        assert_eq!(
+            monitoring("host: 10.0.0.1\nmonitor_port: 8222\nprof_port: 65432"),
+            ["10.0.0.1:8222", "10.0.0.1:65432"]
+        );
+        assert!(monitoring("port: 4222").is_empty());
+    }
 }

@@ -1,4 +1,4 @@
-//! An account name is a folder name.
+//! Account names that are unsafe as folder names or in subjects.
 
 use std::collections::HashMap;
 

@@ -1,4 +1,4 @@
-//! Somebody without credentials is somebody.
+//! `no_auth_user` logs clients in without credentials.
 
 use super::Rule;
 use crate::audit::system::System;

@@ -1,4 +1,4 @@
-//! An answer goes where the exporter likes.
+//! The exporter of a stream chooses the subject to which its importers reply.
 
 use super::Rule;
 use crate::audit::system::System;

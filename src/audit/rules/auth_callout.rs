@@ -1,4 +1,4 @@
-//! Who asks for users' credentials.
+//! Users in the account of an auth callout can read every login.
 
 use super::Rule;
 use crate::audit::system::System;

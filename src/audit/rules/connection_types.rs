@@ -1,4 +1,4 @@
-//! A user that may come through any listener.
+//! Users without connection types may use every listener.
 
 use super::{Rule, users};
 use crate::audit::system::{ListenerKind, System};
@@ -16,7 +16,7 @@ pub const RULE: Rule = Rule {
 fn check(system: &System, _: &Tenants, out: &mut Vec<Diagnostic>) {
     let listeners: Vec<_> = system.server.listeners.iter().filter(|d| d.listens && kinds(d.kind).is_some()).collect();
     let Some(listener) = listeners.first() else { return };
-    // A leaf listener with users of its own lets no others in.
+    // A leaf listener with logins of its own rejects the users of accounts.
     if listeners.iter().all(|d| d.kind == ListenerKind::Leaf && d.has_authorization) {
         return;
     }

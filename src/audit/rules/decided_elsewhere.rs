@@ -1,4 +1,4 @@
-//! What this file does not say.
+//! Accounts and permissions that are decided outside the configuration.
 
 use super::{Rule, leaf_bridge};
 use crate::audit::system::System;
@@ -37,7 +37,7 @@ fn check(system: &System, tenants: &Tenants, out: &mut Vec<Diagnostic>) {
     }
 }
 
-/// Whether a finding means that nothing is proved.
+/// Whether a finding is of this rule and so makes the verdict inconclusive.
 pub fn is_it(finding: &Diagnostic) -> bool {
     finding.rule == RULE.id
 }

@@ -1,4 +1,4 @@
-//! Accepted by -t, and then it does not start.
+//! Configurations that pass `nats-server -t` but do not start.
 
 use super::Rule;
 use crate::audit::system::{ListenerKind, System};

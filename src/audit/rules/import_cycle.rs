@@ -1,4 +1,4 @@
-//! Imports that go round in a circle.
+//! Cycles of imports.
 
 use std::collections::HashSet;
 
@@ -27,7 +27,7 @@ fn check(system: &System, _: &Tenants, out: &mut Vec<Diagnostic>) {
     }
 }
 
-/// Whether what an import brings comes, by way of others, from the account itself.
+/// Whether an import leads back to `home`, directly or through imports of other accounts.
 fn leads_back<'w>(
     system: &'w System,
     home: &Account,
@@ -44,4 +44,30 @@ fn leads_back<'w>(
     }
     let next = source.imports.iter().filter(|i| i.kind == import.kind && i.local.overlaps(subject));
     next.into_iter().any(|i| leads_back(system, home, i, &i.subject, seen))
+}
+
+#[cfg(test)]
+mod tests {
+    use crate::audit::testing::rules;
+
+    /// Accounts A, B and C that each import `services` as (importer, exporter, subject, local name).
+    fn is_cycle(services: &[(&str, &str, &str, &str)]) -> bool {
+        let account = |name: &str| {
+            let import = |(_, from, subject, to): &&(&str, &str, &str, &str)| {
+                format!("{{ service: {{ account: {from}, subject: {subject} }}, to: {to} }}")
+            };
+            let imports: Vec<String> = services.iter().filter(|s| s.0 == name).map(|s| import(&s)).collect();
+            format!("{name} {{ exports: [{{ service: >, accounts: [A, B, C] }}], imports: [{}] }}", imports.join(", "))
+        };
+        let text = format!("accounts {{ {}, {}, {} }}", account("A"), account("B"), account("C"));
+        rules(&text).contains(&"import-cycle")
+    }
+
+    #[test]
+    fn imports_are_a_cycle_if_their_subjects_lead_back_to_the_first_account() {
+        assert!(is_cycle(&[("A", "B", "x", "x"), ("B", "A", "x", "x")]));
+        assert!(is_cycle(&[("A", "B", "x", "x"), ("B", "C", "y", "x"), ("C", "A", "z", "y")]));
+        assert!(!is_cycle(&[("A", "B", "x", "x"), ("B", "A", "y", "y")]), "B forwards no `x`");
+        assert!(!is_cycle(&[("A", "B", "x", "x"), ("B", "C", "y", "x"), ("A", "C", "y", "y")]), "C imports nothing");
+    }
 }

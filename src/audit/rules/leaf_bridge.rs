@@ -1,4 +1,4 @@
-//! Leaf nodes join what accounts keep apart.
+//! Leaf node remotes that connect two accounts through another server.
 
 use std::collections::HashMap;
 
@@ -32,18 +32,19 @@ fn check(system: &System, tenants: &Tenants, out: &mut Vec<Diagnostic>) {
     }
 }
 
-/// Whether an address is this server's.
+/// Whether an address belongs to this server.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Own {
-    /// It is.
+    /// It does.
     Yes,
-    /// It may be: the port is, and the machine has names that are not in the file.
+    /// It may: the port matches and the host may be a name of this machine, which the
+    /// configuration does not show.
     Perhaps,
-    /// It is not.
+    /// It does not.
     No,
 }
 
-/// Leaf nodes come in by the leaf port and by the WebSocket's.
+/// Compares an address with the leaf node and WebSocket listeners, which both accept leaf nodes.
 pub fn is_own(system: &System, address: &str) -> Own {
     let Some((host, port)) = address.rsplit_once(':') else { return Own::No };
     let is_loopback = |host: &str| host.starts_with("127.") || matches!(host, "[::1]" | "::1" | "localhost");
@@ -63,4 +64,30 @@ pub fn is_own(system: &System, address: &str) -> Own {
         }
     }
     own
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::audit::testing::system;
+
+    #[test]
+    fn an_address_is_this_servers_if_host_and_port_are_those_of_a_listener() {
+        for (block, address, own) in [
+            ("leafnodes { port: 7422 }", "127.0.0.1:7422", Own::Yes),
+            ("leafnodes { port: 7422 }", "127.0.0.2:7422", Own::Yes),
+            ("leafnodes { port: 7422 }", "127.0.0.1:7423", Own::No),
+            ("leafnodes { port: 7422 }", "hub.example.com:7422", Own::Perhaps),
+            ("leafnodes { listen: \"10.0.0.1:7422\" }", "10.0.0.1:7422", Own::Yes),
+            ("leafnodes { listen: \"10.0.0.1:7422\" }", "10.0.0.2:7422", Own::No),
+            ("leafnodes { listen: \"10.0.0.1:7422\" }", "127.0.0.1:7422", Own::No),
+            ("leafnodes { listen: \"127.0.0.1:7422\" }", "[::1]:7422", Own::Yes),
+            ("websocket { port: 8080, no_tls: true }", "127.0.0.1:8080", Own::Yes),
+            ("mqtt { port: 1883 }", "127.0.0.1:1883", Own::No),
+            ("leafnodes { remotes: [] }", "127.0.0.1:7422", Own::No),
+            ("leafnodes { port: 7422 }", "no port", Own::No),
+        ] {
+            assert_eq!(is_own(&system(block), address), own, "{block} {address}");
+        }
+    }
 }

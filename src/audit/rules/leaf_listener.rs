@@ -1,4 +1,4 @@
-//! Any user can bring a network of its own.
+//! A leaf node listener without authorization lets every user attach servers.
 
 use super::Rule;
 use crate::audit::system::{ListenerKind, System};

@@ -1,4 +1,4 @@
-//! A mapping behind a token position.
+//! Mappings that move requests past an export's importer check.
 
 use super::Rule;
 use crate::audit::reach;

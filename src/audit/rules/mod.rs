@@ -1,5 +1,5 @@
-//! What is checked, one rule a file. Each says what it proves, why that
-//! matters and how to mend it; docs/rules.md is made from that.
+//! The rules of the static proof, one per file. Each states what it proves, why
+//! that matters and how to fix a finding; docs/rules.md is generated from these texts.
 
 mod account_name;
 mod anonymous_user;
@@ -43,20 +43,20 @@ use super::tenants::Tenants;
 use crate::diag::{Diagnostic, Span};
 use crate::subject::Subject;
 
-/// One thing that is checked.
+/// A rule of the static proof.
 pub struct Rule {
     /// Stable kebab-case identifier.
     pub id: &'static str,
-    /// What holds if it finds nothing.
+    /// What holds if there is no finding.
     pub proves: &'static str,
     /// Why that matters.
     pub why: &'static str,
-    /// What to do about a finding.
+    /// How to fix a finding.
     pub mend: &'static str,
     check: fn(&System, &Tenants, &mut Vec<Diagnostic>),
 }
 
-/// Every rule.
+/// All rules.
 pub const RULES: &[Rule] = &[
     no_authentication::RULE,
     anonymous_user::RULE,
@@ -93,7 +93,7 @@ pub const RULES: &[Rule] = &[
     one_login::RULE,
 ];
 
-/// What is found while a configuration is read.
+/// Findings made while reading a configuration: identifier and description.
 pub const READING: &[(&str, &str)] = &[
     ("misread-value", "the server reads something else than what is written, and says nothing"),
     ("overridden-account", "of two accounts with one name the last counts, and the first one's users are gone"),
@@ -102,7 +102,7 @@ pub const READING: &[(&str, &str)] = &[
 ];
 
 impl Rule {
-    /// Looks for what the rule is about.
+    /// Appends the findings of the rule to `out`.
     pub fn check(&self, system: &System, tenants: &Tenants, out: &mut Vec<Diagnostic>) {
         (self.check)(system, tenants, out);
     }
@@ -116,8 +116,8 @@ impl Rule {
     }
 }
 
-/// Accounts in which users publish to subjects that have nothing in common: they
-/// may be several tenants', which cannot be known.
+/// Names of accounts whose users publish to disjoint subjects. They may belong to
+/// several tenants, which the configuration does not show.
 pub fn perhaps_several(system: &System) -> Vec<&str> {
     let are_apart = |account: &Account| {
         let lists = account.users.iter().map(|user| own_tokens(user.permissions.publish.allow.iter().flatten()));
@@ -128,23 +128,111 @@ pub fn perhaps_several(system: &System) -> Vec<&str> {
     system.tenants().filter(|a| are_apart(a)).map(|a| a.name.as_str()).collect()
 }
 
-/// The first tokens of what is not the server's.
+/// First tokens of the patterns, without those reserved by the server (`$...`, `_...`).
 fn own_tokens<'w>(patterns: impl Iterator<Item = &'w Pattern>) -> HashSet<&'w str> {
     patterns.map(|p| p.subject.first_token()).filter(|t| !t.starts_with(['$', '_'])).collect()
 }
 
-/// Whether such tokens are everybody's.
+/// Whether any of the tokens is a wildcard.
 fn is_wild(tokens: &HashSet<&str>) -> bool {
     tokens.contains("*") || tokens.contains(">")
 }
 
-/// Mappings that take the server's own subjects or inboxes, with what they make of them.
+/// Mappings of subjects reserved by the server, inboxes included, with their results.
 fn mapped_reserved(account: &Account) -> impl Iterator<Item = (&Mapping, Vec<Subject>)> {
     let reserved = account.mappings.iter().filter(|mapping| mapping.from.touches_reserved_space());
     reserved.map(|mapping| (mapping, reach::results(mapping)))
 }
 
-/// Every user with its account.
+/// All users, each with its account.
 fn users(system: &System) -> impl Iterator<Item = (&Account, &User)> {
     system.accounts.iter().flat_map(|account| account.users.iter().map(move |user| (account, user)))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::audit::testing::{rules, system};
+
+    /// An account whose users publish to one list of subjects each.
+    fn account(name: &str, lists: &[&str]) -> String {
+        let user = |(i, list): (usize, &&str)| format!("{{ user: {name}{i}, permissions {{ publish: [{list}] }} }}");
+        let users: Vec<String> = lists.iter().enumerate().map(user).collect();
+        format!("{name} {{ users: [{}] }}", users.join(", "))
+    }
+
+    #[test]
+    fn an_account_may_be_several_tenants_if_its_users_publish_to_disjoint_first_tokens() {
+        for (lists, several) in [
+            (&["a.>", "b.>"][..], true),
+            (&["a.>", "a.x"], false),
+            (&["a.>, b.>", "b.x"], false),
+            (&["a.>, b.>", "c.>"], true),
+            (&["a.>"], false),
+            (&["a.>", ">"], false),
+            (&["\"*.x\"", "b.>"], false),
+            (&["a.>, _INBOX.>", "_INBOX.>, b.>"], true),
+            (&["a.>", "\"$JS.API.>\""], false),
+            (&["a.>", "a.>", "b.>"], true),
+        ] {
+            let system = system(&format!("accounts {{ {} }}", account("A", lists)));
+            assert_eq!(perhaps_several(&system), if several { vec!["A"] } else { vec![] }, "{lists:?}");
+        }
+    }
+
+    #[test]
+    fn the_system_account_is_never_several_tenants() {
+        let text = format!("accounts {{ {} }}\n", account("A", &["a.>", "b.>"]));
+        assert_eq!(perhaps_several(&system(&text)), ["A"]);
+        assert!(perhaps_several(&system(&format!("{text}system_account: A"))).is_empty());
+    }
+
+    #[test]
+    fn own_tokens_leave_out_what_the_server_reserves() {
+        let pattern = |text: &str| Pattern { subject: Subject::as_the_server_reads(text).expect(text), queue: None };
+        let patterns = ["a.b", "a.c", "$JS.API.>", "_INBOX.>", "b", "x$y"].map(pattern);
+        assert_eq!(own_tokens(patterns.iter()), HashSet::from(["a", "b", "x$y"]));
+        assert!(!is_wild(&own_tokens(patterns.iter())));
+        assert!(is_wild(&own_tokens([pattern("*.a")].iter())) && is_wild(&own_tokens([pattern(">")].iter())));
+    }
+
+    #[test]
+    fn each_of_these_rules_finds_a_mistake_and_not_its_fix() {
+        for (rule, mistake, fixed) in [
+            ("public-export", "exports: [{ stream: a }]", "exports: [{ stream: a, accounts: [B] }]"),
+            ("public-export", "exports: [{ stream: a, accounts: [] }]", "exports: [{ stream: a, accounts: [B] }]"),
+            (
+                "reserved-export",
+                "exports: [{ service: \"$JS.API.>\", accounts: [B] }]",
+                "exports: [{ service: js.api.>, accounts: [B] }]",
+            ),
+            (
+                "traced-share",
+                "exports: [{ service: a, accounts: [B], allow_trace: true }]",
+                "exports: [{ service: a, accounts: [B], allow_trace: false }]",
+            ),
+            ("truncated-limit", "limits { max_connections: 2147483648 }", "limits { max_connections: 2147483647 }"),
+            ("truncated-limit", "limits { max_payload: -2147483649 }", "limits { max_payload: -2147483648 }"),
+            (
+                "weak-login",
+                "users: [{ user: u, password: p }]",
+                "users: [{ user: u, password: \"$2a$11$12345678901234567890123456789012345678901234567890123\" }]",
+            ),
+            (
+                "open-permissions",
+                "users: [{ user: u, permissions { publish: [] } }]",
+                "users: [{ user: u, permissions { publish: { deny: \">\" } } }]",
+            ),
+            ("open-permissions", "users: [{ user: u, permissions {} }]", "users: [{ user: u }]"),
+            (
+                "one-sided-permissions",
+                "users: [{ user: u, permissions { publish: a } }]",
+                "users: [{ user: u, permissions { publish: a, subscribe: a } }]",
+            ),
+        ] {
+            let found = |entries: &str| rules(&format!("accounts {{ A {{ {entries} }}, B {{}} }}")).contains(&rule);
+            assert!(found(mistake), "{rule} misses {mistake}");
+            assert!(!found(fixed), "{rule} finds {fixed}");
+        }
+    }
 }

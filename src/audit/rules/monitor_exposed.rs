@@ -1,4 +1,4 @@
-//! Monitoring asks for no password.
+//! Monitoring endpoints, which have no authentication, reachable from the network.
 
 use super::Rule;
 use crate::audit::system::System;

@@ -1,4 +1,4 @@
-//! A server without users lets everybody in.
+//! Without users the server accepts every client.
 
 use super::Rule;
 use crate::audit::system::System;

@@ -1,4 +1,4 @@
-//! One login for everybody.
+//! One login shared by all clients.
 
 use super::Rule;
 use crate::audit::system::System;

@@ -1,4 +1,4 @@
-//! What is not said is allowed.
+//! Permissions that limit only publishing or only subscribing.
 
 use super::{Rule, users};
 use crate::audit::system::System;

@@ -1,4 +1,4 @@
-//! A server that anybody can join.
+//! Cluster and gateway listeners that accept any server.
 
 use super::Rule;
 use crate::audit::system::{ListenerKind, System};

@@ -1,4 +1,4 @@
-//! Empty permissions are no permissions at all.
+//! Empty permissions, which the server reads as unlimited.
 
 use super::{Rule, users};
 use crate::audit::system::System;
@@ -27,8 +27,8 @@ fn check(system: &System, _: &Tenants, out: &mut Vec<Diagnostic>) {
         if let Some(responses) =
             permissions.responses.filter(|_| is_denying && permissions.publish.looks_closed.is_none())
         {
-            // Which of the two is read last decides whether the list that is not there
-            // means nothing or everything, and maps are read in any order.
+            // The server reads `publish` and `allow_responses` in random order. The one read
+            // last decides whether the missing allow list means none or all.
             let message = format!(
                 "whether `{}/{}` may publish everything but for what is denied, or nothing, changes from start to start",
                 account.name, user.name

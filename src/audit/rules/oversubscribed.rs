@@ -1,4 +1,4 @@
-//! More was promised than there is.
+//! Account limits that add up to more than the server has.
 
 use super::Rule;
 use crate::audit::system::{JetStream, Limit, System};

@@ -1,4 +1,4 @@
-//! A share that is passed on.
+//! Services that an importer exports on to further accounts.
 
 use std::collections::HashSet;
 

@@ -1,4 +1,4 @@
-//! A slow importer slows the exporter down.
+//! A slow importer slows down the publishers of the exporter.
 
 use super::Rule;
 use crate::audit::system::{Account, System};

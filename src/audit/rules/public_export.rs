@@ -1,4 +1,4 @@
-//! An export to nobody is an export to everybody.
+//! Exports without importers, which every account may import.
 
 use super::Rule;
 use crate::audit::system::System;

@@ -1,4 +1,4 @@
-//! An importer in the exporter's queue.
+//! Importers that can join the exporter's queue groups.
 
 use super::Rule;
 use crate::audit::system::{ListenerKind, System};

@@ -1,4 +1,4 @@
-//! Exporting a part of the server to another account.
+//! Exports of subjects reserved by the server.
 
 use super::{Rule, mapped_reserved};
 use crate::audit::reach;
@@ -30,7 +30,7 @@ fn check(system: &System, _: &Tenants, out: &mut Vec<Diagnostic>) {
             }
         }
         for export in &account.exports {
-            // What importers ask for is mapped in the exporter's account.
+            // The exporter's mappings apply to requests of importers.
             let becomes = match export.kind {
                 ShareKind::Service => reach::what_becomes(account, &export.subject),
                 ShareKind::Stream => vec![export.subject.clone()],
@@ -39,7 +39,7 @@ fn check(system: &System, _: &Tenants, out: &mut Vec<Diagnostic>) {
             if is_of_copy(system, account, export) {
                 continue;
             }
-            // The server's own way to let each account ask about itself.
+            // Exempt: with a token position an account can only ask about itself.
             let first = subject.first_token();
             if first == "$SYS" && export.token_position > 0 && system.is_system(account) {
                 continue;
@@ -55,11 +55,12 @@ fn check(system: &System, _: &Tenants, out: &mut Vec<Diagnostic>) {
     }
 }
 
-/// Whether it is one of the ways by which one account copies a stream of another, and
-/// all of them are there: `$JS.API.CONSUMER.RESET.S.C` and `$JS.FC.S.C.>`, with the
-/// subject on which that consumer delivers, `JS.FROM.S.to.TO`, each to it alone. Of any
-/// other consumer an importer could reset or acknowledge what is not its own. Nobody at
-/// either end may answer requests: an answer goes where the asking user likes.
+/// Whether an export is one of those by which one account copies a stream of another:
+/// `$JS.API.CONSUMER.RESET.S.C` and `$JS.FC.S.C.>`, with the subject on which that
+/// consumer delivers, `JS.FROM.S.to.TO`. All of them must exist, each with that account
+/// as its only importer. On any other consumer an importer could reset or acknowledge
+/// what is not its own. No user of either account may have `allow_responses`, because a
+/// reply goes to a subject that the requester chooses.
 pub fn is_of_copy(system: &System, account: &Account, export: &Export) -> bool {
     let text = export.subject.as_str();
     let reset = text.strip_prefix("$JS.API.CONSUMER.RESET.");

@@ -1,4 +1,4 @@
-//! Somebody else's subjects where the server's or one's own should be.
+//! Imports that cover subjects reserved by the server or the account's own requests.
 
 use super::{Rule, mapped_reserved, reserved_export};
 use crate::audit::system::System;
@@ -16,7 +16,7 @@ pub const RULE: Rule = Rule {
 
 fn check(system: &System, tenants: &Tenants, out: &mut Vec<Diagnostic>) {
     for account in &system.accounts {
-        // One's own replies and requests, mapped onto what is imported.
+        // Mappings of the account's own replies or requests onto an imported service.
         let services = || account.imports.iter().filter(|i| i.kind == ShareKind::Service);
         for (mapping, made) in mapped_reserved(account) {
             let mut apart = services().filter(|i| tenants.are_apart(&i.from.0, &account.name));
@@ -29,9 +29,9 @@ fn check(system: &System, tenants: &Tenants, out: &mut Vec<Diagnostic>) {
         for import in account.imports.iter().filter(|i| tenants.are_apart(&i.from.0, &account.name)) {
             let first = import.local.first_token();
             let is_open = matches!(first, "*" | ">");
-            // What the system account offers of `$SYS` is for its export to justify.
+            // Exports of `$SYS` by the system account are checked by reserved-export.
             let from_system = system.account(&import.from.0).is_some_and(|a| system.is_system(a)) && first == "$SYS";
-            // Flow control of a stream that is copied from another account.
+            // Exempt: flow control of a stream copied from another account.
             let is_flow = import.local == import.subject
                 && system.account(&import.from.0).is_some_and(|exporter| {
                     let mut exports = exporter.exports.iter().filter(|e| e.subject == import.subject);

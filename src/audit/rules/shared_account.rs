@@ -1,4 +1,4 @@
-//! Subject permissions do not keep tenants apart inside one account.
+//! Tenants that share an account: subject permissions do not isolate them.
 
 use std::collections::{HashMap, HashSet};
 
@@ -40,7 +40,7 @@ fn check(system: &System, tenants: &Tenants, out: &mut Vec<Diagnostic>) {
     }
 }
 
-/// Who is whose was said: then no guess is needed.
+/// Reports users of different tenants in one account, from the assignment of `--tenants`.
 fn declared(tenants: &Tenants, account: &Account, out: &mut Vec<Diagnostic>) {
     let whose = |user: &User| {
         let tenant = tenants.of_user(account, user).unwrap_or_else(|| tenants.of_account(&account.name));
@@ -62,8 +62,8 @@ fn declared(tenants: &Tenants, account: &Account, out: &mut Vec<Diagnostic>) {
     out.push(diagnostic.related(first.span, "one tenant's").related(second.span, "another's"));
 }
 
-/// One user of each group of users that share no first token, and that each
-/// publish and subscribe inside their own.
+/// Partitions the users with [`own_world`] into groups connected by common first tokens.
+/// Returns the first user of each group.
 fn groups(account: &Account) -> Vec<&User> {
     let mut tokens: HashMap<&str, usize> = HashMap::new();
     let mut parents: Vec<usize> = Vec::new();
@@ -83,17 +83,48 @@ fn groups(account: &Account) -> Vec<&User> {
     members.into_iter().filter(|(_, group)| seen.insert(root(&parents, *group))).map(|(user, _)| user).collect()
 }
 
-fn root(parents: &[usize], mut of: usize) -> usize {
-    while parents[of] != of {
-        of = parents[of];
+fn root(parents: &[usize], mut node: usize) -> usize {
+    while parents[node] != node {
+        node = parents[node];
     }
-    of
+    node
 }
 
-/// The first tokens of what a user may publish and subscribe to, if it is a
-/// world of its own: limited on both sides, to the same first tokens.
+/// First tokens of the allowed subjects of a user that is limited to the same first
+/// tokens for publish and subscribe. `None`: not limited so.
 fn own_world(user: &User) -> Option<HashSet<&str>> {
     let publish = own_tokens(user.permissions.publish.allow.iter().flatten());
     let subscribe = own_tokens(user.permissions.subscribe.allow.iter().flatten());
     (publish == subscribe && !publish.is_empty() && !is_wild(&publish)).then_some(publish)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::audit::testing::system;
+
+    /// Names of the first user of each group; users publish and subscribe to one list each.
+    fn first_of_groups(lists: &[(&str, &str)]) -> Vec<String> {
+        let user = |(i, (publish, subscribe)): (usize, &(&str, &str))| {
+            format!("{{ user: u{i}, permissions {{ publish: [{publish}], subscribe: [{subscribe}] }} }}")
+        };
+        let users: Vec<String> = lists.iter().enumerate().map(user).collect();
+        let system = system(&format!("accounts {{ A {{ users: [{}] }} }}", users.join(", ")));
+        groups(&system.accounts[0]).iter().map(|user| user.name.clone()).collect()
+    }
+
+    #[test]
+    fn users_are_grouped_by_the_first_tokens_that_they_share() {
+        for (lists, groups) in [
+            (&[("a.>", "a.>"), ("b.>", "b.>")][..], &["u0", "u1"][..]),
+            (&[("a.>", "a.>"), ("a.x", "a.y")], &["u0"]),
+            (&[("a.>", "a.>"), ("b.>", "b.>"), ("a, b", "a, b")], &["u0"]),
+            (&[("a, b", "a, b"), ("b, c", "b, c"), ("c", "c"), ("d", "d")], &["u0", "u3"]),
+            (&[("a.>", "a.>"), ("b.>", "c.>")], &["u0"]),
+            (&[("a.>", "a.>"), (">", ">")], &["u0"]),
+            (&[("a.>", "a.>, _INBOX.>"), ("b.>", "b.>, _INBOX.>")], &["u0", "u1"]),
+        ] {
+            assert_eq!(first_of_groups(lists), groups, "{lists:?}");
+        }
+    }
 }

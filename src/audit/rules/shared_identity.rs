@@ -1,4 +1,4 @@
-//! An import that tells who asks.
+//! Imports and exports that reveal the clients of another tenant.
 
 use super::Rule;
 use crate::audit::system::{Import, System};

@@ -1,4 +1,4 @@
-//! A tenant that operates the server.
+//! Tenants in the system account.
 
 use super::Rule;
 use crate::audit::system::System;

@@ -1,4 +1,4 @@
-//! Tracing across accounts.
+//! Message traces that cross accounts.
 
 use super::Rule;
 use crate::audit::system::System;

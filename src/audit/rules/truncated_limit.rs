@@ -1,4 +1,4 @@
-//! Numbers that the server cuts off.
+//! Limits that overflow the server's 32 bits.
 
 use super::Rule;
 use crate::audit::system::System;

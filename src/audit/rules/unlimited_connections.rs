@@ -1,4 +1,4 @@
-//! One account that takes all connections.
+//! Accounts that can use up the connections or subscriptions of the server.
 
 use super::Rule;
 use crate::audit::system::{Account, System};
@@ -18,7 +18,7 @@ fn check(system: &System, _: &Tenants, out: &mut Vec<Diagnostic>) {
     if tenants.len() < 2 {
         return;
     }
-    // The server's own default.
+    // 65536 is the server's default.
     let (all, span) = system.server.max_connections.map_or((65_536, None), |(n, span)| (n, Some(span)));
     let promised: i128 = tenants.iter().filter_map(|a| a.limits.connections).map(|(n, _)| i128::from(n.max(0))).sum();
     if let Some(span) = span.or(system.server.start).filter(|_| promised > i128::from(all)) {

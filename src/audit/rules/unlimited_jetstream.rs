@@ -1,4 +1,4 @@
-//! One account that can use everything up.
+//! Accounts that can use up JetStream storage.
 
 use super::Rule;
 use crate::audit::system::{Limit, System};

@@ -1,4 +1,4 @@
-//! Passwords that are none.
+//! Missing, plain-text and malformed passwords.
 
 use super::{Rule, users};
 use crate::audit::system::{AuthMethod, ListenerKind, System};
@@ -26,7 +26,8 @@ fn check(system: &System, _: &Tenants, out: &mut Vec<Diagnostic>) {
             AuthMethod::Nkey | AuthMethod::Hashed(_) => {}
         }
     }
-    // There a certificate is the login, except through these listeners.
+    // With `verify_and_map` the certificate replaces the password, except on the MQTT and
+    // WebSocket listeners.
     let by_certificate = system.server.maps_certificates
         && !system
             .server

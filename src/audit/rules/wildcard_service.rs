@@ -1,4 +1,4 @@
-//! An importer can speak for another.
+//! Wildcard services on which an importer can pose as another.
 
 use std::collections::HashMap;
 
@@ -31,7 +31,8 @@ fn check(system: &System, tenants: &Tenants, out: &mut Vec<Diagnostic>) {
             let imports = importers.get(account.name.as_str()).into_iter().flatten();
             let own = imports.filter(|(_, i)| export.subject.contains(&i.subject));
             let (wide, named): (Vec<_>, Vec<_>) = own.partition(|(_, i)| i.subject.has_wildcard());
-            // Where one is known by its name in the subject, another must not be able to use it.
+            // If the subject contains the name of one importer, another importer must not be able
+            // to use that subject.
             let is_name = |(who, import): &&&(&Account, &Import)| import.subject.tokens().any(|t| t == who.name);
             match (named.iter().find(is_name), wide.first()) {
                 (Some((known, import)), Some((other, wide))) if known.name != other.name => {
@@ -47,8 +48,8 @@ fn check(system: &System, tenants: &Tenants, out: &mut Vec<Diagnostic>) {
     }
 }
 
-/// A service with a wildcard for one importer that lies over what another one asks:
-/// the owner cannot tell them apart.
+/// Reports a wildcard service of one importer that overlaps the service of another: the
+/// owner cannot tell their requests apart.
 fn overlapping(tenants: &Tenants, account: &Account, out: &mut Vec<Diagnostic>) {
     let services = || account.exports.iter().filter(|e| e.kind == ShareKind::Service);
     let mut index: SubjectIndex<&Export> = SubjectIndex::default();

@@ -1,16 +1,17 @@
-//! From text to items, as nats-server does it: the same characters end a key,
-//! a word or a number, and the same oddities are accepted (`tests/conf.rs`
-//! holds it against the server). What nests is kept on a stack of our own, so
-//! that no input can exhaust the thread's.
+//! Scanner that splits configuration text into items exactly as nats-server's
+//! lexer does: the same characters end a key, a word or a number, and the same
+//! oddities are accepted (`tests/integration/reader.rs` compares both).
+//! Nesting is kept on an explicit stack, so that no input can overflow the
+//! thread's stack.
 
 mod value;
 
 use std::ops::Range;
 
-/// How deep maps and arrays may nest. The server has no limit but its memory.
+/// Maximum nesting depth of maps and arrays. The server is limited by its memory only.
 const MAX_DEPTH: usize = 1000;
 
-/// One piece of a configuration.
+/// One lexical item.
 #[derive(Debug, Clone, PartialEq)]
 pub(super) enum Item {
     Key(String),
@@ -20,20 +21,21 @@ pub(super) enum Item {
     ArrayEnd,
     Text(String),
     Bool(bool),
-    /// Digits, perhaps with a sign before and a unit after them.
+    /// Digits with an optional minus sign and unit.
     Integer(String),
     Float(String),
     Time(String),
-    /// The name of a variable.
+    /// The name of a variable, without `$`.
     Variable(String),
-    /// The path of a file to read here.
+    /// The path of an included file, as written.
     Include(String),
     End,
 }
 
-/// What is not the language.
+/// A syntax error.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) struct ScanError {
+    /// Byte range of the offending text.
     pub at: Range<usize>,
     pub message: String,
     pub hint: &'static str,
@@ -43,7 +45,7 @@ pub(super) struct ScanError {
 enum State {
     Top,
     TopValueEnd,
-    /// Inside braces that have no key: the whole file may be in them, as in JSON.
+    /// Inside braces without a key, which may enclose the whole file as in JSON.
     Block,
     BlockValueEnd,
     BlockEnd,
@@ -56,18 +58,20 @@ enum State {
     ArrayValueEnd,
 }
 
-/// Reads items one by one.
+/// Produces items one at a time.
 pub(super) struct Scanner<'t> {
     text: &'t str,
+    /// Byte offset of the next character.
     at: usize,
     state: State,
+    /// States to return to, innermost last.
     stack: Vec<State>,
     depth: usize,
 }
 
 type Step = Result<Option<(Item, Range<usize>)>, ScanError>;
 
-/// What the end of the text looks like; a NUL character looks the same.
+/// Returned by `peek` at the end of the text. The server treats a NUL character alike.
 const END: char = '\0';
 
 impl<'t> Scanner<'t> {
@@ -75,7 +79,7 @@ impl<'t> Scanner<'t> {
         Self { text, at: 0, state: State::Top, stack: Vec::new(), depth: 0 }
     }
 
-    /// The next item and where it stands; [`Item::End`] for good at the end.
+    /// The next item with its byte range; [`Item::End`] forever once the text is exhausted.
     pub fn next_item(&mut self) -> Result<(Item, Range<usize>), ScanError> {
         loop {
             if let Some(item) = self.step()? {
@@ -125,7 +129,7 @@ impl<'t> Scanner<'t> {
         }
     }
 
-    /// A comment, if one begins here.
+    /// Skips a comment up to the end of its line. False if no comment begins here.
     fn skip_comment(&mut self) -> bool {
         let rest = &self.text[self.at..];
         if !rest.starts_with('#') && !rest.starts_with("//") {
@@ -167,7 +171,7 @@ impl<'t> Scanner<'t> {
         }
         match self.peek() {
             END if self.is_at_end() => Ok(Some((Item::End, self.at..self.at))),
-            // One brace too many at the end is let pass, for JSON's sake.
+            // The server accepts one surplus brace at the end of the file, to support JSON.
             '}' if self.text[self.at..].trim_end() == "}" => {
                 self.at = self.text.len();
                 Ok(None)
@@ -191,7 +195,7 @@ impl<'t> Scanner<'t> {
             return self.go(State::Top);
         }
         match self.peek() {
-            // By itself the server takes it for a blank.
+            // The server treats a single slash as a blank.
             '/' => {
                 self.bump();
                 Ok(None)
@@ -313,7 +317,7 @@ impl<'t> Scanner<'t> {
         Ok(Some((Item::Key(self.text[span.clone()].to_owned()), span)))
     }
 
-    /// A key without quotes ends here; or it is the word `include`.
+    /// Ends an unquoted key, or starts an include if the key is `include` and a blank follows.
     fn raw_key(&mut self, start: usize, after: State) -> Step {
         let span = start..self.at;
         let word = &self.text[span.clone()];
@@ -349,7 +353,7 @@ impl<'t> Scanner<'t> {
             '}' => self.map_end(),
             quote @ ('"' | '\'') => self.quoted_key(quote, State::MapKeyEnd),
             c => {
-                // A slash by itself is dropped from the key.
+                // The server drops a leading slash from the key.
                 if c == '/' {
                     self.bump();
                 }
@@ -502,4 +506,158 @@ fn is_blank(c: char) -> bool {
 
 fn is_line_end(c: char) -> bool {
     matches!(c, '\n' | '\r')
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn scan(text: &str) -> Result<Vec<Item>, ScanError> {
+        let mut scanner = Scanner::new(text);
+        let mut items = Vec::new();
+        loop {
+            match scanner.next_item()?.0 {
+                Item::End => return Ok(items),
+                item => items.push(item),
+            }
+        }
+    }
+
+    fn items(text: &str) -> Vec<Item> {
+        scan(text).unwrap_or_else(|e| panic!("{text:?}: {e:?}"))
+    }
+
+    fn value(text: &str) -> Item {
+        let mut items = items(&format!("k: {text}\n"));
+        assert_eq!(items.len(), 2, "{text:?}: {items:?}");
+        items.remove(1)
+    }
+
+    fn key(name: &str) -> Item {
+        Item::Key(name.into())
+    }
+
+    fn word(text: &str) -> Item {
+        Item::Text(text.into())
+    }
+
+    #[test]
+    fn every_way_to_write_an_assignment_gives_the_same_items() {
+        for text in ["a: x", "a = x", "a x", "a:x", "'a': x", "\"a\" = x", "a: x;", "a: x,", "\n\ta : x\r\n", "{a: x}"]
+        {
+            assert_eq!(items(text), [key("a"), word("x")], "{text:?}");
+        }
+        assert_ne!(items("a: on"), items("a: 'on'"), "quotes make a difference to the value");
+    }
+
+    #[test]
+    fn a_comment_ends_with_its_line_and_does_not_begin_inside_a_value() {
+        for text in ["# b: 2\na: 1", "a: 1 # b: 2", "a: 1 // b: 2\n", "a: 1\n// b: 2"] {
+            assert_eq!(items(text), [key("a"), Item::Integer("1".into())], "{text:?}");
+        }
+        assert_eq!(items("a: 1 # x\nb: y"), [key("a"), Item::Integer("1".into()), key("b"), word("y")]);
+        for text in ["nats://host", "x#y", "\"# x\"", "'// x'"] {
+            assert_eq!(value(text), word(text.trim_matches(['"', '\''])), "{text}");
+        }
+    }
+
+    #[test]
+    fn only_unquoted_words_are_booleans_and_variables() {
+        for (text, item) in [
+            ("true", Item::Bool(true)),
+            ("YES", Item::Bool(true)),
+            ("on", Item::Bool(true)),
+            ("False", Item::Bool(false)),
+            ("no", Item::Bool(false)),
+            ("off", Item::Bool(false)),
+            ("onn", word("onn")),
+            ("'on'", word("on")),
+            ("\"on\"", word("on")),
+            ("o\\x6e", word("on")),
+            ("$NAME", Item::Variable("NAME".into())),
+            ("\"$NAME\"", word("$NAME")),
+            ("a$NAME", word("a$NAME")),
+        ] {
+            assert_eq!(value(text), item, "{text}");
+        }
+    }
+
+    #[test]
+    fn digits_begin_a_number_an_address_a_time_or_a_word() {
+        for (text, item) in [
+            ("5", Item::Integer("5".into())),
+            ("-5", Item::Integer("-5".into())),
+            ("5k", Item::Integer("5k".into())),
+            ("5GiB", Item::Integer("5GiB".into())),
+            ("2m", Item::Integer("2m".into())),
+            ("2s", word("2s")),
+            ("5kg", word("5kg")),
+            ("1.5", Item::Float("1.5".into())),
+            ("127.0.0.1", word("127.0.0.1")),
+            ("127.0.0.1:4222", word("127.0.0.1:4222")),
+            ("2026-01-31T23:59:59Z", Item::Time("2026-01-31T23:59:59Z".into())),
+        ] {
+            assert_eq!(value(text), item, "{text}");
+        }
+    }
+
+    #[test]
+    fn escapes_are_resolved_in_double_quotes_and_kept_in_single_quotes() {
+        assert_eq!(value(r#""a\tb\n\"\\\x41""#), word("a\tb\n\"\\A"));
+        assert_eq!(value(r"'a\tb\x41'"), word(r"a\tb\x41"));
+        for broken in [r#""\q""#, r#""\x4""#, r#""\x+4""#, r#""\xZZ""#] {
+            assert!(scan(&format!("k: {broken}\n")).is_err(), "{broken}");
+        }
+    }
+
+    #[test]
+    fn text_in_parentheses_ends_with_a_parenthesis_alone_on_its_line() {
+        assert_eq!(value("(a) b\n)"), word("a) b\n"));
+        assert!(scan("k: (a\n b )\n").is_err(), "a parenthesis after other text ends nothing");
+    }
+
+    #[test]
+    fn include_is_a_key_unless_a_blank_and_a_path_follow() {
+        for text in ["include a.conf", "INCLUDE 'a.conf'", "include \"a.conf\"\n", "include a.conf;"] {
+            assert_eq!(items(text), [Item::Include("a.conf".into())], "{text:?}");
+        }
+        assert_eq!(items("include: a.conf"), [key("include"), word("a.conf")]);
+        assert_eq!(items("includes a.conf"), [key("includes"), word("a.conf")]);
+        assert_eq!(
+            items("m { include a.conf }"),
+            [key("m"), Item::MapStart, Item::Include("a.conf".into()), Item::MapEnd]
+        );
+        assert!(scan("include {").is_err());
+    }
+
+    #[test]
+    fn maps_and_lists_may_nest_a_thousand_deep_and_no_deeper() {
+        for (open, close) in [("[", "]"), ("{ a: ", "}")] {
+            let nested = |depth| format!("a: {}x{}", open.repeat(depth), close.repeat(depth));
+            assert!(scan(&nested(MAX_DEPTH)).is_ok(), "{open}");
+            let error = scan(&nested(MAX_DEPTH + 1)).expect_err(open);
+            assert_eq!(error.message, "nested more than 1000 deep", "{open}");
+        }
+    }
+
+    #[test]
+    fn an_error_shows_the_byte_at_which_the_text_stops_making_sense() {
+        for (text, at, message) in [
+            ("a: b c\n", 5..6, "expected the end of the line, found `c`"),
+            ("a: -x\n", 4..5, "expected a digit after `-`, found `x`"),
+            ("a: 1.x\n", 5..6, "expected a digit after `.`, found `x`"),
+            ("é: -x\n", 5..6, "expected a digit after `-`, found `x`"),
+            ("a:\n", 2..3, "expected a value, found a new line"),
+            ("a", 1..1, "the file ends where a value should be"),
+            ("a: {\n", 5..5, "a map does not end"),
+            ("a: [1 2]\n", 6..7, "expected `,` or `]` after a value, found `2`"),
+            ("a: [1,, 2]\n", 6..7, "expected a value, found `,`"),
+            ("a: 'b", 5..5, "text in ' does not end"),
+            ("a: \"b", 5..5, "text in \" does not end"),
+            (": 1", 0..1, "expected a key before `:`"),
+        ] {
+            let error = scan(text).expect_err(text);
+            assert_eq!((error.at, error.message.as_str()), (at, message), "{text:?}");
+        }
+    }
 }

@@ -1,10 +1,10 @@
-//! Values: text with and without quotes, numbers with units, times, and where
-//! maps and lists begin.
+//! Scanning of values: quoted and unquoted text, numbers with units, times, and
+//! the opening brackets of maps and lists.
 
 use super::{END, Item, KEY_VALUE, MAX_DEPTH, QUOTES, ScanError, Scanner, State, Step, is_blank, is_line_end};
 
 impl Scanner<'_> {
-    /// A value; the state to go on with is on the stack.
+    /// Scans a value. The caller has pushed the state that follows it.
     pub(super) fn value(&mut self) -> Step {
         self.skip_while(is_blank);
         let start = self.at;
@@ -40,7 +40,7 @@ impl Scanner<'_> {
     fn open(&mut self, item: Item, state: State) -> Step {
         let start = self.at;
         self.bump();
-        // What comes after it is on the stack already.
+        // Unlike `enter`, pushes no state: the caller of `value` has done so.
         if self.depth >= MAX_DEPTH {
             return self.fail(format!("nested more than {MAX_DEPTH} deep"), "is it the right file?");
         }
@@ -66,7 +66,8 @@ impl Scanner<'_> {
         self.done(Item::Text(text), start)
     }
 
-    /// Text with escapes: in double quotes, or a word. Taken from `from` on.
+    /// Scans text with escapes: in double quotes, or a word. The item starts at `start`
+    /// and its content at `from`.
     fn text(&mut self, start: usize, from: usize, ending: Ending) -> Step {
         let mut bytes = self.text.as_bytes()[from..self.at].to_vec();
         let mut has_escapes = false;
@@ -95,12 +96,12 @@ impl Scanner<'_> {
         self.done(Item::Text(into_text(bytes)), start)
     }
 
-    /// A word ends here: perhaps a truth value or a variable, if it is not
-    /// `plain` text for certain.
+    /// Ends a word. Unless it is `plain`, which means text, it may be a boolean or a
+    /// variable.
     fn word(&mut self, start: usize, bytes: Vec<u8>, plain: bool) -> Step {
         let span = start..self.at;
         if self.peek() == '\'' {
-            // A single quote ends a word, and is dropped.
+            // The server ends a word at a single quote and drops the quote.
             self.bump();
         }
         self.pop();
@@ -143,7 +144,7 @@ impl Scanner<'_> {
         Ok(byte)
     }
 
-    /// Text in parentheses: to a `)` on a line of its own.
+    /// Scans text in parentheses, up to a `)` that is alone on its line.
     fn raw_block(&mut self) -> Step {
         let start = self.at;
         self.bump();
@@ -156,7 +157,7 @@ impl Scanner<'_> {
                     let end = self.at;
                     self.bump();
                     if starts_line && matches!(self.peek(), '\n' | END) {
-                        // At the very end of the file the server keeps the parenthesis.
+                        // At the end of the file the server keeps the parenthesis in the text.
                         let end = if self.peek() == END { self.at } else { end };
                         return self.done(Item::Text(self.text[from..end].to_owned()), start);
                     }
@@ -168,7 +169,7 @@ impl Scanner<'_> {
         }
     }
 
-    /// Digits were read; what comes next says what they are.
+    /// Decides what the digits read so far begin: an integer, a float, a time or a word.
     fn number(&mut self, start: usize, sign: Sign) -> Step {
         match self.peek() {
             '-' if sign == Sign::Plus => self.time(start),
@@ -182,7 +183,8 @@ impl Scanner<'_> {
                 }
             }
             c if sign == Sign::Plus && !ends_number(c) => {
-                // It is a word that begins with digits, whatever comes first.
+                // A word that begins with digits. The server consumes its first other character
+                // unseen, even a quote.
                 self.bump();
                 self.text(start, start, Ending::Word)
             }
@@ -203,12 +205,12 @@ impl Scanner<'_> {
         if self.peek() != '.' {
             return self.done(Item::Float(self.text[start..self.at].to_owned()), start);
         }
-        // An address, perhaps with a port.
+        // An IP address with an optional port.
         self.skip_while(|c| c.is_numeric() || matches!(c, '.' | ':' | '-'));
         self.done(Item::Text(self.text[start..self.at].to_owned()), start)
     }
 
-    /// `2026-01-31T23:59:59Z` and nothing shorter.
+    /// Scans a time, which has the form `2026-01-31T23:59:59Z` and no other.
     fn time(&mut self, start: usize) -> Step {
         const FORM: &str = "0000-00-00T00:00:00Z";
         let text = self.text.get(start..start + FORM.len()).unwrap_or_default();
@@ -238,7 +240,7 @@ enum Sign {
     Minus,
 }
 
-/// The language counts bytes; text that is none is shown as such.
+/// Escapes can produce invalid UTF-8, which becomes U+FFFD.
 fn into_text(bytes: Vec<u8>) -> String {
     String::from_utf8(bytes).unwrap_or_else(|e| String::from_utf8_lossy(e.as_bytes()).into_owned())
 }
