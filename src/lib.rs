@@ -1,20 +1,22 @@
 //! tenantry: declare NATS tenants once, get everything that runs them.
 //!
-//! ARCHITECTURE.md describes the rooms and which way data flows between them.
+//! ARCHITECTURE.md describes the rooms and which way data flows between them. The
+//! library serves the `tenantry` command: what is public is what the command, the
+//! tests and the benches use, and no promise to anybody else.
 
 pub mod audit;
 pub mod cli;
 pub mod conf;
 pub mod diag;
-pub mod error;
+mod error;
 pub mod keys;
 pub mod live;
 pub mod model;
-pub mod mutants;
+mod mutants;
 pub mod project;
 pub mod registry;
-pub mod render;
-pub mod state;
+mod render;
+mod state;
 pub mod subject;
-pub mod verdict;
+mod verdict;
 pub mod verify;

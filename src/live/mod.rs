@@ -1,15 +1,15 @@
 //! Running servers: finding nats-server, booting it from what was rendered,
 //! waiting until it answers, reloading and ending it.
 
-pub mod docker;
+pub(crate) mod docker;
 pub mod jetstream;
 pub mod locate;
 
-pub mod process;
+pub(crate) mod process;
 pub mod ready;
-pub mod reload_plan;
-pub mod stats;
-pub mod throwaway;
+pub(crate) mod reload_plan;
+pub(crate) mod stats;
+pub(crate) mod throwaway;
 
 use async_nats::ConnectOptions;
 

@@ -2,10 +2,10 @@
 //! resolved. Nothing here is a string that still needs checking, and nothing
 //! here knows how it was written or how it will be rendered.
 
-pub mod jetstream;
+pub(crate) mod jetstream;
 pub mod names;
 pub mod permissions;
-pub mod roles;
+pub(crate) mod roles;
 pub mod units;
 
 use serde::Serialize;

@@ -2,12 +2,12 @@
 //! the [`crate::model`]. Every problem of every file is found in one run.
 
 pub(crate) mod codes;
-pub mod decode;
+pub(crate) mod decode;
 mod defaults;
-pub mod edit;
+pub(crate) mod edit;
 mod lower;
-pub mod raw;
-pub mod reference;
+pub(crate) mod raw;
+pub(crate) mod reference;
 mod validate;
 
 use std::collections::BTreeSet;

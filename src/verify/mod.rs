@@ -9,14 +9,14 @@
 //! afterwards. Checks that could not be run are reported; the verdict is then at best
 //! inconclusive.
 
-pub mod expected;
+pub(crate) mod expected;
 #[cfg(test)]
 mod fixtures;
-pub mod probes;
-pub mod report;
-pub mod run;
-pub mod test_bed;
-pub mod wire;
+pub(crate) mod probes;
+pub(crate) mod report;
+pub(crate) mod run;
+pub(crate) mod test_bed;
+pub(crate) mod wire;
 
 use std::time::Instant;
 

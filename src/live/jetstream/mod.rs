@@ -1,11 +1,11 @@
 //! What tenants declare of JetStream, and what a running server has: read,
 //! compared, and brought together.
 
-pub mod api;
-pub mod apply;
-pub mod change;
-pub mod plan;
-pub mod targets;
+pub(crate) mod api;
+pub(crate) mod apply;
+pub(crate) mod change;
+pub(crate) mod plan;
+pub(crate) mod targets;
 
 use std::collections::HashMap;
 use std::time::Duration;

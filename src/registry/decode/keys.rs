@@ -56,6 +56,7 @@ macro_rules! keys {
         pub struct $table {
             $( $(#[doc = $doc])* pub $key: $type, )*
             /// Where the table stands.
+            #[allow(dead_code, reason = "every table keeps its place")]
             pub span: $crate::diag::Span,
         }
 
@@ -107,6 +108,7 @@ macro_rules! words {
 
         impl $name {
             /// The word as it is written.
+            #[allow(dead_code, reason = "every word can be written back")]
             pub fn as_str(self) -> &'static str {
                 match self { $( Self::$variant => $word, )* }
             }

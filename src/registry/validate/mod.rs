@@ -92,6 +92,8 @@ pub(super) fn validate(registry: &Registry, whole: bool, diagnostics: &mut Vec<D
     for tenant in &registry.tenant {
         tenants.entry(tenant.name.value.as_str()).or_insert(tenant);
     }
+    // Only version 1 is readable: nothing depends on it yet.
+    let _ = &registry.version;
     let context = Context { registry, tenants, whole: whole && registry.tenant.is_whole() };
     for validation in VALIDATIONS {
         validation(&context, diagnostics);
