@@ -44,6 +44,11 @@ pub enum SubjectError {
 pub const MAX_LENGTH: usize = 1024;
 
 impl Subject {
+    /// `>`: every subject.
+    pub fn everything() -> Self {
+        Self(">".into())
+    }
+
     /// Parses a subject pattern; stricter than the server, see [`SubjectError`].
     pub fn parse(text: &str) -> Result<Self, SubjectError> {
         if text.is_empty() {

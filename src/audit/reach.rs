@@ -98,8 +98,8 @@ pub fn reachable<'w>(system: &'w System, account: &'w Account) -> Vec<&'w Accoun
 fn published<'w>(account: &'w Account, user: &User, wanted: Option<&Subject>) -> Vec<Carried<'w>> {
     let side = &user.permissions.publish;
     let place = side.span.or(user.permissions.span).unwrap_or(user.span);
-    let everything = Subject::as_the_server_reads(">");
-    let Some(wanted) = wanted.or(everything.as_ref()) else { return Vec::new() };
+    let everything = Subject::everything();
+    let wanted = wanted.unwrap_or(&everything);
     let mut open = Vec::new();
     for Mapped { from, becomes, step } in mapped(account, wanted) {
         for subject in granted(side, Some(&becomes)) {
@@ -194,7 +194,7 @@ fn mapped(account: &Account, subject: &Subject) -> Vec<Mapped> {
 fn granted(side: &Side, wanted: Option<&Subject>) -> Vec<Subject> {
     let allowed: Vec<Subject> = match &side.allow {
         Some(allow) => allow.iter().map(|p| p.subject.clone()).collect(),
-        None => Subject::as_the_server_reads(">").into_iter().collect(),
+        None => vec![Subject::everything()],
     };
     let cut = allowed.iter().filter_map(|subject| wanted.map_or_else(|| Some(subject.clone()), |w| subject.meet(w)));
     cut.filter(|subject| !side.deny.iter().any(|d| d.queue.is_none() && d.subject.contains(subject))).collect()

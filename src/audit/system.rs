@@ -402,7 +402,7 @@ impl Side {
 
     /// Whether a queue subscription that overlaps `subject` is allowed, with some queue name.
     pub fn joins_queue_on(&self, subject: &Subject) -> bool {
-        let everything = Subject::as_the_server_reads(">");
+        let everything = Some(Subject::everything());
         let denied =
             self.deny.iter().any(|p| p.subject.contains(subject) && (p.queue.is_none() || p.queue == everything));
         let allowed = self.allow.as_ref().is_none_or(|allow| allow.iter().any(|p| p.subject.overlaps(subject)));
