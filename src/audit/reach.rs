@@ -126,7 +126,7 @@ pub fn results(mapping: &Mapping) -> Vec<Subject> {
 
 /// A request that an intermediate account forwards to a further account.
 #[derive(Debug)]
-pub struct Request<'w> {
+pub struct ForwardedRequest<'w> {
     /// The service import through which the requester asks.
     pub first: &'w Import,
     /// The account that receives the request.
@@ -136,7 +136,7 @@ pub struct Request<'w> {
 }
 
 /// The requests of `account` that another account forwards to a third.
-pub fn passed_on<'w>(system: &'w System, account: &'w Account) -> Vec<Request<'w>> {
+pub fn passed_on<'w>(system: &'w System, account: &'w Account) -> Vec<ForwardedRequest<'w>> {
     let mut found = Vec::new();
     let services = |a: &'w Account| a.imports.iter().filter(|i| i.kind == ShareKind::Service);
     for first in services(account) {
@@ -151,7 +151,7 @@ pub fn passed_on<'w>(system: &'w System, account: &'w Account) -> Vec<Request<'w
             for next in services(at) {
                 let Some(cut) = subject.meet(&next.local) else { continue };
                 let Some(owner) = system.account(&next.from.0) else { continue };
-                found.push(Request { first, owner, last: (at, next) });
+                found.push(ForwardedRequest { first, owner, last: (at, next) });
                 let Some(asked) = rewrite_to(&cut, &next.local, next.subject.as_str()) else { continue };
                 open.extend(what_becomes(owner, &asked).into_iter().map(|s| (owner, s)));
             }

@@ -252,19 +252,19 @@ pub struct Side {
     /// Location. `None`: not configured.
     pub span: Option<Span>,
     /// Allowed subjects. `None`: all. An empty list allows none.
-    pub allow: Option<Vec<Pattern>>,
+    pub allow: Option<Vec<SubjectPattern>>,
     /// Denied subjects; deny overrides allow.
-    pub deny: Vec<Pattern>,
+    pub deny: Vec<SubjectPattern>,
     /// Location of an empty list or block, which looks like "deny all" but allows all.
     pub looks_closed: Option<Span>,
 }
 
 /// An entry of a permission list: a subject, for subscriptions with an optional queue.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Pattern {
+pub struct SubjectPattern {
     /// The subject pattern.
     pub subject: Subject,
-    /// Pattern of queue names. `None`: any subscription, with or without a queue.
+    /// SubjectPattern of queue names. `None`: any subscription, with or without a queue.
     pub queue: Option<Subject>,
 }
 
@@ -450,10 +450,10 @@ mod tests {
     }
 
     /// Patterns from `subject` or `subject queue`.
-    fn patterns(texts: &[&str]) -> Vec<Pattern> {
+    fn patterns(texts: &[&str]) -> Vec<SubjectPattern> {
         let pattern = |text: &&str| match text.split_once(' ') {
-            Some((of, queue)) => Pattern { subject: subject(of), queue: Some(subject(queue)) },
-            None => Pattern { subject: subject(text), queue: None },
+            Some((of, queue)) => SubjectPattern { subject: subject(of), queue: Some(subject(queue)) },
+            None => SubjectPattern { subject: subject(text), queue: None },
         };
         texts.iter().map(pattern).collect()
     }

@@ -22,13 +22,13 @@ pub struct Tenants {
 /// Contents of the file given with `audit --tenants`.
 #[derive(Debug, Deserialize)]
 #[serde(deny_unknown_fields)]
-struct File {
-    tenant: Vec<Entry>,
+struct TenantsFile {
+    tenant: Vec<TenantEntry>,
 }
 
 #[derive(Debug, Deserialize)]
 #[serde(deny_unknown_fields)]
-struct Entry {
+struct TenantEntry {
     name: String,
     #[serde(default)]
     accounts: Vec<String>,
@@ -41,7 +41,7 @@ impl Tenants {
     pub fn read(path: &Path) -> Result<Self, Error> {
         let text = std::fs::read_to_string(path).map_err(|e| Error::io("read", path, e))?;
         let example = "[[tenant]] with name = \"…\", accounts = [\"ACCOUNT\"] and users = [\"ACCOUNT/USER\"]";
-        let file: File = toml::from_str(&text)
+        let file: TenantsFile = toml::from_str(&text)
             .map_err(|e| Error::usage(format!("{}: {}", path.display(), e.to_string().trim_end()), example))?;
         let mut tenants = Self::default();
         for entry in file.tenant {

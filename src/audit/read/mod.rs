@@ -12,8 +12,8 @@ use std::time::Duration;
 use nkeys::KeyPair;
 
 use super::system::{
-    Account, AuthMethod, Callout, Export, Import, JetStream, Limit, Limits, Mapping, Pattern, Permissions, Responses,
-    Side, System, User,
+    Account, AuthMethod, Callout, Export, Import, JetStream, Limit, Limits, Mapping, Permissions, Responses, Side,
+    SubjectPattern, System, User,
 };
 use crate::conf::value::{Entry, Map, Node, Value};
 use crate::diag::{Diagnostic, Span};
@@ -28,7 +28,7 @@ use options::{Collector, OptionNames, Options, go_duration};
 pub fn system(map: &Map, start: Span, collector: &mut Collector) -> System {
     let options = collector.options(map, TOP, "the server");
     let mut system = System { server: server::server(&options, start, collector), ..System::default() };
-    let mut reader = Reader { collector, logins: HashMap::new() };
+    let mut reader = SystemReader { collector, logins: HashMap::new() };
     system.has_authorization = options.get("authorization").is_some();
     if let Some(accounts) = options.get("accounts") {
         reader.accounts(accounts, &mut system);
@@ -36,7 +36,7 @@ pub fn system(map: &Map, start: Span, collector: &mut Collector) -> System {
     if let Some(node) = options.get("authorization") {
         reader.authorization(node, &mut system);
     }
-    let named = |reader: &mut Reader<'_>, key: &str| {
+    let named = |reader: &mut SystemReader<'_>, key: &str| {
         let node = options.get(key)?;
         reader.collector.text(Some(node)).map(|text| (text.to_owned(), node.span))
     };
@@ -70,13 +70,13 @@ pub fn system(map: &Map, start: Span, collector: &mut Collector) -> System {
     system
 }
 
-struct Reader<'r> {
+struct SystemReader<'r> {
     collector: &'r mut Collector,
     /// Locations of user names and nkeys, which must be unique across all accounts.
     logins: HashMap<String, Span>,
 }
 
-impl Reader<'_> {
+impl SystemReader<'_> {
     fn accounts(&mut self, node: &Node, system: &mut System) {
         match &node.value {
             Value::Array(names) => {
@@ -332,7 +332,7 @@ impl Reader<'_> {
         side
     }
 
-    fn patterns(&mut self, node: &Node, queues: bool) -> Vec<Pattern> {
+    fn patterns(&mut self, node: &Node, queues: bool) -> Vec<SubjectPattern> {
         let nodes = match &node.value {
             Value::Text(_) => std::slice::from_ref(node),
             _ => self.collector.list(node),
@@ -642,9 +642,9 @@ fn auth_method(password: Option<&str>, node: Option<&Node>) -> AuthMethod {
 
 /// Parses an entry of a permission list: a subject and, if `queues`, an optional queue after a
 /// blank. `None`: invalid.
-fn pattern(text: &str, queues: bool) -> Option<Pattern> {
+fn pattern(text: &str, queues: bool) -> Option<SubjectPattern> {
     if let Some(subject) = Subject::as_the_server_reads(text) {
-        return Some(Pattern { subject, queue: None });
+        return Some(SubjectPattern { subject, queue: None });
     }
     let mut words = text.split_whitespace();
     let (subject, queue, rest) = (words.next()?, words.next()?, words.next());
@@ -652,7 +652,7 @@ fn pattern(text: &str, queues: bool) -> Option<Pattern> {
         return None;
     }
     let subject = Subject::as_the_server_reads(subject)?;
-    Some(Pattern { subject, queue: Some(Subject::as_the_server_reads(queue)?) })
+    Some(SubjectPattern { subject, queue: Some(Subject::as_the_server_reads(queue)?) })
 }
 
 #[cfg(test)]

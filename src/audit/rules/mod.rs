@@ -38,7 +38,7 @@ mod wildcard_service;
 use std::collections::HashSet;
 
 use super::reach;
-use super::system::{Account, Mapping, Pattern, System, User};
+use super::system::{Account, Mapping, SubjectPattern, System, User};
 use super::tenants::Tenants;
 use crate::diag::{Diagnostic, Span};
 use crate::subject::Subject;
@@ -129,7 +129,7 @@ pub fn perhaps_several(system: &System) -> Vec<&str> {
 }
 
 /// First tokens of the patterns, without those reserved by the server (`$...`, `_...`).
-fn own_tokens<'w>(patterns: impl Iterator<Item = &'w Pattern>) -> HashSet<&'w str> {
+fn own_tokens<'w>(patterns: impl Iterator<Item = &'w SubjectPattern>) -> HashSet<&'w str> {
     patterns.map(|p| p.subject.first_token()).filter(|t| !t.starts_with(['$', '_'])).collect()
 }
 
@@ -189,7 +189,8 @@ mod tests {
 
     #[test]
     fn own_tokens_leave_out_what_the_server_reserves() {
-        let pattern = |text: &str| Pattern { subject: Subject::as_the_server_reads(text).expect(text), queue: None };
+        let pattern =
+            |text: &str| SubjectPattern { subject: Subject::as_the_server_reads(text).expect(text), queue: None };
         let patterns = ["a.b", "a.c", "$JS.API.>", "_INBOX.>", "b", "x$y"].map(pattern);
         assert_eq!(own_tokens(patterns.iter()), HashSet::from(["a", "b", "x$y"]));
         assert!(!is_wild(&own_tokens(patterns.iter())));

@@ -3,7 +3,7 @@
 use std::collections::HashSet;
 
 use super::Rule;
-use crate::audit::reach::{self, Request};
+use crate::audit::reach::{self, ForwardedRequest};
 use crate::audit::system::System;
 use crate::audit::tenants::Tenants;
 use crate::diag::Diagnostic;
@@ -19,7 +19,7 @@ pub const RULE: Rule = Rule {
 fn check(system: &System, tenants: &Tenants, out: &mut Vec<Diagnostic>) {
     for account in &system.accounts {
         let mut told = HashSet::new();
-        for Request { first, owner, last: (by, import) } in reach::passed_on(system, account) {
+        for ForwardedRequest { first, owner, last: (by, import) } in reach::passed_on(system, account) {
             let offered = owner.exports.iter().any(|e| {
                 e.kind == import.kind
                     && e.subject.contains(&import.subject)

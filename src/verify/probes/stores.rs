@@ -11,29 +11,29 @@ use crate::verify::wire::{Answer, Request};
 pub const STREAMS: Probe = Probe {
     id: "streams",
     proves: "a stream of the same name is another one in every tenant, read by every way there is",
-    run: |run, tenant_runs| Box::pin(probe(run, tenant_runs, Kind::Stream)),
+    run: |run, tenant_runs| Box::pin(probe(run, tenant_runs, StoreKind::Stream)),
 };
 
 pub const BUCKETS: Probe = Probe {
     id: "buckets",
     proves: "a key-value bucket of the same name is another one in every tenant",
-    run: |run, tenant_runs| Box::pin(probe(run, tenant_runs, Kind::Bucket)),
+    run: |run, tenant_runs| Box::pin(probe(run, tenant_runs, StoreKind::Bucket)),
 };
 
 pub const OBJECTS: Probe = Probe {
     id: "object-stores",
     proves: "an object store of the same name is another one in every tenant",
-    run: |run, tenant_runs| Box::pin(probe(run, tenant_runs, Kind::ObjectStore)),
+    run: |run, tenant_runs| Box::pin(probe(run, tenant_runs, StoreKind::ObjectStore)),
 };
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum Kind {
+enum StoreKind {
     Stream,
     Bucket,
     ObjectStore,
 }
 
-impl Kind {
+impl StoreKind {
     fn stream(self, common: &str) -> String {
         match self {
             Self::Stream => common.to_owned(),
@@ -53,15 +53,15 @@ impl Kind {
     }
 }
 
-async fn probe<'p>(run: &Run<'p>, tenant_runs: &mut [TenantRun<'p>], kind: Kind) {
+async fn probe<'p>(run: &Run<'p>, tenant_runs: &mut [TenantRun<'p>], kind: StoreKind) {
     let name = kind.stream(&run.common());
     let made = std::cell::RefCell::new(vec![false; tenant_runs.len()]);
     each(tenant_runs, AT_ONCE, async |tenant_run| {
         let Some(subject) = kind.subject(run, tenant_run) else { return };
         let more = match kind {
-            Kind::Stream => json!({}),
+            StoreKind::Stream => json!({}),
             // The setting with which client libraries create them.
-            Kind::Bucket | Kind::ObjectStore => json!({ "allow_rollup_hdrs": true }),
+            StoreKind::Bucket | StoreKind::ObjectStore => json!({ "allow_rollup_hdrs": true }),
         };
         let is_made = canary_stream::make(run, tenant_run, &name, &subject, more).await;
         made.borrow_mut()[tenant_run.index] = is_made;
@@ -76,7 +76,7 @@ async fn probe<'p>(run: &Run<'p>, tenant_runs: &mut [TenantRun<'p>], kind: Kind)
 }
 
 /// Reads the tenant's stream with every JetStream request that can read, and with a consumer.
-async fn read<'p>(run: &Run<'p>, tenant_run: &mut TenantRun<'p>, name: &str, kind: Kind) {
+async fn read<'p>(run: &Run<'p>, tenant_run: &mut TenantRun<'p>, name: &str, kind: StoreKind) {
     let index = tenant_run.index;
     let Some(subject) = kind.subject(run, tenant_run) else { return };
     let Some(manager) = tenant_run.manager() else { return };
