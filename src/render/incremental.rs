@@ -1,5 +1,5 @@
-//! Rendering what changed: a tenant whose input is as it was is taken from the
-//! cache, and a file that is as it should be is not written again.
+//! Incremental rendering: a tenant whose input has not changed is taken from the cache,
+//! and a file whose content is already correct is not written again.
 
 use std::path::Path;
 
@@ -13,17 +13,18 @@ use crate::error::Error;
 use crate::model::Tenant;
 use crate::state;
 
-/// Which registry is rendered, and where its cache is.
+/// The registry that is rendered, and where its cache is.
 pub struct Origin<'o> {
     /// The state folder beside the registry.
     pub state: &'o Path,
-    /// The registry's path.
+    /// Path of the registry.
     pub registry: &'o str,
-    /// Whether the user named the target: then it may hold another registry's bundle.
+    /// Whether the user named the target explicitly: then another registry's bundle there
+    /// may be replaced.
     pub is_named: bool,
 }
 
-/// Renders what is not cached and writes what is not there. `advance` is called
+/// Renders tenants that are not cached and writes files that differ. `advance` is called
 /// after each tenant.
 pub fn write(
     inputs: &Inputs<'_>,
@@ -52,7 +53,7 @@ pub fn write(
             }
             None => {
                 let (part, files) = super::render_tenant(inputs, tenant)?;
-                stage.put(files.iter().map(|(path, file)| (path, file)))?;
+                stage.put_files(files.iter().map(|(path, file)| (path, file)))?;
                 part
             }
         };
@@ -61,7 +62,7 @@ pub fn write(
     };
     let parts = tenants.par_iter().zip(&digests).map(make).collect::<Result<Vec<Part<'_>>, Error>>()?;
     let bundle = super::render_whole(inputs, &parts)?;
-    bundle.files.par_iter().try_for_each(|file| stage.put([file]))?;
+    bundle.files.par_iter().try_for_each(|file| stage.put_files([file]))?;
     state::save_hashes(origin.state, inputs.keyring.hashes);
     let (outcome, manifest) = stage.finish()?;
     let [accounts, handout] = [ACCOUNTS, HANDOUT].map(|path| bundle.text(path).unwrap_or_default());

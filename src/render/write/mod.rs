@@ -1,11 +1,11 @@
-//! Writing a bundle: all of it or none of it. The new tree is built beside the
-//! old one and the two change places in one system call, so that a kill at any
-//! moment leaves the one or the other. Files that are not in the manifest are
-//! not ours: they move along untouched.
+//! Writes a bundle atomically. The new tree is built beside the old one and the two are
+//! exchanged in one system call: a kill at any moment leaves the old bundle or the new
+//! one. Files that are not in the manifest are unmanaged: they are carried over as they
+//! are.
 //!
-//! Files are written as they are rendered, so that they need not be held. The
-//! tree that was replaced is kept as a spare, brought up to date by links: the
-//! next change is made there, and costs what changed and not what there is.
+//! Files are written as they are rendered, so that they need not be kept in memory. The
+//! replaced tree is kept as a spare and updated with hard links: the next change is made
+//! there, at a cost proportional to what changed and not to the size of the bundle.
 
 mod change;
 mod stage;
@@ -20,16 +20,16 @@ use crate::error::Error;
 pub use stage::Stage;
 use tree::Listing;
 
-/// What writing did.
+/// Result of writing a bundle.
 #[derive(Debug, Clone, Default, PartialEq, Eq, serde::Serialize)]
 pub struct Outcome {
-    /// Files made or changed.
+    /// Number of files created or changed.
     pub written: usize,
-    /// Files that were as they should be.
+    /// Number of files that were already correct.
     pub unchanged: usize,
-    /// Files of ours that are no more.
+    /// Number of managed files removed.
     pub removed: usize,
-    /// Files that somebody had changed, and that are as rendered again.
+    /// Managed files that had been edited by hand and were overwritten.
     pub edited: Vec<String>,
 }
 
@@ -37,22 +37,23 @@ fn digest(manifest: &str) -> Digest {
     super::digest_of([manifest.as_bytes()])
 }
 
-/// The place a bundle is written to, locked against other writers, and what is there.
+/// The folder that a bundle is written to, locked against other writers, and a listing of
+/// its content.
 pub struct Target {
     out: PathBuf,
     work: PathBuf,
-    /// What the manifest says; nothing if there is none that can be read.
+    /// The manifest on disk; empty if there is none or it is malformed.
     manifest: Manifest,
-    /// Identifies the manifest's text; nothing if it was not made by us.
+    /// Digest of the manifest's text. `None` if there is no manifest or it is malformed.
     digest: Option<Digest>,
     before: Listing,
     spare_is_current: bool,
-    /// Holds the lock until the target is dropped.
+    /// The file handle holds the lock until the target is dropped.
     _lock: fs::File,
 }
 
 impl Target {
-    /// Locks `out` and reads what is there. Waits for another writer to finish.
+    /// Locks `out` and lists its content. Waits until another writer has finished.
     pub fn open(out: &Path) -> Result<Self, Error> {
         let out = match fs::canonicalize(out) {
             Ok(real) => real,
@@ -65,7 +66,7 @@ impl Target {
             ));
         };
         fs::create_dir_all(parent).map_err(|e| Error::io("create", parent, e))?;
-        // The parent and not the folder itself: that one is about to be replaced.
+        // Locks the parent and not the folder itself, which is about to be replaced.
         let lock = fs::File::open(parent).map_err(|e| Error::io("open", parent, e))?;
         lock.lock().map_err(|e| Error::io("lock", parent, e))?;
         if fs::symlink_metadata(&out).is_ok_and(|m| !m.is_dir()) {
@@ -76,17 +77,17 @@ impl Target {
         let manifest = Manifest::from_text(&text);
         let digest = manifest.is_some().then(|| digest(&text));
         let manifest = manifest.unwrap_or_default();
-        let before = Listing::of(&out, &manifest)?;
+        let before = Listing::read(&out, &manifest)?;
         let spare_is_current = digest.is_some_and(|digest| change::spare_is_of(&work, &digest));
         Ok(Self { out, work, manifest, digest, before, spare_is_current, _lock: lock })
     }
 
-    /// Where it is.
+    /// The absolute path of the folder.
     pub fn path(&self) -> &Path {
         &self.out
     }
 
-    /// Identifies what the manifest says.
+    /// Digest of the manifest on disk. `None` if there is none or it is malformed.
     pub fn manifest_digest(&self) -> Option<Digest> {
         self.digest
     }
@@ -96,23 +97,24 @@ impl Target {
         self.manifest.count()
     }
 
-    /// Whether a folder's files are all as the manifest says they were written.
+    /// Whether every managed file of a folder is present and unmodified. False if the
+    /// manifest does not list the folder.
     pub fn is_intact(&self, folder: &str) -> bool {
         self.manifest.folders.contains_key(folder)
             && self.before.folders.get(folder).is_some_and(tree::Folder::is_intact)
     }
 
-    /// Whether every file is as the manifest says it was written.
+    /// Whether every managed file is present and unmodified.
     pub fn all_is_intact(&self) -> bool {
         self.manifest.folders.keys().all(|folder| self.is_intact(folder))
     }
 
-    /// The text of a file that is as it was written.
+    /// The text of a managed file. `None` if a file of its folder was modified.
     pub fn text_of(&self, path: &str) -> Option<String> {
         self.is_intact(split(path).0).then(|| fs::read_to_string(self.out.join(path)).ok()).flatten()
     }
 
-    /// Begins a new tree.
+    /// Starts a new tree. Nothing is written until the first file differs.
     pub fn stage(&self) -> Stage<'_> {
         Stage::new(self)
     }

@@ -1,4 +1,4 @@
-//! The new tree while it is made: files are written into it as they come.
+//! The new tree while it is built: files are written into it as they are rendered.
 
 use std::fs::{self, DirBuilder};
 use std::io;
@@ -12,7 +12,7 @@ use super::tree::{create, create_folders, has_digest, inode, mode_is_wrong, remo
 use super::{Outcome, Target};
 use crate::error::Error;
 
-/// A new tree: the spare one, or one that is begun when something must be written.
+/// A new tree: the spare one, or one that is created with the first file to be written.
 pub struct Stage<'t> {
     target: &'t Target,
     state: Mutex<State>,
@@ -20,19 +20,19 @@ pub struct Stage<'t> {
 
 #[derive(Default)]
 struct State {
-    /// Whether the tree was changed or begun, so that it must take the place
-    /// of the old one or go.
+    /// Whether the tree was created or changed, so that it must replace the old one or
+    /// be removed.
     begun: bool,
     change: Change,
-    /// Files of ours that somebody changed.
+    /// Managed files that were edited by hand.
     edited: Vec<String>,
-    /// Files that somebody else made, where ours should be.
+    /// Unmanaged files at the path of a rendered one, with other content.
     in_the_way: Vec<String>,
 }
 
-/// What became of a file that was put.
+/// What was done with a rendered file.
 enum Put {
-    Kept { stranger: bool },
+    Kept { not_linked: bool },
     Made { edited: bool },
     InTheWay,
 }
@@ -46,23 +46,23 @@ impl<'t> Stage<'t> {
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// A folder stays as it is; what is missing of it comes with [`Self::put`].
+    /// Keeps a folder as it is on disk, with the entries of the old manifest.
     pub fn keep(&self, folder: &str) {
         let Some(names) = self.target.manifest.folders.get(folder) else { return };
         let mut state = self.state();
         state.change.manifest.folders.insert(folder.to_owned(), Arc::clone(names));
         if let Some(found) = self.target.before.folders.get(folder) {
-            state.change.strangers.extend(found.strangers.iter().map(|name| join(folder, name)));
+            state.change.not_linked.extend(found.not_linked.iter().map(|name| join(folder, name)));
         }
     }
 
-    /// Puts a file where it belongs, unless it is there already.
-    pub fn put<'f>(&self, files: impl IntoIterator<Item = (&'f String, &'f File)>) -> Result<(), Error> {
+    /// Writes files into the new tree, unless they are already correct on disk.
+    pub fn put_files<'f>(&self, files: impl IntoIterator<Item = (&'f String, &'f File)>) -> Result<(), Error> {
         let mut put = Vec::new();
         for (path, file) in files {
             let (folder, name) = split(path);
             let entry = file.entry();
-            put.push((path.clone(), entry, self.put_one(folder, name, file, &entry)?));
+            put.push((path.clone(), entry, self.put_file(folder, name, file, &entry)?));
         }
         let mut state = self.state();
         for (path, entry, done) in put {
@@ -75,31 +75,31 @@ impl<'t> Stage<'t> {
                     }
                     state.change.made.push(path);
                 }
-                Put::Kept { stranger: true } => state.change.strangers.push(path),
-                Put::Kept { stranger: false } => {}
+                Put::Kept { not_linked: true } => state.change.not_linked.push(path),
+                Put::Kept { not_linked: false } => {}
                 Put::InTheWay => state.in_the_way.push(path),
             }
         }
         Ok(())
     }
 
-    fn put_one(&self, folder: &str, name: &str, file: &File, entry: &Entry) -> Result<Put, Error> {
+    fn put_file(&self, folder: &str, name: &str, file: &File, entry: &Entry) -> Result<Put, Error> {
         let Target { out, manifest, before, spare_is_current, .. } = self.target;
         let known = manifest.get(folder, name);
         let found = before.folders.get(folder);
-        let is_touched = found.is_none_or(|f| f.touched.iter().chain(&f.missing).any(|n| n == name));
+        let is_modified = found.is_none_or(|f| f.modified.iter().chain(&f.missing).any(|n| n == name));
         let place = out.join(folder).join(name);
-        let is_foreign = known.is_none() && before.has(manifest, folder, name);
-        if known.is_some_and(|known| known == entry) && !is_touched || is_foreign && is_as(&place, file) {
-            let stranger = *spare_is_current && inode(&self.target.tree().join(folder).join(name)) != inode(&place);
-            return Ok(Put::Kept { stranger });
+        let is_unmanaged = known.is_none() && before.has(manifest, folder, name);
+        if known.is_some_and(|known| known == entry) && !is_modified || is_unmanaged && matches_file(&place, file) {
+            let not_linked = *spare_is_current && inode(&self.target.tree().join(folder).join(name)) != inode(&place);
+            return Ok(Put::Kept { not_linked });
         }
-        if is_foreign {
+        if is_unmanaged {
             return Ok(Put::InTheWay);
         }
         self.begin()?;
         self.write(folder, name, file)?;
-        let edited = found.is_some_and(|f| f.touched.iter().any(|n| n == name))
+        let edited = found.is_some_and(|f| f.modified.iter().any(|n| n == name))
             && known.is_some_and(|known| !has_digest(&place, &known.digest));
         Ok(Put::Made { edited })
     }
@@ -119,7 +119,7 @@ impl<'t> Stage<'t> {
         made.map_err(|e| Error::io("write", &place, e))
     }
 
-    /// Before the first change to the tree.
+    /// Prepares the tree before its first change: takes the spare one, or creates one.
     fn begin(&self) -> Result<(), Error> {
         let mut state = self.state();
         if state.begun {
@@ -129,7 +129,7 @@ impl<'t> Stage<'t> {
         let Target { work, before, .. } = self.target;
         let fail = |path: &Path, e| Error::io("write", path, e);
         if self.target.spare_is_current {
-            // Until it is complete again, it is no spare.
+            // Without its mark, a tree that is only half changed is not taken for a spare.
             let mark = work.join(SPARE_MARK);
             return fs::remove_file(&mark).map_err(|e| fail(&mark, e));
         }
@@ -141,15 +141,15 @@ impl<'t> Stage<'t> {
         super::tree::create_folder(&tree, mode).map_err(|e| fail(&tree, e))
     }
 
-    /// Puts the new tree in the place of the old one, if anything is otherwise.
-    /// The digest is the new manifest's.
+    /// Replaces the old tree by the new one, if anything differs. Returns the digest of
+    /// the new manifest.
     pub fn finish(self) -> Result<(Outcome, Digest), Error> {
         let manifest = File::public(self.state().change.manifest.to_text());
         let digest = crate::render::digest_of([manifest.bytes.as_slice()]);
-        // The manifest comes last: a file changed after it was not changed by us.
+        // Writes the manifest last: a file that is newer than it was changed by someone else.
         if self.target.digest != Some(digest) {
             let there = self.target.out.join(MANIFEST);
-            if self.target.digest.is_none() && there.symlink_metadata().is_ok() && !is_as(&there, &manifest) {
+            if self.target.digest.is_none() && there.symlink_metadata().is_ok() && !matches_file(&there, &manifest) {
                 self.state().in_the_way.push(MANIFEST.to_owned());
             } else {
                 self.begin()?;
@@ -173,7 +173,8 @@ impl<'t> Stage<'t> {
             self.begin()?;
             state = self.state();
             self.target.complete(&state.change)?;
-            // From here on it may be the old tree that is in the working folder.
+            // From here on the working folder may hold the old tree: an error must not
+            // remove it.
             state.begun = false;
             self.target.replace(&state.change, &digest)?;
         }
@@ -181,7 +182,7 @@ impl<'t> Stage<'t> {
         Ok((outcome, digest))
     }
 
-    /// Files that the manifest lists, are there, and are no longer rendered.
+    /// Managed files that exist and are no longer rendered.
     fn removed(&self, new: &Manifest) -> Vec<String> {
         let Target { manifest, before, .. } = self.target;
         let mut removed = Vec::new();
@@ -195,8 +196,7 @@ impl<'t> Stage<'t> {
         removed
     }
 
-    /// Files that somebody else made are never overwritten, unless they are
-    /// already what would be written.
+    /// Fails if a rendered file would overwrite an unmanaged one with other content.
     fn refuse_to_overwrite(&self) -> Result<(), Error> {
         let mut state = self.state();
         let others = &mut state.in_the_way;
@@ -211,7 +211,7 @@ impl<'t> Stage<'t> {
 }
 
 impl Drop for Stage<'_> {
-    /// Half a tree is no spare; the folder itself is untouched.
+    /// Removes a half-built tree, which cannot serve as a spare. The bundle is not changed.
     fn drop(&mut self) {
         if self.state().begun {
             let _ = remove_tree(&self.target.work);
@@ -225,8 +225,8 @@ impl Target {
     }
 }
 
-/// Whether a file on disk has this content and is as private as it should be.
-fn is_as(place: &Path, file: &File) -> bool {
+/// Whether a file on disk has this content and correct permissions.
+fn matches_file(place: &Path, file: &File) -> bool {
     let Ok(meta) = fs::symlink_metadata(place) else { return false };
     let is_whole = meta.is_file() && !mode_is_wrong(&meta, file.secret) && meta.len() == file.bytes.len() as u64;
     is_whole && fs::read(place).is_ok_and(|found| found == file.bytes)

@@ -1,5 +1,4 @@
-//! The new tree takes the place of the old one in one moment, and the old one
-//! is made the next spare.
+//! Replaces the old tree by the new one atomically, and makes the old one the next spare.
 
 use std::collections::BTreeSet;
 use std::ffi::OsString;
@@ -18,19 +17,19 @@ use super::tree::{
 };
 use crate::error::Error;
 
-/// Folders whose inode is kept, because a running container has them mounted.
+/// Folders that keep their inode, because a running container has them mounted.
 const MOUNTED: &[&str] = &["nats"];
 
 impl Target {
-    /// Brings into the new tree what stays: kept files and those of others, by links.
+    /// Links the kept files and the unmanaged ones into the new tree.
     pub(super) fn complete(&self, change: &Change) -> Result<(), Error> {
         let tree = self.tree();
         if self.spare_is_current {
             self.forget_removed(change)?;
-            // A kept file that somebody replaced by an equal one is another file now.
-            change.strangers.par_iter().try_for_each(|path| remove_if_there(&tree.join(path)))?;
-            let strangers = change.strangers.par_iter().map(|path| split(path));
-            strangers.try_for_each(|(folder, name)| self.link(folder, name))?;
+            // A kept file may have been replaced by an equal one: then it is another inode.
+            change.not_linked.par_iter().try_for_each(|path| remove_if_there(&tree.join(path)))?;
+            let not_linked = change.not_linked.par_iter().map(|path| split(path));
+            not_linked.try_for_each(|(folder, name)| self.link(folder, name))?;
         } else {
             let made: BTreeSet<&str> = change.made.iter().map(String::as_str).collect();
             change.manifest.folders.par_iter().try_for_each(|(folder, names)| {
@@ -42,7 +41,7 @@ impl Target {
                 self.link("", MANIFEST)?;
             }
         }
-        self.link_foreign(change)
+        self.link_unmanaged(change)
     }
 
     /// Replaces the old tree by the new one.
@@ -54,43 +53,43 @@ impl Target {
         }
         self.rescue_latecomers(change)?;
         self.keep_mounted_folders()?;
-        // The folder is as it should be; whatever happens to the spare costs time only.
+        // The bundle is complete; an error with the spare costs time only.
         if self.make_spare(change, manifest).is_err() {
             remove_tree(&self.work)?;
         }
         Ok(())
     }
 
-    /// Files that are not ours and are not to become so, as folder and name.
-    fn foreign<'c>(&'c self, change: &'c Change) -> impl Iterator<Item = (&'c str, &'c str)> {
-        self.before.foreign().filter(|(folder, name)| change.manifest.get(folder, name).is_none())
+    /// Files that are unmanaged and stay so, as folder and name.
+    fn unmanaged<'c>(&'c self, change: &'c Change) -> impl Iterator<Item = (&'c str, &'c str)> {
+        self.before.unmanaged().filter(|(folder, name)| change.manifest.get(folder, name).is_none())
     }
 
-    fn link_foreign(&self, change: &Change) -> Result<(), Error> {
-        let folders = self.foreign(change).map(|(folder, _)| folder);
-        let folders: BTreeSet<&str> = folders.chain(self.before.foreign_folders(&self.manifest)).collect();
+    fn link_unmanaged(&self, change: &Change) -> Result<(), Error> {
+        let folders = self.unmanaged(change).map(|(folder, _)| folder);
+        let folders: BTreeSet<&str> = folders.chain(self.before.unmanaged_folders(&self.manifest)).collect();
         for folder in folders.iter().flat_map(|folder| ancestors(folder).chain([*folder])).filter(|f| !f.is_empty()) {
             let (place, mode) = (self.tree().join(folder), self.before.folders.get(folder).map_or(0o755, |f| f.mode));
             create_folder(&place, mode).map_err(|e| Error::io("write", &place, e))?;
         }
-        self.foreign(change).try_for_each(|(folder, name)| self.link(folder, name))
+        self.unmanaged(change).try_for_each(|(folder, name)| self.link(folder, name))
     }
 
-    /// Gives a file of the folder a second name in the other tree.
+    /// Links a file of the bundle into the other tree.
     fn link(&self, folder: &str, name: &str) -> Result<(), Error> {
         let place = self.tree().join(folder).join(name);
         link_or_copy(&self.out.join(folder).join(name), &place).map_err(|e| Error::io("write", &place, e))
     }
 
-    /// After the exchange, brings the old tree to the new state, by links.
+    /// After the exchange, updates the old tree to the new state with links.
     fn make_spare(&self, change: &Change, manifest: &Digest) -> Result<(), Error> {
         let tree = self.tree();
         change.made.par_iter().try_for_each(|path| remove_if_there(&tree.join(path)))?;
         self.forget_removed(change)?;
-        for (folder, name) in self.foreign(change) {
+        for (folder, name) in self.unmanaged(change) {
             remove_if_there(&tree.join(folder).join(name))?;
         }
-        for folder in self.before.foreign_folders(&self.manifest).collect::<Vec<_>>().iter().rev() {
+        for folder in self.before.unmanaged_folders(&self.manifest).collect::<Vec<_>>().iter().rev() {
             let _ = fs::remove_dir(tree.join(folder));
         }
         let folders: BTreeSet<&str> = change.made.iter().map(|path| split(path).0).collect();
@@ -102,26 +101,26 @@ impl Target {
         fs::write(&mark, hex(manifest)).map_err(|e| Error::io("write", &mark, e))
     }
 
-    /// Removes from the other tree what goes, and folders that become empty.
+    /// Removes from the other tree the removed files, and folders that become empty.
     fn forget_removed(&self, change: &Change) -> Result<(), Error> {
         let tree = self.tree();
         change.removed.par_iter().try_for_each(|path| remove_if_there(&tree.join(path)))?;
         let folders: BTreeSet<&str> = change.removed.iter().flat_map(|path| ancestors(path)).collect();
         for folder in folders.iter().rev() {
-            // Those that are not empty stay.
+            // Fails for folders that are not empty, which stay.
             let _ = fs::remove_dir(tree.join(folder));
         }
         Ok(())
     }
 
-    /// The one moment at which the old becomes the new.
+    /// Exchanges the old tree and the new one in one system call.
     fn exchange(&self, existed: bool) -> Result<(), Error> {
         let (tree, fail) = (self.tree(), |e: io::Error| Error::io("replace", &self.out, e));
         if !existed {
             return fs::rename(&tree, &self.out).map_err(fail);
         }
         match renameat_with(CWD, &tree, CWD, &self.out, RenameFlags::EXCHANGE) {
-            // A file system that cannot exchange: two renames, with an instant between them.
+            // The file system cannot exchange: renames leave an instant without a bundle.
             Err(e) if cannot_exchange(e) => {
                 let old = self.work.join("old");
                 fs::rename(&self.out, &old).map_err(fail)?;
@@ -132,8 +131,9 @@ impl Target {
         }
     }
 
-    /// A container sees a mounted folder by its inode. The old folder gets the
-    /// new files and goes back to its place, so that a reload finds them.
+    /// Keeps the inodes of mounted folders: a container sees a mounted folder by its inode.
+    /// The old folder gets the new files and returns to its place, so that a reload in
+    /// the container reads them.
     fn keep_mounted_folders(&self) -> Result<(), Error> {
         for folder in MOUNTED {
             let (new, old) = (self.out.join(folder), self.tree().join(folder));
@@ -148,7 +148,7 @@ impl Target {
             for name in &wanted {
                 let step = old.join(format!(".tenantry-{}", name.to_string_lossy()));
                 link_or_copy(&new.join(name), &step).and_then(|()| fs::rename(&step, old.join(name))).map_err(fail)?;
-                // Two names of one inode: rename does nothing and leaves the first.
+                // If both are links to one inode, rename does nothing and leaves the source.
                 let _ = fs::remove_file(&step);
             }
             for name in stale.difference(&wanted) {
@@ -162,11 +162,11 @@ impl Target {
         Ok(())
     }
 
-    /// Files that somebody made or replaced while the new tree was built go
-    /// to their place in it. Only folders that changed meanwhile are read.
+    /// Moves unmanaged files that were created or replaced while the new tree was built
+    /// into it. Reads only folders that changed in the meantime.
     fn rescue_latecomers(&self, change: &Change) -> Result<(), Error> {
         let tree = self.tree();
-        for (folder, name) in self.foreign(change) {
+        for (folder, name) in self.unmanaged(change) {
             let (old, new) = (tree.join(folder).join(name), self.out.join(folder).join(name));
             if old.symlink_metadata().is_ok() && inode(&old) != inode(&new) {
                 fs::rename(&old, &new).map_err(|e| Error::io("keep", &new, e))?;

@@ -1,4 +1,4 @@
-//! Folders and files on disk: what is there, linking, creating, removing.
+//! Folders and files on disk: listing, linking, creating and removing them.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::fs::{self, DirBuilder, OpenOptions, Permissions};
@@ -12,42 +12,43 @@ use super::super::CREDENTIALS;
 use super::super::bundle::{Digest, Entry, File, MANIFEST, Manifest, Names, join, split};
 use crate::error::Error;
 
-/// What is in the bundle's folder, beside what its manifest says.
+/// The content of the bundle's folder, compared with its manifest.
 #[derive(Debug, Default)]
 pub struct Listing {
-    /// By relative path; `""` is the folder itself.
+    /// Folders by relative path; `""` is the bundle's folder itself.
     pub folders: BTreeMap<String, Folder>,
 }
 
-/// What is in one folder. What is as the manifest says is not named.
+/// The content of one folder. Files that match the manifest are not listed, except in
+/// `not_linked`.
 #[derive(Debug, Default)]
 pub struct Folder {
-    /// Its permission bits.
+    /// Permission bits.
     pub mode: u32,
-    /// When its entries last changed, read before they were.
+    /// Modification time in seconds and nanoseconds, read before the entries.
     pub changed: (i64, i64),
-    /// Files that are not ours.
-    pub foreign: Vec<String>,
-    /// Ours, and not as they were written.
-    pub touched: Vec<String>,
-    /// Ours, and not there.
+    /// Files that the manifest does not list.
+    pub unmanaged: Vec<String>,
+    /// Managed files whose content or permissions differ from the manifest.
+    pub modified: Vec<String>,
+    /// Managed files that do not exist.
     pub missing: Vec<String>,
-    /// Ours and as they were written, but with no second name: not the spare tree's.
-    pub strangers: Vec<String>,
-    /// Folders in it, by relative path, with their metadata.
+    /// Unmodified managed files with link count 1, that is, not shared with the spare tree.
+    pub not_linked: Vec<String>,
+    /// Folders in it: relative path, permission bits, modification time.
     subfolders: Vec<(String, u32, (i64, i64))>,
 }
 
 impl Folder {
-    /// Whether everything of ours is as it was written.
+    /// Whether every managed file is present and unmodified.
     pub fn is_intact(&self) -> bool {
-        self.touched.is_empty() && self.missing.is_empty()
+        self.modified.is_empty() && self.missing.is_empty()
     }
 }
 
 impl Listing {
-    /// Looks at everything below `root`.
-    pub fn of(root: &Path, manifest: &Manifest) -> Result<Self, Error> {
+    /// Lists everything below `root`. Empty if `root` does not exist.
+    pub fn read(root: &Path, manifest: &Manifest) -> Result<Self, Error> {
         let mut listing = Self::default();
         let Ok(meta) = fs::metadata(root) else { return Ok(listing) };
         let written = fs::metadata(root.join(MANIFEST)).ok().map(|m| (m.ctime(), m.ctime_nsec()));
@@ -65,30 +66,30 @@ impl Listing {
         Ok(listing)
     }
 
-    /// Whether there is such a file, ours or not.
+    /// Whether such a file exists, managed or not.
     pub fn has(&self, manifest: &Manifest, folder: &str, name: &str) -> bool {
         let Some(found) = self.folders.get(folder) else { return false };
         if manifest.get(folder, name).is_some() {
             return !found.missing.iter().any(|n| n == name);
         }
-        found.foreign.iter().any(|n| n == name)
+        found.unmanaged.iter().any(|n| n == name)
     }
 
-    /// Folders in which nothing is ours, and which did not become empty by
-    /// what we remove: somebody else made them.
-    pub fn foreign_folders<'l>(&'l self, manifest: &'l Manifest) -> impl Iterator<Item = &'l str> {
+    /// Folders that hold no managed file, directly or further down: tenantry did not
+    /// create them.
+    pub fn unmanaged_folders<'l>(&'l self, manifest: &'l Manifest) -> impl Iterator<Item = &'l str> {
         let ours = manifest.folders.keys().map(String::as_str);
         let with_ours: BTreeSet<&str> = ours.flat_map(|folder| ancestors(folder).chain([folder])).collect();
         self.folders.keys().map(String::as_str).filter(move |f| !f.is_empty() && !with_ours.contains(f))
     }
 
-    /// Files that are not ours, as folder and name.
-    pub fn foreign(&self) -> impl Iterator<Item = (&str, &str)> {
-        self.folders.iter().flat_map(|(path, folder)| folder.foreign.iter().map(move |n| (path.as_str(), n.as_str())))
+    /// Unmanaged files, as folder and name.
+    pub fn unmanaged(&self) -> impl Iterator<Item = (&str, &str)> {
+        self.folders.iter().flat_map(|(path, folder)| folder.unmanaged.iter().map(move |n| (path.as_str(), n.as_str())))
     }
 }
 
-/// Compares one folder with what the manifest says of it.
+/// Compares one folder with the manifest's entries. `written` is the manifest's change time.
 fn look_into(
     root: &Path,
     path: &str,
@@ -104,20 +105,20 @@ fn look_into(
         let name = utf8_name(&entry)?;
         let is_folder = entry.file_type().map_err(fail)?.is_dir();
         match names.and_then(|names| names.get(&name)) {
-            // A folder in the place of a file of ours is a folder.
+            // A folder at the path of a managed file is a folder, and the file is missing.
             _ if is_folder => {
                 let meta = entry.metadata().map_err(fail)?;
                 folder.subfolders.push((join(path, &name), mode_of(&meta), changed(&meta)));
             }
             _ if path.is_empty() && name == MANIFEST => {}
-            None => folder.foreign.push(name),
-            Some(said) => {
+            None => folder.unmanaged.push(name),
+            Some(listed) => {
                 there += 1;
                 let meta = entry.metadata().map_err(fail)?;
-                if !is_as_written(|| entry.path(), &meta, said, written) {
-                    folder.touched.push(name);
+                if !is_unmodified(|| entry.path(), &meta, listed, written) {
+                    folder.modified.push(name);
                 } else if meta.nlink() < 2 {
-                    folder.strangers.push(name);
+                    folder.not_linked.push(name);
                 }
             }
         }
@@ -129,23 +130,28 @@ fn look_into(
     Ok(folder)
 }
 
-/// Unchanged since the manifest was made, or else with the same content. A
-/// file touched in the manifest's own clock tick is read.
-fn is_as_written(place: impl Fn() -> PathBuf, meta: &fs::Metadata, said: &Entry, written: Option<(i64, i64)>) -> bool {
+/// Whether a file is unmodified: its inode changed before the manifest was written, or
+/// its content is the same. A file changed in the same clock tick as the manifest is read.
+fn is_unmodified(
+    place: impl Fn() -> PathBuf,
+    meta: &fs::Metadata,
+    listed: &Entry,
+    written: Option<(i64, i64)>,
+) -> bool {
     let is_older = written.is_some_and(|written| (meta.ctime(), meta.ctime_nsec()) < written);
-    meta.is_file() && !mode_is_wrong(meta, said.secret) && (is_older || has_digest(&place(), &said.digest))
+    meta.is_file() && !mode_is_wrong(meta, listed.secret) && (is_older || has_digest(&place(), &listed.digest))
 }
 
 fn mode_of(meta: &fs::Metadata) -> u32 {
     meta.permissions().mode() & 0o7777
 }
 
-/// When a folder's entries last changed.
+/// Modification time of a folder, in seconds and nanoseconds.
 pub fn changed(meta: &fs::Metadata) -> (i64, i64) {
     (meta.mtime(), meta.mtime_nsec())
 }
 
-/// An entry's name, which the manifest can hold.
+/// The name of an entry. An error if it is not UTF-8: the manifest is text.
 pub fn utf8_name(entry: &fs::DirEntry) -> Result<String, Error> {
     entry.file_name().into_string().map_err(|_| {
         Error::usage(
@@ -155,30 +161,31 @@ pub fn utf8_name(entry: &fs::DirEntry) -> Result<String, Error> {
     })
 }
 
-/// `a`, `a/b` for `a/b/c`.
+/// The folders above a path, outermost first: `a`, `a/b` for `a/b/c`.
 pub fn ancestors(path: &str) -> impl Iterator<Item = &str> {
     path.match_indices('/').map(move |(i, _)| &path[..i])
 }
 
-/// Which file it is, whatever it is called.
+/// Device and inode number, which identify a file under any name. `None` if it cannot be
+/// read.
 pub fn inode(path: &Path) -> Option<(u64, u64)> {
     fs::symlink_metadata(path).ok().map(|m| (m.dev(), m.ino()))
 }
 
-/// A secret that others can read is wrong whatever it holds, and so is a file
-/// for all that only its owner can read.
+/// Whether permissions are wrong: a secret that group or others can access, or a public
+/// file that they cannot read.
 pub fn mode_is_wrong(meta: &fs::Metadata, secret: bool) -> bool {
     let mode = meta.permissions().mode();
     if secret { mode & 0o077 != 0 } else { mode & 0o044 != 0o044 }
 }
 
-/// Whether a file has this content.
+/// Whether a file's content has this SHA-256.
 pub fn has_digest(path: &Path, digest: &Digest) -> bool {
     use sha2::Digest as _;
     fs::read(path).is_ok_and(|bytes| sha2::Sha256::digest(bytes)[..] == digest[..])
 }
 
-/// A second name for a file; a copy where the file system has no links.
+/// Creates a hard link; copies the file where the file system has no links.
 pub fn link_or_copy(from: &Path, to: &Path) -> io::Result<()> {
     match fs::hard_link(from, to) {
         Err(e) if e.kind() != io::ErrorKind::NotFound && e.kind() != io::ErrorKind::AlreadyExists => {
@@ -188,9 +195,9 @@ pub fn link_or_copy(from: &Path, to: &Path) -> io::Result<()> {
     }
 }
 
-/// A new file, which must not exist. A public one's mode is what it should be
-/// whatever the umask: a container's root without capabilities reads files as
-/// anybody does.
+/// Creates a file, which must not exist. The mode of a public file does not depend on
+/// the umask: a container's root without capabilities is an ordinary reader, so `others`
+/// must be able to read it.
 pub fn create(path: &Path, file: &File) -> io::Result<()> {
     let mode = if file.secret { 0o600 } else { 0o644 };
     let mut made = OpenOptions::new().write(true).create_new(true).mode(mode).open(path)?;
@@ -200,9 +207,9 @@ pub fn create(path: &Path, file: &File) -> io::Result<()> {
     made.write_all(&file.bytes)
 }
 
-/// A folder of ours in a tree, and those around it, if they are not there.
+/// Creates a managed folder in a tree, and its parents, unless they exist.
 pub fn create_folders(tree: &Path, folder: &str) -> io::Result<()> {
-    let create = || create_folder(&tree.join(folder), mode_of_ours(folder));
+    let create = || create_folder(&tree.join(folder), mode_of_managed(folder));
     if folder.is_empty() {
         return Ok(());
     }
@@ -215,12 +222,12 @@ pub fn create_folders(tree: &Path, folder: &str) -> io::Result<()> {
     }
 }
 
-/// What holds credentials is its owner's; nothing else of ours is secret.
-fn mode_of_ours(folder: &str) -> u32 {
+/// Folders of credentials are accessible to their owner only; nothing else is secret.
+fn mode_of_managed(folder: &str) -> u32 {
     if folder == CREDENTIALS || split(folder).0 == CREDENTIALS { 0o700 } else { 0o755 }
 }
 
-/// A new folder, with this mode whatever the umask; or what is there.
+/// Creates a folder with this mode, whatever the umask. Leaves an existing one as it is.
 pub fn create_folder(place: &Path, mode: u32) -> io::Result<()> {
     let made = DirBuilder::new().mode(mode).create(place);
     match made.and_then(|()| fs::set_permissions(place, Permissions::from_mode(mode))) {
@@ -229,7 +236,7 @@ pub fn create_folder(place: &Path, mode: u32) -> io::Result<()> {
     }
 }
 
-/// Removes a file, if it is there.
+/// Removes a file, if it exists.
 pub fn remove_if_there(path: &Path) -> Result<(), Error> {
     match fs::remove_file(path) {
         Err(e) if e.kind() != io::ErrorKind::NotFound && e.kind() != io::ErrorKind::NotADirectory => {
@@ -239,11 +246,11 @@ pub fn remove_if_there(path: &Path) -> Result<(), Error> {
     }
 }
 
-/// Removes a folder and everything in it, if it is there.
+/// Removes a folder and everything in it, if it exists.
 pub fn remove_tree(path: &Path) -> Result<(), Error> {
     let gone = |e: &io::Error| e.kind() == io::ErrorKind::NotFound;
     let fail = |e: io::Error| Error::io("remove", path, e);
-    // The credentials' folders are many: in parallel, one level down.
+    // Tenants have a folder of credentials each: removes these in parallel first.
     let credentials = path.join("tree").join("credentials");
     if let Ok(entries) = fs::read_dir(&credentials) {
         let folders: Vec<PathBuf> =
