@@ -1,6 +1,6 @@
-//! A registry with everything that it renders from: model, templates, root key and
-//! supplied passwords. The way from the file to the bundle stands here once;
-//! commands add what they do with the result.
+//! A valid registry with everything that it is rendered from: model, templates, root
+//! key and supplied passwords. The steps from the registry file to the bundle are here
+//! once; commands differ in what they do with the result.
 
 use std::path::{Path, PathBuf};
 
@@ -23,11 +23,11 @@ use crate::state;
 pub struct Project {
     /// The registry, without errors.
     pub valid: Valid,
-    /// The templates.
+    /// The templates: the built-in ones, or overrides.
     pub engine: Engine,
-    /// Every derived secret comes from it.
+    /// The root key, from which every generated secret is derived.
     pub root: RootKey,
-    /// Passwords that came from outside, by variable.
+    /// Passwords taken from the environment (`password_env`), by variable.
     pub supplied: Supplied,
     hashes: HashCache,
     state: PathBuf,
@@ -35,7 +35,7 @@ pub struct Project {
 
 impl Project {
     /// Loads the templates, the built-in ones if `templates` is `None`, the root key
-    /// and every supplied password. Reports everything that is missing at once.
+    /// and every supplied password. Reports everything that is missing in one error.
     pub fn open(valid: Valid, templates: Option<&Path>) -> Result<Self, Error> {
         let engine = Engine::new(templates)?;
         let root = RootKey::load(&valid.model.root, valid.folder());
@@ -53,7 +53,7 @@ impl Project {
         Ok(Self { valid, engine, root, supplied, hashes, state })
     }
 
-    /// What the registry means.
+    /// The model that the registry describes.
     pub fn model(&self) -> &Model {
         &self.valid.model
     }
@@ -63,24 +63,24 @@ impl Project {
         &self.state
     }
 
-    /// What a model, the registry's or a part of it, is rendered from.
+    /// The inputs for rendering `model`, which is the registry's model or a part of it.
     pub fn inputs<'i>(&'i self, model: &'i Model) -> Inputs<'i> {
         let Self { root, supplied, hashes, .. } = self;
         Inputs { model, keyring: Keyring { root, supplied, bcrypt: model.bcrypt, hashes }, engine: &self.engine }
     }
 
-    /// Renders everything in memory. `advance` is called after each tenant.
+    /// Renders the whole bundle in memory. `advance` is called after each tenant.
     pub fn render(&self, advance: impl Fn() + Sync) -> Result<Bundle, Error> {
         self.render_model(self.model(), advance)
     }
 
-    /// Renders a part of the registry.
+    /// Renders `model`, a part of the registry, in memory.
     pub fn render_model(&self, model: &Model, advance: impl Fn() + Sync) -> Result<Bundle, Error> {
         render::render(&self.inputs(model), advance).map_err(|e| e.in_files(&self.valid.sources))
     }
 
-    /// Renders what is not cached and writes what is not there. `is_named` says that
-    /// the user named the target, so that another registry's bundle may be replaced.
+    /// Renders tenants that are not cached and writes files that differ. `is_named`: the
+    /// user named the target explicitly, so another registry's bundle may be replaced.
     pub fn write(&self, target: &Target, is_named: bool, advance: impl Fn() + Sync) -> Result<Outcome, Error> {
         let registry = std::fs::canonicalize(&self.valid.path).unwrap_or_default().display().to_string();
         let origin = Origin { state: &self.state, registry: &registry, is_named };
@@ -88,12 +88,12 @@ impl Project {
             .map_err(|e| e.in_files(&self.valid.sources))
     }
 
-    /// Keeps new bcrypt hashes for the next command.
+    /// Saves the bcrypt hashes for the next command, if any is new.
     pub fn save_hashes(&self) {
         state::save_hashes(&self.state, &self.hashes);
     }
 
-    /// The static proof over a rendered bundle, as it runs on this machine.
+    /// Audits a rendered bundle with the main configuration file of a local server.
     pub fn audit(&self, bundle: &Bundle) -> Result<Audit, Error> {
         let server = &self.model().server;
         let paths = ServerPaths::local(server.client, server.monitor, "data".into(), "accounts.conf".into());
@@ -102,7 +102,8 @@ impl Project {
         audit::audit_files(&ConfFiles { main, accounts }, None)
     }
 
-    /// Gives the users of a rendered configuration the names that the registry has for them.
+    /// Gives the users of a rendered configuration their names from the registry; the
+    /// configuration identifies nkey users by public key only.
     pub fn name_users(&self, system: &mut System) {
         let model = self.model();
         let tenant = |account: &str| model.tenants.iter().find(|t| t.name.as_str() == account);
@@ -112,14 +113,14 @@ impl Project {
         });
     }
 
-    /// How each user of a tenant logs in, in the model's order; `None` where the
-    /// secret is not known here.
+    /// The login of each user of a tenant, in the model's order. `None` if the secret is
+    /// not available: a public key, or an unset variable.
     pub fn tenant_logins(&self, tenant: &Tenant) -> Vec<Option<Login>> {
         let supplied = |variable: &str| self.supplied.get(variable).cloned();
         credentials::logins(&self.root, AccountKind::Tenant, &tenant.name, &tenant.users, supplied)
     }
 
-    /// The first user of the system account whose secret is known here.
+    /// The login of the first user of the system account whose secret is available.
     pub fn operator_login(&self) -> Option<Login> {
         let supplied = |variable: &str| self.supplied.get(variable).cloned();
         let system = &self.model().system;

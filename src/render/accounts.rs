@@ -1,6 +1,6 @@
-//! The accounts of nats-server.conf. This is the text that keeps tenants
-//! apart, so it is written here and not by a template: none of the forms that
-//! the server reads as "everything" can be written.
+//! The accounts of nats-server.conf. This text isolates the tenants, so it is written
+//! here and not by a template: the code cannot produce any of the forms that the server
+//! reads as "allow everything".
 
 use crate::conf::Writer;
 use crate::model::names::AccountName;
@@ -9,7 +9,7 @@ use crate::model::{ShareKind, SystemAccount, Tenant, User};
 
 use super::credentials::{IssuedCredential, ServerAuth};
 
-/// The system account.
+/// The block of the system account.
 pub fn system(system: &SystemAccount, access: &[IssuedCredential]) -> String {
     let mut w = Writer::at_depth(1);
     w.comment("The system account operates the server; its users can do anything. No tenant is in it.");
@@ -17,7 +17,7 @@ pub fn system(system: &SystemAccount, access: &[IssuedCredential]) -> String {
     w.into_text()
 }
 
-/// One tenant's account.
+/// The account block of one tenant.
 pub fn tenant(tenant: &Tenant, access: &[IssuedCredential]) -> String {
     let mut w = Writer::at_depth(1);
     let subjects: Vec<&str> = tenant.subjects.iter().map(crate::subject::Subject::as_str).collect();
@@ -125,8 +125,8 @@ fn permissions(w: &mut Writer, permissions: &Permissions) {
     });
 }
 
-/// One side. `deny: [">"]` is how the server is told "nothing"; an empty list
-/// would mean "everything".
+/// Writes the publish or the subscribe permissions. No permission is written as
+/// `deny: [">"]`: the server reads an empty `allow` list as "allow everything".
 fn grant(w: &mut Writer, side: &str, grant: &Grant) {
     w.block(side, |w| match grant {
         Grant::Nothing => w.list("deny", [">"].into_iter()),

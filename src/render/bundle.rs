@@ -1,5 +1,5 @@
-//! Everything rendered: path to bytes. And the manifest, by which a later run
-//! knows which files are tenantry's.
+//! The bundle: every rendered file by path. Its manifest lists these files, so that a
+//! later run knows which files are managed by tenantry.
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -10,56 +10,56 @@ use sha2::{Digest as _, Sha256};
 /// The manifest's path in the bundle.
 pub const MANIFEST: &str = ".tenantry-manifest";
 
-/// A SHA-256.
+/// A SHA-256 digest.
 pub type Digest = [u8; 32];
 
 /// One rendered file.
 #[derive(Clone, PartialEq, Eq)]
 pub struct File {
-    /// What it holds.
+    /// The content.
     pub bytes: Vec<u8>,
-    /// Whether only its owner may read it.
+    /// Whether it is readable by its owner only (mode 0600, otherwise 0644).
     pub secret: bool,
 }
 
 impl std::fmt::Debug for File {
-    /// Never the bytes: they may be a seed.
+    /// Shows the length and not the content, which may be a secret.
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         write!(f, "{} bytes", self.bytes.len())
     }
 }
 
 impl File {
-    /// A file for everybody's eyes.
+    /// A file that everyone may read (mode 0644).
     pub fn public(bytes: impl Into<Vec<u8>>) -> Self {
         Self { bytes: bytes.into(), secret: false }
     }
 
-    /// A file for its owner's eyes.
+    /// A file that only its owner may read (mode 0600).
     pub fn secret(bytes: impl Into<Vec<u8>>) -> Self {
         Self { bytes: bytes.into(), secret: true }
     }
 
-    /// What the manifest says of it.
+    /// Its entry in the manifest.
     pub fn entry(&self) -> Entry {
         Entry { digest: Sha256::digest(&self.bytes).into(), secret: self.secret }
     }
 }
 
-/// Everything rendered, by path.
+/// Every rendered file.
 #[derive(Debug, Clone, Default)]
 pub struct Bundle {
-    /// The files; paths are relative, with `/`.
+    /// The files by path, relative to the bundle and separated by `/`.
     pub files: BTreeMap<String, File>,
 }
 
 impl Bundle {
-    /// The text of a file.
+    /// The text of a file. `None` if there is no such file or it is not UTF-8.
     pub fn text(&self, path: &str) -> Option<&str> {
         std::str::from_utf8(&self.files.get(path)?.bytes).ok()
     }
 
-    /// What lists these files.
+    /// The manifest of these files.
     pub fn manifest(&self) -> Manifest {
         let files: Vec<_> = self.files.par_iter().map(|(path, file)| (path.as_str(), file.entry())).collect();
         let mut manifest = Manifest::default();
@@ -71,40 +71,40 @@ impl Bundle {
     }
 }
 
-/// A path's folder, `""` for the bundle itself, and the name in it.
+/// Splits a path into folder, `""` for the bundle itself, and file name.
 pub fn split(path: &str) -> (&str, &str) {
     path.rsplit_once('/').unwrap_or(("", path))
 }
 
-/// A path from its folder and name.
+/// Joins folder and file name into a path: the reverse of [`split`].
 pub fn join(folder: &str, name: &str) -> String {
     if folder.is_empty() { name.to_owned() } else { format!("{folder}/{name}") }
 }
 
-/// What the manifest says of a file.
+/// The manifest's entry of a file.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Entry {
-    /// Of what it holds.
+    /// Of the content.
     pub digest: Digest,
-    /// Whether only its owner may read it.
+    /// Whether it is readable by its owner only.
     pub secret: bool,
 }
 
-/// The files of one folder.
+/// The entries of one folder, by file name.
 pub type Names = BTreeMap<String, Entry>;
 
-/// Which files a bundle has. What is not in it is not ours.
+/// The list of a bundle's managed files. Files that are not listed are unmanaged.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Manifest {
-    /// By folder, `""` for the bundle itself. A folder that stays as it is
-    /// is shared with the next manifest. The manifest itself is not listed.
+    /// Entries by folder, `""` for the bundle itself. An unchanged folder is shared with
+    /// the next manifest. The manifest file itself is not listed.
     pub folders: BTreeMap<String, Arc<Names>>,
 }
 
 const HEADER: &str = "# Files made by tenantry: digest, mode, path. Whatever is not listed is left alone.\n";
 
 impl Manifest {
-    /// Lists a file.
+    /// Adds or replaces the entry of a file.
     pub fn insert(&mut self, folder: &str, name: &str, entry: Entry) {
         let names = match self.folders.get_mut(folder) {
             Some(names) => names,
@@ -113,12 +113,12 @@ impl Manifest {
         Arc::make_mut(names).insert(name.to_owned(), entry);
     }
 
-    /// What is said of a file.
+    /// The entry of a file. `None` if it is not listed.
     pub fn get(&self, folder: &str, name: &str) -> Option<&Entry> {
         self.folders.get(folder)?.get(name)
     }
 
-    /// Every file, as folder, name and what is said of it.
+    /// Every entry, as folder, file name and entry.
     pub fn iter(&self) -> impl Iterator<Item = (&str, &str, &Entry)> {
         self.folders
             .iter()
@@ -130,7 +130,7 @@ impl Manifest {
         1 + self.folders.values().map(|names| names.len()).sum::<usize>()
     }
 
-    /// The manifest's own text.
+    /// The text of the manifest file, which [`Self::from_text`] parses.
     pub fn to_text(&self) -> String {
         let blocks: Vec<String> = self.folders.par_iter().map(|(folder, names)| block(folder, names)).collect();
         let mut text = String::with_capacity(HEADER.len() + blocks.iter().map(String::len).sum::<usize>());
@@ -139,7 +139,8 @@ impl Manifest {
         text
     }
 
-    /// Reads a manifest. Nothing if any line is not as written: then nothing is known to be ours.
+    /// Parses a manifest. `None` if any line is malformed or its path could lead out of
+    /// the bundle: then no file is known to be managed.
     pub fn from_text(text: &str) -> Option<Self> {
         let lines = text.strip_prefix(HEADER)?.par_lines();
         let mut manifest = Self::default();

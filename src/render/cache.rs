@@ -1,6 +1,5 @@
-//! What an earlier render made, so that a tenant whose input has not changed
-//! is neither derived nor rendered nor hashed again. Losing it costs time and
-//! nothing else; `render --check` never looks at it.
+//! The render cache: a tenant whose input has not changed is not derived, rendered or
+//! hashed again. Losing the cache costs time only; `render --check` never reads it.
 
 use std::collections::HashMap;
 use std::fs;
@@ -18,8 +17,8 @@ use crate::model::jetstream::{Consumer, Stream};
 use crate::model::{Credential, Model, Root, SystemAccount, Tenant, User};
 use crate::state;
 
-/// Parts by tenant, each with the digest of what it was made from. Their text
-/// is in the files of the whole, from where it is taken again.
+/// The cached part of each tenant, with the digest of its input. The cache holds byte
+/// ranges; the text itself is read from the common files in the bundle.
 #[derive(Debug, Default)]
 pub struct RenderCache {
     saved: Saved,
@@ -30,11 +29,11 @@ pub struct RenderCache {
 
 #[derive(Debug, Default, Serialize, Deserialize)]
 struct Saved {
-    /// Identifies the manifest of the bundle that this is the memory of.
+    /// Digest of the manifest of the cached bundle.
     manifest: Digest,
-    /// The registry that it was rendered from.
+    /// Path of the registry that the bundle was rendered from.
     registry: String,
-    /// The digest of everything that was rendered from.
+    /// Digest of the whole input.
     whole: Digest,
     tenants: Vec<CacheEntry>,
 }
@@ -49,7 +48,8 @@ struct CacheEntry {
 }
 
 impl RenderCache {
-    /// The memory of what was written to the target, if that is what is there.
+    /// Loads the cache of the bundle at `target`. Empty if there is none, another build
+    /// wrote it, or the bundle at `target` has another manifest.
     pub fn load(state: &Path, target: &Target) -> Self {
         Self::try_load(state, target).unwrap_or_default()
     }
@@ -60,7 +60,7 @@ impl RenderCache {
         (Some(saved.manifest) == target.manifest_digest()).then(|| Self { saved, ..Self::default() })
     }
 
-    /// Reads what [`Self::get`] needs beside.
+    /// Reads the common files, which [`Self::get`] takes the parts' text from.
     pub fn with_texts(mut self, target: &Target) -> Self {
         let (accounts, handout) = rayon::join(|| target.text_of(ACCOUNTS), || target.text_of(HANDOUT));
         if let (Some(accounts), Some(handout)) = (accounts, handout) {
@@ -70,17 +70,17 @@ impl RenderCache {
         self
     }
 
-    /// The registry that was rendered, if anything is remembered.
+    /// Path of the registry that the bundle was rendered from. `None` if the cache is empty.
     pub fn registry(&self) -> Option<&str> {
         Some(self.saved.registry.as_str()).filter(|registry| !registry.is_empty())
     }
 
-    /// Whether it is the memory of exactly this input.
+    /// Whether the cached bundle was rendered from exactly this input.
     pub fn is_for(&self, whole: &Digest) -> bool {
         self.saved.whole == *whole
     }
 
-    /// The remembered part of a tenant, if its input is the same.
+    /// The cached part of a tenant. `None` if it is not cached or its input has changed.
     pub fn get(&self, tenant: &Tenant, input: &Digest) -> Option<Part<'_>> {
         let known = self.saved.tenants.get(*self.by_name.get(tenant.name.as_str())?).filter(|t| t.input == *input)?;
         Some(Part {
@@ -96,28 +96,28 @@ fn path(state: &Path, target: &Target) -> PathBuf {
     state.join(format!("rendered-{}", data_encoding::HEXLOWER.encode(&digest[..8])))
 }
 
-/// What was written: the memory of it is worth keeping.
+/// A bundle that was just written, to be cached.
 pub struct CacheUpdate<'w> {
-    /// The registry's path.
+    /// Path of the registry.
     pub registry: &'w str,
-    /// The digest of everything it was rendered from.
+    /// Digest of the whole input.
     pub whole: Digest,
-    /// Identifies the new manifest.
+    /// Digest of the new manifest.
     pub manifest: Digest,
-    /// The text of the files of the whole.
+    /// Text of the accounts file.
     pub accounts: &'w str,
-    /// See there.
+    /// Text of the handout.
     pub handout: &'w str,
-    /// The tenants, with the digest of what each was made from, and its part.
+    /// The tenants, in the order of the model.
     pub tenants: &'w [Tenant],
-    /// See there.
+    /// Digest of each tenant's input, in the same order.
     pub inputs: &'w [Digest],
-    /// See there.
+    /// Each tenant's part, in the same order.
     pub parts: &'w [Part<'w>],
 }
 
-/// Keeps the memory of a bundle, if the parts are found in it: a template of
-/// the user's may do what it likes with them.
+/// Saves the cache of a bundle, unless a part is not found in the common files: the
+/// user's own templates may change or omit the parts.
 pub fn save(folder: &Path, target: &Target, update: &CacheUpdate<'_>) {
     let parts = || update.parts.iter();
     let accounts = find_all(update.accounts, parts().map(|p| p.account.as_ref()));
@@ -125,7 +125,7 @@ pub fn save(folder: &Path, target: &Target, update: &CacheUpdate<'_>) {
     let (Some(accounts), Some(handouts)) = (accounts, handouts) else { return };
     let places = accounts.into_iter().zip(handouts);
     let tenants = update.tenants.iter().zip(update.inputs).zip(update.parts).zip(places);
-    let remember = |(((tenant, input), part), (account, handout)): (((&Tenant, &Digest), &Part<'_>), _)| CacheEntry {
+    let entry = |(((tenant, input), part), (account, handout)): (((&Tenant, &Digest), &Part<'_>), _)| CacheEntry {
         name: tenant.name.to_string(),
         input: *input,
         account,
@@ -136,14 +136,15 @@ pub fn save(folder: &Path, target: &Target, update: &CacheUpdate<'_>) {
         manifest: update.manifest,
         registry: update.registry.to_owned(),
         whole: update.whole,
-        tenants: tenants.map(remember).collect(),
+        tenants: tenants.map(entry).collect(),
     };
     if let Ok(bytes) = postcard::to_extend(&saved, HEADER.as_bytes().to_vec()) {
         state::save(&path(folder, target), &bytes);
     }
 }
 
-/// Where these texts are, one right after the other.
+/// Byte ranges of the parts in `text`, each directly after the one before. `None` if the
+/// text does not contain them in this way.
 fn find_all<'t>(text: &str, mut parts: impl Iterator<Item = &'t str>) -> Option<Vec<Range<usize>>> {
     let Some(first) = parts.next() else { return Some(Vec::new()) };
     let mut end = text.find(first)? + first.len();
@@ -157,11 +158,12 @@ fn find_all<'t>(text: &str, mut parts: impl Iterator<Item = &'t str>) -> Option<
     Some(places)
 }
 
-/// Which build wrote the memory: another one may render otherwise.
+/// Identifies the build that wrote the cache: another build may render differently.
 const HEADER: &str = concat!("tenantry ", env!("TENANTRY_SOURCE"), "\n");
 
-/// What every tenant's part depends on beside the tenant itself. Keyed, so
-/// that a supplied password cannot be guessed from it.
+/// The hash state that every tenant's digest starts from: the inputs that all tenants
+/// share. Keyed by the root key, so that a supplied password cannot be guessed from a
+/// digest.
 pub fn common_input(inputs: &Inputs<'_>) -> Sha256 {
     let Model { server, root: source, bcrypt, system: _, tenants: _, retired: _ } = inputs.model;
     let published = [u8::from(*source == Root::Development)];
@@ -174,36 +176,37 @@ pub fn common_input(inputs: &Inputs<'_>) -> Sha256 {
     ]))
 }
 
-/// The digest of everything: what the tenants' parts are made from, in their
-/// order, and what is made for the whole.
+/// The digest of the whole input: the tenants' digests in their order, and the input of
+/// the files that cover all tenants.
 pub fn whole_input(common: &Sha256, model: &Model, supplied: &Supplied, tenants: &[Digest]) -> Digest {
     let SystemAccount { account, users } = &model.system;
     let Model { server, root, bcrypt: _, system: _, tenants: declared, retired: _ } = model;
     let mut hasher = ShaHasher(common.clone());
-    put(&mut hasher, server);
-    put(&mut hasher, account);
-    put_users(&mut hasher, users, supplied);
-    put(&mut hasher, root);
-    put(&mut hasher, &tenants);
+    hash_value(&mut hasher, server);
+    hash_value(&mut hasher, account);
+    hash_users(&mut hasher, users, supplied);
+    hash_value(&mut hasher, root);
+    hash_value(&mut hasher, &tenants);
     for Stream { name, config, consumers, span: _, kind: _, subjects: _, origins: _, copies: _, rewritten: _ } in
         declared.iter().flat_map(|t| &t.streams)
     {
-        put(&mut hasher, name);
-        put(&mut hasher, config);
+        hash_value(&mut hasher, name);
+        hash_value(&mut hasher, config);
         for Consumer { name, config, span: _ } in consumers {
-            put(&mut hasher, name);
-            put(&mut hasher, config);
+            hash_value(&mut hasher, name);
+            hash_value(&mut hasher, config);
         }
     }
-    // The server's batch limit comes from all tenants' stream limits, which
-    // are in their digests.
+    // The server's batch limit derives from the tenants' stream limits, which are in
+    // the tenants' digests.
     hasher.0.finalize().into()
 }
 
-/// The digest of everything a tenant's part is made from.
+/// The digest of a tenant's input: everything that its part and credentials are
+/// rendered from.
 pub fn tenant_input(common: &Sha256, tenant: &Tenant, supplied: &Supplied) -> Digest {
-    // Destructured in full, so that a new field cannot be forgotten. Places do
-    // not matter; of streams what the handout says.
+    // Destructured in full, so that a new field cannot be forgotten. Spans do not
+    // affect the output; of a stream only what the handout shows does.
     let Tenant {
         name,
         span: _,
@@ -221,46 +224,47 @@ pub fn tenant_input(common: &Sha256, tenant: &Tenant, supplied: &Supplied) -> Di
     } = tenant;
     let mut hasher = ShaHasher(common.clone());
     let hash = &mut hasher;
-    put(hash, name);
-    put(hash, subjects);
-    put(hash, limits);
-    put(hash, jetstream);
-    put(hash, exports);
-    put(hash, imports);
-    put(hash, stream_exports);
-    put(hash, stream_imports);
-    put(hash, buckets);
-    put(hash, object_stores);
+    hash_value(hash, name);
+    hash_value(hash, subjects);
+    hash_value(hash, limits);
+    hash_value(hash, jetstream);
+    hash_value(hash, exports);
+    hash_value(hash, imports);
+    hash_value(hash, stream_exports);
+    hash_value(hash, stream_imports);
+    hash_value(hash, buckets);
+    hash_value(hash, object_stores);
     for stream in streams {
-        put(hash, &stream.name);
-        put(hash, &stream.subjects);
-        put(hash, &stream.consumers.len());
+        hash_value(hash, &stream.name);
+        hash_value(hash, &stream.subjects);
+        hash_value(hash, &stream.consumers.len());
         for consumer in &stream.consumers {
-            put(hash, &consumer.name);
+            hash_value(hash, &consumer.name);
         }
     }
-    put_users(hash, users, supplied);
+    hash_users(hash, users, supplied);
     hasher.0.finalize().into()
 }
 
-fn put_users(hash: &mut ShaHasher, users: &[User], supplied: &Supplied) {
+fn hash_users(hash: &mut ShaHasher, users: &[User], supplied: &Supplied) {
     for User { name, span: _, role, credential, inbox, permissions } in users {
-        put(hash, name);
-        put(hash, role);
-        put(hash, credential);
-        put(hash, inbox);
-        put(hash, permissions);
+        hash_value(hash, name);
+        hash_value(hash, role);
+        hash_value(hash, credential);
+        hash_value(hash, inbox);
+        hash_value(hash, permissions);
         if let Credential::PasswordFromEnv { variable, .. } = credential {
-            put(hash, &supplied.get(variable).map(crate::keys::Secret::expose));
+            hash_value(hash, &supplied.get(variable).map(crate::keys::Secret::expose));
         }
     }
 }
 
-fn put(hasher: &mut ShaHasher, value: &impl std::hash::Hash) {
+fn hash_value(hasher: &mut ShaHasher, value: &impl std::hash::Hash) {
     value.hash(hasher);
 }
 
-/// `std::hash` into SHA-256: the digest is compared by the same build only.
+/// Feeds `std::hash` into SHA-256. The encoding may differ between builds; digests are
+/// compared within one build only.
 struct ShaHasher(Sha256);
 
 impl std::hash::Hasher for ShaHasher {

@@ -1,4 +1,4 @@
-//! Rendered against written: what `render --check` shows.
+//! `render --check`: compares the rendered bundle with the files on disk.
 
 use std::fs;
 use std::io;
@@ -8,31 +8,33 @@ use std::time::Duration;
 use super::bundle::{Bundle, MANIFEST, Manifest, join};
 use crate::error::Error;
 
-/// One file that is not as it would be rendered.
+/// A file on disk that differs from the rendered bundle.
 #[derive(Debug, Clone, serde::Serialize)]
 pub struct Difference {
     /// Its path in the bundle.
     pub path: String,
-    /// What is wrong with it.
+    /// How it differs.
     pub state: State,
-    /// From what is written to what would be, if it may be shown.
+    /// Unified diff from the file on disk to the rendered file. `None` for secrets and
+    /// stale files.
     #[serde(skip)]
     pub diff: Option<String>,
 }
 
-/// What is wrong with a file.
+/// How a file on disk differs from the rendered bundle.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, serde::Serialize)]
 #[serde(rename_all = "lowercase")]
 pub enum State {
-    /// It is not there.
+    /// The file does not exist.
     Missing,
-    /// It is otherwise.
+    /// The content differs.
     Changed,
-    /// It was made by tenantry and would not be made now.
+    /// The file is managed by tenantry and no longer rendered.
     Stale,
 }
 
-/// Compares the bundle with what is written at `out`, both ways.
+/// Compares the bundle with the files at `out`, in both directions: missing and changed
+/// files first, then stale ones. An empty list means that the bundle is up to date.
 pub fn compare(out: &Path, bundle: &Bundle) -> Result<Vec<Difference>, Error> {
     let mut differences = Vec::new();
     let manifest = bundle.manifest().to_text();

@@ -1,4 +1,5 @@
-//! What templates are given: one type a template, every field always there.
+//! The contexts of the templates: one type per template. Every field is always present,
+//! because a template that names a missing one fails.
 
 use serde::Serialize;
 
@@ -9,7 +10,7 @@ use crate::model::units::{Listen, Size};
 use crate::model::{Credential, Model, Root, Server, ShareKind, StreamCopy, Tenant, User};
 use crate::subject::Subject;
 
-/// A size for machine and reader.
+/// A size in bytes, and as text such as `1MiB`.
 #[derive(Debug, Serialize)]
 pub struct SizeContext {
     bytes: u64,
@@ -22,30 +23,31 @@ impl From<Size> for SizeContext {
     }
 }
 
-/// Where a server runs: all that differs between the container and this machine.
+/// Addresses and paths of a server: everything that differs between a container and a
+/// local server.
 #[derive(Debug, Clone)]
 pub struct ServerPaths {
-    /// Where clients connect.
+    /// Address of the client listener.
     pub listen: String,
-    /// Where monitoring listens.
+    /// Address of the monitoring listener. `None` if it is off.
     pub http: Option<String>,
-    /// Where JetStream keeps its data.
+    /// Folder of the JetStream data.
     pub store_dir: String,
-    /// The accounts file, relative to the one that includes it.
+    /// Path of the accounts file, relative to the file that includes it.
     pub accounts: String,
-    /// Who can reach `listen`.
+    /// Comment in the rendered file: who can reach `listen`.
     pub client_remark: &'static str,
-    /// Who can reach `http`.
+    /// Comment in the rendered file: who can reach `http`.
     pub http_remark: &'static str,
 }
 
 impl ServerPaths {
-    /// In the container: every interface of its own network, which compose
-    /// publishes where the registry says.
+    /// Of a server in the container. It listens on every interface of the container's own
+    /// network; compose publishes its ports at the addresses in the registry.
     pub fn container(server: &Server) -> Self {
         Self {
             listen: "0.0.0.0:4222".into(),
-            // Without `monitor` it is there for the health check only.
+            // Without `monitor` the listener serves the container's health check only.
             http: Some(if server.monitor.is_some() { "0.0.0.0:8222" } else { "127.0.0.1:8222" }.into()),
             store_dir: "/data".into(),
             accounts: "accounts.conf".into(),
@@ -54,8 +56,8 @@ impl ServerPaths {
         }
     }
 
-    /// On this machine for a moment, where nobody else is: on a port that the
-    /// server picks and tells, with everything in the folder that it runs in.
+    /// Of a throwaway server: a loopback port that the server picks, and every file in the
+    /// server's working directory.
     pub fn throwaway() -> Self {
         Self {
             listen: "127.0.0.1:-1".into(),
@@ -67,7 +69,7 @@ impl ServerPaths {
         }
     }
 
-    /// On this machine.
+    /// Of a server on this machine.
     pub fn local(client: Listen, monitor: Option<Listen>, store_dir: String, accounts: String) -> Self {
         Self {
             listen: client.to_string(),
@@ -108,12 +110,12 @@ struct ServerJetStream {
     batches_total: u64,
 }
 
-/// Atomic batches in flight on one stream. The server counts them together for
-/// all accounts, so the total must cover every stream that tenants may have.
+/// Atomic batches in flight on one stream. The server's total limit covers all accounts
+/// together, so it must allow this number for every stream that tenants may have.
 const BATCHES_PER_STREAM: u64 = 10;
 
 impl ServerConf {
-    /// The server as it runs in one place.
+    /// The main configuration of a server with these addresses and paths.
     pub fn new(model: &Model, placement: &ServerPaths) -> Self {
         let server = &model.server;
         let streams: u64 = model.tenants.iter().filter_map(|t| t.jetstream).map(|j| u64::from(j.streams)).sum();
@@ -142,7 +144,7 @@ impl ServerConf {
     }
 }
 
-/// A duration as the server writes it.
+/// A duration in the syntax of nats-server: whole seconds, otherwise milliseconds.
 fn go_duration(duration: std::time::Duration) -> String {
     if duration.subsec_nanos() == 0 {
         format!("{}s", duration.as_secs())
@@ -154,9 +156,9 @@ fn go_duration(duration: std::time::Duration) -> String {
 /// `nats/accounts.conf.hbs`.
 #[derive(Debug, Serialize)]
 pub struct AccountsConf<'m> {
-    /// The system account's name.
+    /// Name of the system account.
     pub system_account: &'m str,
-    /// Every account, written by `accounts`.
+    /// Text of every account block, written by `accounts`.
     pub accounts: String,
 }
 
@@ -174,7 +176,7 @@ pub struct Compose {
 }
 
 impl Compose {
-    /// The server in a container, and what makes its streams.
+    /// The server's container, and the one that creates its streams.
     pub fn new(model: &Model) -> Self {
         let server = &model.server;
         let root = if let Root::Env(name) = &model.root { Some(name) } else { None };
@@ -202,7 +204,7 @@ pub struct Script {
 }
 
 impl Script {
-    /// The head of the script.
+    /// The context of the script's fixed part.
     pub fn new(model: &Model) -> Self {
         Self { url: model.server.url.clone() }
     }
@@ -225,7 +227,7 @@ pub struct UserContext<'m> {
 }
 
 impl<'m> UserContext<'m> {
-    /// What one user is handed. `nkey_file` is where its seed is found.
+    /// The connection settings of one user. `nkey_file` is the path of its seed file.
     pub fn new(account: &'m str, user: &'m User, handed: &'m ClientSecret, url: &'m str, nkey_file: &str) -> Self {
         let name = user.name.as_str();
         let mut context = Self {
@@ -309,7 +311,7 @@ struct CopyHandout {
 }
 
 impl CopyHandout {
-    fn of(copy: &StreamCopy, other: &AccountName) -> Self {
+    fn new(copy: &StreamCopy, other: &AccountName) -> Self {
         Self { stream: copy.stream.to_string(), other: other.to_string() }
     }
 }
@@ -322,9 +324,9 @@ struct StreamHandout {
 }
 
 impl StreamHandout {
-    fn of(stream: &Stream) -> Self {
+    fn new(stream: &Stream) -> Self {
         let list = |names: Vec<String>| names.join(", ");
-        // Those that feed others' copies are nobody's to use.
+        // Consumers that feed copies of other tenants are not for this tenant's users.
         let own = stream.consumers.iter().filter(|c| c.config.get("ack_policy") != "flow_control");
         Self {
             name: stream.name.to_string(),
@@ -350,7 +352,8 @@ struct FileHandout {
 }
 
 impl TenantHandout {
-    /// A tenant's section of the handout. `files` names each user's files.
+    /// A tenant's section of the handout. `published`: the root key is the published
+    /// development key, so that passwords may be shown.
     pub fn new(tenant: &Tenant, access: &[IssuedCredential], published: bool) -> Self {
         Self {
             name: tenant.name.to_string(),
@@ -373,9 +376,9 @@ impl TenantHandout {
                     to: e.to.iter().map(ToString::to_string).collect::<Vec<_>>().join(", "),
                 })
                 .collect(),
-            copied: tenant.stream_exports.iter().map(|c| CopyHandout::of(c, &c.to)).collect(),
-            copies: tenant.stream_imports.iter().map(|c| CopyHandout::of(c, &c.from)).collect(),
-            streams: tenant.plain_streams().map(StreamHandout::of).collect(),
+            copied: tenant.stream_exports.iter().map(|c| CopyHandout::new(c, &c.to)).collect(),
+            copies: tenant.stream_imports.iter().map(|c| CopyHandout::new(c, &c.from)).collect(),
+            streams: tenant.plain_streams().map(StreamHandout::new).collect(),
             buckets: tenant.buckets.iter().map(ToString::to_string).collect(),
             object_stores: tenant.object_stores.iter().map(ToString::to_string).collect(),
             imports: tenant
@@ -398,7 +401,7 @@ fn user_rows(account: &str, users: &[User], access: &[IssuedCredential], publish
         name: user.name.to_string(),
         role: user.role.to_string(),
         credential: match (&access.secret, published) {
-            // Published examples are shown; secrets are not.
+            // Passwords derived from the published key are not secret.
             (ClientSecret::Password(password), true) => format!("password {}", password.expose()),
             _ => user.credential.kind().to_owned(),
         },
@@ -423,7 +426,7 @@ pub struct Handout {
     stream: Option<StreamExample>,
 }
 
-/// A declared stream, and somebody who may use it.
+/// A declared stream, and a user that may publish to it.
 #[derive(Debug, Serialize)]
 struct StreamExample {
     account: String,
@@ -434,8 +437,9 @@ struct StreamExample {
 }
 
 impl StreamExample {
-    /// Of a tenant that has a stream and somebody whose secret is known here.
-    fn of(tenant: &Tenant) -> Option<Self> {
+    /// `None` if the tenant has no stream with subjects, or no `app` or `admin` user whose
+    /// secret tenantry knows.
+    fn find(tenant: &Tenant) -> Option<Self> {
         let may_use =
             |u: &&User| matches!(u.role.as_str(), "app" | "admin") && !matches!(u.credential, Credential::PublicKey(_));
         let (stream, user) =
@@ -461,8 +465,8 @@ struct Example {
 }
 
 impl Handout {
-    /// The handout, around the tenants' sections. The example is the first
-    /// user who may publish.
+    /// The handout, with the tenants' sections as rendered text. Its example is the first
+    /// user that may publish and whose secret tenantry knows, otherwise the first user.
     pub fn new(model: &Model, tenants: String) -> Self {
         use crate::model::permissions::Grant;
         let users = || model.tenants.iter().flat_map(|t| t.developers().map(move |u| (t, u)));
@@ -489,12 +493,12 @@ impl Handout {
                 Some(example) => example,
                 None => unreachable!("every tenant has a user"),
             },
-            stream: model.tenants.iter().find_map(StreamExample::of),
+            stream: model.tenants.iter().find_map(StreamExample::find),
         }
     }
 }
 
-/// A literal subject inside another.
+/// A literal subject that matches the subject: wildcards become `hello`.
 fn literal(subject: &Subject) -> String {
     subject
         .as_str()
@@ -504,7 +508,7 @@ fn literal(subject: &Subject) -> String {
         .join(".")
 }
 
-/// The system account's rows, in the form of a tenant's section.
+/// The handout's section of the system account, in the form of a tenant's section.
 pub fn system_rows(model: &Model, access: &[IssuedCredential], published: bool) -> TenantHandout {
     let system = &model.system;
     TenantHandout {

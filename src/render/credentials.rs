@@ -1,5 +1,6 @@
-//! From a user and the root key to what the server is told and what the user
-//! is handed. The model says which kind of credential; `keys` makes it.
+//! Issues credentials: from a user and the root key to the server's half (a public key
+//! or a password hash) and the client's half (a seed or a password). The model says
+//! which kind; `keys` derives it.
 
 use std::collections::HashMap;
 
@@ -11,21 +12,21 @@ use crate::registry::codes;
 
 /// Both halves of a user's credential.
 pub struct IssuedCredential {
-    /// What the server is told.
+    /// The server's half, in its configuration.
     pub auth: ServerAuth,
-    /// What the user is handed.
+    /// The client's half, in the user's credential files.
     pub secret: ClientSecret,
 }
 
-/// The halves that are handed out, for those who need no more: no password is
-/// hashed, and none that is supplied has to be known.
+/// The clients' halves only, in the order of the users. Hashes no password, and needs
+/// no supplied one.
 pub fn client_secrets(root: &RootKey, kind: AccountKind, account: &AccountName, users: &[User]) -> Vec<ClientSecret> {
     let key = root.account(kind, account);
     users.iter().map(|user| ClientSecret::derive(&key.user(&user.name), &user.credential)).collect()
 }
 
-/// How each of an account's users logs in, in their order; `None` where the secret is
-/// not known here. `supplied` looks up passwords by variable.
+/// The login of each user of an account, in the order of the users. `None` if the secret
+/// is not available: a public key, or a variable that `supplied` does not find.
 pub fn logins(
     root: &RootKey,
     kind: AccountKind,
@@ -58,49 +59,49 @@ impl ClientSecret {
     }
 }
 
-/// What the server is told.
+/// How the server authenticates a user.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum ServerAuth {
-    /// A public key.
+    /// By a public nkey.
     Nkey(String),
-    /// A password's hash; the user is known by name.
+    /// By user name and the bcrypt hash of the password.
     Password(String),
 }
 
-/// What the user is handed.
+/// The secret that the user's client needs.
 pub enum ClientSecret {
     /// The seed of the nkey.
     Seed(Secret),
-    /// The password.
+    /// The generated password.
     Password(Secret),
-    /// Nothing: the password came from this variable, whose value is not kept.
+    /// The password is in this environment variable; its value is never written.
     FromEnv(String),
-    /// Nothing: the user has the seed of this key.
+    /// The user holds the seed of this public key; tenantry does not know it.
     Own(String),
 }
 
-/// A supplied password of the environment, where an unset one is no error.
+/// A supplied password from the environment. `None` if the variable is unset or not UTF-8.
 pub fn password_from_environment(variable: &str) -> Option<Secret> {
     std::env::var(variable).ok().map(Secret::new)
 }
 
-/// Supplied passwords by variable.
+/// Supplied passwords by environment variable.
 pub type Supplied = HashMap<String, Secret>;
 
-/// What turns users into credentials.
+/// Everything that credentials are issued from.
 pub struct Keyring<'k> {
-    /// Everything derives from it.
+    /// The root key, from which every generated secret is derived.
     pub root: &'k RootKey,
-    /// Passwords that came from outside.
+    /// Passwords taken from the environment.
     pub supplied: &'k Supplied,
-    /// Costs.
+    /// bcrypt costs of generated and of supplied passwords.
     pub bcrypt: BcryptCost,
-    /// Hashes made before.
+    /// bcrypt hashes made before.
     pub hashes: &'k HashCache,
 }
 
 impl Keyring<'_> {
-    /// The credentials of an account's users, in their order.
+    /// The credentials of an account's users, in the order of the users.
     pub fn credentials(&self, kind: AccountKind, account: &AccountName, users: &[User]) -> Vec<IssuedCredential> {
         let key = self.root.account(kind, account);
         users.iter().map(|user| self.credential(&key, user)).collect()
@@ -136,13 +137,13 @@ impl Keyring<'_> {
     }
 }
 
-/// bcrypt looks no further than this many bytes.
+/// Longest supplied password, in bytes: bcrypt ignores the rest.
 const BCRYPT_LIMIT: usize = 72;
-/// Shorter ones are guessed.
+/// Shortest supplied password, in characters: shorter ones can be guessed.
 const SHORTEST: usize = 12;
 
-/// Looks up every password that the registry says is supplied, or says which
-/// are missing or unusable.
+/// Looks up every password that the registry takes from the environment, or reports each
+/// one that is missing or unusable.
 pub fn supplied(model: &Model, lookup: impl Fn(&str) -> Option<String>) -> Result<Supplied, Vec<Diagnostic>> {
     let mut found = Supplied::new();
     let mut problems = Vec::new();

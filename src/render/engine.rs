@@ -1,6 +1,6 @@
-//! The template engine: embedded templates, overridable from a folder, one
-//! escaping for each syntax a value can land in. A name that the context does
-//! not have is an error.
+//! The template engine: embedded templates, which a folder can override, and an escape
+//! function for each syntax that a value is inserted into. A variable that the context
+//! does not have is an error.
 
 use std::collections::BTreeMap;
 use std::fs;
@@ -11,8 +11,8 @@ use serde::Serialize;
 
 use crate::error::Error;
 
-/// Every template, by its name below `templates/`. The names mirror what is
-/// made from them.
+/// Name and text of every template. The name is the path below `templates/`, and mirrors
+/// the path of the rendered file in the bundle.
 pub const TEMPLATES: &[(&str, &str)] = &[
     ("RUNNING-NATS.md.hbs", include_str!("../../templates/RUNNING-NATS.md.hbs")),
     ("RUNNING-NATS.tenant.md.hbs", include_str!("../../templates/RUNNING-NATS.tenant.md.hbs")),
@@ -24,23 +24,23 @@ pub const TEMPLATES: &[(&str, &str)] = &[
     ("nats/nats-server.conf.hbs", include_str!("../../templates/nats/nats-server.conf.hbs")),
 ];
 
-/// What a value must survive.
+/// The syntax that a value is inserted into, by which it is escaped.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 enum Syntax {
-    /// nats-server configuration, between double quotes.
+    /// nats-server configuration, in a double-quoted string.
     Conf,
-    /// YAML that compose reads, between double quotes.
+    /// YAML with compose's `$` interpolation, in a double-quoted string.
     Compose,
-    /// Markdown, in text or a table cell.
+    /// Markdown, in text or in a table cell.
     Markdown,
-    /// JSON, between double quotes.
+    /// JSON, in a string.
     Json,
-    /// An environment file that shells and compose read.
+    /// An environment file, read by shells and by compose.
     Env,
 }
 
 impl Syntax {
-    fn of(template: &str) -> Self {
+    fn from_name(template: &str) -> Self {
         let stem = template.trim_end_matches(".hbs");
         match stem.rsplit('.').next() {
             Some("conf") => Self::Conf,
@@ -79,7 +79,7 @@ fn env_escape(text: &str) -> String {
     format!("'{}'", text.replace('\'', "'\\''").replace(['\n', '\r'], " "))
 }
 
-/// The templates in use.
+/// The templates in use, compiled.
 #[derive(Debug)]
 pub struct Engine {
     by_syntax: BTreeMap<Syntax, Handlebars<'static>>,
@@ -87,7 +87,7 @@ pub struct Engine {
 }
 
 impl Engine {
-    /// The embedded templates, with those of `overrides` in their place.
+    /// Compiles the embedded templates; those in the folder `overrides` replace them.
     pub fn new(overrides: Option<&Path>) -> Result<Self, Error> {
         let mut sources: BTreeMap<&str, String> =
             TEMPLATES.iter().map(|(name, text)| (*name, (*text).to_owned())).collect();
@@ -98,7 +98,7 @@ impl Engine {
         }
         let mut by_syntax: BTreeMap<Syntax, Handlebars<'static>> = BTreeMap::new();
         for (name, text) in &sources {
-            let syntax = Syntax::of(name);
+            let syntax = Syntax::from_name(name);
             let engine = by_syntax.entry(syntax).or_insert_with(|| {
                 let mut engine = Handlebars::new();
                 engine.set_strict_mode(true);
@@ -113,21 +113,21 @@ impl Engine {
         Ok(Self { by_syntax, digest })
     }
 
-    /// Identifies the templates' text.
+    /// SHA-256 of the names and texts of all templates.
     pub fn digest(&self) -> [u8; 32] {
         self.digest
     }
 
-    /// Renders one template.
+    /// Renders the template of this name.
     pub fn render(&self, name: &'static str, context: &impl Serialize) -> Result<String, Error> {
-        let engine = self.by_syntax.get(&Syntax::of(name));
+        let engine = self.by_syntax.get(&Syntax::from_name(name));
         let engine = engine.ok_or_else(|| Error::Template { name: name.into(), message: "there is none".into() })?;
         engine.render(name, context).map_err(|e| Error::Template { name: name.to_owned(), message: e.to_string() })
     }
 }
 
-/// The templates of a folder. A file that is none of ours would silently have
-/// no effect, so it is refused.
+/// Reads the templates of a folder. Refuses a template with an unknown name, because it
+/// would silently have no effect.
 fn read_overrides(folder: &Path) -> Result<Vec<(&'static str, String)>, Error> {
     let mut found = Vec::new();
     let mut folders = vec![folder.to_owned()];

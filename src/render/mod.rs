@@ -1,6 +1,6 @@
-//! From the model and the root key to the bundle: a pure function. No clock,
-//! no network, no randomness; the same input gives the same bytes anywhere.
-//! Writing and comparing are elsewhere.
+//! Renders the bundle from the model and the root key. A pure function: no clock, no
+//! network, no randomness; the same input gives the same bytes on any machine.
+//! [`mod@write`] puts the bundle on disk, [`compare`] compares it with what is there.
 
 mod accounts;
 pub mod bundle;
@@ -31,49 +31,49 @@ use engine::Engine;
 
 pub use context::ServerPaths;
 
-/// The accounts file's path in the bundle.
+/// Path in the bundle of the accounts file, which a main configuration file includes.
 pub const ACCOUNTS: &str = "nats/accounts.conf";
-/// The container's main file's path in the bundle.
+/// Path in the bundle of the container's main configuration file.
 pub const SERVER: &str = "nats/nats-server.conf";
-/// The folder in the bundle that all secrets are in.
+/// Folder in the bundle that holds every secret.
 pub const CREDENTIALS: &str = "credentials";
-/// The handout's path in the bundle.
+/// Path in the bundle of the handout for developers.
 pub const HANDOUT: &str = "RUNNING-NATS.md";
-/// The script's path in the bundle that makes streams without tenantry.
+/// Path in the bundle of the script that creates streams without tenantry.
 pub const APPLY: &str = "jetstream/apply.sh";
-/// The compose file's path in the bundle.
+/// Path in the bundle of the compose file.
 pub const COMPOSE: &str = "docker-compose.yml";
 
-/// What is rendered from.
+/// Everything that a bundle is rendered from.
 pub struct Inputs<'i> {
-    /// What the registry means.
+    /// The model.
     pub model: &'i Model,
-    /// Makes credentials.
+    /// Issues the credentials.
     pub keyring: Keyring<'i>,
     /// The templates.
     pub engine: &'i Engine,
 }
 
-/// What one tenant is in the files of the whole.
+/// One tenant's share of the files that cover all tenants.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Part<'t> {
-    /// Its block of accounts.conf.
+    /// Its account block in accounts.conf.
     pub account: Cow<'t, str>,
-    /// Its section of the handout.
+    /// Its section in the handout.
     pub handout: Cow<'t, str>,
-    /// Its users' public keys.
+    /// The public nkeys of its users; users with a password have none.
     pub nkeys: Cow<'t, [String]>,
 }
 
-/// Files by path.
+/// Files, each with its path in the bundle.
 pub type Files = Vec<(String, File)>;
 
-/// The files a user gets.
+/// A kind of credential file.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum FileKind {
     /// Environment variables.
     Env,
-    /// A context of the nats command line.
+    /// A context for the `nats` command line.
     Context,
     /// The seed of the nkey.
     Seed,
@@ -113,7 +113,7 @@ pub fn credentials_folder(account: &str) -> String {
     format!("{CREDENTIALS}/{account}")
 }
 
-/// Renders everything. `advance` is called after each tenant.
+/// Renders the whole bundle. `advance` is called after each tenant.
 pub fn render(inputs: &Inputs<'_>, advance: impl Fn() + Sync) -> Result<Bundle, Error> {
     let made = inputs.model.tenants.par_iter().map(|tenant| {
         let made = render_tenant(inputs, tenant);
@@ -126,7 +126,7 @@ pub fn render(inputs: &Inputs<'_>, advance: impl Fn() + Sync) -> Result<Bundle, 
     Ok(bundle)
 }
 
-/// Renders what belongs to one tenant: its part of the whole, and its credentials.
+/// Renders one tenant: its part of the common files, and its credential files.
 pub fn render_tenant(inputs: &Inputs<'_>, tenant: &Tenant) -> Result<(Part<'static>, Files), Error> {
     let access = inputs.keyring.credentials(AccountKind::Tenant, &tenant.name, &tenant.users);
     let handout = TenantHandout::new(tenant, &access, inputs.model.root == Root::Development);
@@ -167,7 +167,8 @@ fn credential_files(
     Ok(files)
 }
 
-/// One of a user's files. `nkey_file` is where the user finds its seed.
+/// Renders one credential file of a user. `nkey_file` is the path of the seed file that
+/// the rendered file refers to.
 pub fn credential(
     (model, engine): (&Model, &Engine),
     (account, user, handed): (&str, &User, &ClientSecret),
@@ -185,7 +186,7 @@ pub fn credential(
     }
 }
 
-/// Renders the files that belong to no tenant, from the tenants' parts.
+/// Renders the files that cover all tenants, from the tenants' parts.
 pub fn render_whole(inputs: &Inputs<'_>, parts: &[Part<'_>]) -> Result<Bundle, Error> {
     let Inputs { model, keyring, engine } = inputs;
     let access = keyring.credentials(AccountKind::System, &model.system.account, &model.system.users);
@@ -214,14 +215,14 @@ pub fn render_whole(inputs: &Inputs<'_>, parts: &[Part<'_>]) -> Result<Bundle, E
     let handout = engine.render("RUNNING-NATS.md.hbs", &Handout::new(model, handout))?;
     bundle.files.insert(HANDOUT.into(), File::public(handout));
     if !published {
-        // Whatever the user's own .gitignore says.
+        // Ignores the credentials even if the repository's own .gitignore does not.
         bundle.files.insert("credentials/.gitignore".into(), File::public("*\n"));
     }
     Ok(bundle)
 }
 
-/// A public key that a user brings may be another user's derived one; the
-/// server would refuse the whole configuration.
+/// Refuses a `public_key` that equals another user's nkey, which may be a derived one:
+/// the server would reject the whole configuration.
 fn refuse_shared_nkeys(model: &Model, system: &[IssuedCredential], parts: &[Part<'_>]) -> Result<(), Error> {
     let users = || model.system.users.iter().chain(model.tenants.iter().flat_map(|t| &t.users));
     let brought = |user: &User| matches!(user.credential, Credential::PublicKey(_));
@@ -250,22 +251,24 @@ fn shared_nkey(key: &str, users: &[&User]) -> Diagnostic {
     places[1..].iter().fold(diagnostic, |d, place| d.related(*place, "has the same nkey"))
 }
 
-/// The main file for a server on this machine; it includes the bundle's accounts.
+/// The main configuration file of a local server; it includes the bundle's accounts file.
 pub fn local_server_conf(model: &Model, engine: &Engine, placement: &ServerPaths) -> Result<String, Error> {
     engine.render("nats/nats-server.conf.hbs", &ServerConf::new(model, placement))
 }
 
-/// The main file for a throwaway server, which lets everybody in at once.
+/// The main configuration file of a throwaway server, which has room for connections of
+/// every user at the same time.
 pub fn throwaway_conf(model: &Model, engine: &Engine) -> Result<String, Error> {
     let users: usize = model.tenants.iter().map(|t| t.users.len()).sum();
-    // Each user once, and some more for what is tried with a connection of its own.
+    // Two connections per user, and 1024 for probes that open their own.
     let needed = u32::try_from(users * 2 + 1024).unwrap_or(u32::MAX);
     let server = Server { max_connections: needed.max(model.server.max_connections), ..model.server.clone() };
     let model = Model { server, ..model.clone() };
     local_server_conf(&model, engine, &ServerPaths::throwaway())
 }
 
-/// SHA-256 of pieces, each preceded by its length.
+/// SHA-256 of byte strings, each preceded by its length (eight bytes, big-endian), so
+/// that moving a boundary changes the digest.
 pub(crate) fn digest_of<'p>(pieces: impl IntoIterator<Item = &'p [u8]>) -> [u8; 32] {
     let mut hasher = Sha256::new();
     for piece in pieces {

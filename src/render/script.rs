@@ -1,5 +1,5 @@
-//! `jetstream/apply.sh`: what `tenantry apply` creates and changes, for a machine that
-//! has a shell and the nats command line and nothing else.
+//! `jetstream/apply.sh`: creates and updates the declared streams like `tenantry apply`,
+//! on a machine that has only a shell and the `nats` command line.
 
 use std::fmt::Write as _;
 
@@ -8,23 +8,24 @@ use serde_json::{Value as Json, json};
 use crate::model::jetstream::difference::{CONSUMER, STREAM};
 use crate::model::{Credential, Model, Tenant};
 
-/// The script: its head, and a call for each tenant, stream and consumer.
+/// The script: `head`, which defines its functions, and a call for each tenant, stream
+/// and consumer.
 pub fn apply(head: &str, model: &Model) -> String {
     let mut script = head.to_owned();
     for tenant in model.tenants.iter().filter(|t| !t.streams.is_empty()) {
-        calls(&mut script, tenant);
+        push_calls(&mut script, tenant);
     }
     script.push_str("\nfinish\n");
     script
 }
 
-fn calls(script: &mut String, tenant: &Tenant) {
+fn push_calls(script: &mut String, tenant: &Tenant) {
     let Some(user) = tenant.provisioner() else { return };
     let variable = match &user.credential {
         Credential::PasswordFromEnv { variable, .. } => format!(" \"${{{variable}:-}}\""),
         _ => String::new(),
     };
-    // Writing to a text cannot fail.
+    // Writing to a string cannot fail.
     let _ = writeln!(script, "\ntenant {} {}{variable}", tenant.name, user.name);
     for stream in &tenant.streams {
         let body = STREAM.request(&stream.config, None);
@@ -37,8 +38,8 @@ fn calls(script: &mut String, tenant: &Tenant) {
     }
 }
 
-/// JSON as one word for the shell. The nats command line takes a body for a template,
-/// so no two braces stand open together; outside of texts JSON has none that do.
+/// JSON as one single-quoted shell word. The `nats` command line treats a body as a
+/// template, so `{{` is escaped; in JSON it can only occur inside a string.
 fn quoted(body: &Json) -> String {
     format!("'{}'", body.to_string().replace('\'', "\\u0027").replace("{{", "\\u007b\\u007b"))
 }
