@@ -1,4 +1,4 @@
-//! The same server in a container, through the rendered compose file.
+//! Starts, reloads and stops the server in a container, with the rendered compose file.
 
 use std::fs;
 use std::path::Path;
@@ -11,11 +11,11 @@ use crate::error::Error;
 use crate::model::Model;
 use crate::render::COMPOSE;
 
-/// How long image and server may take until the server answers.
+/// Time limit for the server to answer after the start, and for a reload.
 const LIMIT: Duration = Duration::from_secs(120);
 
-/// `docker compose`, or a `docker-compose` of version 2. Version 1 refuses the
-/// compose file's name, without which two registries would share a project.
+/// The command `docker compose`, or `docker-compose` version 2. Version 1 rejects the
+/// compose file's `name`, without which two registries would share a project.
 fn compose(bundle: &Path) -> Result<Command, Error> {
     let version = |command: &mut Command| {
         let output = command.args(["version", "--short"]).stdin(Stdio::null()).output().ok()?;
@@ -55,14 +55,15 @@ fn run(bundle: &Path, arguments: &[&str]) -> Result<Output, Error> {
         return Ok(output);
     }
     let said = text(&output.stderr);
-    // " Container tenantry-dev-nats-1  Starting" is progress and no reason.
+    // Lines such as " Container tenantry-dev-nats-1  Starting" report progress and not the
+    // error.
     let is_progress = |l: &&str| ["Container ", "Volume ", "Network "].iter().any(|what| l.starts_with(what));
     let lines: Vec<&str> = said.lines().map(str::trim).filter(|l| !l.is_empty() && !is_progress(l)).collect();
     let tail = lines[lines.len().saturating_sub(5)..].join("\n  ");
     Err(Error::server(format!("docker compose {} failed:\n  {tail}", arguments.join(" ")), remedy(&tail)))
 }
 
-/// What helps against what compose says.
+/// The hint for an error message of compose.
 fn remedy(said: &str) -> &'static str {
     let says = |words: &[&str]| words.iter().any(|w| said.contains(w));
     if says(&["Cannot connect to the Docker daemon", "docker daemon running", "connection refused"]) {
@@ -83,8 +84,9 @@ fn remedy(said: &str) -> &'static str {
     }
 }
 
-/// The compose file's container, running or not. An error if it is another
-/// registry's: the project is named after the server, and most are named "dev".
+/// The id of the compose file's container, running or not. `None` if there is none. An
+/// error if it belongs to another registry: projects are named after the server, and many
+/// servers are named "dev".
 fn container(bundle: &Path) -> Result<Option<String>, Error> {
     if !bundle.join(COMPOSE).exists() {
         return Ok(None);
@@ -94,7 +96,7 @@ fn container(bundle: &Path) -> Result<Option<String>, Error> {
         return Ok(None);
     }
     let owner = inspect(&id, "{{index .Config.Labels \"com.docker.compose.project.working_dir\"}}");
-    // A folder that is no more has moved: then it may be this one.
+    // A folder that does not exist any more may have been moved here.
     match fs::canonicalize(&owner) {
         Ok(owner) if fs::canonicalize(bundle).is_ok_and(|own| own != owner) => Err(Error::server(
             format!("the container of a server with this name belongs to {}", owner.display()),
@@ -104,22 +106,22 @@ fn container(bundle: &Path) -> Result<Option<String>, Error> {
     }
 }
 
-/// What the engine knows of a container; empty if it knows nothing.
+/// Formats properties of a container with `docker inspect`; empty on an error.
 fn inspect(id: &str, format: &str) -> String {
     let output = Command::new("docker").args(["inspect", "-f", format, id]).stdin(Stdio::null()).output();
     output.map(|o| text(&o.stdout)).unwrap_or_default()
 }
 
-/// Whether a container runs. One that dies and is started again does not.
+/// Whether a container runs. False while it is restarting after a crash.
 fn runs(id: &str) -> bool {
     inspect(id, "{{.State.Status}}") == "running"
 }
 
-/// The last lines of a container's log, each after the time the engine wrote it.
+/// The last lines of a container's log, each as the engine's timestamp and text.
 fn log(id: &str, lines: u32) -> Vec<(String, String)> {
     let tail = format!("--tail={lines}");
     let output = Command::new("docker").args(["logs", "--timestamps", &tail, id]).stdin(Stdio::null()).output();
-    // The server writes to standard error.
+    // nats-server logs to standard error.
     let said = output.map(|o| format!("{}\n{}", text(&o.stdout), text(&o.stderr))).unwrap_or_default();
     let line = |line: &str| line.split_once(' ').map(|(time, rest)| (time.to_owned(), rest.trim().to_owned()));
     said.lines().filter_map(line).filter(|(_, words)| !words.is_empty()).collect()
@@ -134,17 +136,17 @@ fn text(bytes: &[u8]) -> String {
     String::from_utf8_lossy(bytes).trim().to_owned()
 }
 
-/// Whether the compose file's server runs.
+/// Whether the server of the bundle's compose file runs.
 pub fn is_running(bundle: &Path) -> Result<bool, Error> {
     Ok(container(bundle)?.is_some_and(|id| runs(&id)))
 }
 
-/// Starts the server, or makes a running one read its configuration again.
+/// Starts the server, or reloads a running one.
 pub fn up(bundle: &Path, model: &Model) -> Result<Started, Error> {
     let before = container(bundle)?.filter(|id| runs(id));
     run(bundle, &["up", "-d"])?;
     let id = container(bundle)?.ok_or_else(|| Error::server("docker compose started no container", ""))?;
-    // Another port or image needs another container, which has read everything.
+    // Compose replaces the container if port or image changed; a new one needs no reload.
     if before.as_deref() == Some(&id) {
         reload(bundle, &id)?;
         return Ok(Started::Reloaded);
@@ -164,7 +166,7 @@ fn wait_until_ready(bundle: &Path, id: &str, model: &Model) -> Result<(), Error>
     }
     let words = last_words(id);
     if answered == Some(false) {
-        // The engine would start it again and again.
+        // Otherwise the engine would restart it for ever.
         let _ = run(bundle, &["down"]);
         return Err(Error::StartFailed {
             server: "nats-server",
@@ -179,9 +181,9 @@ fn wait_until_ready(bundle: &Path, id: &str, model: &Model) -> Result<(), Error>
     ))
 }
 
-/// Makes the server read its configuration again and waits for its answer.
+/// Sends SIGHUP and waits until the server confirms or rejects the new configuration.
 fn reload(bundle: &Path, id: &str) -> Result<(), Error> {
-    // By the engine's clock, which need not be ours.
+    // Compares timestamps of the engine's clock only, which may differ from ours.
     let before = log(id, 1).pop().map(|(time, _)| time);
     run(bundle, &["kill", "-s", "HUP", "nats"])?;
     let answer = ready::poll(LIMIT, || {
@@ -200,9 +202,10 @@ fn reload(bundle: &Path, id: &str) -> Result<(), Error> {
     }
 }
 
-/// Ends the server; its volume stays. False if there was none.
+/// Stops the server and removes its container; its volume stays. False if there was no
+/// container.
 pub fn down(bundle: &Path) -> Result<bool, Error> {
-    // Asked first whose container it is.
+    // Fails if the container belongs to another registry.
     let existed = container(bundle)?.is_some();
     if bundle.join(COMPOSE).exists() {
         run(bundle, &["down"])?;

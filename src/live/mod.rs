@@ -1,10 +1,9 @@
-//! Running servers: finding nats-server, booting it from what was rendered,
-//! waiting until it answers, reloading and ending it.
+//! Running servers: finds nats-server, starts it with the rendered configuration, waits
+//! until it answers, reloads and stops it.
 
 pub(crate) mod docker;
 pub mod jetstream;
 pub mod locate;
-
 pub(crate) mod process;
 pub mod ready;
 pub(crate) mod reload_plan;
@@ -16,7 +15,7 @@ use async_nats::ConnectOptions;
 use crate::error::Error;
 use crate::keys::Login;
 
-/// What talks to servers: one thread, for many connections.
+/// The runtime for connections to servers: one thread serves all of them.
 pub fn runtime() -> Result<tokio::runtime::Runtime, Error> {
     tokio::runtime::Builder::new_current_thread()
         .enable_all()
@@ -24,7 +23,7 @@ pub fn runtime() -> Result<tokio::runtime::Runtime, Error> {
         .map_err(|e| Error::server(format!("cannot start: {e}"), ""))
 }
 
-/// A login, for the client library.
+/// Converts a login into connect options of the client library.
 fn connect_options(login: &Login) -> ConnectOptions {
     match login {
         Login::Seed(seed) => ConnectOptions::with_nkey(seed.expose().to_owned()),

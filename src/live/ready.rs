@@ -1,4 +1,4 @@
-//! Waiting until a server answers: "not yet" and "never" are told apart.
+//! Waits until a server answers, with a time limit.
 
 use std::io::{BufRead, BufReader};
 use std::net::{SocketAddr, TcpStream};
@@ -6,10 +6,11 @@ use std::time::{Duration, Instant};
 
 use crate::model::units::Listen;
 
-/// Between two attempts.
+/// Pause between two attempts.
 const PAUSE: Duration = Duration::from_millis(20);
 
-/// The server's greeting at an address, if a NATS server answers there.
+/// The INFO message that a NATS server sends to new connections. `None` if no NATS server
+/// answers at the address within half a second.
 pub fn greeting(address: Listen) -> Option<serde_json::Value> {
     let dial = address.dial();
     let socket = SocketAddr::new(dial.ip, dial.port);
@@ -20,7 +21,7 @@ pub fn greeting(address: Listen) -> Option<serde_json::Value> {
     serde_json::from_str(line.strip_prefix("INFO ")?.trim()).ok()
 }
 
-/// Calls `attempt` until it gives something, or until `limit` has passed.
+/// Calls `attempt`, at least once, until it returns a value. `None` once `limit` has passed.
 pub fn poll<T>(limit: Duration, mut attempt: impl FnMut() -> Option<T>) -> Option<T> {
     let start = Instant::now();
     loop {
@@ -34,7 +35,7 @@ pub fn poll<T>(limit: Duration, mut attempt: impl FnMut() -> Option<T>) -> Optio
     }
 }
 
-/// True if something listens at an address already.
+/// Whether the address cannot be bound, usually because another process listens there.
 pub fn is_taken(address: Listen) -> bool {
     std::net::TcpListener::bind(SocketAddr::new(address.ip, address.port)).is_err()
 }

@@ -1,26 +1,28 @@
-//! What a running server has to do before it runs what the registry says.
+//! Whether a running server must reload or restart to pick up the rendered configuration.
 
 use std::collections::BTreeSet;
 
 use crate::conf;
 use crate::conf::value::{Map, Value};
 
-/// The difference between what a server runs and what would be rendered now.
+/// The steps from the configuration that a server runs to the one rendered now. The
+/// default, with everything false, means that nothing differs.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
 pub struct ReloadPlan {
-    /// Whether it has to read its configuration again.
+    /// Whether the server must reload its configuration.
     pub reload: bool,
-    /// Whether that is not enough: a restart disconnects everybody.
+    /// Whether a reload is not enough. A restart disconnects every client.
     pub restart: bool,
-    /// Whom a reload disconnects, as `ACCOUNT/LOGIN`; unknown if the files that the
-    /// server read are not there any more.
+    /// Users whose clients a reload disconnects, as `ACCOUNT/LOGIN`, where the login is a
+    /// user name or public nkey. `None` if unknown, because the configuration that the
+    /// server read has been overwritten.
     pub disconnects: Option<Vec<String>>,
-    /// The keys for which it takes a restart.
+    /// Keys of the main configuration file whose changes need a restart.
     pub because: Vec<String>,
 }
 
-/// Keys of the main file that nats-server takes in by a reload (server/reload.go).
-/// JetStream's sizes only if they grow.
+/// Keys of the main configuration file that nats-server applies on a reload
+/// (server/reload.go).
 const RELOADED: [&str; 9] = [
     "max_payload",
     "max_connections",
@@ -32,10 +34,11 @@ const RELOADED: [&str; 9] = [
     "logtime_utc",
     "accounts",
 ];
+/// Keys of the `jetstream` block that nats-server applies on a reload if the value grows.
 const GROWING: [&str; 2] = ["max_memory_store", "max_file_store"];
 
-/// Compares two whole configurations. `is_read` says whether the server has read
-/// exactly the old one.
+/// Compares two complete configurations. `is_read`: the server has read exactly the old
+/// one, so the disconnected users are known.
 pub fn compare(old: &Map, new: &Map, is_read: bool) -> ReloadPlan {
     let mut because = changed(old, new);
     if let (Some(Value::Map(old)), Some(Value::Map(new))) = (value(old, "jetstream"), value(new, "jetstream")) {
@@ -56,10 +59,10 @@ fn value<'m>(map: &'m Map, key: &str) -> Option<&'m Value> {
     map.get(key).map(|node| &node.value)
 }
 
-/// The keys that mean something else, but for those that a reload takes in.
+/// Keys whose values differ, except those that a reload applies.
 fn changed(old: &Map, new: &Map) -> Vec<String> {
     let keys: BTreeSet<&str> = old.entries.iter().chain(&new.entries).map(|e| e.key.as_str()).collect();
-    // Where they stand does not matter, so they are compared as the server's digest sees them.
+    // Compares digests, which ignore the position of a value in its file.
     let alone = |map: &Map, key: &str| {
         let entries = map.entries.iter().filter(|e| e.key == key).cloned().collect();
         conf::digest(&Map { entries })
@@ -68,8 +71,8 @@ fn changed(old: &Map, new: &Map) -> Vec<String> {
     keys.filter(|key| alone(old, key) != alone(new, key)).map(str::to_owned).collect()
 }
 
-/// Everybody who may log in, each with a digest of the password: a new one ends the
-/// connections of the old one.
+/// Every user that may log in, as `ACCOUNT/LOGIN` and a digest of the password: a changed
+/// password disconnects the user's clients.
 fn logins(map: &Map) -> BTreeSet<(String, String)> {
     let mut logins = BTreeSet::new();
     let Some(Value::Map(accounts)) = value(map, "accounts") else { return logins };

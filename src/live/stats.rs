@@ -1,4 +1,4 @@
-//! Asking a running server about its accounts, as the system account.
+//! Asks a running server for statistics of its accounts, as the system account.
 
 use std::collections::BTreeMap;
 use std::time::Duration;
@@ -11,42 +11,43 @@ use crate::error::Error;
 use crate::keys::Login;
 use crate::model::{Model, Tenant};
 
-/// How long a server may take to answer.
+/// Time limit for all answers together.
 const LIMIT: Duration = Duration::from_secs(5);
 
-/// What an account does right now.
+/// Current connections and subscriptions of an account.
 #[derive(Debug, Clone, Default, Serialize, Deserialize)]
 pub struct AccountStats {
-    /// Client connections.
+    /// Number of client connections.
     #[serde(rename(deserialize = "conns"), default)]
     pub connections: u64,
-    /// Subscriptions.
+    /// Number of subscriptions.
     #[serde(rename(deserialize = "num_subscriptions"), default)]
     pub subscriptions: u64,
 }
 
-/// What an account keeps in JetStream.
+/// JetStream usage of an account.
 #[derive(Debug, Clone, Default, Serialize)]
 pub struct JetStreamStats {
-    /// Streams, those behind buckets and object stores included.
+    /// Number of streams, including those of buckets and object stores.
     pub streams: usize,
-    /// Messages in them.
+    /// Number of messages in all streams.
     pub messages: u64,
     /// Bytes on disk.
     pub storage: u64,
     /// Bytes in memory.
     pub memory: u64,
-    /// Consumers.
+    /// Number of consumers.
     pub consumers: usize,
-    /// Messages that consumers have not delivered yet, or that are not acknowledged.
+    /// Number of messages that consumers have not delivered, or that clients have not
+    /// acknowledged.
     pub lag: u64,
-    /// Each consumer that is behind.
+    /// Consumers with such messages.
     pub behind: Vec<Behind>,
 }
 
 impl JetStreamStats {
-    /// A consumer that feeds a copy acknowledges now and then, by flow control: only
-    /// what it has not delivered is behind.
+    /// Ignores the unacknowledged messages of a consumer that feeds a copy: they are
+    /// acknowledged in batches by flow control, so only undelivered messages are a lag.
     pub fn feeds_a_copy(&mut self, stream: &str, consumer: &str) {
         for behind in self.behind.iter_mut().filter(|b| b.stream == stream && b.consumer == consumer) {
             self.lag -= std::mem::take(&mut behind.unacknowledged);
@@ -55,30 +56,33 @@ impl JetStreamStats {
     }
 }
 
-/// A consumer with messages before it.
+/// A consumer that is behind.
 #[derive(Debug, Clone, Serialize)]
 pub struct Behind {
-    /// Its stream.
+    /// Name of the stream.
     pub stream: String,
-    /// Its name.
+    /// Name of the consumer.
     pub consumer: String,
-    /// Messages not delivered yet.
+    /// Number of messages not delivered yet.
     pub pending: u64,
-    /// Messages delivered and not acknowledged.
+    /// Number of messages delivered and not acknowledged.
     pub unacknowledged: u64,
 }
 
-/// What accounts do and keep.
+/// Statistics by account name. The JetStream part is `None` if the account has no
+/// JetStream.
 pub type Found = BTreeMap<String, (AccountStats, Option<JetStreamStats>)>;
 
-/// Connections, subscriptions and JetStream by account.
+/// Asks for connections, subscriptions and JetStream usage of the named accounts.
 pub fn accounts(url: &str, operator: &Login, names: &[String]) -> Result<Found, Error> {
-    super::runtime()?.block_on(async { tokio::time::timeout(LIMIT, ask(url, operator, names)).await }).unwrap_or_else(
-        |_| Err(Error::server(format!("{url} did not answer within {} s", LIMIT.as_secs()), "is it another server?")),
-    )
+    super::runtime()?
+        .block_on(async { tokio::time::timeout(LIMIT, ask_accounts(url, operator, names)).await })
+        .unwrap_or_else(|_| {
+            Err(Error::server(format!("{url} did not answer within {} s", LIMIT.as_secs()), "is it another server?"))
+        })
 }
 
-async fn ask(url: &str, operator: &Login, names: &[String]) -> Result<Found, Error> {
+async fn ask_accounts(url: &str, operator: &Login, names: &[String]) -> Result<Found, Error> {
     let fail = |what: &str| {
         let message = format!("cannot ask {url} as the system account: {what}");
         Error::server(message, "was it started from this registry and root key? `tenantry up` reloads it")
@@ -106,18 +110,18 @@ async fn ask(url: &str, operator: &Login, names: &[String]) -> Result<Found, Err
     let each = stream::iter(names.iter().cloned()).map(|name| {
         let (client, stats) = (client.clone(), connected.get(&name).cloned().unwrap_or_default());
         async move {
-            let kept = jetstream(&client, &name).await;
+            let kept = ask_jetstream(&client, &name).await;
             (name, (stats, kept))
         }
     });
     Ok(each.buffer_unordered(AT_ONCE).collect().await)
 }
 
-/// Accounts that are asked about at a time.
+/// Number of accounts that are asked for at the same time.
 const AT_ONCE: usize = 64;
 
-/// What an account keeps; nothing if it has no JetStream.
-async fn jetstream(client: &async_nats::Client, account: &str) -> Option<JetStreamStats> {
+/// JetStream usage of an account. `None` if it has no JetStream, or the request fails.
+async fn ask_jetstream(client: &async_nats::Client, account: &str) -> Option<JetStreamStats> {
     let body = json!({ "streams": true, "consumer": true }).to_string();
     let reply = client.request(format!("$SYS.REQ.ACCOUNT.{account}.JSZ"), body.into()).await.ok()?;
     let reply: Json = serde_json::from_slice(&reply.payload).ok()?;
@@ -145,41 +149,42 @@ async fn jetstream(client: &async_nats::Client, account: &str) -> Option<JetStre
     Some(stats)
 }
 
-/// What a tenant does on the server, beside what it may.
+/// A tenant's usage of the server, beside its limits.
 #[derive(Debug, Serialize)]
 pub struct TenantStatus {
-    /// Its name.
+    /// Name of the tenant.
     pub tenant: String,
-    /// Connections that it may have.
+    /// Limit of connections.
     pub max_connections: u32,
-    /// What its account does.
+    /// Current connections and subscriptions.
     #[serde(flatten)]
     pub stats: AccountStats,
-    /// What it keeps in JetStream; `None` if it has no JetStream.
+    /// JetStream usage and limits. `None` if the tenant has no JetStream, in the registry or
+    /// on the server.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub jetstream: Option<JetStreamStatus>,
-    /// Limits of which not much is left.
+    /// Names of the limits that are used to 80 percent or more.
     pub near_limit: Vec<&'static str>,
 }
 
-/// What a tenant keeps in JetStream, beside what it may.
+/// A tenant's JetStream usage, beside its limits.
 #[derive(Debug, Serialize)]
 pub struct JetStreamStatus {
-    /// What it keeps.
+    /// Current usage.
     #[serde(flatten)]
     pub stats: JetStreamStats,
-    /// Streams that it may have.
+    /// Limit of streams.
     pub max_streams: u32,
-    /// Bytes that it may keep on disk.
+    /// Limit of disk storage, in bytes.
     pub max_storage: u64,
-    /// Bytes that it may keep in memory.
+    /// Limit of memory storage, in bytes.
     pub max_memory: u64,
 }
 
-/// A limit is near from this many percent on.
+/// Usage at which a limit is reported as near, in percent.
 const NEAR: u64 = 80;
 
-/// Asks the server what each tenant does.
+/// Asks the server for the usage of each tenant, in the order of the model.
 pub fn tenants(url: &str, operator: &Login, model: &Model) -> Result<Vec<TenantStatus>, Error> {
     let names: Vec<String> = model.tenants.iter().map(|t| t.name.to_string()).collect();
     let mut found = accounts(url, operator, &names)?;

@@ -1,5 +1,5 @@
-//! Requests to the JetStream API of one account. They are JSON as the server
-//! documents it, so that what a client library does not know is not lost.
+//! Requests to the JetStream API of one account. They are plain JSON as the server
+//! documents it, so that keys that a client library does not know are not lost.
 
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
@@ -10,40 +10,40 @@ use tokio::sync::Notify;
 
 use crate::keys::Login;
 
-/// How long an answer may take: a server with many tenants has one queue for all.
+/// Time limit for one answer: a server processes the requests of all tenants in one queue.
 const PATIENCE: Duration = Duration::from_secs(20);
 
-/// What went wrong with a request, or with a tenant as a whole.
+/// The failure of a request, or of a tenant as a whole.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Failure {
-    /// The server said no.
+    /// The server rejected the request.
     Refused {
-        /// Its own number for it.
+        /// The server's error code; 0 if the error is not the server's.
         code: u64,
-        /// Its own words.
+        /// The error's description.
         words: String,
     },
-    /// The provisioner is not let in.
+    /// The server rejected the provisioner's credentials.
     NotLetIn(String),
-    /// The account has no JetStream, or the server has none.
+    /// JetStream is disabled in the account or on the server.
     NoJetStream,
-    /// The connection was lost, or nobody answered.
+    /// The connection failed, or no answer arrived.
     Lost(String),
     /// The server closed the connection for what was sent on it.
     Cut(String),
-    /// Something else changed the stream while it was being changed.
+    /// Another client changed the stream or consumer after the plan was made.
     Changed(String),
-    /// The provisioner's secret is not known here.
+    /// The provisioner's secret is not available.
     NoSecret,
 }
 
 impl Failure {
-    /// Whether it may be over in a moment: a server that restarts.
+    /// Whether a retry may succeed, because the server may be restarting.
     pub fn may_pass(&self) -> bool {
         matches!(self, Self::Lost(_) | Self::NoJetStream)
     }
 
-    /// What happened.
+    /// The error message.
     pub fn message(&self) -> String {
         match self {
             Self::Refused { code: 0, words } => words.clone(),
@@ -57,7 +57,7 @@ impl Failure {
         }
     }
 
-    /// What to do about it.
+    /// How to fix it; empty if there is no hint.
     pub fn hint(&self) -> &'static str {
         match self {
             Self::Refused { code, .. } => hint(*code),
@@ -77,7 +77,7 @@ impl Failure {
     }
 }
 
-/// The server's numbers, as far as there is something to do about them.
+/// The hint for an error code of the server; empty if there is none.
 fn hint(code: u64) -> &'static str {
     match code {
         10023 => "the server's disk or memory is used up: raise `storage` under [server.jetstream], or free some",
@@ -108,8 +108,8 @@ fn hint(code: u64) -> &'static str {
 /// A connection to one account's JetStream.
 pub struct Api {
     client: Client,
-    /// The last thing that the server complained about: a request without leave is
-    /// not answered.
+    /// The last asynchronous error of the server: a request without permission gets no
+    /// answer, only this error.
     complaint: Arc<Mutex<Option<String>>>,
     /// Notified when the connection is gone.
     disconnected: Arc<Notify>,
@@ -144,7 +144,8 @@ impl Api {
         Ok(Self { client, complaint, disconnected })
     }
 
-    /// One request, below `$JS.API`.
+    /// Sends a request to `$JS.API.<subject>` and returns the answer; `null` sends an empty
+    /// body.
     pub async fn request(&self, subject: &str, body: &Json) -> Result<Json, Failure> {
         let payload = if body.is_null() { String::new() } else { body.to_string() };
         let request = self.client.request(format!("$JS.API.{subject}"), payload.into());
@@ -176,7 +177,7 @@ impl Api {
         }
     }
 
-    /// A list that comes in pages.
+    /// Requests a paged list and returns the items of all pages under `key`.
     pub async fn list(&self, subject: &str, key: &str) -> Result<Vec<Json>, Failure> {
         let mut all = Vec::new();
         loop {

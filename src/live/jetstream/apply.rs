@@ -1,5 +1,5 @@
-//! Doing what a plan says, for one tenant. A stream is looked at again right
-//! before it is changed: if somebody else changed it since, there is a new plan.
+//! Carries out the plan of one tenant. Each stream is read again right before it is
+//! changed: if another client has changed it since, a new plan is made.
 
 use std::time::{Duration, Instant};
 
@@ -13,28 +13,28 @@ use crate::model::jetstream::difference::{CONSUMER, Comparison, STREAM, consumer
 use crate::model::jetstream::{Config, Consumer, Stream};
 use crate::model::{StreamCopy, Tenant};
 
-/// What became of a change.
+/// The outcome of a change.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Outcome {
-    /// Nothing was tried.
+    /// Planned only, not to be carried out.
     Planned,
     /// Done.
     Done,
-    /// Not tried: the plan says why.
+    /// Not tried; the change's action says why.
     NotTried,
-    /// Tried, and refused.
+    /// Tried and failed.
     Failed(Failure),
 }
 
-/// So often there is a new plan because somebody else changes the same streams: without
-/// anything done in between, and in all.
+/// Maximum number of consecutive stale plans of which no change could be carried out.
 const PLANS: usize = 4;
+/// Maximum number of plans in all.
 const MOST_PLANS: usize = 100;
-/// How long a deleted stream may take to be gone.
+/// Time limit for a deleted stream to disappear.
 const PATIENCE: Duration = Duration::from_secs(10);
 
-/// Brings one tenant's account to what is declared. `done` is what was done so far,
-/// also by an attempt that was cut short.
+/// Changes one tenant's account to what is declared. `done` collects the completed
+/// changes, and keeps those of earlier, interrupted attempts.
 pub async fn tenant(
     api: &Api,
     tenant: &Tenant,
@@ -65,16 +65,16 @@ pub async fn tenant(
     }
 }
 
-/// Why a plan is not carried out to its end.
+/// Why a plan was abandoned.
 enum Stop {
-    /// What was to be changed is not as it was planned for.
+    /// The stream or consumer of this change differs from what the plan was made for.
     Changed(Box<Change>, Failure),
-    /// Nothing more can be done.
+    /// The tenant failed as a whole.
     Failed(Failure),
 }
 
-/// Does what a plan says and gives what is left of it. What needs another to go
-/// first is tried again after it.
+/// Carries out a plan, and returns the changes that were not done. Rejected changes are
+/// tried again as long as others succeed, because some depend on others.
 async fn carry_out(
     api: &Api,
     tenant: &Tenant,
@@ -119,7 +119,7 @@ async fn carry_out_one(api: &Api, tenant: &Tenant, actual: &Actual, change: &Cha
             (Action::Update { .. }, Some(stream)) => update_stream(api, stream, raw).await,
             (Action::Replace(_), Some(stream)) => {
                 delete_stream(api, name, raw).await?;
-                create_stream(api, stream).await.map_err(deleted)
+                create_stream(api, stream).await.map_err(note_deleted)
             }
             _ => delete_stream(api, name, raw).await,
         };
@@ -129,19 +129,19 @@ async fn carry_out_one(api: &Api, tenant: &Tenant, actual: &Actual, change: &Cha
     match (&change.action, declared) {
         (Action::Create, Some(consumer)) => put_consumer(api, name, consumer, "create", None).await,
         (Action::Update { .. }, Some(consumer)) => {
-            unchanged(api, &format!("CONSUMER.INFO.{name}.{}", consumer.name), raw).await?;
+            check_unchanged(api, &format!("CONSUMER.INFO.{name}.{}", consumer.name), raw).await?;
             put_consumer(api, name, consumer, "update", raw).await
         }
         (Action::Replace(_), Some(declared)) => {
             delete(api, &format!("CONSUMER.DELETE.{name}.{consumer}")).await?;
-            put_consumer(api, name, declared, "create", None).await.map_err(deleted)
+            put_consumer(api, name, declared, "create", None).await.map_err(note_deleted)
         }
         _ => delete(api, &format!("CONSUMER.DELETE.{name}.{consumer}")).await,
     }
 }
 
-/// What is to be replaced is gone, and cannot be made.
-fn deleted(failure: Failure) -> Failure {
+/// Adds to the error of a replacement that the old stream or consumer is already deleted.
+fn note_deleted(failure: Failure) -> Failure {
     match failure {
         Failure::Refused { code, words } => {
             Failure::Refused { code, words: format!("the old one is deleted, and the new one refused: {words}") }
@@ -150,16 +150,18 @@ fn deleted(failure: Failure) -> Failure {
     }
 }
 
-/// Has the exporter's consumer begin again, for a copy that is new.
-pub async fn begin_again(api: &Api, copy: &StreamCopy) -> Result<(), Failure> {
+/// Resets the exporter's consumer to the first message, for a copy that was just created.
+pub async fn reset_copy_consumer(api: &Api, copy: &StreamCopy) -> Result<(), Failure> {
     let subject = format!("CONSUMER.RESET.{}.{}", copy.stream, copy.consumer());
-    // One that is not made yet begins at the beginning.
-    if_there(api.request(&subject, &json!({ "seq": 1 })).await)
+    // A consumer that does not exist yet will start at the first message anyway.
+    ignore_not_found(api.request(&subject, &json!({ "seq": 1 })).await)
 }
 
-/// Something is there under the name by now, or is not any more.
+/// Error code: another stream with the name exists.
 const STREAM_NAME_IN_USE: u64 = 10058;
+/// Error codes: the consumer exists already.
 const CONSUMER_EXISTS: [u64; 3] = [10148, 10013, 10105];
+/// Error codes: the stream or consumer does not exist.
 const NOT_FOUND: [u64; 3] = [10059, 10014, 10149];
 
 /// Maps the error codes that mean the plan is stale to `Failure::Changed`.
@@ -170,7 +172,7 @@ fn stale(failure: Failure, codes: &[u64], subject: &str) -> Failure {
     }
 }
 
-/// What a request was about was changed since the plan was made.
+/// `Failure::Changed` for the stream or consumer that a request's subject names.
 fn changed(subject: &str) -> Failure {
     let mut tokens = subject.split('.');
     let kind = tokens.next().unwrap_or_default().to_lowercase();
@@ -187,7 +189,7 @@ async fn create_stream(api: &Api, stream: &Stream) -> Result<(), Failure> {
 
 async fn update_stream(api: &Api, stream: &Stream, raw: Option<&Json>) -> Result<(), Failure> {
     let name = &stream.name;
-    unchanged(api, &format!("STREAM.INFO.{name}"), raw).await?;
+    check_unchanged(api, &format!("STREAM.INFO.{name}"), raw).await?;
     let body = STREAM.request(&stream.config, raw);
     request_and_compare(api, &format!("STREAM.UPDATE.{name}"), &body, &STREAM, &stream.config, &NOT_FOUND).await
 }
@@ -205,9 +207,9 @@ async fn put_consumer(
     request_and_compare(api, &subject, &body, &CONSUMER, &consumer.config, &stale_codes).await
 }
 
-/// Makes or changes, and looks at what came of it: the server may keep something
-/// else than it was asked for, and say nothing. `stale_codes` are the errors by which
-/// it says that the plan is old.
+/// Creates or updates, and compares the answer with the request: the server may silently
+/// store another configuration. `stale_codes` are the error codes that mean the plan is
+/// stale.
 async fn request_and_compare(
     api: &Api,
     subject: &str,
@@ -225,29 +227,30 @@ async fn request_and_compare(
     Err(Failure::Refused { code: 0, words: format!("the server made something else: {}", fields.join(", ")) })
 }
 
-/// Whether it is as the plan saw it.
-async fn unchanged(api: &Api, subject: &str, raw: Option<&Json>) -> Result<(), Failure> {
+/// Fails with `Failure::Changed` unless the server still has the configuration that the
+/// plan was made for.
+async fn check_unchanged(api: &Api, subject: &str, raw: Option<&Json>) -> Result<(), Failure> {
     let now = api.request(subject, &Json::Null).await.map_err(|e| stale(e, &NOT_FOUND, subject))?;
     if raw.is_some_and(|raw| is_same(raw, &now["config"])) { Ok(()) } else { Err(changed(subject)) }
 }
 
 async fn delete(api: &Api, subject: &str) -> Result<(), Failure> {
-    if_there(api.request(subject, &Json::Null).await)
+    ignore_not_found(api.request(subject, &Json::Null).await)
 }
 
-/// Where nothing is there is nothing to be done.
-fn if_there(answer: Result<Json, Failure>) -> Result<(), Failure> {
+/// Treats "not found" as success.
+fn ignore_not_found(answer: Result<Json, Failure>) -> Result<(), Failure> {
     match answer {
         Err(Failure::Refused { code, .. }) if NOT_FOUND.contains(&code) => Ok(()),
         other => other.map(|_| ()),
     }
 }
 
-/// Deletes a stream and waits until it is gone: one that is made again too early may
-/// find its old messages.
+/// Deletes a stream and waits until it has disappeared: a stream that is created again
+/// too early may find its old messages.
 async fn delete_stream(api: &Api, name: &str, raw: Option<&Json>) -> Result<(), Failure> {
     let info = format!("STREAM.INFO.{name}");
-    unchanged(api, &info, raw).await?;
+    check_unchanged(api, &info, raw).await?;
     delete(api, &format!("STREAM.DELETE.{name}")).await?;
     let start = Instant::now();
     loop {

@@ -1,4 +1,4 @@
-//! One change of a plan: what it is about, what is to be done, and how it reads.
+//! One change of a plan: the stream or consumer, the action, and how both are shown.
 
 use std::fmt;
 
@@ -10,83 +10,84 @@ use crate::model::jetstream::difference::Field;
 /// One difference between the registry and the server.
 #[derive(Debug, Clone)]
 pub struct Change {
-    /// What it is about.
+    /// Kind of the stream or consumer.
     pub kind: Kind,
-    /// The stream.
+    /// Name of the stream on the server.
     pub stream: String,
-    /// The consumer, if it is about one.
+    /// Name of the consumer. `None` if the stream itself differs.
     pub consumer: Option<String>,
-    /// What is to be done.
+    /// What to do about it.
     pub action: Action,
 }
 
-/// What is to be done about a difference.
+/// The action for a difference.
 #[derive(Debug, Clone)]
 pub enum Action {
-    /// Make it.
+    /// Create it.
     Create,
-    /// Change it in place.
+    /// Update it in place.
     Update {
-        /// What differs.
+        /// The differences.
         differs: Differs,
-        /// The messages that a lower limit drops.
+        /// Describes the messages that a lower limit drops. `None` if it drops none.
         dropped: Option<String>,
     },
-    /// Delete it and make it again, as was asked for by name.
+    /// Delete it and create it again, as `--replace` allows.
     Replace(NotInPlace),
-    /// The server does not change it in place, and nobody asked to replace it; or
-    /// another stream has its subjects, so that it could not be made again.
+    /// Blocked: it cannot be updated in place, and `--replace` does not name it or an
+    /// unmanaged stream has its subjects, so that it could not be created again.
     Refused {
-        /// What cannot be changed.
+        /// The differences that cannot be updated in place.
         not_in_place: NotInPlace,
-        /// The unmanaged stream that has its subjects.
+        /// The unmanaged stream that has its subjects. `None` if there is none.
         blocked_by: Option<String>,
     },
-    /// It cannot be made: an unmanaged stream has its subjects.
+    /// Blocked: it cannot be created, because an unmanaged stream has its subjects.
     SubjectsTaken {
-        /// That stream.
+        /// Name of the unmanaged stream.
         by: String,
     },
-    /// Delete it, as was asked for by name.
+    /// Delete it, as `--delete` asks.
     Delete {
-        /// Messages that a stream holds, or that a consumer has dealt with.
+        /// Number of messages that the stream holds, or that the consumer has processed.
         messages: u64,
     },
-    /// It was made from the registry and is not in it any more; it is left alone.
+    /// No action: it was created from the registry and is no longer in it.
     Undeclared {
-        /// Messages that a stream holds, or that a consumer has dealt with.
+        /// Number of messages that the stream holds, or that the consumer has processed.
         messages: u64,
     },
-    /// It was not made from the registry; it is left alone.
+    /// No action: it was not created from the registry.
     Unmanaged {
-        /// Messages that a stream holds, or that a consumer has dealt with.
+        /// Number of messages that the stream holds, or that the consumer has processed.
         messages: u64,
     },
 }
 
-/// What differs of something that is on the server.
+/// The differences of a stream or consumer that exists on the server.
 #[derive(Debug, Clone)]
 pub struct Differs {
-    /// The keys with both values.
+    /// The keys that differ, with both values.
     pub fields: Vec<Field>,
-    /// Whether it was changed by hand.
+    /// Whether it was changed by another client since it was applied from the registry.
     pub drift: bool,
-    /// Messages that a stream holds, or that a consumer has dealt with.
+    /// Number of messages that the stream holds, or that the consumer has processed.
     pub messages: u64,
 }
 
-/// What differs, and the server does not change in place.
+/// Differences that the server cannot update in place.
 #[derive(Debug, Clone)]
 pub struct NotInPlace {
-    /// What differs.
+    /// The differences.
     pub differs: Differs,
-    /// Why the server does not change it.
+    /// Why the server cannot update them in place.
     pub reason: String,
-    /// Consumers of others that would go with it.
+    /// Describes the unmanaged consumers that would be deleted with the stream. `None` if
+    /// there are none.
     pub goes_too: Option<String>,
 }
 
-/// What a change is about.
+/// The kind of thing that a change is about.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Kind {
@@ -101,7 +102,7 @@ pub enum Kind {
 }
 
 impl Kind {
-    /// From the name of a stream that the registry does not know.
+    /// The kind of a stream that is not in the registry, by its name's prefix.
     pub fn of_stream_name(stream: &str) -> Self {
         match stream {
             _ if stream.starts_with("KV_") => Self::Bucket,
@@ -131,17 +132,17 @@ impl From<StreamKind> for Kind {
 }
 
 impl Action {
-    /// Whether `apply` does something about it.
+    /// Whether `apply` carries it out.
     pub fn is_done(&self) -> bool {
         matches!(self, Self::Create | Self::Update { .. } | Self::Replace(_) | Self::Delete { .. })
     }
 
-    /// Whether the server is not as the registry says because of it.
+    /// Whether the server does not match the registry while it is not carried out.
     pub fn is_open(&self) -> bool {
         self.is_done() || matches!(self, Self::Refused { .. } | Self::SubjectsTaken { .. })
     }
 
-    /// The word that JSON has for it.
+    /// Its name in JSON.
     pub fn word(&self) -> &'static str {
         match self {
             Self::Create => "create",
@@ -184,12 +185,13 @@ impl Action {
         self.differs().map_or(&[], |d| &d.fields)
     }
 
-    /// Why the server does not change it in place.
+    /// Why the server cannot update it in place. `None` if it can.
     pub fn reason(&self) -> Option<&str> {
         self.not_in_place().map(|n| n.reason.as_str())
     }
 
-    /// What goes with it: messages beyond a lower limit, consumers of others.
+    /// Side effects: messages that a lower limit drops, unmanaged consumers that are deleted
+    /// with the stream.
     pub fn note(&self) -> Option<&str> {
         match self {
             Self::Update { dropped, .. } => dropped.as_deref(),
@@ -197,7 +199,7 @@ impl Action {
         }
     }
 
-    /// The unmanaged stream that has its subjects.
+    /// The unmanaged stream that has its subjects. `None` if it is not blocked by one.
     pub fn blocked_by(&self) -> Option<&str> {
         match self {
             Self::Refused { blocked_by, .. } => blocked_by.as_deref(),
@@ -213,14 +215,15 @@ impl Action {
         }
     }
 
-    /// What goes, or would go, with what is on the server.
+    /// Messages that the action deletes, or would delete. `None` for an update, which
+    /// deletes nothing but what its note says.
     fn losses(&self) -> Option<u64> {
         self.messages().filter(|_| !matches!(self, Self::Update { .. }))
     }
 }
 
 impl fmt::Display for Change {
-    /// One line: `~ stream EVENTS, changed by hand`.
+    /// Writes one line: `~ stream EVENTS, changed by hand`.
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let Self { kind, stream, consumer, action } = self;
         write!(f, "{} {} ", action.sign(), kind.as_str())?;
@@ -247,7 +250,7 @@ impl fmt::Display for Change {
     }
 }
 
-/// A change as JSON has it.
+/// The JSON form of a change.
 #[derive(Serialize)]
 struct ChangeJson<'c> {
     action: &'static str,
@@ -341,17 +344,17 @@ mod tests {
 
     #[test]
     fn json_names_what_there_is_and_leaves_out_the_rest() {
-        let of = |action| serde_json::to_value(change(Kind::Stream, "S", None, action)).expect("json");
+        let json_of = |action| serde_json::to_value(change(Kind::Stream, "S", None, action)).expect("json");
         assert_eq!(
-            of(Action::Create),
+            json_of(Action::Create),
             json!({ "action": "create", "kind": "stream", "stream": "S", "drift": false, "fields": [] })
         );
-        let blocked = of(Action::Refused { not_in_place: refused(), blocked_by: Some("X".into()) });
+        let blocked = json_of(Action::Refused { not_in_place: refused(), blocked_by: Some("X".into()) });
         assert_eq!(blocked["action"], "blocked");
         assert_eq!(blocked["reason"], "storage cannot be changed");
         assert_eq!((blocked["blocked_by"].as_str(), blocked["messages"].as_u64()), (Some("X"), Some(7)));
-        assert_eq!(of(Action::SubjectsTaken { by: "X".into() })["blocked_by"], "X");
-        assert_eq!(of(Action::Unmanaged { messages: 3 })["action"], "foreign");
+        assert_eq!(json_of(Action::SubjectsTaken { by: "X".into() })["blocked_by"], "X");
+        assert_eq!(json_of(Action::Unmanaged { messages: 3 })["action"], "foreign");
     }
 
     #[test]

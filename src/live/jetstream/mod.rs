@@ -1,5 +1,5 @@
-//! What tenants declare of JetStream, and what a running server has: read,
-//! compared, and brought together.
+//! Applies the declared streams and consumers to a running server: reads what the server
+//! has, compares it with the registry, and changes what differs.
 
 pub(crate) mod api;
 pub(crate) mod apply;
@@ -21,29 +21,29 @@ use apply::Outcome;
 use change::{Action, Change};
 use targets::Targets;
 
-/// Tenants that are worked on at a time.
+/// Number of tenants processed at the same time.
 pub const AT_ONCE: usize = 32;
 
 /// A tenant and the credential of its provisioner.
 pub struct Job<'m> {
-    /// What is declared.
+    /// The tenant as declared.
     pub tenant: &'m Tenant,
-    /// How its provisioner logs in; nothing if its secret is not known here.
+    /// The login of its provisioner. `None` if the secret is not available.
     pub login: Option<Login>,
-    /// Where its replies arrive.
+    /// Inbox prefix of the provisioner.
     pub inbox: String,
 }
 
-/// What was found, and perhaps done, at one tenant.
+/// The differences of one tenant, and what was done about them.
 pub struct Report<'m> {
-    /// Which tenant.
+    /// The tenant.
     pub tenant: &'m Tenant,
-    /// The changes with what became of them, or why nothing is known of the tenant.
+    /// Each change with its outcome, or why the tenant could not be read.
     pub result: Result<Vec<(Change, Outcome)>, Failure>,
 }
 
-/// Compares every tenant, and changes what differs if `apply` says so. `advance` is
-/// called as tenants are done; reports are in the order of the jobs.
+/// Compares every tenant with the server; `apply` also changes what differs. `advance` is
+/// called after each tenant. Reports are in the order of the jobs.
 pub fn run<'m>(
     url: &str,
     jobs: Vec<Job<'m>>,
@@ -67,21 +67,21 @@ pub fn run<'m>(
     }))
 }
 
-/// How the provisioners of those whose streams others copy log in, and their inboxes.
+/// Login and inbox prefix of the provisioner of each tenant whose streams others copy.
 fn exporters<'m>(jobs: &[Job<'m>]) -> HashMap<&'m AccountName, (Login, String)> {
     let copied = jobs.iter().filter(|job| !job.tenant.stream_exports.is_empty());
     copied.filter_map(|job| Some((&job.tenant.name, (job.login.clone()?, job.inbox.clone())))).collect()
 }
 
-/// A copy that was made just now has nothing, whatever the exporter's consumer has
-/// delivered before.
+/// Resets the exporter's consumer of each copy that was just created: the new copy is
+/// empty, whatever the consumer has delivered before.
 async fn feed_copies(url: &str, report: &mut Report<'_>, exporters: &HashMap<&AccountName, (Login, String)>) {
     for (change, outcome) in report.result.iter_mut().flatten() {
         let is_made = *outcome == Outcome::Done && matches!(change.action, Action::Create | Action::Replace(_));
         let stream = report.tenant.streams.iter().find(|s| s.name.as_str() == change.stream);
         for copy in stream.filter(|_| is_made && change.consumer.is_none()).iter().flat_map(|s| &s.copies) {
             let Some((login, inbox)) = exporters.get(&copy.from) else { continue };
-            let fed = async { apply::begin_again(&Api::connect(url, login, inbox).await?, copy).await };
+            let fed = async { apply::reset_copy_consumer(&Api::connect(url, login, inbox).await?, copy).await };
             if let Err(failure) = fed.await {
                 *outcome = Outcome::Failed(failure);
             }
@@ -89,9 +89,9 @@ async fn feed_copies(url: &str, report: &mut Report<'_>, exporters: &HashMap<&Ac
     }
 }
 
-/// How often a tenant is begun again after its server went away, and how long it
-/// is waited for in between.
+/// Attempts for one tenant when the server becomes unavailable.
 const ATTEMPTS: u32 = 10;
+/// Pause before the next attempt, multiplied by the number of attempts made.
 const PAUSE: Duration = Duration::from_millis(500);
 
 async fn run_job(url: &str, job: &Job<'_>, targets: &Targets, apply: bool) -> Result<Vec<(Change, Outcome)>, Failure> {
@@ -108,7 +108,7 @@ async fn run_job(url: &str, job: &Job<'_>, targets: &Targets, apply: bool) -> Re
             }
         };
         match result.await {
-            // What was done before the server went away was done.
+            // Changes that were done before the server became unavailable stay in `before`.
             Err(failure) if failure.may_pass() && attempt < ATTEMPTS => tokio::time::sleep(PAUSE * attempt).await,
             other => return other,
         }

@@ -1,4 +1,4 @@
-//! What differs between a tenant's entry in the registry and its account.
+//! Plans the changes from a tenant's account on the server to its declaration.
 
 use std::collections::BTreeMap;
 
@@ -12,7 +12,7 @@ use crate::model::jetstream::difference::{CONSUMER, Difference, Field, MARK, STR
 use crate::model::jetstream::{Consumer, Stream, keys};
 use crate::subject::Subject;
 
-/// What the server has of an account.
+/// The streams and consumers of an account on the server.
 #[derive(Debug, Default)]
 pub struct Actual {
     /// Streams by name.
@@ -22,30 +22,30 @@ pub struct Actual {
 /// A stream on the server.
 #[derive(Debug)]
 pub struct ActualStream {
-    /// Its configuration as the server wrote it.
+    /// Its configuration in the server's JSON.
     pub raw: Json,
-    /// How many messages it holds.
+    /// Number of messages that it holds.
     pub messages: u64,
-    /// Durable consumers by name, as the server wrote their configuration.
+    /// Durable consumers by name.
     pub consumers: BTreeMap<String, ActualConsumer>,
 }
 
 /// A consumer on the server.
 #[derive(Debug)]
 pub struct ActualConsumer {
-    /// Its configuration as the server wrote it.
+    /// Its configuration in the server's JSON.
     pub raw: Json,
-    /// Messages that it has dealt with.
+    /// Number of messages that it has delivered and that clients have acknowledged.
     pub acknowledged: u64,
 }
 
-/// Reads an account.
+/// Reads the streams and durable consumers of an account.
 pub async fn read(api: &Api) -> Result<Actual, Failure> {
     let mut actual = Actual::default();
     for mut stream in api.list("STREAM.LIST", "streams").await? {
         let raw = stream["config"].take();
         let Some(name) = raw["name"].as_str().map(str::to_owned) else { continue };
-        // Those that the server keeps for itself.
+        // Internal streams of the server's MQTT gateway.
         if name.starts_with("$MQTT_") {
             continue;
         }
@@ -53,7 +53,7 @@ pub async fn read(api: &Api) -> Result<Actual, Failure> {
         if stream["state"]["consumer_count"].as_u64() != Some(0) {
             for mut consumer in api.list(&format!("CONSUMER.LIST.{name}"), "consumers").await? {
                 let raw = consumer["config"].take();
-                // Others come and go with the clients.
+                // Ephemeral consumers belong to clients.
                 let Some(name) = raw["durable_name"].as_str().map(str::to_owned) else { continue };
                 let acknowledged = consumer["ack_floor"]["consumer_seq"].as_u64().unwrap_or_default();
                 consumers.insert(name, ActualConsumer { raw, acknowledged });
@@ -65,14 +65,15 @@ pub async fn read(api: &Api) -> Result<Actual, Failure> {
     Ok(actual)
 }
 
-/// Everything that differs, in the order in which it can be done: what frees
-/// subjects and names first, then what takes them.
+/// Every difference, in the order in which it can be carried out: deletions, which free
+/// subjects and names, come before the changes that need them.
 pub fn changes(tenant: &Tenant, actual: &Actual, targets: &Targets) -> Vec<Change> {
     let mut changes = unknown_streams(tenant, actual, targets);
     for stream in &tenant.streams {
         let found = actual.streams.get(stream.name.as_str());
         let change = stream_change(tenant, stream, actual, targets);
-        // Its consumers are made with it, or as little as it is.
+        // A stream that is created or replaced has no consumers afterwards; if it is
+        // blocked, so are its consumers.
         let action = change.as_ref().map(|c| &c.action);
         let is_made = found.is_none() || matches!(action, Some(Action::Replace(_)));
         let taken = match action {
@@ -85,35 +86,36 @@ pub fn changes(tenant: &Tenant, actual: &Actual, targets: &Targets) -> Vec<Chang
             let found = found.and_then(|f| f.consumers.get(consumer.name.as_str()));
             consumer_change(tenant, stream, consumer, found, taken.as_deref(), targets)
         }));
-        for (name, found) in found.map(|f| undeclared(stream, f)).into_iter().flatten() {
+        for (name, found) in found.map(|f| undeclared_consumers(stream, f)).into_iter().flatten() {
             let is_named = targets.is_deleted(tenant, stream.name.as_str(), Some(name));
             changes.push(Change {
                 kind: Kind::Consumer,
                 stream: stream.name.to_string(),
                 consumer: Some(name.clone()),
-                action: unknown(is_named, &found.raw, found.acknowledged),
+                action: action_for_unknown(is_named, &found.raw, found.acknowledged),
             });
         }
     }
     changes
 }
 
-/// Streams that are on the server and not in the registry, those to be deleted first.
+/// Streams that are on the server and not in the registry, deletions first.
 fn unknown_streams(tenant: &Tenant, actual: &Actual, targets: &Targets) -> Vec<Change> {
     let is_declared = |name: &str| tenant.streams.iter().any(|s| s.name.as_str() == name);
     let unknown = actual.streams.iter().filter(|(name, _)| !is_declared(name)).map(|(name, stream)| Change {
         kind: Kind::of_stream_name(name),
         stream: name.clone(),
         consumer: None,
-        action: self::unknown(targets.is_deleted(tenant, name, None), &stream.raw, stream.messages),
+        action: action_for_unknown(targets.is_deleted(tenant, name, None), &stream.raw, stream.messages),
     });
     let mut changes: Vec<Change> = unknown.collect();
     changes.sort_by_key(|c| !matches!(c.action, Action::Delete { .. }));
     changes
 }
 
-/// What to do about something that is not in the registry.
-fn unknown(is_named: bool, raw: &Json, messages: u64) -> Action {
+/// The action for a stream or consumer that is not in the registry. The metadata mark
+/// tells whether it was created from the registry.
+fn action_for_unknown(is_named: bool, raw: &Json, messages: u64) -> Action {
     match (is_named, raw["metadata"][MARK].is_null()) {
         (true, _) => Action::Delete { messages },
         (false, false) => Action::Undeclared { messages },
@@ -122,14 +124,14 @@ fn unknown(is_named: bool, raw: &Json, messages: u64) -> Action {
 }
 
 /// Consumers that are on the server and not in the registry.
-fn undeclared<'a>(
+fn undeclared_consumers<'a>(
     stream: &'a Stream,
     found: &'a ActualStream,
 ) -> impl Iterator<Item = (&'a String, &'a ActualConsumer)> {
     found.consumers.iter().filter(|(name, _)| !stream.consumers.iter().any(|c| c.name.as_str() == *name))
 }
 
-/// What differs of a stream itself.
+/// The change of a stream itself, without its consumers. `None` if nothing differs.
 fn stream_change(tenant: &Tenant, stream: &Stream, actual: &Actual, targets: &Targets) -> Option<Change> {
     let name = stream.name.as_str();
     let subjects_taken = || subjects_taken(tenant, stream, actual, targets);
@@ -148,7 +150,7 @@ fn stream_change(tenant: &Tenant, stream: &Stream, actual: &Actual, targets: &Ta
                 }
                 Some(reason) => {
                     let not_in_place = NotInPlace { differs, reason, goes_too: goes_too(stream, found) };
-                    // Deleted first, it could not be made again.
+                    // If an unmanaged stream has its subjects, it could not be created again.
                     match subjects_taken() {
                         None if targets.is_replaced(tenant, name, None) => Action::Replace(not_in_place),
                         blocked_by => Action::Refused { not_in_place, blocked_by },
@@ -160,8 +162,8 @@ fn stream_change(tenant: &Tenant, stream: &Stream, actual: &Actual, targets: &Ta
     Some(Change { kind: stream.kind.into(), stream: name.to_owned(), consumer: None, action })
 }
 
-/// What differs of a consumer. `taken` is the unmanaged stream for which its stream
-/// cannot be made.
+/// The change of a consumer. `None` if nothing differs. `taken` is the unmanaged stream
+/// whose subjects block the creation of the consumer's stream.
 fn consumer_change(
     tenant: &Tenant,
     stream: &Stream,
@@ -193,15 +195,15 @@ fn consumer_change(
     Some(Change { kind: Kind::Consumer, stream: stream.to_owned(), consumer: Some(name.to_owned()), action })
 }
 
-/// The consumers of others that would go with a stream.
+/// Describes the undeclared consumers that would be deleted with a stream.
 fn goes_too(stream: &Stream, found: &ActualStream) -> Option<String> {
-    let others: Vec<String> = undeclared(stream, found).map(|(name, _)| format!("`{name}`")).collect();
+    let others: Vec<String> = undeclared_consumers(stream, found).map(|(name, _)| format!("`{name}`")).collect();
     let what = if others.len() == 1 { "a consumer" } else { "consumers" };
     (!others.is_empty()).then(|| format!("{what} of others on it would go too: {}", others.join(", ")))
 }
 
-/// A stream on the server that has one of a declared stream's subjects, is not in the
-/// registry, and is not about to be deleted.
+/// An undeclared stream on the server whose subjects overlap those of a declared stream,
+/// unless `--delete` names it.
 fn subjects_taken(tenant: &Tenant, stream: &Stream, actual: &Actual, targets: &Targets) -> Option<String> {
     let stays = |name: &String| {
         !tenant.streams.iter().any(|s| s.name.as_str() == name) && !targets.is_deleted(tenant, name, None)
@@ -215,7 +217,7 @@ fn subjects_taken(tenant: &Tenant, stream: &Stream, actual: &Actual, targets: &T
     others.next().map(|(name, _)| name.clone())
 }
 
-/// Whether lower limits drop what is there.
+/// Describes the messages that lower limits drop. `None` if they drop none.
 fn dropped(fields: &[Field], messages: u64) -> Option<String> {
     let limit = |value: &Json| value.as_i64().filter(|n| *n > 0);
     let lower =

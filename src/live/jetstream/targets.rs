@@ -1,4 +1,4 @@
-//! What the command line names with `--replace` and `--delete`.
+//! The streams and consumers that `--replace` and `--delete` name.
 
 use std::collections::HashSet;
 
@@ -7,47 +7,49 @@ use super::change::Change;
 use crate::error::Error;
 use crate::model::{Model, Tenant};
 
-/// Streams and consumers that may be deleted: `TENANT/STREAM`, `TENANT/STREAM/CONSUMER`.
+/// Streams and consumers that may be replaced or deleted, as `TENANT/STREAM` or
+/// `TENANT/STREAM/CONSUMER`.
 #[derive(Debug, Clone, Default)]
 pub struct Targets {
     replace: HashSet<String>,
     delete: HashSet<String>,
 }
 
-/// An argument that did nothing.
+/// A `--replace` or `--delete` argument that matched no change.
 pub struct Unmatched {
     /// The tenant that it names.
     pub tenant: String,
-    /// What happened.
+    /// The error message.
     pub error: String,
-    /// What to do.
+    /// How to fix it.
     pub hint: String,
 }
 
-/// How a stream or consumer is named on the command line.
+/// The name of a stream or consumer on the command line.
 pub fn address(tenant: &str, stream: &str, consumer: Option<&str>) -> String {
     consumer.map_or_else(|| format!("{tenant}/{stream}"), |consumer| format!("{tenant}/{stream}/{consumer}"))
 }
 
 impl Targets {
-    /// Whether it may be deleted and made again.
+    /// Whether `--replace` names it: it may be deleted and created again.
     pub fn is_replaced(&self, tenant: &Tenant, stream: &str, consumer: Option<&str>) -> bool {
         self.replace.contains(&address(tenant.name.as_str(), stream, consumer))
     }
 
-    /// Whether it may be deleted.
+    /// Whether `--delete` names it.
     pub fn is_deleted(&self, tenant: &Tenant, stream: &str, consumer: Option<&str>) -> bool {
         self.delete.contains(&address(tenant.name.as_str(), stream, consumer))
     }
 
-    /// Removes what was done: once is what was asked for.
+    /// Removes the target of a completed change, so that it is carried out once only.
     pub fn remove(&mut self, tenant: &Tenant, change: &Change) {
         let address = address(tenant.name.as_str(), &change.stream, change.consumer.as_deref());
         self.replace.remove(&address);
         self.delete.remove(&address);
     }
 
-    /// Reads the arguments: what is replaced is in the registry, what is deleted is not.
+    /// Parses the arguments. `--replace` must name what is in the registry, `--delete` what
+    /// is not.
     pub fn parse(model: &Model, replace: &[String], delete: &[String]) -> Result<Self, Error> {
         let declared = declared(model);
         let known: Vec<&str> = declared.iter().map(String::as_str).collect();
@@ -57,7 +59,8 @@ impl Targets {
         Ok(Self { replace: replace.iter().cloned().collect(), delete: delete.iter().cloned().collect() })
     }
 
-    /// Arguments that matched no change, though their tenant was looked at.
+    /// `--replace` and `--delete` arguments that matched no change, although their tenant
+    /// could be read.
     pub fn unmatched(&self, reports: &[Report<'_>]) -> Vec<Unmatched> {
         let arguments =
             self.delete.iter().map(|n| ("--delete", n)).chain(self.replace.iter().map(|n| ("--replace", n)));
@@ -68,7 +71,7 @@ impl Targets {
     }
 }
 
-/// Every declared stream and consumer.
+/// The name of every declared stream and consumer.
 fn declared(model: &Model) -> Vec<String> {
     let mut declared = Vec::new();
     for tenant in &model.tenants {
@@ -115,15 +118,15 @@ fn unmatched(option: &str, name: &str, reports: &[Report<'_>]) -> Option<Unmatch
     let report = reports.iter().find(|r| r.tenant.name.as_str() == tenant)?;
     let changes = || report.result.iter().flatten().map(|(change, _)| change);
     report.result.as_ref().ok()?;
-    let of = |change: &Change| address(tenant, &change.stream, change.consumer.as_deref());
-    // What is in the way of it is reported with the change.
-    if changes().any(|c| of(c) == name && c.action.is_open()) {
+    let address_of = |change: &Change| address(tenant, &change.stream, change.consumer.as_deref());
+    // A blocked change is reported with its own reason.
+    if changes().any(|c| address_of(c) == name && c.action.is_open()) {
         return None;
     }
     let behind = [format!("KV_{rest}"), format!("OBJ_{rest}")];
     let near = changes().find(|c| behind.contains(&c.stream) && c.consumer.is_none());
     let hint = match (option, near) {
-        ("--delete", Some(near)) => format!("did you mean {}?", of(near)),
+        ("--delete", Some(near)) => format!("did you mean {}?", address_of(near)),
         ("--delete", None) => "there is none of that name on the server: `tenantry plan` shows what is".to_owned(),
         _ => "there is nothing about it that cannot be changed in place: leave --replace out".to_owned(),
     };
