@@ -128,3 +128,88 @@ impl Project {
         logins.into_iter().flatten().next()
     }
 }
+
+#[cfg(test)]
+pub(crate) mod tests {
+    use std::fs;
+
+    use super::*;
+    use crate::conf::value::Map;
+    use crate::diag::Sources;
+
+    /// Everything of a registry but its tenants.
+    pub(crate) const HEAD: &str = "version = 1\n[server]\nname = \"dev\"\n[server.jetstream]\nmemory = \"256MiB\"\n\
+        storage = \"2GiB\"\n[keys]\nroot = \"development\"\n";
+
+    /// The model of a registry, given the text of its tenants and shares.
+    pub(crate) fn model(tenants: &str) -> Model {
+        let folder = tempfile::tempdir().expect("folder");
+        let path = folder.path().join("tenants.toml");
+        fs::write(&path, format!("{HEAD}{tenants}")).expect("written");
+        let loaded = crate::registry::load(&path).expect("readable");
+        assert!(loaded.model.is_some(), "{:?}", loaded.diagnostics);
+        loaded.into_valid().expect("valid").model
+    }
+
+    /// A configuration in nats-server's language.
+    pub(crate) fn conf(text: &str) -> Map {
+        let folder = tempfile::tempdir().expect("folder");
+        let path = folder.path().join("nats.conf");
+        fs::write(&path, text).expect("written");
+        crate::conf::read(&path, &|_| None, &mut Sources::default()).expect("valid").map
+    }
+
+    fn open(tenants: &str) -> (tempfile::TempDir, Project) {
+        let folder = tempfile::tempdir().expect("folder");
+        let path = folder.path().join("tenants.toml");
+        fs::write(&path, format!("{HEAD}{tenants}")).expect("written");
+        let valid = crate::registry::load(&path).expect("readable").into_valid().expect("valid");
+        let project = Project::open(valid, None).expect("root key and templates");
+        (folder, project)
+    }
+
+    const TENANTS: &str = "[[tenant]]\nname = \"A\"\n[[tenant.user]]\nname = \"app\"\n[[tenant.user]]\n\
+        name = \"reader\"\nauth = \"password\"\n[[tenant]]\nname = \"B\"\n[[tenant.user]]\nname = \"app\"\n";
+
+    #[test]
+    fn the_same_registry_renders_the_same_bytes_and_a_second_write_changes_nothing() {
+        let (folder, project) = open(TENANTS);
+        let bundle = project.render(|| ()).expect("rendered");
+        assert_eq!(bundle.manifest(), project.render(|| ()).expect("rendered").manifest());
+        let out = folder.path().join("infra");
+        let write = || project.write(&Target::open(&out).expect("target"), true, || ()).expect("written");
+        assert_eq!((write().written, write().written), (bundle.files.len() + 1, 0));
+        fs::write(out.join("nats/accounts.conf"), "edited").expect("edited");
+        let outcome = write();
+        assert_eq!((outcome.written, outcome.edited), (1, vec!["nats/accounts.conf".to_owned()]));
+    }
+
+    #[test]
+    fn the_bundle_of_another_registry_is_replaced_only_if_the_target_is_named() {
+        let (folder, first) = open(TENANTS);
+        let path = folder.path().join("second.toml");
+        fs::write(&path, format!("{HEAD}{TENANTS}")).expect("written");
+        let valid = crate::registry::load(&path).expect("readable").into_valid().expect("valid");
+        let second = Project::open(valid, None).expect("root key and templates");
+        let target = || Target::open(&folder.path().join("infra")).expect("target");
+        first.write(&target(), false, || ()).expect("there is no bundle yet");
+        let refused = second.write(&target(), false, || ()).expect_err("it is the first registry's");
+        assert!(refused.to_string().contains("was rendered from"), "{refused}");
+        fs::rename(folder.path().join("tenants.toml"), folder.path().join("moved.toml")).expect("moved");
+        second.write(&target(), false, || ()).expect("the other registry does not exist any more");
+        fs::rename(folder.path().join("moved.toml"), folder.path().join("tenants.toml")).expect("moved");
+        first.write(&target(), true, || ()).expect("the user named the target");
+    }
+
+    #[test]
+    fn each_user_has_a_login_and_the_audit_of_the_bundle_finds_no_error() {
+        let (_folder, project) = open(TENANTS);
+        let logins = project.tenant_logins(&project.model().tenants[0]);
+        assert!(
+            matches!(logins.as_slice(), [Some(Login::Seed(_)), Some(Login::Password(user, _))] if user == "reader")
+        );
+        assert!(project.operator_login().is_some());
+        let audit = project.audit(&project.render(|| ()).expect("rendered")).expect("read");
+        assert!(matches!(audit.verdict(), crate::verdict::Verdict::Isolated), "{:?}", audit.findings);
+    }
+}

@@ -45,3 +45,52 @@ pub fn save_hashes(folder: &Path, hashes: &HashCache) {
         save(&folder.join("hashes"), hashes.to_text().as_bytes());
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use std::os::unix::fs::PermissionsExt as _;
+
+    use super::*;
+
+    #[test]
+    fn the_state_folder_is_private_and_ignored_by_git() {
+        let root = tempfile::tempdir().expect("folder");
+        let folder = folder_beside(root.path());
+        assert_eq!(folder, root.path().join(".tenantry"));
+        create(&folder).expect("created");
+        assert_eq!(fs::metadata(&folder).expect("there").permissions().mode() & 0o777, 0o700);
+        assert_eq!(fs::read_to_string(folder.join(".gitignore")).expect("there"), "*\n");
+        fs::write(folder.join(".gitignore"), "mine\n").expect("written");
+        create(&folder).expect("it may exist");
+        assert_eq!(fs::read_to_string(folder.join(".gitignore")).expect("there"), "mine\n");
+    }
+
+    #[test]
+    fn save_creates_the_folder_and_replaces_the_file_and_never_fails() {
+        let root = tempfile::tempdir().expect("folder");
+        let path = folder_beside(root.path()).join("cache");
+        save(&path, b"first");
+        assert_eq!(fs::read(&path).expect("there"), b"first");
+        save(&path, b"second");
+        assert_eq!(fs::read(&path).expect("there"), b"second");
+        let entries = fs::read_dir(folder_beside(root.path())).expect("there").count();
+        assert_eq!(entries, 2, "the file and .gitignore, and no temporary file");
+        save(&path.join("below-a-file"), b"lost");
+        assert_eq!(fs::read(&path).expect("there"), b"second");
+    }
+
+    #[test]
+    fn hashes_are_saved_only_if_one_is_new() {
+        let root = tempfile::tempdir().expect("folder");
+        let folder = folder_beside(root.path());
+        assert_eq!(load_hashes(&folder).to_text(), "");
+        save_hashes(&folder, &HashCache::default());
+        assert!(!folder.exists());
+        let line = format!("{} $2a${}\n", "0".repeat(64), "x".repeat(56));
+        create(&folder).expect("created");
+        fs::write(folder.join("hashes"), format!("{line}not a hash\n")).expect("written");
+        assert_eq!(load_hashes(&folder).to_text(), line);
+        save_hashes(&folder, &load_hashes(&folder));
+        assert!(fs::read_to_string(folder.join("hashes")).expect("there").ends_with("not a hash\n"));
+    }
+}
