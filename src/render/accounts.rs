@@ -143,3 +143,134 @@ fn grant(w: &mut Writer, side: &str, grant: &Grant) {
         }
     });
 }
+
+#[cfg(test)]
+mod tests {
+    use super::super::credentials::{Keyring, Supplied};
+    use super::*;
+    use crate::conf::value::{Map, Value};
+    use crate::keys::{AccountKind, HashCache, RootKey};
+    use crate::model::BcryptCost;
+    use crate::model::permissions::Responses;
+    use crate::project::tests::{conf, model};
+    use crate::subject::Subject;
+
+    const REGISTRY: &str = "[[tenant]]\nname = \"A\"\n[tenant.jetstream]\nstorage = \"1MiB\"\n[[tenant.user]]\n\
+        name = \"app\"\n[[tenant]]\nname = \"B\"\n[[tenant.user]]\nname = \"app\"\n\
+        [[share]]\nfrom = \"A\"\nto = [\"B\"]\nstream = \"A.public.>\"\n";
+
+    fn access(kind: AccountKind, account: &AccountName, users: &[User]) -> Vec<IssuedCredential> {
+        let (root, supplied, hashes) = (RootKey::development(), Supplied::new(), HashCache::default());
+        let bcrypt = BcryptCost { derived: 4, supplied: 4 };
+        Keyring { root: &root, supplied: &supplied, bcrypt, hashes: &hashes }.credentials(kind, account, users)
+    }
+
+    /// The account's block, as the server reads it.
+    fn account(tenant: &Tenant) -> Map {
+        let text = super::tenant(tenant, &access(AccountKind::Tenant, &tenant.name, &tenant.users));
+        map(&conf(&text), tenant.name.as_str())
+    }
+
+    fn value<'m>(map: &'m Map, key: &str) -> &'m Value {
+        &map.get(key).unwrap_or_else(|| panic!("no {key}")).value
+    }
+
+    fn map(map: &Map, key: &str) -> Map {
+        match value(map, key) {
+            Value::Map(map) => map.clone(),
+            other => panic!("{key} is {}", other.kind()),
+        }
+    }
+
+    fn maps(map: &Map, key: &str) -> Vec<Map> {
+        let Value::Array(nodes) = value(map, key) else { panic!("{key} is no list") };
+        nodes.iter().map(|n| if let Value::Map(map) = &n.value { map.clone() } else { panic!("{key}") }).collect()
+    }
+
+    fn texts(map: &Map, key: &str) -> Vec<String> {
+        let Value::Array(nodes) = value(map, key) else { panic!("{key} is no list") };
+        nodes.iter().map(|n| if let Value::Text(text) = &n.value { text.clone() } else { panic!("{key}") }).collect()
+    }
+
+    fn keys(map: &Map) -> Vec<&str> {
+        map.entries.iter().map(|e| e.key.as_str()).collect()
+    }
+
+    /// The permissions that a user with these grants is given.
+    fn permissions_of(publish: &Grant, subscribe: &Grant, responses: Option<Responses>) -> Map {
+        let mut tenant = model(REGISTRY).tenants.remove(0);
+        tenant.users.truncate(1);
+        tenant.users[0].permissions = Permissions { publish: publish.clone(), subscribe: subscribe.clone(), responses };
+        map(&maps(&account(&tenant), "users")[0], "permissions")
+    }
+
+    #[test]
+    fn both_sides_are_always_there_and_no_permission_is_a_deny_of_everything() {
+        let subject = |text: &str| Subject::parse(text).expect("a subject");
+        let only = Grant::only([subject("A.x"), subject("A.y.>")]);
+        let grants = [
+            (Grant::only([]), "deny", vec![">"]),
+            (Grant::Nothing, "deny", vec![">"]),
+            (Grant::Everything, "allow", vec![">"]),
+            (only, "allow", vec!["A.x", "A.y.>"]),
+        ];
+        for (publish, publish_key, publish_list) in &grants {
+            for (subscribe, subscribe_key, subscribe_list) in &grants {
+                let permissions = permissions_of(publish, subscribe, None);
+                let sides = (map(&permissions, "publish"), map(&permissions, "subscribe"));
+                assert_eq!((keys(&sides.0), keys(&sides.1)), (vec![*publish_key], vec![*subscribe_key]));
+                assert_eq!(texts(&sides.0, publish_key), *publish_list);
+                assert_eq!(texts(&sides.1, subscribe_key), *subscribe_list);
+            }
+        }
+    }
+
+    #[test]
+    fn a_subject_without_queues_is_allowed_and_its_queues_are_denied() {
+        let subject = Subject::parse("B.public.>").expect("a subject");
+        let grant = Grant::only([subject.clone()]).without_queues_on([subject]);
+        let side = map(&permissions_of(&Grant::Nothing, &grant, None), "subscribe");
+        assert_eq!(
+            (texts(&side, "allow"), texts(&side, "deny")),
+            (vec!["B.public.>".into()], vec!["B.public.> >".into()])
+        );
+    }
+
+    #[test]
+    fn responses_are_limited_or_refused_and_never_left_out() {
+        let responses = |responses| permissions_of(&Grant::Nothing, &Grant::Nothing, responses);
+        assert_eq!(*value(&responses(None), "allow_responses"), Value::Bool(false));
+        let limited = map(&responses(Some(Responses { max: 3, expires_secs: 7 })), "allow_responses");
+        assert_eq!(*value(&limited, "max"), Value::Integer(3));
+        assert_eq!(*value(&limited, "expires"), Value::Text("7s".into()));
+    }
+
+    #[test]
+    fn an_account_has_finite_limits_and_exports_to_named_accounts_only() {
+        let tenants = model(REGISTRY).tenants;
+        let (a, b) = (account(&tenants[0]), account(&tenants[1]));
+        for account in [&a, &b] {
+            let limits = map(account, "limits");
+            assert_eq!(keys(&limits), ["max_connections", "max_subscriptions", "max_payload", "max_leafnodes"]);
+            assert_eq!(*value(&limits, "max_leafnodes"), Value::Integer(0));
+        }
+        assert_eq!(keys(&map(&a, "jetstream")).len(), 5);
+        assert!(b.get("jetstream").is_none(), "without JetStream in the registry there is none");
+        let exports = maps(&a, "exports");
+        assert_eq!((exports.len(), texts(&exports[0], "accounts")), (1, vec!["B".to_owned()]));
+        assert!(a.get("imports").is_none() && b.get("exports").is_none());
+        let import = map(&maps(&b, "imports")[0], "stream");
+        assert_eq!(*value(&import, "account"), Value::Text("A".into()));
+        assert_eq!(*value(&import, "subject"), Value::Text("A.public.>".into()));
+    }
+
+    #[test]
+    fn the_system_accounts_users_are_allowed_everything() {
+        let system = model(REGISTRY).system;
+        let text = super::system(&system, &access(AccountKind::System, &system.account, &system.users));
+        let user = maps(&map(&conf(&text), system.account.as_str()), "users").remove(0);
+        for side in ["publish", "subscribe"] {
+            assert_eq!(texts(&map(&map(&user, "permissions"), side), "allow"), [">"]);
+        }
+    }
+}

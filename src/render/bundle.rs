@@ -190,4 +190,61 @@ mod tests {
             assert_eq!(Manifest::from_text(&wrong), None, "{wrong}");
         }
     }
+
+    #[test]
+    fn every_malformed_line_makes_the_manifest_unreadable() {
+        let digest = "ab".repeat(32);
+        let good = format!("{digest} 0644 nats/accounts.conf");
+        assert_eq!(Manifest::from_text(&format!("{HEADER}{good}\n")).map(|m| m.count()), Some(2));
+        let malformed = [
+            String::new(),
+            digest.clone(),
+            format!("{digest} 0644"),
+            format!("{digest}0644 a"),
+            format!("{} 0644 a", digest.to_uppercase()),
+            format!("{} 0644 a", "zz".repeat(32)),
+            format!("{digest} 0644 /a"),
+            format!("{digest} 0644 a//b"),
+            format!("{digest} 0644 a/"),
+            format!("{digest} 0644 ./a"),
+            format!("{digest} 0644 a/../b"),
+            format!("{digest} 0644 "),
+        ];
+        for line in malformed {
+            assert_eq!(Manifest::from_text(&format!("{HEADER}{good}\n{line}\n")), None, "{line:?}");
+        }
+        assert_eq!(Manifest::from_text(&good), None, "without its header");
+    }
+
+    #[test]
+    fn a_manifest_is_parsed_back_with_modes_and_the_bundle_itself() {
+        let mut bundle = Bundle::default();
+        assert_eq!(bundle.manifest().count(), 1, "the manifest counts itself");
+        for (path, file) in
+            [("top", File::public("1")), ("credentials/A/app.nk", File::secret("2")), ("a b/c d", File::public(""))]
+        {
+            bundle.files.insert(path.into(), file);
+        }
+        let manifest = Manifest::from_text(&bundle.manifest().to_text()).expect("as written");
+        let entry = |folder, name| manifest.get(folder, name).copied();
+        assert_eq!(entry("", "top"), Some(bundle.files["top"].entry()));
+        assert!(entry("credentials/A", "app.nk").is_some_and(|e| e.secret));
+        assert!(entry("a b", "c d").is_some_and(|e| !e.secret));
+        assert_eq!(entry("credentials", "app.nk"), None);
+        assert_eq!((manifest.count(), manifest.iter().count()), (4, 3));
+    }
+
+    #[test]
+    fn a_path_is_split_at_its_last_slash_and_joined_again() {
+        for (path, parts) in [("a", ("", "a")), ("a/b", ("a", "b")), ("a/b/c", ("a/b", "c"))] {
+            assert_eq!(split(path), parts);
+            assert_eq!(join(parts.0, parts.1), path);
+        }
+    }
+
+    #[test]
+    fn debug_output_of_a_file_shows_no_content() {
+        let shown = format!("{:?}", File::secret("SUAEXAMPLE"));
+        assert_eq!(shown, "10 bytes");
+    }
 }

@@ -275,3 +275,212 @@ impl std::hash::Hasher for ShaHasher {
         0
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::super::credentials::Keyring;
+    use super::super::engine::Engine;
+    use super::*;
+    use crate::diag::Span;
+    use crate::keys::{HashCache, RootKey, Secret};
+    use crate::model::jetstream::keys::{consumer, stream};
+    use crate::model::permissions::Grant;
+    use crate::model::units::Size;
+    use crate::model::{Export, Import, Inbox, ShareKind, StreamCopy};
+    use crate::project::tests::model;
+    use crate::subject::Subject;
+
+    const REGISTRY: &str = "[[tenant]]\nname = \"A\"\n[tenant.jetstream]\nstorage = \"1MiB\"\n[[tenant.user]]\n\
+        name = \"app\"\nauth = \"password\"\npassword_env = \"APP\"\n[[tenant.stream]]\nname = \"S\"\nsubjects = [\"A.s\"]\n\
+        [[tenant.stream.consumer]]\nname = \"c\"\n[[tenant.bucket]]\nname = \"b\"\n[[tenant.object_store]]\nname = \"o\"\n";
+
+    fn password(text: &str) -> Supplied {
+        Supplied::from([("APP".to_owned(), Secret::new(text.to_owned()))])
+    }
+
+    fn subject(text: &str) -> Subject {
+        Subject::parse(text).expect("a subject")
+    }
+
+    fn digest(tenant: &Tenant) -> Digest {
+        tenant_input(&Sha256::new(), tenant, &password("one password"))
+    }
+
+    fn stream_copy() -> StreamCopy {
+        let tenant = model(REGISTRY).tenants.remove(0);
+        let stream = tenant.streams[0].name.clone();
+        StreamCopy { from: tenant.name.clone(), to: tenant.name, stream, filter: None }
+    }
+
+    #[test]
+    fn each_field_that_is_rendered_changes_the_tenants_digest() {
+        let tenant = model(REGISTRY).tenants.remove(0);
+        let changes: Vec<(&str, fn(&mut Tenant))> = vec![
+            ("name", |t| t.name = crate::model::names::AccountName::parse("Z").expect("a name")),
+            ("subjects", |t| t.subjects.push(subject("more.>"))),
+            ("connections", |t| t.limits.connections += 1),
+            ("subscriptions", |t| t.limits.subscriptions += 1),
+            ("payload", |t| t.limits.payload = Size(7)),
+            ("jetstream", |t| t.jetstream = None),
+            ("jetstream streams", |t| t.jetstream.iter_mut().for_each(|j| j.streams += 1)),
+            ("users", |t| t.users.truncate(1)),
+            ("user name", |t| t.users[0].name = crate::model::names::UserName::parse("z").expect("a name")),
+            ("user role", |t| t.users[0].role = crate::model::names::RoleName::parse("z").expect("a name")),
+            ("user credential", |t| t.users[0].credential = Credential::Nkey { generation: 1 }),
+            ("user inbox", |t| t.users[0].inbox = Inbox::Default),
+            ("user permissions", |t| t.users[0].permissions.publish = Grant::Nothing),
+            ("streams", |t| t.streams.truncate(1)),
+            ("stream subjects", |t| t.streams[0].subjects.push(subject("A.more"))),
+            ("consumers", |t| t.streams[0].consumers.clear()),
+            ("buckets", |t| t.buckets.clear()),
+            ("object stores", |t| t.object_stores.clear()),
+            ("exports", |t| {
+                t.exports.push(Export { kind: ShareKind::Stream, subject: subject("A.x"), to: vec![t.name.clone()] });
+            }),
+            ("imports", |t| {
+                t.imports.push(Import { kind: ShareKind::Stream, subject: subject("B.x"), from: t.name.clone() });
+            }),
+            ("stream exports", |t| t.stream_exports.push(stream_copy())),
+            ("stream imports", |t| t.stream_imports.push(stream_copy())),
+        ];
+        let before = digest(&tenant);
+        assert_eq!(digest(&tenant), before);
+        let mut digests = vec![before];
+        for (name, change) in changes {
+            let mut changed = tenant.clone();
+            change(&mut changed);
+            digests.push(digest(&changed));
+            assert_ne!(digests.last(), Some(&before), "{name}");
+        }
+        let count = digests.len();
+        digests.sort();
+        digests.dedup();
+        assert_eq!(digests.len(), count, "no two changes have the same digest");
+    }
+
+    #[test]
+    fn what_a_tenants_part_does_not_show_leaves_its_digest_alone() {
+        let tenant = model(REGISTRY).tenants.remove(0);
+        let changes: Vec<(&str, fn(&mut Tenant))> = vec![
+            ("span", |t| t.span = Span { start: 99, ..t.span }),
+            ("user span", |t| t.users[0].span = Span { start: 99, ..t.users[0].span }),
+            ("stream span", |t| t.streams[0].span = Span { start: 99, ..t.streams[0].span }),
+            ("stream configuration", |t| t.streams[0].config.set(stream::MAX_MSGS, 7)),
+            ("consumer configuration", |t| t.streams[0].consumers[0].config.set(consumer::MAX_DELIVER, 7)),
+            ("rewritten subjects", |t| t.streams[0].rewritten.push(subject("A.r"))),
+        ];
+        for (name, change) in changes {
+            let mut changed = tenant.clone();
+            change(&mut changed);
+            assert_eq!(digest(&changed), digest(&tenant), "{name}");
+        }
+    }
+
+    #[test]
+    fn a_supplied_password_and_what_all_tenants_share_change_the_digest() {
+        let model = model(REGISTRY);
+        let (engine, hashes) = (Engine::new(None).expect("templates"), HashCache::default());
+        let input = |model: &Model, root: &RootKey, text: &str| {
+            let supplied = password(text);
+            let keyring = Keyring { root, supplied: &supplied, bcrypt: model.bcrypt, hashes: &hashes };
+            let common = common_input(&Inputs { model, keyring, engine: &engine });
+            tenant_input(&common, &model.tenants[0], &supplied)
+        };
+        let (root, changed) = (RootKey::development(), |change: fn(&mut Model)| {
+            let mut model = model.clone();
+            change(&mut model);
+            model
+        });
+        let before = input(&model, &root, "one password");
+        assert_eq!(input(&model, &root, "one password"), before);
+        assert_ne!(input(&model, &root, "another password"), before);
+        assert_ne!(input(&model, &RootKey::generate(), "one password"), before);
+        assert_ne!(input(&changed(|m| m.server.url.push('x')), &root, "one password"), before);
+        assert_ne!(input(&changed(|m| m.bcrypt.derived += 1), &root, "one password"), before);
+        assert_ne!(input(&changed(|m| m.root = Root::Env("X".into())), &root, "one password"), before);
+        assert_eq!(input(&changed(|m| m.server.max_connections += 1), &root, "one password"), before);
+    }
+
+    #[test]
+    fn the_whole_digest_covers_server_system_order_and_stream_configurations() {
+        let (model, supplied) = (model(REGISTRY), password("one password"));
+        let whole = |model: &Model, tenants: &[Digest]| whole_input(&Sha256::new(), model, &supplied, tenants);
+        let (one, two) = ([1; 32], [2; 32]);
+        let before = whole(&model, &[one, two]);
+        assert_eq!(whole(&model, &[one, two]), before);
+        assert_ne!(whole(&model, &[two, one]), before);
+        assert_ne!(whole(&model, &[one]), before);
+        let changes: [fn(&mut Model); 4] = [
+            |m| m.server.max_connections += 1,
+            |m| m.system.users.clear(),
+            |m| m.tenants[0].streams[0].config.set(stream::MAX_MSGS, 7),
+            |m| m.tenants[0].streams[0].consumers[0].config.set(consumer::MAX_DELIVER, 7),
+        ];
+        for (i, change) in changes.into_iter().enumerate() {
+            let mut changed = model.clone();
+            change(&mut changed);
+            assert_ne!(whole(&changed, &[one, two]), before, "change {i}");
+        }
+        let mut moved = model.clone();
+        moved.tenants[0].span = Span { start: 99, ..moved.tenants[0].span };
+        assert_eq!(whole(&moved, &[one, two]), before);
+    }
+
+    #[test]
+    fn parts_are_found_if_each_directly_follows_the_one_before() {
+        let cases: [(&str, &[&str], Option<Vec<Range<usize>>>); 8] = [
+            ("head AB tail", &["A", "B"], Some(vec![5..6, 6..7])),
+            ("AB", &["AB"], Some(vec![0..2])),
+            ("anything", &[], Some(vec![])),
+            ("A B", &["A", "B"], None),
+            ("BA", &["A", "B"], None),
+            ("A", &["A", "B"], None),
+            ("x", &["A"], None),
+            // The range of the second part would end inside a character.
+            ("Aé", &["A", "b"], None),
+        ];
+        for (text, parts, ranges) in cases {
+            assert_eq!(find_all(text, parts.iter().copied()), ranges, "{text:?} {parts:?}");
+        }
+    }
+
+    #[test]
+    fn a_cached_part_is_found_by_name_and_input_in_the_bundle_it_was_saved_for() {
+        let root = tempfile::tempdir().expect("folder");
+        let (state, out) = (root.path().join("state"), root.path().join("infra"));
+        let tenants = model(REGISTRY).tenants;
+        let part = Part { account: "ACCOUNT".into(), handout: "HANDOUT".into(), nkeys: vec!["U1".to_owned()].into() };
+        let (accounts, handout) = ("head ACCOUNT\n", "head HANDOUT\n");
+        let target = Target::open(&out).expect("target");
+        let stage = target.stage();
+        let files = [(ACCOUNTS, accounts), (HANDOUT, handout)]
+            .map(|(path, text)| (path.to_owned(), super::super::bundle::File::public(text)));
+        stage.put_files(files.iter().map(|(path, file)| (path, file))).expect("written");
+        let (_, manifest) = stage.finish().expect("written");
+        drop(target);
+        let target = Target::open(&out).expect("target");
+        let update = |manifest| CacheUpdate {
+            registry: "tenants.toml",
+            whole: [9; 32],
+            manifest,
+            accounts,
+            handout,
+            tenants: &tenants,
+            inputs: &[[1; 32]],
+            parts: std::slice::from_ref(&part),
+        };
+        let load = || RenderCache::load(&state, &target).with_texts(&target);
+        assert!(load().get(&tenants[0], &[1; 32]).is_none() && load().registry().is_none());
+        save(&state, &target, &update(manifest));
+        let cache = load();
+        assert_eq!(cache.get(&tenants[0], &[1; 32]), Some(part.clone()));
+        assert_eq!(cache.get(&tenants[0], &[2; 32]), None);
+        assert_eq!(
+            (cache.registry(), cache.is_for(&[9; 32]), cache.is_for(&[8; 32])),
+            (Some("tenants.toml"), true, false)
+        );
+        // The cache of another bundle is ignored.
+        save(&state, &target, &update([0; 32]));
+        assert_eq!(load().get(&tenants[0], &[1; 32]), None);
+    }
+}

@@ -69,3 +69,70 @@ fn unified(path: &str, old: &[u8], new: &[u8]) -> String {
         .header(&format!("{path} (written)"), &format!("{path} (rendered)"))
         .to_string()
 }
+
+#[cfg(test)]
+mod tests {
+    use super::super::bundle::File;
+    use super::*;
+
+    fn write(out: &Path, path: &str, text: &str) {
+        fs::create_dir_all(out.join(path).parent().expect("folder")).expect("folder");
+        fs::write(out.join(path), text).expect("written");
+    }
+
+    fn bundle(files: &[(&str, File)]) -> Bundle {
+        Bundle { files: files.iter().map(|(path, file)| ((*path).to_owned(), file.clone())).collect() }
+    }
+
+    fn states(out: &Path, bundle: &Bundle) -> Vec<(String, State)> {
+        compare(out, bundle).expect("readable").into_iter().map(|d| (d.path, d.state)).collect()
+    }
+
+    #[test]
+    fn missing_changed_and_stale_files_are_told_apart() {
+        let out = tempfile::tempdir().expect("folder");
+        let (old, new) = (
+            bundle(&[("a", File::public("1")), ("b/c", File::public("2")), ("gone", File::public("3"))]),
+            bundle(&[("a", File::public("1")), ("b/c", File::public("9")), ("d/e", File::public("4"))]),
+        );
+        for (path, file) in &old.files {
+            write(out.path(), path, std::str::from_utf8(&file.bytes).expect("text"));
+        }
+        write(out.path(), MANIFEST, &old.manifest().to_text());
+        write(out.path(), "unmanaged", "mine");
+        assert_eq!(states(out.path(), &old), []);
+        let expected =
+            [("b/c", State::Changed), ("d/e", State::Missing), (MANIFEST, State::Changed), ("gone", State::Stale)];
+        assert_eq!(states(out.path(), &new), expected.map(|(path, state)| (path.to_owned(), state)));
+        fs::remove_file(out.path().join("gone")).expect("removed");
+        assert!(!states(out.path(), &new).iter().any(|(_, state)| *state == State::Stale));
+    }
+
+    #[test]
+    fn a_folder_that_does_not_exist_lacks_every_file() {
+        let out = tempfile::tempdir().expect("folder");
+        let found = states(&out.path().join("none"), &bundle(&[("a", File::public("1"))]));
+        assert_eq!(found, [("a".to_owned(), State::Missing), (MANIFEST.to_owned(), State::Missing)]);
+    }
+
+    #[test]
+    fn a_file_in_the_place_of_a_folder_means_missing() {
+        let out = tempfile::tempdir().expect("folder");
+        write(out.path(), "b", "a file");
+        let found = states(out.path(), &bundle(&[("b/c", File::public("1"))]));
+        assert_eq!(found[0], ("b/c".to_owned(), State::Missing));
+    }
+
+    #[test]
+    fn a_diff_shows_public_files_and_never_secret_ones() {
+        let out = tempfile::tempdir().expect("folder");
+        write(out.path(), "public", "old\n");
+        write(out.path(), "secret", "old\n");
+        let bundle = bundle(&[("public", File::public("new\n")), ("secret", File::secret("new\n"))]);
+        let found = compare(out.path(), &bundle).expect("readable");
+        let diff = |path: &str| found.iter().find(|d| d.path == path).and_then(|d| d.diff.clone());
+        assert!(diff("public").is_some_and(|d| d.contains("-old\n+new\n") && d.contains("public (rendered)")));
+        assert_eq!(diff("secret"), None);
+        assert_eq!(diff(MANIFEST), None);
+    }
+}

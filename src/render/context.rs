@@ -528,3 +528,44 @@ pub fn system_rows(model: &Model, access: &[IssuedCredential], published: bool) 
         users: user_rows(system.account.as_str(), &system.users, access, published),
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use std::time::Duration;
+
+    use super::*;
+
+    #[test]
+    fn durations_have_the_largest_unit_that_is_exact() {
+        for (millis, shown) in [(10_000, "10s"), (1_000, "1s"), (1_500, "1500ms"), (999, "999ms")] {
+            assert_eq!(go_duration(Duration::from_millis(millis)), shown);
+        }
+    }
+
+    #[test]
+    fn a_literal_subject_matches_its_pattern_and_has_no_wildcard() {
+        for (pattern, shown) in
+            [("A.>", "A.hello"), ("A.*.b", "A.hello.b"), ("A.b", "A.b"), (">", "hello"), ("*.*.>", "hello.hello.hello")]
+        {
+            let pattern = Subject::parse(pattern).expect("a subject");
+            let made = Subject::parse(&literal(&pattern)).expect("a subject");
+            assert_eq!(made.as_str(), shown);
+            assert!(pattern.overlaps(&made));
+        }
+    }
+
+    #[test]
+    fn the_container_listens_on_every_interface_and_a_local_server_where_the_registry_says() {
+        let mut server =
+            crate::project::tests::model("[[tenant]]\nname = \"A\"\n[[tenant.user]]\nname = \"app\"\n").server;
+        let monitor = Listen { port: 8222, ..server.client };
+        assert_eq!(ServerPaths::container(&server).listen, "0.0.0.0:4222");
+        // Without monitoring, the listener is for the health check inside the container.
+        assert_eq!(ServerPaths::container(&server).http.as_deref(), Some("127.0.0.1:8222"));
+        server.monitor = Some(monitor);
+        assert_eq!(ServerPaths::container(&server).http.as_deref(), Some("0.0.0.0:8222"));
+        let local = |monitor| ServerPaths::local(server.client, monitor, "data".into(), "accounts.conf".into());
+        assert_eq!(local(Some(monitor)).http.as_deref(), Some("127.0.0.1:8222"));
+        assert_eq!((local(None).listen.as_str(), local(None).http), ("127.0.0.1:4222", None));
+    }
+}

@@ -173,3 +173,99 @@ pub fn supplied(model: &Model, lookup: impl Fn(&str) -> Option<String>) -> Resul
     }
     if problems.is_empty() { Ok(found) } else { Err(problems) }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::project::tests::model;
+
+    const TWO: &str = "[[tenant]]\nname = \"A\"\n[[tenant.user]]\nname = \"one\"\nauth = \"password\"\npassword_env = \"ONE\"\n\
+        [[tenant.user]]\nname = \"two\"\nauth = \"password\"\npassword_env = \"TWO\"\n";
+
+    fn problems(lookup: impl Fn(&str) -> Option<String>) -> Vec<String> {
+        let problems = supplied(&model(TWO), lookup).err().unwrap_or_default();
+        problems.into_iter().map(|d| d.message).collect()
+    }
+
+    #[test]
+    fn a_supplied_password_has_12_characters_to_72_bytes_and_no_control_character() {
+        let cases = [
+            ("x".repeat(11), Some("has fewer than 12 characters")),
+            ("x".repeat(12), None),
+            ("é".repeat(11), Some("has fewer than 12 characters")),
+            ("é".repeat(12), None),
+            ("x".repeat(72), None),
+            ("x".repeat(73), Some("is longer than 72 bytes")),
+            ("é".repeat(36), None),
+            ("é".repeat(37), Some("is longer than 72 bytes")),
+            (String::new(), Some("has fewer than 12 characters")),
+            ("with spaces in it \u{a0}".into(), None),
+            ("ends in a line break\n".into(), Some("a line break or control character")),
+            ("has a\ttabulator".into(), Some("a line break or control character")),
+            ("has a \0 in it......".into(), Some("a line break or control character")),
+            ("has a DEL \u{7f}.....".into(), Some("a line break or control character")),
+        ];
+        for (password, problem) in cases {
+            let found = problems(|name| Some(if name == "ONE" { password.clone() } else { "x".repeat(12) }));
+            match problem {
+                None => assert_eq!(found, [""; 0], "{password:?}"),
+                Some(problem) => {
+                    assert_eq!(found.len(), 1, "{password:?}");
+                    assert!(found[0].contains("the password in ONE") && found[0].contains(problem), "{found:?}");
+                }
+            }
+        }
+    }
+
+    #[test]
+    fn every_missing_password_is_reported_in_one_run() {
+        assert_eq!(problems(|_| None), ["ONE is not set", "TWO is not set"]);
+        assert_eq!(problems(|name| (name == "TWO").then(|| "x".repeat(12))), ["ONE is not set"]);
+        let found = supplied(&model(TWO), |name| Some(format!("{name}{}", "x".repeat(12)))).ok().expect("both are set");
+        assert_eq!((found.len(), found["ONE"].expose()), (2, "ONExxxxxxxxxxxx"));
+    }
+
+    #[test]
+    fn a_login_needs_a_secret_that_is_known_here() {
+        let mut tenant = model(TWO).tenants.remove(0);
+        tenant.users[1].credential = Credential::PublicKey("U".into());
+        tenant.users.extend(tenant.users.clone());
+        tenant.users[2].credential = Credential::Nkey { generation: 1 };
+        tenant.users[3].credential = Credential::Password { generation: 1 };
+        let known = |variable: &str| (variable == "ONE").then(|| Secret::new("given".into()));
+        let logins = |lookup: &dyn Fn(&str) -> Option<Secret>| {
+            logins(&RootKey::development(), AccountKind::Tenant, &tenant.name, &tenant.users, lookup)
+        };
+        let with = logins(&known);
+        assert!(matches!(&with[0], Some(Login::Password(user, secret)) if user == "one" && secret.expose() == "given"));
+        assert!(matches!(&with[1..], [None, Some(Login::Seed(_)), Some(Login::Password(..))]));
+        assert!(logins(&|_| None)[0].is_none());
+    }
+
+    #[test]
+    fn another_generation_is_another_secret_and_both_halves_fit_each_other() {
+        let tenant = model(TWO).tenants.remove(0);
+        let (root, supplied, hashes) = (RootKey::development(), Supplied::new(), HashCache::default());
+        let bcrypt = BcryptCost { derived: 4, supplied: 4 };
+        let keyring = Keyring { root: &root, supplied: &supplied, bcrypt, hashes: &hashes };
+        let issue = |credential| {
+            let user = User { credential, ..tenant.users[0].clone() };
+            keyring.credentials(AccountKind::Tenant, &tenant.name, &[user]).remove(0)
+        };
+        let seed = |generation| match issue(Credential::Nkey { generation }) {
+            IssuedCredential { auth: ServerAuth::Nkey(public), secret: ClientSecret::Seed(seed) } => (public, seed),
+            _ => panic!("an nkey has a public key and a seed"),
+        };
+        let ((public, first), (_, again), (other, _)) = (seed(1), seed(1), seed(2));
+        assert_eq!(nkeys::KeyPair::from_seed(first.expose()).expect("a seed").public_key(), public);
+        assert_eq!(first.expose(), again.expose());
+        assert_ne!(public, other);
+        match issue(Credential::Password { generation: 1 }) {
+            IssuedCredential { auth: ServerAuth::Password(hash), secret: ClientSecret::Password(password) } => {
+                assert_eq!(bcrypt::verify(password.expose(), &hash).ok(), Some(true));
+                assert_eq!(bcrypt::verify("another password", &hash).ok(), Some(false));
+            }
+            _ => panic!("a password has a hash"),
+        }
+    }
+}

@@ -183,4 +183,63 @@ mod tests {
         let error = engine.render("credentials/user.env.hbs", &json!({ "account": "A" })).expect_err("must fail");
         assert!(error.to_string().contains("user"), "{error}");
     }
+
+    #[test]
+    fn the_file_name_decides_the_syntax() {
+        let cases = [
+            ("nats/accounts.conf.hbs", Syntax::Conf),
+            ("docker-compose.yml.hbs", Syntax::Compose),
+            ("credentials/user.context.json.hbs", Syntax::Json),
+            ("credentials/user.env.hbs", Syntax::Env),
+            ("RUNNING-NATS.md.hbs", Syntax::Markdown),
+        ];
+        for (name, syntax) in cases {
+            assert_eq!(Syntax::from_name(name), syntax, "{name}");
+        }
+    }
+
+    #[test]
+    fn an_escaped_value_stays_inside_its_string() {
+        for text in ["plain", "", "\"", "\\", "a\nb", "\r", "\t", "é", "{{x}}", "$HOME"] {
+            let json: String = serde_json::from_str(&format!("\"{}\"", json_escape(text))).expect("one JSON string");
+            assert_eq!(json, text);
+            assert!(!markdown_escape(text).contains(['\n', '\r', '`']));
+            assert!(!env_escape(text).contains(['\n', '\r']), "{text:?}");
+        }
+        // Plain values need no quotes; a space, a quote or a dollar sign needs them.
+        assert_eq!(env_escape("nats://127.0.0.1:4222"), "nats://127.0.0.1:4222");
+        assert_eq!(
+            (env_escape("a b"), env_escape("$x"), env_escape("é")),
+            ("'a b'".into(), "'$x'".into(), "'é'".into())
+        );
+    }
+
+    #[test]
+    fn an_override_replaces_its_template_and_changes_the_digest() {
+        let folder = tempfile::tempdir().expect("folder");
+        fs::create_dir(folder.path().join("credentials")).expect("folder");
+        fs::write(folder.path().join("credentials/user.env.hbs"), "USER={{user}}\n").expect("written");
+        fs::write(folder.path().join("README"), "not a template").expect("written");
+        let (own, built_in) = (Engine::new(Some(folder.path())).expect("valid"), Engine::new(None).expect("valid"));
+        let text = own.render("credentials/user.env.hbs", &json!({ "user": "a b" })).expect("rendered");
+        assert_eq!(text, "USER='a b'\n");
+        assert_ne!(own.digest(), built_in.digest());
+        assert_eq!(built_in.digest(), Engine::new(None).expect("valid").digest());
+    }
+
+    #[test]
+    fn a_template_folder_with_a_wrong_name_a_wrong_text_or_no_template_is_refused() {
+        let refused = |name: &str, text: &str| {
+            let folder = tempfile::tempdir().expect("folder");
+            fs::write(folder.path().join(name), text).expect("written");
+            Engine::new(Some(folder.path())).expect_err("refused")
+        };
+        let misspelt = refused("RUNNING-NAT.md.hbs", "");
+        assert!(misspelt.to_string().contains("is not a template of tenantry"), "{misspelt}");
+        assert_eq!(misspelt.hint().as_deref(), Some("did you mean RUNNING-NATS.md.hbs?"));
+        assert!(refused("far-away-from-all-of-them.hbs", "").hint().is_some_and(|h| h.starts_with("templates: ")));
+        assert!(refused("notes.txt", "").to_string().contains("holds no template"));
+        assert!(matches!(refused("RUNNING-NATS.md.hbs", "{{#if"), Error::Template { .. }));
+        assert!(matches!(Engine::new(Some(Path::new("/nonexistent"))), Err(Error::Io { .. })));
+    }
 }

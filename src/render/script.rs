@@ -43,3 +43,32 @@ fn push_calls(script: &mut String, tenant: &Tenant) {
 fn quoted(body: &Json) -> String {
     format!("'{}'", body.to_string().replace('\'', "\\u0027").replace("{{", "\\u007b\\u007b"))
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::project::tests::model;
+
+    #[test]
+    fn a_body_is_one_shell_word_and_no_template() {
+        let body = json!({ "description": "it's {{now}}", "a": { "b": {} } });
+        let word = quoted(&body);
+        let inner = word.strip_prefix('\'').and_then(|w| w.strip_suffix('\'')).expect("in single quotes");
+        assert!(!inner.contains('\'') && !inner.contains("{{"), "{word}");
+        assert_eq!(serde_json::from_str::<Json>(inner).expect("JSON"), body);
+    }
+
+    #[test]
+    fn the_script_has_a_call_for_each_stream_and_consumer_of_tenants_with_streams() {
+        let model = model(
+            "[[tenant]]\nname = \"A\"\n[tenant.jetstream]\nstorage = \"1MiB\"\n[[tenant.user]]\nname = \"app\"\n\
+             [[tenant.stream]]\nname = \"S\"\nsubjects = [\"A.s\"]\n[[tenant.stream.consumer]]\nname = \"c\"\n\
+             [[tenant.bucket]]\nname = \"b\"\n[[tenant]]\nname = \"B\"\n[[tenant.user]]\nname = \"app\"\n",
+        );
+        let script = apply("#!/bin/sh\n", &model);
+        let starts: Vec<&str> = script.lines().filter_map(|l| l.split(" '").next()).filter(|l| !l.is_empty()).collect();
+        let provisioner = model.tenants[0].provisioner().expect("one").name.as_str();
+        let tenant = format!("tenant A {provisioner}");
+        assert_eq!(starts, ["#!/bin/sh", tenant.as_str(), "stream S", "consumer S c", "stream KV_b", "finish"]);
+    }
+}
