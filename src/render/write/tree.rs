@@ -265,3 +265,145 @@ pub fn remove_tree(path: &Path) -> Result<(), Error> {
         _ => Ok(()),
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn entry(secret: bool) -> Entry {
+        File { bytes: b"text".to_vec(), secret }.entry()
+    }
+
+    fn manifest(paths: &[(&str, bool)]) -> Manifest {
+        let mut manifest = Manifest::default();
+        for (path, secret) in paths {
+            let (folder, name) = split(path);
+            manifest.insert(folder, name, entry(*secret));
+        }
+        manifest
+    }
+
+    #[test]
+    fn the_folders_above_a_path_are_outermost_first() {
+        let cases: [(&str, &[&str]); 4] = [("", &[]), ("a", &[]), ("a/b", &["a"]), ("a/b/c", &["a", "a/b"])];
+        for (path, above) in cases {
+            assert_eq!(ancestors(path).collect::<Vec<_>>(), above, "{path:?}");
+        }
+    }
+
+    #[test]
+    fn only_folders_of_credentials_are_private() {
+        let cases = [
+            ("credentials", 0o700),
+            ("credentials/A", 0o700),
+            ("nats", 0o755),
+            ("", 0o755),
+            ("credentials2", 0o755),
+            ("x/credentials", 0o755),
+        ];
+        for (folder, mode) in cases {
+            assert_eq!(mode_of_managed(folder), mode, "{folder:?}");
+        }
+    }
+
+    #[test]
+    fn permissions_are_wrong_if_a_secret_is_readable_or_a_public_file_is_not() {
+        let folder = tempfile::tempdir().expect("folder");
+        let path = folder.path().join("file");
+        fs::write(&path, "").expect("written");
+        // Mode, wrong for a secret, wrong for a public file.
+        let cases = [
+            (0o600, false, true),
+            (0o400, false, true),
+            (0o700, false, true),
+            (0o644, true, false),
+            (0o640, true, true),
+            (0o604, true, true),
+            (0o666, true, false),
+            (0o610, true, true),
+        ];
+        for (mode, for_secret, for_public) in cases {
+            fs::set_permissions(&path, Permissions::from_mode(mode)).expect("changed");
+            let meta = fs::metadata(&path).expect("there");
+            assert_eq!((mode_is_wrong(&meta, true), mode_is_wrong(&meta, false)), (for_secret, for_public), "{mode:o}");
+        }
+    }
+
+    #[test]
+    fn a_listing_tells_modified_missing_unmanaged_and_unlinked_files_apart() {
+        let root = tempfile::tempdir().expect("folder");
+        let out = root.path().join("infra");
+        let manifest = manifest(&[
+            ("f/kept", false),
+            ("f/linked", false),
+            ("f/edited", false),
+            ("f/gone", false),
+            ("f/leaked", true),
+        ]);
+        assert!(Listing::read(&out, &manifest).expect("readable").folders.is_empty(), "there is no bundle yet");
+        fs::create_dir_all(out.join("f/mine")).expect("folder");
+        for name in ["kept", "linked"] {
+            create(&out.join("f").join(name), &File::public("text")).expect("written");
+        }
+        fs::hard_link(out.join("f/linked"), root.path().join("spare")).expect("linked");
+        create(&out.join("f/edited"), &File::public("other")).expect("written");
+        create(&out.join("f/leaked"), &File::public("text")).expect("written");
+        create(&out.join("f/mine/own"), &File::public("mine")).expect("written");
+        let listing = Listing::read(&out, &manifest).expect("readable");
+        let found = &listing.folders["f"];
+        let mut modified = found.modified.clone();
+        modified.sort();
+        assert_eq!(modified, ["edited", "leaked"]);
+        assert_eq!(
+            (found.missing.as_slice(), found.not_linked.as_slice()),
+            (["gone".to_owned()].as_slice(), ["kept".to_owned()].as_slice())
+        );
+        assert!(!found.is_intact());
+        assert_eq!(listing.unmanaged().collect::<Vec<_>>(), [("f/mine", "own")]);
+        assert_eq!(listing.unmanaged_folders(&manifest).collect::<Vec<_>>(), ["f/mine"]);
+        let has = |folder, name| listing.has(&manifest, folder, name);
+        assert!(has("f", "kept") && has("f", "edited") && has("f/mine", "own"));
+        assert!(!has("f", "gone") && !has("f", "own") && !has("g", "kept"));
+    }
+
+    #[test]
+    fn a_file_is_created_with_its_mode_and_never_overwrites() {
+        let folder = tempfile::tempdir().expect("folder");
+        for (name, file, mode) in [("public", File::public("1"), 0o644), ("secret", File::secret("2"), 0o600)] {
+            let path = folder.path().join(name);
+            create(&path, &file).expect("created");
+            assert_eq!(mode_of(&fs::metadata(&path).expect("there")), mode);
+            assert_eq!(create(&path, &file).map_err(|e| e.kind()), Err(io::ErrorKind::AlreadyExists));
+            assert!(has_digest(&path, &file.entry().digest) && !has_digest(&path, &[0; 32]));
+        }
+    }
+
+    #[test]
+    fn folders_are_created_with_their_parents_and_removal_of_what_is_not_there_succeeds() {
+        let root = tempfile::tempdir().expect("folder");
+        let tree = root.path().join("tree");
+        fs::create_dir(&tree).expect("folder");
+        create_folders(&tree, "credentials/A").expect("created");
+        create_folders(&tree, "credentials/A").expect("they may exist");
+        for folder in ["credentials", "credentials/A"] {
+            assert_eq!(mode_of(&fs::metadata(tree.join(folder)).expect("there")), 0o700, "{folder}");
+        }
+        remove_if_there(&tree.join("none")).expect("there is none");
+        assert!(remove_if_there(&tree.join("credentials")).is_err(), "a folder is no file");
+        remove_tree(root.path().join("none").as_path()).expect("there is none");
+        remove_tree(&tree).expect("removed");
+        assert!(!tree.exists());
+    }
+
+    #[test]
+    fn a_link_has_the_same_inode_and_does_not_replace_a_file() {
+        let root = tempfile::tempdir().expect("folder");
+        let [from, to, none] = ["from", "to", "none"].map(|name| root.path().join(name));
+        fs::write(&from, "text").expect("written");
+        link_or_copy(&from, &to).expect("linked");
+        assert!(inode(&to).is_some() && inode(&to) == inode(&from));
+        assert_eq!(inode(&none), None);
+        assert_eq!(link_or_copy(&from, &to).map_err(|e| e.kind()), Err(io::ErrorKind::AlreadyExists));
+        assert_eq!(link_or_copy(&none, &to).map_err(|e| e.kind()), Err(io::ErrorKind::NotFound));
+    }
+}
