@@ -192,3 +192,61 @@ impl Api {
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn refused(code: u64) -> Failure {
+        Failure::Refused { code, words: "no space".into() }
+    }
+
+    #[test]
+    fn a_message_says_what_happened_and_shows_the_servers_code() {
+        let cases = [
+            (refused(10023), "no space (10023)"),
+            (refused(0), "no space"),
+            (Failure::NotLetIn("why".into()), "its provisioner is not let in: why"),
+            (Failure::NoJetStream, "JetStream does not answer in its account"),
+            (Failure::Lost("connection lost".into()), "connection lost"),
+            (Failure::Changed("stream `S`".into()), "stream `S` was changed by somebody else, again and again"),
+            (Failure::NoSecret, "its provisioner's secret is not known here"),
+        ];
+        for (failure, message) in cases {
+            assert_eq!(failure.message(), message);
+        }
+    }
+
+    #[test]
+    fn every_failure_has_a_hint_but_codes_with_nothing_to_do() {
+        let text = String::new;
+        for failure in [
+            Failure::NotLetIn(text()),
+            Failure::NoJetStream,
+            Failure::Lost(text()),
+            Failure::Changed(text()),
+            Failure::NoSecret,
+        ] {
+            assert!(!failure.hint().is_empty(), "{failure:?}");
+        }
+        let known = [10023, 10047, 10028, 10026, 10027, 10002, 10065, 10074, 10076, 10039, 10012, 10104, 10025];
+        let hints: Vec<&str> = known.iter().map(|code| refused(*code).hint()).collect();
+        assert!(hints.iter().all(|h| !h.is_empty()));
+        assert!(refused(10047).hint().contains("`storage`") && refused(10028).hint().contains("`memory`"));
+        for unknown in [0, 1, 10024, 10058, 10059] {
+            assert_eq!(refused(unknown).hint(), "", "{unknown}");
+        }
+    }
+
+    #[test]
+    fn only_failures_of_a_restarting_server_are_tried_again() {
+        for failure in [Failure::Lost(String::new()), Failure::NoJetStream] {
+            assert!(failure.may_pass(), "{failure:?}");
+        }
+        for failure in
+            [refused(10023), Failure::NotLetIn(String::new()), Failure::Changed(String::new()), Failure::NoSecret]
+        {
+            assert!(!failure.may_pass(), "{failure:?}");
+        }
+    }
+}

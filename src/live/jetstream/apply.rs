@@ -264,3 +264,64 @@ async fn delete_stream(api: &Api, name: &str, raw: Option<&Json>) -> Result<(), 
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn refused(code: u64) -> Failure {
+        Failure::Refused { code, words: "no".into() }
+    }
+
+    #[test]
+    fn only_the_codes_of_a_stale_plan_mean_that_something_changed() {
+        let cases = [
+            (refused(10059), &NOT_FOUND[..], true),
+            (refused(10014), &NOT_FOUND[..], true),
+            (refused(10149), &NOT_FOUND[..], true),
+            (refused(10058), &NOT_FOUND[..], false),
+            (refused(10058), &[STREAM_NAME_IN_USE][..], true),
+            (refused(10148), &CONSUMER_EXISTS[..], true),
+            (refused(10059), &CONSUMER_EXISTS[..], false),
+            (refused(10059), &[], false),
+            (Failure::NoJetStream, &NOT_FOUND[..], false),
+            (Failure::Lost("x".into()), &NOT_FOUND[..], false),
+        ];
+        for (failure, codes, is_stale) in cases {
+            let expected = if is_stale { Failure::Changed("stream `S`".into()) } else { failure.clone() };
+            assert_eq!(stale(failure.clone(), codes, "STREAM.INFO.S"), expected, "{failure:?} {codes:?}");
+        }
+    }
+
+    #[test]
+    fn a_stale_plan_names_the_stream_or_consumer_of_the_request() {
+        let cases = [
+            ("STREAM.INFO.S", "stream `S`"),
+            ("STREAM.CREATE.S", "stream `S`"),
+            ("CONSUMER.INFO.S.c", "consumer `S/c`"),
+            ("CONSUMER.CREATE.S.c", "consumer `S/c`"),
+        ];
+        for (subject, what) in cases {
+            assert_eq!(changed(subject), Failure::Changed(what.into()));
+        }
+    }
+
+    #[test]
+    fn a_replacement_that_fails_says_that_the_old_one_is_deleted() {
+        let failure = note_deleted(refused(10047));
+        assert_eq!(failure.message(), "the old one is deleted, and the new one refused: no (10047)");
+        assert_eq!(failure.hint(), refused(10047).hint());
+        assert_eq!(note_deleted(Failure::NoJetStream), Failure::NoJetStream);
+    }
+
+    #[test]
+    fn deleting_what_does_not_exist_succeeds_and_any_other_failure_stays() {
+        assert_eq!(ignore_not_found(Ok(json!({ "success": true }))), Ok(()));
+        for code in NOT_FOUND {
+            assert_eq!(ignore_not_found(Err(refused(code))), Ok(()), "{code}");
+        }
+        for failure in [refused(10058), refused(0), Failure::NoJetStream, Failure::Lost("x".into())] {
+            assert_eq!(ignore_not_found(Err(failure.clone())), Err(failure));
+        }
+    }
+}

@@ -233,3 +233,249 @@ fn dropped(fields: &[Field], messages: u64) -> Option<String> {
         _ => Some(format!("of its {messages} messages, those beyond the new limit are dropped")),
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use serde_json::json;
+
+    use super::*;
+    use crate::model::Model;
+    use crate::project::tests::model;
+
+    const TENANT: &str = "[[tenant]]\nname = \"T\"\n[tenant.jetstream]\nstorage = \"512MiB\"\nmemory = \"64MiB\"\n\
+        [[tenant.user]]\nname = \"app\"\n";
+    const ORDERS: &str = "[[tenant.stream]]\nname = \"ORDERS\"\nsubjects = [\"T.orders.>\"]\nmax_msgs = 100\n";
+    const BILLING: &str = "[[tenant.stream.consumer]]\nname = \"billing\"\n";
+
+    fn registry(streams: &[&str]) -> Model {
+        model(&format!("{TENANT}{}", streams.concat()))
+    }
+
+    /// The account after the streams of a registry were applied: 7 messages in each
+    /// stream, 3 acknowledged by each consumer.
+    fn applied(model: &Model) -> Actual {
+        let stream = |stream: &Stream| {
+            let consumers = stream.consumers.iter().map(|consumer| {
+                let raw = CONSUMER.request(&consumer.config, None);
+                (consumer.name.to_string(), ActualConsumer { raw, acknowledged: 3 })
+            });
+            let raw = STREAM.request(&stream.config, None);
+            (stream.name.to_string(), ActualStream { raw, messages: 7, consumers: consumers.collect() })
+        };
+        Actual { streams: model.tenants[0].streams.iter().map(stream).collect() }
+    }
+
+    fn unmanaged(subject: &str) -> ActualStream {
+        ActualStream { raw: json!({ "name": "OTHER", "subjects": [subject] }), messages: 2, consumers: BTreeMap::new() }
+    }
+
+    fn planned(model: &Model, actual: &Actual, replace: &[&str], delete: &[&str]) -> Vec<Change> {
+        let list = |names: &[&str]| names.iter().map(|name| format!("T/{name}")).collect::<Vec<_>>();
+        let targets = Targets::parse(model, &list(replace), &list(delete)).expect("valid targets");
+        changes(&model.tenants[0], actual, &targets)
+    }
+
+    fn lines(model: &Model, actual: &Actual, replace: &[&str], delete: &[&str]) -> Vec<String> {
+        planned(model, actual, replace, delete).iter().map(ToString::to_string).collect()
+    }
+
+    #[test]
+    fn an_account_as_declared_needs_no_change() {
+        let model = registry(&[ORDERS, BILLING, "[[tenant.bucket]]\nname = \"b\"\n"]);
+        assert_eq!(lines(&model, &applied(&model), &[], &[]), [""; 0]);
+        // The server adds values of its own, which are not declared.
+        let mut actual = applied(&model);
+        let orders = actual.streams.get_mut("ORDERS").expect("applied");
+        orders.raw["metadata"]["_nats.req.level"] = json!("0");
+        orders.raw["first_seq"] = json!(1);
+        assert_eq!(lines(&model, &actual, &[], &[]), [""; 0]);
+    }
+
+    #[test]
+    fn missing_streams_are_created_each_followed_by_its_consumers() {
+        let model = registry(&[ORDERS, BILLING, "[[tenant.bucket]]\nname = \"b\"\n"]);
+        let created = ["+ stream ORDERS", "+ consumer ORDERS/billing", "+ bucket b"];
+        assert_eq!(lines(&model, &Actual::default(), &[], &[]), created);
+        let mut actual = applied(&model);
+        actual.streams.get_mut("ORDERS").expect("applied").consumers.clear();
+        assert_eq!(lines(&model, &actual, &[], &[]), created[1..2]);
+    }
+
+    #[test]
+    fn an_older_declaration_is_updated_in_place_and_is_no_drift() {
+        let (old, new) = (registry(&[ORDERS, BILLING]), registry(&[&ORDERS.replace("100", "200"), BILLING]));
+        let plan = planned(&new, &applied(&old), &[], &[]);
+        assert_eq!(plan.iter().map(ToString::to_string).collect::<Vec<_>>(), ["~ stream ORDERS"]);
+        let fields: Vec<_> = plan[0].action.fields().iter().map(|f| (f.key.name, &f.from, &f.to)).collect();
+        assert_eq!(fields, [("max_msgs", &json!(100), &json!(200))]);
+        assert_eq!(plan[0].action.note(), None);
+    }
+
+    #[test]
+    fn a_change_without_the_mark_of_the_registry_is_drift() {
+        let model = registry(&[ORDERS, BILLING]);
+        let mut actual = applied(&model);
+        let orders = actual.streams.get_mut("ORDERS").expect("applied");
+        orders.raw["max_msgs"] = json!(50);
+        orders.consumers.get_mut("billing").expect("applied").raw["max_deliver"] = json!(5);
+        let drift = ["~ stream ORDERS, changed by hand", "~ consumer ORDERS/billing, changed by hand"];
+        assert_eq!(lines(&model, &actual, &[], &[]), drift);
+        // What was never made from the registry has no mark at all.
+        let orders = actual.streams.get_mut("ORDERS").expect("applied");
+        orders.raw["metadata"] = Json::Null;
+        assert_eq!(lines(&model, &actual, &[], &[]), drift);
+    }
+
+    #[test]
+    fn what_cannot_be_updated_is_refused_and_replaced_only_if_named() {
+        let (old, new) = (registry(&[ORDERS, BILLING]), registry(&[ORDERS, "storage = \"memory\"\n", BILLING]));
+        let refused = planned(&new, &applied(&old), &[], &[]);
+        assert_eq!(refused.iter().map(ToString::to_string).collect::<Vec<_>>(), ["! stream ORDERS, holds 7 messages"]);
+        assert_eq!(refused[0].action.reason(), Some("where a stream is stored cannot be changed"));
+        // Its consumers are deleted with the stream, and created again.
+        let replaced = ["± stream ORDERS, holds 7 messages", "+ consumer ORDERS/billing"];
+        assert_eq!(lines(&new, &applied(&old), &["ORDERS"], &[]), replaced);
+        // The name of its consumer is not the name of the stream.
+        assert_eq!(lines(&new, &applied(&old), &["ORDERS/billing"], &[]), ["! stream ORDERS, holds 7 messages"]);
+    }
+
+    #[test]
+    fn a_consumer_is_replaced_only_if_it_is_named() {
+        let (old, new) = (registry(&[ORDERS, BILLING]), registry(&[ORDERS, BILLING, "ack_policy = \"all\"\n"]));
+        let blocked = "! consumer ORDERS/billing, has dealt with 3 messages";
+        assert_eq!(lines(&new, &applied(&old), &[], &[]), [blocked]);
+        assert_eq!(lines(&new, &applied(&old), &["ORDERS"], &[]), [blocked]);
+        let replaced = "± consumer ORDERS/billing, has dealt with 3 messages";
+        assert_eq!(lines(&new, &applied(&old), &["ORDERS/billing"], &[]), [replaced]);
+    }
+
+    #[test]
+    fn streams_that_are_not_declared_are_left_alone_unless_they_are_named() {
+        let (old, new) = (registry(&[ORDERS]), registry(&[]));
+        let mut actual = applied(&old);
+        actual.streams.insert("KV_other".into(), unmanaged("$KV.other.>"));
+        let left_alone = [
+            "? bucket other, holds 2 messages: not in the registry, left alone",
+            "? stream ORDERS, holds 7 messages: no longer in the registry, left alone",
+        ];
+        assert_eq!(lines(&new, &actual, &[], &[]), left_alone);
+        assert_eq!(
+            lines(&new, &actual, &[], &["ORDERS"]),
+            ["- stream ORDERS, holds 7 messages", left_alone[0]],
+            "deletions come first"
+        );
+        assert_eq!(lines(&new, &actual, &[], &["KV_other"]), ["- bucket other, holds 2 messages", left_alone[1]]);
+        // On the command line a bucket has the name of its stream.
+        assert_eq!(lines(&new, &actual, &[], &["other"]), left_alone);
+    }
+
+    #[test]
+    fn consumers_that_are_not_declared_are_left_alone_unless_they_are_named() {
+        let (old, new) = (registry(&[ORDERS, BILLING]), registry(&[ORDERS]));
+        let mut actual = applied(&old);
+        let by_hand = ActualConsumer { raw: json!({ "durable_name": "mine" }), acknowledged: 1 };
+        actual.streams.get_mut("ORDERS").expect("applied").consumers.insert("mine".into(), by_hand);
+        let left_alone = [
+            "? consumer ORDERS/billing: no longer in the registry, left alone",
+            "? consumer ORDERS/mine: not in the registry, left alone",
+        ];
+        assert_eq!(lines(&new, &actual, &[], &[]), left_alone);
+        let deleted = "- consumer ORDERS/billing, has dealt with 3 messages";
+        assert_eq!(lines(&new, &actual, &[], &["ORDERS/billing"]), [deleted, left_alone[1]]);
+    }
+
+    #[test]
+    fn a_replacement_notes_the_consumers_of_others_that_go_with_the_stream() {
+        let (old, new) = (registry(&[ORDERS, BILLING]), registry(&[ORDERS, "storage = \"memory\"\n"]));
+        let plan = planned(&new, &applied(&old), &["ORDERS"], &[]);
+        assert_eq!(plan.len(), 1, "a replaced stream has no consumers that could be left alone");
+        assert_eq!(plan[0].action.note(), Some("a consumer of others on it would go too: `billing`"));
+        let both = registry(&[ORDERS, "storage = \"memory\"\n", BILLING]);
+        assert_eq!(planned(&both, &applied(&old), &["ORDERS"], &[])[0].action.note(), None);
+    }
+
+    #[test]
+    fn an_unmanaged_stream_with_the_same_subjects_blocks_until_it_is_deleted() {
+        let model = registry(&[ORDERS, BILLING]);
+        let actual = |subject| Actual { streams: [("OTHER".to_owned(), unmanaged(subject))].into() };
+        let other = "? stream OTHER, holds 2 messages: not in the registry, left alone";
+        for subject in ["T.orders.>", "T.orders.new", "T.*.new", ">"] {
+            let plan = planned(&model, &actual(subject), &[], &[]);
+            let shown: Vec<String> = plan.iter().map(ToString::to_string).collect();
+            assert_eq!(shown, [other, "! stream ORDERS", "! consumer ORDERS/billing"], "{subject}");
+            assert_eq!([plan[1].action.blocked_by(), plan[2].action.blocked_by()], [Some("OTHER"); 2]);
+        }
+        let created = ["+ stream ORDERS", "+ consumer ORDERS/billing"];
+        for subject in ["T.orders", "T.other.>"] {
+            assert_eq!(lines(&model, &actual(subject), &[], &[])[1..], created, "{subject}");
+        }
+        let deleted = lines(&model, &actual("T.orders.>"), &[], &["OTHER"]);
+        assert_eq!(deleted, ["- stream OTHER, holds 2 messages", created[0], created[1]]);
+    }
+
+    #[test]
+    fn a_stream_that_could_not_be_created_again_is_not_replaced() {
+        let (old, new) = (registry(&[ORDERS]), registry(&[ORDERS, "storage = \"memory\"\n"]));
+        let mut actual = applied(&old);
+        actual.streams.get_mut("ORDERS").expect("applied").raw["subjects"] = json!(["T.moved.>"]);
+        actual.streams.insert("OTHER".into(), unmanaged("T.orders.>"));
+        let blocked = planned(&new, &actual, &["ORDERS"], &[]).remove(1);
+        assert_eq!((blocked.action.word(), blocked.action.blocked_by()), ("blocked", Some("OTHER")));
+        let plan = planned(&new, &actual, &["ORDERS"], &["OTHER"]);
+        assert_eq!(plan.iter().map(|c| c.action.word()).collect::<Vec<_>>(), ["delete", "replace"]);
+    }
+
+    #[test]
+    fn lower_limits_note_the_messages_that_they_drop() {
+        let key = |name: &str| *keys::stream::ALL.iter().find(|k| k.name == name).expect("a key");
+        let field =
+            |(name, from, to): &(&str, Json, Json)| Field { key: key(name), from: from.clone(), to: to.clone() };
+        let oldest = Some("the oldest 3 of 10 messages are dropped");
+        let beyond = Some("of its 10 messages, those beyond the new limit are dropped");
+        let cases: Vec<(Vec<(&str, Json, Json)>, u64, Option<&str>)> = vec![
+            (vec![("max_msgs", json!(100), json!(7))], 10, oldest),
+            (vec![("max_msgs", json!(-1), json!(7))], 10, oldest),
+            (vec![("max_msgs", Json::Null, json!(7))], 10, oldest),
+            (vec![("max_msgs", json!(100), json!(10))], 10, None),
+            (vec![("max_msgs", json!(100), json!(9))], 10, Some("the oldest 1 of 10 messages are dropped")),
+            (vec![("max_msgs", json!(100), json!(-1))], 10, None),
+            (vec![("max_msgs", json!(5), json!(7))], 10, None),
+            (vec![("max_msgs", json!(100), json!(7))], 0, None),
+            (vec![("max_bytes", json!(2048), json!(1024))], 10, beyond),
+            (vec![("max_bytes", json!(1024), json!(2048))], 10, None),
+            (vec![("max_age", Json::Null, json!(1_000_000_000))], 10, beyond),
+            (vec![("max_age", json!(1_000_000_000), Json::Null)], 10, None),
+            (vec![("max_msgs_per_subject", json!(5), json!(1))], 10, beyond),
+            (vec![("max_msg_size", json!(2048), json!(1024))], 10, None),
+            (vec![("max_msgs", json!(100), json!(7)), ("max_bytes", json!(2048), json!(1024))], 10, beyond),
+            (vec![("max_msgs", json!(100), json!(7)), ("max_bytes", json!(1024), json!(2048))], 10, oldest),
+            (vec![], 10, None),
+        ];
+        for (fields, messages, note) in cases {
+            let shown = format!("{fields:?} of {messages}");
+            let fields: Vec<Field> = fields.iter().map(field).collect();
+            assert_eq!(dropped(&fields, messages).as_deref(), note, "{shown}");
+        }
+    }
+
+    #[test]
+    fn deletions_come_first_then_what_is_left_alone_then_the_streams_as_declared() {
+        let second = ORDERS.replace("ORDERS", "AUDIT").replace("orders", "audit");
+        let model = registry(&[ORDERS, BILLING, &second]);
+        let mut actual = Actual::default();
+        for name in ["AA", "MM", "ZZ"] {
+            actual.streams.insert(name.into(), unmanaged("x"));
+        }
+        assert_eq!(
+            lines(&model, &actual, &[], &["ZZ", "MM"]),
+            [
+                "- stream MM, holds 2 messages",
+                "- stream ZZ, holds 2 messages",
+                "? stream AA, holds 2 messages: not in the registry, left alone",
+                "+ stream ORDERS",
+                "+ consumer ORDERS/billing",
+                "+ stream AUDIT",
+            ]
+        );
+    }
+}

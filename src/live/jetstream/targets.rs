@@ -132,3 +132,111 @@ fn unmatched(option: &str, name: &str, reports: &[Report<'_>]) -> Option<Unmatch
     };
     Some(Unmatched { tenant: tenant.to_owned(), error: format!("{option} {name} did nothing"), hint })
 }
+
+#[cfg(test)]
+mod tests {
+    use super::super::apply::Outcome;
+    use super::super::change::{Action, Kind};
+    use super::*;
+    use crate::live::jetstream::api::Failure;
+    use crate::project::tests::model;
+
+    fn registry() -> Model {
+        model(
+            "[[tenant]]\nname = \"ACME\"\n[tenant.jetstream]\nstorage = \"1MiB\"\n[[tenant.user]]\nname = \"app\"\n\
+             [[tenant.stream]]\nname = \"ORDERS\"\nsubjects = [\"ACME.orders\"]\n[[tenant.stream.consumer]]\n\
+             name = \"billing\"\n[[tenant]]\nname = \"GLOBEX\"\n[[tenant.user]]\nname = \"app\"\n",
+        )
+    }
+
+    fn targets(replace: &[&str], delete: &[&str]) -> Result<Targets, Error> {
+        let list = |names: &[&str]| names.iter().map(ToString::to_string).collect::<Vec<_>>();
+        Targets::parse(&registry(), &list(replace), &list(delete))
+    }
+
+    fn error(targets: Result<Targets, Error>) -> (String, String) {
+        let error = targets.expect_err("refused");
+        (error.to_string(), error.hint().unwrap_or_default())
+    }
+
+    #[test]
+    fn replace_names_what_is_declared() {
+        for good in ["ACME/ORDERS", "ACME/ORDERS/billing"] {
+            assert!(targets(&[good], &[]).is_ok(), "{good}");
+        }
+        let cases = [
+            ("ORDERS", "`ORDERS` names no tenant", "did you mean `ACME/ORDERS`?"),
+            ("ORDERS/billing", "`ORDERS/billing` names no tenant", "did you mean `ACME/ORDERS/billing`?"),
+            ("ACME/ORDER", "there is no stream or consumer `ACME/ORDER`", "did you mean `ACME/ORDERS`?"),
+            ("zzz", "there is no stream or consumer `zzz`", "there are: ACME/ORDERS, ACME/ORDERS/billing"),
+        ];
+        for (name, message, hint) in cases {
+            assert_eq!(error(targets(&[name], &[])), (message.to_owned(), hint.to_owned()));
+        }
+    }
+
+    #[test]
+    fn delete_names_what_is_not_declared_of_a_tenant_that_is() {
+        for good in ["ACME/OLD", "ACME/ORDERS/old", "ACME/OLD/old", "GLOBEX/ORDERS"] {
+            assert!(targets(&[], &[good]).is_ok(), "{good}");
+        }
+        let registered = "remove it there first; or --replace it, to make it again";
+        let cases = [
+            ("OLD", "`OLD` is not TENANT/STREAM", "such as --delete TENANT_A/OLD"),
+            ("ACME/OLD/old/x", "`ACME/OLD/old/x` is not TENANT/STREAM", "such as --delete TENANT_A/OLD"),
+            ("ACNE/OLD", "there is no tenant `ACNE`", "did you mean `ACME`?"),
+            ("zzz/OLD/old", "there is no tenant `zzz`", "there are: ACME, GLOBEX"),
+            ("ACME/ORDERS", "`ACME/ORDERS` is in the registry", registered),
+            ("ACME/ORDERS/billing", "`ACME/ORDERS/billing` is in the registry", registered),
+        ];
+        for (name, message, hint) in cases {
+            assert_eq!(error(targets(&[], &[name])), (message.to_owned(), hint.to_owned()));
+        }
+    }
+
+    #[test]
+    fn a_target_is_of_one_tenant_and_one_option_and_is_used_once() {
+        let model = registry();
+        let [acme, globex] = model.tenants.as_slice() else { panic!("two tenants") };
+        let mut targets = targets(&["ACME/ORDERS"], &["ACME/OLD", "ACME/ORDERS/old"]).expect("valid");
+        assert!(targets.is_replaced(acme, "ORDERS", None) && targets.is_deleted(acme, "OLD", None));
+        assert!(targets.is_deleted(acme, "ORDERS", Some("old")));
+        assert!(!targets.is_replaced(globex, "ORDERS", None) && !targets.is_replaced(acme, "OLD", None));
+        assert!(!targets.is_deleted(acme, "ORDERS", None) && !targets.is_replaced(acme, "ORDERS", Some("old")));
+        targets.remove(acme, &change("OLD", Action::Delete { messages: 0 }));
+        assert!(!targets.is_deleted(acme, "OLD", None) && targets.is_replaced(acme, "ORDERS", None));
+    }
+
+    fn change(stream: &str, action: Action) -> Change {
+        Change { kind: Kind::Stream, stream: stream.into(), consumer: None, action }
+    }
+
+    #[test]
+    fn an_argument_that_matched_no_change_is_reported_with_a_hint() {
+        let model = registry();
+        let left_alone = |stream: &str| (change(stream, Action::Unmanaged { messages: 0 }), Outcome::NotTried);
+        let done = (change("OLD", Action::Delete { messages: 0 }), Outcome::Done);
+        let report = |result| [Report { tenant: &model.tenants[0], result }];
+        let targets = targets(&["ACME/ORDERS"], &["ACME/OLD", "ACME/GONE", "ACME/bucket", "GLOBEX/X"]).expect("valid");
+        let found = targets.unmatched(&report(Ok(vec![done, left_alone("KV_bucket")])));
+        let shown: Vec<_> = found.iter().map(|u| (u.tenant.as_str(), u.error.as_str(), u.hint.as_str())).collect();
+        assert_eq!(
+            shown,
+            [
+                (
+                    "ACME",
+                    "--delete ACME/GONE did nothing",
+                    "there is none of that name on the server: `tenantry plan` shows what is"
+                ),
+                ("ACME", "--delete ACME/bucket did nothing", "did you mean ACME/KV_bucket?"),
+                (
+                    "ACME",
+                    "--replace ACME/ORDERS did nothing",
+                    "there is nothing about it that cannot be changed in place: leave --replace out"
+                ),
+            ],
+            "GLOBEX was not looked at"
+        );
+        assert!(targets.unmatched(&report(Err(Failure::NoSecret))).is_empty(), "nothing is known of ACME");
+    }
+}
