@@ -212,3 +212,23 @@ pub fn down(bundle: &Path) -> Result<bool, Error> {
     }
     Ok(existed)
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_hint_fits_what_compose_says() {
+        let cases = [
+            ("Cannot connect to the Docker daemon at unix:///var/run/docker.sock", "start the Docker engine"),
+            ("Bind for 127.0.0.1:4222 failed: port is already allocated", "what uses the port"),
+            ("manifest for nats:none not found", "the image could not be had"),
+            ("dial tcp: lookup registry-1.docker.io: no such host", "the image could not be had"),
+            ("yaml: line 3: mapping values are not allowed", "shows what was asked"),
+            ("", "shows what was asked"),
+        ];
+        for (said, hint) in cases {
+            assert!(remedy(said).contains(hint), "{said}: {}", remedy(said));
+        }
+    }
+}

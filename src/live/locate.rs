@@ -190,4 +190,51 @@ mod tests {
             assert_eq!(safe(nonsense), None, "{nonsense}");
         }
     }
+
+    #[test]
+    fn a_version_has_three_numbers_and_any_suffix() {
+        let version = |major, minor, patch| Some(Version { major, minor, patch });
+        let cases = [
+            ("2.15.1", version(2, 15, 1)),
+            ("v2.15.1", version(2, 15, 1)),
+            ("nats-server: v2.15.1\n", version(2, 15, 1)),
+            ("nats-server: v2.15.1-beta.1", version(2, 15, 1)),
+            ("2.15.1+build", version(2, 15, 1)),
+            ("2.15.1.9", version(2, 15, 1)),
+            ("4294967295.0.0", version(u32::MAX, 0, 0)),
+            ("4294967296.0.0", None),
+            ("2.15", None),
+            ("2.15.", None),
+            ("2..1", None),
+            ("-2.15.1", None),
+            ("v", None),
+        ];
+        for (text, expected) in cases {
+            assert_eq!(Version::parse(text), expected, "{text:?}");
+        }
+    }
+
+    #[test]
+    fn each_border_of_a_safe_version_is_exact() {
+        let borders = [
+            ((2, 12, 11), false),
+            ((2, 12, 12), true),
+            ((2, 12, u32::MAX), true),
+            ((2, 13, 0), false),
+            ((2, 13, u32::MAX), false),
+            ((2, 14, 0), false),
+            ((2, 14, 2), false),
+            ((2, 14, 3), true),
+            ((2, 15, 0), true),
+            ((3, 0, 0), true),
+            ((1, 99, 99), false),
+            ((0, 0, 0), false),
+        ];
+        for ((major, minor, patch), is_safe) in borders {
+            let version = Version { major, minor, patch };
+            assert_eq!(version.is_safe(), is_safe, "{version}");
+            assert_eq!(Version::parse(&version.to_string()), Some(version));
+        }
+        assert_eq!(Version::parse(PINNED).map(Version::is_safe), Some(true));
+    }
 }

@@ -39,3 +39,30 @@ pub fn poll<T>(limit: Duration, mut attempt: impl FnMut() -> Option<T>) -> Optio
 pub fn is_taken(address: Listen) -> bool {
     std::net::TcpListener::bind(SocketAddr::new(address.ip, address.port)).is_err()
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn poll_returns_the_first_value_and_makes_no_further_attempt() {
+        let mut attempts = 0;
+        let found = poll(Duration::from_secs(60), || {
+            attempts += 1;
+            (attempts == 3).then_some("ready")
+        });
+        assert_eq!((found, attempts), (Some("ready"), 3));
+    }
+
+    #[test]
+    fn poll_tries_once_even_without_time_and_then_gives_up() {
+        assert_eq!(poll(Duration::ZERO, || Some(1)), Some(1));
+        let mut attempts = 0;
+        let found: Option<u8> = poll(Duration::ZERO, || {
+            attempts += 1;
+            None
+        });
+        assert_eq!(found, None);
+        assert!(attempts >= 1);
+    }
+}

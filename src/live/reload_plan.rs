@@ -89,3 +89,102 @@ fn logins(map: &Map) -> BTreeSet<(String, String)> {
     }
     logins
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::project::tests::conf;
+
+    const OLD: &str = r#"
+        listen: "127.0.0.1:4222"
+        max_payload: 1024
+        debug: false
+        jetstream { store_dir: "data", max_memory_store: 1024, max_file_store: 4096 }
+        accounts {
+          A { users: [ { user: "app", password: "$2a$first" }, { nkey: "UFIRST" } ] }
+          B { users: [ { user: "app", password: "$2a$other" } ] }
+        }
+    "#;
+
+    /// Compares the configuration above with one in which a text is replaced.
+    fn compare_with(from: &str, to: &str) -> ReloadPlan {
+        assert!(OLD.contains(from), "{from}");
+        compare(&conf(OLD), &conf(&OLD.replace(from, to)), true)
+    }
+
+    fn none() -> ReloadPlan {
+        ReloadPlan { reload: true, restart: false, disconnects: Some(Vec::new()), because: Vec::new() }
+    }
+
+    #[test]
+    fn an_equal_configuration_disconnects_no_client() {
+        assert_eq!(compare(&conf(OLD), &conf(OLD), true), none());
+        let other_layout = OLD.replace("debug: false\n", "\n\n# a comment\ndebug = off\n");
+        assert_eq!(compare(&conf(OLD), &conf(&other_layout), true), none());
+    }
+
+    #[test]
+    fn a_reload_disconnects_users_that_are_removed_or_have_another_secret() {
+        let cases = [
+            (r#"{ user: "app", password: "$2a$first" }, "#, "", "A/app"),
+            (r#", { nkey: "UFIRST" }"#, "", "A/UFIRST"),
+            ("$2a$first", "$2a$second", "A/app"),
+            ("UFIRST", "USECOND", "A/UFIRST"),
+            ("$2a$other", "$2a$second", "B/app"),
+        ];
+        for (from, to, gone) in cases {
+            let plan = compare_with(from, to);
+            assert_eq!(plan, ReloadPlan { disconnects: Some(vec![gone.to_owned()]), ..none() }, "{from} -> {to}");
+        }
+        // A new user disconnects no client.
+        assert_eq!(compare_with(r#"{ nkey: "UFIRST" }"#, r#"{ nkey: "UFIRST" }, { nkey: "UNEW" }"#), none());
+    }
+
+    #[test]
+    fn who_is_disconnected_is_unknown_if_the_server_read_another_file() {
+        let plan = compare(&conf(OLD), &conf(&OLD.replace("UFIRST", "USECOND")), false);
+        assert_eq!(plan, ReloadPlan { disconnects: None, ..none() });
+        assert_eq!(ReloadPlan::default().disconnects, None);
+    }
+
+    #[test]
+    fn a_key_that_a_reload_does_not_apply_needs_a_restart() {
+        let restart = |because: &str| ReloadPlan { restart: true, because: vec![because.to_owned()], ..none() };
+        let cases = [
+            ("127.0.0.1:4222", "127.0.0.1:4223", Some("listen")),
+            (r#"listen: "127.0.0.1:4222""#, "", Some("listen")),
+            ("debug: false", "debug: false\nhttp: \"127.0.0.1:8222\"", Some("http")),
+            (r#"store_dir: "data""#, r#"store_dir: "elsewhere""#, Some("jetstream.store_dir")),
+            (r#"store_dir: "data", "#, "", Some("jetstream.store_dir")),
+            ("max_payload: 1024", "max_payload: 2048", None),
+            ("max_payload: 1024", "", None),
+            ("debug: false", "debug: true", None),
+        ];
+        for (from, to, because) in cases {
+            assert_eq!(compare_with(from, to), because.map_or_else(none, restart), "{from} -> {to}");
+        }
+    }
+
+    #[test]
+    fn a_store_grows_with_a_reload_and_shrinks_with_a_restart() {
+        for key in GROWING {
+            let size = if key == "max_file_store" { 4096 } else { 1024 };
+            let with = |new: u32| compare_with(&format!("{key}: {size}"), &format!("{key}: {new}"));
+            assert_eq!((with(size), with(size + 1)), (none(), none()), "{key}");
+            assert_eq!(with(size - 1).because, [format!("jetstream.{key}")]);
+        }
+        let removed = compare_with(", max_file_store: 4096", "");
+        assert_eq!((removed.restart, removed.because), (true, vec!["jetstream.max_file_store".to_owned()]));
+    }
+
+    #[test]
+    fn jetstream_is_turned_on_and_off_by_a_restart() {
+        let block = r#"jetstream { store_dir: "data", max_memory_store: 1024, max_file_store: 4096 }"#;
+        let without = OLD.replace(block, "");
+        for (old, new) in [(OLD, without.as_str()), (&without, OLD)] {
+            let plan = compare(&conf(old), &conf(new), true);
+            assert_eq!((plan.restart, plan.because), (true, vec!["jetstream".to_owned()]));
+        }
+        assert_eq!(compare(&conf(&without), &conf(&without), true), none());
+    }
+}

@@ -216,3 +216,99 @@ fn tenant_status(t: &Tenant, (stats, mut kept): (AccountStats, Option<JetStreamS
     }
     TenantStatus { tenant: t.name.to_string(), max_connections: t.limits.connections, stats, jetstream, near_limit }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::model::units::Size;
+    use crate::project::tests::model;
+
+    const SHARED: &str = "[[tenant]]\nname = \"A\"\n[tenant.jetstream]\nstorage = \"1MiB\"\nmemory = \"1MiB\"\n[[tenant.user]]\n\
+        name = \"app\"\n[[tenant.stream]]\nname = \"S\"\nsubjects = [\"A.s\"]\n[[tenant]]\nname = \"B\"\n\
+        [tenant.jetstream]\nstorage = \"1MiB\"\n[[tenant.user]]\nname = \"app\"\n[[tenant.stream]]\nname = \"COPY\"\n\
+        [[tenant.stream.source]]\nname = \"S\"\nfrom = \"A\"\n[[share]]\nfrom = \"A\"\nto = [\"B\"]\njetstream = \"S\"\n";
+
+    /// A tenant of which every limit is 100.
+    fn tenant() -> Tenant {
+        let mut tenant = model(SHARED).tenants.remove(0);
+        tenant.limits.connections = 100;
+        for limits in tenant.jetstream.iter_mut() {
+            (limits.streams, limits.storage, limits.memory) = (100, Size(100), Size(100));
+        }
+        tenant
+    }
+
+    fn connections(connections: u64) -> AccountStats {
+        AccountStats { connections, subscriptions: 0 }
+    }
+
+    #[test]
+    fn a_limit_is_near_from_80_percent_on() {
+        let near =
+            |count: u64, kept: JetStreamStats| tenant_status(&tenant(), (connections(count), Some(kept))).near_limit;
+        let none = JetStreamStats::default;
+        assert_eq!(near(79, none()), [""; 0]);
+        assert_eq!(near(80, none()), ["connections"]);
+        let cases: [(&str, fn(u64) -> JetStreamStats); 3] = [
+            ("streams", |n| JetStreamStats { streams: n as usize, ..JetStreamStats::default() }),
+            ("disk", |storage| JetStreamStats { storage, ..JetStreamStats::default() }),
+            ("memory", |memory| JetStreamStats { memory, ..JetStreamStats::default() }),
+        ];
+        for (name, kept) in cases {
+            assert_eq!(near(0, kept(79)), [""; 0], "{name}");
+            assert_eq!(near(0, kept(80)), [name]);
+            assert_eq!(near(0, kept(200)), [name], "above the limit");
+        }
+        let all = JetStreamStats { streams: 80, storage: 80, memory: 80, ..none() };
+        assert_eq!(near(80, all), ["connections", "streams", "disk", "memory"]);
+    }
+
+    #[test]
+    fn a_limit_of_zero_is_never_near_and_large_numbers_do_not_overflow() {
+        let mut tenant = tenant();
+        tenant.jetstream.iter_mut().for_each(|limits| (limits.memory, limits.storage) = (Size(0), Size(u64::MAX)));
+        let near = |storage| {
+            let kept = JetStreamStats { storage, ..JetStreamStats::default() };
+            tenant_status(&tenant, (connections(0), Some(kept))).near_limit
+        };
+        assert_eq!(near(0), [""; 0]);
+        assert_eq!(near(u64::MAX), ["disk"]);
+    }
+
+    #[test]
+    fn jetstream_is_shown_if_both_the_registry_and_the_server_have_it() {
+        let (with, mut without) = (tenant(), tenant());
+        without.jetstream = None;
+        let shows = |tenant: &Tenant, kept: Option<JetStreamStats>| {
+            tenant_status(tenant, (connections(0), kept))
+                .jetstream
+                .map(|j| (j.max_streams, j.max_storage, j.max_memory))
+        };
+        assert_eq!(shows(&with, Some(JetStreamStats::default())), Some((100, 100, 100)));
+        assert_eq!(shows(&with, None), None);
+        assert_eq!(shows(&without, Some(JetStreamStats::default())), None);
+    }
+
+    #[test]
+    fn a_consumer_that_feeds_a_copy_is_behind_by_undelivered_messages_only() {
+        let tenant = tenant();
+        let feeding = tenant.stream_exports[0].consumer().to_string();
+        let behind = |consumer: &str, pending, unacknowledged| Behind {
+            stream: "S".into(),
+            consumer: consumer.into(),
+            pending,
+            unacknowledged,
+        };
+        let lag = |behind: Vec<Behind>| {
+            let lag = behind.iter().map(|b| b.pending + b.unacknowledged).sum();
+            let kept = JetStreamStats { lag, behind, ..JetStreamStats::default() };
+            let stats = tenant_status(&tenant, (connections(0), Some(kept))).jetstream.expect("it has JetStream").stats;
+            (stats.lag, stats.behind.into_iter().map(|b| b.consumer).collect::<Vec<_>>())
+        };
+        assert_eq!(lag(vec![behind(&feeding, 0, 5)]), (0, vec![]));
+        assert_eq!(lag(vec![behind(&feeding, 3, 5)]), (3, vec![feeding.clone()]));
+        assert_eq!(lag(vec![behind("own", 0, 5), behind(&feeding, 0, 5)]), (5, vec!["own".to_owned()]));
+        let elsewhere = Behind { stream: "OTHER".into(), ..behind(&feeding, 0, 5) };
+        assert_eq!(lag(vec![elsewhere]), (5, vec![feeding.clone()]), "the consumer of another stream");
+    }
+}
