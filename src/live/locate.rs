@@ -32,7 +32,7 @@ pub struct Version {
 }
 
 impl Version {
-    /// Parses `v2.15.1`, `nats-server: v2.15.1-beta.1` and the like. Ignores a pre-release
+    /// Parses `v2.15.1`, `nats-server: v2.15.1-beta.1` and the like. Ignores the pre-release
     /// suffix.
     pub fn parse(text: &str) -> Option<Self> {
         let text = text.rsplit_once('v').map_or(text, |(_, rest)| rest).trim();

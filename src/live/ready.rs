@@ -6,7 +6,6 @@ use std::time::{Duration, Instant};
 
 use crate::model::units::Listen;
 
-/// Pause between two attempts.
 const PAUSE: Duration = Duration::from_millis(20);
 
 /// The INFO message that a NATS server sends to new connections. `None` if no NATS server

@@ -238,6 +238,8 @@ mod tests {
         tenant
     }
 
+    type UsedUp = fn(u64) -> JetStreamStats;
+
     fn connections(connections: u64) -> AccountStats {
         AccountStats { connections, subscriptions: 0 }
     }
@@ -249,7 +251,7 @@ mod tests {
         let none = JetStreamStats::default;
         assert_eq!(near(79, none()), [""; 0]);
         assert_eq!(near(80, none()), ["connections"]);
-        let cases: [(&str, fn(u64) -> JetStreamStats); 3] = [
+        let cases: [(&str, UsedUp); 3] = [
             ("streams", |n| JetStreamStats { streams: n as usize, ..JetStreamStats::default() }),
             ("disk", |storage| JetStreamStats { storage, ..JetStreamStats::default() }),
             ("memory", |memory| JetStreamStats { memory, ..JetStreamStats::default() }),

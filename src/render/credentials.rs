@@ -221,7 +221,7 @@ mod tests {
     fn every_missing_password_is_reported_in_one_run() {
         assert_eq!(problems(|_| None), ["ONE is not set", "TWO is not set"]);
         assert_eq!(problems(|name| (name == "TWO").then(|| "x".repeat(12))), ["ONE is not set"]);
-        let found = supplied(&model(TWO), |name| Some(format!("{name}{}", "x".repeat(12)))).ok().expect("both are set");
+        let found = supplied(&model(TWO), |name| Some(format!("{name}{}", "x".repeat(12)))).unwrap_or_default();
         assert_eq!((found.len(), found["ONE"].expose()), (2, "ONExxxxxxxxxxxx"));
     }
 

@@ -247,6 +247,9 @@ mod tests {
     const ORDERS: &str = "[[tenant.stream]]\nname = \"ORDERS\"\nsubjects = [\"T.orders.>\"]\nmax_msgs = 100\n";
     const BILLING: &str = "[[tenant.stream.consumer]]\nname = \"billing\"\n";
 
+    /// Keys with the values that the server has and that are declared.
+    type Fields<'f> = Vec<(&'f str, Json, Json)>;
+
     fn registry(streams: &[&str]) -> Model {
         model(&format!("{TENANT}{}", streams.concat()))
     }
@@ -432,7 +435,7 @@ mod tests {
             |(name, from, to): &(&str, Json, Json)| Field { key: key(name), from: from.clone(), to: to.clone() };
         let oldest = Some("the oldest 3 of 10 messages are dropped");
         let beyond = Some("of its 10 messages, those beyond the new limit are dropped");
-        let cases: Vec<(Vec<(&str, Json, Json)>, u64, Option<&str>)> = vec![
+        let cases: [(Fields<'_>, u64, Option<&str>); 17] = [
             (vec![("max_msgs", json!(100), json!(7))], 10, oldest),
             (vec![("max_msgs", json!(-1), json!(7))], 10, oldest),
             (vec![("max_msgs", Json::Null, json!(7))], 10, oldest),
