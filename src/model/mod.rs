@@ -1,6 +1,6 @@
-//! What the registry means: valid by construction, defaults filled in, names
-//! resolved. Nothing here is a string that still needs checking, and nothing
-//! here knows how it was written or how it will be rendered.
+//! The registry after validation: defaults filled in, names resolved, roles
+//! expanded into permissions. Every value is valid by construction. The model
+//! is independent of the TOML syntax and of the rendered files.
 
 pub(crate) mod jetstream;
 pub mod names;
@@ -22,82 +22,82 @@ use units::{Listen, Size};
 pub struct Model {
     /// The server.
     pub server: Server,
-    /// Where every secret comes from.
+    /// Source of the root key, from which every secret is derived.
     pub root: Root,
-    /// bcrypt cost for derived and for supplied passwords.
+    /// bcrypt costs of derived and of supplied passwords.
     pub bcrypt: BcryptCost,
     /// The system account.
     pub system: SystemAccount,
-    /// The tenants, in the order they were written.
+    /// The tenants, in registry order.
     pub tenants: Vec<Tenant>,
-    /// Names that were given up.
+    /// Retired names. Credentials derive from names, so reusing one would revive the old credentials.
     pub retired: Vec<Retired>,
 }
 
-/// A name that was given up: its credentials must not work any more.
+/// A retired name: its credentials must no longer be accepted.
 #[derive(Debug, Clone)]
 pub struct Retired {
-    /// The tenant that was removed, or whose user was.
+    /// The removed tenant, or the tenant of the removed user.
     pub tenant: AccountName,
-    /// The user that was removed; nothing for the whole tenant.
+    /// The removed user. `None` if the whole tenant was removed.
     pub user: Option<UserName>,
-    /// The last generation of its secret.
+    /// The last generation of the user's secret.
     pub generation: u32,
 }
 
 /// The server.
 #[derive(Debug, Clone, Hash)]
 pub struct Server {
-    /// Its name.
+    /// The server's name.
     pub name: ServerName,
     /// The container image.
     pub image: String,
-    /// Where clients reach it.
+    /// Address of the client listener.
     pub client: Listen,
-    /// Where monitoring is reached, if anywhere.
+    /// Address of the HTTP monitoring endpoints. `None` disables them.
     pub monitor: Option<Listen>,
-    /// The URL that handouts tell clients to use.
+    /// The URL that handouts give to clients.
     pub url: String,
-    /// Largest message.
+    /// Maximum message size, in bytes.
     pub max_payload: Size,
-    /// Connections of all accounts.
+    /// Maximum number of connections, all accounts together.
     pub max_connections: u32,
-    /// Bytes kept for one slow connection.
+    /// Bytes buffered for one slow connection before the server closes it.
     pub max_pending: Size,
-    /// How long a write may take.
+    /// Maximum time of one write to a client.
     pub write_deadline: units::Duration,
     /// Whether debug lines are logged.
     pub debug: bool,
     /// Whether protocol lines are logged.
     pub trace: bool,
-    /// Whether time stamps are UTC.
+    /// Whether log time stamps are in UTC.
     pub log_utc: bool,
-    /// JetStream, if it is on.
+    /// The server's JetStream limits. `None` disables JetStream.
     pub jetstream: Option<ServerJetStream>,
 }
 
-/// What all tenants' JetStream limits must fit into.
+/// The server's JetStream limits. The sums of the tenants' limits must not exceed them.
 #[derive(Debug, Clone, Copy, Hash)]
 pub struct ServerJetStream {
-    /// Memory.
+    /// Memory for memory-backed streams, in bytes.
     pub memory: Size,
-    /// Disk.
+    /// Disk space for file-backed streams, in bytes.
     pub storage: Size,
 }
 
-/// Where the root key is found.
+/// Source of the root key.
 #[derive(Debug, Clone, PartialEq, Eq, Hash)]
 pub enum Root {
-    /// The published key: for loopback only.
+    /// The published development key, accepted on loopback only.
     Development,
-    /// In a file, relative to the registry.
+    /// A file; a relative path starts at the registry's folder.
     File(std::path::PathBuf),
-    /// In an environment variable.
+    /// An environment variable.
     Env(String),
 }
 
 /// bcrypt costs. A derived password has 160 random bits and gains nothing from
-/// a slow hash; one that a person chose does.
+/// a slow hash; a password that a person chose does.
 #[derive(Debug, Clone, Copy, Hash)]
 pub struct BcryptCost {
     /// For derived passwords.
@@ -109,9 +109,9 @@ pub struct BcryptCost {
 /// The system account.
 #[derive(Debug, Clone)]
 pub struct SystemAccount {
-    /// Its name.
+    /// The account's name.
     pub account: AccountName,
-    /// Its users; they can do anything.
+    /// The account's users. Their permissions are unrestricted.
     pub users: Vec<User>,
 }
 
@@ -120,102 +120,102 @@ pub struct SystemAccount {
 pub struct Tenant {
     /// The account's name.
     pub name: AccountName,
-    /// Where it was declared.
+    /// Location of the declaration in the registry.
     pub span: Span,
-    /// Its subject space; never empty.
+    /// The tenant's subject space. Never empty.
     pub subjects: Vec<Subject>,
     /// Limits of the account.
     pub limits: Limits,
-    /// JetStream limits, if the tenant has JetStream.
+    /// JetStream limits of the account. `None` if the tenant has no JetStream.
     pub jetstream: Option<JetStream>,
-    /// Its users; never empty.
+    /// The account's users. Never empty.
     pub users: Vec<User>,
-    /// Streams, those behind buckets and object stores included, in the order in
-    /// which they can be made.
+    /// Streams, including those behind buckets and object stores. Each follows
+    /// the streams it sources from, which is the order of creation.
     pub streams: Vec<Stream>,
     /// Key-value buckets.
     pub buckets: Vec<BucketName>,
     /// Object stores.
     pub object_stores: Vec<BucketName>,
-    /// What it offers, each to somebody.
+    /// Subjects that the tenant exports, each to named tenants.
     pub exports: Vec<Export>,
-    /// What it gets.
+    /// Subjects that the tenant imports.
     pub imports: Vec<Import>,
-    /// Streams of its own that others may copy.
+    /// The tenant's JetStream streams that other tenants may copy.
     pub stream_exports: Vec<StreamCopy>,
-    /// Streams of others that it may copy.
+    /// Other tenants' JetStream streams that the tenant may copy.
     pub stream_imports: Vec<StreamCopy>,
 }
 
-/// Limits of an account; all finite.
+/// Limits of an account. All are finite.
 #[derive(Debug, Clone, Copy, Hash)]
 pub struct Limits {
-    /// Connections at a time.
+    /// Maximum number of concurrent connections.
     pub connections: u32,
-    /// Subscriptions per connection.
+    /// Maximum number of subscriptions per connection.
     pub subscriptions: u32,
-    /// Largest message.
+    /// Maximum message size, in bytes.
     pub payload: Size,
 }
 
-/// JetStream limits of an account; all finite, none zero where zero means "no limit".
+/// JetStream limits of an account. All are finite; none is zero where zero means "no limit".
 #[derive(Debug, Clone, Copy, Hash)]
 pub struct JetStream {
-    /// Memory.
+    /// Memory for memory-backed streams, in bytes.
     pub memory: Size,
-    /// Disk.
+    /// Disk space for file-backed streams, in bytes.
     pub storage: Size,
-    /// Streams, buckets and object stores together.
+    /// Maximum number of streams, buckets and object stores together.
     pub streams: u32,
-    /// Consumers of each stream.
+    /// Maximum number of consumers per stream.
     pub consumers: u32,
-    /// Unacknowledged messages of one consumer.
+    /// Maximum number of unacknowledged messages per consumer.
     pub max_ack_pending: u32,
 }
 
 /// A user.
 #[derive(Debug, Clone)]
 pub struct User {
-    /// Its name, unique in its account.
+    /// The user's name, unique in its account.
     pub name: UserName,
-    /// Where it was declared.
+    /// Location of the declaration in the registry.
     pub span: Span,
-    /// The role its permissions come from.
+    /// The role that the permissions come from.
     pub role: RoleName,
-    /// How it proves who it is.
+    /// The credential with which the user authenticates.
     pub credential: Credential,
-    /// Where its replies arrive.
+    /// The inbox on which replies arrive.
     pub inbox: Inbox,
-    /// What it may do.
+    /// The user's publish and subscribe permissions.
     pub permissions: Permissions,
 }
 
-/// How a user proves who it is.
+/// The credential with which a user authenticates.
 #[derive(Debug, Clone, PartialEq, Eq, Hash)]
 pub enum Credential {
     /// A key pair derived from the root key.
     Nkey {
-        /// Raised to replace it.
+        /// Raising it replaces the secret.
         generation: u32,
     },
     /// A password derived from the root key.
     Password {
-        /// Raised to replace it.
+        /// Raising it replaces the secret.
         generation: u32,
     },
-    /// A password chosen elsewhere.
+    /// A password from an environment variable.
     PasswordFromEnv {
-        /// The variable that holds it.
+        /// The variable's name.
         variable: String,
-        /// Raised to replace the salt.
+        /// Raising it replaces the salt of the password's hash.
         generation: u32,
     },
-    /// A key pair whose seed the user keeps.
+    /// The public half of a key pair whose seed the user keeps.
     PublicKey(String),
 }
 
 impl Credential {
-    /// What the kind is called in listings.
+    /// The kind of credential, as listings show it.
     pub fn kind(&self) -> &'static str {
         match self {
             Self::Nkey { .. } => "nkey",
@@ -226,18 +226,18 @@ impl Credential {
     }
 }
 
-/// Where a user's replies arrive.
+/// The inbox on which a user's replies arrive.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub enum Inbox {
-    /// Under `_INBOX_<user>`, which no other user can read. Clients must be told the prefix.
+    /// `_INBOX_<user>`, which no other user can read. Clients must be configured with the prefix.
     Private,
-    /// Under `_INBOX`, which is every client's default and shared in the account.
+    /// `_INBOX`, every client library's default, shared by the users of the account.
     Default,
 }
 
 impl User {
-    /// Whether streams are made with its credential. It is the operator's, and is
-    /// not handed to developers.
+    /// Whether the user creates the tenant's streams. Its credential belongs to the
+    /// operator and is not handed to developers.
     pub fn is_provisioner(&self) -> bool {
         self.role.as_str() == roles::PROVISIONER
     }
@@ -256,7 +256,7 @@ pub fn inbox_prefix(inbox: Inbox, user: &UserName) -> String {
     }
 }
 
-/// Where a stream keeps its messages.
+/// The storage backend of a stream.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub enum Storage {
     /// On disk.
@@ -265,18 +265,18 @@ pub enum Storage {
     Memory,
 }
 
-/// Which way a share works.
+/// The direction of a share.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize)]
 #[serde(rename_all = "lowercase")]
 pub enum ShareKind {
-    /// Messages flow to the importer.
+    /// Messages flow from the exporter to the importer.
     Stream,
-    /// The importer asks, the exporter answers.
+    /// The importer sends requests, the exporter replies.
     Service,
 }
 
 impl ShareKind {
-    /// The key in the registry and in nats-server.conf alike.
+    /// The key, which is the same in the registry and in nats-server.conf.
     pub fn as_str(self) -> &'static str {
         match self {
             Self::Stream => "stream",
@@ -285,61 +285,61 @@ impl ShareKind {
     }
 }
 
-/// What a tenant offers, and to whom; never to everybody.
+/// Subjects that a tenant exports to named tenants. An export is never public.
 #[derive(Debug, Clone, Hash)]
 pub struct Export {
-    /// Which way it works.
+    /// Stream or service.
     pub kind: ShareKind,
-    /// The subjects.
+    /// The exported subjects.
     pub subject: Subject,
-    /// The importers; never empty.
+    /// The importing tenants. Never empty.
     pub to: Vec<AccountName>,
 }
 
-/// What a tenant gets from another.
+/// Subjects that a tenant imports from another.
 #[derive(Debug, Clone, Hash)]
 pub struct Import {
-    /// Which way it works.
+    /// Stream or service.
     pub kind: ShareKind,
-    /// The exporter.
+    /// The exporting tenant.
     pub from: AccountName,
-    /// The subjects.
+    /// The imported subjects.
     pub subject: Subject,
 }
 
-/// A stream of one tenant that another may copy. Both servers' ends are fixed by
-/// the exporter: a durable consumer of its own delivers the stream to one subject, and
-/// all that the importer's stream can ask is to begin again behind what it has.
+/// A JetStream stream of one tenant that another may copy. The exporter controls
+/// both ends: one of its durable consumers delivers the stream to one subject, and the
+/// importer's stream may only ask that consumer to resume after the last message it has.
 #[derive(Debug, Clone, PartialEq, Eq, Hash)]
 pub struct StreamCopy {
-    /// Whose stream it is.
+    /// The exporting tenant, which owns the stream.
     pub from: AccountName,
-    /// Who may copy it.
+    /// The importing tenant.
     pub to: AccountName,
-    /// The stream.
+    /// The exporter's stream.
     pub stream: StreamName,
-    /// Which of its subjects.
+    /// The subjects of the stream that are copied. `None` means all.
     pub filter: Option<Subject>,
 }
 
 impl StreamCopy {
-    /// The exporter's consumer, which feeds one stream of the importer.
+    /// Name of the exporter's durable consumer, which feeds one stream of the importer.
     pub fn consumer(&self) -> ConsumerName {
         ConsumerName::of_copy(format!("{}_to_{}", self.from, self.to))
     }
 
-    /// Where the importer finds the exporter's JetStream API, as far as it may use it.
+    /// Prefix under which the importer reaches the permitted part of the exporter's JetStream API.
     pub fn api(&self) -> String {
         format!("JS.{}.API", self.from)
     }
 
-    /// Where messages pass. No user may publish or subscribe there.
+    /// Delivery subject of the copied messages. No user may publish or subscribe to it.
     pub fn deliver(&self) -> String {
         format!("JS.{}.{}.to.{}", self.from, self.stream, self.to)
     }
 
-    /// Everything that passes between the two: way, the exporter's subject, and the
-    /// importer's name for it.
+    /// The exports and imports that the copy needs: direction, the exporter's subject, and
+    /// the importer's local subject.
     pub fn ways(&self) -> [(ShareKind, String, String); 3] {
         let (stream, consumer) = (&self.stream, self.consumer());
         let reset = format!("CONSUMER.RESET.{stream}.{consumer}");
@@ -353,35 +353,35 @@ impl StreamCopy {
 }
 
 impl Model {
-    /// Whether there is anything to make on a running server.
+    /// Whether any tenant declares a stream, a bucket or an object store.
     pub fn has_streams(&self) -> bool {
         self.tenants.iter().any(|tenant| !tenant.streams.is_empty())
     }
 }
 
 impl Tenant {
-    /// Subjects that arrive from other tenants, or to which requests to other
-    /// tenants are sent.
+    /// Imported subjects: those on which messages of other tenants arrive (`Stream`), or
+    /// to which requests to other tenants are sent (`Service`).
     pub fn imported(&self, kind: ShareKind) -> impl Iterator<Item = &Subject> {
         self.imports.iter().filter(move |i| i.kind == kind).map(|i| &i.subject)
     }
 
-    /// The user that makes its streams; it has one if it has JetStream.
+    /// The user that creates the tenant's streams. `None` if the tenant has no JetStream.
     pub fn provisioner(&self) -> Option<&User> {
         self.users.iter().find(|user| user.is_provisioner())
     }
 
-    /// The other ends of the streams that are copied between it and others.
+    /// The tenants that copy its streams, then the tenants whose streams it copies.
     pub fn copying(&self) -> impl Iterator<Item = &AccountName> {
         self.stream_exports.iter().map(|copy| &copy.to).chain(self.stream_imports.iter().map(|copy| &copy.from))
     }
 
-    /// The users whose credentials are handed out.
+    /// The users whose credentials are handed to developers: all but the provisioner.
     pub fn developers(&self) -> impl Iterator<Item = &User> {
         self.users.iter().filter(|user| !user.is_provisioner())
     }
 
-    /// Streams that are no bucket's and no object store's.
+    /// Streams that back neither a bucket nor an object store.
     pub fn plain_streams(&self) -> impl Iterator<Item = &Stream> {
         self.streams.iter().filter(|s| s.kind == StreamKind::Stream)
     }

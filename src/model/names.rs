@@ -1,32 +1,33 @@
-//! Names that are safe wherever they end up: in a configuration file, a
-//! subject, a file path, a command line.
+//! Names that are safe in a configuration file, a subject, a file path and a
+//! command line.
 
 use std::fmt;
 
-/// Why a text is not a name.
+/// Why a text is not a valid name.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum NameError {
-    /// Nothing there.
+    /// The text is empty.
     #[error("a name cannot be empty")]
     Empty,
-    /// Longer than [`MAX_LENGTH`].
+    /// The text is longer than [`MAX_LENGTH`] characters.
     #[error("it is longer than {MAX_LENGTH} characters")]
     TooLong,
-    /// A character outside the grammar.
+    /// A character is outside the grammar.
     #[error("it contains {0:?}")]
     Character(char),
-    /// A leading `-` reads as an option on every command line.
+    /// A leading `-`: command lines would read the name as an option.
     #[error("it begins with `-`")]
     LeadingDash,
-    /// `_INBOX`, `_R_` and `_GR_` head the server's own subjects, and names become subject tokens.
+    /// A reserved prefix: names become subject tokens, and `_INBOX`, `_R_` and `_GR_` begin
+    /// the server's own subjects.
     #[error("it begins with {0}, which the server keeps for itself")]
     Reserved(&'static str),
 }
 
-/// The longest name, in characters.
+/// Maximum length of a name, in characters.
 pub const MAX_LENGTH: usize = 64;
 
-/// What to tell somebody whose name was refused.
+/// Hint shown when a name is rejected.
 pub const GRAMMAR: &str = "use 1 to 64 of the characters A-Z a-z 0-9 _ and -, not beginning with -";
 
 fn check(text: &str) -> Result<(), NameError> {
@@ -55,15 +56,15 @@ macro_rules! names {
         pub struct $name(Box<str>);
 
         impl $name {
-            /// What the name is called in messages.
+            /// The kind of name, as messages call it.
             pub const WHAT: &'static str = $what;
 
-            /// Checks and keeps a name.
+            /// Validates a name.
             pub fn parse(text: &str) -> Result<Self, NameError> {
                 check(text).map(|()| Self(text.into()))
             }
 
-            /// The name as written.
+            /// The name as text.
             pub fn as_str(&self) -> &str {
                 &self.0
             }
@@ -97,8 +98,8 @@ impl StreamName {
 }
 
 impl ConsumerName {
-    /// The consumer that delivers a stream to another tenant, which may be longer
-    /// than others.
+    /// The consumer that feeds a copied stream. Its name holds two account names, so it
+    /// may exceed [`MAX_LENGTH`].
     pub fn of_copy(name: impl Into<Box<str>>) -> Self {
         Self(name.into())
     }
@@ -106,7 +107,7 @@ impl ConsumerName {
 
 names! {
     /// An account's name. The server uses it as a folder name without checking
-    /// it, which is why it must be this plain.
+    /// it, hence the strict grammar.
     AccountName, "an account name";
     /// A user's name. Unique inside its account; it is also a file name and a
     /// token of the user's private inbox.

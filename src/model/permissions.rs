@@ -1,27 +1,27 @@
-//! What a user may publish and subscribe to. Both sides are always stated:
-//! to the server, an empty or missing side means "everything".
+//! A user's publish and subscribe permissions. Both sides are always written out:
+//! the server reads an empty or missing side as "everything".
 
 use crate::subject::Subject;
 
-/// Both sides of a user's permissions.
+/// A user's publish and subscribe permissions.
 #[derive(Debug, Clone, PartialEq, Eq, Hash)]
 pub struct Permissions {
-    /// What it may publish to.
+    /// Subjects that the user may publish to.
     pub publish: Grant,
-    /// What it may subscribe to.
+    /// Subjects that the user may subscribe to.
     pub subscribe: Grant,
-    /// How it may answer requests, if it may.
+    /// `allow_responses`. `None`: the user may not publish to the reply subjects of requests.
     pub responses: Option<Responses>,
 }
 
 /// One side of a user's permissions.
 #[derive(Debug, Clone, PartialEq, Eq, Hash)]
 pub enum Grant {
-    /// Nothing at all.
+    /// Denies every subject.
     Nothing,
-    /// Everything: the system account's operators only.
+    /// Allows every subject. Only the system account's users have it.
     Everything,
-    /// Only these.
+    /// Allows only the listed subjects.
     Only(Allowed),
 }
 
@@ -34,7 +34,7 @@ pub struct Allowed {
 }
 
 impl Grant {
-    /// Exactly these subjects; nothing if there are none.
+    /// Grants exactly these subjects, without duplicates. An empty list grants `Nothing`.
     pub fn only(subjects: impl IntoIterator<Item = Subject>) -> Self {
         let mut kept: Vec<Subject> = Vec::new();
         for subject in subjects {
@@ -45,8 +45,8 @@ impl Grant {
         if kept.is_empty() { Self::Nothing } else { Self::Only(Allowed { subjects: kept, no_queue_on: Vec::new() }) }
     }
 
-    /// Refuses queue subscriptions on these: a queue member in one account
-    /// takes messages from the members of that queue in the exporter's.
+    /// Denies queue subscriptions on these subjects: a queue member in one account
+    /// takes messages from the members of the same queue in the exporter's account.
     #[must_use]
     pub fn without_queues_on(self, subjects: impl IntoIterator<Item = Subject>) -> Self {
         match self {
@@ -57,7 +57,7 @@ impl Grant {
 }
 
 impl Allowed {
-    /// The subjects; at least one.
+    /// The allowed subjects. Never empty.
     pub fn subjects(&self) -> &[Subject] {
         &self.subjects
     }
@@ -68,21 +68,21 @@ impl Allowed {
     }
 }
 
-/// How a user may answer requests: to the reply subject of what it received,
-/// so often and so long.
+/// How a user may reply to requests: on the reply subject of a message it received,
+/// up to `max` times within `expires_secs`.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub struct Responses {
-    /// Messages for each request.
+    /// Maximum number of replies per request.
     pub max: u32,
-    /// Seconds after the request.
+    /// Seconds after the request during which replies are allowed.
     pub expires_secs: u32,
 }
 
 impl Default for Responses {
-    /// Ten messages within 30 seconds. One would not do: when two subscriptions
-    /// of a connection match a request, the second delivery counts as an answer
-    /// (`deliverMsg` asks `responseAllowed`, which counts), and the real answer
-    /// is refused.
+    /// Ten replies within 30 seconds. One is not enough: when two subscriptions
+    /// of a connection match a request, the second delivery counts as a reply
+    /// (`deliverMsg` asks `responseAllowed`, which counts), and the real reply
+    /// is denied.
     fn default() -> Self {
         Self { max: 10, expires_secs: 30 }
     }

@@ -1,13 +1,14 @@
-//! Roles: named permission templates, built-in and declared. The subject sets
-//! of the built-in ones are the least with which nats clients work, each
-//! measured by taking it away (docs/roles.md says which step then fails).
+//! Roles: named permission templates, built-in and declared. The built-in roles
+//! grant the minimal subjects with which NATS clients work; removing any one of
+//! them breaks a client (docs/roles.md lists which step fails).
 
 use super::names::{AccountName, UserName};
 use super::permissions::{Grant, Permissions, Responses};
 use super::{Inbox, ShareKind, Tenant, inbox_prefix};
 use crate::subject::Subject;
 
-/// Which streams, buckets and subjects a role's permissions are made from.
+/// The user for whom a role is expanded, with the tenant whose subjects, streams and
+/// buckets the permissions are built from.
 #[derive(Debug, Clone, Copy)]
 pub struct Holder<'m> {
     /// The tenant.
@@ -21,20 +22,20 @@ pub struct Holder<'m> {
 }
 
 impl Holder<'_> {
-    /// How a user who may answer requests does so: what it may publish to
-    /// beside its own subjects, and whether the server may add reply subjects.
+    /// Permissions of a user that may reply to requests: the subjects it may publish to
+    /// besides its own, and `allow_responses`, or `None` where that would be unsafe.
     ///
     /// A message that arrives through a stream import carries the reply
-    /// subject that its sender chose, and `allow_responses` lets whoever hears
-    /// it publish there, past every allow and deny list: another tenant could
-    /// have this one purge its own streams. So where streams are imported,
-    /// answers go to the tenant's own inboxes (and, for exported services, to
+    /// subject that its sender chose, and `allow_responses` lets every receiver
+    /// publish there, past every allow and deny list: another tenant could make
+    /// this one purge its own streams. So where streams are imported, replies
+    /// are allowed to the tenant's own inboxes (and, for exported services, to
     /// the server's reply subjects) and nowhere else.
     ///
-    /// The same holds at both ends of a copied stream. A user who answers its own
-    /// message could choose the subject on which the copy is fed, and what comes there
+    /// The same holds at both ends of a copied stream. A user that replies to its own
+    /// message could choose the subject that feeds the copy, and a message on that subject
     /// commands the importing server (a flow control request is answered on any
-    /// subject it names); or the one by which the exporter's consumer is reset.
+    /// subject it names); or the subject that resets the exporter's consumer.
     fn answers(&self) -> (Vec<String>, Option<Responses>) {
         let Tenant { stream_exports, stream_imports, .. } = self.tenant;
         if self.tenant.imported(ShareKind::Stream).next().is_none()
@@ -49,24 +50,24 @@ impl Holder<'_> {
     }
 }
 
-/// The name of the role with which streams are provisioned, and of the user that a
-/// tenant has for it unless the registry declares one.
+/// Name of the role that provisions streams, and of the user with that role that every
+/// tenant with JetStream has unless the registry declares one.
 pub const PROVISIONER: &str = "provisioner";
 
 /// The roles that every registry has.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub enum BuiltIn {
-    /// The tenant's own administrator: everything inside its account.
+    /// The tenant's administrator: everything inside its account.
     Admin,
-    /// An application: its subjects, and the declared streams and buckets.
+    /// An application: the tenant's subjects, and the declared streams and buckets.
     App,
-    /// Writes only.
+    /// Publishes only.
     Publisher,
-    /// Reads only.
+    /// Subscribes and consumes streams only.
     Subscriber,
-    /// Reads counters and configuration, no messages.
+    /// Reads counters and configuration, but no messages.
     Monitor,
-    /// Makes and changes the tenant's streams and consumers. `tenantry apply` is one.
+    /// Creates and changes the tenant's streams and consumers. `tenantry apply` uses it.
     Provisioner,
 }
 
@@ -86,7 +87,7 @@ impl BuiltIn {
         Self::ALL.iter().find(|(n, _)| *n == name).map(|(_, role)| *role)
     }
 
-    /// What the role allows to this user.
+    /// The permissions that the role grants to this user.
     pub fn permissions(self, holder: Holder<'_>) -> Permissions {
         let tenant = holder.tenant;
         let own = || tenant.subjects.iter().map(ToString::to_string);
@@ -125,20 +126,20 @@ impl BuiltIn {
     }
 }
 
-/// The texts are made from checked names and subjects, so each one parses; a
-/// text that did not would be left out, which only ever narrows a grant.
+/// Parses subjects built from validated names and subjects, so that none should fail.
+/// One that did would be omitted, which only narrows a grant.
 fn subjects(texts: impl IntoIterator<Item = String>) -> Vec<Subject> {
     texts.into_iter().filter_map(|text| Subject::parse(&text).ok()).collect()
 }
 
-/// The JetStream streams behind everything the tenant declared.
+/// Names of all streams of the tenant, including those behind buckets and object stores.
 fn stream_names(tenant: &Tenant) -> impl Iterator<Item = String> {
     tenant.streams.iter().map(|s| s.name.to_string())
 }
 
-/// Making, reading and acknowledging consumers of one stream. Both forms of
-/// ACK and FC subjects are there: the longer one is what a server with the
-/// `js_ack_fc_v2` feature flag uses.
+/// Subjects for creating, reading and acknowledging consumers of one stream. Both forms
+/// of the ACK and FC subjects are included: a server with the `js_ack_fc_v2` feature
+/// flag uses the longer one.
 fn consume(stream: &str) -> [String; 11] {
     [
         format!("$JS.API.STREAM.INFO.{stream}"),
@@ -159,7 +160,7 @@ fn read(tenant: &Tenant) -> Vec<String> {
     let mut list = vec!["$JS.API.INFO".to_owned()];
     list.extend(stream_names(tenant).flat_map(|s| consume(&s)));
     for bucket in &tenant.buckets {
-        // By key, by revision, and for buckets made without direct get, which is nats-py's default.
+        // By key, by revision, and for buckets created without direct get, which is nats-py's default.
         list.push(format!("$JS.API.DIRECT.GET.KV_{bucket}.>"));
         list.push(format!("$JS.API.DIRECT.GET.KV_{bucket}"));
         list.push(format!("$JS.API.STREAM.MSG.GET.KV_{bucket}"));
@@ -214,9 +215,9 @@ fn metadata() -> Vec<String> {
     .into()
 }
 
-/// What `tenantry plan` and `tenantry apply` need. It covers streams that are not
-/// declared (yet, or any more): to report what is there, and so that a new stream
-/// does not need a reload before it can be made.
+/// Subjects that `tenantry plan` and `tenantry apply` need. The wildcards cover undeclared
+/// streams too: to report them, and so that a new stream can be created without a
+/// reload of the server first.
 fn provision() -> Vec<String> {
     [
         "$JS.API.INFO",
@@ -229,29 +230,29 @@ fn provision() -> Vec<String> {
         "$JS.API.CONSUMER.INFO.*.*",
         "$JS.API.CONSUMER.CREATE.*.>",
         "$JS.API.CONSUMER.DELETE.*.*",
-        // A copy that is made again begins again.
+        // A recreated copy must reset the consumer that feeds it.
         "$JS.API.CONSUMER.RESET.*.*",
     ]
     .map(str::to_owned)
     .into()
 }
 
-/// One subject of a declared role, with placeholders.
+/// A subject of a declared role, possibly with placeholders.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Pattern {
     /// `{subject}`: each of the tenant's subjects.
     EachSubject,
-    /// `{inbox}`: the user's replies.
+    /// `{inbox}`: the user's inbox.
     Inbox,
-    /// A subject in which `{tenant}` and `{user}` are still to be filled in.
+    /// A subject that may contain the placeholders `{tenant}` and `{user}`.
     Text(String),
 }
 
-/// The server's spaces in which a role may name subjects one by one.
+/// First tokens of the reserved subject spaces in which a role may name subjects.
 const OPEN_TO_ROLES: [&str; 4] = ["$JS", "$KV", "$O", "$SRV"];
 
 impl Pattern {
-    /// Checks and keeps a pattern.
+    /// Validates a pattern.
     pub fn parse(text: &str) -> Result<Self, String> {
         match text {
             "{subject}" => return Ok(Self::EachSubject),
@@ -275,7 +276,7 @@ impl Pattern {
         Ok(Self::Text(text.to_owned()))
     }
 
-    /// The subjects this pattern means for one user.
+    /// The subjects that the pattern stands for, for one user.
     pub fn expand(&self, holder: Holder<'_>) -> Vec<Subject> {
         match self {
             Self::EachSubject => holder.tenant.subjects.clone(),
@@ -292,16 +293,16 @@ fn fill(text: &str, tenant: &AccountName, user: &UserName) -> String {
 /// A role that the registry declares.
 #[derive(Debug, Clone)]
 pub struct Declared {
-    /// What its users may publish to.
+    /// Subjects that users with the role may publish to.
     pub publish: Vec<Pattern>,
-    /// What its users may subscribe to.
+    /// Subjects that users with the role may subscribe to.
     pub subscribe: Vec<Pattern>,
-    /// Whether its users may answer requests.
+    /// Whether users with the role may reply to requests.
     pub responses: bool,
 }
 
 impl Declared {
-    /// What the role allows to this user.
+    /// The permissions that the role grants to this user.
     pub fn permissions(&self, holder: Holder<'_>) -> Permissions {
         let expand = |patterns: &[Pattern]| patterns.iter().flat_map(|p| p.expand(holder)).collect::<Vec<_>>();
         let (more, responses) = if self.responses { holder.answers() } else { (Vec::new(), None) };

@@ -1,4 +1,4 @@
-//! Sizes, durations and addresses: the values a person writes with a unit.
+//! Sizes, durations, time stamps and addresses, with the text forms that the registry accepts.
 
 use std::net::{IpAddr, Ipv4Addr};
 use std::{fmt, time};
@@ -8,8 +8,8 @@ use std::{fmt, time};
 pub struct Size(pub u64);
 
 impl Size {
-    /// `512MiB`, `1.5GB`, `100B`. Decimal units are decimal (`1GB` is 10⁹), as
-    /// everywhere but in nats-server.conf, where `1GB` is 2³⁰.
+    /// Parses `512MiB`, `1.5GB` or `100B`. Decimal units are decimal (`1GB` is 10⁹), as
+    /// everywhere except in nats-server.conf, where `1GB` is 2³⁰.
     pub fn parse(text: &str) -> Result<Self, String> {
         let text = text.trim();
         if !text.starts_with(|c: char| c.is_ascii_digit()) {
@@ -18,7 +18,7 @@ impl Size {
         if text.ends_with(|c: char| c.is_ascii_digit()) {
             return Err(format!("{text} of what: bytes, kilobytes?"));
         }
-        // The parser takes `512M` too; which million that means is what people disagree on.
+        // The parser accepts `512M` too, but readers disagree whether that is decimal or binary.
         if !text.ends_with(['B', 'b']) {
             return Err("it is not a number of bytes with a unit".into());
         }
@@ -36,7 +36,7 @@ impl Size {
 }
 
 impl fmt::Display for Size {
-    /// The shortest exact form with a binary unit: `512MiB`, `1500B`.
+    /// Formats as the shortest exact form with a binary unit: `512MiB`, `1500B`.
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         for (shift, unit) in [(40, "TiB"), (30, "GiB"), (20, "MiB"), (10, "KiB")] {
             if self.0 != 0 && self.0.trailing_zeros() >= shift {
@@ -57,10 +57,10 @@ impl Duration {
         Self(time::Duration::from_secs(seconds))
     }
 
-    /// `30d`, `2m`, `1h 30m`, `500ms`. `m` is minutes.
+    /// Parses `30d`, `2m`, `1h 30m` or `500ms`. `m` is minutes.
     pub fn parse(text: &str) -> Result<Self, String> {
         let duration = humantime::parse_duration(text).map_err(|_| "it is not a length of time".to_owned())?;
-        // The server keeps durations as nanoseconds in 63 bits: 292 years.
+        // The server stores durations as nanoseconds in 63 bits: at most 292 years.
         if duration > time::Duration::from_secs(290 * 365 * 24 * 3600) {
             return Err("it is longer than the server can count (290 years)".into());
         }
@@ -80,18 +80,18 @@ impl fmt::Display for Duration {
     }
 }
 
-/// A moment, in UTC, as RFC 3339 writes it.
+/// A UTC time stamp in RFC 3339 form.
 #[derive(Debug, Clone, PartialEq, Eq, Hash)]
 pub struct Timestamp(String);
 
 impl Timestamp {
-    /// `2026-01-31T00:00:00Z`.
+    /// Parses `2026-01-31T00:00:00Z`.
     pub fn parse(text: &str) -> Result<Self, String> {
         let time = humantime::parse_rfc3339(text).map_err(|_| "it is not a moment in UTC".to_owned())?;
         Ok(Self(humantime::format_rfc3339(time).to_string()))
     }
 
-    /// As the server writes it.
+    /// The time stamp in the server's form.
     pub fn as_str(&self) -> &str {
         &self.0
     }
@@ -107,7 +107,7 @@ pub struct Listen {
 }
 
 impl Listen {
-    /// `127.0.0.1:4222`, `localhost:4222`, `[::1]:4222`.
+    /// Parses `127.0.0.1:4222`, `localhost:4222` or `[::1]:4222`.
     pub fn parse(text: &str) -> Result<Self, String> {
         let (host, port) = text.rsplit_once(':').ok_or("it has no port")?;
         let port = match port.parse::<u16>() {
@@ -127,13 +127,13 @@ impl Listen {
         Ok(Self { ip, port })
     }
 
-    /// True if only this machine can connect.
+    /// Whether only clients on this machine can connect.
     pub fn is_loopback(self) -> bool {
         self.ip.is_loopback()
     }
 
-    /// Where a client on this machine connects: a listener on every address is
-    /// reached by loopback.
+    /// The address to which a client on this machine connects: loopback if the listener
+    /// is bound to every address.
     pub fn dial(self) -> Self {
         match self.ip {
             ip if !ip.is_unspecified() => self,

@@ -1,5 +1,5 @@
-//! What differs between a declared configuration and a server's, and what a server is
-//! asked for.
+//! Comparison of a declared configuration with a server's, and the configuration to
+//! request from the server.
 
 use serde::Serialize;
 use serde_json::{Value as Json, json};
@@ -9,19 +9,19 @@ use super::keys::stream::METADATA;
 use super::keys::{self, Key};
 use super::{Config, Consumer};
 
-/// The label under which a stream or consumer says what it was made from: if it
-/// does not fit what the server has, somebody changed it by hand.
+/// Metadata label that holds the digest of the configuration a stream or consumer was
+/// created from. If the digest does not match the server's configuration, it was changed manually.
 pub const MARK: &str = "tenantry";
 
-/// Compares and requests streams, or consumers. What a server has beyond the known
-/// keys is kept.
+/// Compares configurations and builds requests, by one table of keys. A server's keys
+/// that are not in the table are kept.
 pub struct Comparison {
     keys: &'static [Key],
 }
 
-/// Of streams.
+/// Comparison of streams.
 pub const STREAM: Comparison = Comparison { keys: keys::stream::ALL };
-/// Of consumers.
+/// Comparison of consumers.
 pub const CONSUMER: Comparison = Comparison { keys: keys::consumer::ALL };
 
 /// The body of a request that makes or updates a consumer.
@@ -32,12 +32,12 @@ pub fn consumer_request(stream: &str, consumer: &Consumer, action: &str, raw: Op
 /// One value that differs.
 #[derive(Debug, Clone, Serialize)]
 pub struct Field {
-    /// The key, which JSON names as the server does.
+    /// The key, serialised under its name on the server.
     #[serde(rename = "name", serialize_with = "key_name")]
     pub key: Key,
-    /// What the server has.
+    /// The server's value.
     pub from: Json,
-    /// What is declared.
+    /// The declared value.
     pub to: Json,
 }
 
@@ -45,18 +45,18 @@ fn key_name<S: serde::Serializer>(key: &Key, serializer: S) -> Result<S::Ok, S::
     serializer.serialize_str(key.name)
 }
 
-/// What differs, and what is to be known about it.
+/// The fields that differ, and whether the server can change them in place.
 #[derive(Debug)]
 pub struct Difference {
-    /// What differs.
+    /// The fields that differ. Never empty.
     pub fields: Vec<Field>,
-    /// Why the server does not change it where it is.
+    /// Why the server refuses to change it in place. `None` if it does not refuse.
     pub reason: Option<String>,
-    /// Whether somebody changed it by hand.
+    /// Whether it was created or changed by other means than tenantry.
     pub drift: bool,
 }
 
-/// What a configuration is marked with.
+/// The first eight bytes of the configuration's SHA-256, in hexadecimal.
 fn digest(config: &Config) -> String {
     let mut hasher = Sha256::new();
     for (key, value) in config.entries() {
@@ -65,7 +65,7 @@ fn digest(config: &Config) -> String {
     data_encoding::HEXLOWER.encode(&hasher.finalize()[..8])
 }
 
-/// Keeps the labels that `is_kept` names.
+/// Removes every metadata label that `is_kept` does not accept.
 fn keep_labels(config: &mut Config, is_kept: fn(&str) -> bool) {
     if let Json::Object(labels) = config.get("metadata") {
         let kept = labels.iter().filter(|(key, _)| is_kept(key)).map(|(k, v)| (k.clone(), v.clone())).collect();
@@ -73,12 +73,12 @@ fn keep_labels(config: &mut Config, is_kept: fn(&str) -> bool) {
     }
 }
 
-/// The server's own labels change with what is asked.
+/// Excludes labels that the server adds by itself, which depend on the request.
 fn is_not_the_servers(label: &str) -> bool {
     !label.starts_with("_nats.")
 }
 
-/// Whether the server said the same twice.
+/// Whether two configurations from the server are equal, apart from the server's own labels.
 pub fn is_same(one: &Json, other: &Json) -> bool {
     let plain = |raw: &Json| {
         let mut config = Config::of_server(raw);
@@ -93,7 +93,7 @@ impl Comparison {
         self.keys.iter().copied().filter(|key| key.is_compared())
     }
 
-    /// What of a configuration is compared, without the server's own labels and ours.
+    /// The compared keys of a configuration, without the server's own labels and the mark.
     fn compared_part(&self, config: &Config) -> Config {
         let mut compared = Config::default();
         for key in self.compared_keys() {
@@ -103,7 +103,7 @@ impl Comparison {
         compared
     }
 
-    /// What a server has otherwise than it is declared.
+    /// The difference between the declared configuration and the server's. `None` if they agree.
     pub fn difference(&self, declared: &Config, raw: &Json) -> Option<Difference> {
         let (declared, actual) = (self.compared_part(declared), self.compared_part(&Config::of_server(raw)));
         let differs = self.compared_keys().filter(|key| declared.get(key.name) != actual.get(key.name));
@@ -117,14 +117,15 @@ impl Comparison {
         let mark = raw["metadata"][MARK].as_str();
         (!fields.is_empty()).then(|| Difference {
             reason: (!reasons.is_empty()).then(|| reasons.join("; ")),
-            // Made by somebody else, or changed since it was made from the registry.
+            // Created by other means, or changed since tenantry created it.
             drift: mark != Some(digest(&actual).as_str()),
             fields,
         })
     }
 
-    /// The configuration that makes it, or changes the one that is there: what is
-    /// declared, over what the server has beyond it, and the mark.
+    /// The configuration to request, to create it or (with `raw`, the server's current
+    /// configuration) to update it: the declared values, the mark, and the server's values
+    /// of keys that are not compared.
     pub fn request(&self, declared: &Config, raw: Option<&Json>) -> Json {
         let mut config = raw.map(Config::of_server).unwrap_or_default();
         for key in self.compared_keys() {
@@ -137,7 +138,7 @@ impl Comparison {
         config.to_json()
     }
 
-    /// What the server made otherwise than it was asked for.
+    /// Fields in which the server's result differs from the declared configuration.
     pub fn not_as_asked(&self, declared: &Config, raw: &Json) -> Vec<Field> {
         self.difference(declared, raw).map(|d| d.fields).unwrap_or_default()
     }

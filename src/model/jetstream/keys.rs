@@ -1,6 +1,6 @@
 //! The configuration keys of streams and consumers, each once: its name on the
-//! server, its unit, and whether the server changes it in place. Setting, comparing,
-//! printing and refusing all go by these tables.
+//! server, its unit, and whether the server changes it in place. These tables drive
+//! setting, comparing, printing and the refusal of changes.
 
 use serde_json::Value as Json;
 
@@ -9,39 +9,37 @@ use crate::model::units::Size;
 /// A configuration key.
 #[derive(Debug, Clone, Copy)]
 pub struct Key {
-    /// The server's name for it.
+    /// The key's name on the server.
     pub name: &'static str,
     unit: Unit,
     update: Update,
 }
 
-/// How a value reads.
+/// The unit of a key's value.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Unit {
-    /// A word, a subject, a number or a flag.
+    /// A word, a subject, a number or a boolean.
     Plain,
-    /// Bytes.
     Bytes,
-    /// Nanoseconds.
     Nanoseconds,
-    /// The stream that messages are taken from.
+    /// The stream that messages are sourced from.
     Origin,
 }
 
-/// What the server does about a value that is to change.
+/// How the server handles a changed value.
 #[derive(Debug, Clone, Copy)]
 enum Update {
-    /// It identifies the stream or consumer and is not compared.
+    /// The key identifies the stream or consumer and is not compared.
     Never,
-    /// It changes it in place.
+    /// The server changes it in place.
     InPlace,
-    /// It changes it in place, and drops messages beyond a lower one.
+    /// The server changes it in place and drops messages beyond a lower limit.
     Limit,
-    /// It refuses any change of this.
+    /// The server refuses any change. The text names the property in messages.
     Fixed(&'static str),
-    /// It refuses to turn it off again.
+    /// The server refuses to change it from `true` to `false`.
     OneWay,
-    /// It depends on both values.
+    /// The function returns why the server refuses, from the old and the new value.
     Depends(fn(&Json, &Json) -> Option<&'static str>),
 }
 
@@ -157,17 +155,17 @@ pub mod consumer {
 }
 
 impl Key {
-    /// Whether a server's value is compared with the declared one.
+    /// Whether the server's value is compared with the declared value.
     pub fn is_compared(self) -> bool {
         !matches!(self.update, Update::Never)
     }
 
-    /// Whether a lower value drops messages.
+    /// Whether lowering the value drops messages.
     pub fn is_limit(self) -> bool {
         matches!(self.update, Update::Limit)
     }
 
-    /// Why the server does not change it in place; `None` if it does.
+    /// Why the server refuses to change it in place. `None` if it does not refuse.
     pub fn refusal(self, from: &Json, to: &Json) -> Option<String> {
         match self.update {
             Update::Never | Update::InPlace | Update::Limit => None,
@@ -178,7 +176,7 @@ impl Key {
         }
     }
 
-    /// A value as the registry would write it.
+    /// Formats a value as the registry writes it.
     pub fn show(self, value: &Json) -> String {
         match (self.unit, value) {
             (_, Json::Null) => "none".to_owned(),
@@ -193,7 +191,7 @@ impl Key {
     }
 }
 
-/// A stream that messages are taken from: whose it is, its filter.
+/// Formats a source: stream name, exporting tenant if it is another tenant's, filter.
 fn origin(source: &Json) -> String {
     let text = |value: &Json| value.as_str().map(str::to_owned);
     let api = text(&source["external"]["api"]);
@@ -203,7 +201,7 @@ fn origin(source: &Json) -> String {
     [text(&source["name"]), whose, filter, rewritten].into_iter().flatten().collect()
 }
 
-/// Nanoseconds in the largest unit that leaves nothing over, as the registry is written.
+/// Formats nanoseconds in the largest unit that divides them, as the registry writes durations.
 fn duration(nanoseconds: i64) -> String {
     const UNITS: [(i64, &str); 4] =
         [(86_400_000_000_000, "d"), (3_600_000_000_000, "h"), (60_000_000_000, "m"), (1_000_000_000, "s")];

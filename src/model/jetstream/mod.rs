@@ -1,5 +1,5 @@
-//! Streams and consumers as the server keeps them. A key-value bucket and an
-//! object store are a stream with a fixed configuration.
+//! Streams and consumers as the server stores them. A key-value bucket and an
+//! object store are each a stream with a fixed configuration.
 
 pub mod difference;
 pub mod keys;
@@ -11,66 +11,66 @@ use super::names::{ConsumerName, StreamName};
 use crate::diag::Span;
 use crate::subject::Subject;
 
-/// What a stream is to those who use it.
+/// The purpose of a stream.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord, serde::Serialize)]
 #[serde(rename_all = "snake_case")]
 pub enum StreamKind {
-    /// A stream.
+    /// A stream that clients use as such.
     Stream,
-    /// Behind a key-value bucket.
+    /// The stream behind a key-value bucket.
     Bucket,
-    /// Behind an object store.
+    /// The stream behind an object store.
     ObjectStore,
 }
 
 /// A stream.
 #[derive(Debug, Clone)]
 pub struct Stream {
-    /// Its name on the server.
+    /// The stream's name on the server.
     pub name: StreamName,
-    /// Where it was declared.
+    /// Location of the declaration in the registry.
     pub span: Span,
-    /// What it is.
+    /// The stream's purpose.
     pub kind: StreamKind,
-    /// What it captures.
+    /// Subjects that the stream captures.
     pub subjects: Vec<Subject>,
-    /// Its configuration.
+    /// The stream's configuration.
     pub config: Config,
-    /// Its durable consumers.
+    /// The stream's durable consumers.
     pub consumers: Vec<Consumer>,
-    /// The streams of the same tenant that its messages come from.
+    /// Streams of the same tenant that it sources from or mirrors.
     pub origins: Vec<StreamName>,
-    /// What it copies from other tenants.
+    /// Streams of other tenants that it copies.
     pub copies: Vec<StreamCopy>,
-    /// Subjects under which it keeps what came to it under others, as wide as they
-    /// can be.
+    /// Destinations of its subject transforms, with a wildcard for each placeholder:
+    /// subjects under which it may store a message that arrived under another.
     pub rewritten: Vec<Subject>,
 }
 
 /// A durable consumer.
 #[derive(Debug, Clone)]
 pub struct Consumer {
-    /// Its name.
+    /// The consumer's name.
     pub name: ConsumerName,
-    /// Where it was declared.
+    /// Location of the declaration in the registry.
     pub span: Span,
-    /// Its configuration.
+    /// The consumer's configuration.
     pub config: Config,
 }
 
-/// The configuration of a stream or consumer in the server's own words. What is
-/// zero, empty or off is not in it, as the server leaves it out too: two
-/// configurations mean the same exactly if they are equal.
+/// The configuration of a stream or consumer, with the server's key names. Zero, empty
+/// and `false` values are omitted, as the server omits them too: two configurations
+/// are equivalent exactly if they are equal.
 #[derive(Debug, Clone, PartialEq, Eq, Hash, Default)]
 pub struct Config(Map<String, Json>);
 
 impl Config {
-    /// Sets a value; zero, empty and off are the same as not set.
+    /// Sets a value. Zero, empty and `false` remove the key.
     pub fn set(&mut self, key: keys::Key, value: impl Into<Json>) {
         self.insert(key.name, value.into());
     }
 
-    /// Takes over every value of another configuration.
+    /// Overwrites with every value that is set in another configuration.
     pub fn extend(&mut self, other: &Self) {
         other.entries().for_each(|(key, value)| self.insert(key, value.clone()));
     }
@@ -84,7 +84,7 @@ impl Config {
         }
     }
 
-    /// From what a server says.
+    /// Builds the configuration from a server's JSON.
     pub fn of_server(json: &Json) -> Self {
         let mut config = Self::default();
         for (key, value) in json.as_object().into_iter().flatten() {
@@ -93,17 +93,17 @@ impl Config {
         config
     }
 
-    /// One value; null if it is not set.
+    /// The value of a key; null if it is not set.
     pub fn get(&self, key: &str) -> &Json {
         self.0.get(key).unwrap_or(&Json::Null)
     }
 
-    /// Every value that is set.
+    /// Every key that is set, with its value.
     pub fn entries(&self) -> impl Iterator<Item = (&str, &Json)> {
         self.0.iter().map(|(key, value)| (key.as_str(), value))
     }
 
-    /// As a request carries it.
+    /// The configuration as JSON, for a request to the server.
     pub fn to_json(&self) -> Json {
         Json::Object(self.0.clone())
     }
@@ -120,7 +120,7 @@ fn is_nothing(value: &Json) -> bool {
     }
 }
 
-/// The same without members that say nothing.
+/// The value without zero, empty and `false` members, at every depth.
 fn without_nothing(value: Json) -> Json {
     match value {
         Json::Object(map) => {
