@@ -1,10 +1,10 @@
-//! The codes of the registry's diagnostics, each once. Those of keys that do not
-//! agree stand in their tables (`validate/conflicts.rs`).
+//! The codes of the registry's diagnostics, each defined once. The codes of conflicting
+//! keys are in the tables of `validate/conflicts.rs`.
 
 macro_rules! codes {
     ($( $name:ident = $code:literal; )*) => {
         $( pub const $name: &str = $code; )*
-        /// Every code.
+        /// Every code in this file.
         pub const ALL: &[&str] = &[$($name),*];
     };
 }

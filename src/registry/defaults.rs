@@ -1,5 +1,5 @@
-//! The defaults of the registry, each once. Validation and lowering both need
-//! them: validation to hold sums against limits, lowering to fill them in.
+//! The registry's defaults, each defined once. Validation compares sums with limits and
+//! lowering fills in absent keys; both use these.
 
 use std::net::Ipv4Addr;
 
@@ -9,42 +9,44 @@ use crate::model::units::{Duration, Listen, Size};
 pub const SERVER: &str = "nats";
 /// Address on which clients reach the server.
 pub const CLIENT: Listen = Listen { ip: std::net::IpAddr::V4(Ipv4Addr::LOCALHOST), port: 4222 };
-/// The system account.
+/// The system account's name.
 pub const SYSTEM_ACCOUNT: &str = "SYS";
-/// The system account's user, where the registry declares none.
+/// Name of the system account's user if the registry has no `[system]`.
 pub const SYSTEM_USER: &str = "sys_admin";
-/// The role of a user that names none.
+/// Role of a user without `role`.
 pub const ROLE: &str = "app";
-/// How long a write to a client may take; the server's own default too.
+/// Maximum time of one write to a client. Also nats-server's default.
 pub const WRITE_DEADLINE: Duration = Duration::from_secs(10);
-/// Largest message, unless said otherwise; the server's own default too.
+/// Maximum message size. Also nats-server's default.
 pub const MAX_PAYLOAD: Size = Size(1 << 20);
-/// Bytes kept for one slow connection; the server's own default too.
+/// Bytes buffered for one slow connection. Also nats-server's default.
 pub const MAX_PENDING: Size = Size(64 << 20);
-/// Connections of all accounts together.
+/// Maximum number of connections of all accounts together.
 pub const MAX_CONNECTIONS: u32 = 1024;
-/// Connections of one account.
+/// Maximum number of connections of one account.
 pub const CONNECTIONS: u32 = 100;
-/// Subscriptions of one connection.
+/// Maximum number of subscriptions of one connection.
 pub const SUBSCRIPTIONS: u32 = 1000;
-/// Streams of one account.
+/// Maximum number of streams of one account.
 pub const STREAMS: u32 = 10;
-/// Consumers of one stream.
+/// Maximum number of consumers of one stream.
 pub const CONSUMERS: u32 = 20;
-/// Unacknowledged messages of one consumer: ten times what a client asks for by default.
+/// A tenant's limit on unacknowledged messages per consumer: ten times a client's default.
 pub const MAX_ACK_PENDING: u32 = 10_000;
-/// The newest server that this version was tested with.
+/// The newest nats-server image that this version was tested with.
 pub const IMAGE: &str = "nats:2.15.1-alpine";
-/// A derived password has 160 random bits: a slow hash adds nothing but time to every connect.
+/// bcrypt cost of derived passwords. They have 160 random bits: a slow hash would only
+/// delay every connect.
 pub const COST_DERIVED: u32 = 8;
-/// A password that a person chose needs the slow hash.
+/// bcrypt cost of supplied passwords. A password that a person chose needs a slow hash.
 pub const COST_SUPPLIED: u32 = 11;
 
-/// How long message ids are remembered; the server's own default too.
+/// How long a stream remembers message ids to reject duplicates. Also nats-server's default.
 pub const DUPLICATE_WINDOW: Duration = Duration::from_secs(120);
-/// The server's own default too.
+/// Time after which an unacknowledged message is redelivered. Also nats-server's default.
 pub const ACK_WAIT: Duration = Duration::from_secs(30);
-/// Unacknowledged messages of one consumer; the server's own default too.
+/// Maximum number of unacknowledged messages of a consumer without `max_ack_pending`. Also
+/// nats-server's default.
 pub const CONSUMER_ACK_PENDING: u32 = 1000;
-/// Requests that may wait at a pull consumer; the server's own default too.
+/// Maximum number of waiting pull requests of one consumer. Also nats-server's default.
 pub const MAX_WAITING: u32 = 512;

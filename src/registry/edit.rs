@@ -1,6 +1,5 @@
-//! Edits to the registry's files that keep comments and order. An edit is
-//! checked as a whole before anything is written: an edit that would make the
-//! registry invalid changes nothing.
+//! Edits to the registry's files that keep comments and order. The edited registry is
+//! validated as a whole; an edit that would make it invalid is undone.
 
 use std::collections::BTreeMap;
 use std::fs;
@@ -20,40 +19,40 @@ pub struct Editor {
     files: BTreeMap<PathBuf, DocumentMut>,
     original: BTreeMap<PathBuf, String>,
     created: Vec<PathBuf>,
-    /// Keeps two edits from losing each other's work.
+    /// Advisory lock on the registry's folder: serialises concurrent edits.
     _lock: fs::File,
 }
 
-/// What a new tenant begins with.
+/// Initial keys of a new tenant.
 #[derive(Debug, Default)]
 pub struct NewTenant {
     /// The account's name.
     pub name: String,
-    /// Its subjects; none for the default.
+    /// The tenant's subjects. Empty means the default.
     pub subjects: Vec<String>,
-    /// JetStream storage, if any.
+    /// JetStream storage, such as `512MiB`. `None` omits the key.
     pub storage: Option<String>,
-    /// JetStream memory, if any.
+    /// JetStream memory, such as `64MiB`. `None` omits the key.
     pub memory: Option<String>,
-    /// Its first user.
+    /// The first user.
     pub user: NewUser,
 }
 
-/// What a new user begins with.
+/// Initial keys of a new user.
 #[derive(Debug, Default)]
 pub struct NewUser {
     /// The user's name.
     pub name: String,
-    /// Its role; none for the default.
+    /// The user's role. `None` means the default.
     pub role: Option<String>,
-    /// Its kind of credential; none for the default.
+    /// The kind of credential. `None` means the default.
     pub auth: Option<String>,
-    /// The public half of its own nkey.
+    /// The public half of an nkey whose seed the user keeps.
     pub public_key: Option<String>,
 }
 
 impl Editor {
-    /// Opens every file of a registry that is valid as it stands.
+    /// Opens every file of a registry, which must be valid.
     pub fn open(path: &Path) -> Result<(Self, Valid), Error> {
         let main = fs::canonicalize(path).map_err(|_| Error::NoRegistry { path: path.to_owned() })?;
         let folder = super::folder_of(&main).to_owned();
@@ -76,7 +75,7 @@ impl Editor {
         Ok((Self { main, files, original, created: Vec::new(), _lock: lock }, valid))
     }
 
-    /// Adds a tenant, to the main file or to a file of its own.
+    /// Adds a tenant to `file`. `None` means the main file.
     pub fn add_tenant(&mut self, new: &NewTenant, file: Option<&Path>) -> Result<(), Error> {
         let target = match file {
             None => self.main.clone(),
@@ -110,7 +109,7 @@ impl Editor {
         Ok(())
     }
 
-    /// A file that the registry includes, made if it is not there.
+    /// The real path of a file of the registry. A file that does not exist is created on save.
     fn file(&mut self, file: &Path) -> Result<PathBuf, Error> {
         if let Ok(real) = fs::canonicalize(file) {
             if !self.files.contains_key(&real) {
@@ -128,7 +127,7 @@ impl Editor {
         Ok(real)
     }
 
-    /// Removes a tenant and, if `with_shares`, what it shares and gets.
+    /// Removes a tenant and, if `with_shares`, its part in every share. Retires its name.
     pub fn remove_tenant(&mut self, name: &str, with_shares: bool) -> Result<(), Error> {
         let shares = self.shares_of(name);
         if shares > 0 && !with_shares {
@@ -156,7 +155,7 @@ impl Editor {
                     document.remove("share");
                 }
             }
-            // The tenant's note covers its users.
+            // The tenant's entry covers its users.
             if let Some(retired) = tables(document, "retired") {
                 retired.retain(|r| text(r, "tenant") != Some(name));
             }
@@ -173,8 +172,8 @@ impl Editor {
         shares.flat_map(ArrayOfTables::iter).filter(takes_part).count()
     }
 
-    /// Adds a user to a tenant or to the system account. Under a name that was
-    /// given up it gets a secret that nobody has had.
+    /// Adds a user to a tenant or to the system account. With a retired name it starts at
+    /// the next generation, and so with a new secret.
     pub fn add_user(&mut self, account: &str, system: &str, user: &NewUser) -> Result<(), Error> {
         let retired = self.retired(account, Some(&user.name)).map(|table| generation(table).unwrap_or(1));
         let last = retired.filter(|_| user.public_key.is_none());
@@ -194,7 +193,7 @@ impl Editor {
         Ok(())
     }
 
-    /// Raises a user's generation: every secret of it is replaced.
+    /// Raises a user's generation, which replaces every secret of the user. Returns the new one.
     pub fn rotate_user(&mut self, account: &str, system: &str, user: &str) -> Result<u32, Error> {
         if user == PROVISIONER && !self.declares_user(account, system, user)? {
             let own = NewUser { name: user.into(), role: Some(PROVISIONER.into()), auth: None, public_key: None };
@@ -219,14 +218,15 @@ impl Editor {
         Ok(u32::try_from(next).unwrap_or(u32::MAX))
     }
 
-    /// The note that a name was given up.
+    /// The `[[retired]]` entry of a name. `None` for `user` finds the entry of the whole tenant.
     fn retired(&mut self, tenant: &str, user: Option<&str>) -> Option<&mut Table> {
         let main = self.main.clone();
         let retired = tables(self.document(&main), "retired")?;
         retired.iter_mut().find(|t| text(t, "tenant") == Some(tenant) && text(t, "user") == user)
     }
 
-    /// Notes that a name was given up, in the main file, whoever's file it was in.
+    /// Retires a name in the main file, wherever the tenant was declared. `user` is the name
+    /// and last generation; `None` retires the whole tenant.
     fn retire(&mut self, tenant: &str, user: Option<(&str, i64)>) -> Result<(), Error> {
         if let Some(known) = self.retired(tenant, user.map(|(name, _)| name)) {
             if let Some((_, last)) = user {
@@ -256,7 +256,8 @@ impl Editor {
         Ok(())
     }
 
-    /// Removes a user. Its name is retired with the last generation of its secret.
+    /// Removes a user. Retires its name with the last generation of its secret, if the secret
+    /// was derived.
     pub fn remove_user(&mut self, account: &str, system: &str, user: &str) -> Result<(), Error> {
         let (_, owner) = self.owner(account, system)?;
         let removed = owner.get("user").and_then(Item::as_array_of_tables);
@@ -272,16 +273,16 @@ impl Editor {
         last.map_or(Ok(()), |last| self.retire(account, Some((user, last))))
     }
 
-    /// Whether a user is written in the registry: a provisioner may not be.
+    /// Whether the registry declares the user. The implied provisioner is not declared.
     pub fn declares_user(&mut self, account: &str, system: &str, user: &str) -> Result<bool, Error> {
         let (_, owner) = self.owner(account, system)?;
         let users = owner.get("user").and_then(Item::as_array_of_tables);
-        // Whoever is written inline is somebody's own business.
+        // Users that are written inline are not inspected: they count as declared.
         Ok(owner.get("user").is_some_and(|u| u.as_array_of_tables().is_none())
             || users.is_some_and(|users| users.iter().any(|u| text(u, "name") == Some(user))))
     }
 
-    /// The table that holds an account's users, and the file it is in.
+    /// The table that holds an account's users, and the file that contains it.
     fn owner(&mut self, account: &str, system: &str) -> Result<(Option<PathBuf>, &mut Table), Error> {
         if account == system {
             let main = self.main.clone();
@@ -303,13 +304,13 @@ impl Editor {
         self.files.entry(path.to_owned()).or_default()
     }
 
-    /// A file that was written on Windows stays one.
+    /// Keeps CRLF line ends in a file that had them.
     fn with_line_ends(&self, path: &Path, text: String) -> String {
         let is_windows = self.original.get(path).is_some_and(|original| original.contains("\r\n"));
         if is_windows { text.replace("\r\n", "\n").replace('\n', "\r\n") } else { text }
     }
 
-    /// Writes what changed, if the registry is still valid with it.
+    /// Writes the changed files. Undoes the writes if the registry is then invalid.
     pub fn save(self) -> Result<Valid, Error> {
         let changed: Vec<(&PathBuf, String)> = self
             .files
@@ -345,7 +346,7 @@ impl Editor {
             }
             Err(Error::Registry { sources, mut diagnostics }) => {
                 undo(&written);
-                // What the edit did not cause is not its problem.
+                // The registry had no errors before, so every error comes from the edit; warnings may not.
                 diagnostics.retain(|d| d.severity == Severity::Error);
                 Err(Error::RefusedEdit { sources, diagnostics })
             }
@@ -361,7 +362,7 @@ fn is_read(valid: &Valid, file: &Path) -> bool {
     valid.sources.paths().any(|p| fs::canonicalize(p).ok() == fs::canonicalize(file).ok())
 }
 
-/// Replaces a file as a whole, its mode kept.
+/// Replaces a file atomically and keeps its mode.
 fn replace(path: &Path, text: &str) -> Result<(), Error> {
     let fail = |e: std::io::Error| Error::io("write", path, e);
     let folder = super::folder_of(path);
@@ -383,7 +384,7 @@ fn text<'t>(table: &'t Table, key: &str) -> Option<&'t str> {
     table.get(key)?.as_str()
 }
 
-/// A user's generation, if one is written.
+/// The user's generation. `None` if the key is absent.
 fn generation(user: &Table) -> Option<i64> {
     user.get("generation").and_then(Item::as_integer)
 }

@@ -1,5 +1,5 @@
-//! What the user wrote: read with its places, checked as a whole, turned into
-//! the [`crate::model`]. Every problem of every file is found in one run.
+//! The registry: decoded with source locations, validated as a whole, and lowered to
+//! the [`crate::model`]. One run reports every problem of every file.
 
 pub(crate) mod codes;
 pub(crate) mod decode;
@@ -25,24 +25,24 @@ pub use codes::ALL as RULES;
 use decode::{Decode, Decoder};
 pub use validate::conflict_codes;
 
-/// The largest file that is read. Ten thousand tenants take about six megabytes.
+/// Maximum size of a registry file, in bytes. Ten thousand tenants take about six megabytes.
 const MAX_FILE: u64 = 256 << 20;
 
-/// A registry that was read, with everything there is to say about it.
+/// A registry that was read, valid or not, with its diagnostics.
 #[derive(Debug)]
 pub struct Loaded {
-    /// The files, for showing places.
+    /// The files that were read, to render diagnostics.
     pub sources: Sources,
-    /// Problems first to last, by place.
+    /// Errors, then warnings, each in source order.
     pub diagnostics: Vec<Diagnostic>,
-    /// What it means; nothing if there is an error.
+    /// The model. `None` if there is an error.
     pub model: Option<Model>,
     /// The registry file.
     pub path: PathBuf,
 }
 
 impl Loaded {
-    /// The model and the warnings, or the error that shows every problem.
+    /// The model and the warnings, or an error with every diagnostic.
     pub fn into_valid(self) -> Result<Valid, Error> {
         match self.model {
             Some(model) => Ok(Valid { model, path: self.path, sources: self.sources, warnings: self.diagnostics }),
@@ -54,24 +54,24 @@ impl Loaded {
 /// A registry without errors.
 #[derive(Debug)]
 pub struct Valid {
-    /// What it means.
+    /// The model.
     pub model: Model,
     /// The registry file.
     pub path: PathBuf,
-    /// The files, for showing places.
+    /// The files that were read, to render diagnostics.
     pub sources: Sources,
-    /// What somebody should know.
+    /// Warnings, in source order.
     pub warnings: Vec<Diagnostic>,
 }
 
 impl Valid {
-    /// The folder that relative paths in the registry start from.
+    /// The registry file's folder, to which paths in the registry are relative.
     pub fn folder(&self) -> &Path {
         folder_of(&self.path)
     }
 }
 
-/// The folder of a file, `.` if the path names none.
+/// The parent folder of a file; `.` if the path is a bare file name.
 pub fn folder_of(path: &Path) -> &Path {
     match path.parent() {
         Some(parent) if parent != Path::new("") => parent,
@@ -79,7 +79,7 @@ pub fn folder_of(path: &Path) -> &Path {
     }
 }
 
-/// Reads the registry and everything it includes.
+/// Reads the registry and the files it includes.
 pub fn load(path: &Path) -> Result<Loaded, Error> {
     let mut sources = Sources::default();
     let mut diagnostics = Vec::new();
@@ -121,8 +121,8 @@ fn read_text(path: &Path) -> Result<String, Error> {
     })
 }
 
-/// Parses one file. With broken TOML only the syntax is complained about:
-/// what follows from it would mislead.
+/// Parses one file. Invalid TOML yields syntax errors only: errors that follow from
+/// them would mislead.
 fn parse<T: Decode>(sources: &mut Sources, path: &Path, text: String, diagnostics: &mut Vec<Diagnostic>) -> Option<T> {
     let file = sources.add(path, text);
     let (document, errors) = DeTable::parse_recoverable(sources.text(file));
@@ -145,8 +145,8 @@ fn parse<T: Decode>(sources: &mut Sources, path: &Path, text: String, diagnostic
     None
 }
 
-/// Reads the included files into `registry`. False if one could not be read,
-/// so that what another file says about its tenants is not called wrong.
+/// Reads the included files into `registry`. Returns `false` if one could not be read;
+/// references to its tenants are then not reported as unknown.
 fn merge_includes(
     registry: &mut raw::Registry,
     path: &Path,
@@ -199,7 +199,7 @@ fn merge_includes(
     whole
 }
 
-/// The files that a pattern means, sorted.
+/// The files that match a pattern, sorted.
 fn matching(folder: &Path, pattern: &str) -> Result<Vec<PathBuf>, String> {
     if pattern.is_empty() {
         return Err("the pattern is empty".into());
@@ -237,5 +237,5 @@ pub fn included_schema() -> Json {
     schema
 }
 
-/// The place of the beginning of the main file, for problems of the whole.
+/// The start of the main file: location of diagnostics that concern the whole registry.
 pub(crate) const START: Span = Span { file: 0, start: 0, end: 0 };

@@ -1,11 +1,11 @@
-//! The reference of every key, as a page: made from the same declarations that
-//! read the keys, so that it cannot be out of date.
+//! The reference page of every key, generated from the declarations that also
+//! read the keys, so that it cannot become outdated.
 
 use std::fmt::Write as _;
 
 use serde_json::Value as Json;
 
-/// docs/registry.md.
+/// The text of docs/registry.md.
 pub fn page() -> String {
     let mut page = String::from(
         "# tenants.toml\n\n\
@@ -36,7 +36,7 @@ fn table(page: &mut String, path: &str, schema: &Json) {
     }
 }
 
-/// The table below a key, with the header it is written under.
+/// The table that a key holds, with its TOML header. `None` if the key holds a plain value.
 fn nested<'s>(path: &str, key: &str, value: &'s Json) -> Option<(String, &'s Json)> {
     let name = path.trim_matches(['[', ']']);
     let full = if name.is_empty() { key.to_owned() } else { format!("{name}.{key}") };

@@ -1,8 +1,10 @@
-//! [`keys!`] and [`words!`]: one declaration gives the type, its reader, the known keys and the JSON Schema.
+//! [`keys!`] and [`words!`]: one declaration generates the type, its decoder, the known keys
+//! and the JSON Schema.
 
 use serde_json::{Map, Value as Json};
 
-/// One entry of a table's schema.
+/// Adds one key to a table's schema. `field` is the schema of its value and whether the key
+/// is required.
 pub fn property(
     schema: &mut Map<String, Json>,
     required: &mut Vec<Json>,
@@ -35,15 +37,15 @@ pub fn property(
 /// }
 /// ```
 ///
-/// makes `struct Limits { connections, name, span }`, whose fields keep their
-/// places. The field's type says what may be written: `Spanned<T>` must be there,
-/// `Key<T>` may be left out (`Key::Absent`), and a `Key` that is there and cannot
-/// be read is `Key::Invalid`, so that nothing else complains about it. `Vec<T>` is
-/// a list or an array of tables. `"[tenant.limits]"` is what messages call the
-/// table; the doc comments become the descriptions of the JSON Schema and the
-/// rows of docs/registry.md. `Limits::decode` reads every key, reports every
-/// unknown one with the nearest known name, and returns `None` only if a required
-/// key is missing or unreadable.
+/// generates `struct Limits { connections, name, span }`, whose fields keep their
+/// source locations. The field's type determines what may be written: `Spanned<T>` is
+/// required; `Key<T>` is optional (`Key::Absent`), and `Key::Invalid` if it is
+/// unreadable, so that no later check reports it again. `List<T>` is a list or
+/// an array of tables. `"[tenant.limits]"` is the table's name in messages; the
+/// doc comments become the descriptions of the JSON Schema and the rows of
+/// docs/registry.md. `Limits::decode` decodes every key, reports every unknown one
+/// with the nearest known name, and returns `None` if the value is not a table or a
+/// required key is missing or unreadable.
 macro_rules! keys {
     ($(
         $(#[doc = $table_doc:literal])*
@@ -55,7 +57,7 @@ macro_rules! keys {
         #[derive(Debug, Clone)]
         pub struct $table {
             $( $(#[doc = $doc])* pub $key: $type, )*
-            /// Where the table stands.
+            /// Location of the table in the registry.
             #[allow(dead_code, reason = "every table keeps its place")]
             pub span: $crate::diag::Span,
         }
@@ -97,7 +99,7 @@ macro_rules! keys {
 }
 pub(crate) use keys;
 
-/// Declares a key whose value is one of a few words.
+/// Declares an enum that is written as one of a few words.
 macro_rules! words {
     ($( $(#[doc = $doc:literal])* $name:ident, $what:literal { $( $(#[doc = $word_doc:literal])* $variant:ident = $word:literal, )* } )*) => {$(
         $(#[doc = $doc])*
@@ -107,7 +109,7 @@ macro_rules! words {
         }
 
         impl $name {
-            /// The word as it is written.
+            /// The word in the registry.
             #[allow(dead_code, reason = "every word can be written back")]
             pub fn as_str(self) -> &'static str {
                 match self { $( Self::$variant => $word, )* }

@@ -1,9 +1,8 @@
-//! From spanned TOML to spanned values, collecting every problem on the way.
+//! Decodes TOML into typed values with source locations, and collects every problem.
 //!
-//! serde stops at the first error, so this walks the parsed document itself.
-//! [`keys!`] declares one table of the registry: from that one declaration come
-//! the struct, its reader, the list of known keys (for suggestions) and its part
-//! of the JSON Schema.
+//! serde stops at the first error, so this module walks the parsed document itself.
+//! [`keys!`] declares one table of the registry and generates the struct, its
+//! decoder, the list of known keys (for suggestions) and its part of the JSON Schema.
 
 mod keys;
 mod scalar;
@@ -19,12 +18,12 @@ pub(crate) use keys::{keys, words};
 pub use scalar::{Int, Scalar};
 pub use table::{Field, Key, Labels, Table};
 
-/// Reads one file's values and keeps what is wrong with them.
+/// Decodes the values of one file and collects diagnostics.
 #[derive(Debug)]
 pub struct Decoder<'d> {
-    /// The file that is being read.
+    /// Index of the file in [`crate::diag::Sources`].
     pub file: u32,
-    /// Where problems go.
+    /// Receives the diagnostics.
     pub diagnostics: &'d mut Vec<Diagnostic>,
 }
 
@@ -32,7 +31,7 @@ pub struct Decoder<'d> {
 pub type Node<'i> = toml::Spanned<DeValue<'i>>;
 
 impl Decoder<'_> {
-    /// The place of a byte range in the file being read.
+    /// The span of a byte range in the file.
     pub fn span(&self, range: std::ops::Range<usize>) -> Span {
         let clamp = |n: usize| u32::try_from(n).unwrap_or(u32::MAX);
         Span { file: self.file, start: clamp(range.start), end: clamp(range.end) }
@@ -57,7 +56,7 @@ impl Decoder<'_> {
         );
     }
 
-    /// The table under `node`, or a complaint.
+    /// The table in `node`. Reports an error and returns `None` if it is not a table.
     pub fn table<'t, 'i>(&mut self, node: &'t Node<'i>, what: &'static str) -> Option<Table<'t, 'i>> {
         let DeValue::Table(table) = node.get_ref() else {
             self.wrong_type(node, "a table");
@@ -82,11 +81,11 @@ fn describe(value: &DeValue<'_>) -> &'static str {
     }
 }
 
-/// A value that can be read from TOML.
+/// A value that can be decoded from TOML.
 pub trait Decode: Sized {
-    /// Reads it, or complains and returns nothing.
+    /// Decodes the value. Reports an error and returns `None` if it cannot be decoded.
     fn decode(node: &Node<'_>, d: &mut Decoder<'_>) -> Option<Self>;
-    /// Its JSON Schema.
+    /// The value's JSON Schema.
     fn schema() -> Json;
 }
 
@@ -100,8 +99,8 @@ impl<T: Decode> Decode for Spanned<T> {
     }
 }
 
-/// A list or an array of tables. It knows whether an item was unreadable, so that
-/// nothing is said to be missing that is only misspelt.
+/// A list or an array of tables. It records whether an item was unreadable, so that a
+/// misspelt item is not also reported as missing.
 #[derive(Debug, Clone)]
 pub struct List<T> {
     items: Vec<T>,
@@ -109,7 +108,7 @@ pub struct List<T> {
 }
 
 impl<T> List<T> {
-    /// The list of a key that is there and is no list.
+    /// The list for a key whose value is not a list.
     fn unreadable() -> Self {
         Self { items: Vec::new(), is_whole: false }
     }
@@ -119,7 +118,7 @@ impl<T> List<T> {
         self.is_whole
     }
 
-    /// Whether nothing is written in it: unlike `is_empty`, not even an unreadable item.
+    /// Whether the list is written as empty. Unlike `is_empty`, false if an item was unreadable.
     pub fn says_nothing(&self) -> bool {
         self.items.is_empty() && self.is_whole
     }
@@ -165,7 +164,7 @@ impl<T: Decode> Decode for List<T> {
             }
             return None;
         };
-        // The readable items are still checked.
+        // Keeps the readable items, so that validation still checks them.
         let items: Vec<T> = array.iter().filter_map(|item| T::decode(item, d)).collect();
         let is_whole = items.len() == array.len();
         Some(Self { items, is_whole })
@@ -175,7 +174,7 @@ impl<T: Decode> Decode for List<T> {
     }
 }
 
-/// Tables by name, as in `[role.auditor]`.
+/// Named tables, as in `[role.auditor]`.
 #[derive(Debug, Clone)]
 pub struct Named<T>(pub Vec<(Spanned<String>, T)>);
 

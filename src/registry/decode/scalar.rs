@@ -1,4 +1,5 @@
-//! Single values: strings with a grammar of their own, whole numbers, and what of the model is written so.
+//! Decoders of single values: strings with a grammar, booleans, whole numbers, and the model's
+//! names, subjects, sizes, durations and addresses.
 
 use serde_json::{Value as Json, json};
 use toml::de::DeValue;
@@ -9,21 +10,21 @@ use crate::model::{names, units};
 use crate::registry::codes;
 use crate::subject::Subject;
 
-/// A value written as a string with a grammar of its own.
+/// A value written as a string with its own grammar.
 pub trait Scalar: Sized {
-    /// The diagnostic's rule when it does not parse.
+    /// Code of the diagnostic if the text does not parse.
     const RULE: &'static str;
-    /// What is expected: `a size`.
+    /// The expected kind of value, with its article: `a size`.
     const WHAT: &'static str;
-    /// What to type.
+    /// What to type instead.
     const HINT: &'static str;
-    /// Reads the text.
+    /// Parses the text. The error says why it is invalid.
     fn parse(text: &str) -> Result<Self, String>;
-    /// Whether a wrong value may be a secret that was put here by mistake.
+    /// Whether an invalid value may be a misplaced secret, which diagnostics must not quote.
     fn may_be_secret(_text: &str) -> bool {
         false
     }
-    /// Its JSON Schema.
+    /// The value's JSON Schema.
     fn schema() -> Json {
         json!({ "type": "string" })
     }
@@ -93,8 +94,8 @@ impl Decode for bool {
     }
 }
 
-/// A whole number from `MIN` to `MAX`, the range in which the server does what
-/// it is told: beyond it, it truncates silently.
+/// A whole number from `MIN` to `MAX`, the range that the server accepts: it silently
+/// truncates numbers outside it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Int<const MIN: i64, const MAX: i64>(pub u32);
 

@@ -1,4 +1,4 @@
-//! One table of the registry while it is read, and how a field takes its key from it.
+//! A table of the registry during decoding, and how a struct field decodes its key.
 
 use serde_json::{Value as Json, json};
 use toml::de::DeTable;
@@ -7,13 +7,13 @@ use super::{Decode, Decoder, List, Named, Node};
 use crate::diag::{Diagnostic, Span, Spanned, nearest};
 use crate::registry::codes;
 
-/// One table while it is being read.
+/// A table during decoding.
 #[derive(Debug)]
 pub struct Table<'t, 'i> {
     pub(super) table: &'t DeTable<'i>,
-    /// Where it stands.
+    /// Location of the table in the registry.
     pub span: Span,
-    /// What it is called in messages: `a tenant`.
+    /// The table's name in messages: `a tenant`.
     pub what: &'static str,
 }
 
@@ -22,7 +22,7 @@ impl<'t, 'i> Table<'t, 'i> {
         self.table.get(key)
     }
 
-    /// Complains about every key that is not in `known`.
+    /// Reports every key that is not in `known`.
     pub fn refuse_unknown(&self, known: &[&'static str], d: &mut Decoder<'_>) {
         for key in self.table.keys() {
             let name = key.get_ref().as_ref();
@@ -47,20 +47,20 @@ impl<'t, 'i> Table<'t, 'i> {
     }
 }
 
-/// A key that may be left out. "Given, but unreadable" is told apart from
-/// "absent", so that one mistake is reported once.
+/// An optional key. `Invalid` is distinct from `Absent`, so that an unreadable value is
+/// not also reported as missing.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Key<T> {
-    /// Not written.
+    /// The key is not written.
     Absent,
-    /// Written, and already complained about.
+    /// The key is written but unreadable; the error is already reported.
     Invalid,
-    /// Written and readable.
+    /// The key is written and readable.
     Given(T),
 }
 
 impl<T> Key<T> {
-    /// The value, if it was given and readable.
+    /// The value. `None` if the key is absent or unreadable.
     pub fn get(&self) -> Option<&T> {
         match self {
             Self::Given(value) => Some(value),
@@ -68,19 +68,19 @@ impl<T> Key<T> {
         }
     }
 
-    /// True if the key was not written at all.
+    /// Whether the key is not written.
     pub fn is_absent(&self) -> bool {
         matches!(self, Self::Absent)
     }
 }
 
-/// A struct field that reads itself from a key of a table.
+/// A struct field that is decoded from a key of a table.
 pub trait Field: Sized {
-    /// Whether the key must be there.
+    /// Whether the key is required.
     const REQUIRED: bool;
-    /// Reads it; nothing means that the whole table cannot be used.
+    /// Decodes the key. `None` means that the whole table is unusable.
     fn take(key: &'static str, table: &Table<'_, '_>, d: &mut Decoder<'_>) -> Option<Self>;
-    /// The JSON Schema of its value.
+    /// The JSON Schema of the key's value.
     fn schema() -> Json;
 }
 
@@ -124,7 +124,7 @@ impl<T: Decode> Field for List<T> {
     }
 }
 
-/// Labels: strings by name.
+/// Labels: pairs of name and text.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Labels(pub Vec<(String, String)>);
 

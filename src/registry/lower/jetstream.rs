@@ -1,6 +1,6 @@
-//! Streams, consumers, buckets and object stores in the server's own words, with
-//! every default that is not the server's zero written out, so that what a server
-//! says of them can be compared.
+//! Lowers streams, consumers, buckets and object stores to the server's configuration.
+//! Non-zero defaults are written out, so that the result can be compared with what a
+//! server reports.
 
 use serde_json::{Value as Json, json};
 
@@ -15,9 +15,9 @@ use crate::model::units::{Duration, Size};
 use crate::model::{JetStream, Storage, StreamCopy};
 use crate::subject::Subject;
 
-/// What the server wants of a consumer that another stream copies.
+/// Idle heartbeat of a consumer that feeds a copy, as the server requires it.
 const HEARTBEAT: Duration = Duration::from_secs(1);
-/// "No limit" where the server keeps a number.
+/// The server's number for "no limit".
 const NO_LIMIT: i64 = -1;
 
 /// The keys that streams, buckets and object stores share.
@@ -32,7 +32,7 @@ struct Common<'r> {
     metadata: &'r Key<Labels>,
 }
 
-/// They have the same names in all three.
+/// Borrows the common keys, which have the same names in all three.
 macro_rules! common {
     ($raw:expr) => {
         Common {
@@ -59,28 +59,28 @@ pub(super) fn stream(raw: &raw::Stream, jetstream: Option<JetStream>, copies: &[
     c.set(stream_keys::MAX_MSGS_PER_SUBJECT, count(&raw.max_msgs_per_subject));
     c.set(stream_keys::MAX_MSG_SIZE, bytes(&raw.max_msg_size));
     c.set(stream_keys::DISCARD, value(&raw.discard).unwrap_or(raw::Discard::Old).as_str());
-    c.set(stream_keys::DISCARD_NEW_PER_SUBJECT, on(&raw.discard_new_per_subject));
+    c.set(stream_keys::DISCARD_NEW_PER_SUBJECT, is_on(&raw.discard_new_per_subject));
     c.set(stream_keys::DUPLICATE_WINDOW, duplicate_window(&raw.duplicate_window, &raw.max_age, has_origin));
-    c.set(stream_keys::NO_ACK, on(&raw.no_ack));
+    c.set(stream_keys::NO_ACK, is_on(&raw.no_ack));
     let marker = nanos(&raw.subject_delete_marker_ttl);
-    // What the server would turn on by itself.
-    let rolls_up = on(&raw.allow_rollup_hdrs) || marker > 0 || on(&raw.allow_msg_schedules);
+    // The server would enable it by itself.
+    let rolls_up = is_on(&raw.allow_rollup_hdrs) || marker > 0 || is_on(&raw.allow_msg_schedules);
     c.set(stream_keys::ALLOW_ROLLUP_HDRS, rolls_up);
-    c.set(stream_keys::ALLOW_DIRECT, on(&raw.allow_direct));
-    c.set(stream_keys::DENY_DELETE, on(&raw.deny_delete));
-    c.set(stream_keys::DENY_PURGE, on(&raw.deny_purge) && !rolls_up);
-    c.set(stream_keys::ALLOW_MSG_TTL, on(&raw.allow_msg_ttl) || marker > 0);
+    c.set(stream_keys::ALLOW_DIRECT, is_on(&raw.allow_direct));
+    c.set(stream_keys::DENY_DELETE, is_on(&raw.deny_delete));
+    c.set(stream_keys::DENY_PURGE, is_on(&raw.deny_purge) && !rolls_up);
+    c.set(stream_keys::ALLOW_MSG_TTL, is_on(&raw.allow_msg_ttl) || marker > 0);
     c.set(stream_keys::SUBJECT_DELETE_MARKER_TTL, marker);
-    c.set(stream_keys::ALLOW_ATOMIC, on(&raw.allow_atomic));
-    c.set(stream_keys::ALLOW_BATCHED, on(&raw.allow_batched));
-    c.set(stream_keys::ALLOW_MSG_COUNTER, on(&raw.allow_msg_counter));
-    c.set(stream_keys::ALLOW_MSG_SCHEDULES, on(&raw.allow_msg_schedules));
+    c.set(stream_keys::ALLOW_ATOMIC, is_on(&raw.allow_atomic));
+    c.set(stream_keys::ALLOW_BATCHED, is_on(&raw.allow_batched));
+    c.set(stream_keys::ALLOW_MSG_COUNTER, is_on(&raw.allow_msg_counter));
+    c.set(stream_keys::ALLOW_MSG_SCHEDULES, is_on(&raw.allow_msg_schedules));
     c.set(stream_keys::SUBJECT_TRANSFORM, raw.subject_transform.get().map_or(Json::Null, transform));
     c.set(
         stream_keys::REPUBLISH,
         raw.republish.get().map_or(
             Json::Null,
-            |r| json!({ "src": subject(&r.src, ">"), "dest": r.dest.value.text, "headers_only": on(&r.headers_only) }),
+            |r| json!({ "src": subject(&r.src, ">"), "dest": r.dest.value.text, "headers_only": is_on(&r.headers_only) }),
         ),
     );
     c.set(stream_keys::MIRROR, raw.mirror.get().map_or(Json::Null, |s| source(s, copies)));
@@ -144,17 +144,17 @@ fn consumer(raw: &raw::Consumer, stream: &raw::Stream, jetstream: Option<JetStre
     c.set(consumer_keys::BACKOFF, backoff);
     c.set(consumer_keys::MAX_DELIVER, count(&raw.max_deliver));
     c.set(consumer_keys::REPLAY_POLICY, value(&raw.replay_policy).unwrap_or(raw::ReplayPolicy::Instant).as_str());
-    // The stream's bound is what a consumer gets that says nothing.
+    // The server applies the stream's limit to a consumer without a threshold.
     let bound = stream.consumer_limits.get().map_or(0, |l| nanos(&l.inactive_threshold));
     c.set(consumer_keys::INACTIVE_THRESHOLD, value(&raw.inactive_threshold).map_or(bound, nanoseconds));
     c.set(consumer_keys::SAMPLE_FREQ, value(&raw.sample_freq).map_or_else(String::new, |p| p.0));
-    c.set(consumer_keys::HEADERS_ONLY, on(&raw.headers_only));
+    c.set(consumer_keys::HEADERS_ONLY, is_on(&raw.headers_only));
     c.set(consumer_keys::NUM_REPLICAS, value(&raw.replicas).map_or(0, |r| r.0));
-    c.set(consumer_keys::MEM_STORAGE, on(&raw.mem_storage));
+    c.set(consumer_keys::MEM_STORAGE, is_on(&raw.mem_storage));
     if is_push {
         c.set(consumer_keys::DELIVER_SUBJECT, subject(&raw.deliver_subject, ""));
         c.set(consumer_keys::DELIVER_GROUP, value(&raw.deliver_group).map_or_else(String::new, |g| g.0));
-        c.set(consumer_keys::FLOW_CONTROL, on(&raw.flow_control));
+        c.set(consumer_keys::FLOW_CONTROL, is_on(&raw.flow_control));
         c.set(consumer_keys::IDLE_HEARTBEAT, nanos(&raw.idle_heartbeat));
         c.set(consumer_keys::RATE_LIMIT_BPS, value(&raw.rate_limit_bps).map_or(0, |r| r.0));
     } else {
@@ -176,8 +176,8 @@ fn consumer(raw: &raw::Consumer, stream: &raw::Stream, jetstream: Option<JetStre
     Consumer { name: raw.name.value.clone(), span: raw.name.span, config: c }
 }
 
-/// The consumer that delivers a stream to another tenant's: the server wants
-/// flow control, a heartbeat of a second, and neither a wait nor a last delivery.
+/// The consumer that feeds another tenant's copy of a stream. The server requires flow
+/// control, an idle heartbeat of one second, no `ack_wait` and unlimited deliveries.
 pub(super) fn feeding_consumer(copy: &StreamCopy, span: Span, jetstream: Option<JetStream>) -> Consumer {
     let mut c = Config::default();
     c.set(consumer_keys::NAME, copy.consumer().as_str());
@@ -198,7 +198,7 @@ pub(super) fn feeding_consumer(copy: &StreamCopy, span: Span, jetstream: Option<
     Consumer { name: copy.consumer(), span, config: c }
 }
 
-/// As every client library makes a key-value bucket.
+/// The stream behind a key-value bucket, as client libraries create it.
 pub(super) fn bucket(raw: &raw::Bucket) -> Stream {
     let name = format!("KV_{}", raw.name.value);
     let mut c = common!(raw).config(&name);
@@ -214,7 +214,7 @@ pub(super) fn bucket(raw: &raw::Bucket) -> Stream {
     stored(name, &raw.name, StreamKind::Bucket, c)
 }
 
-/// As every client library makes an object store.
+/// The stream behind an object store, as client libraries create it.
 pub(super) fn object_store(raw: &raw::ObjectStore) -> Stream {
     let name = format!("OBJ_{}", raw.name.value);
     let mut c = common!(raw).config(&name);
@@ -227,7 +227,7 @@ pub(super) fn object_store(raw: &raw::ObjectStore) -> Stream {
     stored(name, &raw.name, StreamKind::ObjectStore, c)
 }
 
-/// What a bucket's and an object store's streams have in common.
+/// Completes the stream behind a bucket or an object store.
 fn stored(name: String, written: &Spanned<BucketName>, kind: StreamKind, mut c: Config) -> Stream {
     c.set(stream_keys::RETENTION, "limits");
     c.set(stream_keys::MAX_CONSUMERS, NO_LIMIT);
@@ -270,7 +270,8 @@ impl Common<'_> {
     }
 }
 
-/// What a source of another tenant's is, if that tenant shares it.
+/// The copy that a source refers to. `None` if the source is a stream of the same tenant or
+/// is not shared with this one.
 fn copy_of<'c>(raw: &raw::Source, copies: &'c [StreamCopy]) -> Option<&'c StreamCopy> {
     let from = value(&raw.from)?;
     copies.iter().find(|c| c.from == from && c.stream == raw.name.value)
@@ -297,7 +298,7 @@ fn subject(key: &Key<Spanned<Subject>>, default: &str) -> String {
     key.get().map_or_else(|| default.to_owned(), |s| s.value.to_string())
 }
 
-fn on(key: &Key<Spanned<bool>>) -> bool {
+fn is_on(key: &Key<Spanned<bool>>) -> bool {
     value(key).unwrap_or(false)
 }
 
@@ -317,8 +318,8 @@ fn nanoseconds(length: Duration) -> i64 {
     i64::try_from(length.0.as_nanos()).unwrap_or(i64::MAX)
 }
 
-/// Never longer than messages are kept. A stream that takes its messages from
-/// others has one only if it is said.
+/// Duplicate window in nanoseconds. The default does not exceed `max_age`; a stream with a
+/// mirror or sources has none unless the registry sets one.
 fn duplicate_window(window: &Key<Spanned<Duration>>, max_age: &Key<Spanned<Duration>>, has_origin: bool) -> i64 {
     match (value(window), value(max_age)) {
         (Some(window), _) => nanoseconds(window),

@@ -1,5 +1,5 @@
-//! From a registry without errors to the model: defaults are filled in, names
-//! resolved, roles turned into permissions. The defaults live here, each once.
+//! Lowers a registry without errors to the model: fills in defaults, resolves names,
+//! expands roles into permissions.
 
 mod jetstream;
 mod requests;
@@ -22,8 +22,8 @@ use crate::model::{
 };
 use crate::registry::codes;
 
-/// Turns a validated registry into the model. What only the expanded roles
-/// show is reported here.
+/// Lowers a validated registry to the model. Reports the errors that are visible only in
+/// expanded roles.
 pub(super) fn lower(registry: &raw::Registry, diagnostics: &mut Vec<Diagnostic>) -> Model {
     let cost = registry.auth.get().and_then(|a| value(&a.bcrypt_cost)).map(|c| c.0);
     let server = server(registry);
@@ -38,7 +38,7 @@ pub(super) fn lower(registry: &raw::Registry, diagnostics: &mut Vec<Diagnostic>)
         })
         .unzip();
     for diagnostic in found.into_iter().flatten() {
-        // A role's mistake is reported once, not for each of its users.
+        // Reports an error in a role once, not once per user.
         if !diagnostics.iter().any(|d| d.span == diagnostic.span && d.rule == diagnostic.rule) {
             diagnostics.push(diagnostic);
         }
@@ -123,7 +123,7 @@ fn system_user(user: &raw::SystemUser) -> User {
     operator(user.name.value.clone(), user.name.span, credential)
 }
 
-/// A user of the system account: it can do anything.
+/// A user of the system account, with unrestricted permissions.
 fn operator(user: UserName, span: crate::diag::Span, credential: Credential) -> User {
     User {
         name: user,
@@ -150,7 +150,7 @@ fn credential(
     }
 }
 
-/// Shares by tenant.
+/// Exports and imports by account name. The span is the location of the share's `jetstream`.
 #[derive(Default)]
 struct Shares<'r> {
     exports: HashMap<&'r str, Vec<Export>>,
@@ -159,7 +159,7 @@ struct Shares<'r> {
     stream_imports: HashMap<&'r str, Vec<StreamCopy>>,
 }
 
-/// Each share is one export and an import for each that gets it.
+/// Splits each share into one export and one import per importing tenant.
 fn shares(registry: &raw::Registry) -> Shares<'_> {
     let Shares { mut exports, mut imports, mut stream_exports, mut stream_imports } = Shares::default();
     for share in &registry.share {
@@ -184,7 +184,7 @@ fn shares(registry: &raw::Registry) -> Shares<'_> {
             });
         }
         let offered = exports.entry(share.from.value.as_str()).or_default();
-        // Two shares of one subject are one export: the server keeps only the last it reads.
+        // Merges shares of one subject into one export: the server keeps only the last it reads.
         match offered.iter_mut().find(|e| e.kind == kind && e.subject == subject) {
             Some(export) => export.to.extend(to),
             None => offered.push(Export { kind, subject, to }),
@@ -266,7 +266,7 @@ fn tenant(
     tenant
 }
 
-/// The user that makes the tenant's streams, where the registry declares none.
+/// The implied provisioner, for a tenant with JetStream whose registry entry declares none.
 fn provisioner(tenant: &Tenant) -> User {
     let user = name(UserName::parse, PROVISIONER);
     let holder = Holder { tenant, user: &user, inbox: Inbox::Private, inboxes: &[] };
@@ -280,7 +280,8 @@ fn provisioner(tenant: &Tenant) -> User {
     }
 }
 
-/// Each after those that its messages come from: the server looks for them.
+/// Orders streams so that each follows the streams it sources from; the server rejects a
+/// source that does not exist yet.
 fn streams(raw: &raw::Tenant, limits: Option<JetStream>, copies: &[StreamCopy]) -> Vec<Stream> {
     let streams = raw.stream.iter().map(|s| jetstream::stream(s, limits, copies));
     let stored = raw.bucket.iter().map(jetstream::bucket).chain(raw.object_store.iter().map(jetstream::object_store));
@@ -289,7 +290,7 @@ fn streams(raw: &raw::Tenant, limits: Option<JetStream>, copies: &[StreamCopy]) 
         let is_ready = |s: &Stream| s.origins.iter().all(|o| made.iter().any(|m| m.name == *o));
         let (ready, waiting): (Vec<Stream>, Vec<Stream>) = open.into_iter().partition(is_ready);
         if ready.is_empty() {
-            // In a circle, which validation refuses.
+            // A cycle, which validation reports.
             made.extend(waiting);
             break;
         }
@@ -315,7 +316,7 @@ fn user(
             report_foreign_patterns(raw, written, holder, diagnostics);
             declared.permissions(holder)
         }
-        // Reported by validation; nothing is the safe answer.
+        // Validation has reported the unknown role; denying everything is the safe choice.
         (None, None) => Permissions { publish: Grant::Nothing, subscribe: Grant::Nothing, responses: None },
     };
     User {
@@ -328,7 +329,8 @@ fn user(
     }
 }
 
-/// The tenant's subjects are the second lock: a declared role cannot leave them.
+/// Reports patterns of a declared role that expand to subjects outside the tenant's subjects
+/// and imports. Permissions are the second layer of isolation, besides the account.
 fn report_foreign_patterns(raw: &raw::User, role: &raw::Role, holder: Holder<'_>, diagnostics: &mut Vec<Diagnostic>) {
     let inside = |subject: &crate::subject::Subject| {
         subject.first_token().starts_with('$')

@@ -1,5 +1,5 @@
-//! Streams, consumers, key-value buckets and object stores, in the server's own
-//! names with human units.
+//! Streams, consumers, key-value buckets and object stores as written, with the server's
+//! key names and readable units.
 
 use super::super::decode::{Int, Key, Labels, List, Scalar, keys, words};
 use super::Count;
@@ -10,7 +10,7 @@ use crate::model::units::{Duration, Size, Timestamp};
 use crate::registry::codes;
 use crate::subject::Subject;
 
-/// Copies in a cluster.
+/// Number of replicas in a cluster.
 type Replicas = Int<1, 5>;
 
 keys! {
@@ -352,7 +352,7 @@ impl Scalar for Timestamp {
     }
 }
 
-/// A share of acknowledgements.
+/// A percentage of acknowledgements to sample.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Percent(pub String);
 
@@ -386,12 +386,13 @@ impl Scalar for GroupName {
     }
 }
 
-/// What subjects become: tokens, some of which stand for those of the source.
+/// Destination of a subject transform. Some of its tokens are placeholders for tokens of the
+/// source subject.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct TransformDest {
-    /// As it is written.
+    /// The text as written.
     pub text: String,
-    /// Every subject that can come of it.
+    /// Every subject that it can produce: the text with a wildcard for each placeholder.
     pub covers: Subject,
 }
 
@@ -408,24 +409,24 @@ impl Scalar for TransformDest {
 }
 
 impl Stream {
-    /// Where its messages come from beside what it captures.
+    /// The streams it mirrors or sources from.
     pub fn origins(&self) -> impl Iterator<Item = &Source> {
         self.mirror.get().into_iter().chain(&self.source)
     }
 
-    /// Whether it copies another tenant's stream.
+    /// Whether it copies a stream of another tenant.
     pub fn is_copy(&self) -> bool {
         self.origins().any(|origin| !origin.from.is_absent())
     }
 
-    /// What it captures.
+    /// Subjects that the stream captures. Empty if `subjects` is absent or unreadable.
     pub fn subjects(&self) -> &[Spanned<Subject>] {
         self.subjects.get().map_or(&[], |subjects| subjects)
     }
 }
 
 impl Consumer {
-    /// Which of the stream's subjects it takes; none for all.
+    /// The subjects of the stream that it consumes. Empty means all.
     pub fn filters(&self) -> impl Iterator<Item = &Spanned<Subject>> {
         self.filter.get().into_iter().chain(&self.filters)
     }

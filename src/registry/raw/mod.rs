@@ -1,6 +1,5 @@
-//! The registry as it is written: one declaration per table. Values have been
-//! read and are well-formed each by itself; whether they make sense together
-//! is for `validate`, what they mean for `lower`.
+//! The registry as written: one declaration per table. Each value is well-formed by
+//! itself; `validate` checks that they are consistent, `lower` turns them into the model.
 
 mod jetstream;
 
@@ -14,8 +13,8 @@ use crate::model::{Inbox, Root, StreamCopy};
 use crate::registry::codes;
 use crate::subject::Subject;
 
-/// Counts that the server keeps in 32 bits; 0 would mean "none" or "no limit"
-/// depending on the key, so neither can be written.
+/// A count that the server stores in 32 bits. 0 is not accepted: depending on the key it
+/// would mean "none" or "no limit".
 pub type Count = Int<1, 2_147_483_647>;
 
 keys! {
@@ -259,13 +258,13 @@ words! {
 }
 
 impl Tenant {
-    /// The tenant's subjects with their places, the default filled in. Empty if one of
-    /// them is unreadable: what is outside the others may be inside that one.
+    /// The tenant's subjects with their locations, the default filled in. Empty if one of
+    /// them is unreadable: a subject outside the others may be inside that one.
     pub fn subjects(&self) -> Vec<(Subject, Span)> {
         match &self.subjects {
             Key::Given(subjects) if subjects.is_whole() => subjects.iter().map(|s| (s.value.clone(), s.span)).collect(),
             Key::Given(_) | Key::Invalid => Vec::new(),
-            // Every account name is a valid token.
+            // Every account name is a valid subject token.
             Key::Absent => {
                 Subject::parse(&format!("{}.>", self.name.value)).map(|s| (s, self.name.span)).into_iter().collect()
             }
@@ -347,7 +346,7 @@ impl Scalar for PublicKey {
             Err(_) => Err("its checksum does not match: a character is missing or wrong".into()),
         }
     }
-    /// Somebody will paste a seed here one day.
+    /// A seed may be pasted here by mistake.
     fn may_be_secret(text: &str) -> bool {
         !text.starts_with('U')
     }
@@ -374,7 +373,7 @@ impl Scalar for Image {
     }
 }
 
-/// The URL that clients are told.
+/// The URL that handouts give to clients.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct ClientUrl(pub String);
 
@@ -401,7 +400,7 @@ impl Scalar for ClientUrl {
     }
 }
 
-/// A subject in a role, with placeholders.
+/// A subject of a declared role, possibly with placeholders.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct RolePattern(pub crate::model::roles::Pattern);
 
@@ -415,12 +414,12 @@ impl Scalar for RolePattern {
 }
 
 impl Share {
-    /// Who gets it.
+    /// The importing tenants.
     pub fn to(&self) -> &[Spanned<AccountName>] {
         self.to.get().map_or(&[], |to| to)
     }
 
-    /// The copies that it allows, one for each that gets it.
+    /// The stream copies that the share permits, one per importing tenant. Empty without `jetstream`.
     pub fn copies(&self) -> impl Iterator<Item = StreamCopy> {
         let copy = |stream: &Spanned<StreamName>, to: &Spanned<AccountName>| StreamCopy {
             from: self.from.value.clone(),

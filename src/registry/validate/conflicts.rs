@@ -1,5 +1,5 @@
-//! Keys of streams and consumers that do not agree, as nats-server would refuse
-//! them: one table for streams, one for consumers. Each row is one mistake.
+//! Conflicting keys of streams and consumers, which nats-server would refuse: one table
+//! for streams, one for consumers. Each row is one mistake.
 
 use super::super::decode::Key;
 use super::super::raw::{AckPolicy, Consumer, DeliverPolicy, Discard, Retention, Stream};
@@ -7,25 +7,25 @@ use super::Context;
 use crate::diag::{Diagnostic, Span, Spanned};
 use crate::registry::defaults;
 
-/// One way in which keys do not agree.
+/// A combination of keys that conflict.
 struct Conflict<Places> {
-    /// Stable kebab-case identifier.
+    /// Code of the diagnostic, in kebab case. Stable.
     code: &'static str,
     message: &'static str,
     hint: &'static str,
-    /// The keys at fault, if they do not agree.
+    /// Returns the spans of the keys at fault. Empty if the keys do not conflict.
     places: Places,
 }
 
-/// A consumer with what it is held against.
+/// A consumer with the stream and the limit that it is validated against.
 struct DeclaredConsumer<'r> {
     stream: &'r Stream,
     consumer: &'r Consumer,
-    /// Unacknowledged messages that the tenant's consumers may have.
+    /// The tenant's limit on unacknowledged messages per consumer.
     max_ack_pending: u32,
 }
 
-/// The codes of every row.
+/// The code of every row.
 pub fn codes() -> impl Iterator<Item = &'static str> {
     STREAM.iter().map(|c| c.code).chain(CONSUMER.iter().map(|c| c.code))
 }
@@ -236,14 +236,14 @@ const CONSUMER: &[Conflict<ConsumerPlaces>] = &[
     },
 ];
 
-/// Ensure a stream's keys go together, as the server wants it.
+/// Ensures that the keys of a stream do not conflict.
 pub fn stream_keys_agree(cx: &Context<'_>, out: &mut Vec<Diagnostic>) {
     for stream in cx.registry.tenant.iter().flat_map(|t| &t.stream) {
         report(STREAM, |places| places(stream), out);
     }
 }
 
-/// Ensure a consumer's keys go together, and with those of its stream.
+/// Ensures that the keys of a consumer conflict neither with each other nor with its stream's.
 pub fn consumer_keys_agree(cx: &Context<'_>, out: &mut Vec<Diagnostic>) {
     for tenant in &cx.registry.tenant {
         let limit = tenant.jetstream.get().and_then(|j| j.max_ack_pending.get());
@@ -287,7 +287,7 @@ fn policy_is(consumer: &Consumer, wanted: DeliverPolicy) -> bool {
     consumer.deliver_policy.get().is_some_and(|p| p.value == wanted)
 }
 
-/// The place of a delivery policy that lacks what it needs.
+/// The span of `deliver_policy` if it is `policy` and the key that the policy needs is missing.
 fn starts(declared: &DeclaredConsumer<'_>, policy: DeliverPolicy, lacks: bool) -> Vec<Span> {
     only_if(policy_is(declared.consumer, policy) && lacks, place(&declared.consumer.deliver_policy))
 }
@@ -297,7 +297,7 @@ mod tests {
     use super::*;
     use crate::registry::load;
 
-    /// The codes found in a registry with this stream; `consumer` stands below it.
+    /// The codes reported for a registry with this stream and, below it, this consumer.
     fn found(stream: &str, consumer: &str) -> Vec<&'static str> {
         let folder = tempfile::tempdir().expect("a folder");
         let path = folder.path().join("tenants.toml");
@@ -316,7 +316,7 @@ mod tests {
     const SUBJECTS: &str = "subjects = [\"T.s.>\"]";
     const WORK: &str = "subjects = [\"T.s.>\"]\nretention = \"workqueue\"";
 
-    /// Each mistake, and the same keys put right.
+    /// Each code, with keys that conflict and the same keys corrected.
     const STREAMS: &[(&str, &str, &str)] = &[
         ("mirror-with-subjects", "subjects = [\"T.s.>\"]\nmirror = { name = \"O\" }", "mirror = { name = \"O\" }"),
         (

@@ -1,4 +1,4 @@
-//! JetStream: what tenants reserve, and the streams they declare.
+//! Validation of JetStream: what tenants reserve, and the streams they declare.
 
 use super::super::decode::{Key, List};
 use super::super::defaults;
@@ -12,7 +12,7 @@ use crate::model::units::Size;
 use crate::registry::codes;
 use crate::subject::{Subject, SubjectIndex};
 
-/// Ensure JetStream is on, with room, wherever something needs it.
+/// Ensures that JetStream is enabled, with a non-zero limit, wherever it is used.
 pub fn is_on_where_it_is_used(cx: &Context<'_>, out: &mut Vec<Diagnostic>) {
     let server_has_it = cx.registry.server.get().is_some_and(|s| !s.jetstream.is_absent());
     for tenant in &cx.registry.tenant {
@@ -68,11 +68,11 @@ fn first_use(tenant: &Tenant) -> Option<(&'static str, Span)> {
     stream.or(bucket).or(store)
 }
 
-/// Ensure all tenants' storage and memory fit the server. It refuses to start
-/// otherwise; on reload it cuts off tenants that did nothing wrong.
+/// Ensures that the sums of all tenants' storage and memory fit the server. Otherwise it
+/// refuses to start; on reload it cuts off tenants that did nothing wrong.
 pub fn sums_fit_the_server(cx: &Context<'_>, out: &mut Vec<Diagnostic>) {
     let Some(server) = cx.registry.server.get().and_then(|s| s.jetstream.get()) else { return };
-    let of = |pick: fn(&JetStream) -> Option<Size>| -> u128 {
+    let sum_of = |pick: fn(&JetStream) -> Option<Size>| -> u128 {
         cx.registry
             .tenant
             .iter()
@@ -81,9 +81,9 @@ pub fn sums_fit_the_server(cx: &Context<'_>, out: &mut Vec<Diagnostic>) {
             .map(|s| u128::from(s.bytes()))
             .sum()
     };
-    let storage = (of(|j| j.storage.get().map(|s| s.value)), server.storage.value, server.storage.span, "storage");
+    let storage = (sum_of(|j| j.storage.get().map(|s| s.value)), server.storage.value, server.storage.span, "storage");
     let memory_limit = server.memory.get().map_or((Size(0), server.span), |m| (m.value, m.span));
-    let memory = (of(|j| j.memory.get().map(|m| m.value)), memory_limit.0, memory_limit.1, "memory");
+    let memory = (sum_of(|j| j.memory.get().map(|m| m.value)), memory_limit.0, memory_limit.1, "memory");
     for (sum, limit, span, what) in [storage, memory] {
         if sum <= u128::from(limit.bytes()) || (what == "memory" && matches!(server.memory, Key::Invalid)) {
             continue;
@@ -101,7 +101,7 @@ pub fn sums_fit_the_server(cx: &Context<'_>, out: &mut Vec<Diagnostic>) {
     }
 }
 
-/// Ensure what a tenant declares fits what it may have.
+/// Ensures that a tenant's streams fit its limits: their number, and the bytes they reserve.
 pub fn streams_fit_the_tenant(cx: &Context<'_>, out: &mut Vec<Diagnostic>) {
     for tenant in &cx.registry.tenant {
         let Some(jetstream) = tenant.jetstream.get() else { continue };
@@ -163,8 +163,8 @@ fn reserved_bytes_fit(tenant: &Tenant, jetstream: &JetStream, out: &mut Vec<Diag
     }
 }
 
-/// Ensure stream, bucket and consumer names are unique, and no stream takes
-/// the name of the one behind a bucket.
+/// Ensures that names of streams, buckets, object stores and consumers are unique, and that
+/// no stream has a name reserved for the stream behind a bucket or an object store.
 pub fn stream_names_are_unique(cx: &Context<'_>, out: &mut Vec<Diagnostic>) {
     for tenant in &cx.registry.tenant {
         let remedy = "give each one of a tenant a name of its own";
@@ -190,7 +190,7 @@ pub fn stream_names_are_unique(cx: &Context<'_>, out: &mut Vec<Diagnostic>) {
     }
 }
 
-/// Ensure streams capture only what is their tenant's.
+/// Ensures that streams capture, and publish to, their tenant's subjects only.
 pub fn stream_subjects_are_the_tenants(cx: &Context<'_>, out: &mut Vec<Diagnostic>) {
     for tenant in &cx.registry.tenant {
         let own = tenant.subjects();
@@ -225,7 +225,7 @@ pub fn stream_subjects_are_the_tenants(cx: &Context<'_>, out: &mut Vec<Diagnosti
                     .hint("add `no_ack = true`: an acknowledgement goes where the sender likes, inside this account"),
                 );
             }
-            // Whatever a stream or consumer publishes has to stay inside as well.
+            // A stream or consumer that publishes must stay inside the tenant's subjects as well.
             let transformed = stream.subject_transform.get().map(|t| (&t.dest.value.covers, t.dest.span));
             let republished = stream.republish.get().map(|r| (&r.dest.value.covers, r.dest.span));
             let taken =
@@ -239,8 +239,8 @@ pub fn stream_subjects_are_the_tenants(cx: &Context<'_>, out: &mut Vec<Diagnosti
     }
 }
 
-/// Ensure a copy holds nothing else: under which subjects its messages are is for the
-/// exporter to say, and might be the tenant's own.
+/// Ensures that a copy holds no other messages: the exporter chooses the subjects of its
+/// messages, which might be the tenant's own.
 pub fn copies_are_kept_apart(cx: &Context<'_>, out: &mut Vec<Diagnostic>) {
     for tenant in &cx.registry.tenant {
         let copies: Vec<&str> = tenant.stream.iter().filter(|s| s.is_copy()).map(|s| s.name.value.as_str()).collect();
@@ -263,8 +263,8 @@ pub fn copies_are_kept_apart(cx: &Context<'_>, out: &mut Vec<Diagnostic>) {
     }
 }
 
-/// Ensure nobody else's message purges a stream: a roll-up is a header, and whoever
-/// wrote the message wrote its headers.
+/// Ensures that another tenant's message cannot purge a stream: a roll-up is requested by a
+/// header, and the sender of a message writes its headers.
 pub fn others_do_not_roll_up(cx: &Context<'_>, out: &mut Vec<Diagnostic>) {
     for tenant in &cx.registry.tenant {
         let (own, shared) = (tenant.subjects(), cx.imported_streams(tenant));
@@ -273,12 +273,12 @@ pub fn others_do_not_roll_up(cx: &Context<'_>, out: &mut Vec<Diagnostic>) {
         let foreign: Vec<&str> =
             tenant.stream.iter().filter(|s| captures(s) || s.is_copy()).map(|s| s.name.value.as_str()).collect();
         for stream in &tenant.stream {
-            let on = [
+            let enabling = [
                 ("allow_rollup_hdrs", stream.allow_rollup_hdrs.get().filter(|b| b.value).map(|b| b.span)),
                 ("allow_msg_schedules", stream.allow_msg_schedules.get().filter(|b| b.value).map(|b| b.span)),
                 ("subject_delete_marker_ttl", stream.subject_delete_marker_ttl.get().map(|t| t.span)),
             ];
-            let Some((key, span)) = on.into_iter().find_map(|(key, span)| Some((key, span?))) else { continue };
+            let Some((key, span)) = enabling.into_iter().find_map(|(key, span)| Some((key, span?))) else { continue };
             let Some(origin) = foreign.iter().find(|origin| leads_back(tenant, stream.name.value.as_str(), origin))
             else {
                 continue;
@@ -308,8 +308,8 @@ pub(super) fn foreign(subject: &Subject, span: Span, tenant: &Tenant, own: &[(Su
     .hint("stay inside the tenant's subjects, or add to them")
 }
 
-/// Ensure no two streams of an account capture the same subject: the server
-/// refuses the second (10065).
+/// Ensures that no two streams of an account capture the same subject: the server
+/// refuses the second (error 10065).
 pub fn streams_do_not_overlap(cx: &Context<'_>, out: &mut Vec<Diagnostic>) {
     for tenant in &cx.registry.tenant {
         let mut index: SubjectIndex<(&Stream, Span)> = SubjectIndex::default();
@@ -336,7 +336,8 @@ pub fn streams_do_not_overlap(cx: &Context<'_>, out: &mut Vec<Diagnostic>) {
     }
 }
 
-/// Ensure consumers take what their stream has, and are not too many.
+/// Ensures that consumers filter on subjects of their stream, and that their number is
+/// within the tenant's limit.
 pub fn consumers_fit_their_stream(cx: &Context<'_>, out: &mut Vec<Diagnostic>) {
     for tenant in &cx.registry.tenant {
         let jetstream = tenant.jetstream.get();
@@ -377,7 +378,7 @@ pub fn consumers_fit_their_stream(cx: &Context<'_>, out: &mut Vec<Diagnostic>) {
     }
 }
 
-/// Ensure streams take messages from streams that are there, and not from themselves.
+/// Ensures that the streams that a stream sources from exist, without a cycle.
 pub fn origins_exist(cx: &Context<'_>, out: &mut Vec<Diagnostic>) {
     for tenant in &cx.registry.tenant {
         for stream in &tenant.stream {
@@ -402,7 +403,7 @@ pub fn origins_exist(cx: &Context<'_>, out: &mut Vec<Diagnostic>) {
     }
 }
 
-/// A tenant has no such stream; the nearest is suggested.
+/// Reports that a tenant has no such stream, and suggests the nearest name.
 pub(super) fn unknown_stream(tenant: &Tenant, name: &Spanned<StreamName>, otherwise: &str) -> Diagnostic {
     let near = nearest(name.value.as_str(), tenant.stream.iter().map(|s| s.name.value.as_str()));
     let hint = near.map_or_else(|| otherwise.to_owned(), |near| format!("did you mean `{near}`?"));
@@ -425,7 +426,7 @@ fn leads_back(tenant: &Tenant, from: &str, to: &str) -> bool {
     false
 }
 
-/// Ensure no consumer delivers into its own stream: the server's error 10081.
+/// Ensures that no consumer delivers to a subject of its own stream (server error 10081).
 pub fn deliveries_leave_their_stream(cx: &Context<'_>, out: &mut Vec<Diagnostic>) {
     for stream in cx.registry.tenant.iter().flat_map(|t| &t.stream) {
         stream.consumer.iter().for_each(|consumer| delivery_leads_out(stream, consumer, out));
@@ -443,8 +444,8 @@ fn delivery_leads_out(stream: &Stream, consumer: &Consumer, out: &mut Vec<Diagno
     );
 }
 
-/// Ensure each message of a work queue goes to one consumer: the server refuses two
-/// that would both get it (10099, 10100).
+/// Ensures that each message of a work queue goes to one consumer: the server refuses two
+/// that would both get it (errors 10099, 10100).
 pub fn work_is_given_once(cx: &Context<'_>, out: &mut Vec<Diagnostic>) {
     let streams = cx.registry.tenant.iter().flat_map(|t| &t.stream);
     streams.filter(|s| is_work_queue(s)).for_each(|stream| consumers_share_no_work(stream, out));

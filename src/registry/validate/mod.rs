@@ -1,6 +1,6 @@
-//! What must hold for the registry as a whole. Each validation is one small
-//! function that says everything it finds; [`VALIDATIONS`] lists them all.
-//! Single values were checked when they were read.
+//! Validation of the registry as a whole. Each validation is one small function that
+//! reports everything it finds; [`VALIDATIONS`] lists them. Decoding has already
+//! checked single values.
 
 mod conflicts;
 mod jetstream;
@@ -16,23 +16,23 @@ use crate::diag::{Diagnostic, Span};
 use crate::registry::codes;
 use crate::subject::Subject;
 
-/// What validations look at.
+/// Input of every validation.
 pub(super) struct Context<'r> {
     registry: &'r Registry,
-    /// Tenants by name; of two with one name, the first.
+    /// Tenants by name. The first wins if two have the same name.
     tenants: HashMap<&'r str, &'r Tenant>,
-    /// False if an included file or a tenant could not be read: then another may be there.
+    /// False if an included file or a tenant was unreadable: an unknown tenant may be declared there.
     whole: bool,
 }
 
 impl Context<'_> {
-    /// Subjects whose messages flow to a tenant from others.
+    /// Subjects of the stream shares to a tenant.
     fn imported_streams(&self, tenant: &Tenant) -> Vec<&Subject> {
         let to_it = |share: &&super::raw::Share| share.to().iter().any(|to| to.value == tenant.name.value);
         self.registry.share.iter().filter(to_it).filter_map(|s| s.stream.get()).map(|s| &s.value).collect()
     }
 
-    /// How many tenants may copy a stream, by a consumer each.
+    /// Number of tenants that may copy a stream. Each needs one consumer.
     fn copies_of(&self, tenant: &Tenant, stream: &super::raw::Stream) -> usize {
         let copies = self.registry.share.iter().flat_map(super::raw::Share::copies);
         copies.filter(|copy| copy.from == tenant.name.value && copy.stream == stream.name.value).count()
@@ -41,7 +41,7 @@ impl Context<'_> {
 
 type Validation = fn(&Context<'_>, &mut Vec<Diagnostic>);
 
-/// Every validation, in the order in which a reader would think of them.
+/// Every validation, in the order of the registry's tables.
 const VALIDATIONS: &[Validation] = &[
     server::auth_mode_is_supported,
     server::development_stays_on_loopback,
@@ -100,7 +100,7 @@ pub(super) fn validate(registry: &Registry, whole: bool, diagnostics: &mut Vec<D
     }
 }
 
-/// Finds names that are the same in any letter case and reports the later one.
+/// Reports every name that equals an earlier one, ignoring letter case.
 fn report_duplicates<'n>(
     names: impl IntoIterator<Item = (&'n str, Span)>,
     what: &str,

@@ -1,4 +1,4 @@
-//! The server, its addresses and the system account.
+//! Validation of the server, its addresses and the system account.
 
 use super::super::decode::Key;
 use super::super::defaults;
@@ -14,7 +14,7 @@ impl Context<'_> {
     }
 }
 
-/// Ensure the auth mode is one that can be rendered.
+/// Ensures that the auth mode can be rendered.
 pub fn auth_mode_is_supported(cx: &Context<'_>, out: &mut Vec<Diagnostic>) {
     let Some(mode) = cx.registry.auth.get().and_then(|auth| auth.mode.get()) else { return };
     if mode.value == AuthMode::Operator {
@@ -25,7 +25,7 @@ pub fn auth_mode_is_supported(cx: &Context<'_>, out: &mut Vec<Diagnostic>) {
     }
 }
 
-/// Ensure the published root key is used only where nobody else can connect.
+/// Ensures that the published root key is used only on loopback.
 pub fn development_stays_on_loopback(cx: &Context<'_>, out: &mut Vec<Diagnostic>) {
     if matches!(cx.registry.keys, Key::Invalid) {
         return;
@@ -60,8 +60,8 @@ fn is_local(url: &str) -> bool {
     host.starts_with("127.") || host.starts_with("localhost") || host.starts_with("[::1]")
 }
 
-/// Ensure the monitoring endpoints, which ask for no password and show every
-/// tenant's subjects and users, are not offered to the network.
+/// Ensures that the monitoring endpoints listen on loopback only: they require no password
+/// and show every tenant's subjects and users.
 pub fn monitoring_stays_on_loopback(cx: &Context<'_>, out: &mut Vec<Diagnostic>) {
     let Some(monitor) = cx.server().and_then(|s| s.monitor.get()) else { return };
     if !monitor.is_loopback() {
@@ -77,7 +77,7 @@ pub fn monitoring_stays_on_loopback(cx: &Context<'_>, out: &mut Vec<Diagnostic>)
     }
 }
 
-/// Ensure two listeners do not want the same address.
+/// Ensures that the client and monitoring listeners have different addresses.
 pub fn addresses_differ(cx: &Context<'_>, out: &mut Vec<Diagnostic>) {
     let Some(server) = cx.server() else { return };
     let (Some(client), Some(monitor)) = (server.client.get(), server.monitor.get()) else { return };
@@ -91,11 +91,11 @@ pub fn addresses_differ(cx: &Context<'_>, out: &mut Vec<Diagnostic>) {
     }
 }
 
-/// 64 MiB, the most that clients and server agree on. The server keeps this in
-/// 32 bits and truncates without a word.
+/// Maximum `max_payload` that clients and server both support, in bytes. The server stores it
+/// in 32 bits and truncates silently.
 const MAX_PAYLOAD: u64 = 64 << 20;
 
-/// Ensure message sizes are what the server accepts.
+/// Ensures that the server accepts `max_payload` and `max_pending`.
 pub fn payload_is_what_the_server_accepts(cx: &Context<'_>, out: &mut Vec<Diagnostic>) {
     let Some(server) = cx.server() else { return };
     if let Some(payload) = server.max_payload.get() {
@@ -133,7 +133,7 @@ pub fn payload_is_what_the_server_accepts(cx: &Context<'_>, out: &mut Vec<Diagno
     }
 }
 
-/// Ensure somebody can operate the server, and that nobody is let in anonymously.
+/// Ensures that a declared system account has a user: without one, no operator can log in.
 pub fn system_account_has_users(cx: &Context<'_>, out: &mut Vec<Diagnostic>) {
     let Some(system) = cx.registry.system.get() else { return };
     if system.user.says_nothing() {

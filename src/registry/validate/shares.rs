@@ -1,4 +1,4 @@
-//! Shares: the only way between tenants.
+//! Validation of shares, the only channel between tenants.
 
 use std::collections::{HashMap, HashSet};
 
@@ -13,9 +13,10 @@ use crate::model::{ShareKind, StreamCopy};
 use crate::registry::codes;
 use crate::subject::{Subject, SubjectIndex};
 
-/// What the share offers, if it says so in exactly one way.
+/// The share's kind and subject. `None` unless it has exactly one of `stream` and `service`,
+/// and no `jetstream`.
 fn offer(share: &Share) -> Option<(ShareKind, &Spanned<Subject>)> {
-    let is_absent = |kind: &str| ways(share).iter().all(|(key, is_there, _)| *key == kind || !is_there);
+    let is_absent = |kind: &str| offer_keys(share).iter().all(|(key, is_there, _)| *key == kind || !is_there);
     match (share.stream.get(), share.service.get()) {
         (Some(stream), None) if is_absent("stream") => Some((ShareKind::Stream, stream)),
         (None, Some(service)) if is_absent("service") => Some((ShareKind::Service, service)),
@@ -23,8 +24,9 @@ fn offer(share: &Share) -> Option<(ShareKind, &Spanned<Subject>)> {
     }
 }
 
-/// The keys of which a share has one, whether they are there, and where.
-fn ways(share: &Share) -> [(&'static str, bool, Option<Span>); 3] {
+/// The keys of which a share must have exactly one: name, whether it is written, and its
+/// span if it is readable.
+fn offer_keys(share: &Share) -> [(&'static str, bool, Option<Span>); 3] {
     [
         ("stream", !share.stream.is_absent(), share.stream.get().map(|s| s.span)),
         ("service", !share.service.is_absent(), share.service.get().map(|s| s.span)),
@@ -32,7 +34,7 @@ fn ways(share: &Share) -> [(&'static str, bool, Option<Span>); 3] {
     ]
 }
 
-/// Ensure a share is of one thing, from a tenant, to other tenants.
+/// Ensures that a share offers one thing, from an existing tenant, to other existing tenants.
 pub fn have_both_ends(cx: &Context<'_>, out: &mut Vec<Diagnostic>) {
     for share in &cx.registry.share {
         tenant_exists(cx, &share.from, out);
@@ -57,8 +59,8 @@ pub fn have_both_ends(cx: &Context<'_>, out: &mut Vec<Diagnostic>) {
                 tenant_exists(cx, to, out);
             }
         }
-        let ways = ways(share);
-        let there: Vec<_> = ways.iter().filter_map(|(key, _, span)| Some((*key, (*span)?))).collect();
+        let keys = offer_keys(share);
+        let there: Vec<_> = keys.iter().filter_map(|(key, _, span)| Some((*key, (*span)?))).collect();
         if let [(first, first_span), (second, span), ..] = there.as_slice() {
             let message = format!("a share is one thing, not a {first} and a {second}");
             out.push(
@@ -66,7 +68,7 @@ pub fn have_both_ends(cx: &Context<'_>, out: &mut Vec<Diagnostic>) {
                     .related(*first_span, format!("the {first}"))
                     .hint("write two [[share]]"),
             );
-        } else if ways.iter().all(|(_, is_there, _)| !is_there) {
+        } else if keys.iter().all(|(_, is_there, _)| !is_there) {
             out.push(
                 Diagnostic::error(codes::MISSING_KEY, share.span, "a share has no `stream`, `service` or `jetstream`").hint(
                     "add `stream = \"...\"` for messages that flow out, `service = \"...\"` for requests that come in, or `jetstream = \"...\"` for a stream that is copied",
@@ -104,7 +106,7 @@ fn tenant_exists(cx: &Context<'_>, name: &Spanned<AccountName>, out: &mut Vec<Di
     );
 }
 
-/// Ensure nobody offers another's subjects.
+/// Ensures that a tenant shares only its own subjects.
 pub fn offer_what_is_theirs(cx: &Context<'_>, out: &mut Vec<Diagnostic>) {
     for share in &cx.registry.share {
         let (Some((_, subject)), Some(tenant)) = (offer(share), cx.tenants.get(share.from.value.as_str())) else {
@@ -117,7 +119,7 @@ pub fn offer_what_is_theirs(cx: &Context<'_>, out: &mut Vec<Diagnostic>) {
     }
 }
 
-/// Ensure no tenant gets the same subject twice: the server refuses it.
+/// Ensures that no tenant imports the same subject twice: the server refuses it.
 pub fn are_declared_once(cx: &Context<'_>, out: &mut Vec<Diagnostic>) {
     let mut by_importer: HashMap<(&str, ShareKind), SubjectIndex<Span>> = HashMap::new();
     for share in &cx.registry.share {
@@ -143,8 +145,8 @@ pub fn are_declared_once(cx: &Context<'_>, out: &mut Vec<Diagnostic>) {
     }
 }
 
-/// Ensure the streams that others may copy are there, and can be copied without
-/// taking anything from the exporter's own.
+/// Ensures that shared streams exist, and that copying one takes nothing away from the
+/// exporter's own consumers and subjects.
 pub fn copied_streams_are_there(cx: &Context<'_>, out: &mut Vec<Diagnostic>) {
     let mut seen: HashMap<(&str, &str, &str), Span> = HashMap::new();
     for share in &cx.registry.share {
@@ -216,8 +218,8 @@ pub fn copied_streams_are_there(cx: &Context<'_>, out: &mut Vec<Diagnostic>) {
     }
 }
 
-/// Ensure whoever copies another's stream was given it, and copies it once: one
-/// consumer feeds one stream.
+/// Ensures that a copied stream is shared with the tenant that copies it, and is copied
+/// once: one consumer feeds one stream.
 pub fn copies_are_shared(cx: &Context<'_>, out: &mut Vec<Diagnostic>) {
     let given = cx.registry.share.iter().flat_map(Share::copies).map(|copy| (copy.from, copy.stream, copy.to));
     let given: HashSet<(AccountName, StreamName, AccountName)> = given.collect();

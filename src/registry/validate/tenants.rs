@@ -1,4 +1,4 @@
-//! Tenants: their names, their subject spaces, their limits.
+//! Validation of tenants: names, subject spaces and limits.
 
 use super::super::START;
 use super::super::defaults::{CONNECTIONS, MAX_CONNECTIONS, MAX_PAYLOAD, SYSTEM_ACCOUNT};
@@ -9,8 +9,8 @@ use crate::model::units::Size;
 use crate::registry::codes;
 use crate::subject::SubjectIndex;
 
-/// Ensure there is a tenant: with the system account alone, the server lets
-/// anonymous clients in.
+/// Ensures that there is a tenant: with the system account alone, the server accepts
+/// anonymous clients.
 pub fn there_is_a_tenant(cx: &Context<'_>, out: &mut Vec<Diagnostic>) {
     if cx.registry.tenant.is_empty() && cx.whole {
         out.push(
@@ -20,7 +20,7 @@ pub fn there_is_a_tenant(cx: &Context<'_>, out: &mut Vec<Diagnostic>) {
     }
 }
 
-/// Ensure account names are unique in any letter case: they are folder names.
+/// Ensures that account names are unique, ignoring letter case: they are folder names.
 pub fn names_are_unique(cx: &Context<'_>, out: &mut Vec<Diagnostic>) {
     let system = cx.registry.system.get().and_then(|s| s.account.get());
     let system = system.map_or((SYSTEM_ACCOUNT, START), |name| (name.value.as_str(), name.span));
@@ -33,7 +33,8 @@ pub fn names_are_unique(cx: &Context<'_>, out: &mut Vec<Diagnostic>) {
     );
 }
 
-/// Ensure a name that was given up does not bring its credentials and streams back.
+/// Ensures that no declared tenant or user has a retired name, which would revive its
+/// credentials and streams.
 pub fn names_are_not_retired(cx: &Context<'_>, out: &mut Vec<Diagnostic>) {
     let system = cx
         .registry
@@ -45,7 +46,7 @@ pub fn names_are_not_retired(cx: &Context<'_>, out: &mut Vec<Diagnostic>) {
         let tenant = cx.tenants.get(name);
         let Some(user) = retired.user.get() else {
             if let Some(tenant) = tenant {
-                out.push(back(format!("tenant `{name}` was removed: its credentials and streams would come back"), tenant.name.span, retired)
+                out.push(retired_name(format!("tenant `{name}` was removed: its credentials and streams would come back"), tenant.name.span, retired)
                     .hint("choose another name; or delete the [[retired]] entry, if whoever had its credentials may read its data"));
             }
             continue;
@@ -59,7 +60,7 @@ pub fn names_are_not_retired(cx: &Context<'_>, out: &mut Vec<Diagnostic>) {
             let derives = public_key.is_absent() && password_env.is_absent();
             if name.value == user.value && derives && generation.get().map_or(1, |g| g.value.0) <= last {
                 out.push(
-                    back(
+                    retired_name(
                         format!("user `{}` was removed: its old secret would work again", name.value),
                         name.span,
                         retired,
@@ -71,11 +72,11 @@ pub fn names_are_not_retired(cx: &Context<'_>, out: &mut Vec<Diagnostic>) {
     }
 }
 
-fn back(message: String, span: Span, retired: &Retired) -> Diagnostic {
+fn retired_name(message: String, span: Span, retired: &Retired) -> Diagnostic {
     Diagnostic::error(codes::RETIRED_NAME, span, message).related(retired.span, "given up here")
 }
 
-/// Ensure no tenant's subjects reach into the server's own spaces.
+/// Ensures that no tenant's subjects overlap the server's reserved spaces.
 pub fn subjects_are_outside_reserved_spaces(cx: &Context<'_>, out: &mut Vec<Diagnostic>) {
     for tenant in &cx.registry.tenant {
         let Some(subjects) = tenant.subjects.get() else { continue };
@@ -103,7 +104,7 @@ pub fn subjects_are_outside_reserved_spaces(cx: &Context<'_>, out: &mut Vec<Diag
     }
 }
 
-/// Ensure no two tenants' subjects overlap.
+/// Ensures that no two tenants' subjects overlap.
 pub fn subjects_belong_to_one_tenant(cx: &Context<'_>, out: &mut Vec<Diagnostic>) {
     let mut index: SubjectIndex<(&Tenant, Span)> = SubjectIndex::default();
     for tenant in &cx.registry.tenant {
@@ -129,8 +130,8 @@ pub fn subjects_belong_to_one_tenant(cx: &Context<'_>, out: &mut Vec<Diagnostic>
     }
 }
 
-/// Ensure a tenant's limits can be reached, and that all tenants together
-/// cannot exhaust the server.
+/// Ensures that a tenant's limits do not exceed the server's. Warns if all tenants together
+/// may open more connections than the server accepts.
 pub fn limits_fit_the_server(cx: &Context<'_>, out: &mut Vec<Diagnostic>) {
     let server = cx.registry.server.get();
     let payload = server.and_then(|s| s.max_payload.get()).map_or(MAX_PAYLOAD, |p| p.value);

@@ -1,4 +1,4 @@
-//! Users: their names, their credentials, their roles.
+//! Validation of users: names, credentials and roles.
 
 use std::collections::HashMap;
 
@@ -10,8 +10,8 @@ use crate::model::names::RoleName;
 use crate::model::roles::{BuiltIn, PROVISIONER};
 use crate::registry::codes;
 
-/// Ensure every tenant can be used: an account without users locks its tenant
-/// out, and a server without any lets everybody in.
+/// Ensures that every tenant has a user: an account without users locks its tenant out,
+/// and a server without any user accepts anonymous clients.
 pub fn every_tenant_has_a_user(cx: &Context<'_>, out: &mut Vec<Diagnostic>) {
     for tenant in cx.registry.tenant.iter().filter(|t| t.user.says_nothing()) {
         out.push(
@@ -21,8 +21,8 @@ pub fn every_tenant_has_a_user(cx: &Context<'_>, out: &mut Vec<Diagnostic>) {
     }
 }
 
-/// Ensure user names are unique inside their account, in any letter case:
-/// they are file names and inbox prefixes.
+/// Ensures that user names are unique inside their account, ignoring letter case: they are
+/// file names and inbox prefixes.
 pub fn names_are_unique(cx: &Context<'_>, out: &mut Vec<Diagnostic>) {
     for tenant in &cx.registry.tenant {
         let names = tenant.user.iter().map(|u| (u.name.value.as_str(), u.name.span));
@@ -34,8 +34,8 @@ pub fn names_are_unique(cx: &Context<'_>, out: &mut Vec<Diagnostic>) {
     }
 }
 
-/// Ensure no other user takes the name, and with it the key, of the user that
-/// makes a tenant's streams and is there without being declared.
+/// Ensures that only a provisioner is named `provisioner`: another user of that name would
+/// have the same derived key as the implied provisioner.
 pub fn the_provisioners_name_is_its_own(cx: &Context<'_>, out: &mut Vec<Diagnostic>) {
     for user in cx.registry.tenant.iter().flat_map(|t| &t.user) {
         let is_one = user.role.get().is_some_and(|role| role.value.as_str() == PROVISIONER);
@@ -52,7 +52,8 @@ pub fn the_provisioners_name_is_its_own(cx: &Context<'_>, out: &mut Vec<Diagnost
     }
 }
 
-/// The name the server knows a password user by is not qualified by account.
+/// Ensures that names of password users are unique on the server, which does not qualify
+/// them by account.
 pub fn password_names_are_unique_everywhere(cx: &Context<'_>, out: &mut Vec<Diagnostic>) {
     let system = cx.registry.system.get().into_iter().flat_map(|s| &s.user);
     let system = system.filter(|u| is_password(&u.auth)).map(|u| ("the system account", &u.name));
@@ -87,7 +88,7 @@ fn is_password(auth: &Key<Spanned<AuthKind>>) -> bool {
     auth.get().is_some_and(|a| a.value == AuthKind::Password)
 }
 
-/// What a user says about its credential.
+/// The keys with which a user declares its credential.
 struct Claim<'r> {
     auth: &'r Key<Spanned<AuthKind>>,
     password_env: Option<&'r Spanned<EnvName>>,
@@ -111,7 +112,7 @@ fn claims<'r>(cx: &Context<'r>) -> Vec<Claim<'r>> {
     system.chain(users).collect()
 }
 
-/// Ensure each user has one kind of credential, of a kind that the mode has.
+/// Ensures that each user has one kind of credential, which the auth mode supports.
 pub fn credentials_are_of_one_kind(cx: &Context<'_>, out: &mut Vec<Diagnostic>) {
     let operator = cx.registry.auth.get().and_then(|a| a.mode.get()).is_some_and(|m| m.value == AuthMode::Operator);
     for claim in claims(cx) {
@@ -166,7 +167,7 @@ pub fn credentials_are_of_one_kind(cx: &Context<'_>, out: &mut Vec<Diagnostic>) 
     }
 }
 
-/// Ensure no two users can log in as one another.
+/// Ensures that no two users have the same secret.
 pub fn secrets_are_not_shared(cx: &Context<'_>, out: &mut Vec<Diagnostic>) {
     let mut seen: HashMap<(&str, &str), Span> = HashMap::new();
     for claim in claims(cx) {
@@ -188,7 +189,7 @@ pub fn secrets_are_not_shared(cx: &Context<'_>, out: &mut Vec<Diagnostic>) {
     }
 }
 
-/// Ensure every user's role exists.
+/// Ensures that every user's role exists.
 pub fn roles_exist(cx: &Context<'_>, out: &mut Vec<Diagnostic>) {
     let declared = cx.registry.role.0.iter().map(|(name, _)| name.value.as_str());
     let known: Vec<&str> = BuiltIn::ALL.iter().map(|(name, _)| *name).chain(declared).collect();
@@ -205,7 +206,8 @@ pub fn roles_exist(cx: &Context<'_>, out: &mut Vec<Diagnostic>) {
     }
 }
 
-/// Ensure declared roles have plain names, hide no built-in one, and allow something.
+/// Ensures that declared roles have valid names, do not shadow a built-in role, and grant
+/// at least one subject.
 pub fn declared_roles_are_usable(cx: &Context<'_>, out: &mut Vec<Diagnostic>) {
     for (name, role) in &cx.registry.role.0 {
         if let Err(why) = RoleName::parse(&name.value) {
