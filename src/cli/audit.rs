@@ -33,7 +33,7 @@ pub struct Args {
     rules: bool,
 }
 
-/// What other programs read.
+/// The JSON document.
 #[derive(Serialize)]
 struct Report {
     verdict: &'static str,
@@ -45,7 +45,7 @@ struct Report {
     config_digest: String,
 }
 
-/// What passes between accounts because the configuration says so.
+/// A declared import of one account from another.
 #[derive(Serialize)]
 struct Share {
     kind: &'static str,
@@ -54,9 +54,9 @@ struct Share {
     subject: String,
 }
 
-/// So many findings are shown; all are in the JSON.
+/// Maximum number of findings printed. The JSON document holds all.
 const SHOWN: usize = 50;
-/// And so many shares, without -v.
+/// Maximum number of shares printed without --verbose.
 const SHARES: usize = 10;
 
 pub fn run(context: &Context, args: &Args) -> Result<Exit, Error> {
@@ -128,7 +128,7 @@ pub fn run(context: &Context, args: &Args) -> Result<Exit, Error> {
     Ok(audit.verdict().exit())
 }
 
-/// Every rule, as docs/rules.md shows it.
+/// The text of docs/rules.md: every rule.
 fn rules() -> String {
     let mut text = "# Rules of the static proof\n\n\
         Made by `tenantry audit --rules`. the files of `tests/fixtures/audit` turn each one red.\n"
@@ -153,7 +153,7 @@ fn rules() -> String {
     text
 }
 
-/// With a capital letter, where it begins with a word.
+/// Capitalises the first letter, except in the program name nats-server.
 fn sentence(text: &str) -> String {
     if text.starts_with("nats-server") {
         return text.to_owned();

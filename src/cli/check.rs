@@ -24,7 +24,7 @@ pub struct Args {
     templates: Option<PathBuf>,
 }
 
-/// What other programs read.
+/// The JSON document.
 #[derive(Serialize)]
 struct Report {
     verdict: &'static str,
@@ -41,7 +41,7 @@ pub fn run(context: &Context, args: &Args) -> Result<Exit, Error> {
     bar.finish_and_clear();
     project.save_hashes();
     let audit = project.audit(&bundle)?;
-    // The registry's own word on the sum of connections is enough.
+    // The registry's warning about the sum of connections covers the audit's finding.
     let is_said = valid.warnings.iter().any(|w| w.rule == codes::CONNECTIONS_OVERSUBSCRIBED);
     let findings = audit.findings.iter().filter(|f| !(is_said && f.rule == "unlimited-connections"));
     let found: Vec<Diagnostic> = findings.map(|finding| at_its_tenant(finding, &audit, valid)).collect();

@@ -152,7 +152,7 @@ fn credentials<'c>(
     credentials
 }
 
-/// The users that are meant.
+/// Finds an account and its users: the named user, or all for `None`.
 fn find<'m>(
     model: &'m Model,
     account: &str,

@@ -64,11 +64,11 @@ struct Pair {
     caveat: Option<&'static str>,
 }
 
-/// What an answer needs no permission of the account that asked for.
+/// Caveat: replies to a service request arrive whatever the requester may subscribe to.
 const ANSWERS: &str = "but answers to requests that are sent to its services do arrive";
-/// Who operates the server is not bound by subjects.
+/// Caveat: subject permissions do not restrict the system account, which operates the server.
 const SYSTEM: &str = "by subjects only: the system account operates the server, and hears of every account";
-/// What subjects do not decide.
+/// Caveat: inside one account, subject permissions do not decide everything.
 const SAME_ACCOUNT: &str = "by subjects only: inside one account reply subjects are not checked, and JetStream and whoever answers follow them";
 
 #[derive(Serialize)]
@@ -139,8 +139,8 @@ pub fn run(context: &Context, args: &Args) -> Result<Exit, Error> {
 
 type Somebody<'w> = (&'w Account, &'w User);
 
-/// Who might reach whom. Where one side is left open, only those in other accounts
-/// that shares lead to.
+/// Pairs of sender and receiver to examine. If one side is `None`, only receivers in other
+/// accounts that the sender's shares lead to.
 fn candidates<'w>(
     system: &'w System,
     from: Option<Vec<Somebody<'w>>>,
@@ -172,7 +172,7 @@ fn of_registry(context: &Context, args: &Args) -> Result<Audit, Error> {
     Ok(audit)
 }
 
-/// Users by the names that the registry gives them, or by which the server knows them.
+/// Finds users by their name in the registry or by their name on the server.
 fn find<'w>(system: &'w System, who: &str) -> Result<Vec<(&'w Account, &'w User)>, Error> {
     let (name, user) = split_user(who);
     let known: Vec<&str> = system.accounts.iter().map(|a| a.name.as_str()).collect();
@@ -190,7 +190,7 @@ fn find<'w>(system: &'w System, who: &str) -> Result<Vec<(&'w Account, &'w User)
     Ok(found.into_iter().map(|u| (account, u)).collect())
 }
 
-/// What "does not reach" does not mean.
+/// The caveat to "does not reach". `None` if there is none.
 fn caveat(system: &System, question: Question<'_>) -> Option<&'static str> {
     let (from, to) = (question.from.0, question.to.0);
     if from.name == to.name {
@@ -228,8 +228,8 @@ fn pair(system: &System, sources: &Sources, question: Question<'_>) -> Pair {
     }
 }
 
-/// What passes between accounts, once for all of their users; and where nothing
-/// does, each reason once. Gives the number of flows.
+/// Prints each flow between accounts once for all of their users, and for accounts without
+/// a flow each reason once. Returns the number of flows.
 fn summarize(context: &Context, pairs: &[Pair]) -> usize {
     let account = |user: &str| user.split_once('/').map_or(user, |(account, _)| account).to_owned();
     let mut flows: BTreeMap<_, (BTreeSet<&str>, BTreeSet<&str>, &PathReport)> = BTreeMap::new();
@@ -268,7 +268,7 @@ fn summarize(context: &Context, pairs: &[Pair]) -> usize {
     flows.len()
 }
 
-/// The first few by name.
+/// Lists the first users by name, and how many more there are.
 fn some(users: &BTreeSet<&str>) -> String {
     const NAMED: usize = 4;
     let mut names: Vec<&str> = users.iter().take(NAMED).copied().collect();

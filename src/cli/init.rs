@@ -31,7 +31,7 @@ pub struct Args {
 
 const STARTER: &str = include_str!("starter.toml");
 
-/// What must not be committed.
+/// Lines for .gitignore: paths that must not be committed.
 const IGNORED: [&str; 3] = ["/.tenantry/", "/infra/credentials/", ".*.tenantry/"];
 
 #[derive(Serialize)]
@@ -85,7 +85,7 @@ pub fn run(context: &Context, args: &Args) -> Result<Exit, Error> {
     Ok(Exit::Ok)
 }
 
-/// Makes the root key of a registry that is there.
+/// Creates the root key of an existing registry.
 fn root_key(context: &Context, folder: &Path) -> Result<Exit, Error> {
     let registry = folder.join(&context.registry);
     let valid = crate::registry::load(&registry)?.into_valid()?;
@@ -108,7 +108,7 @@ fn root_key(context: &Context, folder: &Path) -> Result<Exit, Error> {
     Ok(Exit::Ok)
 }
 
-/// Adds what is missing to .gitignore.
+/// Adds the missing lines to .gitignore.
 fn ignore(folder: &Path) -> Result<(), Error> {
     let path = folder.join(".gitignore");
     let there = match fs::read_to_string(&path) {

@@ -1,5 +1,5 @@
 //! The command line: one file per command, each with its `Args` and one
-//! function. The only room that knows clap and the only one that prints.
+//! function. The only module that uses clap and the only one that prints.
 
 mod audit;
 mod check;
@@ -105,7 +105,7 @@ enum Command {
     WithParent(with_parent::Args),
 }
 
-/// Runs one command line. The result is the process's exit code.
+/// Runs one command line. Returns the process's exit code.
 pub fn run(arguments: impl IntoIterator<Item = OsString>) -> Exit {
     let cli = match Cli::try_parse_from(arguments) {
         Ok(cli) => cli,
@@ -144,7 +144,7 @@ pub fn run(arguments: impl IntoIterator<Item = OsString>) -> Exit {
     })
 }
 
-/// What `--format json` prints when a command fails.
+/// The JSON document that `--format json` prints if a command fails.
 #[derive(serde::Serialize)]
 struct ErrorDocument {
     verdict: &'static str,
@@ -167,14 +167,14 @@ impl ErrorDocument {
     }
 }
 
-/// What every command knows.
+/// Input of every command: the registry's path and the output.
 struct Context {
     registry: PathBuf,
     ui: Ui,
 }
 
 impl Context {
-    /// The registry, without errors; that it has warnings is said.
+    /// Loads a valid registry. Notes that it has warnings or uses the development root key.
     fn load_noting(&self) -> Result<Valid, Error> {
         let valid = self.load()?;
         match valid.warnings.len() {
@@ -187,7 +187,7 @@ impl Context {
         Ok(valid)
     }
 
-    /// The registry, without errors.
+    /// Loads a valid registry.
     fn load(&self) -> Result<Valid, Error> {
         registry::load(&self.registry)?.into_valid().inspect_err(|_| {
             if self.registry.extension().is_some_and(|e| e == "conf") {
@@ -199,17 +199,17 @@ impl Context {
         })
     }
 
-    /// A registry that can be rendered; that it has warnings is said.
+    /// Opens a registry for rendering, with the notes of `load_noting`.
     fn open_noting(&self, templates: Option<&Path>) -> Result<Project, Error> {
         Project::open(self.load_noting()?, templates)
     }
 
-    /// What to run next.
+    /// Suggests what to run next.
     fn next(&self, commands: &str) {
         self.ui.next(&self.command(commands));
     }
 
-    /// Commands as they must be typed for this registry.
+    /// Commands with the `-f` option that this registry needs.
     fn command(&self, commands: &str) -> String {
         if self.registry == Path::new("tenants.toml") {
             return commands.to_owned();
@@ -217,10 +217,10 @@ impl Context {
         commands.replace("tenantry ", &format!("tenantry -f {} ", self.registry.display()))
     }
 
-    /// Where the bundle goes unless said otherwise: beside the registry.
+    /// The bundle's folder: the named one, or `infra` beside the registry for `None`.
     fn out(&self, named: Option<&Path>) -> Result<PathBuf, Error> {
         let Some(out) = named else { return Ok(self.registry.parent().unwrap_or(Path::new("")).join("infra")) };
-        // The folder is replaced as a whole: whoever stands in it would be left behind.
+        // The folder is replaced as a whole: a shell inside it would be left in the old one.
         let real = |path: &Path| std::fs::canonicalize(path).ok();
         let holds = |path: Option<PathBuf>| path.zip(real(out)).is_some_and(|(path, out)| path.starts_with(out));
         if holds(real(&self.registry)) || holds(std::env::current_dir().ok()) {
@@ -232,13 +232,13 @@ impl Context {
         Ok(out.to_owned())
     }
 
-    /// The folder for what is not worth committing.
+    /// The folder `.tenantry`, for local state that is not committed.
     fn state(&self) -> PathBuf {
         state::folder_beside(registry::folder_of(&self.registry))
     }
 }
 
-/// `TENANT/USER`, or `TENANT` alone.
+/// Splits `TENANT/USER`. The user is `None` for `TENANT` alone.
 fn split_user(text: &str) -> (&str, Option<&str>) {
     match text.split_once('/') {
         Some((account, user)) => (account, Some(user)),
@@ -246,25 +246,25 @@ fn split_user(text: &str) -> (&str, Option<&str>) {
     }
 }
 
-/// The account has no such user; the nearest is suggested.
+/// The error that an account has no such user, with the nearest name as a suggestion.
 fn no_such_user(account: &str, user: &str, known: &[&str]) -> Error {
     let error = Error::unknown_name("user", user, known);
     Error::usage(format!("`{account}` has no user `{user}`"), error.hint().unwrap_or_default())
 }
 
-/// The first of several, and how many more there are.
+/// Lists the first names, and how many more there are.
 fn first_few(names: &[String]) -> String {
     const SHOWN: usize = 5;
     let more = if names.len() > SHOWN { format!(" and {} more", names.len() - SHOWN) } else { String::new() };
     format!("{}{more}", names[..names.len().min(SHOWN)].join(", "))
 }
 
-/// `1 tenant`, `2 tenants`.
+/// Formats a number with its noun: `1 tenant`, `2 tenants`.
 fn count(n: usize, what: &str) -> String {
     if n == 1 { format!("1 {what}") } else { format!("{n} {what}s") }
 }
 
-/// The command's own definition, for completions and manual pages.
+/// The clap definition, for completions and manual pages.
 fn definition() -> clap::Command {
     <Cli as clap::CommandFactory>::command()
 }

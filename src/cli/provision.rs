@@ -66,14 +66,15 @@ struct What {
     delete: Vec<String>,
 }
 
-/// What other programs read.
+/// The JSON document.
 #[derive(Serialize)]
 pub struct Document {
     server: String,
     changes: Vec<ChangeDocument>,
     failed: Vec<FailureDocument>,
     unchanged: usize,
-    /// Of a plan: what the server that runs here has to do; null for another one.
+    /// In a plan: whether the local server must reload or restart; null fields for a server
+    /// elsewhere. `None` (no keys) in the document of `apply`.
     #[serde(flatten, skip_serializing_if = "Option::is_none")]
     pending: Option<ReloadDocument>,
 }
@@ -106,11 +107,12 @@ struct FailureDocument {
 pub fn plan(context: &Context, args: &PlanArgs) -> Result<Exit, Error> {
     let valid = context.load()?;
     let (mut document, exit) = run(context, &valid, &args.what, false)?;
-    // A password that is supplied may not be known here.
+    // The reload plan fails if the variable of a supplied password is not set; the plan
+    // of the streams is still valid.
     let pending =
         reload_plan(context, valid, args).inspect_err(|e| context.ui.detail(&e.to_string())).unwrap_or_default();
     document.pending = Some(pending.map_or_else(ReloadDocument::default, |pending| {
-        tell(context, &pending);
+        note_reload(context, &pending);
         let ReloadPlan { reload, restart, disconnects, because: _ } = pending;
         ReloadDocument { reload: Some(reload), restart: Some(restart), disconnects }
     }));
@@ -118,7 +120,8 @@ pub fn plan(context: &Context, args: &PlanArgs) -> Result<Exit, Error> {
     Ok(exit)
 }
 
-/// What the server that runs here has to do before it runs what the registry says.
+/// Whether the local server must reload or restart to pick up the rendered configuration.
+/// `None` if no local server runs or another server is named.
 fn reload_plan(context: &Context, valid: Valid, args: &PlanArgs) -> Result<Option<ReloadPlan>, Error> {
     let run = LocalServer::new(&context.state(), &context.registry);
     if args.what.server.is_some() || run.running().is_none() {
@@ -129,7 +132,7 @@ fn reload_plan(context: &Context, valid: Valid, args: &PlanArgs) -> Result<Optio
     run.reload_plan(project.model(), &project.engine, bundle.text(render::ACCOUNTS).unwrap_or_default().to_owned())
 }
 
-fn tell(context: &Context, pending: &ReloadPlan) {
+fn note_reload(context: &Context, pending: &ReloadPlan) {
     let ui = context.ui;
     if pending.restart {
         let keys = pending.because.join(", ");
@@ -163,7 +166,7 @@ fn run(context: &Context, valid: &Valid, what: &What, apply: bool) -> Result<(Do
     provision(context, valid, &root, &url, &targets, apply)
 }
 
-/// Compares, and applies if that was asked for; says what was found and done.
+/// Compares the server with the registry, applies the changes if `apply`, and prints them.
 pub fn provision(
     context: &Context,
     valid: &Valid,
@@ -176,7 +179,7 @@ pub fn provision(
     let bar = context.ui.progress(jobs.len(), if apply { "applying" } else { "comparing" });
     let reports = jetstream::run(url, jobs, targets, apply, &|| bar.inc(1))?;
     bar.finish_and_clear();
-    // Nobody in at all is no server, and not a tenant's problem.
+    // If no user can connect, the server is unreachable: report that once instead of once per tenant.
     if let Some(Report { result: Err(Failure::Lost(words)), .. }) = reports.first()
         && reports.iter().all(|r| matches!(r.result, Err(Failure::Lost(_))))
     {
@@ -201,7 +204,7 @@ pub fn provision(
     Ok((document, exit))
 }
 
-/// A tenant's provisioner, and how it logs in.
+/// The job of a tenant's provisioner, with its login. `None` if the tenant has no provisioner.
 fn job<'m>(root: &RootKey, tenant: &'m Tenant) -> Option<Job<'m>> {
     let user = tenant.provisioner()?;
     let users = std::slice::from_ref(user);
@@ -243,12 +246,12 @@ fn document(url: &str, model: &Model, reports: Vec<Report<'_>>, applied: bool) -
     document
 }
 
-/// Streams and consumers that a tenant declares.
+/// Number of streams and consumers that a tenant declares.
 fn objects(tenant: &Tenant) -> usize {
     tenant.streams.iter().map(|s| 1 + s.consumers.len()).sum()
 }
 
-/// So many tenants are shown; all are in the JSON.
+/// Maximum number of tenants printed without --verbose. The JSON document holds all.
 const SHOWN: usize = 40;
 
 fn show(context: &Context, model: &Model, reports: &[Report<'_>], applied: bool) -> Exit {
@@ -316,7 +319,7 @@ fn show(context: &Context, model: &Model, reports: &[Report<'_>], applied: bool)
     if failed > 0 || open > 0 { Exit::Found } else { Exit::Ok }
 }
 
-/// What `plan` will do, or `apply` did, in the summary line.
+/// The verb in the summary line, for what `plan` would do or `apply` did.
 fn verb(action: &Action, applied: bool) -> &'static str {
     match (action, applied) {
         (Action::Create, false) => "to create",
@@ -335,7 +338,7 @@ fn verb(action: &Action, applied: bool) -> &'static str {
 
 fn describe(context: &Context, tenant: &str, change: &Change, outcome: &Outcome) {
     let ui = context.ui;
-    // Names and values of a server may hold anything.
+    // Names and values from a server are untrusted text.
     let say = |text: &str| ui.result(&plain(text));
     let is_name = |name: &str| StreamName::parse(name).is_ok();
     let Change { action, stream, consumer, .. } = change;

@@ -43,8 +43,8 @@ struct WriteReport<'r> {
 
 pub fn run(context: &Context, args: &Args) -> Result<Exit, Error> {
     let out = context.out(args.out.as_deref())?;
-    // What is written is looked at while the registry is read; a folder is not
-    // made before the registry is known to be right.
+    // Reads an existing folder while the registry is read. A missing folder is created
+    // only after the registry is known to be valid.
     let look = || (!args.check && out.is_dir()).then(|| Target::open(&out));
     let (valid, target) = rayon::join(|| context.load_noting(), look);
     let project = Project::open(valid?, args.templates.as_deref())?;
@@ -66,12 +66,12 @@ pub fn run(context: &Context, args: &Args) -> Result<Exit, Error> {
         Some(out) => format!("tenantry up --out {}", out.display()),
         None => "tenantry up".to_owned(),
     });
-    // The process ends here: giving ten thousand tenants back piece by piece takes as long as reading them.
+    // The process exits here: freeing ten thousand tenants takes as long as reading them.
     std::mem::forget((project, target));
     Ok(Exit::Ok)
 }
 
-/// Says which files somebody had changed: they are as rendered again.
+/// Notes which files had been changed manually and were rendered again.
 pub fn note_edited(context: &Context, outcome: &Outcome) {
     let edited = &outcome.edited;
     if edited.is_empty() {
@@ -125,7 +125,7 @@ fn show(context: &Context, difference: &Difference) {
     }
 }
 
-/// The command that makes the difference go away.
+/// The command that brings the folder up to date.
 fn mending(args: &Args) -> String {
     let mut command = "tenantry render".to_owned();
     for (flag, value) in [("--out", &args.out), ("--templates", &args.templates)] {

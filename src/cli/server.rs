@@ -125,7 +125,7 @@ pub fn up(context: &Context, args: &UpArgs) -> Result<Exit, Error> {
     Ok(jetstream.1)
 }
 
-/// Makes the streams that are declared, if there are any.
+/// Creates and updates the declared streams. No document if none are declared.
 fn apply_streams(context: &Context, project: &Project, url: &str) -> Result<(Option<Document>, Exit), Error> {
     if !project.model().has_streams() {
         return Ok((None, Exit::Ok));
@@ -214,8 +214,8 @@ pub fn status(context: &Context, args: &StatusArgs) -> Result<Exit, Error> {
         context.next(if args.docker { "tenantry up --docker" } else { "tenantry up" });
         return Ok(Exit::Unavailable);
     }
-    // Where it listens on this machine, whatever URL others are told, and
-    // whatever the registry says by now.
+    // The address the server listens on, which may differ from the URL in handouts and
+    // from the current registry.
     let dial = match &server {
         Some(state) if !args.docker => state.dial.clone(),
         _ => format!("nats://{}", valid.model.server.client.dial()),
@@ -248,7 +248,7 @@ pub fn status(context: &Context, args: &StatusArgs) -> Result<Exit, Error> {
     Ok(Exit::Ok)
 }
 
-/// Asks the running server, as the first system user whose secret is known here.
+/// Queries the running server as the first system user whose secret is available locally.
 fn ask(valid: &Valid, url: &str) -> Result<Vec<TenantStatus>, Error> {
     let root = RootKey::load(&valid.model.root, valid.folder())?;
     let system = &valid.model.system;
@@ -284,7 +284,7 @@ fn status_row(t: &TenantStatus) -> Vec<String> {
     row
 }
 
-/// To one place after the point: what is used is not a round number.
+/// Formats bytes with one decimal place, since usage is rarely a round number.
 fn human_size(bytes: u64) -> String {
     bytesize::ByteSize(bytes).display().iec().to_string().replace(' ', "")
 }

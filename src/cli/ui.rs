@@ -1,5 +1,5 @@
-//! What is printed, and where: results to standard output, everything else to
-//! standard error. With `--format json` standard output is one JSON document.
+//! Output: results go to standard output, everything else to standard error. With
+//! `--format json` standard output is one JSON document.
 
 use std::io::{IsTerminal as _, Write as _};
 use std::time::Duration;
@@ -14,7 +14,7 @@ use super::{Color, Format};
 use crate::diag::{Diagnostic, Sources};
 use crate::error::Error;
 
-/// How to talk to whoever called.
+/// Output settings, from the global options.
 #[derive(Debug, Clone, Copy)]
 pub struct Ui {
     format: Format,
@@ -28,8 +28,8 @@ const BAD: Style = AnsiColor::Red.on_default().bold();
 const HELP: Style = AnsiColor::Cyan.on_default().bold();
 const DIM: Style = Style::new().dimmed();
 
-/// What somebody else wrote, as it may stand on a terminal: nothing in it moves the
-/// cursor, begins a line or turns the writing around.
+/// Escapes untrusted text for a terminal: control characters, line breaks and bidirectional
+/// marks cannot take effect.
 pub fn plain(text: &str) -> String {
     let is_bad = |c: char| {
         c.is_control()
@@ -39,7 +39,7 @@ pub fn plain(text: &str) -> String {
 }
 
 impl Ui {
-    /// From the global options.
+    /// Builds the settings from the global options.
     pub fn new(format: Format, color: Color, quiet: bool, verbose: bool) -> Self {
         let color = match color {
             Color::Auto => ColorChoice::Auto,
@@ -49,29 +49,29 @@ impl Ui {
         Self { format, color, quiet, verbose }
     }
 
-    /// True if everything is to be shown.
+    /// Whether `--verbose` is set.
     pub fn is_verbose(self) -> bool {
         self.verbose
     }
 
-    /// True if standard output is for a program.
+    /// Whether `--format json` is set.
     pub fn is_json(self) -> bool {
         self.format == Format::Json
     }
 
-    /// The result, for people. A closed pipe is not an error.
+    /// Prints a line of the result, unless the format is JSON. A closed pipe is not an error.
     pub fn result(self, text: &str) {
         if !self.is_json() {
             let _ = writeln!(AutoStream::new(std::io::stdout(), self.color), "{}", text.trim_end_matches('\n'));
         }
     }
 
-    /// The result as it is, for people and files alike.
+    /// Prints text to standard output unchanged, whatever the format.
     pub fn raw(self, text: &str) {
         let _ = std::io::stdout().write_all(text.as_bytes()).and_then(|()| std::io::stdout().flush());
     }
 
-    /// The result, for programs.
+    /// Prints the result as JSON, if the format is JSON.
     pub fn json(self, value: &impl Serialize) {
         if self.is_json() {
             self.raw(&(serde_json::to_string_pretty(value).unwrap_or_default() + "\n"));
@@ -82,43 +82,43 @@ impl Ui {
         let _ = writeln!(AutoStream::new(std::io::stderr(), self.color), "{text}");
     }
 
-    /// A remark on the way.
+    /// Prints a remark to standard error, unless `--quiet` is set.
     pub fn note(self, text: &str) {
         if !self.quiet {
             self.err(&format!("{DIM}{text}{DIM:#}"));
         }
     }
 
-    /// A remark for those who want to know more.
+    /// Prints a remark if `--verbose` is set.
     pub fn detail(self, text: &str) {
         if self.verbose {
             self.note(text);
         }
     }
 
-    /// Good news.
+    /// Prints a success.
     pub fn done(self, text: &str) {
         self.result(&format!("{GOOD}✔{GOOD:#} {text}"));
     }
 
-    /// Bad news that is a result and not an error.
+    /// Prints a negative result, which is not an error of the command.
     pub fn found(self, text: &str) {
         self.result(&format!("{BAD}✘{BAD:#} {text}"));
     }
 
-    /// What could not be found out.
+    /// Prints an inconclusive result.
     pub fn unknown(self, text: &str) {
         self.result(&format!("{HELP}?{HELP:#} {text}"));
     }
 
-    /// What to run next.
+    /// Suggests what to run next, unless `--quiet` is set.
     pub fn next(self, text: &str) {
         if !self.quiet {
             self.err(&format!("{HELP}next:{HELP:#} {text}"));
         }
     }
 
-    /// Diagnostics, each with its place.
+    /// Prints diagnostics, each with its source line.
     pub fn diagnostics(self, sources: &Sources, diagnostics: &[Diagnostic]) {
         let styled = match self.color {
             ColorChoice::Auto => AutoStream::choice(&std::io::stderr()) != ColorChoice::Never,
@@ -129,14 +129,14 @@ impl Ui {
         }
     }
 
-    /// Warnings, unless they are not wanted.
+    /// Prints warnings, unless `--quiet` is set.
     pub fn warnings(self, sources: &Sources, diagnostics: &[Diagnostic]) {
         if !self.quiet {
             self.diagnostics(sources, diagnostics);
         }
     }
 
-    /// An error, with its remedy.
+    /// Prints an error with its diagnostics and hint.
     pub fn error(self, error: &Error) {
         const SHOWN: usize = 30;
         if let Some((sources, diagnostics)) = error.diagnostics() {
@@ -151,7 +151,7 @@ impl Ui {
         }
     }
 
-    /// A table of results.
+    /// Prints a table as the result.
     pub fn table(self, header: &[&str], rows: Vec<Vec<String>>) {
         let mut table = Table::new();
         table.load_style(TableStyle::new()).set_content_arrangement(ContentArrangement::Disabled);
@@ -162,8 +162,8 @@ impl Ui {
         self.result(&lines.join("\n"));
     }
 
-    /// A progress bar on a terminal, nothing elsewhere. It appears only when
-    /// the work takes long enough to wonder.
+    /// A progress bar. Hidden if standard error is not a terminal, or if there are too few
+    /// steps for the work to take noticeable time.
     pub fn progress(self, steps: usize, what: &'static str) -> ProgressBar {
         if self.quiet || self.is_json() || !std::io::stderr().is_terminal() || steps < 200 {
             return ProgressBar::hidden();

@@ -64,7 +64,7 @@ pub fn run(context: &Context, args: &Args) -> Result<Exit, Error> {
     match &args.command {
         Command::Add { who, role, auth, public_key } => {
             let (mut editor, valid) = Editor::open(&context.registry)?;
-            let (account, name) = both(&valid.model, who)?;
+            let (account, name) = require_user(&valid.model, who)?;
             if users(&valid.model, account)?.iter().any(|u| u.name.as_str() == name) {
                 return Err(Error::already_there(
                     format!("user `{who}`"),
@@ -154,7 +154,7 @@ fn finish(context: &Context, editor: Editor, message: &str, next: &str, who: &st
     Ok(Exit::Ok)
 }
 
-fn both<'w>(model: &Model, who: &'w str) -> Result<(&'w str, &'w str), Error> {
+fn require_user<'w>(model: &Model, who: &'w str) -> Result<(&'w str, &'w str), Error> {
     match split_user(who) {
         (account, Some(user)) if !account.is_empty() && !user.is_empty() => Ok((account, user)),
         (alone, _) => {
@@ -174,7 +174,7 @@ fn both<'w>(model: &Model, who: &'w str) -> Result<(&'w str, &'w str), Error> {
 }
 
 fn existing<'m, 'w>(model: &'m Model, who: &'w str) -> Result<(&'w str, &'m User), Error> {
-    let (account, name) = both(model, who)?;
+    let (account, name) = require_user(model, who)?;
     let users = users(model, account)?;
     let known: Vec<&str> = users.iter().map(|u| u.name.as_str()).collect();
     let user = users.iter().find(|u| u.name.as_str() == name);

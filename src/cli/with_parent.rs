@@ -1,5 +1,5 @@
-//! A hidden command: runs a program that ends when its parent does, however the
-//! parent ends. The throwaway server of `tenantry verify` is started by it.
+//! A hidden command: runs a program that is killed when its parent exits, however the
+//! parent exits. `tenantry verify` starts its throwaway server with it.
 
 use std::ffi::OsString;
 use std::os::unix::process::CommandExt as _;
@@ -22,7 +22,7 @@ pub fn run(args: &Args) -> Result<Exit, Error> {
     {
         use rustix::process::{Signal, getppid, set_parent_process_death_signal};
         let _ = set_parent_process_death_signal(Some(Signal::KILL));
-        // It may have ended before that was said.
+        // The parent may have exited before the signal was requested.
         let parent = getppid().map(|pid| pid.as_raw_nonzero().get().unsigned_abs());
         if parent != Some(args.parent) {
             return Ok(Exit::Unavailable);

@@ -60,7 +60,7 @@ pub fn run(context: &Context, args: &Args) -> Result<Exit, Error> {
     let project = context.open_noting(args.templates.as_deref())?;
     verify::raise_open_files();
     for file in [&args.html, &args.junit].into_iter().flatten() {
-        // Now, and not when the work is done.
+        // Creates the file now, so that an unwritable path fails before the run.
         fs::File::create(file).map_err(|e| {
             Error::usage(format!("cannot write {}: {e}", file.display()), "name a file in a folder that is there")
         })?;
@@ -97,7 +97,7 @@ pub fn run(context: &Context, args: &Args) -> Result<Exit, Error> {
     Ok(report.verdict.exit())
 }
 
-/// Every probe and every mutant, as docs/probes.md shows them.
+/// The text of docs/probes.md: every probe and every mutant.
 fn probes() -> String {
     let mut text = "# Probes of the live proof\n\n\
         Made by `tenantry verify --probes`. [proving.md](proving.md) says how they work.\n\n\
@@ -118,9 +118,9 @@ fn probes() -> String {
     text
 }
 
-/// As many tenants as fit beside each other.
+/// Maximum number of tenants with a column each; beyond it the table shows counts.
 const COLUMNS: usize = 6;
-/// As many leaks and gaps are shown; all are in the reports.
+/// Maximum number of leaks, and of checks not run, that are printed. The reports hold all.
 const SHOWN: usize = 12;
 
 fn show(context: &Context, report: &Report) {
@@ -195,7 +195,7 @@ fn show(context: &Context, report: &Report) {
     }
 }
 
-/// What a server answered may be long.
+/// Truncates evidence, which may quote a long server reply.
 fn shortened(evidence: &str) -> String {
     const LONG: usize = 240;
     match evidence.char_indices().nth(LONG) {
