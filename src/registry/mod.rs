@@ -8,6 +8,8 @@ pub(crate) mod edit;
 mod lower;
 pub(crate) mod raw;
 pub(crate) mod reference;
+#[cfg(test)]
+pub(crate) mod testing;
 mod validate;
 
 use std::collections::BTreeSet;

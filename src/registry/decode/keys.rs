@@ -136,3 +136,74 @@ macro_rules! words {
     )*};
 }
 pub(crate) use words;
+
+#[cfg(test)]
+mod tests {
+    use serde_json::json;
+
+    use crate::diag::Spanned;
+    use crate::registry::codes;
+    use crate::registry::decode::{Decode, Int, Key, List};
+    use crate::registry::testing::{decode_value, refusal_of};
+
+    keys! {
+        /// A dish,
+        /// on a menu.
+        Dish, "a dish" {
+            /// What it is called.
+            name: Spanned<String>,
+            /// How hot it is.
+            heat: Key<Spanned<Int<1, 5>>>,
+            /// What goes with it.
+            sides: List<Spanned<Side>>,
+        }
+    }
+
+    words! {
+        /// What goes with a dish.
+        Side, "a side" {
+            /// Rice.
+            Rice = "rice",
+            /// Bread.
+            Bread = "bread",
+        }
+    }
+
+    #[test]
+    fn the_schema_has_the_doc_comments_the_types_and_the_required_keys() {
+        let schema = Dish::schema();
+        assert_eq!(schema["description"], "A dish, on a menu.");
+        assert_eq!(schema["required"], json!(["name"]));
+        assert_eq!(schema["additionalProperties"], json!(false));
+        assert_eq!(schema["properties"]["name"], json!({ "type": "string", "description": "What it is called." }));
+        assert_eq!(schema["properties"]["heat"]["maximum"], 5);
+        assert_eq!(schema["properties"]["sides"]["items"], json!({ "enum": ["rice", "bread"] }));
+    }
+
+    #[test]
+    fn a_declared_table_reads_what_its_schema_allows() {
+        let (dish, diagnostics) = decode_value::<Dish>("{ name = \"dal\", heat = 3, sides = [\"rice\"] }");
+        let dish = dish.expect("a dish");
+        assert!(diagnostics.is_empty(), "{diagnostics:?}");
+        assert_eq!((dish.name.value.as_str(), dish.heat.get().map(|h| h.value.0)), ("dal", Some(3)));
+        assert_eq!(dish.sides.iter().map(|s| s.value).collect::<Vec<_>>(), [Side::Rice]);
+        assert_eq!(dish.span.start, 8, "behind `value = `");
+        assert!(decode_value::<Dish>("{ name = \"dal\", heat = 6 }").1.iter().any(|d| d.rule == codes::OUT_OF_RANGE));
+    }
+
+    #[test]
+    fn each_word_reads_as_it_is_written() {
+        for (text, side) in [("\"rice\"", Side::Rice), ("\"bread\"", Side::Bread)] {
+            assert_eq!(decode_value::<Side>(text).0, Some(side));
+            assert_eq!(format!("\"{}\"", side.as_str()), text);
+        }
+    }
+
+    #[test]
+    fn an_unknown_word_lists_the_words_and_suggests_the_nearest() {
+        let near = refusal_of::<Side>("\"rise\"");
+        assert_eq!((near.rule, near.label.as_str()), (codes::UNKNOWN_WORD, "did you mean `rice`?"));
+        assert_eq!(near.hint.as_deref(), Some("one of `rice` `bread`"));
+        assert_eq!(refusal_of::<Side>("\"chips\"").label, "unknown word");
+    }
+}

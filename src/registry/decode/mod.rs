@@ -203,3 +203,99 @@ impl<T: Decode> Decode for Named<T> {
         json!({ "type": "object", "additionalProperties": T::schema() })
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::registry::raw::{Limits, Registry};
+    use crate::registry::testing::{TWO_TENANTS, codes_of, decode_file, decode_value, refusal_of};
+    use crate::subject::Subject;
+
+    type Subjects = List<Spanned<Subject>>;
+
+    #[test]
+    fn an_unreadable_item_is_reported_once_and_the_others_are_kept() {
+        let (list, diagnostics) = decode_value::<Subjects>("[\"a\", \"b..c\", \"d\"]");
+        let list = list.expect("a list");
+        assert_eq!(list.iter().map(|s| s.value.as_str()).collect::<Vec<_>>(), ["a", "d"]);
+        assert!(!list.is_whole());
+        assert_eq!(diagnostics.iter().map(|d| d.rule).collect::<Vec<_>>(), [codes::INVALID_SUBJECT]);
+        let (whole, none) = decode_value::<Subjects>("[\"a\", \"d\"]");
+        assert!(whole.is_some_and(|l| l.is_whole()) && none.is_empty(), "the control");
+    }
+
+    #[test]
+    fn an_empty_list_says_nothing_and_an_unreadable_one_does_not() {
+        let says_nothing = |value: &str| decode_value::<Subjects>(value).0.map(|l| (l.is_empty(), l.says_nothing()));
+        assert_eq!(says_nothing("[]"), Some((true, true)));
+        assert_eq!(says_nothing("[\"..\"]"), Some((true, false)));
+        assert_eq!(says_nothing("[\"a\"]"), Some((false, false)));
+    }
+
+    #[test]
+    fn a_list_with_an_unreadable_part_stays_unreadable_when_another_is_appended() {
+        let list = |value: &str| decode_value::<Subjects>(value).0.expect("a list");
+        let mut joined = list("[\"a\"]");
+        joined.append(list("[\"b\"]"));
+        assert_eq!((joined.len(), joined.is_whole()), (2, true));
+        joined.append(list("[\"..\"]"));
+        assert_eq!((joined.len(), joined.is_whole()), (2, false));
+    }
+
+    #[test]
+    fn a_value_that_is_no_list_is_hinted_how_to_write_one() {
+        let cases = [
+            ("\"a.>\"", "put it in brackets: [\"a.>\"]"),
+            ("{ a = 1 }", "write the header with double brackets: `[[...]]`"),
+            ("5", "write a list in brackets: [\"one\", \"two\"]"),
+        ];
+        for (value, hint) in cases {
+            let diagnostic = refusal_of::<Subjects>(value);
+            assert_eq!((diagnostic.rule, diagnostic.hint.as_deref()), (codes::WRONG_TYPE, Some(hint)), "{value}");
+        }
+    }
+
+    #[test]
+    fn a_value_that_is_no_table_is_hinted_to_stand_below_a_header() {
+        let diagnostic = refusal_of::<Limits>("5");
+        assert_eq!(diagnostic.message, "expected a table, found an integer");
+        let hint = "[tenant.limits] is written under a header of its own, with its keys below it";
+        assert_eq!(diagnostic.hint.as_deref(), Some(hint));
+    }
+
+    #[test]
+    fn an_unreadable_named_table_is_reported_once_and_the_others_are_kept() {
+        let (named, diagnostics) = decode_value::<Named<Limits>>("{ a = { payload = \"1KiB\" }, b = 5 }");
+        let named = named.expect("tables");
+        assert_eq!(named.0.iter().map(|(name, _)| name.value.as_str()).collect::<Vec<_>>(), ["a"]);
+        assert_eq!(diagnostics.iter().map(|d| d.rule).collect::<Vec<_>>(), [codes::WRONG_TYPE]);
+    }
+
+    #[test]
+    fn the_missing_version_is_hinted_with_its_only_value() {
+        let (_, diagnostics) = decode_file::<Registry>("");
+        assert_eq!(diagnostics.iter().map(|d| d.hint.as_deref()).collect::<Vec<_>>(), [Some("add `version = 1`")]);
+    }
+
+    #[test]
+    fn one_mistake_is_one_error() {
+        let stream = "[[tenant.stream]]\nname = \"S\"\nsubjects = [\"T.>\"]\n";
+        let good = format!("{TWO_TENANTS}{stream}");
+        let mistakes = [
+            ("name = \"T\"", "name = \"T T\"", codes::INVALID_NAME),
+            ("name = \"app\"", "name = \"app.app\"", codes::INVALID_NAME),
+            ("name = \"S\"", "name = \"\"", codes::INVALID_NAME),
+            ("name = \"T\"", "name = \"T\"\nsubjects = \"T.>\"", codes::WRONG_TYPE),
+            ("name = \"T\"", "name = \"T\"\nsubjects = [\"T..\"]", codes::INVALID_SUBJECT),
+            ("name = \"app\"", "name = \"app\"\nrole = 5", codes::WRONG_TYPE),
+            ("subjects = [\"T.>\"]", "subjects = [\"T.>\"]\nmax_age = \"soon\"", codes::INVALID_DURATION),
+            ("storage = \"1GiB\"", "storage = \"1Gi\"", codes::INVALID_SIZE),
+            ("root = \"development\"", "root = \"developmnet\"", codes::INVALID_ROOT),
+        ];
+        assert_eq!(codes_of(&good), [""; 0], "the control");
+        for (right, wrong, code) in mistakes {
+            assert!(good.contains(right), "{right}");
+            assert_eq!(codes_of(&good.replacen(right, wrong, 1)), [code], "{wrong}");
+        }
+    }
+}

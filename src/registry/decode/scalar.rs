@@ -186,3 +186,176 @@ impl Scalar for units::Listen {
         Self::parse(text)
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::model::{Inbox, Root, Storage};
+    use crate::registry::raw::{
+        AckPolicy, ClientUrl, Count, EnvName, GroupName, Image, Percent, PublicKey, RolePattern, TransformDest,
+    };
+    use crate::registry::testing::{decode_value, refusal_of};
+
+    const KEY: &str = "\"UCFHWLYDLMVQXOYBXYR6JUEUA4QQ27FXLXHWWTUU6XRMJFAPDLUCMB7P\"";
+    const SEED: &str = "\"SUAM6S3BDPFGJJFPBIMHSSHBZ5CU3EPZ6CWB3XFZ4TDQNGFGZMRHZSKFSA\"";
+
+    fn is_accepted<T: Decode>(value: &str) -> bool {
+        let (decoded, diagnostics) = decode_value::<T>(value);
+        assert_eq!(
+            decoded.is_some(),
+            diagnostics.is_empty(),
+            "{value}: a refusal has a diagnostic, and only a refusal"
+        );
+        decoded.is_some()
+    }
+
+    #[test]
+    fn each_type_accepts_its_own_values_and_refuses_others() {
+        type Case = (&'static str, fn(&str) -> bool, &'static [&'static str], &'static [&'static str]);
+        let cases: &[Case] = &[
+            ("String", is_accepted::<String>, &["\"\"", "\"x\"", "'''a\nb'''"], &["1", "true", "[]", "{}"]),
+            ("bool", is_accepted::<bool>, &["true", "false"], &["1", "\"true\"", "[true]"]),
+            ("Count", is_accepted::<Count>, &["1", "0x10", "2_147_483_647"], &["0", "-1", "1.0", "\"1\""]),
+            (
+                "AccountName",
+                is_accepted::<names::AccountName>,
+                &["\"A-b_1\""],
+                &["\"a.b\"", "\"\"", "\"_INBOX_x\"", "1"],
+            ),
+            ("Subject", is_accepted::<Subject>, &["\"a.*.>\""], &["\"a..b\"", "\"a.>.b\"", "\"foo*\"", "[\"a\"]"]),
+            ("Size", is_accepted::<units::Size>, &["\"1GiB\"", "\"0B\""], &["\"1\"", "1024", "\"1M\""]),
+            ("Duration", is_accepted::<units::Duration>, &["\"1ms\"", "\"30d\""], &["\"0s\"", "30", "\"30\""]),
+            ("Listen", is_accepted::<units::Listen>, &["\"127.0.0.1:4222\""], &["4222", "\"4222\"", "\"nats:4222\""]),
+            (
+                "Timestamp",
+                is_accepted::<units::Timestamp>,
+                &["\"2026-01-31T00:00:00Z\""],
+                &["\"2026-01-31\"", "2026-01-31"],
+            ),
+            ("Storage", is_accepted::<Storage>, &["\"file\"", "\"memory\""], &["\"File\"", "\"disk\""]),
+            ("Inbox", is_accepted::<Inbox>, &["\"private\"", "\"default\""], &["\"shared\"", "true"]),
+            ("AckPolicy", is_accepted::<AckPolicy>, &["\"all\"", "\"none\""], &["\"flow_control\"", "\"All\""]),
+            (
+                "Root",
+                is_accepted::<Root>,
+                &["\"development\"", "\"file:k\"", "\"env:K\""],
+                &["\"file:\"", "\"env:1\"", "\"k\""],
+            ),
+            ("EnvName", is_accepted::<EnvName>, &["\"A_1\"", "\"_a\""], &["\"1A\"", "\"$A\"", "\"\"", "\"A-B\""]),
+            ("PublicKey", is_accepted::<PublicKey>, &[KEY], &[SEED, "\"UABC\"", "\"\""]),
+            (
+                "Image",
+                is_accepted::<Image>,
+                &["\"nats:2.15.1\"", "\"r:5/n@sha256:0\""],
+                &["\"nats\"", "\"nats:latest\"", "\"-n:1\""],
+            ),
+            (
+                "ClientUrl",
+                is_accepted::<ClientUrl>,
+                &["\"nats://h:1\"", "\"tls://[::1]:1\""],
+                &["\"h:1\"", "\"nats://\"", "\"nats://u@h\""],
+            ),
+            (
+                "GroupName",
+                is_accepted::<GroupName>,
+                &["\"a/b=\"", "\"1234567890123456\""],
+                &["\"12345678901234567\"", "\"\"", "\"a b\""],
+            ),
+            ("Percent", is_accepted::<Percent>, &["\"1\"", "\"100\"", "\"50%\""], &["\"0\"", "\"101\"", "50"]),
+            ("TransformDest", is_accepted::<TransformDest>, &["\"a.{{wildcard(1)}}.>\""], &["\"a..b\"", "\"\""]),
+            (
+                "RolePattern",
+                is_accepted::<RolePattern>,
+                &["\"{tenant}.{user}\"", "\"{subject}\""],
+                &["\"a.{subject}\"", "\"{x}\"", "\"$SYS.>\""],
+            ),
+        ];
+        for (name, accepts, right, wrong) in cases {
+            right.iter().for_each(|value| assert!(accepts(value), "{name} refuses {value}"));
+            wrong.iter().for_each(|value| assert!(!accepts(value), "{name} accepts {value}"));
+        }
+    }
+
+    #[test]
+    fn a_wrong_type_names_the_expected_and_the_found_type_and_hints_what_to_write() {
+        let cases = [
+            (refusal_of::<units::Size>("1024"), "expected a size in quotes, found an integer", Some(units::Size::HINT)),
+            (refusal_of::<Subject>("[\"a\"]"), "expected a subject in quotes, found an array", Some(Subject::HINT)),
+            (
+                refusal_of::<names::UserName>("true"),
+                "expected a user name in quotes, found a boolean",
+                Some(names::GRAMMAR),
+            ),
+            (
+                refusal_of::<units::Timestamp>("2026-01-31"),
+                "expected a moment in quotes, found a date",
+                Some(units::Timestamp::HINT),
+            ),
+            (refusal_of::<String>("1.5"), "expected a string, found a float", None),
+            (refusal_of::<bool>("\"yes\""), "expected true or false, found a string", None),
+            (refusal_of::<Count>("{}"), "expected a whole number, found a table", None),
+        ];
+        for (diagnostic, message, hint) in cases {
+            assert_eq!((diagnostic.rule, diagnostic.message.as_str()), (codes::WRONG_TYPE, message));
+            assert_eq!(diagnostic.hint.as_deref(), hint, "{message}");
+        }
+    }
+
+    #[test]
+    fn a_number_in_quotes_is_hinted_without_them() {
+        assert_eq!(refusal_of::<Count>("\"42\"").hint.as_deref(), Some("write it without quotes: 42"));
+        assert_eq!(refusal_of::<Count>("\"many\"").hint, None);
+    }
+
+    #[test]
+    fn a_number_is_accepted_exactly_inside_its_range() {
+        for inside in ["4", "15", "0b111", "1_5"] {
+            assert!(is_accepted::<Int<4, 15>>(inside), "{inside}");
+        }
+        for outside in ["3", "16", "-4", "0xffff_ffff_ffff", "9223372036854775807"] {
+            let diagnostic = refusal_of::<Int<4, 15>>(outside);
+            assert_eq!(diagnostic.rule, codes::OUT_OF_RANGE, "{outside}");
+            assert_eq!(diagnostic.hint.as_deref(), Some("choose a number from 4 to 15"));
+        }
+        let version = refusal_of::<Int<1, 1>>("2");
+        assert_eq!(version.hint.as_deref(), Some("write 1; another one needs another version of tenantry"));
+    }
+
+    #[test]
+    fn a_text_outside_the_grammar_is_quoted_with_the_reason_and_a_hint() {
+        let diagnostic = refusal_of::<names::StreamName>("\"a.b\"");
+        assert_eq!(diagnostic.rule, codes::INVALID_NAME);
+        assert_eq!(diagnostic.message, "`a.b` is not a valid stream name");
+        assert_eq!(diagnostic.label, "it contains '.'");
+        assert_eq!(diagnostic.hint.as_deref(), Some(names::GRAMMAR));
+        assert!(!diagnostic.confidential);
+    }
+
+    #[test]
+    fn a_value_that_may_be_a_secret_is_never_quoted() {
+        let secrets = [
+            (refusal_of::<PublicKey>(SEED), "SUAM6S3B", codes::INVALID_PUBLIC_KEY),
+            (refusal_of::<PublicKey>("\"hunter2\""), "hunter2", codes::INVALID_PUBLIC_KEY),
+            (refusal_of::<Root>("\"hunter2\""), "hunter2", codes::INVALID_ROOT),
+            (refusal_of::<Root>("\"env:hunter-2\""), "hunter-2", codes::INVALID_ROOT),
+            (refusal_of::<ClientUrl>("\"nats://u:hunter2@h:1\""), "hunter2", codes::INVALID_URL),
+        ];
+        for (diagnostic, secret, rule) in secrets {
+            assert_eq!(diagnostic.rule, rule);
+            assert!(diagnostic.confidential, "{}", diagnostic.message);
+            assert!(!format!("{diagnostic:?}").contains(secret), "{diagnostic:?}");
+        }
+        // The control: what cannot be a secret is quoted.
+        let harmless = refusal_of::<PublicKey>("\"UABC\"");
+        assert!(!harmless.confidential && harmless.message.contains("UABC"), "{}", harmless.message);
+        let harmless = refusal_of::<ClientUrl>("\"http://h:1\"");
+        assert!(!harmless.confidential && harmless.message.contains("http://h:1"), "{}", harmless.message);
+    }
+
+    #[test]
+    fn a_destination_covers_every_subject_it_can_produce() {
+        let (dest, _) = decode_value::<TransformDest>("\"a.{{wildcard(2)}}.b.{{partition(5,1)}}\"");
+        let dest = dest.expect("a destination");
+        assert_eq!((dest.text.as_str(), dest.covers.as_str()), ("a.{{wildcard(2)}}.b.{{partition(5,1)}}", "a.*.b.*"));
+    }
+}

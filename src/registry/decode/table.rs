@@ -147,3 +147,97 @@ impl<T: Decode> Field for Named<T> {
         <Self as Decode>::schema()
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::model::names::AccountName;
+    use crate::model::units::Size;
+    use crate::registry::decode::keys;
+    use crate::registry::testing::decode_file;
+    use crate::subject::Subject;
+
+    keys! {
+        /// A sample.
+        Sample, "a sample" {
+            /// Its name.
+            name: Spanned<AccountName>,
+            /// Its size.
+            size: Key<Spanned<Size>>,
+            /// Its subjects.
+            subjects: List<Spanned<Subject>>,
+            /// Its labels.
+            labels: Key<Labels>,
+        }
+    }
+
+    fn decode(text: &str) -> (Option<Sample>, Vec<Diagnostic>) {
+        decode_file(text)
+    }
+
+    #[test]
+    fn a_complete_table_is_read_with_the_span_of_each_value() {
+        let text = "name = \"A\"\nsize = \"1KiB\"\nsubjects = [\"a.>\"]\nlabels = { team = \"x\" }\n";
+        let (sample, diagnostics) = decode(text);
+        let sample = sample.expect("a sample");
+        assert!(diagnostics.is_empty(), "{diagnostics:?}");
+        assert_eq!(sample.size.get().map(|s| s.value), Some(Size(1024)));
+        assert_eq!(sample.labels.get().map(|l| l.0.as_slice()), Some(&[("team".to_owned(), "x".to_owned())][..]));
+        let written = |span: Span| &text[span.start as usize..span.end as usize];
+        assert_eq!((written(sample.name.span), written(sample.subjects[0].span)), ("\"A\"", "\"a.>\""));
+        assert_eq!((sample.span.file, sample.span.start), (0, 0));
+    }
+
+    #[test]
+    fn an_absent_optional_key_is_not_an_invalid_one() {
+        let (absent, none) = decode("name = \"A\"");
+        assert!(absent.is_some_and(|s| s.size.is_absent() && s.subjects.says_nothing()) && none.is_empty());
+        let (invalid, one) = decode("name = \"A\"\nsize = \"big\"\nsubjects = 1");
+        let invalid = invalid.expect("a sample");
+        assert!(matches!(invalid.size, Key::Invalid) && invalid.size.get().is_none() && !invalid.size.is_absent());
+        assert!(!invalid.subjects.says_nothing() && !invalid.subjects.is_whole());
+        assert_eq!(one.iter().map(|d| d.rule).collect::<Vec<_>>(), [codes::INVALID_SIZE, codes::WRONG_TYPE]);
+    }
+
+    #[test]
+    fn a_missing_required_key_makes_the_table_unusable_and_is_hinted() {
+        let (sample, diagnostics) = decode("size = \"1KiB\"");
+        assert!(sample.is_none());
+        let [missing] = diagnostics.as_slice() else { panic!("{diagnostics:?}") };
+        assert_eq!((missing.rule, missing.message.as_str()), (codes::MISSING_KEY, "a sample has no `name`"));
+        assert_eq!(missing.hint.as_deref(), Some("add `name = ...`"));
+    }
+
+    #[test]
+    fn an_unreadable_required_key_is_not_reported_as_missing_too() {
+        let (sample, diagnostics) = decode("name = \"a b\"");
+        assert!(sample.is_none());
+        assert_eq!(diagnostics.iter().map(|d| d.rule).collect::<Vec<_>>(), [codes::INVALID_NAME]);
+    }
+
+    #[test]
+    fn an_unknown_key_is_reported_with_the_nearest_or_all_known_keys() {
+        let cases = [
+            ("sise", "did you mean `size`?"),
+            ("Subject", "did you mean `subjects`?"),
+            ("frobnicate", "known keys: name, size, subjects, labels"),
+        ];
+        for (key, hint) in cases {
+            let (sample, diagnostics) = decode(&format!("name = \"A\"\n{key} = 1"));
+            assert!(sample.is_some(), "{key}: the known keys are still usable");
+            let [unknown] = diagnostics.as_slice() else { panic!("{diagnostics:?}") };
+            assert_eq!((unknown.rule, unknown.hint.as_deref()), (codes::UNKNOWN_KEY, Some(hint)), "{key}");
+        }
+    }
+
+    #[test]
+    fn a_key_that_may_hold_a_secret_does_not_show_its_value() {
+        for key in ["password", "Seed", "api_token", "client_secret"] {
+            let (_, diagnostics) = decode(&format!("name = \"A\"\n{key} = \"hunter2\""));
+            let [unknown] = diagnostics.as_slice() else { panic!("{diagnostics:?}") };
+            assert!(unknown.confidential && !format!("{unknown:?}").contains("hunter2"), "{unknown:?}");
+        }
+        let (_, diagnostics) = decode("name = \"A\"\nnote = \"hunter2\"");
+        assert!(diagnostics.iter().all(|d| !d.confidential), "the control");
+    }
+}

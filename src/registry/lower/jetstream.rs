@@ -334,3 +334,187 @@ fn labels(key: &Key<Labels>) -> Json {
     let labels = key.get().map(|l| l.0.as_slice()).unwrap_or_default();
     Json::Object(labels.iter().map(|(key, value)| (key.clone(), Json::from(value.as_str()))).collect())
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::registry::testing::{model_with, tenant};
+
+    const MINUTE: i64 = 60_000_000_000;
+
+    /// The first stream of `T`, lowered from text inside it.
+    fn lowered(text: &str) -> Stream {
+        tenant(&model_with(text), "T").streams[0].clone()
+    }
+
+    fn stream_with(keys: &str) -> Stream {
+        lowered(&format!("[[tenant.stream]]\nname = \"S\"\nsubjects = [\"T.s.>\"]\n{keys}\n"))
+    }
+
+    fn consumer_with(keys: &str) -> Config {
+        let stream = stream_with(&format!("[[tenant.stream.consumer]]\nname = \"c\"\n{keys}"));
+        stream.consumers[0].config.clone()
+    }
+
+    #[test]
+    fn a_stream_without_keys_has_the_servers_defaults_written_out() {
+        let stream = stream_with("");
+        let expected = json!({
+            "name": "S", "subjects": ["T.s.>"], "retention": "limits", "storage": "file", "discard": "old",
+            "num_replicas": 1, "max_consumers": -1, "max_msgs": -1, "max_bytes": -1, "max_msgs_per_subject": -1,
+            "max_msg_size": -1, "duplicate_window": 2 * MINUTE, "compression": "none",
+        });
+        assert_eq!(stream.config.to_json(), expected);
+        assert_eq!(stream.kind, StreamKind::Stream);
+    }
+
+    #[test]
+    fn what_a_stream_sets_is_written_in_the_servers_units() {
+        let config = stream_with(
+            "retention = \"workqueue\"\nmax_bytes = \"1KiB\"\nmax_msgs = 5\ndiscard = \"new\"\ncompression = \"s2\"\n\
+             max_age = \"1h\"\ndescription = \"d\"\nmetadata = { team = \"x\" }",
+        )
+        .config;
+        let expected = [
+            ("retention", json!("workqueue")),
+            ("max_bytes", json!(1024)),
+            ("max_msgs", json!(5)),
+            ("discard", json!("new")),
+            ("compression", json!("s2")),
+            ("max_age", json!(60 * MINUTE)),
+            ("description", json!("d")),
+            ("metadata", json!({ "team": "x" })),
+        ];
+        for (key, value) in expected {
+            assert_eq!(config.get(key), &value, "{key}");
+        }
+    }
+
+    #[test]
+    fn a_duplicate_window_never_exceeds_max_age() {
+        let window = |keys: &str| stream_with(keys).config.get("duplicate_window").as_i64();
+        let cases = [
+            ("", 2 * MINUTE),
+            ("max_age = \"1m\"", MINUTE),
+            ("max_age = \"2m\"", 2 * MINUTE),
+            ("max_age = \"1h\"", 2 * MINUTE),
+            ("max_age = \"1h\"\nduplicate_window = \"30m\"", 30 * MINUTE),
+        ];
+        for (keys, nanoseconds) in cases {
+            assert_eq!(window(keys), Some(nanoseconds), "{keys}");
+        }
+        let bucket = lowered("[[tenant.bucket]]\nname = \"b\"\nmax_age = \"30s\"\n");
+        assert_eq!(bucket.config.get("duplicate_window"), MINUTE / 2);
+    }
+
+    #[test]
+    fn a_stream_with_sources_has_a_duplicate_window_only_if_it_sets_one() {
+        let sourced = |keys: &str| {
+            let origin = "[[tenant.stream]]\nname = \"O\"\nsubjects = [\"T.o\"]\n";
+            let stream = format!("[[tenant.stream]]\nname = \"S\"\n{keys}[[tenant.stream.source]]\nname = \"O\"\n");
+            tenant(&model_with(&format!("{origin}{stream}")), "T").streams[1].config.get("duplicate_window").clone()
+        };
+        assert_eq!(sourced(""), Json::Null);
+        assert_eq!(sourced("duplicate_window = \"1m\"\n"), json!(MINUTE));
+    }
+
+    #[test]
+    fn keys_that_imply_others_set_them_as_the_server_does() {
+        let flags = |keys: &str| {
+            let config = stream_with(keys).config;
+            ["allow_rollup_hdrs", "allow_msg_ttl"].map(|key| *config.get(key) == true)
+        };
+        assert_eq!(flags(""), [false, false]);
+        assert_eq!(flags("allow_msg_ttl = true"), [false, true]);
+        assert_eq!(flags("allow_msg_schedules = true"), [true, false]);
+        assert_eq!(flags("subject_delete_marker_ttl = \"1m\""), [true, true]);
+    }
+
+    #[test]
+    fn a_bucket_is_the_stream_that_client_libraries_create() {
+        let stream =
+            lowered("[[tenant.bucket]]\nname = \"cfg\"\nhistory = 5\nmax_bytes = \"1MiB\"\nstorage = \"file\"\n");
+        let expected = json!({
+            "name": "KV_cfg", "subjects": ["$KV.cfg.>"], "retention": "limits", "storage": "file", "discard": "new",
+            "num_replicas": 1, "max_consumers": -1, "max_msgs": -1, "max_bytes": 1 << 20, "max_msgs_per_subject": 5,
+            "max_msg_size": -1, "duplicate_window": 2 * MINUTE, "compression": "none",
+            "deny_delete": true, "allow_direct": true, "allow_rollup_hdrs": true,
+        });
+        assert_eq!(stream.config.to_json(), expected);
+        assert_eq!(stream.kind, StreamKind::Bucket);
+        assert_eq!(lowered("[[tenant.bucket]]\nname = \"b\"\n").config.get("max_msgs_per_subject"), 1);
+    }
+
+    #[test]
+    fn an_object_store_is_the_stream_that_client_libraries_create() {
+        let stream = lowered("[[tenant.object_store]]\nname = \"files\"\n");
+        let expected = json!({
+            "name": "OBJ_files", "subjects": ["$O.files.C.>", "$O.files.M.>"], "retention": "limits",
+            "storage": "file", "discard": "new", "num_replicas": 1, "max_consumers": -1, "max_msgs": -1,
+            "max_bytes": -1, "max_msgs_per_subject": -1, "max_msg_size": -1, "duplicate_window": 2 * MINUTE,
+            "compression": "none", "allow_direct": true, "allow_rollup_hdrs": true,
+        });
+        assert_eq!(stream.config.to_json(), expected);
+        assert_eq!(stream.kind, StreamKind::ObjectStore);
+        assert_eq!(stream.subjects.iter().map(Subject::as_str).collect::<Vec<_>>(), ["$O.files.C.>", "$O.files.M.>"]);
+    }
+
+    #[test]
+    fn a_pull_consumer_without_keys_has_the_servers_defaults_written_out() {
+        let expected = json!({
+            "name": "c", "durable_name": "c", "deliver_policy": "all", "ack_policy": "explicit",
+            "ack_wait": MINUTE / 2, "max_ack_pending": 1000, "max_deliver": -1, "replay_policy": "instant",
+            "max_waiting": 512,
+        });
+        assert_eq!(consumer_with("").to_json(), expected);
+    }
+
+    #[test]
+    fn a_push_consumer_has_no_key_of_pull_consumers() {
+        let config = consumer_with(
+            "deliver_subject = \"T.d\"\ndeliver_group = \"g\"\nidle_heartbeat = \"5s\"\nflow_control = true",
+        );
+        assert_eq!(config.get("deliver_subject"), "T.d");
+        assert_eq!(config.get("idle_heartbeat"), MINUTE / 12);
+        assert_eq!((config.get("max_waiting"), config.get("flow_control")), (&Json::Null, &json!(true)));
+        assert_eq!(consumer_with("").get("max_waiting"), 512, "the control");
+    }
+
+    #[test]
+    fn the_pending_messages_of_a_consumer_stay_within_every_limit() {
+        let pending = |tenant: u32, stream: &str, consumer: &str| {
+            let text = format!(
+                "[[tenant.stream]]\nname = \"S\"\nsubjects = [\"T.s\"]\n{stream}[[tenant.stream.consumer]]\nname = \"c\"\n{consumer}"
+            );
+            let text = format!("{}{text}", crate::registry::testing::TWO_TENANTS)
+                .replace("storage = \"512MiB\"", &format!("storage = \"512MiB\"\nmax_ack_pending = {tenant}"));
+            let model = crate::registry::testing::model_of(&text);
+            crate::registry::testing::tenant(&model, "T").streams[0].consumers[0].config.get("max_ack_pending").as_u64()
+        };
+        let limits = "consumer_limits = { max_ack_pending = 50 }\n";
+        assert_eq!(pending(5000, "", ""), Some(1000));
+        assert_eq!(pending(500, "", ""), Some(500));
+        assert_eq!(pending(500, limits, ""), Some(50));
+        assert_eq!(pending(5000, "", "max_ack_pending = 3000\n"), Some(3000));
+    }
+
+    #[test]
+    fn backoff_takes_the_place_of_ack_wait() {
+        let config = consumer_with("backoff = [\"1m\", \"2m\"]\nmax_deliver = 3");
+        assert_eq!((config.get("ack_wait"), config.get("backoff")), (&json!(MINUTE), &json!([MINUTE, 2 * MINUTE])));
+        assert_eq!(consumer_with("ack_wait = \"2m\"").get("ack_wait"), 2 * MINUTE, "the control");
+        assert_eq!(consumer_with("ack_policy = \"none\"").get("ack_wait"), &Json::Null);
+    }
+
+    #[test]
+    fn one_filter_is_a_filter_subject_and_several_are_filter_subjects() {
+        let filters = |keys: &str| {
+            let config = consumer_with(keys);
+            (config.get("filter_subject").clone(), config.get("filter_subjects").clone())
+        };
+        assert_eq!(filters(""), (Json::Null, Json::Null));
+        assert_eq!(filters("filter = \"T.s.a\""), (json!("T.s.a"), Json::Null));
+        assert_eq!(filters("filters = [\"T.s.a\"]"), (json!("T.s.a"), Json::Null));
+        assert_eq!(filters("filters = [\"T.s.a\", \"T.s.b\"]"), (Json::Null, json!(["T.s.a", "T.s.b"])));
+    }
+}

@@ -354,3 +354,215 @@ fn report_foreign_patterns(raw: &raw::User, role: &raw::Role, holder: Holder<'_>
         );
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::model::units::{Duration, Size};
+    use crate::registry::testing::{codes_of, codes_with, load_text, model_of, model_with, tenant, user};
+    use crate::subject::Subject;
+
+    const MINIMAL: &str = "version = 1\n[[tenant]]\nname = \"T\"\n[[tenant.user]]\nname = \"app\"\n";
+
+    #[test]
+    fn the_defaults_of_server_and_system_account_are_filled_in() {
+        let model = model_of(MINIMAL);
+        let server = &model.server;
+        assert_eq!((server.name.as_str(), server.image.as_str()), ("nats", defaults::IMAGE));
+        assert_eq!((server.client.to_string().as_str(), server.monitor), ("127.0.0.1:4222", None));
+        assert_eq!(server.url, "nats://127.0.0.1:4222");
+        assert_eq!((server.max_payload, server.max_pending), (Size(1 << 20), Size(64 << 20)));
+        assert_eq!((server.max_connections, server.write_deadline), (1024, Duration::from_secs(10)));
+        assert_eq!((server.debug, server.trace, server.log_utc), (false, false, true));
+        assert!(server.jetstream.is_none());
+        assert_eq!(model.root, Root::Development);
+        assert_eq!((model.bcrypt.derived, model.bcrypt.supplied), (8, 11));
+        assert_eq!(model.system.account.as_str(), "SYS");
+        let users: Vec<_> = model.system.users.iter().map(|u| (u.name.as_str(), u.credential.clone())).collect();
+        assert_eq!(users, [("sys_admin", Credential::Nkey { generation: 1 })]);
+        assert_eq!(model.system.users[0].permissions.publish, Grant::Everything);
+    }
+
+    #[test]
+    fn the_defaults_of_a_tenant_and_its_user_are_filled_in() {
+        let model = model_of(MINIMAL);
+        let tenant = tenant(&model, "T");
+        assert_eq!(tenant.subjects.iter().map(Subject::as_str).collect::<Vec<_>>(), ["T.>"]);
+        let Limits { connections, subscriptions, payload } = tenant.limits;
+        assert_eq!((connections, subscriptions, payload), (100, 1000, Size(1 << 20)));
+        assert!(tenant.jetstream.is_none() && tenant.provisioner().is_none());
+        let app = user(tenant, "app");
+        assert_eq!((app.role.as_str(), app.inbox), ("app", Inbox::Private));
+        assert_eq!(app.credential, Credential::Nkey { generation: 1 });
+    }
+
+    #[test]
+    fn what_the_registry_sets_is_kept() {
+        let text = "version = 1\n[server]\nname = \"n\"\nclient = \"127.0.0.2:1\"\nmax_payload = \"2MiB\"\nmax_connections = 7\n\
+            write_deadline = \"3s\"\n[server.log]\nlevel = \"debug\"\nutc = false\n[server.jetstream]\nstorage = \"1GiB\"\n\
+            [auth]\nbcrypt_cost = 5\n[[tenant]]\nname = \"T\"\nsubjects = [\"a.>\", \"b\"]\n[tenant.limits]\nconnections = 6\n\
+            [tenant.jetstream]\nstorage = \"1MiB\"\nstreams = 3\n[[tenant.user]]\nname = \"u\"\ninbox = \"default\"\n";
+        let model = model_of(text);
+        let server = &model.server;
+        assert_eq!((server.name.as_str(), server.url.as_str()), ("n", "nats://127.0.0.2:1"));
+        assert_eq!((server.max_payload, server.max_connections), (Size(2 << 20), 7));
+        assert_eq!((server.debug, server.trace, server.log_utc), (true, false, false));
+        assert_eq!(server.jetstream.map(|j| (j.memory, j.storage)), Some((Size(0), Size(1 << 30))));
+        assert_eq!((model.bcrypt.derived, model.bcrypt.supplied), (5, 5));
+        let tenant = tenant(&model, "T");
+        assert_eq!(tenant.subjects.iter().map(Subject::as_str).collect::<Vec<_>>(), ["a.>", "b"]);
+        // The payload that is not set follows the server's.
+        assert_eq!((tenant.limits.connections, tenant.limits.payload), (6, Size(2 << 20)));
+        let jetstream = tenant.jetstream.expect("JetStream");
+        assert_eq!((jetstream.memory, jetstream.storage, jetstream.streams), (Size(0), Size(1 << 20), 3));
+        assert_eq!((jetstream.consumers, jetstream.max_ack_pending), (20, 10_000));
+        assert_eq!(user(tenant, "u").inbox_prefix(), "_INBOX");
+    }
+
+    #[test]
+    fn a_listener_on_every_address_is_dialled_on_loopback() {
+        let keys = "[keys]\nroot = \"env:KEY\"\n";
+        let model =
+            model_of(&MINIMAL.replace("[[tenant]]", &format!("{keys}[server]\nclient = \"0.0.0.0:4223\"\n[[tenant]]")));
+        assert_eq!(model.server.url, "nats://127.0.0.1:4223");
+    }
+
+    #[test]
+    fn each_way_to_declare_a_credential_is_lowered() {
+        let key = "UCFHWLYDLMVQXOYBXYR6JUEUA4QQ27FXLXHWWTUU6XRMJFAPDLUCMB7P";
+        let cases = [
+            (String::new(), Credential::Nkey { generation: 1 }),
+            ("auth = \"nkey\"\ngeneration = 4".to_owned(), Credential::Nkey { generation: 4 }),
+            ("auth = \"password\"\ngeneration = 2".to_owned(), Credential::Password { generation: 2 }),
+            (
+                "auth = \"password\"\npassword_env = \"P\"".to_owned(),
+                Credential::PasswordFromEnv { variable: "P".to_owned(), generation: 1 },
+            ),
+            (format!("public_key = \"{key}\""), Credential::PublicKey(key.to_owned())),
+        ];
+        for (keys, credential) in cases {
+            let model = model_of(&format!("{MINIMAL}{keys}\n"));
+            assert_eq!(user(tenant(&model, "T"), "app").credential, credential, "{keys}");
+        }
+    }
+
+    #[test]
+    fn two_shares_of_one_subject_are_one_export_and_an_import_each() {
+        let third = "[[tenant]]\nname = \"THIRD\"\n[[tenant.user]]\nname = \"u\"\n";
+        let share =
+            |to: &str, subject: &str| format!("[[share]]\nfrom = \"T\"\nto = [\"{to}\"]\nstream = \"{subject}\"\n");
+        let same = model_with(&format!("{third}{}{}", share("OTHER", "T.x"), share("THIRD", "T.x")));
+        let exports = &tenant(&same, "T").exports;
+        assert_eq!(exports.len(), 1);
+        assert_eq!(exports[0].to.iter().map(AccountName::as_str).collect::<Vec<_>>(), ["OTHER", "THIRD"]);
+        for importer in ["OTHER", "THIRD"] {
+            let imports = &tenant(&same, importer).imports;
+            assert_eq!(
+                imports.iter().map(|i| (i.from.as_str(), i.subject.as_str())).collect::<Vec<_>>(),
+                [("T", "T.x")]
+            );
+        }
+        let different = model_with(&format!("{third}{}{}", share("OTHER", "T.x"), share("THIRD", "T.y")));
+        assert_eq!(tenant(&different, "T").exports.len(), 2, "the control");
+    }
+
+    #[test]
+    fn a_stream_and_a_service_of_one_subject_are_two_exports() {
+        let model = model_with(
+            "[[share]]\nfrom = \"T\"\nto = [\"OTHER\"]\nstream = \"T.x\"\n[[share]]\nfrom = \"T\"\nto = [\"OTHER\"]\nservice = \"T.x\"\n",
+        );
+        let kinds: Vec<_> = tenant(&model, "T").exports.iter().map(|e| e.kind).collect();
+        assert_eq!(kinds, [ShareKind::Stream, ShareKind::Service]);
+    }
+
+    #[test]
+    fn each_stream_follows_the_streams_it_sources_from() {
+        let stream = |name: &str, sources: &[&str]| {
+            let subjects = if sources.is_empty() { format!("subjects = [\"T.{name}\"]\n") } else { String::new() };
+            let sources: String =
+                sources.iter().map(|s| format!("[[tenant.stream.source]]\nname = \"{s}\"\n")).collect();
+            format!("[[tenant.stream]]\nname = \"{name}\"\n{subjects}{sources}")
+        };
+        let order = |text: String| -> Vec<String> {
+            tenant(&model_with(&text), "T").streams.iter().map(|s| s.name.to_string()).collect()
+        };
+        let chain = [stream("c", &["b"]), stream("b", &["a"]), stream("a", &[])].concat();
+        assert_eq!(order(chain), ["a", "b", "c"]);
+        let diamond = [stream("d", &["b", "c"]), stream("c", &["a"]), stream("a", &[]), stream("b", &["a"])].concat();
+        assert_eq!(order(diamond), ["a", "c", "b", "d"]);
+        // The control: without sources the order is the registry's.
+        assert_eq!(order([stream("c", &[]), stream("b", &[]), stream("a", &[])].concat()), ["c", "b", "a"]);
+    }
+
+    #[test]
+    fn a_mirror_follows_its_stream_and_a_cycle_is_refused() {
+        let mirror = "[[tenant.stream]]\nname = \"M\"\nmirror = { name = \"S\" }\n";
+        let origin = "[[tenant.stream]]\nname = \"S\"\nsubjects = [\"T.s\"]\n";
+        let model = model_with(&format!("{mirror}{origin}"));
+        assert_eq!(tenant(&model, "T").streams.iter().map(|s| s.name.as_str()).collect::<Vec<_>>(), ["S", "M"]);
+        let back = "[[tenant.stream]]\nname = \"S\"\nmirror = { name = \"M\" }\n";
+        assert!(codes_with(&format!("{mirror}{back}")).iter().all(|code| *code == codes::ORIGIN_CYCLE));
+    }
+
+    #[test]
+    fn a_tenant_with_jetstream_has_a_provisioner_declared_or_implied() {
+        let implied = model_with("");
+        let provisioner = tenant(&implied, "T").provisioner().expect("a provisioner");
+        assert_eq!((provisioner.name.as_str(), provisioner.role.as_str()), (PROVISIONER, PROVISIONER));
+        assert_eq!(provisioner.inbox_prefix(), "_INBOX_provisioner");
+        assert!(tenant(&implied, "T").developers().all(|u| u.name.as_str() == "app"));
+        let declared = model_with("[[tenant.user]]\nname = \"ops\"\nrole = \"provisioner\"\ngeneration = 3\n");
+        let users: Vec<_> = tenant(&declared, "T").users.iter().map(|u| u.name.as_str()).collect();
+        assert_eq!(users, ["app", "ops"]);
+        let without = model_of(MINIMAL);
+        assert!(tenant(&without, "T").provisioner().is_none());
+    }
+
+    #[test]
+    fn a_shared_stream_gets_a_consumer_and_both_tenants_know_the_copy() {
+        let share = "[[share]]\nfrom = \"OTHER\"\nto = [\"T\"]\njetstream = \"THEIRS\"\nfilter = \"OTHER.s.a\"\n";
+        let copy =
+            "[[tenant.stream]]\nname = \"COPY\"\n[[tenant.stream.source]]\nname = \"THEIRS\"\nfrom = \"OTHER\"\n";
+        let model = model_with(&format!("{copy}{share}"));
+        let (exporter, importer) = (tenant(&model, "OTHER"), tenant(&model, "T"));
+        assert_eq!(exporter.stream_exports, importer.stream_imports);
+        let [feeding] = exporter.streams[0].consumers.as_slice() else { panic!("{:?}", exporter.streams) };
+        assert_eq!(feeding.name.as_str(), "OTHER_to_T");
+        assert_eq!(feeding.config.get("filter_subject"), "OTHER.s.a");
+        assert_eq!(feeding.config.get("deliver_subject"), "JS.OTHER.THEIRS.to.T");
+        assert_eq!(feeding.config.get("idle_heartbeat"), 1_000_000_000);
+        let source = &importer.streams[0].config.get("sources")[0];
+        assert_eq!(source["external"]["api"], "JS.OTHER.API");
+        assert_eq!(source["consumer"]["name"], "OTHER_to_T");
+        assert_eq!(importer.streams[0].copies, importer.stream_imports);
+        assert!(importer.streams[0].origins.is_empty());
+    }
+
+    #[test]
+    fn retired_names_are_kept_with_the_last_generation() {
+        let entries = "retired = [{ tenant = \"OLD\" }, { tenant = \"T\", user = \"u\", generation = 3 }]\n";
+        let model = model_of(&MINIMAL.replace("[[tenant]]", &format!("{entries}[[tenant]]")));
+        let retired =
+            model.retired.iter().map(|r| (r.tenant.as_str(), r.user.as_ref().map(UserName::as_str), r.generation));
+        assert_eq!(retired.collect::<Vec<_>>(), [("OLD", None, 1), ("T", Some("u"), 3)]);
+    }
+
+    #[test]
+    fn a_declared_role_must_stay_inside_the_subjects_of_each_of_its_tenants() {
+        let role = |publish: &str| format!("{MINIMAL}role = \"r\"\n[role.r]\npublish = [\"{publish}\"]\n");
+        for inside in ["{subject}", "{tenant}.{user}.x", "T.x", "$JS.API.INFO", "{inbox}"] {
+            assert_eq!(codes_of(&role(inside)), [""; 0], "{inside}");
+        }
+        for outside in ["X.y", "{user}.x", "TT.>"] {
+            assert_eq!(codes_of(&role(outside)), [codes::FOREIGN_SUBJECT], "{outside}");
+        }
+    }
+
+    #[test]
+    fn a_mistake_in_a_role_is_reported_once_for_all_of_its_users() {
+        let users = "role = \"r\"\n[[tenant.user]]\nname = \"v\"\nrole = \"r\"\n";
+        let loaded = load_text(&format!("{MINIMAL}{users}[role.r]\npublish = [\"X.y\"]\nsubscribe = [\"Y.z\"]\n"));
+        assert_eq!(loaded.diagnostics.len(), 2, "once for each pattern: {:?}", loaded.diagnostics);
+        assert!(loaded.model.is_none());
+    }
+}
