@@ -470,3 +470,175 @@ fn consumers_share_no_work(stream: &Stream, out: &mut Vec<Diagnostic>) {
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::super::tests::check_added;
+    use crate::registry::testing::{TWO_TENANTS, codes_of, codes_with};
+
+    #[test]
+    fn each_mistake_of_a_stream_is_found_alone_and_gone_when_corrected() {
+        check_added(&[
+            (
+                "duplicate-name",
+                "[[tenant.stream]]\nname = \"S\"\nsubjects = [\"T.a\"]\n[[tenant.stream]]\nname = \"s\"\nsubjects = [\"T.b\"]\n",
+                "[[tenant.stream]]\nname = \"S\"\nsubjects = [\"T.a\"]\n[[tenant.stream]]\nname = \"s2\"\nsubjects = [\"T.b\"]\n",
+            ),
+            (
+                "duplicate-name",
+                "[[tenant.bucket]]\nname = \"b\"\n[[tenant.bucket]]\nname = \"B\"\n",
+                "[[tenant.bucket]]\nname = \"b\"\n[[tenant.object_store]]\nname = \"B\"\n",
+            ),
+            (
+                "reserved-name",
+                "[[tenant.stream]]\nname = \"kv_x\"\nsubjects = [\"T.a\"]\n",
+                "[[tenant.stream]]\nname = \"kvx\"\nsubjects = [\"T.a\"]\n",
+            ),
+            (
+                "no-subjects",
+                "[[tenant.stream]]\nname = \"S\"\n",
+                "[[tenant.stream]]\nname = \"S\"\nsubjects = [\"T.a\"]\n",
+            ),
+            (
+                "foreign-subject",
+                "[[tenant.stream]]\nname = \"S\"\nsubjects = [\"OTHER.a\"]\n",
+                "[[tenant.stream]]\nname = \"S\"\nsubjects = [\"T.a\"]\n",
+            ),
+            (
+                "foreign-subject",
+                "[[tenant.stream]]\nname = \"S\"\nsubjects = [\"T.a\"]\nrepublish = { dest = \"OTHER.a\" }\n",
+                "[[tenant.stream]]\nname = \"S\"\nsubjects = [\"T.a\"]\nrepublish = { dest = \"T.b\" }\n",
+            ),
+            (
+                "overlapping-streams",
+                "[[tenant.stream]]\nname = \"S\"\nsubjects = [\"T.*\"]\n[[tenant.stream]]\nname = \"R\"\nsubjects = [\"T.a\"]\n",
+                "[[tenant.stream]]\nname = \"S\"\nsubjects = [\"T.*\"]\n[[tenant.stream]]\nname = \"R\"\nsubjects = [\"T.a.b\"]\n",
+            ),
+            (
+                "overlapping-streams",
+                "[[tenant.stream]]\nname = \"S\"\nsubjects = [\"T.>\", \"T.a\"]\n",
+                "[[tenant.stream]]\nname = \"S\"\nsubjects = [\"T.b\", \"T.a\"]\n",
+            ),
+            (
+                "unknown-stream",
+                "[[tenant.stream]]\nname = \"S\"\nmirror = { name = \"O\" }\n",
+                "[[tenant.stream]]\nname = \"S\"\nmirror = { name = \"O\" }\n[[tenant.stream]]\nname = \"O\"\nsubjects = [\"T.a\"]\n",
+            ),
+            (
+                "delivery-loop",
+                "[[tenant.stream]]\nname = \"S\"\nsubjects = [\"T.a\"]\n[[tenant.stream.consumer]]\nname = \"c\"\ndeliver_subject = \"T.a\"\n",
+                "[[tenant.stream]]\nname = \"S\"\nsubjects = [\"T.a\"]\n[[tenant.stream.consumer]]\nname = \"c\"\ndeliver_subject = \"T.b\"\n",
+            ),
+            (
+                "foreign-subject",
+                "[[tenant.stream]]\nname = \"S\"\nsubjects = [\"T.a\"]\n[[tenant.stream.consumer]]\nname = \"c\"\nfilter = \"T.b\"\n",
+                "[[tenant.stream]]\nname = \"S\"\nsubjects = [\"T.a\"]\n[[tenant.stream.consumer]]\nname = \"c\"\nfilter = \"T.*\"\n",
+            ),
+            (
+                "same-work",
+                "[[tenant.stream]]\nname = \"S\"\nsubjects = [\"T.*\"]\nretention = \"workqueue\"\n[[tenant.stream.consumer]]\nname = \"c\"\n[[tenant.stream.consumer]]\nname = \"d\"\nfilter = \"T.a\"\n",
+                "[[tenant.stream]]\nname = \"S\"\nsubjects = [\"T.*\"]\nretention = \"workqueue\"\n[[tenant.stream.consumer]]\nname = \"c\"\nfilter = \"T.b\"\n[[tenant.stream.consumer]]\nname = \"d\"\nfilter = \"T.a\"\n",
+            ),
+            (
+                "no-room",
+                "[[tenant.stream]]\nname = \"S\"\nsubjects = [\"T.a\"]\nstorage = \"memory\"\n",
+                "[[tenant.stream]]\nname = \"S\"\nsubjects = [\"T.a\"]\nstorage = \"file\"\n",
+            ),
+            (
+                "no-room",
+                "[[tenant.bucket]]\nname = \"a\"\nmax_bytes = \"256MiB\"\n[[tenant.object_store]]\nname = \"b\"\nmax_bytes = \"268435457B\"\n",
+                "[[tenant.bucket]]\nname = \"a\"\nmax_bytes = \"256MiB\"\n[[tenant.object_store]]\nname = \"b\"\nmax_bytes = \"256MiB\"\n",
+            ),
+        ]);
+    }
+
+    #[test]
+    fn a_cycle_of_sources_is_reported_for_each_of_its_streams() {
+        let sourced = |name: &str, from: &str| {
+            format!("[[tenant.stream]]\nname = \"{name}\"\n[[tenant.stream.source]]\nname = \"{from}\"\n")
+        };
+        assert_eq!(codes_with(&[sourced("A", "B"), sourced("B", "A")].concat()), ["origin-cycle"; 2]);
+        let end = "[[tenant.stream]]\nname = \"B\"\nsubjects = [\"T.b\"]\n";
+        assert_eq!(codes_with(&[sourced("A", "B"), end.to_owned()].concat()), [""; 0]);
+    }
+
+    #[test]
+    fn the_sums_of_storage_and_memory_fit_the_server_up_to_the_last_byte() {
+        // OTHER has 256 MiB of the server's 1 GiB, and T the rest.
+        let with = |storage: &str, memory: &str| {
+            let keys = format!("storage = \"{storage}\"\nmemory = \"{memory}\"");
+            codes_of(&TWO_TENANTS.replacen("storage = \"512MiB\"", &keys, 1))
+        };
+        assert_eq!(with("768MiB", "64MiB"), [""; 0]);
+        assert_eq!(with("805306369B", "64MiB"), ["jetstream-oversubscribed"]);
+        assert_eq!(with("768MiB", "67108865B"), ["jetstream-oversubscribed"]);
+        assert_eq!(with("805306369B", "67108865B"), ["jetstream-oversubscribed"; 2]);
+    }
+
+    #[test]
+    fn jetstream_is_on_with_room_wherever_it_is_used() {
+        let tenant = |keys: &str| codes_of(&format!("version = 1\n{keys}[[tenant.user]]\nname = \"u\"\n"));
+        let on = "[server.jetstream]\nstorage = \"1GiB\"\n[[tenant]]\nname = \"T\"\n";
+        assert_eq!(tenant(&format!("{on}[tenant.jetstream]\nstorage = \"1B\"\n")), [""; 0]);
+        assert_eq!(tenant(&format!("{on}[tenant.jetstream]\nstorage = \"0B\"\n")), ["jetstream-off"]);
+        assert_eq!(tenant(&format!("{on}[tenant.jetstream]\n")), ["jetstream-off"]);
+        assert_eq!(tenant(&format!("{on}[[tenant.bucket]]\nname = \"b\"\n")), ["jetstream-off"]);
+        let off = "[[tenant]]\nname = \"T\"\n[tenant.jetstream]\nstorage = \"1MiB\"\n";
+        assert_eq!(tenant(off), ["jetstream-off"]);
+    }
+
+    #[test]
+    fn the_numbers_of_streams_and_consumers_fit_the_tenant_at_the_border() {
+        let with = |limits: &str, streams: usize, consumers: usize| {
+            let text = TWO_TENANTS.replacen("storage = \"512MiB\"", &format!("storage = \"512MiB\"\n{limits}"), 1);
+            let consumers: String =
+                (0..consumers).map(|n| format!("[[tenant.stream.consumer]]\nname = \"c{n}\"\n")).collect();
+            let stream = |n| format!("[[tenant.stream]]\nname = \"S{n}\"\nsubjects = [\"T.{n}\"]\n{consumers}");
+            codes_of(&(text + &(0..streams).map(stream).collect::<String>()))
+        };
+        assert_eq!(with("streams = 2", 2, 0), [""; 0]);
+        assert_eq!(with("streams = 2", 3, 0), ["too-many-streams"]);
+        assert_eq!(with("consumers = 2", 1, 2), [""; 0]);
+        assert_eq!(with("consumers = 2", 1, 3), ["too-many-consumers"]);
+    }
+
+    #[test]
+    fn a_tenant_that_may_copy_a_stream_takes_one_of_its_consumers() {
+        let stream =
+            "[[tenant.stream]]\nname = \"S\"\nsubjects = [\"T.a\"]\n[[tenant.stream.consumer]]\nname = \"c\"\n";
+        let share = "[[share]]\nfrom = \"T\"\nto = [\"OTHER\"]\njetstream = \"S\"\n";
+        let with = |consumers: u32| {
+            let keys = format!("storage = \"512MiB\"\nconsumers = {consumers}");
+            codes_of(&(TWO_TENANTS.replacen("storage = \"512MiB\"", &keys, 1) + stream + share))
+        };
+        assert_eq!(with(1), ["too-many-consumers"]);
+        assert_eq!(with(2), [""; 0]);
+    }
+
+    #[test]
+    fn a_stream_captures_shared_subjects_without_answering_or_rolling_up() {
+        let with = |keys: &str| {
+            codes_with(&format!(
+                "[[tenant.stream]]\nname = \"S\"\nsubjects = [\"OTHER.x\"]\n{keys}\n\
+                 [[share]]\nfrom = \"OTHER\"\nto = [\"T\"]\nstream = \"OTHER.x\"\n"
+            ))
+        };
+        assert_eq!(with(""), ["answered-share"]);
+        assert_eq!(with("no_ack = true"), [""; 0]);
+        assert_eq!(with("no_ack = true\nallow_rollup_hdrs = true"), ["foreign-rollup"]);
+        assert_eq!(with("no_ack = true\nallow_msg_schedules = true"), ["foreign-rollup"]);
+        assert_eq!(with("no_ack = true\nallow_rollup_hdrs = false"), [""; 0]);
+    }
+
+    #[test]
+    fn a_copy_is_not_mixed_with_other_messages() {
+        let share = "[[share]]\nfrom = \"OTHER\"\nto = [\"T\"]\njetstream = \"THEIRS\"\n";
+        let copy = |keys: &str| {
+            let source = "[[tenant.stream.source]]\nname = \"THEIRS\"\nfrom = \"OTHER\"\n";
+            codes_with(&format!("[[tenant.stream]]\nname = \"C\"\n{keys}{source}{share}"))
+        };
+        assert_eq!(copy(""), [""; 0]);
+        assert_eq!(copy("subjects = [\"T.a\"]\n"), ["foreign-subject"]);
+        assert_eq!(copy("allow_rollup_hdrs = true\n"), ["foreign-rollup"]);
+    }
+}

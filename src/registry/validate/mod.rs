@@ -130,3 +130,46 @@ fn report_duplicates<'n>(
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use crate::registry::testing::{TWO_TENANTS, codes_of, codes_with, load_text};
+
+    /// A mistake, its code, and the same text corrected.
+    pub(super) type Case = (&'static str, &'static str, &'static str);
+
+    /// Asserts that each text inside `T` gives its code alone, and that the corrected one gives none.
+    pub(super) fn check_added(cases: &[Case]) {
+        for (code, wrong, right) in cases {
+            assert_eq!(codes_with(wrong), [*code], "{wrong}");
+            assert_eq!(codes_with(right), [""; 0], "{right}");
+        }
+    }
+
+    /// The same for texts that replace another in the registry of two tenants.
+    pub(super) fn check_replaced(cases: &[(&'static str, Case)]) {
+        let replaced = |from: &str, to: &str| {
+            assert!(TWO_TENANTS.contains(from), "{from}");
+            codes_of(&TWO_TENANTS.replacen(from, to, 1))
+        };
+        for (from, (code, wrong, right)) in cases {
+            assert_eq!(replaced(from, wrong), [*code], "{wrong}");
+            assert_eq!(replaced(from, right), [""; 0], "{right}");
+        }
+    }
+
+    #[test]
+    fn the_registry_that_the_cases_start_from_is_valid() {
+        assert_eq!(codes_of(TWO_TENANTS), [""; 0]);
+    }
+
+    #[test]
+    fn names_that_differ_in_letter_case_only_are_duplicates() {
+        let loaded = load_text(&format!("{TWO_TENANTS}[[tenant.user]]\nname = \"App\"\n"));
+        let messages: Vec<_> = loaded.diagnostics.iter().map(|d| d.message.as_str()).collect();
+        assert_eq!(messages, ["user `App` differs from `app` in letter case only"]);
+        let loaded = load_text(&format!("{TWO_TENANTS}[[tenant.user]]\nname = \"app\"\n"));
+        let messages: Vec<_> = loaded.diagnostics.iter().map(|d| d.message.as_str()).collect();
+        assert_eq!(messages, ["user `app` is declared twice"]);
+    }
+}

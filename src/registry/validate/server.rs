@@ -143,3 +143,123 @@ pub fn system_account_has_users(cx: &Context<'_>, out: &mut Vec<Diagnostic>) {
         );
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::super::tests::check_replaced;
+    use super::is_local;
+    use crate::registry::testing::{TWO_TENANTS, codes_of};
+
+    #[test]
+    fn each_mistake_of_the_server_is_found_alone_and_gone_when_corrected() {
+        const SERVER: &str = "[server.jetstream]";
+        const ROOT: &str = "root = \"development\"";
+        check_replaced(&[
+            (
+                ROOT,
+                (
+                    "unsupported-mode",
+                    "root = \"development\"\n[auth]\nmode = \"operator\"",
+                    "root = \"development\"\n[auth]\nmode = \"static\"",
+                ),
+            ),
+            (
+                SERVER,
+                (
+                    "development-exposed",
+                    "[server]\nclient = \"192.0.2.1:4222\"\nurl = \"nats://127.0.0.1:4222\"\n[server.jetstream]",
+                    "[server]\nclient = \"127.0.0.2:4222\"\n[server.jetstream]",
+                ),
+            ),
+            (
+                SERVER,
+                (
+                    "development-exposed",
+                    "[server]\nurl = \"nats://nats.example.com:4222\"\n[server.jetstream]",
+                    "[server]\nurl = \"nats://localhost:4222\"\n[server.jetstream]",
+                ),
+            ),
+            (
+                SERVER,
+                (
+                    "same-address",
+                    "[server]\nmonitor = \"127.0.0.1:4222\"\nclient = \"127.0.0.1:4222\"\n[server.jetstream]",
+                    "[server]\nmonitor = \"127.0.0.2:4222\"\nclient = \"127.0.0.1:4222\"\n[server.jetstream]",
+                ),
+            ),
+            (
+                SERVER,
+                (
+                    "out-of-range",
+                    "[server]\nmax_payload = \"0B\"\n[server.jetstream]",
+                    "[server]\nmax_payload = \"1B\"\n[server.jetstream]",
+                ),
+            ),
+            (
+                SERVER,
+                (
+                    "large-payload",
+                    "[server]\nmax_payload = \"8388609B\"\n[server.jetstream]",
+                    "[server]\nmax_payload = \"8MiB\"\n[server.jetstream]",
+                ),
+            ),
+            (
+                SERVER,
+                (
+                    "out-of-range",
+                    "[server]\nmax_pending = \"1023KiB\"\n[server.jetstream]",
+                    "[server]\nmax_pending = \"1024KiB\"\n[server.jetstream]",
+                ),
+            ),
+            (
+                SERVER,
+                (
+                    "out-of-range",
+                    "[server]\nmax_pending = \"2GiB\"\n[server.jetstream]",
+                    "[server]\nmax_pending = \"2147483647B\"\n[server.jetstream]",
+                ),
+            ),
+            (
+                ROOT,
+                (
+                    "no-users",
+                    "root = \"development\"\n[system]\naccount = \"S\"",
+                    "root = \"development\"\n[system]\naccount = \"S\"\n[[system.user]]\nname = \"s\"",
+                ),
+            ),
+        ]);
+    }
+
+    #[test]
+    fn the_largest_payload_is_64_mib() {
+        let with = |payload: &str| {
+            let server = format!("[server]\nmax_payload = \"{payload}\"\n[server.jetstream]");
+            codes_of(&TWO_TENANTS.replacen("[server.jetstream]", &server, 1))
+        };
+        assert_eq!(with("64MiB"), ["large-payload"]);
+        assert_eq!(with("67108865B"), ["out-of-range"]);
+    }
+
+    #[test]
+    fn a_private_root_key_may_listen_everywhere_but_monitoring_may_not() {
+        let with = |keys: &str| {
+            let text = TWO_TENANTS.replacen("root = \"development\"", "root = \"env:KEY\"", 1);
+            codes_of(&text.replacen("[server.jetstream]", &format!("[server]\n{keys}\n[server.jetstream]"), 1))
+        };
+        assert_eq!(with("client = \"0.0.0.0:4222\""), [""; 0]);
+        assert_eq!(with("monitor = \"0.0.0.0:8222\""), ["monitor-exposed"]);
+        // A wildcard address takes the port of every address.
+        assert_eq!(with("client = \"0.0.0.0:4222\"\nmonitor = \"127.0.0.1:4222\""), ["same-address"]);
+        assert_eq!(with("client = \"0.0.0.0:4222\"\nmonitor = \"127.0.0.1:8222\""), [""; 0]);
+    }
+
+    #[test]
+    fn a_local_url_names_a_loopback_host() {
+        for local in ["nats://127.0.0.1:4222", "tls://localhost:4222", "nats://[::1]:4222", "nats://127.9.9.9"] {
+            assert!(is_local(local), "{local}");
+        }
+        for remote in ["nats://192.0.2.1:4222", "nats://nats.example.com", "nats://[::2]:4222"] {
+            assert!(!is_local(remote), "{remote}");
+        }
+    }
+}

@@ -271,3 +271,118 @@ pub fn copies_are_shared(cx: &Context<'_>, out: &mut Vec<Diagnostic>) {
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::super::tests::check_added;
+    use crate::registry::testing::{codes_with, load_text};
+
+    const COPY: &str =
+        "[[tenant.stream]]\nname = \"C\"\n[[tenant.stream.source]]\nname = \"THEIRS\"\nfrom = \"OTHER\"\n";
+
+    #[test]
+    fn each_mistake_of_a_share_is_found_alone_and_gone_when_corrected() {
+        check_added(&[
+            (
+                "share-to-itself",
+                "[[share]]\nfrom = \"T\"\nto = [\"T\"]\nstream = \"T.x\"\n",
+                "[[share]]\nfrom = \"T\"\nto = [\"OTHER\"]\nstream = \"T.x\"\n",
+            ),
+            (
+                "share-to-nobody",
+                "[[share]]\nfrom = \"T\"\nstream = \"T.x\"\n",
+                "[[share]]\nfrom = \"T\"\nto = [\"OTHER\"]\nstream = \"T.x\"\n",
+            ),
+            (
+                "share-to-nobody",
+                "[[share]]\nfrom = \"T\"\nto = []\nservice = \"T.x\"\n",
+                "[[share]]\nfrom = \"T\"\nto = [\"OTHER\"]\nservice = \"T.x\"\n",
+            ),
+            (
+                "duplicate-share",
+                "[[share]]\nfrom = \"T\"\nto = [\"OTHER\", \"OTHER\"]\nstream = \"T.x\"\n",
+                "[[share]]\nfrom = \"T\"\nto = [\"OTHER\"]\nstream = \"T.x\"\n",
+            ),
+            (
+                "duplicate-share",
+                "[[share]]\nfrom = \"T\"\nto = [\"OTHER\"]\nstream = \"T.>\"\n[[share]]\nfrom = \"T\"\nto = [\"OTHER\"]\nstream = \"T.x\"\n",
+                "[[share]]\nfrom = \"T\"\nto = [\"OTHER\"]\nstream = \"T.>\"\n[[share]]\nfrom = \"T\"\nto = [\"OTHER\"]\nservice = \"T.x\"\n",
+            ),
+            (
+                "unknown-tenant",
+                "[[share]]\nfrom = \"T\"\nto = [\"OHTER\"]\nstream = \"T.x\"\n",
+                "[[share]]\nfrom = \"T\"\nto = [\"OTHER\"]\nstream = \"T.x\"\n",
+            ),
+            (
+                "unknown-tenant",
+                "[[share]]\nfrom = \"SYS\"\nto = [\"OTHER\"]\nstream = \"T.x\"\n",
+                "[[share]]\nfrom = \"T\"\nto = [\"OTHER\"]\nstream = \"T.x\"\n",
+            ),
+            (
+                "foreign-subject",
+                "[[share]]\nfrom = \"T\"\nto = [\"OTHER\"]\nstream = \"X.x\"\n",
+                "[[share]]\nfrom = \"T\"\nto = [\"OTHER\"]\nstream = \"T.x\"\n",
+            ),
+            (
+                "conflicting-keys",
+                "[[share]]\nfrom = \"T\"\nto = [\"OTHER\"]\nstream = \"T.x\"\nservice = \"T.y\"\n",
+                "[[share]]\nfrom = \"T\"\nto = [\"OTHER\"]\nservice = \"T.y\"\n",
+            ),
+            (
+                "conflicting-keys",
+                "[[share]]\nfrom = \"T\"\nto = [\"OTHER\"]\nstream = \"T.x\"\nfilter = \"T.x\"\n",
+                "[[share]]\nfrom = \"OTHER\"\nto = [\"T\"]\njetstream = \"THEIRS\"\nfilter = \"OTHER.s.x\"\n",
+            ),
+            (
+                "missing-key",
+                "[[share]]\nfrom = \"T\"\nto = [\"OTHER\"]\n",
+                "[[share]]\nfrom = \"T\"\nto = [\"OTHER\"]\nservice = \"T.>\"\n",
+            ),
+        ]);
+    }
+
+    #[test]
+    fn each_mistake_of_a_shared_stream_is_found_alone_and_gone_when_corrected() {
+        const GOOD: &str = "[[share]]\nfrom = \"OTHER\"\nto = [\"T\"]\njetstream = \"THEIRS\"\n";
+        check_added(&[
+            ("unknown-stream", "[[share]]\nfrom = \"OTHER\"\nto = [\"T\"]\njetstream = \"THEIR\"\n", GOOD),
+            (
+                "duplicate-share",
+                "[[share]]\nfrom = \"OTHER\"\nto = [\"T\"]\njetstream = \"THEIRS\"\n[[share]]\nfrom = \"OTHER\"\nto = [\"T\"]\njetstream = \"THEIRS\"\nfilter = \"OTHER.s.a\"\n",
+                GOOD,
+            ),
+            (
+                "foreign-subject",
+                "[[share]]\nfrom = \"OTHER\"\nto = [\"T\"]\njetstream = \"THEIRS\"\nfilter = \"OTHER.x\"\n",
+                GOOD,
+            ),
+            (
+                "conflicting-keys",
+                "[[tenant.stream]]\nname = \"W\"\nsubjects = [\"T.w\"]\nretention = \"workqueue\"\n[[share]]\nfrom = \"T\"\nto = [\"OTHER\"]\njetstream = \"W\"\n",
+                "[[tenant.stream]]\nname = \"W\"\nsubjects = [\"T.w\"]\nretention = \"limits\"\n[[share]]\nfrom = \"T\"\nto = [\"OTHER\"]\njetstream = \"W\"\n",
+            ),
+        ]);
+    }
+
+    #[test]
+    fn a_stream_is_copied_only_if_it_is_shared_and_only_once() {
+        let share = "[[share]]\nfrom = \"OTHER\"\nto = [\"T\"]\njetstream = \"THEIRS\"\n";
+        assert_eq!(codes_with(COPY), ["unshared-stream"]);
+        assert_eq!(codes_with(&format!("{COPY}{share}")), [""; 0]);
+        let twice = COPY.replace("\"C\"", "\"D\"");
+        assert_eq!(codes_with(&format!("{COPY}{twice}{share}")), ["duplicate-share"]);
+        let filtered = format!("{COPY}filter = \"OTHER.s.a\"\n{share}");
+        assert_eq!(codes_with(&filtered), ["conflicting-keys"]);
+        let own = COPY.replace("from = \"OTHER\"", "from = \"T\"");
+        assert!(codes_with(&format!("{own}{share}")).contains(&"share-to-itself"));
+    }
+
+    #[test]
+    fn an_unknown_tenant_is_not_reported_while_a_tenant_is_unreadable() {
+        let text = "version = 1\n[[tenant]]\nname = \"A A\"\n[[tenant.user]]\nname = \"u\"\n[[tenant]]\nname = \"B\"\n\
+            [[tenant.user]]\nname = \"u\"\n[[share]]\nfrom = \"B\"\nto = [\"A\"]\nstream = \"B.x\"\n";
+        let codes = |text: &str| load_text(text).diagnostics.iter().map(|d| d.rule).collect::<Vec<_>>();
+        assert_eq!(codes(text), ["invalid-name"]);
+        assert_eq!(codes(&text.replace("A A", "AA")), ["unknown-tenant"], "the control");
+    }
+}

@@ -182,3 +182,91 @@ pub fn limits_fit_the_server(cx: &Context<'_>, out: &mut Vec<Diagnostic>) {
         );
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::super::tests::{check_added, check_replaced};
+    use crate::registry::testing::{TWO_TENANTS, codes_of};
+
+    const USER: &str = "[[tenant.user]]\nname = \"u\"\n";
+
+    fn with_tenant(keys: &str) -> Vec<&'static str> {
+        codes_of(&format!("{TWO_TENANTS}[[tenant]]\n{keys}\n{USER}"))
+    }
+
+    #[test]
+    fn a_registry_without_tenants_is_refused() {
+        assert_eq!(codes_of("version = 1\n"), ["no-tenants"]);
+        assert_eq!(codes_of(&format!("version = 1\n[[tenant]]\nname = \"T\"\n{USER}")), [""; 0]);
+    }
+
+    #[test]
+    fn account_names_are_unique_in_any_letter_case() {
+        assert_eq!(with_tenant("name = \"t\"\nsubjects = [\"x.>\"]"), ["duplicate-name"]);
+        assert_eq!(with_tenant("name = \"sys\"\nsubjects = [\"x.>\"]"), ["duplicate-name"]);
+        assert_eq!(with_tenant("name = \"t2\"\nsubjects = [\"x.>\"]"), [""; 0]);
+    }
+
+    #[test]
+    fn subjects_of_two_tenants_may_not_overlap() {
+        for overlapping in ["T.a", "T.>", "T.*.x", "OTHER.>"] {
+            let found = with_tenant(&format!("name = \"X\"\nsubjects = [\"{overlapping}\"]"));
+            assert_eq!(found, ["overlapping-subjects"], "{overlapping}");
+        }
+        // Subjects are case sensitive, and `T.>` does not match `T`.
+        for separate in ["X.>", "t.>", "T", "TT.>"] {
+            assert_eq!(with_tenant(&format!("name = \"X\"\nsubjects = [\"{separate}\"]")), [""; 0], "{separate}");
+        }
+    }
+
+    #[test]
+    fn reserved_and_empty_subject_spaces_are_refused() {
+        for reserved in ["$SYS.>", "$JS.API.>", "_INBOX.>", "_INBOX_x.>", "_R_.>", "_GR_.>"] {
+            assert_eq!(with_tenant(&format!("name = \"X\"\nsubjects = [\"{reserved}\"]")), ["reserved-subject"]);
+        }
+        assert_eq!(with_tenant("name = \"X\"\nsubjects = []"), ["no-subjects"]);
+        assert_eq!(with_tenant("name = \"X\"\nsubjects = [\"X_INBOX.>\"]"), [""; 0]);
+    }
+
+    #[test]
+    fn each_limit_is_held_against_the_server_at_the_border() {
+        check_added(&[
+            (
+                "limit-exceeds-server",
+                "[tenant.limits]\npayload = \"1025KiB\"\n",
+                "[tenant.limits]\npayload = \"1MiB\"\n",
+            ),
+            ("out-of-range", "[tenant.limits]\npayload = \"0B\"\n", "[tenant.limits]\npayload = \"1B\"\n"),
+            (
+                "connections-oversubscribed",
+                "[tenant.limits]\nconnections = 925\n",
+                "[tenant.limits]\nconnections = 924\n",
+            ),
+        ]);
+        check_replaced(&[(
+            "[server.jetstream]",
+            (
+                "connections-oversubscribed",
+                "[server]\nmax_connections = 199\n[server.jetstream]",
+                "[server]\nmax_connections = 200\n[server.jetstream]",
+            ),
+        )]);
+        let above = codes_of(&format!("{TWO_TENANTS}[tenant.limits]\nconnections = 1025\n"));
+        assert!(above.contains(&"limit-exceeds-server"), "{above:?}");
+    }
+
+    #[test]
+    fn a_retired_name_is_refused_until_its_generation_is_raised() {
+        let with = |retired: &str, user: &str| codes_of(&format!("{TWO_TENANTS}{user}[[retired]]\n{retired}\n"));
+        assert_eq!(with("tenant = \"T\"", ""), ["retired-name"]);
+        assert_eq!(with("tenant = \"GONE\"", ""), [""; 0]);
+        assert_eq!(with("tenant = \"T\"\nuser = \"app\"", ""), ["retired-name"]);
+        assert_eq!(with("tenant = \"T\"\nuser = \"gone\"", ""), [""; 0]);
+        assert_eq!(with("tenant = \"OTHER\"\nuser = \"app\"", ""), [""; 0]);
+        let last = "tenant = \"T\"\nuser = \"app\"\ngeneration = 2";
+        assert_eq!(with(last, "generation = 2\n"), ["retired-name"]);
+        assert_eq!(with(last, "generation = 3\n"), [""; 0]);
+        // A secret that is not derived cannot come back.
+        assert_eq!(with(last, "public_key = \"UCFHWLYDLMVQXOYBXYR6JUEUA4QQ27FXLXHWWTUU6XRMJFAPDLUCMB7P\"\n"), [""; 0]);
+    }
+}

@@ -231,3 +231,63 @@ pub fn declared_roles_are_usable(cx: &Context<'_>, out: &mut Vec<Diagnostic>) {
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::super::tests::check_added;
+    use crate::registry::testing::{TWO_TENANTS, codes_of};
+
+    #[test]
+    fn each_mistake_of_a_user_is_found_alone_and_gone_when_corrected() {
+        check_added(&[
+            ("no-users", "[[tenant]]\nname = \"X\"\n", "[[tenant]]\nname = \"X\"\n[[tenant.user]]\nname = \"u\"\n"),
+            ("duplicate-name", "[[tenant.user]]\nname = \"APP\"\n", "[[tenant.user]]\nname = \"app2\"\n"),
+            (
+                "reserved-name",
+                "[[tenant.user]]\nname = \"Provisioner\"\n",
+                "[[tenant.user]]\nname = \"Provisioner\"\nrole = \"provisioner\"\n",
+            ),
+            ("unsupported-credential", "auth = \"creds\"\n", "auth = \"nkey\"\n"),
+            ("conflicting-keys", "password_env = \"P\"\n", ""),
+            (
+                "conflicting-keys",
+                "auth = \"password\"\npublic_key = \"UCFHWLYDLMVQXOYBXYR6JUEUA4QQ27FXLXHWWTUU6XRMJFAPDLUCMB7P\"\n",
+                "auth = \"nkey\"\npublic_key = \"UCFHWLYDLMVQXOYBXYR6JUEUA4QQ27FXLXHWWTUU6XRMJFAPDLUCMB7P\"\n",
+            ),
+            (
+                "conflicting-keys",
+                "generation = 2\npublic_key = \"UCFHWLYDLMVQXOYBXYR6JUEUA4QQ27FXLXHWWTUU6XRMJFAPDLUCMB7P\"\n",
+                "public_key = \"UCFHWLYDLMVQXOYBXYR6JUEUA4QQ27FXLXHWWTUU6XRMJFAPDLUCMB7P\"\n",
+            ),
+            ("unknown-role", "role = \"amdin\"\n", "role = \"admin\"\n"),
+            ("unknown-role", "role = \"r\"\n", "role = \"r\"\n[role.r]\npublish = [\"{subject}\"]\n"),
+            ("empty-role", "[role.r]\npublish = []\n", "[role.r]\nsubscribe = [\"{inbox}\"]\n"),
+            ("builtin-role", "[role.app]\npublish = [\"T.x\"]\n", "[role.app2]\npublish = [\"T.x\"]\n"),
+            ("invalid-name", "[role.\"a b\"]\npublish = [\"T.x\"]\n", "[role.\"a_b\"]\npublish = [\"T.x\"]\n"),
+        ]);
+    }
+
+    #[test]
+    fn names_of_password_users_are_unique_across_accounts() {
+        let with = |other: &str, own: &str| {
+            let text = TWO_TENANTS.replacen("name = \"other\"", &format!("name = \"app\"\n{other}"), 1);
+            codes_of(&format!("{text}{own}\n"))
+        };
+        assert_eq!(with("auth = \"password\"", "auth = \"password\""), ["duplicate-name"]);
+        assert_eq!(with("auth = \"nkey\"", "auth = \"password\""), [""; 0]);
+        assert_eq!(with("", ""), [""; 0], "nkey users are known by their key");
+    }
+
+    #[test]
+    fn two_users_may_not_have_one_public_key_or_one_variable() {
+        let with = |keys: &str, second: &str| {
+            codes_of(&format!("{TWO_TENANTS}{keys}\n[[tenant.user]]\nname = \"second\"\n{second}\n"))
+        };
+        let key = "public_key = \"UCFHWLYDLMVQXOYBXYR6JUEUA4QQ27FXLXHWWTUU6XRMJFAPDLUCMB7P\"";
+        let variable = "auth = \"password\"\npassword_env = \"P\"";
+        assert_eq!(with(key, key), ["duplicate-secret"]);
+        assert_eq!(with(variable, variable), ["duplicate-secret"]);
+        assert_eq!(with(key, variable), [""; 0]);
+        assert_eq!(with(variable, "auth = \"password\"\npassword_env = \"Q\""), [""; 0]);
+    }
+}
