@@ -407,3 +407,124 @@ fn user_table(user: &NewUser) -> Table {
     }
     table
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::registry::testing::TWO_TENANTS;
+
+    const COMMENTED: &str = "# top\nversion = 1 # the only one\n\n[keys]\nroot  =  \"development\"\n\n# the first\n[[tenant]]\nname = \"A\"\n\
+        subjects = [\n  \"A.>\", # all\n]\n\n[[tenant.user]]\n# a person\nname = \"one\"\ngeneration = 2 # replaced once\n\n\
+        [[tenant.user]]\nname = \"two\"\n\n[[tenant]]\nname = \"B\"\n\n[[tenant.user]]\nname = \"u\"\n\n\
+        [[share]]\nfrom = \"A\"\nto = [\"B\"] # wanted\nstream = \"A.x\"\n";
+
+    /// The text of a registry after an edit.
+    fn edited(text: &str, edit: impl FnOnce(&mut Editor) -> Result<(), Error>) -> Result<String, Error> {
+        let folder = tempfile::tempdir().expect("a folder");
+        let path = folder.path().join("tenants.toml");
+        fs::write(&path, text).expect("write");
+        let (mut editor, _) = Editor::open(&path)?;
+        edit(&mut editor)?;
+        editor.save().map(drop).inspect_err(|_| assert_eq!(fs::read_to_string(&path).ok().as_deref(), Some(text)))?;
+        Ok(fs::read_to_string(&path).expect("read"))
+    }
+
+    fn user_named(name: &str) -> NewUser {
+        NewUser { name: name.to_owned(), ..NewUser::default() }
+    }
+
+    #[test]
+    fn an_edit_that_changes_nothing_keeps_every_byte() {
+        assert_eq!(edited(COMMENTED, |_| Ok(())).expect("valid"), COMMENTED);
+    }
+
+    #[test]
+    fn a_new_tenant_is_added_at_the_end_of_the_tenants_and_nothing_moves() {
+        let new = NewTenant {
+            name: "C".to_owned(),
+            subjects: vec!["c.>".to_owned()],
+            user: NewUser { role: Some("admin".to_owned()), ..user_named("u") },
+            ..NewTenant::default()
+        };
+        let after = edited(COMMENTED, |editor| editor.add_tenant(&new, None)).expect("valid");
+        let added =
+            "\n[[tenant]]\nname = \"C\"\nsubjects = [\"c.>\"]\n\n[[tenant.user]]\nname = \"u\"\nrole = \"admin\"\n";
+        assert!(after.contains(added), "{after}");
+        assert_eq!(after.replacen(added, "", 1), COMMENTED);
+    }
+
+    #[test]
+    fn a_new_user_is_added_below_its_tenant_and_nothing_moves() {
+        let after = edited(COMMENTED, |editor| editor.add_user("A", "SYS", &user_named("three"))).expect("valid");
+        let added = "\n[[tenant.user]]\nname = \"three\"\n";
+        assert_eq!(after.replacen(added, "", 1), COMMENTED);
+        assert!(after.find("\"three\"") < after.find("name = \"B\""), "{after}");
+    }
+
+    #[test]
+    fn a_rotation_raises_the_generation_and_keeps_its_comment() {
+        let after = edited(COMMENTED, |e| e.rotate_user("A", "SYS", "one").map(|n| assert_eq!(n, 3))).expect("valid");
+        assert_eq!(after, COMMENTED.replace("generation = 2 # replaced once", "generation = 3 # replaced once"));
+        let after = edited(COMMENTED, |e| e.rotate_user("A", "SYS", "two").map(|n| assert_eq!(n, 2))).expect("valid");
+        assert_eq!(after, COMMENTED.replace("name = \"two\"\n", "name = \"two\"\ngeneration = 2\n"));
+    }
+
+    #[test]
+    fn rotating_an_implied_provisioner_declares_it_with_the_next_generation() {
+        let after = edited(TWO_TENANTS, |e| e.rotate_user("T", "SYS", PROVISIONER).map(drop)).expect("valid");
+        let added = "\n[[tenant.user]]\nname = \"provisioner\"\nrole = \"provisioner\"\ngeneration = 2\n";
+        assert_eq!(after.replacen(added, "", 1), TWO_TENANTS);
+    }
+
+    #[test]
+    fn a_removed_user_is_retired_with_its_last_generation() {
+        let after = edited(COMMENTED, |editor| editor.remove_user("A", "SYS", "one")).expect("valid");
+        assert!(after.contains("\n[[retired]]\ntenant = \"A\"\nuser = \"one\"\ngeneration = 2\n"), "{after}");
+        assert!(!after.contains("name = \"one\"") && after.contains("name = \"two\""), "{after}");
+        let after = edited(COMMENTED, |editor| editor.remove_user("A", "SYS", "two")).expect("valid");
+        assert!(
+            after.contains("[[retired]]\ntenant = \"A\"\nuser = \"two\"\n") && !after.contains("generation = 1"),
+            "{after}"
+        );
+    }
+
+    #[test]
+    fn a_user_under_a_retired_name_starts_at_the_next_generation() {
+        let removed = edited(COMMENTED, |editor| editor.remove_user("A", "SYS", "one")).expect("valid");
+        let after = edited(&removed, |editor| editor.add_user("A", "SYS", &user_named("one"))).expect("valid");
+        assert!(after.contains("name = \"one\"\ngeneration = 3\n"), "{after}");
+    }
+
+    #[test]
+    fn a_removed_tenant_takes_its_shares_along_only_if_told() {
+        let refused = edited(COMMENTED, |editor| editor.remove_tenant("B", false)).expect_err("it has a share");
+        assert_eq!(refused.to_string(), "`B` takes part in 1 share");
+        let after = edited(COMMENTED, |editor| editor.remove_tenant("B", true)).expect("valid");
+        assert!(after.contains("[[retired]]\ntenant = \"B\"\n") && !after.contains("[[share]]"), "{after}");
+        let kept = &COMMENTED[..COMMENTED.find("\n[[tenant]]\nname = \"B\"").expect("B")];
+        assert!(after.starts_with(kept), "{after}");
+    }
+
+    #[test]
+    fn an_edit_that_would_make_the_registry_invalid_changes_nothing() {
+        // `edited` compares the file after the refusal.
+        let result = edited(COMMENTED, |editor| editor.add_user("A", "SYS", &user_named("ONE")));
+        let Err(Error::RefusedEdit { diagnostics, .. }) = result else { panic!("{result:?}") };
+        assert_eq!(diagnostics.iter().map(|d| d.rule).collect::<Vec<_>>(), ["duplicate-name"]);
+    }
+
+    #[test]
+    fn a_file_with_windows_line_ends_keeps_them() {
+        let windows = COMMENTED.replace('\n', "\r\n");
+        let after = edited(&windows, |editor| editor.add_user("B", "SYS", &user_named("v"))).expect("valid");
+        assert_eq!(after.matches('\n').count(), after.matches("\r\n").count());
+        assert!(after.contains("[[tenant.user]]\r\nname = \"v\"\r\n"), "{after:?}");
+    }
+
+    #[test]
+    fn users_that_are_written_inline_are_left_to_be_edited_manually() {
+        let inline = "version = 1\n[[tenant]]\nname = \"A\"\nuser = [{ name = \"u\" }]\n";
+        let error = edited(inline, |editor| editor.add_user("A", "SYS", &user_named("v"))).expect_err("inline");
+        assert!(error.to_string().ends_with("`user` is not written as [[user]] headers, so it cannot be edited here"));
+    }
+}

@@ -67,3 +67,71 @@ fn kind(value: &Json) -> String {
         None => String::new(),
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use serde_json::json;
+
+    use super::*;
+
+    #[test]
+    fn a_kind_reads_as_a_person_would_write_it() {
+        let cases = [
+            (json!({ "type": "string" }), "string"),
+            (json!({ "type": "boolean" }), "boolean"),
+            (json!({ "enum": ["file", "memory"] }), "`file`, `memory`"),
+            (json!({ "type": "array", "items": { "type": "string" } }), "list of string"),
+            (json!({ "type": "array", "items": { "type": "object", "properties": {} } }), "tables"),
+            (json!({ "type": "integer", "minimum": 1, "maximum": 1 }), "1"),
+            (json!({ "type": "integer", "minimum": 1, "maximum": 64 }), "1 to 64"),
+            (json!({ "type": "integer", "minimum": 1, "maximum": 2_147_483_647 }), "whole number"),
+            (json!({ "type": "object" }), "table"),
+            (json!({}), ""),
+        ];
+        for (schema, text) in cases {
+            assert_eq!(kind(&schema), text, "{schema}");
+        }
+    }
+
+    #[test]
+    fn a_nested_table_is_headed_as_it_is_written_in_toml() {
+        let object = json!({ "properties": {} });
+        let list = json!({ "items": { "properties": {} } });
+        let named = json!({ "additionalProperties": { "properties": {} } });
+        let header = |path: &str, key: &str, value: &Json| nested(path, key, value).map(|(header, _)| header);
+        assert_eq!(header("", "server", &object).as_deref(), Some("[server]"));
+        assert_eq!(header("[server]", "log", &object).as_deref(), Some("[server.log]"));
+        assert_eq!(header("[[tenant]]", "user", &list).as_deref(), Some("[[tenant.user]]"));
+        assert_eq!(header("", "role", &named).as_deref(), Some("[role.NAME]"));
+        assert_eq!(header("", "version", &json!({ "type": "integer" })), None);
+    }
+
+    #[test]
+    fn a_table_lists_each_key_with_its_type_and_escapes_the_description() {
+        let mut page = String::new();
+        let schema = json!({
+            "description": "A sample.",
+            "required": ["a"],
+            "properties": {
+                "a": { "type": "string", "description": "One | two." },
+                "b": { "description": "Inner.", "type": "object", "properties": { "c": { "type": "boolean" } } },
+            },
+        });
+        table(&mut page, "", &schema);
+        assert!(page.contains("## Top level\n\nA sample.\n"), "{page}");
+        assert!(page.contains("| `a` (required) | string | One \\| two. |\n"), "{page}");
+        assert!(page.contains("| `b` | table | Inner. |\n"), "{page}");
+        assert!(page.contains("## `[b]`\n\nInner.\n"), "{page}");
+        assert!(page.find("| `b`") < page.find("| `c` |"), "{page}");
+    }
+
+    #[test]
+    fn the_page_has_every_table_of_the_registry_once() {
+        let page = page();
+        for header in
+            ["Top level", "`[server]`", "`[role.NAME]`", "`[[tenant]]`", "`[[tenant.stream.consumer]]`", "`[[share]]`"]
+        {
+            assert_eq!(page.matches(&format!("\n## {header}\n")).count(), 1, "{header}");
+        }
+    }
+}
