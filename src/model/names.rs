@@ -137,4 +137,40 @@ mod tests {
             assert!(AccountName::parse(bad).is_err(), "{bad}");
         }
     }
+
+    #[test]
+    fn each_refusal_names_its_reason() {
+        let long = "x".repeat(MAX_LENGTH + 1);
+        let cases = [
+            ("", NameError::Empty, "a name cannot be empty"),
+            ("a b", NameError::Character(' '), "it contains ' '"),
+            (&long, NameError::TooLong, "it is longer than 64 characters"),
+            ("-a", NameError::LeadingDash, "it begins with `-`"),
+            ("_INBOX", NameError::Reserved("_INBOX"), "it begins with _INBOX, which the server keeps for itself"),
+            ("_R_x", NameError::Reserved("_R_"), "it begins with _R_, which the server keeps for itself"),
+            ("_GR_", NameError::Reserved("_GR_"), "it begins with _GR_, which the server keeps for itself"),
+        ];
+        for (text, error, message) in cases {
+            let found = StreamName::parse(text).expect_err(text);
+            assert_eq!((&found, found.to_string().as_str()), (&error, message));
+        }
+        for near_miss in ["_INBO", "_R", "a-", "_inbox", "x_R_"] {
+            assert!(StreamName::parse(near_miss).is_ok(), "{near_miss}");
+        }
+    }
+
+    #[test]
+    fn names_behind_buckets_and_copies_may_exceed_the_grammar() {
+        let long = format!("KV_{}", "x".repeat(MAX_LENGTH));
+        assert_eq!(StreamName::behind(long.as_str()).as_str(), long);
+        assert_eq!(ConsumerName::of_copy(long.as_str()).as_str(), long);
+        assert_eq!(StreamName::parse(&long), Err(NameError::TooLong), "the control");
+    }
+
+    #[test]
+    fn a_name_prints_as_text_and_is_quoted_in_debug_output() {
+        let name = UserName::parse("app").expect("a name");
+        assert_eq!((format!("{name:>5}"), format!("{name:?}")), ("  app".to_owned(), "`app`".to_owned()));
+        assert_eq!(serde_json::to_value(&name).ok(), Some("app".into()));
+    }
 }

@@ -87,3 +87,39 @@ impl Default for Responses {
         Self { max: 10, expires_secs: 30 }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn subjects(texts: &[&str]) -> Vec<Subject> {
+        texts.iter().map(|text| Subject::parse(text).expect("a subject")).collect()
+    }
+
+    #[test]
+    fn a_grant_of_no_subjects_grants_nothing() {
+        assert_eq!(Grant::only(subjects(&[])), Grant::Nothing);
+        assert!(matches!(Grant::only(subjects(&["a"])), Grant::Only(_)), "the control");
+    }
+
+    #[test]
+    fn a_grant_keeps_each_subject_once_in_the_order_of_its_first_mention() {
+        let Grant::Only(allowed) = Grant::only(subjects(&["b", "a", "b", "a.>", "a"])) else { panic!("nothing") };
+        assert_eq!(allowed.subjects(), subjects(&["b", "a", "a.>"]));
+        assert!(allowed.no_queue_on().is_empty());
+    }
+
+    #[test]
+    fn denying_queues_keeps_the_allowed_subjects() {
+        let Grant::Only(allowed) = Grant::only(subjects(&["a", "b"])).without_queues_on(subjects(&["b"])) else {
+            panic!("nothing")
+        };
+        assert_eq!((allowed.subjects(), allowed.no_queue_on()), (&subjects(&["a", "b"])[..], &subjects(&["b"])[..]));
+    }
+
+    #[test]
+    fn denying_queues_changes_neither_nothing_nor_everything() {
+        assert_eq!(Grant::Nothing.without_queues_on(subjects(&["a"])), Grant::Nothing);
+        assert_eq!(Grant::Everything.without_queues_on(subjects(&["a"])), Grant::Everything);
+    }
+}

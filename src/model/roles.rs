@@ -314,3 +314,288 @@ impl Declared {
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::model::User;
+    use crate::registry::testing::{model_of, model_with, tenant, user};
+
+    const USERS_AND_STREAMS: &str = "
+        user = [{ name = 'admin', role = 'admin' }, { name = 'app' }, { name = 'publisher', role = 'publisher' },
+            { name = 'subscriber', role = 'subscriber' }, { name = 'monitor', role = 'monitor' }]
+        stream = [{ name = 'S', subjects = ['T.s.>'] }]
+        bucket = [{ name = 'cfg' }]
+        object_store = [{ name = 'files' }]
+        [tenant.jetstream]
+        storage = '512MiB'
+        ";
+    const SERVICE: &str = "[[share]]\nfrom = \"OTHER\"\nto = [\"T\"]\nservice = \"OTHER.ask.>\"\n";
+
+    fn tenant_with(shares: &str) -> Tenant {
+        let text = format!(
+            "version = 1\n[server.jetstream]\nstorage = \"1GiB\"\n[[tenant]]\nname = \"OTHER\"\n[tenant.jetstream]\n\
+             storage = \"1MiB\"\n[[tenant.user]]\nname = \"u\"\n[[tenant.stream]]\nname = \"X\"\nsubjects = [\"OTHER.x\"]\n\
+             [[tenant]]\nname = \"T\"\n{USERS_AND_STREAMS}\n{shares}"
+        );
+        tenant(&model_of(&text), "T").clone()
+    }
+
+    fn covers(grant: &Grant, subject: &str) -> bool {
+        let subject = Subject::parse(subject).expect("a subject");
+        match grant {
+            Grant::Nothing => false,
+            Grant::Everything => true,
+            Grant::Only(allowed) => allowed.subjects().iter().any(|own| own.contains(&subject)),
+        }
+    }
+
+    fn check(user: &User, publish: (&[&str], &[&str]), subscribe: (&[&str], &[&str])) {
+        for (side, grant, (may, may_not)) in [
+            ("publish to", &user.permissions.publish, publish),
+            ("subscribe to", &user.permissions.subscribe, subscribe),
+        ] {
+            may.iter().for_each(|s| assert!(covers(grant, s), "{} may not {side} {s}", user.name));
+            may_not.iter().for_each(|s| assert!(!covers(grant, s), "{} may {side} {s}", user.name));
+        }
+    }
+
+    #[test]
+    fn each_built_in_role_is_found_by_its_name_alone() {
+        for (name, role) in BuiltIn::ALL {
+            assert_eq!(BuiltIn::named(name), Some(role));
+            assert_eq!(BuiltIn::named(&name.to_uppercase()), None);
+        }
+    }
+
+    #[test]
+    fn an_admin_may_use_its_whole_account_and_nothing_beyond() {
+        check(
+            user(&tenant_with(SERVICE), "admin"),
+            (
+                &[
+                    "T.>",
+                    "OTHER.ask.q",
+                    "$JS.API.STREAM.CREATE.NEW",
+                    "$JS.API.STREAM.DELETE.S",
+                    "$KV.any.k",
+                    "$O.any.C.x",
+                ],
+                &["OTHER.x", "OTHER.ask", "$SYS.REQ.USER.INFO", "$SYS.REQ.SERVER.PING", "_INBOX_app.x", "_R_.x"],
+            ),
+            (
+                &["T.>", "_INBOX_admin.x", "$JS.EVENT.ADVISORY.STREAM.CREATED.S"],
+                &["OTHER.ask.q", "_INBOX.x", "_INBOX_app.x", "$JS.API.>", "$SYS.>"],
+            ),
+        );
+    }
+
+    #[test]
+    fn an_app_may_use_declared_streams_but_not_change_them() {
+        check(
+            user(&tenant_with(SERVICE), "app"),
+            (
+                &[
+                    "T.>",
+                    "OTHER.ask.q",
+                    "$JS.API.INFO",
+                    "$JS.API.STREAM.INFO.S",
+                    "$JS.API.CONSUMER.CREATE.S.c.T.s.x",
+                    "$JS.API.CONSUMER.MSG.NEXT.S.c",
+                    "$JS.ACK.S.c.1.2.3.4.5",
+                    "$JS.ACK._.hash.S.c.1.2.3.4.5",
+                    "$KV.cfg.k",
+                    "$O.files.C.x",
+                    "$JS.API.STREAM.PURGE.KV_cfg",
+                    "$JS.API.STREAM.PURGE.OBJ_files",
+                ],
+                &[
+                    "OTHER.x",
+                    "$JS.API.STREAM.CREATE.S",
+                    "$JS.API.STREAM.UPDATE.S",
+                    "$JS.API.STREAM.DELETE.S",
+                    "$JS.API.STREAM.PURGE.S",
+                    "$JS.API.STREAM.LIST",
+                    "$JS.API.CONSUMER.CREATE.NEW",
+                    "$KV.secret.k",
+                    "$O.other.C.x",
+                    "$JS.API.STREAM.DELETE.KV_cfg",
+                    "$SYS.REQ.USER.INFO",
+                ],
+            ),
+            (&["T.>", "_INBOX_app.x"], &["OTHER.x", "_INBOX_admin.x", "$JS.EVENT.ADVISORY.x", "$KV.cfg.k"]),
+        );
+    }
+
+    #[test]
+    fn a_publisher_may_publish_its_subjects_and_read_only_its_replies() {
+        check(
+            user(&tenant_with(SERVICE), "publisher"),
+            (&["T.>"], &["OTHER.ask.q", "$JS.API.INFO", "$KV.cfg.k", "$JS.ACK.S.c.1"]),
+            (&["_INBOX_publisher.x"], &["T.a", "_INBOX_app.x", "$JS.EVENT.ADVISORY.x"]),
+        );
+    }
+
+    #[test]
+    fn a_subscriber_may_read_streams_and_buckets_but_publish_nothing() {
+        check(
+            user(&tenant_with(SERVICE), "subscriber"),
+            (
+                &[
+                    "$JS.API.INFO",
+                    "$JS.API.CONSUMER.CREATE.S.c",
+                    "$JS.ACK.S.c.1",
+                    "$JS.API.DIRECT.GET.KV_cfg.$KV.cfg.k",
+                ],
+                &["T.a", "OTHER.ask.q", "$KV.cfg.k", "$O.files.C.x", "$JS.API.STREAM.PURGE.KV_cfg"],
+            ),
+            (&["T.>", "_INBOX_subscriber.x"], &["_INBOX_app.x", "OTHER.x"]),
+        );
+    }
+
+    #[test]
+    fn a_monitor_may_read_counters_and_metadata_but_no_messages() {
+        check(
+            user(&tenant_with(SERVICE), "monitor"),
+            (
+                &[
+                    "$SYS.REQ.USER.INFO",
+                    "$SYS.REQ.ACCOUNT.PING.CONNZ",
+                    "$JS.API.STREAM.INFO.S",
+                    "$JS.API.CONSUMER.INFO.S.c",
+                ],
+                &[
+                    "T.a",
+                    "OTHER.ask.q",
+                    "$SYS.REQ.SERVER.PING",
+                    "$JS.API.STREAM.MSG.GET.S",
+                    "$JS.API.DIRECT.GET.S",
+                    "$JS.API.CONSUMER.CREATE.S",
+                    "$JS.API.CONSUMER.MSG.NEXT.S.c",
+                ],
+            ),
+            (&["_INBOX_monitor.x", "$JS.EVENT.METRIC.x"], &["T.a", "_INBOX_app.x"]),
+        );
+    }
+
+    #[test]
+    fn a_provisioner_may_manage_streams_but_read_and_purge_no_messages() {
+        check(
+            user(&tenant_with(SERVICE), PROVISIONER),
+            (
+                &[
+                    "$JS.API.INFO",
+                    "$JS.API.STREAM.CREATE.NEW",
+                    "$JS.API.STREAM.DELETE.S",
+                    "$JS.API.CONSUMER.CREATE.S.c",
+                    "$JS.API.CONSUMER.RESET.S.c",
+                ],
+                &[
+                    "T.a",
+                    "OTHER.ask.q",
+                    "$JS.API.STREAM.PURGE.S",
+                    "$JS.API.STREAM.MSG.GET.S",
+                    "$JS.API.STREAM.MSG.DELETE.S",
+                    "$JS.API.CONSUMER.MSG.NEXT.S.c",
+                    "$JS.ACK.S.c.1",
+                    "$KV.cfg.k",
+                ],
+            ),
+            (&["_INBOX_provisioner.x"], &["T.a", "_INBOX_app.x", "$JS.EVENT.ADVISORY.x"]),
+        );
+    }
+
+    #[test]
+    fn without_jetstream_no_role_reaches_its_subjects() {
+        let text = "version = 1\n[[tenant]]\nname = \"T\"\nuser = [{ name = 'admin', role = 'admin' }, { name = 'app' }, \
+            { name = 'sub', role = 'subscriber' }, { name = 'mon', role = 'monitor' }, { name = 'pro', role = 'provisioner' }]\n";
+        let model = model_of(text);
+        for user in &tenant(&model, "T").users {
+            for subject in ["$JS.API.INFO", "$JS.API.STREAM.INFO.S", "$KV.cfg.k", "$O.files.C.x"] {
+                assert!(!covers(&user.permissions.publish, subject), "{} {subject}", user.name);
+            }
+            assert!(!covers(&user.permissions.subscribe, "$JS.EVENT.ADVISORY.x"), "{}", user.name);
+        }
+        assert_eq!(user(tenant(&model, "T"), "pro").permissions.publish, Grant::Nothing);
+    }
+
+    #[test]
+    fn where_streams_are_imported_replies_go_to_the_tenants_inboxes_only() {
+        let stream = "[[share]]\nfrom = \"OTHER\"\nto = [\"T\"]\nstream = \"OTHER.feed\"\n";
+        let copied = "[[share]]\nfrom = \"OTHER\"\nto = [\"T\"]\njetstream = \"X\"\n";
+        let shared = "[[share]]\nfrom = \"T\"\nto = [\"OTHER\"]\njetstream = \"S\"\n";
+        let serves = "[[share]]\nfrom = \"T\"\nto = [\"OTHER\"]\nservice = \"T.ask\"\n";
+        let app = |shares: &str| user(&tenant_with(shares), "app").permissions.clone();
+        for safe in ["", SERVICE, serves] {
+            let permissions = app(safe);
+            assert_eq!(permissions.responses, Some(Responses::default()), "{safe}");
+            assert!(!covers(&permissions.publish, "_INBOX_admin.x"), "{safe}");
+        }
+        for unsafe_shares in [stream, copied, shared] {
+            let permissions = app(unsafe_shares);
+            assert_eq!(permissions.responses, None, "{unsafe_shares}");
+            assert!(covers(&permissions.publish, "_INBOX_admin.x") && covers(&permissions.publish, "_INBOX_app.x"));
+            assert!(!covers(&permissions.publish, "_R_.x"), "{unsafe_shares}");
+            assert!(covers(&app(&format!("{unsafe_shares}{serves}")).publish, "_R_.x"), "{unsafe_shares}");
+        }
+    }
+
+    #[test]
+    fn only_roles_that_answer_may_publish_replies() {
+        let tenant = tenant_with(SERVICE);
+        let answering: Vec<&str> =
+            tenant.users.iter().filter(|u| u.permissions.responses.is_some()).map(|u| u.name.as_str()).collect();
+        assert_eq!(answering, ["admin", "app"]);
+    }
+
+    #[test]
+    fn queue_subscriptions_are_denied_on_imported_streams() {
+        let tenant = tenant_with("[[share]]\nfrom = \"OTHER\"\nto = [\"T\"]\nstream = \"OTHER.feed\"\n");
+        let Grant::Only(allowed) = &user(&tenant, "app").permissions.subscribe else { panic!("nothing") };
+        assert_eq!(allowed.no_queue_on().iter().map(Subject::as_str).collect::<Vec<_>>(), ["OTHER.feed"]);
+        let without = tenant_with(SERVICE);
+        let Grant::Only(allowed) = &user(&without, "app").permissions.subscribe else { panic!("nothing") };
+        assert!(allowed.no_queue_on().is_empty(), "the control");
+    }
+
+    #[test]
+    fn a_pattern_is_a_subject_with_known_placeholders_outside_reserved_spaces() {
+        for good in
+            ["{subject}", "{inbox}", "{tenant}.>", "a.{user}.b", "{tenant}-x.y", "$JS.API.INFO", "$KV.b.>", "$SRV.PING"]
+        {
+            assert!(Pattern::parse(good).is_ok(), "{good}: {:?}", Pattern::parse(good));
+        }
+        let bad = [
+            "",
+            "a..b",
+            "x.{subject}",
+            "{inbox}.x",
+            "{role}",
+            "a.}",
+            "_INBOX.>",
+            "_INBOX_x.y",
+            "$SYS.>",
+            "_R_.>",
+            ">",
+            "*.a",
+        ];
+        for bad in bad {
+            assert!(Pattern::parse(bad).is_err(), "{bad}");
+        }
+    }
+
+    #[test]
+    fn a_pattern_expands_for_its_user() {
+        let model =
+            model_with("[role.r]\npublish = [\"{subject}\", \"{tenant}.{user}.x\"]\nsubscribe = [\"{inbox}\"]\n");
+        let (tenant, name) = (tenant(&model, "T"), UserName::parse("u-1").expect("a name"));
+        let expand = |text: &str, inbox| {
+            let holder = Holder { tenant, user: &name, inbox, inboxes: &[] };
+            Pattern::parse(text).expect("a pattern").expand(holder).iter().map(ToString::to_string).collect::<Vec<_>>()
+        };
+        assert_eq!(expand("{subject}", Inbox::Private), ["T.>"]);
+        assert_eq!(expand("{inbox}", Inbox::Private), ["_INBOX_u-1.>"]);
+        assert_eq!(expand("{inbox}", Inbox::Default), ["_INBOX.>"]);
+        assert_eq!(expand("{tenant}.{user}.{tenant}", Inbox::Private), ["T.u-1.T"]);
+    }
+}

@@ -185,4 +185,96 @@ mod tests {
         }
         assert_eq!(Listen::parse("0.0.0.0:9").map(|l| l.dial().to_string()), Ok("127.0.0.1:9".into()));
     }
+
+    #[test]
+    fn a_size_is_accepted_up_to_half_of_64_bits() {
+        // The next multiple of 1024 is 8 EiB, which the server's signed 64 bits cannot hold.
+        assert_eq!(Size::parse("9223372036854774784B").map(Size::bytes), Ok(9_223_372_036_854_774_784));
+        for text in ["9223372036854775807B", "8EiB", "16EiB"] {
+            assert!(Size::parse(text).is_err(), "{text}");
+        }
+    }
+
+    #[test]
+    fn decimal_and_binary_units_differ() {
+        for (text, bytes) in [
+            ("1KB", 1000),
+            ("1KiB", 1024),
+            ("1MB", 1_000_000),
+            ("1MiB", 1 << 20),
+            ("1GB", 1_000_000_000),
+            ("1GiB", 1 << 30),
+            ("1TB", 1_000_000_000_000),
+            ("1TiB", 1 << 40),
+        ] {
+            assert_eq!(Size::parse(text), Ok(Size(bytes)), "{text}");
+        }
+    }
+
+    #[test]
+    fn a_size_prints_in_the_largest_exact_unit_and_reads_back() {
+        for (bytes, text) in [
+            (1023, "1023B"),
+            (1024, "1KiB"),
+            (1025, "1025B"),
+            (1 << 20, "1MiB"),
+            ((1 << 20) + 1024, "1025KiB"),
+            (3 << 30, "3GiB"),
+            (1 << 40, "1TiB"),
+            (1 << 50, "1024TiB"),
+        ] {
+            assert_eq!(Size(bytes).to_string(), text);
+            assert_eq!(Size::parse(text), Ok(Size(bytes)));
+        }
+        assert_eq!(format!("{:>8}", Size(1024)), "    1KiB");
+    }
+
+    #[test]
+    fn a_duration_is_accepted_from_a_millisecond_to_290_years() {
+        let longest = 290 * 365;
+        assert_eq!(Duration::parse("1ms").map(|d| d.0.as_millis()), Ok(1));
+        assert_eq!(Duration::parse("1000us").map(|d| d.0.as_millis()), Ok(1));
+        assert_eq!(Duration::parse(&format!("{longest}d")).map(|d| d.0.as_secs()), Ok(longest * 86_400));
+        for text in ["0ms", "1us", "1500us", &format!("{longest}d 1ms"), &format!("{}d", longest + 1)] {
+            assert!(Duration::parse(text).is_err(), "{text}");
+        }
+    }
+
+    #[test]
+    fn a_duration_of_m_is_minutes_and_prints_as_it_reads() {
+        for (text, seconds) in [("1m", 60), ("1h", 3600), ("1d", 86_400), ("90s", 90), ("1h 30m", 5400)] {
+            let duration = Duration::parse(text).expect(text);
+            assert_eq!(duration, Duration::from_secs(seconds), "{text}");
+            assert_eq!(Duration::parse(&duration.to_string()), Ok(duration), "{text}");
+        }
+    }
+
+    #[test]
+    fn a_timestamp_is_in_utc() {
+        assert_eq!(
+            Timestamp::parse("2026-01-31T00:00:00Z").map(|t| t.as_str().to_owned()),
+            Ok("2026-01-31T00:00:00Z".into())
+        );
+        for text in ["", "2026-01-31", "2026-13-01T00:00:00Z", "2026-01-31T00:00:00+01:00", "tomorrow"] {
+            assert!(Timestamp::parse(text).is_err(), "{text}");
+        }
+    }
+
+    #[test]
+    fn loopback_is_127_and_localhost_alone() {
+        let is_loopback = |text: &str| Listen::parse(text).map(Listen::is_loopback);
+        for text in ["127.0.0.1:1", "127.255.0.1:1", "[::1]:1", "localhost:1"] {
+            assert_eq!(is_loopback(text), Ok(true), "{text}");
+        }
+        for text in ["0.0.0.0:1", "[::]:1", "192.0.2.1:1", "128.0.0.1:65535"] {
+            assert_eq!(is_loopback(text), Ok(false), "{text}");
+        }
+    }
+
+    #[test]
+    fn an_address_is_dialled_as_it_is_unless_it_is_every_address() {
+        let dial = |text: &str| Listen::parse(text).map(|l| l.dial().to_string());
+        assert_eq!(dial("192.0.2.1:5"), Ok("192.0.2.1:5".into()));
+        assert_eq!(dial("[::]:5"), Ok("127.0.0.1:5".into()));
+    }
 }

@@ -143,3 +143,134 @@ impl Comparison {
         self.difference(declared, raw).map(|d| d.fields).unwrap_or_default()
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use serde_json::json;
+
+    use super::*;
+
+    fn declared() -> Config {
+        Config::of_server(&json!({
+            "name": "S", "subjects": ["a.>"], "storage": "file", "max_msgs": -1, "max_age": 60_000_000_000_i64,
+            "metadata": { "team": "x" },
+        }))
+    }
+
+    /// What a server reports after it was asked for `request`: defaults and labels of its own.
+    fn reported(request: &Json) -> Json {
+        let mut raw = request.clone();
+        raw["no_ack"] = json!(false);
+        raw["description"] = json!("");
+        raw["metadata"]["_nats.ver"] = json!("2.15.1");
+        raw["metadata"]["_nats.req.level"] = json!("0");
+        raw
+    }
+
+    fn difference(declared: &Config, raw: &Json) -> Option<(Vec<&'static str>, bool)> {
+        let found = STREAM.difference(declared, raw)?;
+        Some((found.fields.iter().map(|f| f.key.name).collect(), found.drift))
+    }
+
+    #[test]
+    fn what_was_requested_is_the_same_after_a_round_trip() {
+        let raw = reported(&STREAM.request(&declared(), None));
+        assert_eq!(difference(&declared(), &raw), None);
+        let mut changed = raw;
+        changed["max_age"] = json!(1);
+        assert!(difference(&declared(), &changed).is_some(), "the control");
+    }
+
+    #[test]
+    fn a_request_is_the_declaration_with_the_mark() {
+        let request = STREAM.request(&declared(), None);
+        let mark = request["metadata"][MARK].as_str().expect("a mark");
+        assert!(mark.len() == 16 && mark.chars().all(|c| c.is_ascii_hexdigit()), "{mark}");
+        let mut unmarked = request.clone();
+        unmarked["metadata"].as_object_mut().expect("labels").remove(MARK);
+        assert_eq!(unmarked, declared().to_json());
+    }
+
+    #[test]
+    fn a_change_of_the_registry_is_no_drift_and_a_manual_change_is() {
+        let raw = reported(&STREAM.request(&declared(), None));
+        let mut registry = declared();
+        registry.set(keys::stream::MAX_MSGS, 5);
+        assert_eq!(difference(&registry, &raw), Some((vec!["max_msgs"], false)));
+        let mut manual = raw.clone();
+        manual["max_msgs"] = json!(5);
+        assert_eq!(difference(&declared(), &manual), Some((vec!["max_msgs"], true)));
+        let mut unmarked = raw;
+        unmarked["metadata"].as_object_mut().expect("labels").remove(MARK);
+        assert_eq!(difference(&registry, &unmarked), Some((vec!["max_msgs"], true)));
+        assert_eq!(difference(&declared(), &unmarked), None, "a missing mark alone is no difference");
+    }
+
+    #[test]
+    fn a_changed_label_is_a_difference_but_not_the_servers_own() {
+        let mut raw = reported(&STREAM.request(&declared(), None));
+        raw["metadata"]["_nats.ver"] = json!("9.9.9");
+        raw["metadata"]["_nats.new"] = json!("x");
+        assert_eq!(difference(&declared(), &raw), None);
+        raw["metadata"]["team"] = json!("y");
+        assert_eq!(difference(&declared(), &raw), Some((vec!["metadata"], true)));
+    }
+
+    #[test]
+    fn keys_that_are_not_known_are_kept_in_a_request_and_known_ones_are_not() {
+        let raw = json!({ "name": "S", "first_seq": 7, "max_bytes": 1024, "no_ack": true });
+        let request = STREAM.request(&declared(), Some(&raw));
+        assert_eq!(request["first_seq"], 7);
+        assert_eq!((&request["max_bytes"], &request["no_ack"]), (&Json::Null, &Json::Null));
+        assert_eq!(request["max_msgs"], -1);
+        assert_eq!(STREAM.request(&declared(), None)["first_seq"], Json::Null, "the control");
+    }
+
+    #[test]
+    fn an_unknown_key_of_the_server_is_no_difference() {
+        let mut raw = reported(&STREAM.request(&declared(), None));
+        raw["invented_later"] = json!(true);
+        raw["name"] = json!("ANOTHER");
+        assert_eq!(difference(&declared(), &raw), None);
+    }
+
+    #[test]
+    fn the_reason_of_a_refusal_is_given_for_each_key_that_cannot_change() {
+        let raw = |changes: &[(&str, Json)]| {
+            let mut raw = reported(&STREAM.request(&declared(), None));
+            changes.iter().for_each(|(key, value)| raw[key] = value.clone());
+            raw
+        };
+        let reason = |raw: &Json| STREAM.difference(&declared(), raw).and_then(|d| d.reason);
+        assert_eq!(reason(&raw(&[("max_age", json!(1))])), None);
+        assert_eq!(
+            reason(&raw(&[("storage", json!("memory"))])).as_deref(),
+            Some("where a stream is stored cannot be changed")
+        );
+        let both = raw(&[("storage", json!("memory")), ("sealed", json!(true))]);
+        assert_eq!(
+            reason(&both).as_deref(),
+            Some("where a stream is stored cannot be changed; sealed cannot be taken back")
+        );
+    }
+
+    #[test]
+    fn turning_a_pull_consumer_into_a_push_consumer_is_the_only_reason_given() {
+        let push = Config::of_server(&json!({ "name": "c", "ack_policy": "explicit", "deliver_subject": "d" }));
+        let raw = json!({ "name": "c", "ack_policy": "none", "max_waiting": 512 });
+        let found = CONSUMER.difference(&push, &raw).expect("a difference");
+        assert_eq!(found.reason.as_deref(), Some("a pull consumer cannot become a push consumer"));
+        let same = json!({ "name": "c", "ack_policy": "none", "deliver_subject": "d" });
+        let found = CONSUMER.difference(&push, &same).expect("a difference");
+        assert_eq!(found.reason.as_deref(), Some("ack_policy cannot be changed"));
+    }
+
+    #[test]
+    fn two_reports_of_a_server_are_the_same_apart_from_its_own_labels() {
+        let report =
+            |version: &str, team: &str| json!({ "name": "S", "metadata": { "_nats.ver": version, "team": team } });
+        assert!(is_same(&report("1", "x"), &report("2", "x")));
+        assert!(!is_same(&report("1", "x"), &report("1", "y")));
+        assert!(is_same(&json!({ "name": "S", "max_age": 0 }), &json!({ "name": "S" })));
+    }
+}

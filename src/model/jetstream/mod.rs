@@ -131,3 +131,68 @@ fn without_nothing(value: Json) -> Json {
         other => other,
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use serde_json::json;
+
+    use super::keys::stream::{ALLOW_DIRECT, DESCRIPTION, MAX_AGE, MAX_MSGS, METADATA, NAME, SUBJECTS};
+    use super::*;
+
+    #[test]
+    fn zero_empty_and_off_are_not_set() {
+        let mut config = Config::default();
+        for (key, value) in [
+            (MAX_AGE, json!(0)),
+            (MAX_MSGS, json!(0.0)),
+            (DESCRIPTION, json!("")),
+            (ALLOW_DIRECT, json!(false)),
+            (SUBJECTS, json!([])),
+            (METADATA, json!({})),
+            (NAME, Json::Null),
+        ] {
+            config.set(key, value);
+            assert_eq!(config.get(key.name), &Json::Null, "{}", key.name);
+        }
+        assert_eq!(config, Config::default());
+        config.set(MAX_MSGS, -1);
+        assert_eq!(config.get("max_msgs"), -1, "no limit is a value");
+    }
+
+    #[test]
+    fn setting_a_key_to_nothing_removes_it() {
+        let mut config = Config::default();
+        config.set(MAX_AGE, 5);
+        assert_eq!(config.entries().count(), 1);
+        config.set(MAX_AGE, 0);
+        assert_eq!(config, Config::default());
+    }
+
+    #[test]
+    fn members_of_objects_that_are_zero_empty_or_off_are_removed_at_every_depth() {
+        let raw =
+            json!({ "sources": [{ "name": "S", "filter_subject": "", "external": { "api": "" } }], "sealed": false });
+        assert_eq!(Config::of_server(&raw).to_json(), json!({ "sources": [{ "name": "S" }] }));
+    }
+
+    #[test]
+    fn the_items_of_a_list_keep_their_number() {
+        let raw = json!({ "backoff": [0, 1], "sources": [{}, { "name": "S" }] });
+        assert_eq!(Config::of_server(&raw).to_json(), json!({ "backoff": [0, 1], "sources": [{}, { "name": "S" }] }));
+    }
+
+    #[test]
+    fn equivalent_configurations_are_equal() {
+        let explicit = json!({ "name": "S", "max_age": 0, "no_ack": false, "placement": { "cluster": "" } });
+        assert_eq!(Config::of_server(&explicit), Config::of_server(&json!({ "name": "S" })));
+        assert_ne!(Config::of_server(&explicit), Config::of_server(&json!({ "name": "S", "no_ack": true })));
+        assert_eq!(Config::of_server(&Json::Null), Config::default());
+    }
+
+    #[test]
+    fn extending_overwrites_what_the_other_sets_and_keeps_the_rest() {
+        let mut config = Config::of_server(&json!({ "name": "S", "max_age": 1, "unknown": 7 }));
+        config.extend(&Config::of_server(&json!({ "max_age": 2, "description": "d" })));
+        assert_eq!(config.to_json(), json!({ "name": "S", "max_age": 2, "unknown": 7, "description": "d" }));
+    }
+}
