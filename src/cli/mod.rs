@@ -139,7 +139,7 @@ pub fn run(arguments: impl IntoIterator<Item = OsString>) -> Exit {
     };
     result.unwrap_or_else(|error| {
         ui.error(&error);
-        ui.json(&ErrorDocument::of(&error));
+        ui.json(&ErrorDocument::from_error(&error));
         error.exit()
     })
 }
@@ -154,7 +154,7 @@ struct ErrorDocument {
 }
 
 impl ErrorDocument {
-    fn of(error: &Error) -> Self {
+    fn from_error(error: &Error) -> Self {
         let findings = match error.diagnostics() {
             Some((sources, diagnostics)) => diagnostics.iter().map(|d| sources.finding(d)).collect(),
             None => Vec::new(),

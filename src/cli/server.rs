@@ -264,7 +264,7 @@ fn ask(valid: &Valid, url: &str) -> Result<Vec<TenantStatus>, Error> {
 }
 
 fn status_row(t: &TenantStatus) -> Vec<String> {
-    let of = |used: u64, limit: u64| match limit {
+    let format_usage = |used: u64, limit: u64| match limit {
         0 => "-".to_owned(),
         _ => format!("{} of {} ({}%)", human_size(used), Size(limit), used.saturating_mul(100) / limit),
     };
@@ -274,8 +274,8 @@ fn status_row(t: &TenantStatus) -> Vec<String> {
         Some(kept) => row.extend([
             format!("{} of {}", kept.stats.streams, kept.max_streams),
             kept.stats.messages.to_string(),
-            of(kept.stats.storage, kept.max_storage),
-            of(kept.stats.memory, kept.max_memory),
+            format_usage(kept.stats.storage, kept.max_storage),
+            format_usage(kept.stats.memory, kept.max_memory),
             kept.stats.consumers.to_string(),
             kept.stats.lag.to_string(),
         ]),

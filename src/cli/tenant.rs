@@ -98,7 +98,7 @@ fn add(context: &Context, args: &AddArgs) -> Result<Exit, Error> {
     let saved = editor.save()?;
     context.ui.done(&format!("tenant `{}` added with user `{}`", args.name, args.user));
     if let Some(tenant) = saved.model.tenants.iter().find(|t| t.name.as_str() == args.name) {
-        context.ui.json(&TenantDocument::of(tenant));
+        context.ui.json(&TenantDocument::from_tenant(tenant));
     }
     context.next(&format!("tenantry up, then tenantry creds {}/{}", args.name, args.user));
     Ok(Exit::Ok)
@@ -154,7 +154,7 @@ struct UserDocument<'m> {
 }
 
 impl<'m> TenantDocument<'m> {
-    fn of(tenant: &'m Tenant) -> Self {
+    fn from_tenant(tenant: &'m Tenant) -> Self {
         use serde_json::json;
         let Tenant {
             name,
@@ -243,14 +243,14 @@ fn list(context: &Context) -> Result<Exit, Error> {
     context
         .ui
         .table(&["TENANT", "SUBJECTS", "USERS", "STREAMS", "STORAGE", "MEMORY"], tenants.iter().map(row).collect());
-    context.ui.json(&tenants.iter().map(TenantDocument::of).collect::<Vec<_>>());
+    context.ui.json(&tenants.iter().map(TenantDocument::from_tenant).collect::<Vec<_>>());
     Ok(Exit::Ok)
 }
 
 fn show(context: &Context, name: &str) -> Result<Exit, Error> {
     let valid = context.load()?;
     let tenant = find(&valid.model, name)?;
-    context.ui.json(&TenantDocument::of(tenant));
+    context.ui.json(&TenantDocument::from_tenant(tenant));
     if context.ui.is_json() {
         return Ok(Exit::Ok);
     }

@@ -158,9 +158,9 @@ fn require_user<'w>(model: &Model, who: &'w str) -> Result<(&'w str, &'w str), E
     match split_user(who) {
         (account, Some(user)) if !account.is_empty() && !user.is_empty() => Ok((account, user)),
         (alone, _) => {
-            let of = |t: &Tenant| t.users.iter().any(|u| u.name.as_str() == alone);
+            let has_user = |t: &Tenant| t.users.iter().any(|u| u.name.as_str() == alone);
             let meant: Vec<String> =
-                model.tenants.iter().filter(|t| of(t)).map(|t| format!("{}/{alone}", t.name)).collect();
+                model.tenants.iter().filter(|t| has_user(t)).map(|t| format!("{}/{alone}", t.name)).collect();
             let hint = match meant.as_slice() {
                 [] => "write TENANT/USER; `tenantry user list` shows all".to_owned(),
                 some => format!(

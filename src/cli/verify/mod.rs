@@ -132,15 +132,16 @@ fn show(context: &Context, report: &Report) {
         .map(|probe| probe.id)
         .chain(is_set)
         .map(|id| {
-            let of = |tenant: &String| cells.get(&(id, tenant.as_str())).copied();
+            let outcome_of = |tenant: &String| cells.get(&(id, tenant.as_str())).copied();
             let mut row = vec![id.to_owned()];
             if report.names.len() <= COLUMNS {
-                row.extend(report.names.iter().map(|t| mark(of(t)).to_owned()));
+                row.extend(report.names.iter().map(|t| mark(outcome_of(t)).to_owned()));
             } else {
-                let number = |wanted: Option<Outcome>| match report.names.iter().filter(|t| of(t) == wanted).count() {
-                    0 => "·".to_owned(),
-                    n => n.to_string(),
-                };
+                let number =
+                    |wanted: Option<Outcome>| match report.names.iter().filter(|t| outcome_of(t) == wanted).count() {
+                        0 => "·".to_owned(),
+                        n => n.to_string(),
+                    };
                 row.extend([Some(Outcome::Pass), Some(Outcome::Leak), Some(Outcome::NotRun), None].map(number));
             }
             row

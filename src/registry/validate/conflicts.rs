@@ -72,8 +72,8 @@ const STREAM: &[Conflict<StreamPlaces>] = &[
         message: "a source has either `filter` or `subject_transforms`",
         hint: "write the filter as `src` of a transform",
         places: |s| {
-            let both = s.origins().filter(|o| !o.subject_transforms.is_empty());
-            both.filter_map(|o| place(&o.filter)).collect()
+            let transformed = s.origins().filter(|o| !o.subject_transforms.is_empty());
+            transformed.filter_map(|o| place(&o.filter)).collect()
         },
     },
     Conflict {
