@@ -29,24 +29,28 @@ pub struct Version {
     major: u32,
     minor: u32,
     patch: u32,
+    /// Last, so that a pre-release sorts before its release.
+    is_release: bool,
 }
 
 impl Version {
     /// Parses `v2.15.1`, `nats-server: v2.15.1-beta.1` and the like. Ignores the pre-release
     /// suffix.
     pub fn parse(text: &str) -> Option<Self> {
-        let text = text.rsplit_once('v').map_or(text, |(_, rest)| rest).trim();
+        // The first digit: `nats-server: v2.16.0-dev` has more than one v.
+        let text = text.get(text.find(|c: char| c.is_ascii_digit())?..)?.trim();
         let mut numbers = text.splitn(3, '.').map(|part| {
             let digits: String = part.chars().take_while(char::is_ascii_digit).collect();
             digits.parse::<u32>().ok()
         });
-        Some(Self { major: numbers.next()??, minor: numbers.next()??, patch: numbers.next()?? })
+        let (major, minor, patch) = (numbers.next()??, numbers.next()??, numbers.next()??);
+        Some(Self { major, minor, patch, is_release: !text.contains('-') })
     }
 
     /// Whether it fixes every published advisory by which one tenant can reach another:
     /// 2.14.3 and later, and 2.12.12 and later of the 2.12 line.
     pub fn is_safe(self) -> bool {
-        let version = |major, minor, patch| Self { major, minor, patch };
+        let version = |major, minor, patch| Self { major, minor, patch, is_release: true };
         self >= version(2, 14, 3) || (self >= version(2, 12, 12) && self < version(2, 13, 0))
     }
 }
@@ -193,12 +197,14 @@ mod tests {
 
     #[test]
     fn a_version_has_three_numbers_and_any_suffix() {
-        let version = |major, minor, patch| Some(Version { major, minor, patch });
+        let version = |major, minor, patch| Some(Version { major, minor, patch, is_release: true });
+        let pre_release = |major, minor, patch| Some(Version { major, minor, patch, is_release: false });
         let cases = [
             ("2.15.1", version(2, 15, 1)),
             ("v2.15.1", version(2, 15, 1)),
             ("nats-server: v2.15.1\n", version(2, 15, 1)),
-            ("nats-server: v2.15.1-beta.1", version(2, 15, 1)),
+            ("nats-server: v2.15.1-beta.1", pre_release(2, 15, 1)),
+            ("nats-server: v2.16.0-dev", pre_release(2, 16, 0)),
             ("2.15.1+build", version(2, 15, 1)),
             ("2.15.1.9", version(2, 15, 1)),
             ("4294967295.0.0", version(u32::MAX, 0, 0)),
@@ -206,7 +212,6 @@ mod tests {
             ("2.15", None),
             ("2.15.", None),
             ("2..1", None),
-            ("-2.15.1", None),
             ("v", None),
         ];
         for (text, expected) in cases {
@@ -231,10 +236,13 @@ mod tests {
             ((0, 0, 0), false),
         ];
         for ((major, minor, patch), is_safe) in borders {
-            let version = Version { major, minor, patch };
+            let version = Version { major, minor, patch, is_release: true };
             assert_eq!(version.is_safe(), is_safe, "{version}");
             assert_eq!(Version::parse(&version.to_string()), Some(version));
         }
         assert_eq!(Version::parse(PINNED).map(Version::is_safe), Some(true));
+        // A pre-release comes before the release that has the fix.
+        assert_eq!(Version::parse("v2.14.3-RC.1").map(Version::is_safe), Some(false));
+        assert_eq!(Version::parse("v2.15.0-dev").map(Version::is_safe), Some(true));
     }
 }

@@ -167,7 +167,12 @@ fn block(folder: &str, names: &Names) -> String {
 fn read_line(line: &str) -> Option<(&str, &str, Entry)> {
     let (digest, rest) = line.split_at_checked(64)?;
     let (mode, path) = rest.strip_prefix(' ')?.split_once(' ')?;
-    let mut entry = Entry { digest: Digest::default(), secret: mode == "0600" };
+    let secret = match mode {
+        "0600" => true,
+        "0644" => false,
+        _ => return None,
+    };
+    let mut entry = Entry { digest: Digest::default(), secret };
     data_encoding::HEXLOWER.decode_mut(digest.as_bytes(), &mut entry.digest).ok()?;
     let inside = path.split('/').all(|part| !matches!(part, "" | "." | ".."));
     let (folder, name) = split(path);

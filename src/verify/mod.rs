@@ -20,6 +20,8 @@ pub(crate) mod wire;
 
 use std::time::Instant;
 
+use tokio::signal::unix::{Signal, SignalKind, signal};
+
 use crate::audit::system::ListenerKind;
 use crate::error::Error;
 use crate::model::Model;
@@ -53,6 +55,7 @@ pub struct Plan<'p> {
 /// steps, the total, and the name of the step.
 pub async fn attack(plan: &Plan<'_>, advance: &dyn Fn(usize, usize, &'static str)) -> Result<Report, Error> {
     let start = Instant::now();
+    let mut interrupts = Interrupts::listen()?;
     let run = Run::new(plan, PROBES.iter().map(|probe| probe.id).collect());
     let mut tenant_runs = run.tenant_runs();
     let steps = PROBES.len() + 2;
@@ -83,7 +86,7 @@ pub async fn attack(plan: &Plan<'_>, advance: &dyn Fn(usize, usize, &'static str
         };
         tokio::select! {
             () = probing => false,
-            () = wait_for_interrupt() => true,
+            () = interrupts.next() => true,
         }
     };
     if interrupted {
@@ -114,17 +117,24 @@ pub async fn attack(plan: &Plan<'_>, advance: &dyn Fn(usize, usize, &'static str
     Ok(run.into_report(server, start.elapsed()))
 }
 
-/// Completes on SIGINT (Ctrl-C) or SIGTERM.
-async fn wait_for_interrupt() {
-    use tokio::signal::unix::{SignalKind, signal};
-    match signal(SignalKind::terminate()) {
-        Ok(mut terminate) => {
-            tokio::select! {
-                _ = tokio::signal::ctrl_c() => {}
-                _ = terminate.recv() => {}
-            }
+/// SIGINT (Ctrl-C) and SIGTERM, from the moment at which it is made: an attack that is
+/// interrupted while it connects ends like any other.
+struct Interrupts {
+    interrupt: Signal,
+    terminate: Signal,
+}
+
+impl Interrupts {
+    fn listen() -> Result<Self, Error> {
+        let listen = |kind| signal(kind).map_err(|e| Error::server(format!("cannot listen to signals: {e}"), ""));
+        Ok(Self { interrupt: listen(SignalKind::interrupt())?, terminate: listen(SignalKind::terminate())? })
+    }
+
+    async fn next(&mut self) {
+        tokio::select! {
+            _ = self.interrupt.recv() => {}
+            _ = self.terminate.recv() => {}
         }
-        Err(_) => drop(tokio::signal::ctrl_c().await),
     }
 }
 

@@ -98,6 +98,9 @@ fn refuse_undeclared(name: &str, known: &[&str]) -> Result<(), Error> {
 fn refuse_declared(name: &str, known: &[&str], tenants: &[&str]) -> Result<(), Error> {
     let parts: Vec<&str> = name.split('/').collect();
     match parts.as_slice() {
+        parts if parts.iter().any(|part| part.is_empty()) => {
+            return Err(Error::usage(format!("`{name}` is not TENANT/STREAM"), "such as --delete TENANT_A/OLD"));
+        }
         [tenant, _] | [tenant, _, _] if !tenants.contains(tenant) => {
             return Err(Error::unknown_name("tenant", tenant, tenants));
         }

@@ -48,8 +48,8 @@ const STREAM: &[Conflict<StreamPlaces>] = &[
         message: "discard_new_per_subject needs discard = \"new\" and max_msgs_per_subject",
         hint: "add them, or remove it",
         places: |s| {
-            let is_new = s.discard.get().is_some_and(|d| d.value == Discard::New);
-            only_if(!is_new || s.max_msgs_per_subject.get().is_none(), turned_on(&s.discard_new_per_subject))
+            let is_new = s.discard.get().map_or(!s.discard.is_absent(), |d| d.value == Discard::New);
+            only_if(!is_new || s.max_msgs_per_subject.is_absent(), turned_on(&s.discard_new_per_subject))
         },
     },
     Conflict {
@@ -133,7 +133,7 @@ const CONSUMER: &[Conflict<ConsumerPlaces>] = &[
         code: "priority-policy-without-groups",
         message: "a policy needs groups",
         hint: "add `priority_groups = [\"workers\"]`",
-        places: |c| only_if(c.consumer.priority_groups.is_empty(), place(&c.consumer.priority_policy)),
+        places: |c| only_if(c.consumer.priority_groups.says_nothing(), place(&c.consumer.priority_policy)),
     },
     Conflict {
         code: "filter-and-filters",
@@ -214,7 +214,10 @@ const CONSUMER: &[Conflict<ConsumerPlaces>] = &[
         code: "last-per-subject-without-filter",
         message: "the last of each subject of which subjects?",
         hint: "add `filter`",
-        places: |c| starts(c, DeliverPolicy::LastPerSubject, c.consumer.filters().next().is_none()),
+        places: |c| {
+            let takes_everything = c.consumer.filter.is_absent() && c.consumer.filters.says_nothing();
+            starts(c, DeliverPolicy::LastPerSubject, takes_everything)
+        },
     },
     Conflict {
         code: "start-sequence-unused",
@@ -222,7 +225,7 @@ const CONSUMER: &[Conflict<ConsumerPlaces>] = &[
         hint: "add that, or remove it",
         places: |c| {
             let used = policy_is(c.consumer, DeliverPolicy::ByStartSequence);
-            only_if(!used, place(&c.consumer.opt_start_seq))
+            only_if(!used && !is_unreadable(&c.consumer.deliver_policy), place(&c.consumer.opt_start_seq))
         },
     },
     Conflict {
@@ -231,7 +234,7 @@ const CONSUMER: &[Conflict<ConsumerPlaces>] = &[
         hint: "add that, or remove it",
         places: |c| {
             let used = policy_is(c.consumer, DeliverPolicy::ByStartTime);
-            only_if(!used, place(&c.consumer.opt_start_time))
+            only_if(!used && !is_unreadable(&c.consumer.deliver_policy), place(&c.consumer.opt_start_time))
         },
     },
 ];
@@ -273,6 +276,11 @@ fn place<T>(key: &Key<Spanned<T>>) -> Option<Span> {
 
 fn turned_on(key: &Key<Spanned<bool>>) -> Option<Span> {
     key.get().filter(|b| b.value).map(|b| b.span)
+}
+
+/// Whether a key is written and unreadable: what it would say is not known.
+fn is_unreadable<T>(key: &Key<T>) -> bool {
+    matches!(key, Key::Invalid)
 }
 
 fn is_push(consumer: &Consumer) -> bool {

@@ -56,8 +56,11 @@ pub fn development_stays_on_loopback(cx: &Context<'_>, out: &mut Vec<Diagnostic>
 }
 
 fn is_local(url: &str) -> bool {
-    let host = url.rsplit("//").next().unwrap_or_default();
-    host.starts_with("127.") || host.starts_with("localhost") || host.starts_with("[::1]")
+    let address = url.rsplit("//").next().unwrap_or_default();
+    let host =
+        address.rsplit_once(':').filter(|(_, port)| port.parse::<u16>().is_ok()).map_or(address, |(host, _)| host);
+    let ip = host.trim_start_matches('[').trim_end_matches(']').parse::<std::net::IpAddr>();
+    host.eq_ignore_ascii_case("localhost") || ip.is_ok_and(|ip| ip.is_loopback())
 }
 
 /// Ensures that the monitoring endpoints listen on loopback only: they require no password
@@ -192,7 +195,7 @@ mod tests {
                 (
                     "out-of-range",
                     "[server]\nmax_payload = \"0B\"\n[server.jetstream]",
-                    "[server]\nmax_payload = \"1B\"\n[server.jetstream]",
+                    "[server]\nmax_payload = \"4KiB\"\n[server.jetstream]",
                 ),
             ),
             (
@@ -260,6 +263,24 @@ mod tests {
         }
         for remote in ["nats://192.0.2.1:4222", "nats://nats.example.com", "nats://[::2]:4222"] {
             assert!(!is_local(remote), "{remote}");
+        }
+    }
+
+    #[test]
+    fn only_loopback_addresses_and_localhost_are_local() {
+        for url in [
+            "nats://127.0.0.1:4222",
+            "nats://127.9.9.9",
+            "tls://localhost:4222",
+            "nats://LOCALHOST",
+            "nats://[::1]:4222",
+        ] {
+            assert!(is_local(url), "{url}");
+        }
+        for url in
+            ["nats://localhost.example.com:4222", "nats://127.example.com", "nats://10.0.0.1:4222", "nats://[::2]:4222"]
+        {
+            assert!(!is_local(url), "{url}");
         }
     }
 }
