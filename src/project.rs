@@ -15,7 +15,7 @@ use crate::render::bundle::Bundle;
 use crate::render::credentials::{self, Keyring, Supplied};
 use crate::render::engine::Engine;
 use crate::render::incremental::{self, Origin};
-use crate::render::write::{Outcome, Target};
+use crate::render::write::{Target, WriteSummary};
 use crate::render::{self, Inputs, ServerPaths};
 use crate::state;
 
@@ -81,7 +81,7 @@ impl Project {
 
     /// Renders tenants that are not cached and writes files that differ. `is_named`: the
     /// user named the target explicitly, so another registry's bundle may be replaced.
-    pub fn write(&self, target: &Target, is_named: bool, advance: impl Fn() + Sync) -> Result<Outcome, Error> {
+    pub fn write(&self, target: &Target, is_named: bool, advance: impl Fn() + Sync) -> Result<WriteSummary, Error> {
         let registry = std::fs::canonicalize(&self.valid.path).unwrap_or_default().display().to_string();
         let origin = Origin { state: &self.state, registry: &registry, is_named };
         incremental::write(&self.inputs(self.model()), target, &origin, advance)

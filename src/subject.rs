@@ -197,16 +197,16 @@ impl serde::Serialize for Subject {
 /// number of hits, not the number of patterns.
 #[derive(Debug)]
 pub struct SubjectIndex<T> {
-    root: Node<T>,
+    root: IndexNode<T>,
 }
 
 #[derive(Debug)]
-struct Node<T> {
+struct IndexNode<T> {
     here: Vec<T>,
-    children: BTreeMap<Box<str>, Node<T>>,
+    children: BTreeMap<Box<str>, IndexNode<T>>,
 }
 
-impl<T> Default for Node<T> {
+impl<T> Default for IndexNode<T> {
     fn default() -> Self {
         Self { here: Vec::new(), children: BTreeMap::new() }
     }
@@ -214,7 +214,7 @@ impl<T> Default for Node<T> {
 
 impl<T> Default for SubjectIndex<T> {
     fn default() -> Self {
-        Self { root: Node::default() }
+        Self { root: IndexNode::default() }
     }
 }
 
@@ -237,7 +237,7 @@ impl<T> SubjectIndex<T> {
     }
 }
 
-impl<T> Node<T> {
+impl<T> IndexNode<T> {
     fn overlapping<'i>(&'i self, tokens: &[&str], hits: &mut Vec<&'i T>) {
         let Some((token, rest)) = tokens.split_first() else {
             hits.extend(&self.here);

@@ -35,7 +35,7 @@ pub struct Args {
 
 /// The JSON document.
 #[derive(Serialize)]
-struct Report {
+struct AuditDocument {
     verdict: &'static str,
     findings: Vec<Finding>,
     accounts: usize,
@@ -116,7 +116,7 @@ pub fn run(context: &Context, args: &Args) -> Result<Exit, Error> {
     for risk in audit::RESIDUAL {
         context.ui.detail(&format!("no configuration closes: {risk}"));
     }
-    context.ui.json(&Report {
+    context.ui.json(&AuditDocument {
         verdict: audit.verdict().as_str(),
         findings: findings.iter().map(|f| sources.finding(f)).collect(),
         accounts: system.accounts.len(),

@@ -26,7 +26,7 @@ pub struct Args {
 
 /// The JSON document.
 #[derive(Serialize)]
-struct Report {
+struct CheckDocument {
     verdict: &'static str,
     findings: Vec<Finding>,
 }
@@ -71,7 +71,7 @@ pub fn run(context: &Context, args: &Args) -> Result<Exit, Error> {
         }
     }
     let findings = found.iter().chain(&valid.warnings).map(|w| valid.sources.finding(w)).collect();
-    context.ui.json(&Report { verdict: audit.verdict().as_str(), findings });
+    context.ui.json(&CheckDocument { verdict: audit.verdict().as_str(), findings });
     Ok(audit.verdict().exit())
 }
 

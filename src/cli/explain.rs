@@ -47,7 +47,7 @@ pub struct Args {
 }
 
 #[derive(Serialize)]
-struct Report {
+struct ExplainDocument {
     reaches: bool,
     pairs: Vec<Pair>,
 }
@@ -133,7 +133,7 @@ pub fn run(context: &Context, args: &Args) -> Result<Exit, Error> {
             ));
         }
     }
-    context.ui.json(&Report { reaches, pairs });
+    context.ui.json(&ExplainDocument { reaches, pairs });
     Ok(if args.exit_code && reaches { Exit::Found } else { Exit::Ok })
 }
 

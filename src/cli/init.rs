@@ -35,7 +35,7 @@ const STARTER: &str = include_str!("starter.toml");
 const IGNORED: [&str; 3] = ["/.tenantry/", "/infra/credentials/", ".*.tenantry/"];
 
 #[derive(Serialize)]
-struct Report {
+struct InitDocument {
     registry: PathBuf,
     root_key: Option<PathBuf>,
 }
@@ -79,7 +79,7 @@ pub fn run(context: &Context, args: &Args) -> Result<Exit, Error> {
         context.ui.result(&format!("  root key: {} (0600, ignored by git)", path.display()));
         context.ui.result("  every credential derives from it: keep a copy where you keep secrets");
     }
-    context.ui.json(&Report { registry, root_key });
+    context.ui.json(&InitDocument { registry, root_key });
     let change = if folder == Path::new(".") { String::new() } else { format!("cd {} && ", folder.display()) };
     context.ui.next(&format!("{change}tenantry up"));
     Ok(Exit::Ok)
@@ -103,7 +103,7 @@ fn root_key(context: &Context, folder: &Path) -> Result<Exit, Error> {
     ignore(valid.folder())?;
     context.ui.done(&format!("{} written (0600)", path.display()));
     context.ui.result("  every credential derives from it and is another one now: keep a copy where you keep secrets");
-    context.ui.json(&Report { registry, root_key: Some(path) });
+    context.ui.json(&InitDocument { registry, root_key: Some(path) });
     context.next("tenantry up");
     Ok(Exit::Ok)
 }

@@ -11,10 +11,10 @@ use super::{Context, count, first_few};
 use crate::error::{Error, Exit};
 use crate::keys::{AccountKind, RootKey};
 use crate::live::jetstream::api::Failure;
-use crate::live::jetstream::apply::Outcome;
+use crate::live::jetstream::apply::ChangeOutcome;
 use crate::live::jetstream::change::{Action, Change};
 use crate::live::jetstream::targets::{Targets, Unmatched, address};
-use crate::live::jetstream::{self, Job, Report};
+use crate::live::jetstream::{self, Job, TenantReport};
 use crate::live::process::LocalServer;
 use crate::live::reload_plan::ReloadPlan;
 use crate::model::jetstream::difference::Field;
@@ -68,7 +68,7 @@ struct What {
 
 /// The JSON document.
 #[derive(Serialize)]
-pub struct Document {
+pub struct PlanDocument {
     server: String,
     changes: Vec<ChangeDocument>,
     failed: Vec<FailureDocument>,
@@ -153,7 +153,7 @@ pub fn apply(context: &Context, args: &ApplyArgs) -> Result<Exit, Error> {
     Ok(exit)
 }
 
-fn run(context: &Context, valid: &Valid, what: &What, apply: bool) -> Result<(Document, Exit), Error> {
+fn run(context: &Context, valid: &Valid, what: &What, apply: bool) -> Result<(PlanDocument, Exit), Error> {
     let targets = Targets::parse(&valid.model, &what.replace, &what.delete)?;
     let url = match &what.server {
         Some(url) => url.clone(),
@@ -174,13 +174,13 @@ pub fn provision(
     url: &str,
     targets: &Targets,
     apply: bool,
-) -> Result<(Document, Exit), Error> {
+) -> Result<(PlanDocument, Exit), Error> {
     let jobs: Vec<Job<'_>> = valid.model.tenants.iter().filter_map(|tenant| job(root, tenant)).collect();
     let bar = context.ui.progress(jobs.len(), if apply { "applying" } else { "comparing" });
     let reports = jetstream::run(url, jobs, targets, apply, &|| bar.inc(1))?;
     bar.finish_and_clear();
     // If no user can connect, the server is unreachable: report that once instead of once per tenant.
-    if let Some(Report { result: Err(Failure::Lost(words)), .. }) = reports.first()
+    if let Some(TenantReport { result: Err(Failure::Lost(words)), .. }) = reports.first()
         && reports.iter().all(|r| matches!(r.result, Err(Failure::Lost(_))))
     {
         return Err(Error::server(
@@ -212,11 +212,11 @@ fn job<'m>(root: &RootKey, tenant: &'m Tenant) -> Option<Job<'m>> {
     Some(Job { tenant, login: logins.pop()?, inbox: user.inbox_prefix() })
 }
 
-fn document(url: &str, model: &Model, reports: Vec<Report<'_>>, applied: bool) -> Document {
+fn document(url: &str, model: &Model, reports: Vec<TenantReport<'_>>, applied: bool) -> PlanDocument {
     let mut document =
-        Document { server: url.to_owned(), changes: Vec::new(), failed: Vec::new(), unchanged: 0, pending: None };
+        PlanDocument { server: url.to_owned(), changes: Vec::new(), failed: Vec::new(), unchanged: 0, pending: None };
     let declared: usize = model.tenants.iter().map(objects).sum();
-    for Report { tenant, result } in reports {
+    for TenantReport { tenant, result } in reports {
         let tenant = tenant.name.to_string();
         match result {
             Err(failure) => {
@@ -226,12 +226,12 @@ fn document(url: &str, model: &Model, reports: Vec<Report<'_>>, applied: bool) -
                 tenant: tenant.clone(),
                 change,
                 outcome: applied.then_some(match &outcome {
-                    Outcome::Planned | Outcome::NotTried => "left alone",
-                    Outcome::Done => "done",
-                    Outcome::Failed(_) => "failed",
+                    ChangeOutcome::Planned | ChangeOutcome::NotTried => "left alone",
+                    ChangeOutcome::Done => "done",
+                    ChangeOutcome::Failed(_) => "failed",
                 }),
                 error: match outcome {
-                    Outcome::Failed(failure) => Some(failure.message()),
+                    ChangeOutcome::Failed(failure) => Some(failure.message()),
                     _ => None,
                 },
             })),
@@ -254,12 +254,12 @@ fn objects(tenant: &Tenant) -> usize {
 /// Maximum number of tenants printed without --verbose. The JSON document holds all.
 const SHOWN: usize = 40;
 
-fn show(context: &Context, model: &Model, reports: &[Report<'_>], applied: bool) -> Exit {
+fn show(context: &Context, model: &Model, reports: &[TenantReport<'_>], applied: bool) -> Exit {
     let ui = context.ui;
     let mut shown = 0;
     let mut counts: BTreeMap<&str, usize> = BTreeMap::new();
     let (mut failed, mut open) = (0, 0);
-    for Report { tenant, result } in reports {
+    for TenantReport { tenant, result } in reports {
         let is_shown = shown < SHOWN || ui.is_verbose();
         let changes = match result {
             Err(failure) => {
@@ -281,9 +281,9 @@ fn show(context: &Context, model: &Model, reports: &[Report<'_>], applied: bool)
         }
         for (change, outcome) in changes {
             *counts.entry(verb(&change.action, applied)).or_default() +=
-                usize::from(!matches!(outcome, Outcome::Failed(_)));
-            failed += usize::from(matches!(outcome, Outcome::Failed(_)));
-            open += usize::from(change.action.is_open() && (!applied || *outcome != Outcome::Done));
+                usize::from(!matches!(outcome, ChangeOutcome::Failed(_)));
+            failed += usize::from(matches!(outcome, ChangeOutcome::Failed(_)));
+            open += usize::from(change.action.is_open() && (!applied || *outcome != ChangeOutcome::Done));
             if is_shown {
                 describe(context, tenant.name.as_str(), change, outcome);
             }
@@ -336,7 +336,7 @@ fn verb(action: &Action, applied: bool) -> &'static str {
     }
 }
 
-fn describe(context: &Context, tenant: &str, change: &Change, outcome: &Outcome) {
+fn describe(context: &Context, tenant: &str, change: &Change, outcome: &ChangeOutcome) {
     let ui = context.ui;
     // Names and values from a server are untrusted text.
     let say = |text: &str| ui.result(&plain(text));
@@ -370,7 +370,7 @@ fn describe(context: &Context, tenant: &str, change: &Change, outcome: &Outcome)
         }
         _ => {}
     }
-    if let Outcome::Failed(failure) = outcome {
+    if let ChangeOutcome::Failed(failure) = outcome {
         ui.found(&plain(&format!("  {address}: {}", failure.message())));
         if !failure.hint().is_empty() {
             ui.note(&format!("    {}", failure.hint()));

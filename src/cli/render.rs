@@ -7,8 +7,8 @@ use serde::Serialize;
 use super::{Context, count, first_few};
 use crate::error::{Error, Exit};
 use crate::project::Project;
-use crate::render::compare::{Difference, State, compare};
-use crate::render::write::{Outcome, Target};
+use crate::render::compare::{DifferenceKind, FileDifference, compare};
+use crate::render::write::{Target, WriteSummary};
 
 /// Write the server configuration, compose file, credentials and handout.
 ///
@@ -31,14 +31,14 @@ pub struct Args {
 struct CheckReport {
     verdict: &'static str,
     out: PathBuf,
-    differences: Vec<Difference>,
+    differences: Vec<FileDifference>,
 }
 
 #[derive(Serialize)]
 struct WriteReport<'r> {
     out: &'r Path,
     #[serde(flatten)]
-    outcome: Outcome,
+    outcome: WriteSummary,
 }
 
 pub fn run(context: &Context, args: &Args) -> Result<Exit, Error> {
@@ -53,7 +53,7 @@ pub fn run(context: &Context, args: &Args) -> Result<Exit, Error> {
     }
     let target = target.unwrap_or_else(|| Target::open(&out))?;
     let outcome = write(context, &project, &target, args.out.is_some())?;
-    let Outcome { written, unchanged, removed, .. } = outcome;
+    let WriteSummary { written, unchanged, removed, .. } = outcome;
     let changed = written + removed > 0;
     context.ui.done(&if changed {
         format!("{}: {written} written, {unchanged} unchanged, {removed} removed", out.display())
@@ -72,7 +72,7 @@ pub fn run(context: &Context, args: &Args) -> Result<Exit, Error> {
 }
 
 /// Notes which files had been changed manually and were rendered again.
-pub fn note_edited(context: &Context, outcome: &Outcome) {
+pub fn note_edited(context: &Context, outcome: &WriteSummary) {
     let edited = &outcome.edited;
     if edited.is_empty() {
         return;
@@ -84,7 +84,7 @@ pub fn note_edited(context: &Context, outcome: &Outcome) {
 }
 
 /// Renders and writes, with a progress bar.
-pub fn write(context: &Context, project: &Project, target: &Target, is_named: bool) -> Result<Outcome, Error> {
+pub fn write(context: &Context, project: &Project, target: &Target, is_named: bool) -> Result<WriteSummary, Error> {
     let bar = context.ui.progress(project.model().tenants.len(), "rendering");
     let outcome = project.write(target, is_named, || bar.inc(1))?;
     bar.finish_and_clear();
@@ -113,15 +113,15 @@ fn check(context: &Context, args: &Args, project: &Project, out: &Path) -> Resul
     Ok(exit)
 }
 
-fn show(context: &Context, difference: &Difference) {
+fn show(context: &Context, difference: &FileDifference) {
     let path = &difference.path;
     match (&difference.diff, difference.state) {
         (Some(diff), _) => context.ui.result(diff),
-        (None, State::Missing) => context.ui.result(&format!("missing: {path}")),
-        (None, State::Changed) => {
+        (None, DifferenceKind::Missing) => context.ui.result(&format!("missing: {path}")),
+        (None, DifferenceKind::Changed) => {
             context.ui.result(&format!("differs: {path} (not shown: it is a secret or a list of digests)"));
         }
-        (None, State::Stale) => context.ui.result(&format!("no longer rendered: {path}")),
+        (None, DifferenceKind::Stale) => context.ui.result(&format!("no longer rendered: {path}")),
     }
 }
 

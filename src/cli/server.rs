@@ -5,12 +5,12 @@ use std::path::PathBuf;
 use serde::Serialize;
 
 use super::Context;
-use super::provision::{Document, provision};
+use super::provision::{PlanDocument, provision};
 use super::ui::plain;
 use crate::error::{Error, Exit};
 use crate::keys::{AccountKind, RootKey};
 use crate::live::jetstream::targets::Targets;
-use crate::live::process::{LocalServer, Started, State};
+use crate::live::process::{LocalServer, RunningServer, Started};
 use crate::live::stats::TenantStatus;
 use crate::live::{docker, locate, stats};
 use crate::model::Model;
@@ -68,13 +68,13 @@ pub struct StatusArgs {
 #[derive(Serialize)]
 struct UpReport<'r> {
     #[serde(skip_serializing_if = "Option::is_none")]
-    server: Option<&'r State>,
+    server: Option<&'r RunningServer>,
     action: Started,
     url: &'r str,
     monitor: Option<String>,
     tenants: Vec<TenantUrl<'r>>,
     #[serde(skip_serializing_if = "Option::is_none")]
-    jetstream: Option<Document>,
+    jetstream: Option<PlanDocument>,
 }
 
 #[derive(Serialize)]
@@ -126,7 +126,7 @@ pub fn up(context: &Context, args: &UpArgs) -> Result<Exit, Error> {
 }
 
 /// Creates and updates the declared streams. No document if none are declared.
-fn apply_streams(context: &Context, project: &Project, url: &str) -> Result<(Option<Document>, Exit), Error> {
+fn apply_streams(context: &Context, project: &Project, url: &str) -> Result<(Option<PlanDocument>, Exit), Error> {
     if !project.model().has_streams() {
         return Ok((None, Exit::Ok));
     }
@@ -134,7 +134,13 @@ fn apply_streams(context: &Context, project: &Project, url: &str) -> Result<(Opt
     Ok((Some(document), exit))
 }
 
-fn report(context: &Context, model: &Model, state: Option<&State>, action: Started, jetstream: Option<Document>) {
+fn report(
+    context: &Context,
+    model: &Model,
+    state: Option<&RunningServer>,
+    action: Started,
+    jetstream: Option<PlanDocument>,
+) {
     let what = state.map_or_else(|| "nats-server in Docker".to_owned(), |s| format!("nats-server {}", s.version));
     let pid = state.map_or_else(String::new, |s| format!(" (pid {})", s.pid));
     let verb = match action {
@@ -198,7 +204,7 @@ pub fn down(context: &Context, args: &DownArgs) -> Result<Exit, Error> {
 struct StatusReport {
     running: bool,
     #[serde(skip_serializing_if = "Option::is_none")]
-    server: Option<State>,
+    server: Option<RunningServer>,
     tenants: Vec<TenantStatus>,
 }
 

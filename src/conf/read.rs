@@ -28,19 +28,19 @@ pub fn read(path: &Path, environment: Environment<'_>, sources: &mut Sources) ->
     let mut reader = Reader { sources, environment, total: 0, open: Vec::new(), remarks: Vec::new() };
     match reader.file(path, None) {
         Ok(map) => Ok(Document { map, remarks: reader.remarks }),
-        Err(Failure::Place(diagnostic)) => {
+        Err(Unreadable::Place(diagnostic)) => {
             Err(Error::Conf { sources: std::mem::take(sources), diagnostics: vec![*diagnostic] })
         }
-        Err(Failure::Other(error)) => Err(error),
+        Err(Unreadable::Other(error)) => Err(error),
     }
 }
 
-enum Failure {
+enum Unreadable {
     Place(Box<Diagnostic>),
     Other(Error),
 }
 
-impl From<Diagnostic> for Failure {
+impl From<Diagnostic> for Unreadable {
     fn from(diagnostic: Diagnostic) -> Self {
         Self::Place(Box::new(diagnostic))
     }
@@ -61,10 +61,10 @@ struct Reader<'s> {
 
 impl Reader<'_> {
     /// Reads one file. `included`: location of its `include`; `None` for the main file.
-    fn file(&mut self, path: &Path, included: Option<Span>) -> Result<Map, Failure> {
+    fn file(&mut self, path: &Path, included: Option<Span>) -> Result<Map, Unreadable> {
         let fail = |message: String, hint: &str| match included {
-            Some(span) => Failure::from(Diagnostic::error("conf-include", span, message).hint(hint)),
-            None => Failure::Other(Error::usage(message, hint)),
+            Some(span) => Unreadable::from(Diagnostic::error("conf-include", span, message).hint(hint)),
+            None => Unreadable::Other(Error::usage(message, hint)),
         };
         let hint = if included.is_some() { "paths start at the including file" } else { "is the path right?" };
         let real =
@@ -99,7 +99,7 @@ impl Reader<'_> {
         map
     }
 
-    fn document(&mut self, file: u32, path: &Path) -> Result<Map, Failure> {
+    fn document(&mut self, file: u32, path: &Path) -> Result<Map, Unreadable> {
         // Cloned, because reading an include adds to `sources`.
         let text = self.sources.text(file).to_owned();
         let mut scanner = Scanner::new(&text);
@@ -131,7 +131,7 @@ impl Reader<'_> {
         name: &str,
         at: Span,
         open: &mut Vec<String>,
-    ) -> Result<Value, Failure> {
+    ) -> Result<Value, Unreadable> {
         // An unquoted bcrypt hash (`$2a$...`) looks like a variable; the server special-cases it.
         if name.starts_with("2a$") {
             return Ok(Value::Text(format!("${name}")));
@@ -140,7 +140,7 @@ impl Reader<'_> {
             entry.used = true;
             return Ok(entry.node.value.clone());
         }
-        let fail = |message: String| Failure::from(Diagnostic::error("conf-variable", at, message));
+        let fail = |message: String| Unreadable::from(Diagnostic::error("conf-variable", at, message));
         if open.iter().any(|n| n == name) {
             return Err(fail(format!("the variable {name} is defined by itself")));
         }
@@ -157,7 +157,7 @@ impl Reader<'_> {
     }
 
     /// Parses the text of an environment variable as a value at the location of its use.
-    fn environment(&mut self, text: &str, at: Span, open: &mut Vec<String>) -> Result<Value, Failure> {
+    fn environment(&mut self, text: &str, at: Span, open: &mut Vec<String>) -> Result<Value, Unreadable> {
         let mut scanner = Scanner::new(text);
         let mut builder = Builder::default();
         loop {
@@ -187,7 +187,7 @@ fn span(file: u32, range: std::ops::Range<usize>) -> Span {
 
 /// Converts a scan error. Secrets cannot be recognised before the file is
 /// parsed, so a line that mentions a secret's usual key is not shown.
-fn syntax(file: u32, text: &str, error: ScanError) -> Failure {
+fn syntax(file: u32, text: &str, error: ScanError) -> Unreadable {
     let start = text[..error.at.start].rfind('\n').map_or(0, |i| i + 1);
     let end = text[error.at.start..].find('\n').map_or(text.len(), |i| error.at.start + i);
     let line = text[start..end].to_lowercase();
@@ -218,7 +218,7 @@ impl Default for Builder {
 }
 
 impl Builder {
-    fn item(&mut self, item: Item, span: Span, reader: &mut Reader<'_>) -> Result<(), Failure> {
+    fn item(&mut self, item: Item, span: Span, reader: &mut Reader<'_>) -> Result<(), Unreadable> {
         let after_key = std::mem::replace(&mut self.after_key, matches!(item, Item::Key(_)));
         let value = match item {
             Item::Key(key) => {
@@ -262,7 +262,7 @@ impl Builder {
         self.set(Node { value, span }, reader)
     }
 
-    fn close(&mut self, end: Span, reader: &mut Reader<'_>) -> Result<(), Failure> {
+    fn close(&mut self, end: Span, reader: &mut Reader<'_>) -> Result<(), Unreadable> {
         let Some((container, start)) = self.open.pop() else { return Ok(()) };
         let value = match container {
             Container::Map(map) => Value::Map(map),
@@ -272,7 +272,7 @@ impl Builder {
         self.set(Node { value, span }, reader)
     }
 
-    fn set(&mut self, node: Node, reader: &mut Reader<'_>) -> Result<(), Failure> {
+    fn set(&mut self, node: Node, reader: &mut Reader<'_>) -> Result<(), Unreadable> {
         self.after_key = false;
         match self.open.last_mut() {
             Some((Container::Array(nodes), _)) => nodes.push(node),

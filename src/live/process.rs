@@ -42,7 +42,7 @@ pub struct LocalServer {
 
 /// What is remembered of a running server.
 #[derive(Debug, Clone, Serialize, Deserialize)]
-pub struct State {
+pub struct RunningServer {
     /// Its process.
     pub pid: u32,
     /// When the process started, as the kernel counts, so that another process
@@ -110,9 +110,9 @@ impl LocalServer {
     }
 
     /// The running server, if there is one.
-    pub fn running(&self) -> Option<State> {
+    pub fn running(&self) -> Option<RunningServer> {
         let text = fs::read_to_string(self.state_file()).ok()?;
-        let state: State = serde_json::from_str(&text).ok()?;
+        let state: RunningServer = serde_json::from_str(&text).ok()?;
         state.is_alive().then_some(state)
     }
 
@@ -177,7 +177,7 @@ impl LocalServer {
         model: &Model,
         engine: &Engine,
         bundle: &Path,
-    ) -> Result<(State, Started), Error> {
+    ) -> Result<(RunningServer, Started), Error> {
         let _lock = self.lock()?;
         let running = self.running();
         let prepared = self.prepare(model, engine, bundle)?;
@@ -201,7 +201,7 @@ impl LocalServer {
         model: &Model,
         engine: &Engine,
         bundle: &Path,
-        ready: impl FnOnce(&State),
+        ready: impl FnOnce(&RunningServer),
     ) -> Result<ExitStatus, Error> {
         let mut child = {
             let _lock = self.lock()?;
@@ -278,8 +278,8 @@ impl LocalServer {
         last_words(&fs::read_to_string(self.log()).unwrap_or_default())
     }
 
-    fn remember(&self, child: &Child, server: &NatsServer, model: &Model) -> Result<State, Error> {
-        let state = State {
+    fn remember(&self, child: &Child, server: &NatsServer, model: &Model) -> Result<RunningServer, Error> {
+        let state = RunningServer {
             pid: child.id(),
             started: start_time(child.id()),
             url: model.server.url.clone(),
@@ -296,7 +296,7 @@ impl LocalServer {
     }
 
     /// Asks the server to read its configuration again and waits for its answer.
-    fn reload(&self, state: &State) -> Result<(), Error> {
+    fn reload(&self, state: &RunningServer) -> Result<(), Error> {
         let log = self.log();
         let before = fs::metadata(&log).map_or(0, |m| m.len());
         state.signal(Signal::HUP)?;
@@ -325,7 +325,7 @@ impl LocalServer {
     }
 
     /// Ends the server. Nothing if none was running.
-    pub fn down(&self) -> Result<Option<State>, Error> {
+    pub fn down(&self) -> Result<Option<RunningServer>, Error> {
         if !self.folder.exists() {
             return Ok(None);
         }
@@ -402,7 +402,7 @@ fn read_from(path: &Path, offset: u64) -> io::Result<String> {
     Ok(String::from_utf8_lossy(&bytes).into_owned())
 }
 
-impl State {
+impl RunningServer {
     fn pid(&self) -> Option<Pid> {
         i32::try_from(self.pid).ok().and_then(Pid::from_raw)
     }

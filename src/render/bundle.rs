@@ -41,8 +41,8 @@ impl File {
     }
 
     /// Its entry in the manifest.
-    pub fn entry(&self) -> Entry {
-        Entry { digest: Sha256::digest(&self.bytes).into(), secret: self.secret }
+    pub fn entry(&self) -> ManifestEntry {
+        ManifestEntry { digest: Sha256::digest(&self.bytes).into(), secret: self.secret }
     }
 }
 
@@ -83,7 +83,7 @@ pub fn join(folder: &str, name: &str) -> String {
 
 /// The manifest's entry of a file.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct Entry {
+pub struct ManifestEntry {
     /// Of the content.
     pub digest: Digest,
     /// Whether it is readable by its owner only.
@@ -91,7 +91,7 @@ pub struct Entry {
 }
 
 /// The entries of one folder, by file name.
-pub type Names = BTreeMap<String, Entry>;
+pub type Names = BTreeMap<String, ManifestEntry>;
 
 /// The list of a bundle's managed files. Files that are not listed are unmanaged.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
@@ -105,7 +105,7 @@ const HEADER: &str = "# Files made by tenantry: digest, mode, path. Whatever is 
 
 impl Manifest {
     /// Adds or replaces the entry of a file.
-    pub fn insert(&mut self, folder: &str, name: &str, entry: Entry) {
+    pub fn insert(&mut self, folder: &str, name: &str, entry: ManifestEntry) {
         let names = match self.folders.get_mut(folder) {
             Some(names) => names,
             None => self.folders.entry(folder.to_owned()).or_default(),
@@ -114,12 +114,12 @@ impl Manifest {
     }
 
     /// The entry of a file. `None` if it is not listed.
-    pub fn get(&self, folder: &str, name: &str) -> Option<&Entry> {
+    pub fn get(&self, folder: &str, name: &str) -> Option<&ManifestEntry> {
         self.folders.get(folder)?.get(name)
     }
 
     /// Every entry, as folder, file name and entry.
-    pub fn iter(&self) -> impl Iterator<Item = (&str, &str, &Entry)> {
+    pub fn iter(&self) -> impl Iterator<Item = (&str, &str, &ManifestEntry)> {
         self.folders
             .iter()
             .flat_map(|(folder, names)| names.iter().map(|(name, entry)| (folder.as_str(), name.as_str(), entry)))
@@ -164,7 +164,7 @@ fn block(folder: &str, names: &Names) -> String {
     text
 }
 
-fn read_line(line: &str) -> Option<(&str, &str, Entry)> {
+fn read_line(line: &str) -> Option<(&str, &str, ManifestEntry)> {
     let (digest, rest) = line.split_at_checked(64)?;
     let (mode, path) = rest.strip_prefix(' ')?.split_once(' ')?;
     let secret = match mode {
@@ -172,7 +172,7 @@ fn read_line(line: &str) -> Option<(&str, &str, Entry)> {
         "0644" => false,
         _ => return None,
     };
-    let mut entry = Entry { digest: Digest::default(), secret };
+    let mut entry = ManifestEntry { digest: Digest::default(), secret };
     data_encoding::HEXLOWER.decode_mut(digest.as_bytes(), &mut entry.digest).ok()?;
     let inside = path.split('/').all(|part| !matches!(part, "" | "." | ".."));
     let (folder, name) = split(path);

@@ -10,11 +10,11 @@ use crate::error::Error;
 
 /// A file on disk that differs from the rendered bundle.
 #[derive(Debug, Clone, serde::Serialize)]
-pub struct Difference {
+pub struct FileDifference {
     /// Its path in the bundle.
     pub path: String,
     /// How it differs.
-    pub state: State,
+    pub state: DifferenceKind,
     /// Unified diff from the file on disk to the rendered file. `None` for secrets and
     /// stale files.
     #[serde(skip)]
@@ -24,7 +24,7 @@ pub struct Difference {
 /// How a file on disk differs from the rendered bundle.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, serde::Serialize)]
 #[serde(rename_all = "lowercase")]
-pub enum State {
+pub enum DifferenceKind {
     /// The file does not exist.
     Missing,
     /// The content differs.
@@ -35,7 +35,7 @@ pub enum State {
 
 /// Compares the bundle with the files at `out`, in both directions: missing and changed
 /// files first, then stale ones. An empty list means that the bundle is up to date.
-pub fn compare(out: &Path, bundle: &Bundle) -> Result<Vec<Difference>, Error> {
+pub fn compare(out: &Path, bundle: &Bundle) -> Result<Vec<FileDifference>, Error> {
     let mut differences = Vec::new();
     let manifest = bundle.manifest().to_text();
     let rendered = bundle.files.iter().map(|(path, file)| (path.as_str(), file.bytes.as_slice(), file.secret));
@@ -47,15 +47,15 @@ pub fn compare(out: &Path, bundle: &Bundle) -> Result<Vec<Difference>, Error> {
             Err(e) if matches!(e.kind(), io::ErrorKind::NotFound | io::ErrorKind::NotADirectory) => None,
             Err(e) => return Err(Error::io("read", &place, e)),
         };
-        let state = if written.is_some() { State::Changed } else { State::Missing };
+        let state = if written.is_some() { DifferenceKind::Changed } else { DifferenceKind::Missing };
         let diff = (!secret).then(|| unified(path, &written.unwrap_or_default(), bytes));
-        differences.push(Difference { path: path.to_owned(), state, diff });
+        differences.push(FileDifference { path: path.to_owned(), state, diff });
     }
     let written = fs::read_to_string(out.join(MANIFEST)).ok().and_then(|text| Manifest::from_text(&text));
     let written = written.unwrap_or_default();
     let listed = written.iter().map(|(folder, name, _)| join(folder, name));
     for path in listed.filter(|path| !bundle.files.contains_key(path) && out.join(path).exists()) {
-        differences.push(Difference { path, state: State::Stale, diff: None });
+        differences.push(FileDifference { path, state: DifferenceKind::Stale, diff: None });
     }
     Ok(differences)
 }
@@ -84,7 +84,7 @@ mod tests {
         Bundle { files: files.iter().map(|(path, file)| ((*path).to_owned(), file.clone())).collect() }
     }
 
-    fn states(out: &Path, bundle: &Bundle) -> Vec<(String, State)> {
+    fn states(out: &Path, bundle: &Bundle) -> Vec<(String, DifferenceKind)> {
         compare(out, bundle).expect("readable").into_iter().map(|d| (d.path, d.state)).collect()
     }
 
@@ -101,18 +101,22 @@ mod tests {
         write(out.path(), MANIFEST, &old.manifest().to_text());
         write(out.path(), "unmanaged", "mine");
         assert_eq!(states(out.path(), &old), []);
-        let expected =
-            [("b/c", State::Changed), ("d/e", State::Missing), (MANIFEST, State::Changed), ("gone", State::Stale)];
+        let expected = [
+            ("b/c", DifferenceKind::Changed),
+            ("d/e", DifferenceKind::Missing),
+            (MANIFEST, DifferenceKind::Changed),
+            ("gone", DifferenceKind::Stale),
+        ];
         assert_eq!(states(out.path(), &new), expected.map(|(path, state)| (path.to_owned(), state)));
         fs::remove_file(out.path().join("gone")).expect("removed");
-        assert!(!states(out.path(), &new).iter().any(|(_, state)| *state == State::Stale));
+        assert!(!states(out.path(), &new).iter().any(|(_, state)| *state == DifferenceKind::Stale));
     }
 
     #[test]
     fn a_folder_that_does_not_exist_lacks_every_file() {
         let out = tempfile::tempdir().expect("folder");
         let found = states(&out.path().join("none"), &bundle(&[("a", File::public("1"))]));
-        assert_eq!(found, [("a".to_owned(), State::Missing), (MANIFEST.to_owned(), State::Missing)]);
+        assert_eq!(found, [("a".to_owned(), DifferenceKind::Missing), (MANIFEST.to_owned(), DifferenceKind::Missing)]);
     }
 
     #[test]
@@ -120,7 +124,7 @@ mod tests {
         let out = tempfile::tempdir().expect("folder");
         write(out.path(), "b", "a file");
         let found = states(out.path(), &bundle(&[("b/c", File::public("1"))]));
-        assert_eq!(found[0], ("b/c".to_owned(), State::Missing));
+        assert_eq!(found[0], ("b/c".to_owned(), DifferenceKind::Missing));
     }
 
     #[test]

@@ -7,7 +7,7 @@ use rayon::prelude::*;
 
 use super::bundle::Digest;
 use super::cache::{self, CacheUpdate, RenderCache};
-use super::write::{Outcome, Target};
+use super::write::{Target, WriteSummary};
 use super::{ACCOUNTS, HANDOUT, Inputs, Part};
 use crate::error::Error;
 use crate::model::Tenant;
@@ -31,7 +31,7 @@ pub fn write(
     target: &Target,
     origin: &Origin<'_>,
     advance: impl Fn() + Sync,
-) -> Result<Outcome, Error> {
+) -> Result<WriteSummary, Error> {
     let cached = RenderCache::load(origin.state, target);
     refuse_another_registry(&cached, target, origin)?;
     let (model, supplied) = (inputs.model, inputs.keyring.supplied);
@@ -40,7 +40,7 @@ pub fn write(
     let digests: Vec<_> = tenants.par_iter().map(|t| cache::tenant_input(&common, t, supplied)).collect();
     let whole = cache::whole_input(&common, model, supplied, &digests);
     if cached.is_for(&whole) && target.all_is_intact() {
-        return Ok(Outcome { unchanged: target.listed(), ..Outcome::default() });
+        return Ok(WriteSummary { unchanged: target.listed(), ..WriteSummary::default() });
     }
     let cached = cached.with_texts(target);
     let stage = target.stage();

@@ -6,7 +6,7 @@ use tokio::io::{AsyncBufReadExt as _, AsyncReadExt as _, AsyncWriteExt as _, Buf
 use tokio::net::TcpListener;
 
 use super::Plan;
-use super::report::{Check, Outcome, Server};
+use super::report::{AttackedServer, Check, Outcome};
 use super::run::Run;
 use super::test_bed::Logins;
 use super::wire::{Connection, Identity, Message};
@@ -125,8 +125,8 @@ pub fn message(subject: &str, payload: impl AsRef<[u8]>) -> Message {
 }
 
 /// A throwaway server, for reports.
-pub fn server() -> Server {
-    Server {
+pub fn server() -> AttackedServer {
+    AttackedServer {
         url: "nats://127.0.0.1:4222".into(),
         version: "2.15.1".into(),
         id: "NID".into(),

@@ -27,7 +27,7 @@ use crate::error::Error;
 use crate::model::Model;
 use crate::project::Project;
 pub use probes::{PROBES, Probe};
-use report::{Report, Server};
+use report::{AttackedServer, Report};
 use run::Run;
 use test_bed::Logins;
 
@@ -107,7 +107,7 @@ pub async fn attack(plan: &Plan<'_>, advance: &dyn Fn(usize, usize, &'static str
             run.ledger.not_run_for_anybody("the server's configuration changed meanwhile");
         }
     }
-    let server = Server {
+    let server = AttackedServer {
         url: format!("nats://{}", plan.address),
         version: run.info().version,
         id: run.info().server_id,

@@ -15,7 +15,7 @@ use crate::model::{StreamCopy, Tenant};
 
 /// The outcome of a change.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub enum Outcome {
+pub enum ChangeOutcome {
     /// Planned only, not to be carried out.
     Planned,
     /// Done.
@@ -39,8 +39,8 @@ pub async fn tenant(
     api: &Api,
     tenant: &Tenant,
     targets: &Targets,
-    done: &mut Vec<(Change, Outcome)>,
-) -> Result<Vec<(Change, Outcome)>, Failure> {
+    done: &mut Vec<(Change, ChangeOutcome)>,
+) -> Result<Vec<(Change, ChangeOutcome)>, Failure> {
     let mut targets = targets.clone();
     let (mut vain, mut plans) = (0, 0);
     loop {
@@ -57,7 +57,7 @@ pub async fn tenant(
             Ok(rest) => return Ok(std::mem::take(done).into_iter().chain(rest).collect()),
             Err(Stop::Changed(..)) if vain < PLANS && plans < MOST_PLANS => {}
             Err(Stop::Changed(change, failure)) => {
-                let last = (*change, Outcome::Failed(failure));
+                let last = (*change, ChangeOutcome::Failed(failure));
                 return Ok(std::mem::take(done).into_iter().chain([last]).collect());
             }
             Err(Stop::Failed(failure)) => return Err(failure),
@@ -80,10 +80,11 @@ async fn carry_out(
     tenant: &Tenant,
     actual: &Actual,
     changes: Vec<Change>,
-    done: &mut Vec<(Change, Outcome)>,
-) -> Result<Vec<(Change, Outcome)>, Stop> {
+    done: &mut Vec<(Change, ChangeOutcome)>,
+) -> Result<Vec<(Change, ChangeOutcome)>, Stop> {
     let (mut open, rest): (Vec<Change>, Vec<Change>) = changes.into_iter().partition(|c| c.action.is_done());
-    let mut rest: Vec<(Change, Outcome)> = rest.into_iter().map(|change| (change, Outcome::NotTried)).collect();
+    let mut rest: Vec<(Change, ChangeOutcome)> =
+        rest.into_iter().map(|change| (change, ChangeOutcome::NotTried)).collect();
     loop {
         let (mut later, tried) = (Vec::new(), open.len());
         for change in open {
@@ -94,14 +95,14 @@ async fn carry_out(
                 continue;
             }
             match carry_out_one(api, tenant, actual, &change).await {
-                Ok(()) => done.push((change, Outcome::Done)),
+                Ok(()) => done.push((change, ChangeOutcome::Done)),
                 Err(failure @ Failure::Refused { .. }) => later.push((change, failure)),
                 Err(failure @ Failure::Changed(_)) => return Err(Stop::Changed(Box::new(change), failure)),
                 Err(other) => return Err(Stop::Failed(other)),
             }
         }
         if later.len() == tried {
-            rest.extend(later.into_iter().map(|(change, failure)| (change, Outcome::Failed(failure))));
+            rest.extend(later.into_iter().map(|(change, failure)| (change, ChangeOutcome::Failed(failure))));
             return Ok(rest);
         }
         open = later.into_iter().map(|(change, _)| change).collect();

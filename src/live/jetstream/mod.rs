@@ -17,7 +17,7 @@ use crate::keys::Login;
 use crate::model::Tenant;
 use crate::model::names::AccountName;
 use api::{Api, Failure};
-use apply::Outcome;
+use apply::ChangeOutcome;
 use change::{Action, Change};
 use targets::Targets;
 
@@ -35,11 +35,11 @@ pub struct Job<'m> {
 }
 
 /// The differences of one tenant, and what was done about them.
-pub struct Report<'m> {
+pub struct TenantReport<'m> {
     /// The tenant.
     pub tenant: &'m Tenant,
     /// Each change with its outcome, or why the tenant could not be read.
-    pub result: Result<Vec<(Change, Outcome)>, Failure>,
+    pub result: Result<Vec<(Change, ChangeOutcome)>, Failure>,
 }
 
 /// Compares every tenant with the server; `apply` also changes what differs. `advance` is
@@ -50,15 +50,15 @@ pub fn run<'m>(
     targets: &Targets,
     apply: bool,
     advance: &dyn Fn(),
-) -> Result<Vec<Report<'m>>, Error> {
+) -> Result<Vec<TenantReport<'m>>, Error> {
     Ok(super::runtime()?.block_on(async {
         let exporters = exporters(&jobs);
         let work = jobs.into_iter().map(|job| async move {
             let result = run_job(url, &job, targets, apply).await;
             advance();
-            Report { tenant: job.tenant, result }
+            TenantReport { tenant: job.tenant, result }
         });
-        let mut reports: Vec<Report<'m>> = stream::iter(work).buffered(AT_ONCE).collect().await;
+        let mut reports: Vec<TenantReport<'m>> = stream::iter(work).buffered(AT_ONCE).collect().await;
         if apply {
             let feed = async |report| feed_copies(url, report, &exporters).await;
             stream::iter(&mut reports).for_each_concurrent(AT_ONCE, feed).await;
@@ -75,15 +75,15 @@ fn exporters<'m>(jobs: &[Job<'m>]) -> HashMap<&'m AccountName, (Login, String)> 
 
 /// Resets the exporter's consumer of each copy that was just created: the new copy is
 /// empty, whatever the consumer has delivered before.
-async fn feed_copies(url: &str, report: &mut Report<'_>, exporters: &HashMap<&AccountName, (Login, String)>) {
+async fn feed_copies(url: &str, report: &mut TenantReport<'_>, exporters: &HashMap<&AccountName, (Login, String)>) {
     for (change, outcome) in report.result.iter_mut().flatten() {
-        let is_made = *outcome == Outcome::Done && matches!(change.action, Action::Create | Action::Replace(_));
+        let is_made = *outcome == ChangeOutcome::Done && matches!(change.action, Action::Create | Action::Replace(_));
         let stream = report.tenant.streams.iter().find(|s| s.name.as_str() == change.stream);
         for copy in stream.filter(|_| is_made && change.consumer.is_none()).iter().flat_map(|s| &s.copies) {
             let Some((login, inbox)) = exporters.get(&copy.from) else { continue };
             let fed = async { apply::reset_copy_consumer(&Api::connect(url, login, inbox).await?, copy).await };
             if let Err(failure) = fed.await {
-                *outcome = Outcome::Failed(failure);
+                *outcome = ChangeOutcome::Failed(failure);
             }
         }
     }
@@ -94,9 +94,14 @@ const ATTEMPTS: u32 = 10;
 /// Pause before the next attempt, multiplied by the number of attempts made.
 const PAUSE: Duration = Duration::from_millis(500);
 
-async fn run_job(url: &str, job: &Job<'_>, targets: &Targets, apply: bool) -> Result<Vec<(Change, Outcome)>, Failure> {
+async fn run_job(
+    url: &str,
+    job: &Job<'_>,
+    targets: &Targets,
+    apply: bool,
+) -> Result<Vec<(Change, ChangeOutcome)>, Failure> {
     let login = job.login.as_ref().ok_or(Failure::NoSecret)?;
-    let mut before: Vec<(Change, Outcome)> = Vec::new();
+    let mut before: Vec<(Change, ChangeOutcome)> = Vec::new();
     for attempt in 1.. {
         let result = async {
             let api = Api::connect(url, login, &job.inbox).await?;
@@ -104,7 +109,7 @@ async fn run_job(url: &str, job: &Job<'_>, targets: &Targets, apply: bool) -> Re
                 apply::tenant(&api, job.tenant, targets, &mut before).await
             } else {
                 let changes = plan::changes(job.tenant, &plan::read(&api).await?, targets);
-                Ok(changes.into_iter().map(|change| (change, Outcome::Planned)).collect())
+                Ok(changes.into_iter().map(|change| (change, ChangeOutcome::Planned)).collect())
             }
         };
         match result.await {

@@ -2,7 +2,7 @@
 
 use std::collections::HashSet;
 
-use super::Report;
+use super::TenantReport;
 use super::change::Change;
 use crate::error::Error;
 use crate::model::{Model, Tenant};
@@ -61,7 +61,7 @@ impl Targets {
 
     /// `--replace` and `--delete` arguments that matched no change, although their tenant
     /// could be read.
-    pub fn unmatched(&self, reports: &[Report<'_>]) -> Vec<Unmatched> {
+    pub fn unmatched(&self, reports: &[TenantReport<'_>]) -> Vec<Unmatched> {
         let arguments =
             self.delete.iter().map(|n| ("--delete", n)).chain(self.replace.iter().map(|n| ("--replace", n)));
         let mut unmatched: Vec<Unmatched> =
@@ -116,7 +116,7 @@ fn refuse_declared(name: &str, known: &[&str], tenants: &[&str]) -> Result<(), E
     Ok(())
 }
 
-fn unmatched(option: &str, name: &str, reports: &[Report<'_>]) -> Option<Unmatched> {
+fn unmatched(option: &str, name: &str, reports: &[TenantReport<'_>]) -> Option<Unmatched> {
     let (tenant, rest) = name.split_once('/').unwrap_or((name, ""));
     let report = reports.iter().find(|r| r.tenant.name.as_str() == tenant)?;
     let changes = || report.result.iter().flatten().map(|(change, _)| change);
@@ -138,7 +138,7 @@ fn unmatched(option: &str, name: &str, reports: &[Report<'_>]) -> Option<Unmatch
 
 #[cfg(test)]
 mod tests {
-    use super::super::apply::Outcome;
+    use super::super::apply::ChangeOutcome;
     use super::super::change::{Action, Kind};
     use super::*;
     use crate::live::jetstream::api::Failure;
@@ -217,9 +217,9 @@ mod tests {
     #[test]
     fn an_argument_that_matched_no_change_is_reported_with_a_hint() {
         let model = registry();
-        let left_alone = |stream: &str| (change(stream, Action::Unmanaged { messages: 0 }), Outcome::NotTried);
-        let done = (change("OLD", Action::Delete { messages: 0 }), Outcome::Done);
-        let report = |result| [Report { tenant: &model.tenants[0], result }];
+        let left_alone = |stream: &str| (change(stream, Action::Unmanaged { messages: 0 }), ChangeOutcome::NotTried);
+        let done = (change("OLD", Action::Delete { messages: 0 }), ChangeOutcome::Done);
+        let report = |result| [TenantReport { tenant: &model.tenants[0], result }];
         let targets = targets(&["ACME/ORDERS"], &["ACME/OLD", "ACME/GONE", "ACME/bucket", "GLOBEX/X"]).expect("valid");
         let found = targets.unmatched(&report(Ok(vec![done, left_alone("KV_bucket")])));
         let shown: Vec<_> = found.iter().map(|u| (u.tenant.as_str(), u.error.as_str(), u.hint.as_str())).collect();

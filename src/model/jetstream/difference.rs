@@ -6,7 +6,7 @@ use serde_json::{Value as Json, json};
 use sha2::{Digest as _, Sha256};
 
 use super::keys::stream::METADATA;
-use super::keys::{self, Key};
+use super::keys::{self, ConfigKey};
 use super::{Config, Consumer};
 
 /// Metadata label that holds the digest of the configuration a stream or consumer was
@@ -16,7 +16,7 @@ pub const MARK: &str = "tenantry";
 /// Compares configurations and builds requests, by one table of keys. A server's keys
 /// that are not in the table are kept.
 pub struct Comparison {
-    keys: &'static [Key],
+    keys: &'static [ConfigKey],
 }
 
 /// Comparison of streams.
@@ -34,14 +34,14 @@ pub fn consumer_request(stream: &str, consumer: &Consumer, action: &str, raw: Op
 pub struct Field {
     /// The key, serialised under its name on the server.
     #[serde(rename = "name", serialize_with = "key_name")]
-    pub key: Key,
+    pub key: ConfigKey,
     /// The server's value.
     pub from: Json,
     /// The declared value.
     pub to: Json,
 }
 
-fn key_name<S: serde::Serializer>(key: &Key, serializer: S) -> Result<S::Ok, S::Error> {
+fn key_name<S: serde::Serializer>(key: &ConfigKey, serializer: S) -> Result<S::Ok, S::Error> {
     serializer.serialize_str(key.name)
 }
 
@@ -89,7 +89,7 @@ pub fn is_same(one: &Json, other: &Json) -> bool {
 }
 
 impl Comparison {
-    fn compared_keys(&self) -> impl Iterator<Item = Key> {
+    fn compared_keys(&self) -> impl Iterator<Item = ConfigKey> {
         self.keys.iter().copied().filter(|key| key.is_compared())
     }
 
@@ -107,7 +107,8 @@ impl Comparison {
     pub fn difference(&self, declared: &Config, raw: &Json) -> Option<Difference> {
         let (declared, actual) = (self.compared_part(declared), self.compared_part(&Config::of_server(raw)));
         let differs = self.compared_keys().filter(|key| declared.get(key.name) != actual.get(key.name));
-        let field = |key: Key| Field { key, from: actual.get(key.name).clone(), to: declared.get(key.name).clone() };
+        let field =
+            |key: ConfigKey| Field { key, from: actual.get(key.name).clone(), to: declared.get(key.name).clone() };
         let fields: Vec<Field> = differs.map(field).collect();
         // Pull or push makes every other difference moot; report only that.
         let is_delivery = |f: &&Field| f.key.name == keys::consumer::DELIVER_SUBJECT.name;

@@ -8,7 +8,7 @@ use crate::model::units::Size;
 
 /// A configuration key.
 #[derive(Debug, Clone, Copy)]
-pub struct Key {
+pub struct ConfigKey {
     /// The key's name on the server.
     pub name: &'static str,
     unit: Unit,
@@ -45,19 +45,19 @@ enum Update {
 
 macro_rules! keys {
     ($table:ident, $doc:literal: $( $key:ident = $name:literal, $unit:ident, $update:expr; )*) => {
-        $( #[doc = concat!("`", $name, "`")] pub const $key: Key = {
+        $( #[doc = concat!("`", $name, "`")] pub const $key: ConfigKey = {
             #[allow(unused_imports)]
             use Update::{Depends, Fixed, InPlace, Limit, Never, OneWay};
-            Key { name: $name, unit: Unit::$unit, update: $update }
+            ConfigKey { name: $name, unit: Unit::$unit, update: $update }
         }; )*
         #[doc = $doc]
-        pub const $table: &[Key] = &[$($key),*];
+        pub const $table: &[ConfigKey] = &[$($key),*];
     };
 }
 
 /// Keys of streams.
 pub mod stream {
-    use super::{Json, Key, Unit, Update};
+    use super::{ConfigKey, Json, Unit, Update};
 
     keys! { ALL, "Every key of a stream.":
         NAME = "name", Plain, Never;
@@ -108,7 +108,7 @@ pub mod stream {
 
 /// Keys of consumers.
 pub mod consumer {
-    use super::{Json, Key, Unit, Update};
+    use super::{ConfigKey, Json, Unit, Update};
 
     keys! { ALL, "Every key of a consumer.":
         NAME = "name", Plain, Never;
@@ -154,7 +154,7 @@ pub mod consumer {
     }
 }
 
-impl Key {
+impl ConfigKey {
     /// Whether the server's value is compared with the declared value.
     pub fn is_compared(self) -> bool {
         !matches!(self.update, Update::Never)
@@ -252,7 +252,7 @@ mod tests {
 
     #[test]
     fn the_server_refuses_what_the_table_says_and_nothing_else() {
-        let refused = |key: Key, from: Json, to: Json| key.refusal(&from, &to).is_some();
+        let refused = |key: ConfigKey, from: Json, to: Json| key.refusal(&from, &to).is_some();
         assert!(refused(stream::STORAGE, json!("file"), json!("memory")));
         assert!(refused(stream::RETENTION, json!("limits"), json!("workqueue")));
         assert!(!refused(stream::RETENTION, json!("limits"), json!("interest")));

@@ -66,7 +66,7 @@ pub struct Config(Map<String, Json>);
 
 impl Config {
     /// Sets a value. Zero, empty and `false` remove the key.
-    pub fn set(&mut self, key: keys::Key, value: impl Into<Json>) {
+    pub fn set(&mut self, key: keys::ConfigKey, value: impl Into<Json>) {
         self.insert(key.name, value.into());
     }
 

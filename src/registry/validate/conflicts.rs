@@ -3,7 +3,7 @@
 
 use super::super::decode::Key;
 use super::super::raw::{AckPolicy, Consumer, DeliverPolicy, Discard, Retention, Stream};
-use super::Context;
+use super::RegistryContext;
 use crate::diag::{Diagnostic, Span, Spanned};
 use crate::registry::defaults;
 
@@ -240,14 +240,14 @@ const CONSUMER: &[Conflict<ConsumerPlaces>] = &[
 ];
 
 /// Ensures that the keys of a stream do not conflict.
-pub fn stream_keys_agree(cx: &Context<'_>, out: &mut Vec<Diagnostic>) {
+pub fn stream_keys_agree(cx: &RegistryContext<'_>, out: &mut Vec<Diagnostic>) {
     for stream in cx.registry.tenant.iter().flat_map(|t| &t.stream) {
         report(STREAM, |places| places(stream), out);
     }
 }
 
 /// Ensures that the keys of a consumer conflict neither with each other nor with its stream's.
-pub fn consumer_keys_agree(cx: &Context<'_>, out: &mut Vec<Diagnostic>) {
+pub fn consumer_keys_agree(cx: &RegistryContext<'_>, out: &mut Vec<Diagnostic>) {
     for tenant in &cx.registry.tenant {
         let limit = tenant.jetstream.get().and_then(|j| j.max_ack_pending.get());
         let max_ack_pending = limit.map_or(defaults::MAX_ACK_PENDING, |m| m.value.0);

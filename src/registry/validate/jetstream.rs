@@ -4,7 +4,7 @@ use super::super::decode::{Key, List};
 use super::super::defaults;
 use super::super::raw::{Consumer, JetStream, Share, Source, Stream, Tenant};
 use super::conflicts::is_work_queue;
-use super::{Context, report_duplicates};
+use super::{RegistryContext, report_duplicates};
 use crate::diag::{Diagnostic, Span, Spanned, nearest};
 use crate::model::Storage;
 use crate::model::names::StreamName;
@@ -13,7 +13,7 @@ use crate::registry::codes;
 use crate::subject::{Subject, SubjectIndex};
 
 /// Ensures that JetStream is enabled, with a non-zero limit, wherever it is used.
-pub fn is_on_where_it_is_used(cx: &Context<'_>, out: &mut Vec<Diagnostic>) {
+pub fn is_on_where_it_is_used(cx: &RegistryContext<'_>, out: &mut Vec<Diagnostic>) {
     let server_has_it = cx.registry.server.get().is_some_and(|s| !s.jetstream.is_absent());
     for tenant in &cx.registry.tenant {
         let name = &tenant.name.value;
@@ -70,7 +70,7 @@ fn first_use(tenant: &Tenant) -> Option<(&'static str, Span)> {
 
 /// Ensures that the sums of all tenants' storage and memory fit the server. Otherwise it
 /// refuses to start; on reload it cuts off tenants that did nothing wrong.
-pub fn sums_fit_the_server(cx: &Context<'_>, out: &mut Vec<Diagnostic>) {
+pub fn sums_fit_the_server(cx: &RegistryContext<'_>, out: &mut Vec<Diagnostic>) {
     let Some(server) = cx.registry.server.get().and_then(|s| s.jetstream.get()) else { return };
     let sum_of = |pick: fn(&JetStream) -> Option<Size>| -> u128 {
         cx.registry
@@ -102,7 +102,7 @@ pub fn sums_fit_the_server(cx: &Context<'_>, out: &mut Vec<Diagnostic>) {
 }
 
 /// Ensures that a tenant's streams fit its limits: their number, and the bytes they reserve.
-pub fn streams_fit_the_tenant(cx: &Context<'_>, out: &mut Vec<Diagnostic>) {
+pub fn streams_fit_the_tenant(cx: &RegistryContext<'_>, out: &mut Vec<Diagnostic>) {
     for tenant in &cx.registry.tenant {
         let Some(jetstream) = tenant.jetstream.get() else { continue };
         let declared = tenant.stream.len() + tenant.bucket.len() + tenant.object_store.len();
@@ -165,7 +165,7 @@ fn reserved_bytes_fit(tenant: &Tenant, jetstream: &JetStream, out: &mut Vec<Diag
 
 /// Ensures that names of streams, buckets, object stores and consumers are unique, and that
 /// no stream has a name reserved for the stream behind a bucket or an object store.
-pub fn stream_names_are_unique(cx: &Context<'_>, out: &mut Vec<Diagnostic>) {
+pub fn stream_names_are_unique(cx: &RegistryContext<'_>, out: &mut Vec<Diagnostic>) {
     for tenant in &cx.registry.tenant {
         let remedy = "give each one of a tenant a name of its own";
         report_duplicates(tenant.stream.iter().map(|s| (s.name.value.as_str(), s.name.span)), "stream", remedy, out);
@@ -191,7 +191,7 @@ pub fn stream_names_are_unique(cx: &Context<'_>, out: &mut Vec<Diagnostic>) {
 }
 
 /// Ensures that streams capture, and publish to, their tenant's subjects only.
-pub fn stream_subjects_are_the_tenants(cx: &Context<'_>, out: &mut Vec<Diagnostic>) {
+pub fn stream_subjects_are_the_tenants(cx: &RegistryContext<'_>, out: &mut Vec<Diagnostic>) {
     for tenant in &cx.registry.tenant {
         let own = tenant.subjects();
         for stream in &tenant.stream {
@@ -241,7 +241,7 @@ pub fn stream_subjects_are_the_tenants(cx: &Context<'_>, out: &mut Vec<Diagnosti
 
 /// Ensures that a copy holds no other messages: the exporter chooses the subjects of its
 /// messages, which might be the tenant's own.
-pub fn copies_are_kept_apart(cx: &Context<'_>, out: &mut Vec<Diagnostic>) {
+pub fn copies_are_kept_apart(cx: &RegistryContext<'_>, out: &mut Vec<Diagnostic>) {
     for tenant in &cx.registry.tenant {
         let copies: Vec<&str> = tenant.stream.iter().filter(|s| s.is_copy()).map(|s| s.name.value.as_str()).collect();
         for stream in &tenant.stream {
@@ -265,7 +265,7 @@ pub fn copies_are_kept_apart(cx: &Context<'_>, out: &mut Vec<Diagnostic>) {
 
 /// Ensures that another tenant's message cannot purge a stream: a roll-up is requested by a
 /// header, and the sender of a message writes its headers.
-pub fn others_do_not_roll_up(cx: &Context<'_>, out: &mut Vec<Diagnostic>) {
+pub fn others_do_not_roll_up(cx: &RegistryContext<'_>, out: &mut Vec<Diagnostic>) {
     for tenant in &cx.registry.tenant {
         let (own, shared) = (tenant.subjects(), cx.imported_streams(tenant));
         let is_others = |s: &Subject| !own.iter().any(|(o, _)| o.contains(s)) && shared.iter().any(|i| i.contains(s));
@@ -310,7 +310,7 @@ pub(super) fn foreign(subject: &Subject, span: Span, tenant: &Tenant, own: &[(Su
 
 /// Ensures that no two streams of an account capture the same subject: the server
 /// refuses the second (error 10065).
-pub fn streams_do_not_overlap(cx: &Context<'_>, out: &mut Vec<Diagnostic>) {
+pub fn streams_do_not_overlap(cx: &RegistryContext<'_>, out: &mut Vec<Diagnostic>) {
     for tenant in &cx.registry.tenant {
         let mut index: SubjectIndex<(&Stream, Span)> = SubjectIndex::default();
         for stream in &tenant.stream {
@@ -338,7 +338,7 @@ pub fn streams_do_not_overlap(cx: &Context<'_>, out: &mut Vec<Diagnostic>) {
 
 /// Ensures that consumers filter on subjects of their stream, and that their number is
 /// within the tenant's limit.
-pub fn consumers_fit_their_stream(cx: &Context<'_>, out: &mut Vec<Diagnostic>) {
+pub fn consumers_fit_their_stream(cx: &RegistryContext<'_>, out: &mut Vec<Diagnostic>) {
     for tenant in &cx.registry.tenant {
         let jetstream = tenant.jetstream.get();
         let allowed = jetstream.and_then(|j| j.consumers.get()).map_or(defaults::CONSUMERS, |c| c.value.0);
@@ -379,7 +379,7 @@ pub fn consumers_fit_their_stream(cx: &Context<'_>, out: &mut Vec<Diagnostic>) {
 }
 
 /// Ensures that the streams that a stream sources from exist, without a cycle.
-pub fn origins_exist(cx: &Context<'_>, out: &mut Vec<Diagnostic>) {
+pub fn origins_exist(cx: &RegistryContext<'_>, out: &mut Vec<Diagnostic>) {
     for tenant in &cx.registry.tenant {
         for stream in &tenant.stream {
             let own = |origin: &&Source| origin.from.is_absent();
@@ -427,7 +427,7 @@ fn leads_back(tenant: &Tenant, from: &str, to: &str) -> bool {
 }
 
 /// Ensures that no consumer delivers to a subject of its own stream (server error 10081).
-pub fn deliveries_leave_their_stream(cx: &Context<'_>, out: &mut Vec<Diagnostic>) {
+pub fn deliveries_leave_their_stream(cx: &RegistryContext<'_>, out: &mut Vec<Diagnostic>) {
     for stream in cx.registry.tenant.iter().flat_map(|t| &t.stream) {
         stream.consumer.iter().for_each(|consumer| delivery_leads_out(stream, consumer, out));
     }
@@ -446,7 +446,7 @@ fn delivery_leads_out(stream: &Stream, consumer: &Consumer, out: &mut Vec<Diagno
 
 /// Ensures that each message of a work queue goes to one consumer: the server refuses two
 /// that would both get it (errors 10099, 10100).
-pub fn work_is_given_once(cx: &Context<'_>, out: &mut Vec<Diagnostic>) {
+pub fn work_is_given_once(cx: &RegistryContext<'_>, out: &mut Vec<Diagnostic>) {
     let streams = cx.registry.tenant.iter().flat_map(|t| &t.stream);
     streams.filter(|s| is_work_queue(s)).for_each(|stream| consumers_share_no_work(stream, out));
 }

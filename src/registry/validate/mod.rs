@@ -17,7 +17,7 @@ use crate::registry::codes;
 use crate::subject::Subject;
 
 /// Input of every validation.
-pub(super) struct Context<'r> {
+pub(super) struct RegistryContext<'r> {
     registry: &'r Registry,
     /// Tenants by name. The first wins if two have the same name.
     tenants: HashMap<&'r str, &'r Tenant>,
@@ -25,7 +25,7 @@ pub(super) struct Context<'r> {
     whole: bool,
 }
 
-impl Context<'_> {
+impl RegistryContext<'_> {
     /// Subjects of the stream shares to a tenant.
     fn imported_streams(&self, tenant: &Tenant) -> Vec<&Subject> {
         let to_it = |share: &&super::raw::Share| share.to().iter().any(|to| to.value == tenant.name.value);
@@ -39,7 +39,7 @@ impl Context<'_> {
     }
 }
 
-type Validation = fn(&Context<'_>, &mut Vec<Diagnostic>);
+type Validation = fn(&RegistryContext<'_>, &mut Vec<Diagnostic>);
 
 /// Every validation, in the order of the registry's tables.
 const VALIDATIONS: &[Validation] = &[
@@ -94,7 +94,7 @@ pub(super) fn validate(registry: &Registry, whole: bool, diagnostics: &mut Vec<D
     }
     // Only version 1 is readable: nothing depends on it yet.
     let _ = &registry.version;
-    let context = Context { registry, tenants, whole: whole && registry.tenant.is_whole() };
+    let context = RegistryContext { registry, tenants, whole: whole && registry.tenant.is_whole() };
     for validation in VALIDATIONS {
         validation(&context, diagnostics);
     }

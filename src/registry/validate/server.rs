@@ -3,19 +3,19 @@
 use super::super::decode::Key;
 use super::super::defaults;
 use super::super::raw::{AuthMode, Server};
-use super::Context;
+use super::RegistryContext;
 use crate::diag::Diagnostic;
 use crate::model::Root;
 use crate::registry::codes;
 
-impl Context<'_> {
+impl RegistryContext<'_> {
     fn server(&self) -> Option<&Server> {
         self.registry.server.get()
     }
 }
 
 /// Ensures that the auth mode can be rendered.
-pub fn auth_mode_is_supported(cx: &Context<'_>, out: &mut Vec<Diagnostic>) {
+pub fn auth_mode_is_supported(cx: &RegistryContext<'_>, out: &mut Vec<Diagnostic>) {
     let Some(mode) = cx.registry.auth.get().and_then(|auth| auth.mode.get()) else { return };
     if mode.value == AuthMode::Operator {
         out.push(
@@ -26,7 +26,7 @@ pub fn auth_mode_is_supported(cx: &Context<'_>, out: &mut Vec<Diagnostic>) {
 }
 
 /// Ensures that the published root key is used only on loopback.
-pub fn development_stays_on_loopback(cx: &Context<'_>, out: &mut Vec<Diagnostic>) {
+pub fn development_stays_on_loopback(cx: &RegistryContext<'_>, out: &mut Vec<Diagnostic>) {
     if matches!(cx.registry.keys, Key::Invalid) {
         return;
     }
@@ -65,7 +65,7 @@ fn is_local(url: &str) -> bool {
 
 /// Ensures that the monitoring endpoints listen on loopback only: they require no password
 /// and show every tenant's subjects and users.
-pub fn monitoring_stays_on_loopback(cx: &Context<'_>, out: &mut Vec<Diagnostic>) {
+pub fn monitoring_stays_on_loopback(cx: &RegistryContext<'_>, out: &mut Vec<Diagnostic>) {
     let Some(monitor) = cx.server().and_then(|s| s.monitor.get()) else { return };
     if !monitor.is_loopback() {
         out.push(
@@ -81,7 +81,7 @@ pub fn monitoring_stays_on_loopback(cx: &Context<'_>, out: &mut Vec<Diagnostic>)
 }
 
 /// Ensures that the client and monitoring listeners have different addresses.
-pub fn addresses_differ(cx: &Context<'_>, out: &mut Vec<Diagnostic>) {
+pub fn addresses_differ(cx: &RegistryContext<'_>, out: &mut Vec<Diagnostic>) {
     let Some(server) = cx.server() else { return };
     let (Some(client), Some(monitor)) = (server.client.get(), server.monitor.get()) else { return };
     let same_host = client.ip == monitor.ip || client.ip.is_unspecified() || monitor.ip.is_unspecified();
@@ -99,7 +99,7 @@ pub fn addresses_differ(cx: &Context<'_>, out: &mut Vec<Diagnostic>) {
 const MAX_PAYLOAD: u64 = 64 << 20;
 
 /// Ensures that the server accepts `max_payload` and `max_pending`.
-pub fn payload_is_what_the_server_accepts(cx: &Context<'_>, out: &mut Vec<Diagnostic>) {
+pub fn payload_is_what_the_server_accepts(cx: &RegistryContext<'_>, out: &mut Vec<Diagnostic>) {
     let Some(server) = cx.server() else { return };
     if let Some(payload) = server.max_payload.get() {
         if payload.bytes() == 0 || payload.bytes() > MAX_PAYLOAD {
@@ -137,7 +137,7 @@ pub fn payload_is_what_the_server_accepts(cx: &Context<'_>, out: &mut Vec<Diagno
 }
 
 /// Ensures that a declared system account has a user: without one, no operator can log in.
-pub fn system_account_has_users(cx: &Context<'_>, out: &mut Vec<Diagnostic>) {
+pub fn system_account_has_users(cx: &RegistryContext<'_>, out: &mut Vec<Diagnostic>) {
     let Some(system) = cx.registry.system.get() else { return };
     if system.user.says_nothing() {
         out.push(

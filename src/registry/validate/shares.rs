@@ -5,7 +5,7 @@ use std::collections::{HashMap, HashSet};
 use super::super::decode::List;
 use super::super::defaults::SYSTEM_ACCOUNT;
 use super::super::raw::{Retention, Share, Tenant};
-use super::Context;
+use super::RegistryContext;
 use super::jetstream::{foreign, unknown_stream};
 use crate::diag::{Diagnostic, Span, Spanned, nearest};
 use crate::model::names::{AccountName, StreamName};
@@ -35,7 +35,7 @@ fn offer_keys(share: &Share) -> [(&'static str, bool, Option<Span>); 3] {
 }
 
 /// Ensures that a share offers one thing, from an existing tenant, to other existing tenants.
-pub fn have_both_ends(cx: &Context<'_>, out: &mut Vec<Diagnostic>) {
+pub fn have_both_ends(cx: &RegistryContext<'_>, out: &mut Vec<Diagnostic>) {
     for share in &cx.registry.share {
         tenant_exists(cx, &share.from, out);
         if share.to.is_absent() || share.to.get().is_some_and(List::says_nothing) {
@@ -84,7 +84,7 @@ pub fn have_both_ends(cx: &Context<'_>, out: &mut Vec<Diagnostic>) {
     }
 }
 
-fn tenant_exists(cx: &Context<'_>, name: &Spanned<AccountName>, out: &mut Vec<Diagnostic>) {
+fn tenant_exists(cx: &RegistryContext<'_>, name: &Spanned<AccountName>, out: &mut Vec<Diagnostic>) {
     if !cx.whole || cx.tenants.contains_key(name.value.as_str()) {
         return;
     }
@@ -107,7 +107,7 @@ fn tenant_exists(cx: &Context<'_>, name: &Spanned<AccountName>, out: &mut Vec<Di
 }
 
 /// Ensures that a tenant shares only its own subjects.
-pub fn offer_what_is_theirs(cx: &Context<'_>, out: &mut Vec<Diagnostic>) {
+pub fn offer_what_is_theirs(cx: &RegistryContext<'_>, out: &mut Vec<Diagnostic>) {
     for share in &cx.registry.share {
         let (Some((_, subject)), Some(tenant)) = (offer(share), cx.tenants.get(share.from.value.as_str())) else {
             continue;
@@ -120,7 +120,7 @@ pub fn offer_what_is_theirs(cx: &Context<'_>, out: &mut Vec<Diagnostic>) {
 }
 
 /// Ensures that no tenant imports the same subject twice: the server refuses it.
-pub fn are_declared_once(cx: &Context<'_>, out: &mut Vec<Diagnostic>) {
+pub fn are_declared_once(cx: &RegistryContext<'_>, out: &mut Vec<Diagnostic>) {
     let mut by_importer: HashMap<(&str, ShareKind), SubjectIndex<Span>> = HashMap::new();
     for share in &cx.registry.share {
         let Some((kind, subject)) = offer(share) else { continue };
@@ -147,7 +147,7 @@ pub fn are_declared_once(cx: &Context<'_>, out: &mut Vec<Diagnostic>) {
 
 /// Ensures that shared streams exist, and that copying one takes nothing away from the
 /// exporter's own consumers and subjects.
-pub fn copied_streams_are_there(cx: &Context<'_>, out: &mut Vec<Diagnostic>) {
+pub fn copied_streams_are_there(cx: &RegistryContext<'_>, out: &mut Vec<Diagnostic>) {
     let mut seen: HashMap<(&str, &str, &str), Span> = HashMap::new();
     for share in &cx.registry.share {
         let Some(name) = share.jetstream.get() else { continue };
@@ -220,7 +220,7 @@ pub fn copied_streams_are_there(cx: &Context<'_>, out: &mut Vec<Diagnostic>) {
 
 /// Ensures that a copied stream is shared with the tenant that copies it, and is copied
 /// once: one consumer feeds one stream.
-pub fn copies_are_shared(cx: &Context<'_>, out: &mut Vec<Diagnostic>) {
+pub fn copies_are_shared(cx: &RegistryContext<'_>, out: &mut Vec<Diagnostic>) {
     let given = cx.registry.share.iter().flat_map(Share::copies).map(|copy| (copy.from, copy.stream, copy.to));
     let given: HashSet<(AccountName, StreamName, AccountName)> = given.collect();
     for tenant in &cx.registry.tenant {

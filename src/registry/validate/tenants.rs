@@ -3,7 +3,7 @@
 use super::super::START;
 use super::super::defaults::{CONNECTIONS, MAX_CONNECTIONS, MAX_PAYLOAD, SYSTEM_ACCOUNT};
 use super::super::raw::{Retired, Tenant};
-use super::{Context, report_duplicates};
+use super::{RegistryContext, report_duplicates};
 use crate::diag::{Diagnostic, Span};
 use crate::model::units::Size;
 use crate::registry::codes;
@@ -11,7 +11,7 @@ use crate::subject::SubjectIndex;
 
 /// Ensures that there is a tenant: with the system account alone, the server accepts
 /// anonymous clients.
-pub fn there_is_a_tenant(cx: &Context<'_>, out: &mut Vec<Diagnostic>) {
+pub fn there_is_a_tenant(cx: &RegistryContext<'_>, out: &mut Vec<Diagnostic>) {
     if cx.registry.tenant.is_empty() && cx.whole {
         out.push(
             Diagnostic::error(codes::NO_TENANTS, START, "the registry has no tenant")
@@ -21,7 +21,7 @@ pub fn there_is_a_tenant(cx: &Context<'_>, out: &mut Vec<Diagnostic>) {
 }
 
 /// Ensures that account names are unique, ignoring letter case: they are folder names.
-pub fn names_are_unique(cx: &Context<'_>, out: &mut Vec<Diagnostic>) {
+pub fn names_are_unique(cx: &RegistryContext<'_>, out: &mut Vec<Diagnostic>) {
     let system = cx.registry.system.get().and_then(|s| s.account.get());
     let system = system.map_or((SYSTEM_ACCOUNT, START), |name| (name.value.as_str(), name.span));
     let tenants = cx.registry.tenant.iter().map(|t| (t.name.value.as_str(), t.name.span));
@@ -35,7 +35,7 @@ pub fn names_are_unique(cx: &Context<'_>, out: &mut Vec<Diagnostic>) {
 
 /// Ensures that no declared tenant or user has a retired name, which would revive its
 /// credentials and streams.
-pub fn names_are_not_retired(cx: &Context<'_>, out: &mut Vec<Diagnostic>) {
+pub fn names_are_not_retired(cx: &RegistryContext<'_>, out: &mut Vec<Diagnostic>) {
     let system = cx
         .registry
         .system
@@ -77,7 +77,7 @@ fn retired_name(message: String, span: Span, retired: &Retired) -> Diagnostic {
 }
 
 /// Ensures that no tenant's subjects overlap the server's reserved spaces.
-pub fn subjects_are_outside_reserved_spaces(cx: &Context<'_>, out: &mut Vec<Diagnostic>) {
+pub fn subjects_are_outside_reserved_spaces(cx: &RegistryContext<'_>, out: &mut Vec<Diagnostic>) {
     for tenant in &cx.registry.tenant {
         let Some(subjects) = tenant.subjects.get() else { continue };
         if subjects.says_nothing() {
@@ -105,7 +105,7 @@ pub fn subjects_are_outside_reserved_spaces(cx: &Context<'_>, out: &mut Vec<Diag
 }
 
 /// Ensures that no two tenants' subjects overlap.
-pub fn subjects_belong_to_one_tenant(cx: &Context<'_>, out: &mut Vec<Diagnostic>) {
+pub fn subjects_belong_to_one_tenant(cx: &RegistryContext<'_>, out: &mut Vec<Diagnostic>) {
     let mut index: SubjectIndex<(&Tenant, Span)> = SubjectIndex::default();
     for tenant in &cx.registry.tenant {
         let subjects = tenant.subjects();
@@ -132,7 +132,7 @@ pub fn subjects_belong_to_one_tenant(cx: &Context<'_>, out: &mut Vec<Diagnostic>
 
 /// Ensures that a tenant's limits do not exceed the server's. Warns if all tenants together
 /// may open more connections than the server accepts.
-pub fn limits_fit_the_server(cx: &Context<'_>, out: &mut Vec<Diagnostic>) {
+pub fn limits_fit_the_server(cx: &RegistryContext<'_>, out: &mut Vec<Diagnostic>) {
     let server = cx.registry.server.get();
     let payload = server.and_then(|s| s.max_payload.get()).map_or(MAX_PAYLOAD, |p| p.value);
     let connections = server.and_then(|s| s.max_connections.get()).map_or(MAX_CONNECTIONS, |c| c.value.0);

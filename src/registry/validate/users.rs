@@ -4,7 +4,7 @@ use std::collections::HashMap;
 
 use super::super::decode::Key;
 use super::super::raw::{AuthKind, AuthMode, EnvName, PublicKey, User};
-use super::{Context, report_duplicates};
+use super::{RegistryContext, report_duplicates};
 use crate::diag::{Diagnostic, Span, Spanned, nearest};
 use crate::model::names::RoleName;
 use crate::model::roles::{BuiltIn, PROVISIONER};
@@ -12,7 +12,7 @@ use crate::registry::codes;
 
 /// Ensures that every tenant has a user: an account without users locks its tenant out,
 /// and a server without any user accepts anonymous clients.
-pub fn every_tenant_has_a_user(cx: &Context<'_>, out: &mut Vec<Diagnostic>) {
+pub fn every_tenant_has_a_user(cx: &RegistryContext<'_>, out: &mut Vec<Diagnostic>) {
     for tenant in cx.registry.tenant.iter().filter(|t| t.user.says_nothing()) {
         out.push(
             Diagnostic::error(codes::NO_USERS, tenant.name.span, format!("tenant `{}` has no user", tenant.name.value))
@@ -23,7 +23,7 @@ pub fn every_tenant_has_a_user(cx: &Context<'_>, out: &mut Vec<Diagnostic>) {
 
 /// Ensures that user names are unique inside their account, ignoring letter case: they are
 /// file names and inbox prefixes.
-pub fn names_are_unique(cx: &Context<'_>, out: &mut Vec<Diagnostic>) {
+pub fn names_are_unique(cx: &RegistryContext<'_>, out: &mut Vec<Diagnostic>) {
     for tenant in &cx.registry.tenant {
         let names = tenant.user.iter().map(|u| (u.name.value.as_str(), u.name.span));
         report_duplicates(names, "user", "give each user of a tenant a name of its own", out);
@@ -36,7 +36,7 @@ pub fn names_are_unique(cx: &Context<'_>, out: &mut Vec<Diagnostic>) {
 
 /// Ensures that only a provisioner is named `provisioner`: another user of that name would
 /// have the same derived key as the implied provisioner.
-pub fn the_provisioners_name_is_its_own(cx: &Context<'_>, out: &mut Vec<Diagnostic>) {
+pub fn the_provisioners_name_is_its_own(cx: &RegistryContext<'_>, out: &mut Vec<Diagnostic>) {
     for user in cx.registry.tenant.iter().flat_map(|t| &t.user) {
         let is_one = user.role.get().is_some_and(|role| role.value.as_str() == PROVISIONER);
         if user.name.value.as_str().eq_ignore_ascii_case(PROVISIONER) && !is_one {
@@ -54,7 +54,7 @@ pub fn the_provisioners_name_is_its_own(cx: &Context<'_>, out: &mut Vec<Diagnost
 
 /// Ensures that names of password users are unique on the server, which does not qualify
 /// them by account.
-pub fn password_names_are_unique_everywhere(cx: &Context<'_>, out: &mut Vec<Diagnostic>) {
+pub fn password_names_are_unique_everywhere(cx: &RegistryContext<'_>, out: &mut Vec<Diagnostic>) {
     let system = cx.registry.system.get().into_iter().flat_map(|s| &s.user);
     let system = system.filter(|u| is_password(&u.auth)).map(|u| ("the system account", &u.name));
     let tenants = cx
@@ -96,7 +96,7 @@ struct Claim<'r> {
     generation: Option<Span>,
 }
 
-fn claims<'r>(cx: &Context<'r>) -> Vec<Claim<'r>> {
+fn claims<'r>(cx: &RegistryContext<'r>) -> Vec<Claim<'r>> {
     let system = cx.registry.system.get().into_iter().flat_map(|s| &s.user).map(|u| Claim {
         auth: &u.auth,
         password_env: u.password_env.get(),
@@ -113,7 +113,7 @@ fn claims<'r>(cx: &Context<'r>) -> Vec<Claim<'r>> {
 }
 
 /// Ensures that each user has one kind of credential, which the auth mode supports.
-pub fn credentials_are_of_one_kind(cx: &Context<'_>, out: &mut Vec<Diagnostic>) {
+pub fn credentials_are_of_one_kind(cx: &RegistryContext<'_>, out: &mut Vec<Diagnostic>) {
     let operator = cx.registry.auth.get().and_then(|a| a.mode.get()).is_some_and(|m| m.value == AuthMode::Operator);
     for claim in claims(cx) {
         let auth = claim.auth.get();
@@ -168,7 +168,7 @@ pub fn credentials_are_of_one_kind(cx: &Context<'_>, out: &mut Vec<Diagnostic>) 
 }
 
 /// Ensures that no two users have the same secret.
-pub fn secrets_are_not_shared(cx: &Context<'_>, out: &mut Vec<Diagnostic>) {
+pub fn secrets_are_not_shared(cx: &RegistryContext<'_>, out: &mut Vec<Diagnostic>) {
     let mut seen: HashMap<(&str, &str), Span> = HashMap::new();
     for claim in claims(cx) {
         let key = claim.public_key.map(|k| ("public key", k.value.0.as_str(), k.span));
@@ -190,7 +190,7 @@ pub fn secrets_are_not_shared(cx: &Context<'_>, out: &mut Vec<Diagnostic>) {
 }
 
 /// Ensures that every user's role exists.
-pub fn roles_exist(cx: &Context<'_>, out: &mut Vec<Diagnostic>) {
+pub fn roles_exist(cx: &RegistryContext<'_>, out: &mut Vec<Diagnostic>) {
     let declared = cx.registry.role.0.iter().map(|(name, _)| name.value.as_str());
     let known: Vec<&str> = BuiltIn::ALL.iter().map(|(name, _)| *name).chain(declared).collect();
     for role in cx.registry.tenant.iter().flat_map(|t| &t.user).filter_map(|u| u.role.get()) {
@@ -208,7 +208,7 @@ pub fn roles_exist(cx: &Context<'_>, out: &mut Vec<Diagnostic>) {
 
 /// Ensures that declared roles have valid names, do not shadow a built-in role, and grant
 /// at least one subject.
-pub fn declared_roles_are_usable(cx: &Context<'_>, out: &mut Vec<Diagnostic>) {
+pub fn declared_roles_are_usable(cx: &RegistryContext<'_>, out: &mut Vec<Diagnostic>) {
     for (name, role) in &cx.registry.role.0 {
         if let Err(why) = RoleName::parse(&name.value) {
             out.push(

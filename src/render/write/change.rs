@@ -8,7 +8,7 @@ use super::super::bundle::{Digest, Manifest};
 
 /// The change from the bundle on disk to the rendered one.
 #[derive(Default)]
-pub(super) struct Change {
+pub(super) struct TreeChange {
     /// The new manifest.
     pub manifest: Manifest,
     /// Files written into the new tree.

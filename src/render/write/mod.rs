@@ -22,7 +22,7 @@ use tree::Listing;
 
 /// Result of writing a bundle.
 #[derive(Debug, Clone, Default, PartialEq, Eq, serde::Serialize)]
-pub struct Outcome {
+pub struct WriteSummary {
     /// Number of files created or changed.
     pub written: usize,
     /// Number of files that were already correct.

@@ -6,24 +6,24 @@ use std::os::unix::fs::DirBuilderExt as _;
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
-use super::super::bundle::{Digest, Entry, File, MANIFEST, Manifest, join, split};
-use super::change::{Change, SPARE_MARK};
+use super::super::bundle::{Digest, File, MANIFEST, Manifest, ManifestEntry, join, split};
+use super::change::{SPARE_MARK, TreeChange};
 use super::tree::{create, create_folders, has_digest, inode, mode_is_wrong, remove_if_there, remove_tree};
-use super::{Outcome, Target};
+use super::{Target, WriteSummary};
 use crate::error::Error;
 
 /// A new tree: the spare one, or one that is created with the first file to be written.
 pub struct Stage<'t> {
     target: &'t Target,
-    state: Mutex<State>,
+    state: Mutex<StagedFiles>,
 }
 
 #[derive(Default)]
-struct State {
+struct StagedFiles {
     /// Whether the tree was created or changed, so that it must replace the old one or
     /// be removed.
     begun: bool,
-    change: Change,
+    change: TreeChange,
     /// Managed files that were edited by hand.
     edited: Vec<String>,
     /// Unmanaged files at the path of a rendered one, with other content.
@@ -42,7 +42,7 @@ impl<'t> Stage<'t> {
         Self { target, state: Mutex::default() }
     }
 
-    fn state(&self) -> MutexGuard<'_, State> {
+    fn state(&self) -> MutexGuard<'_, StagedFiles> {
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
@@ -83,7 +83,7 @@ impl<'t> Stage<'t> {
         Ok(())
     }
 
-    fn put_file(&self, folder: &str, name: &str, file: &File, entry: &Entry) -> Result<Put, Error> {
+    fn put_file(&self, folder: &str, name: &str, file: &File, entry: &ManifestEntry) -> Result<Put, Error> {
         let Target { out, manifest, before, spare_is_current, .. } = self.target;
         let known = manifest.get(folder, name);
         let found = before.folders.get(folder);
@@ -143,7 +143,7 @@ impl<'t> Stage<'t> {
 
     /// Replaces the old tree by the new one, if anything differs. Returns the digest of
     /// the new manifest.
-    pub fn finish(self) -> Result<(Outcome, Digest), Error> {
+    pub fn finish(self) -> Result<(WriteSummary, Digest), Error> {
         let manifest = File::public(self.state().change.manifest.to_text());
         let digest = crate::render::digest_of([manifest.bytes.as_slice()]);
         // Writes the manifest last: a file that is newer than it was changed by someone else.
@@ -161,8 +161,8 @@ impl<'t> Stage<'t> {
         let mut state = self.state();
         state.edited.sort();
         state.change.removed = self.removed(&state.change.manifest);
-        let Change { manifest, made, removed, .. } = &state.change;
-        let outcome = Outcome {
+        let TreeChange { manifest, made, removed, .. } = &state.change;
+        let outcome = WriteSummary {
             written: made.len(),
             unchanged: manifest.count() - made.len(),
             removed: removed.len(),

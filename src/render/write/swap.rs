@@ -11,7 +11,7 @@ use rustix::fs::{CWD, RenameFlags, renameat_with};
 
 use super::super::bundle::{Digest, MANIFEST, join, split};
 use super::Target;
-use super::change::{Change, SPARE_MARK, hex};
+use super::change::{SPARE_MARK, TreeChange, hex};
 use super::tree::{
     ancestors, changed, create_folder, create_folders, inode, link_or_copy, remove_if_there, remove_tree, utf8_name,
 };
@@ -22,7 +22,7 @@ const MOUNTED: &[&str] = &["nats"];
 
 impl Target {
     /// Links the kept files and the unmanaged ones into the new tree.
-    pub(super) fn complete(&self, change: &Change) -> Result<(), Error> {
+    pub(super) fn complete(&self, change: &TreeChange) -> Result<(), Error> {
         let tree = self.tree();
         if self.spare_is_current {
             self.forget_removed(change)?;
@@ -45,7 +45,7 @@ impl Target {
     }
 
     /// Replaces the old tree by the new one.
-    pub(super) fn replace(&self, change: &Change, manifest: &Digest) -> Result<(), Error> {
+    pub(super) fn replace(&self, change: &TreeChange, manifest: &Digest) -> Result<(), Error> {
         let existed = self.out.exists();
         self.exchange(existed)?;
         if !existed {
@@ -61,11 +61,11 @@ impl Target {
     }
 
     /// Files that are unmanaged and stay so, as folder and name.
-    fn unmanaged<'c>(&'c self, change: &'c Change) -> impl Iterator<Item = (&'c str, &'c str)> {
+    fn unmanaged<'c>(&'c self, change: &'c TreeChange) -> impl Iterator<Item = (&'c str, &'c str)> {
         self.before.unmanaged().filter(|(folder, name)| change.manifest.get(folder, name).is_none())
     }
 
-    fn link_unmanaged(&self, change: &Change) -> Result<(), Error> {
+    fn link_unmanaged(&self, change: &TreeChange) -> Result<(), Error> {
         let folders = self.unmanaged(change).map(|(folder, _)| folder);
         let folders: BTreeSet<&str> = folders.chain(self.before.unmanaged_folders(&self.manifest)).collect();
         for folder in folders.iter().flat_map(|folder| ancestors(folder).chain([*folder])).filter(|f| !f.is_empty()) {
@@ -82,7 +82,7 @@ impl Target {
     }
 
     /// After the exchange, updates the old tree to the new state with links.
-    fn make_spare(&self, change: &Change, manifest: &Digest) -> Result<(), Error> {
+    fn make_spare(&self, change: &TreeChange, manifest: &Digest) -> Result<(), Error> {
         let tree = self.tree();
         change.made.par_iter().try_for_each(|path| remove_if_there(&tree.join(path)))?;
         self.forget_removed(change)?;
@@ -102,7 +102,7 @@ impl Target {
     }
 
     /// Removes from the other tree the removed files, and folders that become empty.
-    fn forget_removed(&self, change: &Change) -> Result<(), Error> {
+    fn forget_removed(&self, change: &TreeChange) -> Result<(), Error> {
         let tree = self.tree();
         change.removed.par_iter().try_for_each(|path| remove_if_there(&tree.join(path)))?;
         let folders: BTreeSet<&str> = change.removed.iter().flat_map(|path| ancestors(path)).collect();
@@ -164,7 +164,7 @@ impl Target {
 
     /// Moves unmanaged files that were created or replaced while the new tree was built
     /// into it. Reads only folders that changed in the meantime.
-    fn rescue_latecomers(&self, change: &Change) -> Result<(), Error> {
+    fn rescue_latecomers(&self, change: &TreeChange) -> Result<(), Error> {
         let tree = self.tree();
         for (folder, name) in self.unmanaged(change) {
             let (old, new) = (tree.join(folder).join(name), self.out.join(folder).join(name));

@@ -9,7 +9,7 @@ use std::path::{Path, PathBuf};
 use rayon::prelude::*;
 
 use super::super::CREDENTIALS;
-use super::super::bundle::{Digest, Entry, File, MANIFEST, Manifest, Names, join, split};
+use super::super::bundle::{Digest, File, MANIFEST, Manifest, ManifestEntry, Names, join, split};
 use crate::error::Error;
 
 /// The content of the bundle's folder, compared with its manifest.
@@ -135,7 +135,7 @@ fn look_into(
 fn is_unmodified(
     place: impl Fn() -> PathBuf,
     meta: &fs::Metadata,
-    listed: &Entry,
+    listed: &ManifestEntry,
     written: Option<(i64, i64)>,
 ) -> bool {
     let is_older = written.is_some_and(|written| (meta.ctime(), meta.ctime_nsec()) < written);
@@ -270,7 +270,7 @@ pub fn remove_tree(path: &Path) -> Result<(), Error> {
 mod tests {
     use super::*;
 
-    fn entry(secret: bool) -> Entry {
+    fn entry(secret: bool) -> ManifestEntry {
         File { bytes: b"text".to_vec(), secret }.entry()
     }
 

@@ -42,7 +42,7 @@ pub struct Check {
 
 /// The server that was attacked.
 #[derive(Debug, Clone, Serialize)]
-pub struct Server {
+pub struct AttackedServer {
     /// Its URL, `nats://host:port`.
     pub url: String,
     /// The version of nats-server.
@@ -61,7 +61,7 @@ pub struct Report {
     /// The overall result.
     pub verdict: Verdict,
     /// The server that was attacked.
-    pub server: Server,
+    pub server: AttackedServer,
     /// Number of tenants.
     pub tenants: usize,
     /// Number of ordered pairs of tenants.
@@ -86,7 +86,7 @@ fn now() -> String {
 
 impl Report {
     /// A report of these checks. The worst outcome decides the verdict.
-    pub fn new(server: Server, names: Vec<String>, checks: Vec<Check>, took: Duration) -> Self {
+    pub fn new(server: AttackedServer, names: Vec<String>, checks: Vec<Check>, took: Duration) -> Self {
         let worst = checks.iter().map(|c| c.outcome).max();
         let verdict = match worst {
             Some(Outcome::Leak) => Verdict::Leaky,

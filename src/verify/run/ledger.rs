@@ -8,7 +8,7 @@ use std::collections::{BTreeMap, HashMap};
 use std::time::Duration;
 
 use crate::model::Model;
-use crate::verify::report::{Check, Outcome, Report, SETTING, Server};
+use crate::verify::report::{AttackedServer, Check, Outcome, Report, SETTING};
 
 /// Maximum number of evidence strings kept per leak.
 const EVIDENCE: usize = 8;
@@ -102,7 +102,7 @@ impl Ledger {
 
     /// The report. The passes of a tenant in one probe are merged into one check, and the
     /// checks are ordered by outcome, worst first, and then by probe.
-    pub fn into_report(self, server: Server, took: Duration) -> Report {
+    pub fn into_report(self, server: AttackedServer, took: Duration) -> Report {
         let order = |probe: &str| self.probes.iter().position(|id| *id == probe).map_or(0, |i| i + 1);
         let mut passes: BTreeMap<(usize, String), Check> = BTreeMap::new();
         let mut checks = Vec::new();

@@ -17,7 +17,7 @@ use rand::Rng as _;
 use serde_json::Value;
 
 use super::Plan;
-use super::report::{Report, Server};
+use super::report::{AttackedServer, Report};
 use super::test_bed::Logins;
 use super::wire::{Connection, Identity, Info, Request};
 use crate::model::Model;
@@ -176,7 +176,7 @@ impl<'p> Run<'p> {
     }
 
     /// The report of this run.
-    pub fn into_report(self, server: Server, took: Duration) -> Report {
+    pub fn into_report(self, server: AttackedServer, took: Duration) -> Report {
         self.ledger.into_report(server, took)
     }
 }
