@@ -10,7 +10,7 @@ use super::ui::plain;
 use crate::error::{Error, Exit};
 use crate::keys::{AccountKind, RootKey};
 use crate::live::jetstream::targets::Targets;
-use crate::live::process::{LocalServer, RunningServer, Started};
+use crate::live::process::{LocalServer, RunningServer, UpAction};
 use crate::live::stats::TenantStatus;
 use crate::live::{docker, locate, stats};
 use crate::model::Model;
@@ -69,7 +69,7 @@ pub struct StatusArgs {
 struct UpReport<'r> {
     #[serde(skip_serializing_if = "Option::is_none")]
     server: Option<&'r RunningServer>,
-    action: Started,
+    action: UpAction,
     url: &'r str,
     monitor: Option<String>,
     tenants: Vec<TenantUrl<'r>>,
@@ -112,7 +112,7 @@ pub fn up(context: &Context, args: &UpArgs) -> Result<Exit, Error> {
     if args.foreground {
         let status = run.foreground(&server, model, &project.engine, &out, |state| {
             match apply_streams(context, &project, &state.dial) {
-                Ok((jetstream, _)) => report(context, model, Some(state), Started::Started, jetstream),
+                Ok((jetstream, _)) => report(context, model, Some(state), UpAction::Started, jetstream),
                 Err(error) => context.ui.error(&error),
             }
         })?;
@@ -138,15 +138,15 @@ fn report(
     context: &Context,
     model: &Model,
     state: Option<&RunningServer>,
-    action: Started,
+    action: UpAction,
     jetstream: Option<PlanDocument>,
 ) {
     let what = state.map_or_else(|| "nats-server in Docker".to_owned(), |s| format!("nats-server {}", s.version));
     let pid = state.map_or_else(String::new, |s| format!(" (pid {})", s.pid));
     let verb = match action {
-        Started::Started => "is running",
-        Started::Reloaded => "has reloaded its configuration",
-        Started::Unchanged => "is running already with this configuration",
+        UpAction::Started => "is running",
+        UpAction::Reloaded => "has reloaded its configuration",
+        UpAction::Unchanged => "is running already with this configuration",
     };
     let monitor = model.server.monitor.map(|m| format!("http://{}", m.dial()));
     context.ui.done(&format!("{what} {verb}{pid}"));

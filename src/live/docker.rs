@@ -5,7 +5,7 @@ use std::path::Path;
 use std::process::{Command, Output, Stdio};
 use std::time::Duration;
 
-use super::process::Started;
+use super::process::UpAction;
 use super::ready;
 use crate::error::Error;
 use crate::model::Model;
@@ -142,17 +142,17 @@ pub fn is_running(bundle: &Path) -> Result<bool, Error> {
 }
 
 /// Starts the server, or reloads a running one.
-pub fn up(bundle: &Path, model: &Model) -> Result<Started, Error> {
+pub fn up(bundle: &Path, model: &Model) -> Result<UpAction, Error> {
     let before = container(bundle)?.filter(|id| runs(id));
     run(bundle, &["up", "-d"])?;
     let id = container(bundle)?.ok_or_else(|| Error::server("docker compose started no container", ""))?;
     // Compose replaces the container if port or image changed; a new one needs no reload.
     if before.as_deref() == Some(&id) {
         reload(bundle, &id)?;
-        return Ok(Started::Reloaded);
+        return Ok(UpAction::Reloaded);
     }
     wait_until_ready(bundle, &id, model)?;
-    Ok(Started::Started)
+    Ok(UpAction::Started)
 }
 
 fn wait_until_ready(bundle: &Path, id: &str, model: &Model) -> Result<(), Error> {

@@ -65,7 +65,7 @@ pub struct RunningServer {
 /// What `up` did.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "lowercase")]
-pub enum Started {
+pub enum UpAction {
     /// A new server.
     Started,
     /// A running server read its configuration again.
@@ -177,21 +177,21 @@ impl LocalServer {
         model: &Model,
         engine: &Engine,
         bundle: &Path,
-    ) -> Result<(RunningServer, Started), Error> {
+    ) -> Result<(RunningServer, UpAction), Error> {
         let _lock = self.lock()?;
         let running = self.running();
         let prepared = self.prepare(model, engine, bundle)?;
         if let Some(state) = running {
             if self.read_digest().is_some_and(|read| read == prepared) {
-                return Ok((state, Started::Unchanged));
+                return Ok((state, UpAction::Unchanged));
             }
             self.reload(&state)?;
-            return Ok((state, Started::Reloaded));
+            return Ok((state, UpAction::Reloaded));
         }
         let mut child = self.spawn(server, model, true)?;
         self.wait_until_ready(&mut child, model)?;
         let state = self.remember(&child, server, model)?;
-        Ok((state, Started::Started))
+        Ok((state, UpAction::Started))
     }
 
     /// Starts the server as a child, tells `ready`, and waits for its end.

@@ -436,7 +436,8 @@ fn a_configuration_that_changes_meanwhile_is_inconclusive() {
     for changes in [false, true] {
         let project = Project::new();
         project.up();
-        let valid = tenantry::registry::load(&project.path().join("tenants.toml")).and_then(|l| l.into_valid());
+        let valid = tenantry::registry::load(&project.path().join("tenants.toml"))
+            .and_then(tenantry::registry::Loaded::into_valid);
         let opened = tenantry::project::Project::open(valid.expect("valid"), None).expect("a project");
         let advance = |step: usize, _: usize, _: &'static str| {
             if changes && step == 5 {

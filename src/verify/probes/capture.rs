@@ -96,10 +96,10 @@ async fn read<'p>(run: &Run<'p>, tenant_run: &mut TenantRun<'p>) {
     match (everything, own) {
         (true, 0) => run.ledger.not_run(index, "the stream did not capture its own tenant's messages either"),
         (true, _) => {
-            run.ledger.pass(index, format!("captured its own tenant's {own} messages, and nothing undeclared"))
+            run.ledger.pass(index, format!("captured its own tenant's {own} messages, and nothing undeclared"));
         }
         (false, _) => {
-            run.ledger.pass(index, format!("captured {subjects} subjects of others, and nothing undeclared came"))
+            run.ledger.pass(index, format!("captured {subjects} subjects of others, and nothing undeclared came"));
         }
     }
 }

@@ -33,7 +33,7 @@ async fn probe<'p>(run: &Run<'p>, tenant_runs: &mut [TenantRun<'p>]) {
         match log_in(run, &Identity::User(login.clone())).await {
             Err(OpenError::Refused(_)) => {}
             Ok(()) => {
-                run.ledger.leak(None, None, format!("the server still lets in the given up credential of {owner}"))
+                run.ledger.leak(None, None, format!("the server still lets in the given up credential of {owner}"));
             }
             Err(OpenError::Broken(why)) => run.ledger.not_run_for_anybody(&why),
         }
