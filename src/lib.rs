@@ -5,6 +5,7 @@
 //! tests and the benches use, and no promise to anybody else.
 
 pub mod audit;
+#[allow(rustdoc::all, reason = "doc comments of arguments are the text of --help")]
 pub mod cli;
 pub mod conf;
 pub mod diag;

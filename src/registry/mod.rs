@@ -6,6 +6,7 @@ pub(crate) mod decode;
 mod defaults;
 pub(crate) mod edit;
 mod lower;
+#[allow(rustdoc::all, reason = "doc comments of keys are docs/registry.md")]
 pub(crate) mod raw;
 pub(crate) mod reference;
 #[cfg(test)]
