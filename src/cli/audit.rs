@@ -131,7 +131,7 @@ pub fn run(context: &Context, args: &Args) -> Result<Exit, Error> {
 /// The text of docs/rules.md: every rule.
 fn rules() -> String {
     let mut text = "# Rules of the static proof\n\n\
-        Made by `tenantry audit --rules`. the files of `tests/fixtures/audit` turn each one red.\n"
+        Made by `tenantry audit --rules`. The files of `tests/fixtures/audit` turn each one red.\n"
         .to_owned();
     for rule in audit::RULES {
         text += &format!(
