@@ -4,6 +4,7 @@
 use crate::diag::{Diagnostic, Span};
 use crate::model::Tenant;
 use crate::model::jetstream::difference::{STREAM, consumer_request};
+use crate::model::jetstream::{Stream, StreamKind};
 use crate::model::units::Size;
 use crate::registry::codes;
 
@@ -13,9 +14,9 @@ const SERVER_KEYS: u64 = 512;
 /// Reports a payload limit below the largest request, with the smallest limit that works.
 pub(super) fn fit_the_payload(tenant: &Tenant, place: Span, out: &mut Vec<Diagnostic>) {
     let requests = tenant.streams.iter().flat_map(|stream| {
-        let own = (stream.name.to_string(), STREAM.request(&stream.config, None));
+        let own = (declared_name(stream), STREAM.request(&stream.config, None));
         let consumers = stream.consumers.iter().map(|consumer| {
-            let name = format!("{}/{}", stream.name, consumer.name);
+            let name = format!("consumer {}/{}", stream.name, consumer.name);
             (name, consumer_request(stream.name.as_str(), consumer, "create", None))
         });
         std::iter::once(own).chain(consumers)
@@ -25,11 +26,21 @@ pub(super) fn fit_the_payload(tenant: &Tenant, place: Span, out: &mut Vec<Diagno
     let limit = tenant.limits.payload;
     if limit.bytes() < needed {
         let message = format!(
-            "`{}` may publish {limit} at a time, and declaring `{name}` takes up to {needed} bytes",
+            "`{}` may publish {limit} at a time, and a request for {name} takes up to {needed} bytes",
             tenant.name
         );
         let hint = format!("set `payload = \"{}\"` or more under [tenant.limits]", Size(needed.next_multiple_of(64)));
         out.push(Diagnostic::error(codes::PAYLOAD_TOO_SMALL, place, message).hint(hint));
+    }
+}
+
+/// What the registry calls it: a bucket's stream has a prefix on the server.
+fn declared_name(stream: &Stream) -> String {
+    let name = stream.name.as_str();
+    match stream.kind {
+        StreamKind::Stream => format!("stream {name}"),
+        StreamKind::Bucket => format!("bucket {}", name.strip_prefix("KV_").unwrap_or(name)),
+        StreamKind::ObjectStore => format!("object store {}", name.strip_prefix("OBJ_").unwrap_or(name)),
     }
 }
 
