@@ -139,6 +139,16 @@ pub enum Error {
         /// What to do.
         hint: String,
     },
+    /// No user of the registry gets into the server under attack.
+    #[error("no tenant's user can connect to {address}: {words}")]
+    NobodyConnects {
+        /// The server, as `host:port`.
+        address: String,
+        /// Why one of them was not let in.
+        words: String,
+        /// Whether a server answered and rejected the login.
+        refused: bool,
+    },
     /// The input is wrong in a way that has no place in a file.
     #[error("{message}")]
     Usage {
@@ -160,6 +170,12 @@ pub enum Error {
 /// Actions that fail because of what was named, and not because of a full disk or a
 /// missing permission to write.
 const READING: [&str; 3] = ["read", "find", "open"];
+
+/// Whether it is the path that cannot be: a folder that is missing, a file in its place.
+fn is_of_the_path(source: &io::Error) -> bool {
+    use io::ErrorKind::{AlreadyExists, InvalidFilename, InvalidInput, IsADirectory, NotADirectory, NotFound};
+    matches!(source.kind(), NotFound | NotADirectory | IsADirectory | AlreadyExists | InvalidInput | InvalidFilename)
+}
 
 impl From<RootKeyError> for Error {
     fn from(source: RootKeyError) -> Self {
@@ -256,6 +272,11 @@ impl Error {
                 io::ErrorKind::StorageFull => Some("free some disk space; what was there is untouched".into()),
                 _ => None,
             },
+            Self::NobodyConnects { .. } => Some(
+                "is it running, with the configuration of this registry and root key, and is this where clients \
+                 connect, not the monitoring?"
+                    .into(),
+            ),
             Self::Unknown { hint, .. }
             | Self::AlreadyThere { hint, .. }
             | Self::CannotRun { hint, .. }
@@ -279,9 +300,11 @@ impl Error {
             | Self::Unknown { .. }
             | Self::AlreadyThere { .. }
             | Self::Usage { .. } => Exit::Invalid,
-            Self::Io { action, .. } if READING.contains(action) => Exit::Invalid,
+            Self::Io { action, source, .. } if READING.contains(action) || is_of_the_path(source) => Exit::Invalid,
             Self::Io { .. } => Exit::NotWritten,
-            Self::CannotRun { .. } | Self::StartFailed { .. } | Self::Server { .. } => Exit::Unavailable,
+            Self::CannotRun { .. } | Self::StartFailed { .. } | Self::NobodyConnects { .. } | Self::Server { .. } => {
+                Exit::Unavailable
+            }
         }
     }
 }
@@ -292,8 +315,13 @@ mod tests {
 
     #[test]
     fn what_cannot_be_written_is_told_from_wrong_input() {
-        let io = |action| Error::io(action, Path::new("x"), io::ErrorKind::PermissionDenied.into()).exit();
-        assert_eq!((io("read"), io("write"), io("create")), (Exit::Invalid, Exit::NotWritten, Exit::NotWritten));
+        let io = |action, kind: io::ErrorKind| Error::io(action, Path::new("x"), kind.into()).exit();
+        let denied = io::ErrorKind::PermissionDenied;
+        assert_eq!(
+            (io("read", denied), io("write", denied), io("create", io::ErrorKind::StorageFull)),
+            (Exit::Invalid, Exit::NotWritten, Exit::NotWritten)
+        );
+        assert_eq!(io("write", io::ErrorKind::IsADirectory), Exit::Invalid, "another path can be written");
     }
 
     #[test]

@@ -221,7 +221,7 @@ fn imported<'w>(system: &'w System, carried: &Carried<'w>, other: &'w Account) -
     };
     for import in of_kind(ShareKind::Stream).filter(|i| i.from.0 == carried.account.name) {
         let what = format!("`{}` imports the stream `{}` from `{}`", other.name, import.subject, carried.account.name);
-        next.extend(carry(carried, other, (&import.subject, &import.local), what, import));
+        next.extend(carry(carried, other, &import.subject, &import.local, what, import));
     }
     if other.name == carried.account.name {
         for import in of_kind(ShareKind::Service) {
@@ -230,7 +230,7 @@ fn imported<'w>(system: &'w System, carried: &Carried<'w>, other: &'w Account) -
                 "requests to `{}` go to the service `{}` of `{}`, and answers come back",
                 import.local, import.subject, exporter.name
             );
-            next.extend(carry(carried, exporter, (&import.local, &import.subject), what, import));
+            next.extend(carry(carried, exporter, &import.local, &import.subject, what, import));
         }
     }
     next
@@ -239,7 +239,8 @@ fn imported<'w>(system: &'w System, carried: &Carried<'w>, other: &'w Account) -
 fn carry<'w>(
     carried: &Carried<'_>,
     account: &'w Account,
-    (from, to): (&Subject, &Subject),
+    from: &Subject,
+    to: &Subject,
     what: String,
     import: &Import,
 ) -> Vec<Carried<'w>> {

@@ -12,7 +12,7 @@ use crate::model::names::AccountName;
 use crate::model::{Model, User};
 use crate::render::credentials::{ClientSecret, client_secrets};
 use crate::render::engine::Engine;
-use crate::render::{self, FileKind};
+use crate::render::{self, FileKind, Holder};
 
 /// Print what a developer needs to connect.
 ///
@@ -92,23 +92,25 @@ pub fn run(context: &Context, args: &Args) -> Result<Exit, Error> {
         return Ok(Exit::Ok);
     }
     for (user, handed) in users.iter().zip(&handed) {
-        context.ui.raw(&text(context, args, (&valid.model, &engine), (account.as_str(), user, handed))?);
+        context.ui.raw(&text(
+            context,
+            args,
+            &valid.model,
+            &engine,
+            Holder { account: account.as_str(), user, secret: handed },
+        )?);
     }
     Ok(Exit::Ok)
 }
 
-fn text(
-    context: &Context,
-    args: &Args,
-    source: (&Model, &Engine),
-    (account, user, handed): (&str, &User, &ClientSecret),
-) -> Result<String, Error> {
+fn text(context: &Context, args: &Args, model: &Model, engine: &Engine, holder: Holder<'_>) -> Result<String, Error> {
+    let Holder { account, user, secret } = holder;
     let kind = match args.form {
         Form::Nk => FileKind::Seed,
         Form::Context => FileKind::Context,
         _ => FileKind::Env,
     };
-    if kind == FileKind::Seed && !matches!(handed, ClientSecret::Seed(_)) {
+    if kind == FileKind::Seed && !matches!(secret, ClientSecret::Seed(_)) {
         return Err(Error::usage(
             format!("`{account}/{}` has no seed here: its credential is a {}", user.name, user.credential.kind()),
             "use --as env",
@@ -116,7 +118,7 @@ fn text(
     }
     let folder = context.out(None)?.join("credentials").join(account);
     let nkey_file = std::path::absolute(&folder).unwrap_or(folder).join(format!("{}.nk", user.name));
-    render::credential(source, (account, user, handed), kind, &nkey_file.display().to_string())
+    render::credential_file(model, engine, holder, kind, &nkey_file.display().to_string())
 }
 
 fn credentials<'c>(

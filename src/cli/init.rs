@@ -49,7 +49,7 @@ pub fn run(context: &Context, args: &Args) -> Result<Exit, Error> {
     if registry.exists() {
         return Err(Error::already_there(
             registry.display().to_string(),
-            "edit it, or name another folder: tenantry init DIR",
+            "it was not overwritten: edit it, or name another folder: tenantry init DIR",
         ));
     }
     fs::create_dir_all(folder).map_err(|e| Error::io("create", folder, e))?;

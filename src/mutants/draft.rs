@@ -90,10 +90,11 @@ impl<'m> Draft<'m> {
         Some(())
     }
 
-    /// Grants a user one more subject on one side.
+    /// Grants a user one more subject on one side, which it has not.
     pub fn grant(&mut self, tenant: &Tenant, user: &User, side: &str, subject: &str) -> Option<()> {
         let user = self.user_at(tenant, user)?;
         let side = block(&self.conf.accounts, user, &format!("{side} {{"))?;
+        (!self.conf.accounts[side.clone()].contains(&format!("\"{subject}\""))).then_some(())?;
         self.replace(side, "allow: [", &format!("allow: [\"{subject}\", "))
     }
 
@@ -130,6 +131,16 @@ impl<'m> Draft<'m> {
     /// Replaces a piece of the main file, which must be there.
     pub fn in_server(&mut self, from: &str, to: &str) -> Option<()> {
         self.conf.main.contains(from).then(|| self.conf.main = self.conf.main.replacen(from, to, 1))
+    }
+
+    /// Adds a second block of an account, with everything but its users.
+    pub fn repeat_without_users(&mut self, tenant: &Tenant) -> Option<()> {
+        let mut text = self.conf.accounts[self.account_at(tenant)?].to_owned();
+        let users = block(&text, 0..text.len(), "users: [")?;
+        text.replace_range(users, "users: []");
+        let end = self.conf.accounts.rfind('}')?;
+        self.conf.accounts.insert_str(end, &format!("{text}\n"));
+        Some(())
     }
 
     /// Removes an account and gives what was in it.

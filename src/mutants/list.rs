@@ -4,6 +4,8 @@
 
 use super::Mutant;
 use super::draft::{Draft, block};
+use crate::model::{Tenant, User};
+use crate::verify::expected::may_publish;
 
 /// The subject of a tenant's own space that stands first in its lists.
 fn space(tenant: &crate::model::Tenant) -> &str {
@@ -29,9 +31,25 @@ fn exported(draft: &mut Draft<'_>, kind: &str, subject: &str, more: &str) -> Opt
     draft.add_to_list(b, "imports", &format!("{{ {kind}: {{ account: \"{}\", subject: \"{subject}\" }} }}", a.name))
 }
 
+/// The users of `b` are in the account of `a`, which exports nothing.
+fn merged(draft: &mut Draft<'_>) -> Option<()> {
+    let theirs = draft.take_account(draft.b)?;
+    let users = block(&theirs, 0..theirs.len(), "users: [")?;
+    let users = theirs[users].trim_start_matches("users: [").trim_end_matches(']').to_owned();
+    if let Some(at) = block(&draft.conf.accounts, 0..draft.conf.accounts.len(), "exports: [") {
+        draft.conf.accounts.replace_range(at, "");
+    }
+    draft.add_to_list(draft.a, "users", &users)
+}
+
+/// Whether a user may create streams and read them.
+fn may_manage_streams(user: &User) -> bool {
+    ["CREATE", "MSG.GET"].iter().all(|verb| may_publish(user, &format!("$JS.API.STREAM.{verb}.x")))
+}
+
 macro_rules! mutants {
-    ($($class:literal { $($id:literal, $what:literal, $catchers:expr => |$draft:ident| $make:expr;)* })*) => {
-        &[$($(Mutant { id: $id, class: $class, what: $what, catchers: &$catchers, make: |$draft| $make },)*)*]
+    ($($class:literal { $($id:literal, $what:literal, $catchers:expr => $make:expr;)* })*) => {
+        &[$($(Mutant { id: $id, class: $class, what: $what, catchers: &$catchers, make: $make },)*)*]
     };
 }
 
@@ -128,24 +146,14 @@ pub const MUTANTS: &[Mutant] = mutants! {
         };
     }
     "shared-account" {
-        "one-account", "two tenants' users are in one account", ["shared-account", "streams", "buckets", "object-stores", "acknowledgements", "destruction", "redirection", "sources", "capture"] => |d| {
-            let theirs = d.take_account(d.b)?;
-            let users = block(&theirs, 0..theirs.len(), "users: [")?;
-            let users = theirs[users].trim_start_matches("users: [").trim_end_matches(']').to_owned();
-            let shares = block(&d.conf.accounts, 0..d.conf.accounts.len(), "exports: [");
-            if let Some(at) = shares {
-                d.conf.accounts.replace_range(at, "");
-            }
-            d.add_to_list(d.a, "users", &users)
+        "one-account", "two tenants' users are in one account", ["shared-account", "replies"] => merged;
+        "one-account-jetstream", "two tenants' users are in one account, and both manage streams", ["shared-account", "streams", "buckets", "object-stores", "acknowledgements", "destruction", "redirection", "sources", "capture"] => |d| {
+            let manage = |t: &Tenant| t.jetstream.is_some() && t.users.iter().any(may_manage_streams);
+            (manage(d.a) && manage(d.b)).then_some(())?;
+            merged(d)
         };
         "one-account-without-lists", "two tenants' users are in one account, all permissions dropped", ["shared-account", "canaries"] => |d| {
-            let theirs = d.take_account(d.b)?;
-            let users = block(&theirs, 0..theirs.len(), "users: [")?;
-            let users = theirs[users].trim_start_matches("users: [").trim_end_matches(']').to_owned();
-            if let Some(at) = block(&d.conf.accounts, 0..d.conf.accounts.len(), "exports: [") {
-                d.conf.accounts.replace_range(at, "");
-            }
-            d.add_to_list(d.a, "users", &users)?;
+            merged(d)?;
             for tenant in [d.a, d.b] {
                 for user in &tenant.users {
                     let remark = d.conf.accounts.find(&format!("# {}: role", user.name))?;
@@ -271,11 +279,7 @@ pub const MUTANTS: &[Mutant] = mutants! {
             d.conf.accounts = format!("system_account: \"{}\"\naccounts {{\n{block}\n}}\n", d.model.system.account);
             Some(())
         };
-        "overridden-account", "a second block of one name: the first one's users are gone", ["refused-by-server"] => |d| {
-            let end = d.conf.accounts.rfind('}')?;
-            d.conf.accounts.insert_str(end, &format!("\"{}\" {{ }}\n", d.a.name));
-            Some(())
-        };
+        "overridden-account", "a second block of one name: the first one's users are gone", ["overridden-account"] => |d| d.repeat_without_users(d.a);
     }
     "listeners" {
         "connection-types", "`allowed_connection_types: []` is every type, and there is a leaf node port", ["connection-types", "listeners"] => |d| {

@@ -5,6 +5,7 @@
 mod draft;
 mod list;
 
+use std::collections::HashSet;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Mutex, PoisonError};
 
@@ -17,6 +18,7 @@ use crate::diag::Severity;
 use crate::error::Error;
 use crate::model::Model;
 use crate::verdict::Verdict;
+use crate::verify::PROBES;
 use crate::verify::report::Outcome;
 use crate::verify::test_bed::TestBed;
 use draft::Draft;
@@ -30,7 +32,7 @@ pub struct Mutant {
     pub class: &'static str,
     /// What is broken.
     pub what: &'static str,
-    /// The rules and probes that must catch it: caught by another one does not count.
+    /// The rules and probes that must catch it: caught by others alone does not count.
     pub catchers: &'static [&'static str],
     make: fn(&mut Draft<'_>) -> Option<()>,
 }
@@ -47,11 +49,16 @@ pub struct Caught {
     /// Whether the static proof found it.
     #[serde(rename = "static")]
     pub statically: bool,
-    /// Whether the live proof found it; `None` if no server starts with it.
+    /// Whether the live proof found it; `None` if no server starts with it, or it lets no
+    /// tenant in: there is nothing to attack.
     pub live: Option<bool>,
     /// Every rule and probe that found something.
     pub by: Vec<String>,
-    /// The rules and probes that should have found it and did not.
+    /// Those that must catch it. Not serialized: `missed_by` is what matters.
+    #[serde(skip)]
+    pub demanded: Vec<&'static str>,
+    /// Those of them that found nothing. In some registries a leak has no place for one of
+    /// them to look, and another finds it.
     pub missed_by: Vec<&'static str>,
 }
 
@@ -60,7 +67,7 @@ pub struct Caught {
 pub struct Control {
     /// Each mutant that applies to this registry.
     pub mutants: Vec<Caught>,
-    /// Those that a rule or probe missed which must catch them.
+    /// Those that everything missed which must catch them.
     pub survivors: Vec<&'static str>,
     /// Those for which the registry has no place, such as shares where none is declared.
     pub not_applicable: Vec<&'static str>,
@@ -74,11 +81,24 @@ impl Mutant {
         Some(draft.conf)
     }
 
-    /// Lets both proofs at it. An attack that fails is an error: only a server that
-    /// does not start with the mutant has nothing to attack.
-    fn try_to_catch(&self, conf: &ConfFiles, tenants: &Tenants, test_bed: &TestBed<'_>) -> Result<Caught, Error> {
+    /// The rules and probes that must catch it here: every rule, and, where there is a server
+    /// to attack, each probe that had something to try on the unbroken one.
+    fn demanded<'u>(&self, unbroken: &'u Unbroken, attacked: bool) -> impl Iterator<Item = &'static str> + use<'u> {
+        let is_probe = |id: &str| PROBES.iter().any(|p| p.id == id);
+        let is_due = move |id: &&str| !is_probe(id) || (attacked && unbroken.passed.contains(id));
+        self.catchers.iter().copied().filter(is_due)
+    }
+
+    /// Lets both proofs at it. An attack that fails is an error, unless the server does not
+    /// start with the mutant or rejects every login. `None` if nothing must catch it here.
+    fn try_to_catch(
+        &self,
+        conf: &ConfFiles,
+        unbroken: &Unbroken,
+        test_bed: &TestBed<'_>,
+    ) -> Result<Option<Caught>, Error> {
         let mut by: Vec<String> = Vec::new();
-        let audit = match audit_files(conf, Some(tenants)) {
+        let audit = match audit_files(conf, Some(&unbroken.tenants)) {
             Ok(audit) => Some(audit),
             // nats-server would not start with it.
             Err(Error::Conf { diagnostics, .. }) => {
@@ -95,17 +115,32 @@ impl Mutant {
         if let Some(audit) = audit
             && let Some(running) = test_bed.boot_if_it_starts(conf)?
         {
-            let report = test_bed.attack(&running, &audit, false, &|_, _, _| {})?;
-            live = Some(report.verdict == Verdict::Leaky);
-            let leaks = report.checks.iter().filter(|c| c.outcome == Outcome::Leak);
-            let mut probes: Vec<String> = leaks.map(|c| c.probe.to_owned()).collect();
-            probes.dedup();
-            by.extend(probes);
+            match test_bed.attack(&running, &audit, false, &|_, _, _| {}) {
+                Ok(report) => {
+                    live = Some(report.verdict == Verdict::Leaky);
+                    let leaks = report.checks.iter().filter(|c| c.outcome == Outcome::Leak);
+                    let mut probes: Vec<String> = leaks.map(|c| c.probe.to_owned()).collect();
+                    probes.dedup();
+                    by.extend(probes);
+                }
+                Err(Error::NobodyConnects { refused: true, .. }) => {}
+                Err(other) => return Err(other),
+            }
         }
-        let missed = |catcher: &&&'static str| !by.iter().any(|b| b == **catcher);
-        let missed_by = self.catchers.iter().filter(missed).copied().collect();
-        Ok(Caught { id: self.id, class: self.class, what: self.what, statically, live, by, missed_by })
+        let demanded: Vec<_> = self.demanded(unbroken, live.is_some()).collect();
+        if demanded.is_empty() {
+            return Ok(None);
+        }
+        let missed_by = demanded.iter().copied().filter(|c| !by.iter().any(|b| b == c)).collect();
+        Ok(Some(Caught { id: self.id, class: self.class, what: self.what, statically, live, by, demanded, missed_by }))
     }
+}
+
+/// What the proofs say of the configuration as it is.
+struct Unbroken {
+    tenants: Tenants,
+    /// The probes that passed for a tenant. The others had nothing to try.
+    passed: HashSet<&'static str>,
 }
 
 /// Servers that run at a time: each mutant boots one of its own.
@@ -122,7 +157,6 @@ pub fn run(test_bed: &TestBed<'_>, begin: impl FnOnce(usize), advance: impl Fn()
     }
     // The control of the control: unbroken, nothing is found.
     let unbroken = audit_files(&test_bed.conf, None)?;
-    let tenants = Tenants::of_accounts(&unbroken.system);
     let report = test_bed.attack(&test_bed.boot(&test_bed.conf)?, &unbroken, false, &|_, _, _| {})?;
     if unbroken.verdict() != Verdict::Isolated || report.verdict != Verdict::Isolated {
         return Err(Error::server(
@@ -130,6 +164,8 @@ pub fn run(test_bed: &TestBed<'_>, begin: impl FnOnce(usize), advance: impl Fn()
             "mend what `tenantry check` and `tenantry verify` find first",
         ));
     }
+    let passed = report.checks.iter().filter(|c| c.outcome == Outcome::Pass).map(|c| c.probe).collect();
+    let unbroken = Unbroken { tenants: Tenants::of_accounts(&unbroken.system), passed };
     let mutants: Vec<_> =
         MUTANTS.iter().filter_map(|m| Some((m, m.applied(test_bed.model, &test_bed.conf)?))).collect();
     begin(mutants.len());
@@ -138,7 +174,7 @@ pub fn run(test_bed: &TestBed<'_>, begin: impl FnOnce(usize), advance: impl Fn()
         for _ in 0..AT_ONCE {
             scope.spawn(|| {
                 while let Some((mutant, conf)) = mutants.get(next.fetch_add(1, Ordering::Relaxed)) {
-                    let outcome = mutant.try_to_catch(conf, &tenants, test_bed);
+                    let outcome = mutant.try_to_catch(conf, &unbroken, test_bed);
                     caught.lock().unwrap_or_else(PoisonError::into_inner).push(outcome);
                     advance();
                 }
@@ -146,7 +182,8 @@ pub fn run(test_bed: &TestBed<'_>, begin: impl FnOnce(usize), advance: impl Fn()
         }
     });
     let caught = caught.into_inner().unwrap_or_else(PoisonError::into_inner);
-    Ok(Control::new(caught.into_iter().collect::<Result<_, _>>()?))
+    let caught: Vec<Option<Caught>> = caught.into_iter().collect::<Result<_, _>>()?;
+    Ok(Control::new(caught.into_iter().flatten().collect()))
 }
 
 impl Control {
@@ -154,7 +191,7 @@ impl Control {
     pub fn new(mut mutants: Vec<Caught>) -> Self {
         let place = |id: &str| MUTANTS.iter().position(|m| m.id == id);
         mutants.sort_by_key(|m| place(m.id));
-        let survivors = mutants.iter().filter(|m| !m.missed_by.is_empty()).map(|m| m.id).collect();
+        let survivors = mutants.iter().filter(|m| m.missed_by == m.demanded).map(|m| m.id).collect();
         let tried = |id: &str| mutants.iter().any(|m| m.id == id);
         let not_applicable = MUTANTS.iter().map(|m| m.id).filter(|id| !tried(id)).collect();
         Self { survivors, not_applicable, mutants }
@@ -166,12 +203,23 @@ mod tests {
     use super::*;
 
     fn caught(id: &'static str, missed_by: Vec<&'static str>) -> Caught {
-        Caught { id, class: "", what: "", statically: true, live: Some(true), by: vec!["queues".into()], missed_by }
+        let demanded = vec!["queue-stealing", "queues"];
+        Caught {
+            id,
+            class: "",
+            what: "",
+            statically: true,
+            live: Some(true),
+            by: vec!["limits".into()],
+            demanded,
+            missed_by,
+        }
     }
 
     #[test]
     fn every_mutant_names_rules_and_probes_that_exist() {
-        let rules = crate::audit::RULES.iter().map(|r| r.id).chain(["refused-by-server"]);
+        let read = crate::audit::rules::READING.iter().map(|(id, _)| *id);
+        let rules = crate::audit::RULES.iter().map(|r| r.id).chain(read);
         let known: Vec<&str> = rules.chain(crate::verify::PROBES.iter().map(|p| p.id)).collect();
         for mutant in MUTANTS {
             assert!(!mutant.catchers.is_empty(), "{}", mutant.id);
@@ -181,9 +229,26 @@ mod tests {
     }
 
     #[test]
+    fn a_probe_must_catch_a_mutant_only_where_it_has_something_to_try() {
+        let mutant = MUTANTS.iter().find(|m| m.id == "publish-empty").expect("it is there");
+        let unbroken = |passed: &[&'static str]| Unbroken {
+            tenants: Tenants::default(),
+            passed: passed.iter().copied().collect(),
+        };
+        let demanded = |passed, attacked| mutant.demanded(&unbroken(passed), attacked).collect::<Vec<_>>();
+        assert_eq!(demanded(&["publishing"], true), ["open-permissions", "publishing"]);
+        assert_eq!(demanded(&["publishing"], false), ["open-permissions"], "no server to attack");
+        assert_eq!(demanded(&[], true), ["open-permissions"], "nothing to publish to");
+    }
+
+    #[test]
     fn a_mutant_that_only_others_catch_survives() {
-        let control = Control::new(vec![caught("queue-stealing", vec!["queues"]), caught("inboxes", vec![])]);
+        let control = Control::new(vec![
+            caught("queue-stealing", vec!["queue-stealing", "queues"]),
+            caught("undeclared-stream", vec!["queues"]),
+            caught("inboxes", vec![]),
+        ]);
         assert_eq!(control.survivors, ["queue-stealing"]);
-        assert_eq!(control.not_applicable.len(), MUTANTS.len() - 2);
+        assert_eq!(control.not_applicable.len(), MUTANTS.len() - 3);
     }
 }

@@ -137,11 +137,6 @@ impl Keyring<'_> {
     }
 }
 
-/// Longest supplied password, in bytes: bcrypt ignores the rest.
-const BCRYPT_LIMIT: usize = 72;
-/// Shortest supplied password, in characters: shorter ones can be guessed.
-const SHORTEST: usize = 12;
-
 /// Looks up every password that the registry takes from the environment, or reports each
 /// one that is missing or unusable.
 pub fn supplied(model: &Model, lookup: impl Fn(&str) -> Option<String>) -> Result<Supplied, Vec<Diagnostic>> {
@@ -151,18 +146,12 @@ pub fn supplied(model: &Model, lookup: impl Fn(&str) -> Option<String>) -> Resul
         let Credential::PasswordFromEnv { variable, .. } = &user.credential else { continue };
         let problem = match lookup(variable).map(Secret::new) {
             None => Some(format!("{variable} is not set")),
-            Some(p) if p.expose().chars().count() < SHORTEST => {
-                Some(format!("the password in {variable} has fewer than {SHORTEST} characters"))
-            }
-            Some(p) if p.expose().len() > BCRYPT_LIMIT => Some(format!(
-                "the password in {variable} is longer than {BCRYPT_LIMIT} bytes, which is all that bcrypt reads"
-            )),
-            Some(p) if p.expose().chars().any(char::is_control) => {
-                Some(format!("the password in {variable} contains a line break or control character"))
-            }
             Some(password) => {
-                found.insert(variable.clone(), password);
-                None
+                let unusable = password.unusable_as_password();
+                if unusable.is_none() {
+                    found.insert(variable.clone(), password);
+                }
+                unusable.map(|why| format!("the password in {variable} {why}"))
             }
         };
         problems.extend(problem.map(|message| {

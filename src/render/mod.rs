@@ -155,31 +155,40 @@ fn credential_files(
     let mut files = Vec::with_capacity(users.len() * 3);
     for (user, access) in users.iter().zip(access) {
         for kind in user_files(&access.secret) {
-            let text = credential(
-                (inputs.model, inputs.engine),
-                (account, user, &access.secret),
-                kind,
-                &format!("{}.nk", user.name),
-            )?;
+            let holder = Holder { account, user, secret: &access.secret };
+            let text = credential_file(inputs.model, inputs.engine, holder, kind, &format!("{}.nk", user.name))?;
             files.push((user_path(account, user, kind), File::secret(text)));
         }
     }
     Ok(files)
 }
 
+/// A user with its secret.
+#[derive(Clone, Copy)]
+pub struct Holder<'h> {
+    /// The user's account.
+    pub account: &'h str,
+    /// The user.
+    pub user: &'h User,
+    /// Its half of the credential.
+    pub secret: &'h ClientSecret,
+}
+
 /// Renders one credential file of a user. `nkey_file` is the path of the seed file that
 /// the rendered file refers to.
-pub fn credential(
-    (model, engine): (&Model, &Engine),
-    (account, user, handed): (&str, &User, &ClientSecret),
+pub fn credential_file(
+    model: &Model,
+    engine: &Engine,
+    holder: Holder<'_>,
     kind: FileKind,
     nkey_file: &str,
 ) -> Result<String, Error> {
-    let context = UserContext::new(account, user, handed, &model.server.url, nkey_file);
+    let Holder { account, user, secret } = holder;
+    let context = UserContext::new(account, user, secret, &model.server.url, nkey_file);
     match kind {
         FileKind::Env => engine.render("credentials/user.env.hbs", &context),
         FileKind::Context => engine.render("credentials/user.context.json.hbs", &context),
-        FileKind::Seed => Ok(match handed {
+        FileKind::Seed => Ok(match secret {
             ClientSecret::Seed(seed) => format!("{}\n", seed.expose()),
             _ => String::new(),
         }),

@@ -161,6 +161,16 @@ mod tests {
     }
 
     #[test]
+    fn the_filter_of_a_copy_limits_what_it_delivers() {
+        let mut model = System::load(SHARING).model;
+        let delivers =
+            |model: &crate::model::Model, subject| is_shared(&model.tenants[ORDERS], &model.tenants[AUDIT], subject);
+        assert!(delivers(&model, "ORDERS.stored.b"), "the control");
+        model.tenants[AUDIT].stream_imports[0].filter = Subject::as_the_server_reads("ORDERS.stored.a");
+        assert!(delivers(&model, "ORDERS.stored.a") && !delivers(&model, "ORDERS.stored.b"));
+    }
+
+    #[test]
     fn a_concrete_subject_has_the_token_in_place_of_each_wildcard() {
         for (pattern, expected) in
             [("a.>", "a.t"), ("a.*.b.>", "a.t.b.t"), (">", "t"), ("a.b", "a.b"), ("a.*", "a.t"), ("a.x*", "a.x*")]

@@ -30,6 +30,7 @@ pub use probes::{PROBES, Probe};
 use report::{AttackedServer, Report};
 use run::Run;
 use test_bed::Logins;
+use wire::OpenError;
 
 /// Number of tenants that connect at the same time.
 const OPENING: usize = 64;
@@ -63,11 +64,9 @@ pub async fn attack(plan: &Plan<'_>, advance: &dyn Fn(usize, usize, &'static str
     run::each(&mut tenant_runs, OPENING, async |tenant_run| tenant_run.connect(&run).await).await;
     // If no user can connect, the server is unreachable: report that once instead of
     // once per tenant.
-    if let Some(words) = run::nobody_is_in(&tenant_runs) {
-        return Err(Error::server(
-            format!("no tenant's user can connect to {}: {words}", plan.address),
-            "is it running, with the configuration of this registry and root key, and is this where clients connect, not the monitoring?",
-        ));
+    if let Some(refusal) = run::nobody_is_in(&tenant_runs) {
+        let (refused, words) = (matches!(refusal, OpenError::Refused(_)), refusal.to_string());
+        return Err(Error::NobodyConnects { address: plan.address.clone(), words, refused });
     }
     let varz_before = run.ask_operator().await;
     run.topology.find_listeners(plan, &varz_before);

@@ -5,7 +5,6 @@
 use std::collections::VecDeque;
 use std::time::{Duration, Instant};
 
-use nkeys::KeyPair;
 use serde::Deserialize;
 use serde_json::json;
 use tokio::io::{AsyncBufReadExt as _, AsyncReadExt as _, AsyncWriteExt as _, BufReader};
@@ -13,7 +12,7 @@ use tokio::net::TcpStream;
 use tokio::net::tcp::{OwnedReadHalf, OwnedWriteHalf};
 use tokio::time::timeout;
 
-use crate::keys::{Login, Secret};
+use crate::keys::{Login, Secret, sign_nonce};
 
 /// Timeout for the server itself: for connecting, for a line and for the PONG to a PING.
 const STALL: Duration = Duration::from_secs(10);
@@ -503,16 +502,14 @@ fn connect_options(identity: &Identity, nonce: &str, name: &str) -> Result<serde
     Ok(options)
 }
 
-/// The public key of a seed, and its signature of the nonce in unpadded base64url.
 fn sign(seed: &Secret, nonce: &str) -> Result<(String, String), OpenError> {
-    let broken = |e: nkeys::error::Error| OpenError::Broken(format!("the seed cannot sign: {e}"));
-    let pair = KeyPair::from_seed(seed.expose()).map_err(broken)?;
-    let signature = pair.sign(nonce.as_bytes()).map_err(broken)?;
-    Ok((pair.public_key(), data_encoding::BASE64URL_NOPAD.encode(&signature)))
+    sign_nonce(seed, nonce).map_err(|e| OpenError::Broken(format!("the seed cannot sign: {e}")))
 }
 
 #[cfg(test)]
 mod tests {
+    use nkeys::KeyPair;
+
     use super::*;
     use crate::verify::fixtures::{INFO, Reply, connect, serve};
 

@@ -24,7 +24,7 @@ fn show(context: &Context, control: &Control) {
     if !control.not_applicable.is_empty() {
         context.ui.note(&format!("no place for: {}", control.not_applicable.join(", ")));
     }
-    for mutant in control.mutants.iter().filter(|m| !m.missed_by.is_empty()) {
+    for mutant in control.mutants.iter().filter(|m| control.survivors.contains(&m.id)) {
         context.ui.found(&format!("{}: not caught by {}", mutant.id, mutant.missed_by.join(", ")));
     }
     let tried = count(control.mutants.len(), "mutant");

@@ -37,8 +37,8 @@ pub fn property(
 /// }
 /// ```
 ///
-/// generates `struct Limits { connections, name, span }`, whose fields keep their
-/// source locations. The field's type determines what may be written: `Spanned<T>` is
+/// generates `struct Limits { connections, name, span, is_whole }`, whose fields keep
+/// their source locations. The field's type determines what may be written: `Spanned<T>` is
 /// required; `Key<T>` is optional (`Key::Absent`), and `Key::Invalid` if it is
 /// unreadable, so that no later check reports it again. `List<T>` is a list or
 /// an array of tables. `"[tenant.limits]"` is the table's name in messages; the
@@ -60,6 +60,9 @@ macro_rules! keys {
             /// Location of the table in the registry.
             #[allow(dead_code, reason = "every table keeps its place")]
             pub span: $crate::diag::Span,
+            /// False if the table has an unknown key, which may be a known one misspelt.
+            #[allow(dead_code, reason = "not every table is checked for what it lacks")]
+            pub is_whole: bool,
         }
 
         impl $crate::registry::decode::Decode for $table {
@@ -69,8 +72,8 @@ macro_rules! keys {
             ) -> Option<Self> {
                 let table = d.table(node, $what)?;
                 $( let $key = <$type as $crate::registry::decode::Field>::take(stringify!($key), &table, d); )*
-                table.refuse_unknown(&[$(stringify!($key)),*], d);
-                Some(Self { $( $key: $key?, )* span: table.span })
+                let is_whole = !table.refuse_unknown(&[$(stringify!($key)),*], d);
+                Some(Self { $( $key: $key?, )* span: table.span, is_whole })
             }
 
             fn schema() -> serde_json::Value {

@@ -22,13 +22,15 @@ impl<'t, 'i> Table<'t, 'i> {
         self.table.get(key)
     }
 
-    /// Reports every key that is not in `known`.
-    pub fn refuse_unknown(&self, known: &[&'static str], d: &mut Decoder<'_>) {
+    /// Reports every key that is not in `known`, and whether there was one.
+    pub fn refuse_unknown(&self, known: &[&'static str], d: &mut Decoder<'_>) -> bool {
+        let mut found = false;
         for key in self.table.keys() {
             let name = key.get_ref().as_ref();
             if known.contains(&name) {
                 continue;
             }
+            found = true;
             let span = d.span(key.span());
             let diagnostic = Diagnostic::error(codes::UNKNOWN_KEY, span, format!("{} has no key `{name}`", self.what));
             let lower = name.to_lowercase();
@@ -44,6 +46,7 @@ impl<'t, 'i> Table<'t, 'i> {
                 })
             });
         }
+        found
     }
 }
 

@@ -43,6 +43,7 @@ pub(super) fn lower(registry: &raw::Registry, diagnostics: &mut Vec<Diagnostic>)
             diagnostics.push(diagnostic);
         }
     }
+    requests::fit_the_payload(registry, &tenants, diagnostics);
     Model {
         root: registry.keys.get().map_or(Root::Development, |k| k.root.value.clone()),
         bcrypt: BcryptCost {
@@ -261,8 +262,6 @@ fn tenant(
         users.push(provisioner(&tenant));
     }
     tenant.users = users;
-    let payload = limits.and_then(|l| l.payload.get()).map_or(raw.name.span, |p| p.span);
-    requests::fit_the_payload(&tenant, payload, diagnostics);
     tenant
 }
 

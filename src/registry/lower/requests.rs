@@ -1,18 +1,43 @@
 //! Whether the requests that `apply` makes fit the tenant's own payload limit: the
 //! server closes a connection that publishes more.
 
-use crate::diag::{Diagnostic, Span};
+use crate::diag::Diagnostic;
 use crate::model::Tenant;
 use crate::model::jetstream::difference::{STREAM, consumer_request};
 use crate::model::jetstream::{Stream, StreamKind};
 use crate::model::units::Size;
-use crate::registry::codes;
+use crate::registry::{codes, raw};
 
-/// What an update may carry beyond the declared keys: those that the server added. Bytes.
-const SERVER_KEYS: u64 = 512;
+/// Reports tenants whose payload limit is below the largest request, with the smallest
+/// limit that works. A limit that is the server's is reported once.
+pub(super) fn fit_the_payload(registry: &raw::Registry, tenants: &[Tenant], out: &mut Vec<Diagnostic>) {
+    let server = registry.server.get().and_then(|s| s.max_payload.get());
+    let mut server_needs: Option<(u64, String)> = None;
+    for (raw, tenant) in registry.tenant.iter().zip(tenants) {
+        let Some((needed, name)) =
+            largest_request(tenant).filter(|(needed, _)| *needed > tenant.limits.payload.bytes())
+        else {
+            continue;
+        };
+        let what = format!("a request for {name} takes {needed} bytes");
+        match raw.limits.get().and_then(|l| l.payload.get()) {
+            Some(own) => {
+                let message = format!("`{}` may publish {} at a time, and {what}", tenant.name, tenant.limits.payload);
+                let hint = format!("set `payload = \"{}\"` or more under [tenant.limits]", Size(needed));
+                out.push(Diagnostic::error(codes::PAYLOAD_TOO_SMALL, own.span, message).hint(hint));
+            }
+            None => server_needs = server_needs.max(Some((needed, format!("{what} in `{}`", tenant.name)))),
+        }
+    }
+    if let (Some((needed, what)), Some(server)) = (server_needs, server) {
+        let message = format!("clients may publish {} at a time, and {what}", server.value);
+        let hint = format!("set `max_payload = \"{}\"` or more under [server]", Size(needed));
+        out.push(Diagnostic::error(codes::PAYLOAD_TOO_SMALL, server.span, message).hint(hint));
+    }
+}
 
-/// Reports a payload limit below the largest request, with the smallest limit that works.
-pub(super) fn fit_the_payload(tenant: &Tenant, place: Span, out: &mut Vec<Diagnostic>) {
+/// The size of the largest request that makes something of the tenant, and what it makes.
+fn largest_request(tenant: &Tenant) -> Option<(u64, String)> {
     let requests = tenant.streams.iter().flat_map(|stream| {
         let own = (declared_name(stream), STREAM.request(&stream.config, None));
         let consumers = stream.consumers.iter().map(|consumer| {
@@ -21,17 +46,7 @@ pub(super) fn fit_the_payload(tenant: &Tenant, place: Span, out: &mut Vec<Diagno
         });
         std::iter::once(own).chain(consumers)
     });
-    let sizes = requests.map(|(name, body)| (body.to_string().len() as u64 + SERVER_KEYS, name));
-    let Some((needed, name)) = sizes.max() else { return };
-    let limit = tenant.limits.payload;
-    if limit.bytes() < needed {
-        let message = format!(
-            "`{}` may publish {limit} at a time, and a request for {name} takes up to {needed} bytes",
-            tenant.name
-        );
-        let hint = format!("set `payload = \"{}\"` or more under [tenant.limits]", Size(needed.next_multiple_of(64)));
-        out.push(Diagnostic::error(codes::PAYLOAD_TOO_SMALL, place, message).hint(hint));
-    }
+    requests.map(|(name, body)| (body.to_string().len() as u64, name)).max()
 }
 
 /// What the registry calls it: a bucket's stream has a prefix on the server.
@@ -49,11 +64,15 @@ mod tests {
     use crate::registry::load;
 
     fn found(payload: &str, more: &str) -> Vec<(&'static str, String)> {
+        found_in("", &format!("[tenant.limits]\npayload = \"{payload}\"\n"), more)
+    }
+
+    fn found_in(server: &str, limits: &str, more: &str) -> Vec<(&'static str, String)> {
         let folder = tempfile::tempdir().expect("a folder");
         let path = folder.path().join("tenants.toml");
         let text = format!(
-            "version = 1\n[server.jetstream]\nstorage = \"1GiB\"\n[keys]\nroot = \"development\"\n[[tenant]]\nname = \"T\"\n\
-             [tenant.limits]\npayload = \"{payload}\"\n[tenant.jetstream]\nstorage = \"1MiB\"\n[[tenant.user]]\nname = \"u\"\n{more}"
+            "version = 1\n{server}[server.jetstream]\nstorage = \"1GiB\"\n[keys]\nroot = \"development\"\n[[tenant]]\nname = \"T\"\n\
+             {limits}[tenant.jetstream]\nstorage = \"1MiB\"\n[[tenant.user]]\nname = \"u\"\n{more}"
         );
         std::fs::write(&path, text).expect("write");
         let loaded = load(&path).expect("readable");
@@ -68,5 +87,16 @@ mod tests {
         let smallest = hint.split('"').nth(1).expect("a size").to_owned();
         assert_eq!(found(&smallest, bucket), [], "{smallest}");
         assert_eq!(found("266B", ""), [], "without streams nothing is requested");
+    }
+
+    #[test]
+    fn a_limit_that_is_the_servers_is_reported_there() {
+        let server = |payload: &str| format!("[server]\nmax_payload = \"{payload}\"\n");
+        let bucket = "[[tenant.bucket]]\nname = \"b\"\n";
+        let [(code, hint)] = found_in(&server("266B"), "", bucket).try_into().expect("one finding");
+        assert_eq!(code, "payload-too-small");
+        assert!(hint.contains("under [server]"), "{hint}");
+        let smallest = hint.split('"').nth(1).expect("a size").to_owned();
+        assert_eq!(found_in(&server(&smallest), "", bucket), [], "{smallest}");
     }
 }

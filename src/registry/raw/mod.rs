@@ -258,17 +258,27 @@ words! {
 }
 
 impl Tenant {
-    /// The tenant's subjects with their locations, the default filled in. Empty if one of
-    /// them is unreadable: a subject outside the others may be inside that one.
+    /// The tenant's readable subjects with their locations, the default filled in.
     pub fn subjects(&self) -> Vec<(Subject, Span)> {
         match &self.subjects {
-            Key::Given(subjects) if subjects.is_whole() => subjects.iter().map(|s| (s.value.clone(), s.span)).collect(),
-            Key::Given(_) | Key::Invalid => Vec::new(),
+            Key::Given(subjects) => subjects.iter().map(|s| (s.value.clone(), s.span)).collect(),
+            Key::Invalid => Vec::new(),
             // Every account name is a valid subject token.
             Key::Absent => {
                 Subject::parse(&format!("{}.>", self.name.value)).map(|s| (s, self.name.span)).into_iter().collect()
             }
         }
+    }
+
+    /// Whether the subject is certainly outside the tenant's subjects. It is not certain
+    /// where one of them is unreadable, or the key may be misspelt.
+    pub fn is_foreign(&self, subject: &Subject) -> bool {
+        let all_known = match &self.subjects {
+            Key::Given(subjects) => subjects.is_whole() && !subjects.is_empty(),
+            Key::Invalid => false,
+            Key::Absent => self.is_whole,
+        };
+        all_known && !self.subjects().iter().any(|(own, _)| own.contains(subject))
     }
 }
 

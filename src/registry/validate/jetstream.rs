@@ -197,7 +197,7 @@ pub fn stream_subjects_are_the_tenants(cx: &RegistryContext<'_>, out: &mut Vec<D
         for stream in &tenant.stream {
             let has_origin = !stream.mirror.is_absent() || !stream.source.is_empty();
             let is_empty = stream.subjects.is_absent() || stream.subjects.get().is_some_and(List::says_nothing);
-            if is_empty && !has_origin {
+            if is_empty && !has_origin && stream.is_whole {
                 out.push(
                     Diagnostic::error(
                         codes::NO_SUBJECTS,
@@ -208,7 +208,7 @@ pub fn stream_subjects_are_the_tenants(cx: &RegistryContext<'_>, out: &mut Vec<D
                 );
             }
             let shared = cx.imported_streams(tenant);
-            let is_own = |s: &Subject| own.is_empty() || own.iter().any(|(o, _)| o.contains(s));
+            let is_own = |s: &Subject| !tenant.is_foreign(s);
             let is_shared = |s: &Subject| shared.iter().any(|i| i.contains(s));
             for subject in stream.subjects().iter().filter(|s| !is_own(&s.value) && !is_shared(&s.value)) {
                 out.push(foreign(&subject.value, subject.span, tenant, &own));

@@ -94,7 +94,7 @@ pub(super) fn validate(registry: &Registry, whole: bool, diagnostics: &mut Vec<D
     }
     // Only version 1 is readable: nothing depends on it yet.
     let _ = &registry.version;
-    let context = RegistryContext { registry, tenants, whole: whole && registry.tenant.is_whole() };
+    let context = RegistryContext { registry, tenants, whole };
     for validation in VALIDATIONS {
         validation(&context, diagnostics);
     }

@@ -85,7 +85,7 @@ pub fn have_both_ends(cx: &RegistryContext<'_>, out: &mut Vec<Diagnostic>) {
 }
 
 fn tenant_exists(cx: &RegistryContext<'_>, name: &Spanned<AccountName>, out: &mut Vec<Diagnostic>) {
-    if !cx.whole || cx.tenants.contains_key(name.value.as_str()) {
+    if !cx.whole || !cx.registry.tenant.is_whole() || cx.tenants.contains_key(name.value.as_str()) {
         return;
     }
     let system =
@@ -112,9 +112,8 @@ pub fn offer_what_is_theirs(cx: &RegistryContext<'_>, out: &mut Vec<Diagnostic>)
         let (Some((_, subject)), Some(tenant)) = (offer(share), cx.tenants.get(share.from.value.as_str())) else {
             continue;
         };
-        let own = tenant.subjects();
-        if !own.is_empty() && !own.iter().any(|(o, _)| o.contains(&subject.value)) {
-            out.push(foreign(&subject.value, subject.span, tenant, &own));
+        if tenant.is_foreign(&subject.value) {
+            out.push(foreign(&subject.value, subject.span, tenant, &tenant.subjects()));
         }
     }
 }
@@ -235,11 +234,11 @@ pub fn copies_are_shared(cx: &RegistryContext<'_>, out: &mut Vec<Diagnostic>) {
                 if from.value == tenant.name.value {
                     let message = format!("`{name}` is in the same tenant");
                     out.push(Diagnostic::error(codes::SHARE_TO_ITSELF, from.span, message).hint("remove `from`"));
-                } else if cx.whole && exporter.is_none() {
+                } else if exporter.is_none() {
                     tenant_exists(cx, from, out);
                 } else if let Some(exporter) = exporter.filter(|t| t.stream.is_whole() && !has_it(t)) {
                     out.push(unknown_stream(exporter, &origin.name, "its tenant has to declare it first"));
-                } else if cx.whole && !given.contains(&share) {
+                } else if cx.whole && cx.registry.share.is_whole() && !given.contains(&share) {
                     let message = format!("`{}` does not share the stream `{name}` with `{to}`", from.value);
                     let keys = format!("from = \"{}\", to = [\"{to}\"], jetstream = \"{name}\"", from.value);
                     out.push(

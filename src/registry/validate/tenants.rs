@@ -12,7 +12,7 @@ use crate::subject::SubjectIndex;
 /// Ensures that there is a tenant: with the system account alone, the server accepts
 /// anonymous clients.
 pub fn there_is_a_tenant(cx: &RegistryContext<'_>, out: &mut Vec<Diagnostic>) {
-    if cx.registry.tenant.is_empty() && cx.whole {
+    if cx.registry.tenant.says_nothing() && cx.registry.is_whole && cx.whole {
         out.push(
             Diagnostic::error(codes::NO_TENANTS, START, "the registry has no tenant")
                 .hint("begin one with [[tenant]] and its `name`, and give it a [[tenant.user]]"),
@@ -198,6 +198,28 @@ mod tests {
     fn a_registry_without_tenants_is_refused() {
         assert_eq!(codes_of("version = 1\n"), ["no-tenants"]);
         assert_eq!(codes_of(&format!("version = 1\n[[tenant]]\nname = \"T\"\n{USER}")), [""; 0]);
+    }
+
+    #[test]
+    fn what_a_misspelt_key_may_hold_is_not_reported_as_missing() {
+        assert_eq!(codes_of("version = 1\n[[tenants]]\nname = \"T\"\n"), ["unknown-key"]);
+        assert_eq!(codes_of("version = 1\n[[tenant]]\nname = \"T\"\nusers = []\n"), ["unknown-key"]);
+        let foreign = "[[tenant.stream]]\nname = \"s\"\nsubjects = [\"x.a\"]\n[tenant.jetstream]\nstorage = \"1MiB\"";
+        let storage = "[server.jetstream]\nstorage = \"1GiB\"\n";
+        let with = |keys: &str| {
+            codes_of(&format!("version = 1\n{storage}[[tenant]]\nname = \"T\"\n{keys}\n{USER}{foreign}\n"))
+        };
+        assert_eq!(with("subject = [\"x.>\"]"), ["unknown-key"]);
+        assert_eq!(with("subjects = [\"y.>\", \"x..\"]"), ["invalid-subject"]);
+        assert_eq!(with("subjects = [\"y.>\"]"), ["foreign-subject"], "the control");
+    }
+
+    #[test]
+    fn subjects_are_compared_although_another_one_is_unreadable() {
+        assert_eq!(
+            with_tenant("name = \"C\"\nsubjects = [\"T.x\", \"c..\"]"),
+            ["overlapping-subjects", "invalid-subject"]
+        );
     }
 
     #[test]

@@ -65,6 +65,12 @@ pub async fn make<'p>(run: &Run<'p>, tenant_run: &mut TenantRun<'p>, name: &str,
         return false;
     }
     let ack = manager.ask_one(run, Request { subject: subject.to_owned(), body: canary.into_bytes() }).await.json();
+    has_stored(run, index, name, &ack)
+}
+
+/// Judges the acknowledgement of a new stream's first message. A message that was there
+/// before it is another tenant's.
+fn has_stored(run: &Run<'_>, index: usize, name: &str, ack: &Value) -> bool {
     if ack["stream"] != name {
         run.ledger.not_run(index, format!("stream {name} did not take a message: {ack}"));
         return false;
@@ -124,5 +130,28 @@ pub async fn sweep<'p>(
             run.ledger.pass(index, format!("untouched, with {others} others doing the same {how} it in turn"));
         }
         crate::verify::run::each(tenant_runs, super::AT_ONCE, async |tenant_run| undo(tenant_run).await).await;
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::verify::fixtures::{ORDERS, SHARING, System, checks};
+    use crate::verify::report::Outcome;
+
+    #[test]
+    fn a_new_stream_with_messages_is_another_tenants() {
+        let system = System::load(SHARING);
+        let plan = system.plan(true);
+        let judged = |ack: Value| {
+            let run = Run::new(&plan, vec!["streams"]);
+            run.begin("streams");
+            let stored = has_stored(&run, ORDERS, "S", &ack);
+            (stored, checks(run).iter().map(|c| c.outcome).max())
+        };
+        assert_eq!(judged(json!({ "stream": "S", "seq": 2 })), (true, Some(Outcome::Leak)));
+        assert!(judged(json!({ "stream": "S", "seq": 1 })).0, "the control");
+        assert_ne!(judged(json!({ "stream": "S", "seq": 1 })).1, Some(Outcome::Leak), "the control");
+        assert_eq!(judged(json!({ "error": "full" })), (false, Some(Outcome::NotRun)));
     }
 }

@@ -1,7 +1,7 @@
 //! Logins without credentials, with wrong ones, with revoked ones, and as another user.
 
 use super::{AT_ONCE, Probe};
-use crate::keys::{Login, Secret};
+use crate::keys::{Login, Secret, public_key_of};
 use crate::verify::run::{Run, TenantRun, each};
 use crate::verify::wire::{Connection, Identity, OpenError};
 
@@ -95,7 +95,7 @@ async fn try_wrong_credentials<'p>(run: &Run<'p>, tenant_run: &TenantRun<'p>, lo
                 ));
             }
             (Some(Login::Seed(theirs)), Some(Login::Seed(own))) => {
-                let public = nkeys::KeyPair::from_seed(theirs.expose()).map(|pair| pair.public_key());
+                let public = public_key_of(theirs);
                 let login = public.map(|public_key| Identity::Borrowed { public_key, seed: own.clone() });
                 tried.extend(
                     login.ok().map(|l| (format!("as {name} by its public key with its own signature"), Some(other), l)),

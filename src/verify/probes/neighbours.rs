@@ -43,7 +43,7 @@ async fn probe<'p>(run: &Run<'p>, tenant_runs: &mut [TenantRun<'p>]) {
             };
             tried += 1;
             let subject = concrete(&import.subject, &run.token());
-            match measure_bursts(run, tenant_runs, (index, exporter), &subject).await {
+            match measure_bursts(run, tenant_runs, index, exporter, &subject).await {
                 Err(why) => run.ledger.not_run(exporter, why.0),
                 Ok(None) => {}
                 Ok(Some((alone, beside))) if beside > NOTICED && beside > alone * FACTOR => run.ledger.leak(
@@ -62,7 +62,8 @@ async fn probe<'p>(run: &Run<'p>, tenant_runs: &mut [TenantRun<'p>]) {
 async fn measure_bursts<'p>(
     run: &Run<'p>,
     tenant_runs: &mut [TenantRun<'p>],
-    (importer, exporter): (usize, usize),
+    importer: usize,
+    exporter: usize,
     subject: &str,
 ) -> Result<Option<(Duration, Duration)>, Lost> {
     let subscribing =

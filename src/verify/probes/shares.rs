@@ -96,7 +96,7 @@ async fn check_services<'p>(run: &Run<'p>, tenant_runs: &mut [TenantRun<'p>]) {
                 continue;
             };
             if exporter != index {
-                check_service(run, tenant_runs, (index, exporter), import, &subject).await;
+                check_service(run, tenant_runs, index, exporter, import, &subject).await;
             }
         }
     }
@@ -105,7 +105,8 @@ async fn check_services<'p>(run: &Run<'p>, tenant_runs: &mut [TenantRun<'p>]) {
 async fn check_service<'p>(
     run: &Run<'p>,
     tenant_runs: &mut [TenantRun<'p>],
-    (asking, answering): (usize, usize),
+    asking: usize,
+    answering: usize,
     import: &Import,
     subject: &str,
 ) {

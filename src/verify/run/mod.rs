@@ -19,7 +19,7 @@ use serde_json::Value;
 use super::Plan;
 use super::report::{AttackedServer, Report};
 use super::test_bed::Logins;
-use super::wire::{Connection, Identity, Info, Request};
+use super::wire::{Connection, Identity, Info, OpenError, Request};
 use crate::model::Model;
 use ledger::Ledger;
 pub use session::{Session, TenantRun};
@@ -74,12 +74,15 @@ pub async fn each<'p>(tenant_runs: &mut [TenantRun<'p>], at_once: usize, action:
 }
 
 /// Why no user of any tenant is connected. `None` if at least one is.
-pub fn nobody_is_in(tenant_runs: &[TenantRun<'_>]) -> Option<String> {
+pub fn nobody_is_in(tenant_runs: &[TenantRun<'_>]) -> Option<OpenError> {
     let sessions = || tenant_runs.iter().flat_map(|t| &t.sessions);
     if sessions().any(|s| s.connection.is_some()) {
         return None;
     }
-    Some(sessions().find_map(Session::refusal).unwrap_or_else(|| "no user's secret is known here".into()))
+    let refusals = || sessions().filter_map(Session::refusal);
+    let by_the_server = refusals().find(|e| matches!(e, OpenError::Refused(_)));
+    let none = || OpenError::Broken("no user's secret is known here".into());
+    Some(by_the_server.or_else(|| refusals().next()).cloned().unwrap_or_else(none))
 }
 
 impl<'p> Run<'p> {
@@ -217,6 +220,7 @@ mod tests {
         let system = System::load(SHARING);
         let plan = system.plan(true);
         let run = Run::new(&plan, vec!["first"]);
-        assert_eq!(nobody_is_in(&run.tenant_runs()).as_deref(), Some("no user's secret is known here"));
+        let reason = nobody_is_in(&run.tenant_runs()).map(|e| e.to_string());
+        assert_eq!(reason.as_deref(), Some("no user's secret is known here"));
     }
 }

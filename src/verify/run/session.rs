@@ -41,7 +41,7 @@ pub struct Session<'p> {
     /// The tenant's limit of one payload. Bytes.
     payload: u64,
     /// Why the connection failed. `None` if it did not, or was not tried.
-    refusal: Option<String>,
+    refusal: Option<OpenError>,
     /// Whether JetStream left a request of this user unanswered. `manages` is then false, so
     /// that the run does not wait for it again and again.
     is_mute: bool,
@@ -122,11 +122,7 @@ impl<'p> TenantRun<'p> {
 impl<'p> Session<'p> {
     async fn connect(&mut self, run: &Run<'p>) {
         let user_name = format!("{}/{}", run.topology.tenant(self.tenant).name, self.user.name);
-        let opened = match &self.login {
-            Some(_) => self.another(run).await.map_err(|e| e.to_string()),
-            None => Err("its secret is not known here".to_owned()),
-        };
-        match opened {
+        match self.another(run).await {
             Ok(mut connection) => {
                 run.info.borrow_mut().get_or_insert_with(|| connection.info.clone());
                 if self.can_ask {
@@ -139,21 +135,21 @@ impl<'p> Session<'p> {
                     run.ledger.not_run(self.tenant, format!("{user_name} may not listen to its own inbox: {words}"));
                 }
             }
-            Err(words) => {
-                let hint = if words.contains("Authorization") {
+            Err(refusal) => {
+                let hint = if refusal.to_string().contains("Authorization") {
                     "; does the server run this registry? `tenantry up`"
                 } else {
                     ""
                 };
-                run.ledger.not_run(self.tenant, format!("{user_name} is not connected: {words}{hint}"));
-                self.refusal = Some(words);
+                run.ledger.not_run(self.tenant, format!("{user_name} is not connected: {refusal}{hint}"));
+                self.refusal = Some(refusal);
             }
         }
     }
 
     /// Why the connection failed. `None` if it did not, or was not tried.
-    pub fn refusal(&self) -> Option<String> {
-        self.refusal.clone()
+    pub fn refusal(&self) -> Option<&OpenError> {
+        self.refusal.as_ref()
     }
 
     /// Whether a login costs the server little CPU time: with an nkey, no bcrypt.
