@@ -14,23 +14,26 @@ pub struct Args {
     command: Command,
 }
 
+#[derive(Debug, clap::Args)]
+struct Add {
+    /// TENANT/USER.
+    #[arg(value_name = "TENANT/USER")]
+    who: String,
+    /// A built-in role (admin, app, publisher, subscriber, monitor) or a declared one.
+    #[arg(long, value_name = "ROLE")]
+    role: Option<String>,
+    /// The kind of credential: nkey or password.
+    #[arg(long, value_name = "KIND")]
+    auth: Option<String>,
+    /// The public half of an nkey whose seed the user keeps.
+    #[arg(long, value_name = "U...")]
+    public_key: Option<String>,
+}
+
 #[derive(Debug, clap::Subcommand)]
 enum Command {
     /// Add a user to a tenant or to the system account.
-    Add {
-        /// TENANT/USER.
-        #[arg(value_name = "TENANT/USER")]
-        who: String,
-        /// A built-in role (admin, app, publisher, subscriber, monitor) or a declared one.
-        #[arg(long, value_name = "ROLE")]
-        role: Option<String>,
-        /// The kind of credential: nkey or password.
-        #[arg(long, value_name = "KIND")]
-        auth: Option<String>,
-        /// The public half of an nkey whose seed the user keeps.
-        #[arg(long, value_name = "U...")]
-        public_key: Option<String>,
-    },
+    Add(Add),
     /// Replace a user's secret. The old one stops working at the next reload.
     Rotate {
         /// TENANT/USER.
@@ -62,86 +65,75 @@ struct Row<'m> {
 
 pub fn run(context: &Context, args: &Args) -> Result<Exit, Error> {
     match &args.command {
-        Command::Add { who, role, auth, public_key } => {
-            let (mut editor, valid) = Editor::open(&context.registry)?;
-            let (account, name) = require_user(&valid.model, who)?;
-            if users(&valid.model, account)?.iter().any(|u| u.name.as_str() == name) {
-                return Err(Error::already_there(
-                    format!("user `{who}`"),
-                    "choose another name, or `tenantry user rotate`",
-                ));
-            }
-            if account == valid.model.system.account.as_str() && role.is_some() {
-                return Err(Error::usage(
-                    "users of the system account have no role: they can do anything",
-                    "leave --role out",
-                ));
-            }
-            let user = NewUser {
-                name: name.to_owned(),
-                role: role.clone(),
-                auth: auth.clone(),
-                public_key: public_key.clone(),
-            };
-            editor.add_user(account, valid.model.system.account.as_str(), &user)?;
-            finish(
-                context,
-                editor,
-                &format!("user `{who}` added"),
-                &format!("tenantry up, then tenantry creds {who}"),
-                who,
-            )
-        }
-        Command::Rotate { who } => {
-            let (mut editor, valid) = Editor::open(&context.registry)?;
-            let (account, user) = existing(&valid.model, who)?;
-            if let Credential::PublicKey(_) = user.credential {
-                return Err(Error::usage(
-                    format!("`{who}` brought its own key, which tenantry cannot replace"),
-                    "have the user make a new pair and put its public half into `public_key`",
-                ));
-            }
-            let next = editor.rotate_user(account, valid.model.system.account.as_str(), user.name.as_str())?;
-            let message = match &user.credential {
-                Credential::PasswordFromEnv { variable, .. } => format!(
-                    "`{who}` is at generation {next}; its password is the one in {variable} and changes when that does"
-                ),
-                _ => {
-                    format!("`{who}` has a new secret (generation {next}); the old one works until the server reloads")
-                }
-            };
-            finish(context, editor, &message, &format!("tenantry up, then tenantry creds {who}"), who)
-        }
-        Command::Revoke { who } => {
-            let (mut editor, valid) = Editor::open(&context.registry)?;
-            let (account, user) = existing(&valid.model, who)?;
-            let system = valid.model.system.account.as_str();
-            if user.is_provisioner() && !editor.declares_user(account, system, user.name.as_str())? {
-                return Err(Error::usage(
-                    format!("`{who}` is not in the registry: every tenant with JetStream has one"),
-                    format!("to replace its secret: tenantry user rotate {who}"),
-                ));
-            }
-            if users(&valid.model, account)?.iter().filter(|u| !u.is_provisioner()).count() == 1
-                && !user.is_provisioner()
-            {
-                let add = format!("add another first: tenantry user add {account}/NAME");
-                let is_tenant = account != valid.model.system.account.as_str();
-                let or = format!("; or remove the tenant: tenantry tenant remove {account}");
-                return Err(Error::usage(
-                    format!("`{who}` is the only user of `{account}`, which has to have one"),
-                    if is_tenant { add + &or } else { add },
-                ));
-            }
-            editor.remove_user(account, valid.model.system.account.as_str(), user.name.as_str())?;
-            editor.save()?;
-            context.ui.done(&format!("user `{who}` removed; its credential works until the server reloads"));
-            context.ui.json(&serde_json::json!({ "removed": who }));
-            context.next("tenantry up");
-            Ok(Exit::Ok)
-        }
+        Command::Add(args) => add(context, args),
+        Command::Rotate { who } => rotate(context, who),
+        Command::Revoke { who } => revoke(context, who),
         Command::List { tenant } => list(context, tenant.as_deref()),
     }
+}
+
+fn add(context: &Context, args: &Add) -> Result<Exit, Error> {
+    let Add { who, role, auth, public_key } = args;
+    let (mut editor, valid) = Editor::open(&context.registry)?;
+    let (account, name) = require_user(&valid.model, who)?;
+    if users(&valid.model, account)?.iter().any(|u| u.name.as_str() == name) {
+        return Err(Error::already_there(format!("user `{who}`"), "choose another name, or `tenantry user rotate`"));
+    }
+    if account == valid.model.system.account.as_str() && role.is_some() {
+        return Err(Error::usage("users of the system account have no role: they can do anything", "leave --role out"));
+    }
+    let user =
+        NewUser { name: name.to_owned(), role: role.clone(), auth: auth.clone(), public_key: public_key.clone() };
+    editor.add_user(account, valid.model.system.account.as_str(), &user)?;
+    finish(context, editor, &format!("user `{who}` added"), &format!("tenantry up, then tenantry creds {who}"), who)
+}
+
+fn rotate(context: &Context, who: &str) -> Result<Exit, Error> {
+    let (mut editor, valid) = Editor::open(&context.registry)?;
+    let (account, user) = existing(&valid.model, who)?;
+    if let Credential::PublicKey(_) = user.credential {
+        return Err(Error::usage(
+            format!("`{who}` brought its own key, which tenantry cannot replace"),
+            "have the user make a new pair and put its public half into `public_key`",
+        ));
+    }
+    let next = editor.rotate_user(account, valid.model.system.account.as_str(), user.name.as_str())?;
+    let message = match &user.credential {
+        Credential::PasswordFromEnv { variable, .. } => {
+            format!("`{who}` is at generation {next}; its password is the one in {variable} and changes when that does")
+        }
+        _ => {
+            format!("`{who}` has a new secret (generation {next}); the old one works until the server reloads")
+        }
+    };
+    finish(context, editor, &message, &format!("tenantry up, then tenantry creds {who}"), who)
+}
+
+fn revoke(context: &Context, who: &str) -> Result<Exit, Error> {
+    let (mut editor, valid) = Editor::open(&context.registry)?;
+    let (account, user) = existing(&valid.model, who)?;
+    let system = valid.model.system.account.as_str();
+    if user.is_provisioner() && !editor.declares_user(account, system, user.name.as_str())? {
+        return Err(Error::usage(
+            format!("`{who}` is not in the registry: every tenant with JetStream has one"),
+            format!("to replace its secret: tenantry user rotate {who}"),
+        ));
+    }
+    if users(&valid.model, account)?.iter().filter(|u| !u.is_provisioner()).count() == 1 && !user.is_provisioner() {
+        let add = format!("add another first: tenantry user add {account}/NAME");
+        let is_tenant = account != valid.model.system.account.as_str();
+        let or = format!("; or remove the tenant: tenantry tenant remove {account}");
+        return Err(Error::usage(
+            format!("`{who}` is the only user of `{account}`, which has to have one"),
+            if is_tenant { add + &or } else { add },
+        ));
+    }
+    editor.remove_user(account, valid.model.system.account.as_str(), user.name.as_str())?;
+    editor.save()?;
+    context.ui.done(&format!("user `{who}` removed; its credential works until the server reloads"));
+    context.ui.json(&serde_json::json!({ "removed": who }));
+    context.next("tenantry up");
+    Ok(Exit::Ok)
 }
 
 fn finish(context: &Context, editor: Editor, message: &str, next: &str, who: &str) -> Result<Exit, Error> {
