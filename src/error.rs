@@ -169,7 +169,7 @@ pub enum Error {
 
 /// Actions that fail because of what was named, and not because of a full disk or a
 /// missing permission to write.
-const READING: [&str; 3] = ["read", "find", "open"];
+const READING: [&str; 2] = ["read", "find"];
 
 /// Whether it is the path that cannot be: a folder that is missing, a file in its place.
 fn is_of_the_path(source: &io::Error) -> bool {
@@ -267,9 +267,12 @@ impl Error {
             Self::TooLarge { .. } => Some("is it the right file?".into()),
             Self::RootKey { source, .. } => Some(source.hint()),
             Self::Template { .. } => Some("compare it with the built-in one: `tenantry templates eject DIR`".into()),
-            Self::Io { source, .. } => match source.kind() {
+            Self::Io { action, source, .. } => match source.kind() {
+                io::ErrorKind::NotFound if !READING.contains(action) => {
+                    Some("name a place in a folder that is there".into())
+                }
                 io::ErrorKind::PermissionDenied => Some("check who owns it".into()),
-                io::ErrorKind::StorageFull => Some("free some disk space; what was there is untouched".into()),
+                io::ErrorKind::StorageFull => Some("free some disk space, then run it again".into()),
                 _ => None,
             },
             Self::NobodyConnects { .. } => Some(

@@ -60,10 +60,14 @@ pub fn run(context: &Context, args: &Args) -> Result<Exit, Error> {
     let project = context.open_noting(args.templates.as_deref())?;
     verify::raise_open_files();
     for file in [&args.html, &args.junit].into_iter().flatten() {
-        // Creates the file now, so that an unwritable path fails before the run.
-        fs::File::create(file).map_err(|e| {
-            Error::usage(format!("cannot write {}: {e}", file.display()), "name a file in a folder that is there")
-        })?;
+        // Opens the file now, so that an unwritable path fails before the run. An earlier
+        // report stays until this one is written.
+        fs::OpenOptions::new()
+            .write(true)
+            .create(true)
+            .truncate(false)
+            .open(file)
+            .map_err(|e| Error::io("write", file, e))?;
     }
     let model = project.model();
     if model.tenants.len() < 2 {

@@ -37,7 +37,7 @@ pub fn property(
 /// }
 /// ```
 ///
-/// generates `struct Limits { connections, name, span, is_whole }`, whose fields keep
+/// generates `struct Limits { connections, name, span, misspelt }`, whose fields keep
 /// their source locations. The field's type determines what may be written: `Spanned<T>` is
 /// required; `Key<T>` is optional (`Key::Absent`), and `Key::Invalid` if it is
 /// unreadable, so that no later check reports it again. `List<T>` is a list or
@@ -60,9 +60,9 @@ macro_rules! keys {
             /// Location of the table in the registry.
             #[allow(dead_code, reason = "every table keeps its place")]
             pub span: $crate::diag::Span,
-            /// False if the table has an unknown key, which may be a known one misspelt.
+            /// The keys that are probably meant by unknown ones: nobody is told that they are missing.
             #[allow(dead_code, reason = "not every table is checked for what it lacks")]
-            pub is_whole: bool,
+            pub misspelt: Vec<&'static str>,
         }
 
         impl $crate::registry::decode::Decode for $table {
@@ -72,8 +72,8 @@ macro_rules! keys {
             ) -> Option<Self> {
                 let table = d.table(node, $what)?;
                 $( let $key = <$type as $crate::registry::decode::Field>::take(stringify!($key), &table, d); )*
-                let is_whole = !table.refuse_unknown(&[$(stringify!($key)),*], d);
-                Some(Self { $( $key: $key?, )* span: table.span, is_whole })
+                let misspelt = table.refuse_unknown(&[$(stringify!($key)),*], d);
+                Some(Self { $( $key: $key?, )* span: table.span, misspelt })
             }
 
             fn schema() -> serde_json::Value {

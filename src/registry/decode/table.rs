@@ -22,15 +22,16 @@ impl<'t, 'i> Table<'t, 'i> {
         self.table.get(key)
     }
 
-    /// Reports every key that is not in `known`, and whether there was one.
-    pub fn refuse_unknown(&self, known: &[&'static str], d: &mut Decoder<'_>) -> bool {
-        let mut found = false;
+    /// Reports every key that is not in `known`. Returns the known ones that are probably meant.
+    pub fn refuse_unknown(&self, known: &[&'static str], d: &mut Decoder<'_>) -> Vec<&'static str> {
+        let mut meant = Vec::new();
         for key in self.table.keys() {
             let name = key.get_ref().as_ref();
             if known.contains(&name) {
                 continue;
             }
-            found = true;
+            let near = nearest(name, known.iter().copied());
+            meant.extend(near);
             let span = d.span(key.span());
             let diagnostic = Diagnostic::error(codes::UNKNOWN_KEY, span, format!("{} has no key `{name}`", self.what));
             let lower = name.to_lowercase();
@@ -40,13 +41,13 @@ impl<'t, 'i> Table<'t, 'i> {
                      `password_env` names the variable that holds one",
                 )
             } else {
-                diagnostic.label("unknown key").hint(match nearest(name, known.iter().copied()) {
+                diagnostic.label("unknown key").hint(match near {
                     Some(near) => format!("did you mean `{near}`?"),
                     None => format!("known keys: {}", known.join(", ")),
                 })
             });
         }
-        found
+        meant
     }
 }
 

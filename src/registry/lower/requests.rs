@@ -1,6 +1,8 @@
 //! Whether the requests that `apply` makes fit the tenant's own payload limit: the
 //! server closes a connection that publishes more.
 
+use serde_json::json;
+
 use crate::diag::Diagnostic;
 use crate::model::Tenant;
 use crate::model::jetstream::difference::{STREAM, consumer_request};
@@ -46,7 +48,8 @@ fn largest_request(tenant: &Tenant) -> Option<(u64, String)> {
         });
         std::iter::once(own).chain(consumers)
     });
-    requests.map(|(name, body)| (body.to_string().len() as u64, name)).max()
+    let list = tenant.jetstream.map(|_| ("the list of streams".to_owned(), json!({ "offset": 0 })));
+    list.into_iter().chain(requests).map(|(name, body)| (body.to_string().len() as u64, name)).max()
 }
 
 /// What the registry calls it: a bucket's stream has a prefix on the server.
@@ -86,7 +89,8 @@ mod tests {
         assert_eq!(code, "payload-too-small");
         let smallest = hint.split('"').nth(1).expect("a size").to_owned();
         assert_eq!(found(&smallest, bucket), [], "{smallest}");
-        assert_eq!(found("266B", ""), [], "without streams nothing is requested");
+        assert_eq!(found("12B", ""), [], "without streams only their list is requested");
+        assert!(matches!(&found("11B", "")[..], [("payload-too-small", hint)] if hint.contains("12B")));
     }
 
     #[test]

@@ -276,7 +276,7 @@ impl Tenant {
         let all_known = match &self.subjects {
             Key::Given(subjects) => subjects.is_whole() && !subjects.is_empty(),
             Key::Invalid => false,
-            Key::Absent => self.is_whole,
+            Key::Absent => !self.misspelt.contains(&"subjects"),
         };
         all_known && !self.subjects().iter().any(|(own, _)| own.contains(subject))
     }

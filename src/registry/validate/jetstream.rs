@@ -195,9 +195,11 @@ pub fn stream_subjects_are_the_tenants(cx: &RegistryContext<'_>, out: &mut Vec<D
     for tenant in &cx.registry.tenant {
         let own = tenant.subjects();
         for stream in &tenant.stream {
-            let has_origin = !stream.mirror.is_absent() || !stream.source.is_empty();
-            let is_empty = stream.subjects.is_absent() || stream.subjects.get().is_some_and(List::says_nothing);
-            if is_empty && !has_origin && stream.is_whole {
+            let has_origin = !stream.mirror.is_absent() || !stream.source.is_empty() || !stream.source.is_whole();
+            let is_misspelt = stream.misspelt.iter().any(|key| matches!(*key, "subjects" | "source" | "mirror"));
+            let is_empty =
+                (stream.subjects.is_absent() && !is_misspelt) || stream.subjects.get().is_some_and(List::says_nothing);
+            if is_empty && !has_origin {
                 out.push(
                     Diagnostic::error(
                         codes::NO_SUBJECTS,

@@ -236,8 +236,11 @@ pub fn copies_are_shared(cx: &RegistryContext<'_>, out: &mut Vec<Diagnostic>) {
                     out.push(Diagnostic::error(codes::SHARE_TO_ITSELF, from.span, message).hint("remove `from`"));
                 } else if exporter.is_none() {
                     tenant_exists(cx, from, out);
-                } else if let Some(exporter) = exporter.filter(|t| t.stream.is_whole() && !has_it(t)) {
-                    out.push(unknown_stream(exporter, &origin.name, "its tenant has to declare it first"));
+                } else if let Some(exporter) = exporter.filter(|t| !has_it(t)) {
+                    // It may be one that is unreadable.
+                    if exporter.stream.is_whole() {
+                        out.push(unknown_stream(exporter, &origin.name, "its tenant has to declare it first"));
+                    }
                 } else if cx.whole && cx.registry.share.is_whole() && !given.contains(&share) {
                     let message = format!("`{}` does not share the stream `{name}` with `{to}`", from.value);
                     let keys = format!("from = \"{}\", to = [\"{to}\"], jetstream = \"{name}\"", from.value);

@@ -12,7 +12,7 @@ use crate::subject::SubjectIndex;
 /// Ensures that there is a tenant: with the system account alone, the server accepts
 /// anonymous clients.
 pub fn there_is_a_tenant(cx: &RegistryContext<'_>, out: &mut Vec<Diagnostic>) {
-    if cx.registry.tenant.says_nothing() && cx.registry.is_whole && cx.whole {
+    if cx.registry.tenant.says_nothing() && !cx.registry.misspelt.contains(&"tenant") && cx.whole {
         out.push(
             Diagnostic::error(codes::NO_TENANTS, START, "the registry has no tenant")
                 .hint("begin one with [[tenant]] and its `name`, and give it a [[tenant.user]]"),
@@ -210,6 +210,7 @@ mod tests {
             codes_of(&format!("version = 1\n{storage}[[tenant]]\nname = \"T\"\n{keys}\n{USER}{foreign}\n"))
         };
         assert_eq!(with("subject = [\"x.>\"]"), ["unknown-key"]);
+        assert_eq!(with("subjects = []\nlimts = 1"), ["no-subjects", "unknown-key"], "another key is meant");
         assert_eq!(with("subjects = [\"y.>\", \"x..\"]"), ["invalid-subject"]);
         assert_eq!(with("subjects = [\"y.>\"]"), ["foreign-subject"], "the control");
     }
@@ -258,7 +259,7 @@ mod tests {
                 "[tenant.limits]\npayload = \"1025KiB\"\n",
                 "[tenant.limits]\npayload = \"1MiB\"\n",
             ),
-            ("out-of-range", "[tenant.limits]\npayload = \"0B\"\n", "[tenant.limits]\npayload = \"1B\"\n"),
+            ("out-of-range", "[tenant.limits]\npayload = \"0B\"\n", "[tenant.limits]\npayload = \"12B\"\n"),
             (
                 "connections-oversubscribed",
                 "[tenant.limits]\nconnections = 925\n",
