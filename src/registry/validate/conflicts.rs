@@ -80,7 +80,7 @@ const STREAM: &[Conflict<StreamPlaces>] = &[
         code: "replicas-without-cluster",
         message: "copies need a cluster, and this registry has one server",
         hint: "remove `replicas`",
-        places: |s| only_if(s.replicas.get().is_some_and(|r| r.value.0 > 1), place(&s.replicas)),
+        places: |s| place_where(&s.replicas, |r| r.0 > 1).into_iter().collect(),
     },
 ];
 
@@ -163,9 +163,8 @@ const CONSUMER: &[Conflict<ConsumerPlaces>] = &[
         message: "a work queue's messages are acknowledged one by one",
         hint: "remove ack_policy: explicit is the default",
         places: |c| {
-            let ack = c.consumer.ack_policy.get();
-            let is_other = ack.is_some_and(|a| a.value != AckPolicy::Explicit);
-            only_if(is_work_queue(c.stream) && is_other, ack.map(|a| a.span))
+            let other = place_where(&c.consumer.ack_policy, |ack| *ack != AckPolicy::Explicit);
+            only_if(is_work_queue(c.stream), other)
         },
     },
     Conflict {
@@ -174,28 +173,24 @@ const CONSUMER: &[Conflict<ConsumerPlaces>] = &[
         hint: "remove max_ack_pending, ack_wait and backoff; or use ack_policy = \"explicit\"",
         places: |c| {
             let c = c.consumer;
-            let none = c.ack_policy.get().filter(|a| a.value == AckPolicy::None);
+            let none = place_where(&c.ack_policy, |ack| *ack == AckPolicy::None);
             let waits = c.max_ack_pending.get().is_some() || c.ack_wait.get().is_some() || !c.backoff.is_empty();
-            only_if(waits, none.map(|a| a.span))
+            only_if(waits, none)
         },
     },
     Conflict {
         code: "pending-beyond-tenant",
         message: "the tenant's consumers may have fewer messages pending",
         hint: "lower it, or raise `max_ack_pending` under [tenant.jetstream]",
-        places: |c| {
-            let pending = c.consumer.max_ack_pending.get();
-            only_if(pending.is_some_and(|p| p.value.0 > c.max_ack_pending), pending.map(|p| p.span))
-        },
+        places: |c| place_where(&c.consumer.max_ack_pending, |p| p.0 > c.max_ack_pending).into_iter().collect(),
     },
     Conflict {
         code: "work-queue-start",
         message: "a work queue is delivered from its first message on",
         hint: "remove deliver_policy",
         places: |c| {
-            let policy = c.consumer.deliver_policy.get();
-            let is_other = policy.is_some_and(|p| p.value != DeliverPolicy::All);
-            only_if(is_work_queue(c.stream) && is_other, policy.map(|p| p.span))
+            let other = place_where(&c.consumer.deliver_policy, |policy| *policy != DeliverPolicy::All);
+            only_if(is_work_queue(c.stream), other)
         },
     },
     Conflict {
@@ -274,8 +269,13 @@ fn place<T>(key: &Key<Spanned<T>>) -> Option<Span> {
     key.get().map(|value| value.span)
 }
 
+/// The span of a key whose value is readable and meets the condition.
+fn place_where<T>(key: &Key<Spanned<T>>, condition: impl FnOnce(&T) -> bool) -> Option<Span> {
+    key.get().filter(|given| condition(&given.value)).map(|given| given.span)
+}
+
 fn turned_on(key: &Key<Spanned<bool>>) -> Option<Span> {
-    key.get().filter(|b| b.value).map(|b| b.span)
+    place_where(key, |on| *on)
 }
 
 /// Whether a key is written and unreadable: what it would say is not known.
@@ -297,7 +297,7 @@ fn policy_is(consumer: &Consumer, wanted: DeliverPolicy) -> bool {
 
 /// The span of `deliver_policy` if it is `policy` and the key that the policy needs is missing.
 fn starts(declared: &DeclaredConsumer<'_>, policy: DeliverPolicy, lacks: bool) -> Vec<Span> {
-    only_if(policy_is(declared.consumer, policy) && lacks, place(&declared.consumer.deliver_policy))
+    only_if(lacks, place_where(&declared.consumer.deliver_policy, |p| *p == policy))
 }
 
 #[cfg(test)]
