@@ -4,7 +4,7 @@
 use std::path::{Path, PathBuf};
 use std::{env, fs};
 
-/// What rendered text is made by, beside the model: that has a digest of its own.
+/// The files that decide how the model becomes text. The model has a digest of its own.
 const SOURCES: [&str; 7] =
     ["src/render", "src/model", "src/keys", "src/conf/writer.rs", "src/subject.rs", "templates", "Cargo.lock"];
 

@@ -54,7 +54,7 @@ pub struct Diagnostic {
     pub rule: &'static str,
     /// Error or warning.
     pub severity: Severity,
-    /// What is wrong: a lowercase sentence fragment that names the offending item.
+    /// The mistake: a lowercase sentence fragment that names the offending item.
     pub message: String,
     /// Location of the offending text. `None`: the problem has no location.
     pub span: Option<Span>,

@@ -30,7 +30,7 @@ pub enum Error {
     Registry {
         /// The files.
         sources: Sources,
-        /// What is wrong.
+        /// Its errors and warnings, each with its place.
         diagnostics: Vec<Diagnostic>,
     },
     /// A configuration that nats-server would not start with.
@@ -38,7 +38,7 @@ pub enum Error {
     Conf {
         /// The files.
         sources: Sources,
-        /// What is wrong.
+        /// Its errors and warnings, each with its place.
         diagnostics: Vec<Diagnostic>,
     },
     /// An edit would make the registry invalid.
@@ -92,29 +92,29 @@ pub enum Error {
     /// The operating system says no.
     #[error("cannot {action} {}: {source}", .path.display())]
     Io {
-        /// What was tried.
+        /// The operation, as a verb: `read`, `write`, `create`.
         action: &'static str,
-        /// With what.
+        /// The file or folder.
         path: PathBuf,
-        /// Why not.
+        /// The operating system's error.
         source: io::Error,
     },
     /// There is no such tenant, user, stream.
     #[error("there is no {what} `{name}`")]
     Unknown {
-        /// What was looked for.
+        /// The kind: `tenant`, `user`, `stream`.
         what: String,
         /// The name that was given.
         name: String,
         /// The nearest names.
         hint: String,
     },
-    /// What would be made is there already, and is not overwritten.
+    /// A file, tenant or user of that name exists, and is not overwritten.
     #[error("{what} is there already")]
     AlreadyThere {
         /// A file, a tenant, a user.
         what: String,
-        /// What to do.
+        /// The remedy.
         hint: String,
     },
     /// A program does not run.
@@ -122,9 +122,9 @@ pub enum Error {
     CannotRun {
         /// The executable.
         program: PathBuf,
-        /// Why not.
+        /// The operating system's error.
         source: io::Error,
-        /// What to do.
+        /// The remedy.
         hint: String,
     },
     /// A nats-server that was started here does not run, or does not answer.
@@ -132,11 +132,11 @@ pub enum Error {
     StartFailed {
         /// Which one: nats-server, the throwaway nats-server.
         server: &'static str,
-        /// What happened to it.
+        /// The failure, as a verb with its details: `ended at once`.
         what: String,
         /// The server's own words.
         words: String,
-        /// What to do.
+        /// The remedy.
         hint: String,
     },
     /// No user of the registry gets into the server under attack.
@@ -152,17 +152,17 @@ pub enum Error {
     /// The input is wrong in a way that has no place in a file.
     #[error("{message}")]
     Usage {
-        /// What is wrong.
+        /// The mistake.
         message: String,
-        /// What to do.
+        /// The remedy.
         hint: String,
     },
     /// The server could not be found, started or reached.
     #[error("{message}")]
     Server {
-        /// What happened, with the server's own words where there are any.
+        /// The failure, with the server's own words where there are any.
         message: String,
-        /// What to do.
+        /// The remedy.
         hint: String,
     },
 }
@@ -242,7 +242,7 @@ impl Error {
         Self::Unknown { what: what.to_owned(), name: name.to_owned(), hint }
     }
 
-    /// What would be made is there already.
+    /// The error for a file, tenant or user that exists.
     pub fn already_there(what: impl Into<String>, hint: impl Into<String>) -> Self {
         Self::AlreadyThere { what: what.into(), hint: hint.into() }
     }
@@ -257,7 +257,7 @@ impl Error {
         Self::Server { message: message.into(), hint: hint.into() }
     }
 
-    /// What to do about it, if there is something to say.
+    /// The remedy, if there is one.
     pub fn hint(&self) -> Option<String> {
         match self {
             Self::Registry { .. } | Self::Conf { .. } => None,

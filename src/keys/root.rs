@@ -45,7 +45,7 @@ pub enum RootKeyError {
     Malformed {
         /// The file or environment variable.
         place: String,
-        /// What is wrong. Never quotes the text, which may be nearly a root key.
+        /// The mistake. Never quotes the text, which may be nearly a root key.
         why: &'static str,
     },
     /// The file to be created exists.

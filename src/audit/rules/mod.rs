@@ -47,7 +47,7 @@ use crate::subject::Subject;
 pub struct Rule {
     /// Stable kebab-case identifier.
     pub id: &'static str,
-    /// What holds if there is no finding.
+    /// The property that holds if there is no finding.
     pub proves: &'static str,
     /// Why that matters.
     pub why: &'static str,
