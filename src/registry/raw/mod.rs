@@ -273,12 +273,12 @@ impl Tenant {
     /// Whether the subject is certainly outside the tenant's subjects. It is not certain
     /// where one of them is unreadable, or the key may be misspelt.
     pub fn is_foreign(&self, subject: &Subject) -> bool {
-        let all_known = match &self.subjects {
-            Key::Given(subjects) => subjects.is_whole() && !subjects.is_empty(),
+        let owns = |own: &Subject| own.contains(subject);
+        match &self.subjects {
+            Key::Given(own) => own.is_whole() && !own.is_empty() && !own.iter().any(|own| owns(&own.value)),
             Key::Invalid => false,
-            Key::Absent => !self.misspelt.contains(&"subjects"),
-        };
-        all_known && !self.subjects().iter().any(|(own, _)| own.contains(subject))
+            Key::Absent => !self.misspelt.contains(&"subjects") && !self.subjects().iter().any(|(own, _)| owns(own)),
+        }
     }
 }
 
