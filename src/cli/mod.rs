@@ -59,7 +59,7 @@ struct Cli {
 const GLOBAL: &str = "Global options";
 
 const EXIT_CODES: &str = "\
-Exit codes: 0 done; 1 findings, out of date or refused; 2 the input is wrong; 3 no server; 4 nothing could be written";
+Exit codes: 0 done; 1 findings, out of date or refused; 2 the input is wrong; 3 no server; 4 a file or the result could not be written";
 
 /// How results are printed.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
@@ -110,8 +110,8 @@ pub fn run(arguments: impl IntoIterator<Item = OsString>) -> Exit {
     let cli = match Cli::try_parse_from(arguments) {
         Ok(cli) => cli,
         Err(e) => {
-            let _ = e.print();
-            return if e.use_stderr() { Exit::Invalid } else { Exit::Ok };
+            ui::keep_lost(e.print());
+            return if e.use_stderr() { Exit::Invalid } else { unless_lost(Exit::Ok) };
         }
     };
     let ui = Ui::new(cli.format, cli.color, cli.quiet, cli.verbose);
@@ -137,11 +137,22 @@ pub fn run(arguments: impl IntoIterator<Item = OsString>) -> Exit {
         Command::Man(args) => man::run(&context, &args),
         Command::WithParent(args) => with_parent::run(&args),
     };
-    result.unwrap_or_else(|error| {
-        ui.error(&error);
-        ui.json(&ErrorDocument::from_error(&error));
-        error.exit()
-    })
+    match result {
+        Ok(exit) => unless_lost(exit),
+        Err(error) => {
+            ui.error(&error);
+            ui.json(&ErrorDocument::from_error(&error));
+            error.exit()
+        }
+    }
+}
+
+/// The exit code of a command that printed its result: `NotWritten` if standard output did not
+/// take it, because nobody has the result then.
+fn unless_lost(exit: Exit) -> Exit {
+    let Some(e) = ui::lost() else { return exit };
+    eprintln!("error: the result could not be written to standard output: {e}");
+    Exit::NotWritten
 }
 
 /// The JSON document that `--format json` prints if a command fails.

@@ -1,7 +1,8 @@
 //! Output: results go to standard output, everything else to standard error. With
 //! `--format json` standard output is one JSON document.
 
-use std::io::{IsTerminal as _, Write as _};
+use std::io::{self, IsTerminal as _, Write as _};
+use std::sync::OnceLock;
 use std::time::Duration;
 
 use anstream::{AutoStream, ColorChoice};
@@ -38,6 +39,24 @@ pub fn plain(text: &str) -> String {
     text.chars().map(|c| if is_bad(c) { c.escape_unicode().to_string() } else { c.to_string() }).collect()
 }
 
+/// The first failure to write to standard output, of which a process has one. A closed pipe
+/// is none: `tenantry plan | head -1` has seen what it wanted.
+static LOST: OnceLock<io::Error> = OnceLock::new();
+
+/// Keeps the failure of a write to standard output, for [`lost`].
+pub fn keep_lost(written: io::Result<()>) {
+    if let Err(e) = written
+        && e.kind() != io::ErrorKind::BrokenPipe
+    {
+        let _ = LOST.set(e);
+    }
+}
+
+/// Why standard output did not take everything that was printed, if it did not.
+pub fn lost() -> Option<&'static io::Error> {
+    LOST.get()
+}
+
 impl Ui {
     /// Builds the settings from the global options.
     pub fn new(format: Format, color: Color, quiet: bool, verbose: bool) -> Self {
@@ -59,16 +78,17 @@ impl Ui {
         self.format == Format::Json
     }
 
-    /// Prints a line of the result, unless the format is JSON. A closed pipe is not an error.
+    /// Prints a line of the result, unless the format is JSON.
     pub fn result(self, text: &str) {
         if !self.is_json() {
-            let _ = writeln!(AutoStream::new(std::io::stdout(), self.color), "{}", text.trim_end_matches('\n'));
+            let text = text.trim_end_matches('\n');
+            keep_lost(writeln!(AutoStream::new(io::stdout(), self.color), "{text}"));
         }
     }
 
     /// Prints text to standard output unchanged, whatever the format.
     pub fn raw(self, text: &str) {
-        let _ = std::io::stdout().write_all(text.as_bytes()).and_then(|()| std::io::stdout().flush());
+        keep_lost(io::stdout().write_all(text.as_bytes()).and_then(|()| io::stdout().flush()));
     }
 
     /// Prints the result as JSON, if the format is JSON.
@@ -79,7 +99,7 @@ impl Ui {
     }
 
     fn err(self, text: &str) {
-        let _ = writeln!(AutoStream::new(std::io::stderr(), self.color), "{text}");
+        let _ = writeln!(AutoStream::new(io::stderr(), self.color), "{text}");
     }
 
     /// Prints a remark to standard error, unless `--quiet` is set.
@@ -121,7 +141,7 @@ impl Ui {
     /// Prints diagnostics, each with its source line.
     pub fn diagnostics(self, sources: &Sources, diagnostics: &[Diagnostic]) {
         let styled = match self.color {
-            ColorChoice::Auto => AutoStream::choice(&std::io::stderr()) != ColorChoice::Never,
+            ColorChoice::Auto => AutoStream::choice(&io::stderr()) != ColorChoice::Never,
             other => other != ColorChoice::Never,
         };
         for diagnostic in diagnostics {
@@ -165,7 +185,7 @@ impl Ui {
     /// A progress bar. Hidden if standard error is not a terminal, or if there are too few
     /// steps for the work to take noticeable time.
     pub fn progress(self, steps: usize, what: &'static str) -> ProgressBar {
-        if self.quiet || self.is_json() || !std::io::stderr().is_terminal() || steps < 200 {
+        if self.quiet || self.is_json() || !io::stderr().is_terminal() || steps < 200 {
             return ProgressBar::hidden();
         }
         let bar = ProgressBar::new(steps as u64).with_message(what);

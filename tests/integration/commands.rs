@@ -208,3 +208,20 @@ fn a_closed_pipe_is_no_panic() {
     let output = child.wait_with_output().expect("it ends");
     assert!(!String::from_utf8_lossy(&output.stderr).contains("panicked"));
 }
+
+/// Without its result a command has not succeeded: a full disk under `tenantry check > report`.
+/// The control is the same with a standard output that takes it.
+#[cfg(target_os = "linux")]
+#[test]
+fn a_result_that_cannot_be_written_is_exit_4() {
+    let project = Project::new();
+    for arguments in [&["check"][..], &["check", "--format", "json"], &["schema"], &["--help"]] {
+        for (sink, code) in [("/dev/full", 4), ("/dev/null", 0)] {
+            let sink = std::fs::File::options().write(true).open(sink).expect("a device");
+            let output = project.command(arguments).stdout(sink).output().expect("it runs");
+            let stderr = String::from_utf8_lossy(&output.stderr);
+            assert_eq!(output.status.code(), Some(code), "{arguments:?}: {stderr}");
+            assert_eq!(stderr.contains("could not be written to standard output"), code == 4, "{stderr}");
+        }
+    }
+}
