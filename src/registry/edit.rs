@@ -136,8 +136,10 @@ impl Editor {
                 "remove them as well with --with-shares",
             ));
         }
+        let mut is_found = false;
         for document in self.files.values_mut() {
             if let Some(tenants) = tables(document, "tenant") {
+                is_found |= tenants.iter().any(|t| text(t, "name") == Some(name));
                 tenants.retain(|t| text(t, "name") != Some(name));
                 if tenants.is_empty() {
                     document.remove("tenant");
@@ -159,6 +161,9 @@ impl Editor {
             if let Some(retired) = tables(document, "retired") {
                 retired.retain(|r| text(r, "tenant") != Some(name));
             }
+        }
+        if !is_found {
+            return Err(inline_error(&self.main, "tenant"));
         }
         self.retire(name, None)
     }
@@ -188,7 +193,7 @@ impl Editor {
                 }
                 users.push(table);
             }
-            None => return Err(inline_error(path.as_deref().unwrap_or(&main), "user")),
+            None => return Err(inline_error(path.as_deref().unwrap_or(&main), header(account, system))),
         }
         Ok(())
     }
@@ -205,7 +210,7 @@ impl Editor {
             .and_then(Item::as_array_of_tables_mut)
             .and_then(|users| users.iter_mut().find(|u| text(u, "name") == Some(user)));
         let Some(table) = found else {
-            return Err(inline_error(path.as_deref().unwrap_or(Path::new("the registry")), "user"));
+            return Err(inline_error(path.as_deref().unwrap_or(Path::new("the registry")), header(account, system)));
         };
         let next = generation(table).unwrap_or(1) + 1;
         if let Some(old) = table.get_mut("generation").and_then(Item::as_value_mut) {
@@ -259,16 +264,19 @@ impl Editor {
     /// Removes a user. Retires its name with the last generation of its secret, if the secret
     /// was derived.
     pub fn remove_user(&mut self, account: &str, system: &str, user: &str) -> Result<(), Error> {
-        let (_, owner) = self.owner(account, system)?;
-        let removed = owner.get("user").and_then(Item::as_array_of_tables);
-        let removed = removed.and_then(|users| users.iter().find(|u| text(u, "name") == Some(user)));
-        let derived = removed.filter(|u| !u.contains_key("public_key") && !u.contains_key("password_env"));
-        let last = derived.map(|u| generation(u).unwrap_or(1));
-        if let Some(users) = owner.get_mut("user").and_then(Item::as_array_of_tables_mut) {
-            users.retain(|u| text(u, "name") != Some(user));
-            if users.is_empty() {
-                owner.remove("user");
-            }
+        let main = self.main.clone();
+        let (path, owner) = self.owner(account, system)?;
+        let is_removed = |table: &Table| text(table, "name") == Some(user);
+        let at =
+            owner.get("user").and_then(Item::as_array_of_tables).and_then(|users| users.iter().position(is_removed));
+        let (Some(at), Some(users)) = (at, owner.get_mut("user").and_then(Item::as_array_of_tables_mut)) else {
+            return Err(inline_error(path.as_deref().unwrap_or(&main), header(account, system)));
+        };
+        let is_derived = |u: &&Table| !u.contains_key("public_key") && !u.contains_key("password_env");
+        let last = users.get(at).filter(is_derived).map(|u| generation(u).unwrap_or(1));
+        users.remove(at);
+        if users.is_empty() {
+            owner.remove("user");
         }
         last.map_or(Ok(()), |last| self.retire(account, Some((user, last))))
     }
@@ -394,6 +402,11 @@ fn inline_error(path: &Path, key: &str) -> Error {
         format!("{}: `{key}` is not written as [[{key}]] headers, so it cannot be edited here", path.display()),
         "edit it by hand, or write it with headers",
     )
+}
+
+/// The header of an account's users.
+fn header(account: &str, system: &str) -> &'static str {
+    if account == system { "system.user" } else { "tenant.user" }
 }
 
 fn user_table(user: &NewUser) -> Table {
@@ -523,8 +536,23 @@ mod tests {
 
     #[test]
     fn users_that_are_written_inline_are_left_to_be_edited_manually() {
-        let inline = "version = 1\n[[tenant]]\nname = \"A\"\nuser = [{ name = \"u\" }]\n";
-        let error = edited(inline, |editor| editor.add_user("A", "SYS", &user_named("v"))).expect_err("inline");
-        assert!(error.to_string().ends_with("`user` is not written as [[user]] headers, so it cannot be edited here"));
+        const INLINE: &str = "version = 1\n[[tenant]]\nname = \"A\"\nuser = [{ name = \"u\" }, { name = \"v\" }]\n\
+            [system]\nuser = [{ name = \"op\", auth = \"nkey\" }, { name = \"ops\", auth = \"nkey\" }]\n";
+        let refused = |edit: &dyn Fn(&mut Editor) -> Result<(), Error>| {
+            edited(INLINE, |editor| edit(editor)).expect_err("inline").to_string()
+        };
+        for (account, user, header) in [("A", "v", "tenant.user"), ("SYS", "op", "system.user")] {
+            for error in [
+                refused(&|editor| editor.add_user(account, "SYS", &user_named("w"))),
+                refused(&|editor| editor.rotate_user(account, "SYS", user).map(drop)),
+                refused(&|editor| editor.remove_user(account, "SYS", user)),
+            ] {
+                let end = format!("`{header}` is not written as [[{header}]] headers, so it cannot be edited here");
+                assert!(error.ends_with(&end), "{error}");
+            }
+        }
+        let inline = "version = 1\ntenant = [{ name = \"A\", user = [{ name = \"u\" }] }, { name = \"B\", user = [{ name = \"v\" }] }]\n";
+        let error = edited(inline, |editor| editor.remove_tenant("A", false)).expect_err("inline");
+        assert!(error.to_string().contains("`tenant` is not written as [[tenant]] headers"), "{error}");
     }
 }
