@@ -10,6 +10,8 @@ use annotate_snippets::renderer::DecorStyle;
 use annotate_snippets::{AnnotationKind, Level, Origin, Renderer, Snippet};
 use serde::Serialize;
 
+use crate::redact::redacted;
+
 /// A byte range in one of the files of [`Sources`].
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub struct Span {
@@ -199,7 +201,7 @@ impl Sources {
         Finding {
             rule: diagnostic.rule,
             severity: diagnostic.severity,
-            message: diagnostic.message.clone(),
+            message: redacted(&diagnostic.message).into_owned(),
             file: diagnostic.span.map(|span| self.path(span.file).display().to_string()),
             line: position.map(|p| p.0),
             column: position.map(|p| p.1),
@@ -262,7 +264,7 @@ impl Sources {
     ) -> Snippet<'a, annotate_snippets::Annotation<'a>> {
         let text = self.text(file);
         let first_line = text[..lines.start].matches('\n').count() + 1;
-        let window = &text[lines.clone()];
+        let window = redacted(&text[lines.clone()]);
         let mut snippet =
             Snippet::source(window).path(self.path(file).display().to_string()).line_start(first_line).fold(true);
         for (span, label, is_primary) in members {
@@ -296,9 +298,9 @@ fn floor_boundary(text: &str, mut index: usize) -> usize {
     index
 }
 
-/// Replaces control characters, so that text from a user's file is safe on a terminal.
+/// Replaces control characters and secrets, so that text from a user's file is safe on a terminal.
 fn printable(text: &str) -> String {
-    text.chars().map(|c| if c.is_control() && c != '\n' { '\u{FFFD}' } else { c }).collect()
+    redacted(text).chars().map(|c| if c.is_control() && c != '\n' { '\u{FFFD}' } else { c }).collect()
 }
 
 /// The candidate with the smallest edit distance to `word`, ignoring letter case. `None`: no

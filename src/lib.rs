@@ -15,6 +15,7 @@ pub mod live;
 pub mod model;
 mod mutants;
 pub mod project;
+mod redact;
 pub mod registry;
 mod render;
 mod state;
