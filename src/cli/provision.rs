@@ -163,7 +163,28 @@ fn run(context: &Context, valid: &Valid, what: &What, apply: bool) -> Result<(Pl
         },
     };
     let root = RootKey::load(&valid.model.root, valid.folder())?;
-    provision(context, valid, &root, &url, &targets, apply)
+    let order = Order { url: &url, is_named: what.server.is_some(), targets: &targets, apply };
+    provision(context, valid, &root, order)
+}
+
+/// What to compare or apply, and where.
+pub struct Order<'o> {
+    /// The server.
+    pub url: &'o str,
+    /// Whether `--server` names it.
+    pub is_named: bool,
+    /// What may be replaced or deleted.
+    pub targets: &'o Targets,
+    /// Whether to carry out the changes.
+    pub apply: bool,
+}
+
+impl Order<'_> {
+    /// The command that carries it out.
+    fn command(&self) -> String {
+        let server = if self.is_named { format!(" --server {}", self.url) } else { String::new() };
+        format!("tenantry apply{server}{}", self.targets.options())
+    }
 }
 
 /// Compares the server with the registry, applies the changes if `apply`, and prints them.
@@ -171,10 +192,9 @@ pub fn provision(
     context: &Context,
     valid: &Valid,
     root: &RootKey,
-    url: &str,
-    targets: &Targets,
-    apply: bool,
+    order: Order<'_>,
 ) -> Result<(PlanDocument, Exit), Error> {
+    let Order { url, targets, apply, .. } = order;
     let jobs: Vec<Job<'_>> = valid.model.tenants.iter().filter_map(|tenant| job(root, tenant)).collect();
     let bar = context.ui.progress(jobs.len(), if apply { "applying" } else { "comparing" });
     let reports = jetstream::run(url, jobs, targets, apply, &|| bar.inc(1))?;
@@ -188,7 +208,10 @@ pub fn provision(
             "start one with `tenantry up`, or name it: --server nats://HOST:4222",
         ));
     }
-    let exit = show(context, &valid.model, &reports, apply);
+    let (exit, is_applicable) = show(context, &valid.model, &reports, apply);
+    if is_applicable {
+        context.next(&order.command());
+    }
     let unmatched = targets.unmatched(&reports);
     for Unmatched { error, hint, .. } in &unmatched {
         context.ui.found(error);
@@ -254,7 +277,8 @@ fn objects(tenant: &Tenant) -> usize {
 /// Maximum number of tenants printed without --verbose. The JSON document holds all.
 const SHOWN: usize = 40;
 
-fn show(context: &Context, model: &Model, reports: &[TenantReport<'_>], applied: bool) -> Exit {
+/// Prints the changes. Returns the exit code, and whether `apply` would carry any of them out.
+fn show(context: &Context, model: &Model, reports: &[TenantReport<'_>], applied: bool) -> (Exit, bool) {
     let ui = context.ui;
     let mut shown = 0;
     let mut counts: BTreeMap<&str, usize> = BTreeMap::new();
@@ -313,21 +337,18 @@ fn show(context: &Context, model: &Model, reports: &[TenantReport<'_>], applied:
     } else {
         ui.done(&what);
     }
-    if !applied && possible && failed == 0 {
-        context.next("tenantry apply");
-    }
-    if failed > 0 || open > 0 { Exit::Found } else { Exit::Ok }
+    (if failed > 0 || open > 0 { Exit::Found } else { Exit::Ok }, !applied && possible && failed == 0)
 }
 
 /// The verb in the summary line, for what `plan` would do or `apply` did.
 fn verb(action: &Action, applied: bool) -> &'static str {
     match (action, applied) {
         (Action::Create, false) => "to create",
-        (Action::Update { .. }, false) => "to change",
+        (Action::Update(_), false) => "to change",
         (Action::Replace(_), false) => "to replace",
         (Action::Delete { .. }, false) => "to delete",
         (Action::Create, true) => "created",
-        (Action::Update { .. }, true) => "changed",
+        (Action::Update(_), true) => "changed",
         (Action::Replace(_), true) => "replaced",
         (Action::Delete { .. }, true) => "deleted",
         (Action::Refused { .. } | Action::SubjectsTaken { .. }, _) => "cannot be changed in place",
@@ -347,7 +368,7 @@ fn describe(context: &Context, tenant: &str, change: &Change, outcome: &ChangeOu
         say(&format!("      {}: {} → {}", key.name, key.show(from), key.show(to)));
     }
     let address = address(tenant, stream, consumer.as_deref());
-    if let Some(note) = action.note() {
+    if let Some(note) = &change.note {
         say(&format!("      {note}"));
     }
     match (action, action.blocked_by()) {

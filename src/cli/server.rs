@@ -5,7 +5,7 @@ use std::path::PathBuf;
 use serde::Serialize;
 
 use super::Context;
-use super::provision::{PlanDocument, provision};
+use super::provision::{Order, PlanDocument, provision};
 use super::ui::plain;
 use crate::error::{Error, Exit};
 use crate::keys::{AccountKind, RootKey};
@@ -130,7 +130,12 @@ fn apply_streams(context: &Context, project: &Project, url: &str) -> Result<(Opt
     if !project.model().has_streams() {
         return Ok((None, Exit::Ok));
     }
-    let (document, exit) = provision(context, &project.valid, &project.root, url, &Targets::default(), true)?;
+    let (document, exit) = provision(
+        context,
+        &project.valid,
+        &project.root,
+        Order { url, is_named: false, targets: &Targets::default(), apply: true },
+    )?;
     Ok((Some(document), exit))
 }
 

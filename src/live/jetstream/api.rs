@@ -82,13 +82,13 @@ fn hint(code: u64) -> &'static str {
     match code {
         10023 => "the server's disk or memory is used up: raise `storage` under [server.jetstream], or free some",
         10047 => {
-            "no disk is left to reserve: raise `storage` under [server.jetstream] and `tenantry up`, or lower max_bytes"
+            "no disk is left to reserve, of the tenant's or of the server's: lower max_bytes, or raise `storage` under [tenant.jetstream] or [server.jetstream] and `tenantry up`"
         }
         10028 => {
-            "no memory is left to reserve: raise `memory` under [server.jetstream] and `tenantry up`, or lower max_bytes"
+            "no memory is left to reserve, of the tenant's or of the server's: lower max_bytes, or raise `memory` under [tenant.jetstream] or [server.jetstream] and `tenantry up`"
         }
         10026 => {
-            "the server still has the tenant's old limit: `tenantry up`, or raise `consumers` under [tenant.jetstream]"
+            "more consumers than the tenant may have for each stream: raise `consumers` under [tenant.jetstream] and `tenantry up`, which also applies a limit that was raised before"
         }
         10027 => "streams that are not in the registry count too: `tenantry plan` names them; or raise `streams`",
         10002 => "the tenant's own limit is used up: raise it under [tenant.jetstream] and `tenantry up`",

@@ -18,6 +18,9 @@ pub struct Change {
     pub consumer: Option<String>,
     /// What to do about it.
     pub action: Action,
+    /// Its side effects: messages that are dropped or copied again, unmanaged consumers that are
+    /// deleted with a stream. `None`: none.
+    pub note: Option<String>,
 }
 
 /// The action for a difference.
@@ -26,12 +29,7 @@ pub enum Action {
     /// Create it.
     Create,
     /// Update it in place.
-    Update {
-        /// The differences.
-        differs: Differs,
-        /// Describes the messages that a lower limit drops. `None` if it drops none.
-        dropped: Option<String>,
-    },
+    Update(Differs),
     /// Delete it and create it again, as `--replace` allows.
     Replace(NotInPlace),
     /// Blocked: it cannot be updated in place, and `--replace` does not name it or an
@@ -82,9 +80,6 @@ pub struct NotInPlace {
     pub differs: Differs,
     /// Why the server cannot update them in place.
     pub reason: String,
-    /// Describes the unmanaged consumers that would be deleted with the stream. `None` if
-    /// there are none.
-    pub goes_too: Option<String>,
 }
 
 /// The kind of thing that a change is about.
@@ -134,7 +129,7 @@ impl From<StreamKind> for Kind {
 impl Action {
     /// Whether `apply` carries it out.
     pub fn is_done(&self) -> bool {
-        matches!(self, Self::Create | Self::Update { .. } | Self::Replace(_) | Self::Delete { .. })
+        matches!(self, Self::Create | Self::Update(_) | Self::Replace(_) | Self::Delete { .. })
     }
 
     /// Whether the server does not match the registry while it is not carried out.
@@ -146,7 +141,7 @@ impl Action {
     pub fn word(&self) -> &'static str {
         match self {
             Self::Create => "create",
-            Self::Update { .. } => "update",
+            Self::Update(_) => "update",
             Self::Replace(_) => "replace",
             Self::Refused { .. } | Self::SubjectsTaken { .. } => "blocked",
             Self::Delete { .. } => "delete",
@@ -158,7 +153,7 @@ impl Action {
     fn sign(&self) -> char {
         match self {
             Self::Create => '+',
-            Self::Update { .. } => '~',
+            Self::Update(_) => '~',
             Self::Replace(_) => '±',
             Self::Delete { .. } => '-',
             Self::Refused { .. } | Self::SubjectsTaken { .. } => '!',
@@ -175,7 +170,7 @@ impl Action {
 
     fn differs(&self) -> Option<&Differs> {
         match self {
-            Self::Update { differs, .. } => Some(differs),
+            Self::Update(differs) => Some(differs),
             other => other.not_in_place().map(|n| &n.differs),
         }
     }
@@ -188,15 +183,6 @@ impl Action {
     /// Why the server cannot update it in place. `None` if it can.
     pub fn reason(&self) -> Option<&str> {
         self.not_in_place().map(|n| n.reason.as_str())
-    }
-
-    /// Side effects: messages that a lower limit drops, unmanaged consumers that are deleted
-    /// with the stream.
-    pub fn note(&self) -> Option<&str> {
-        match self {
-            Self::Update { dropped, .. } => dropped.as_deref(),
-            other => other.not_in_place()?.goes_too.as_deref(),
-        }
     }
 
     /// The unmanaged stream that has its subjects. `None` if it is not blocked by one.
@@ -218,14 +204,14 @@ impl Action {
     /// Messages that the action deletes, or would delete. `None` for an update, which
     /// deletes nothing but what its note says.
     fn losses(&self) -> Option<u64> {
-        self.messages().filter(|_| !matches!(self, Self::Update { .. }))
+        self.messages().filter(|_| !matches!(self, Self::Update(_)))
     }
 }
 
 impl fmt::Display for Change {
     /// Writes one line: `~ stream EVENTS, changed by hand`.
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let Self { kind, stream, consumer, action } = self;
+        let Self { kind, stream, consumer, action, note: _ } = self;
         write!(f, "{} {} ", action.sign(), kind.as_str())?;
         match (consumer, kind) {
             (Some(consumer), _) => write!(f, "{stream}/{consumer}")?,
@@ -281,7 +267,7 @@ impl Serialize for Change {
             drift: action.differs().is_some_and(|d| d.drift),
             fields: action.fields(),
             reason: action.reason(),
-            note: action.note(),
+            note: self.note.as_deref(),
             blocked_by: action.blocked_by(),
             messages: action.messages(),
         };
@@ -296,7 +282,7 @@ mod tests {
     use super::*;
 
     fn change(kind: Kind, stream: &str, consumer: Option<&str>, action: Action) -> Change {
-        Change { kind, stream: stream.into(), consumer: consumer.map(Into::into), action }
+        Change { kind, stream: stream.into(), consumer: consumer.map(Into::into), action, note: None }
     }
 
     fn differs(drift: bool, messages: u64) -> Differs {
@@ -304,7 +290,7 @@ mod tests {
     }
 
     fn refused() -> NotInPlace {
-        NotInPlace { differs: differs(true, 7), reason: "storage cannot be changed".into(), goes_too: None }
+        NotInPlace { differs: differs(true, 7), reason: "storage cannot be changed".into() }
     }
 
     #[test]
@@ -327,10 +313,7 @@ mod tests {
                 change(Kind::Stream, "S", None, Action::Unmanaged { messages: 0 }),
                 "? stream S, holds 0 messages: not in the registry, left alone",
             ),
-            (
-                change(Kind::Stream, "S", None, Action::Update { differs: differs(true, 9), dropped: None }),
-                "~ stream S, changed by hand",
-            ),
+            (change(Kind::Stream, "S", None, Action::Update(differs(true, 9))), "~ stream S, changed by hand"),
             (
                 change(Kind::Stream, "S", None, Action::Replace(refused())),
                 "± stream S, changed by hand, holds 7 messages",

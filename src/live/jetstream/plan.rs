@@ -6,10 +6,11 @@ use serde_json::Value as Json;
 
 use super::api::{Api, Failure};
 use super::change::{Action, Change, Differs, Kind, NotInPlace};
+use super::losses;
 use super::targets::Targets;
 use crate::model::Tenant;
-use crate::model::jetstream::difference::{CONSUMER, Difference, Field, MARK, STREAM};
-use crate::model::jetstream::{Consumer, Stream, keys};
+use crate::model::jetstream::difference::{CONSUMER, Difference, MARK, STREAM};
+use crate::model::jetstream::{Consumer, Stream};
 use crate::subject::Subject;
 
 /// The streams and consumers of an account on the server.
@@ -81,18 +82,19 @@ pub fn changes(tenant: &Tenant, actual: &Actual, targets: &Targets) -> Vec<Chang
             _ => None,
         };
         changes.extend(change);
-        let found = found.filter(|_| !is_made);
+        let in_stream = found.filter(|_| !is_made);
         changes.extend(stream.consumers.iter().filter_map(|consumer| {
-            let found = found.and_then(|f| f.consumers.get(consumer.name.as_str()));
+            let found = in_stream.and_then(|f| Some((f, f.consumers.get(consumer.name.as_str())?)));
             consumer_change(tenant, stream, consumer, found, taken.as_deref(), targets)
         }));
-        for (name, found) in found.map(|f| undeclared_consumers(stream, f)).into_iter().flatten() {
+        for (name, found) in in_stream.map(|f| undeclared_consumers(stream, f)).into_iter().flatten() {
             let is_named = targets.is_deleted(tenant, stream.name.as_str(), Some(name));
             changes.push(Change {
                 kind: Kind::Consumer,
                 stream: stream.name.to_string(),
                 consumer: Some(name.clone()),
                 action: action_for_unknown(is_named, &found.raw, found.acknowledged),
+                note: in_stream.filter(|_| is_named).and_then(losses::of_consumer),
             });
         }
     }
@@ -107,6 +109,7 @@ fn unknown_streams(tenant: &Tenant, actual: &Actual, targets: &Targets) -> Vec<C
         stream: name.clone(),
         consumer: None,
         action: action_for_unknown(targets.is_deleted(tenant, name, None), &stream.raw, stream.messages),
+        note: None,
     });
     let mut changes: Vec<Change> = unknown.collect();
     changes.sort_by_key(|c| !matches!(c.action, Action::Delete { .. }));
@@ -135,6 +138,7 @@ fn undeclared_consumers<'a>(
 fn stream_change(tenant: &Tenant, stream: &Stream, actual: &Actual, targets: &Targets) -> Option<Change> {
     let name = stream.name.as_str();
     let subjects_taken = || subjects_taken(tenant, stream, actual, targets);
+    let mut note = None;
     let action = match actual.streams.get(name) {
         None => match subjects_taken() {
             Some(by) => Action::SubjectsTaken { by },
@@ -145,11 +149,12 @@ fn stream_change(tenant: &Tenant, stream: &Stream, actual: &Actual, targets: &Ta
             let differs = Differs { fields, drift, messages: found.messages };
             match reason {
                 None => {
-                    let dropped = dropped(&differs.fields, found.messages);
-                    Action::Update { differs, dropped }
+                    note = losses::of_stream(&differs.fields, found);
+                    Action::Update(differs)
                 }
                 Some(reason) => {
-                    let not_in_place = NotInPlace { differs, reason, goes_too: goes_too(stream, found) };
+                    note = goes_too(stream, found);
+                    let not_in_place = NotInPlace { differs, reason };
                     // If an unmanaged stream has its subjects, it could not be created again.
                     match subjects_taken() {
                         None if targets.is_replaced(tenant, name, None) => Action::Replace(not_in_place),
@@ -159,30 +164,34 @@ fn stream_change(tenant: &Tenant, stream: &Stream, actual: &Actual, targets: &Ta
             }
         }
     };
-    Some(Change { kind: stream.kind.into(), stream: name.to_owned(), consumer: None, action })
+    Some(Change { kind: stream.kind.into(), stream: name.to_owned(), consumer: None, action, note })
 }
 
-/// The change of a consumer. `None` if nothing differs. `taken` is the unmanaged stream
+/// The change of a consumer, `found` in a stream. `None` if nothing differs. `taken` is the unmanaged stream
 /// whose subjects block the creation of the consumer's stream.
 fn consumer_change(
     tenant: &Tenant,
     stream: &Stream,
     consumer: &Consumer,
-    found: Option<&ActualConsumer>,
+    found: Option<(&ActualStream, &ActualConsumer)>,
     taken: Option<&str>,
     targets: &Targets,
 ) -> Option<Change> {
     let (stream, name) = (stream.name.as_str(), consumer.name.as_str());
+    let mut note = None;
     let action = match (found, taken) {
         (None, Some(by)) => Action::SubjectsTaken { by: by.to_owned() },
         (None, None) => Action::Create,
-        (Some(found), _) => {
+        (Some((in_stream, found)), _) => {
             let Difference { fields, reason, drift } = CONSUMER.difference(&consumer.config, &found.raw)?;
+            if reason.is_some() || losses::waits_for_others(&fields) {
+                note = losses::of_consumer(in_stream);
+            }
             let differs = Differs { fields, drift, messages: found.acknowledged };
             match reason {
-                None => Action::Update { differs, dropped: None },
+                None => Action::Update(differs),
                 Some(reason) => {
-                    let not_in_place = NotInPlace { differs, reason, goes_too: None };
+                    let not_in_place = NotInPlace { differs, reason };
                     if targets.is_replaced(tenant, stream, Some(name)) {
                         Action::Replace(not_in_place)
                     } else {
@@ -192,7 +201,7 @@ fn consumer_change(
             }
         }
     };
-    Some(Change { kind: Kind::Consumer, stream: stream.to_owned(), consumer: Some(name.to_owned()), action })
+    Some(Change { kind: Kind::Consumer, stream: stream.to_owned(), consumer: Some(name.to_owned()), action, note })
 }
 
 /// Describes the undeclared consumers that would be deleted with a stream.
@@ -217,23 +226,6 @@ fn subjects_taken(tenant: &Tenant, stream: &Stream, actual: &Actual, targets: &T
     others.next().map(|(name, _)| name.clone())
 }
 
-/// Describes the messages that lower limits drop. `None` if they drop none.
-fn dropped(fields: &[Field], messages: u64) -> Option<String> {
-    let limit = |value: &Json| value.as_i64().filter(|n| *n > 0);
-    let lower =
-        |f: &&Field| f.key.is_limit() && limit(&f.to).is_some_and(|to| limit(&f.from).is_none_or(|from| to < from));
-    let lowered: Vec<&Field> = fields.iter().filter(lower).collect();
-    match lowered.as_slice() {
-        [] => None,
-        _ if messages == 0 => None,
-        [one] if one.key.name == keys::stream::MAX_MSGS.name => {
-            let kept = limit(&one.to).and_then(|n| u64::try_from(n).ok()).unwrap_or(messages);
-            (kept < messages).then(|| format!("the oldest {} of {messages} messages are dropped", messages - kept))
-        }
-        _ => Some(format!("of its {messages} messages, those beyond the new limit are dropped")),
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use serde_json::json;
@@ -246,9 +238,6 @@ mod tests {
         [[tenant.user]]\nname = \"app\"\n";
     const ORDERS: &str = "[[tenant.stream]]\nname = \"ORDERS\"\nsubjects = [\"T.orders.>\"]\nmax_msgs = 100\n";
     const BILLING: &str = "[[tenant.stream.consumer]]\nname = \"billing\"\n";
-
-    /// Keys with the values that the server has and that are declared.
-    type Fields<'f> = Vec<(&'f str, Json, Json)>;
 
     fn registry(streams: &[&str]) -> Model {
         model(&format!("{TENANT}{}", streams.concat()))
@@ -311,7 +300,7 @@ mod tests {
         assert_eq!(plan.iter().map(ToString::to_string).collect::<Vec<_>>(), ["~ stream ORDERS"]);
         let fields: Vec<_> = plan[0].action.fields().iter().map(|f| (f.key.name, &f.from, &f.to)).collect();
         assert_eq!(fields, [("max_msgs", &json!(100), &json!(200))]);
-        assert_eq!(plan[0].action.note(), None);
+        assert_eq!(plan[0].note.as_deref(), None);
     }
 
     #[test]
@@ -392,9 +381,9 @@ mod tests {
         let (old, new) = (registry(&[ORDERS, BILLING]), registry(&[ORDERS, "storage = \"memory\"\n"]));
         let plan = planned(&new, &applied(&old), &["ORDERS"], &[]);
         assert_eq!(plan.len(), 1, "a replaced stream has no consumers that could be left alone");
-        assert_eq!(plan[0].action.note(), Some("a consumer of others on it would go too: `billing`"));
+        assert_eq!(plan[0].note.as_deref(), Some("a consumer of others on it would go too: `billing`"));
         let both = registry(&[ORDERS, "storage = \"memory\"\n", BILLING]);
-        assert_eq!(planned(&both, &applied(&old), &["ORDERS"], &[])[0].action.note(), None);
+        assert_eq!(planned(&both, &applied(&old), &["ORDERS"], &[])[0].note.as_deref(), None);
     }
 
     #[test]
@@ -426,39 +415,6 @@ mod tests {
         assert_eq!((blocked.action.word(), blocked.action.blocked_by()), ("blocked", Some("OTHER")));
         let plan = planned(&new, &actual, &["ORDERS"], &["OTHER"]);
         assert_eq!(plan.iter().map(|c| c.action.word()).collect::<Vec<_>>(), ["delete", "replace"]);
-    }
-
-    #[test]
-    fn lower_limits_note_the_messages_that_they_drop() {
-        let key = |name: &str| *keys::stream::ALL.iter().find(|k| k.name == name).expect("a key");
-        let field =
-            |(name, from, to): &(&str, Json, Json)| Field { key: key(name), from: from.clone(), to: to.clone() };
-        let oldest = Some("the oldest 3 of 10 messages are dropped");
-        let beyond = Some("of its 10 messages, those beyond the new limit are dropped");
-        let cases: [(Fields<'_>, u64, Option<&str>); 17] = [
-            (vec![("max_msgs", json!(100), json!(7))], 10, oldest),
-            (vec![("max_msgs", json!(-1), json!(7))], 10, oldest),
-            (vec![("max_msgs", Json::Null, json!(7))], 10, oldest),
-            (vec![("max_msgs", json!(100), json!(10))], 10, None),
-            (vec![("max_msgs", json!(100), json!(9))], 10, Some("the oldest 1 of 10 messages are dropped")),
-            (vec![("max_msgs", json!(100), json!(-1))], 10, None),
-            (vec![("max_msgs", json!(5), json!(7))], 10, None),
-            (vec![("max_msgs", json!(100), json!(7))], 0, None),
-            (vec![("max_bytes", json!(2048), json!(1024))], 10, beyond),
-            (vec![("max_bytes", json!(1024), json!(2048))], 10, None),
-            (vec![("max_age", Json::Null, json!(1_000_000_000))], 10, beyond),
-            (vec![("max_age", json!(1_000_000_000), Json::Null)], 10, None),
-            (vec![("max_msgs_per_subject", json!(5), json!(1))], 10, beyond),
-            (vec![("max_msg_size", json!(2048), json!(1024))], 10, None),
-            (vec![("max_msgs", json!(100), json!(7)), ("max_bytes", json!(2048), json!(1024))], 10, beyond),
-            (vec![("max_msgs", json!(100), json!(7)), ("max_bytes", json!(1024), json!(2048))], 10, oldest),
-            (vec![], 10, None),
-        ];
-        for (fields, messages, note) in cases {
-            let shown = format!("{fields:?} of {messages}");
-            let fields: Vec<Field> = fields.iter().map(field).collect();
-            assert_eq!(dropped(&fields, messages).as_deref(), note, "{shown}");
-        }
     }
 
     #[test]

@@ -48,6 +48,16 @@ impl Targets {
         self.delete.remove(&address);
     }
 
+    /// The options that name them again, for a command line.
+    pub fn options(&self) -> String {
+        let options = |option: &str, names: &HashSet<String>| {
+            let mut names: Vec<String> = names.iter().map(|name| format!(" {option} {name}")).collect();
+            names.sort();
+            names.concat()
+        };
+        options("--replace", &self.replace) + &options("--delete", &self.delete)
+    }
+
     /// Parses the arguments. `--replace` must name what is in the registry, `--delete` what
     /// is not.
     pub fn parse(model: &Model, replace: &[String], delete: &[String]) -> Result<Self, Error> {
@@ -211,7 +221,7 @@ mod tests {
     }
 
     fn change(stream: &str, action: Action) -> Change {
-        Change { kind: Kind::Stream, stream: stream.into(), consumer: None, action }
+        Change { kind: Kind::Stream, stream: stream.into(), consumer: None, action, note: None }
     }
 
     #[test]
