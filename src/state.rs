@@ -86,7 +86,7 @@ mod tests {
         assert_eq!(load_hashes(&folder).to_text(), "");
         save_hashes(&folder, &HashCache::default());
         assert!(!folder.exists());
-        let line = format!("{} $2a${}\n", "0".repeat(64), "x".repeat(56));
+        let line = format!("{} $2a${} tag\n", "0".repeat(64), "x".repeat(56));
         create(&folder).expect("created");
         fs::write(folder.join("hashes"), format!("{line}not a hash\n")).expect("written");
         assert_eq!(load_hashes(&folder).to_text(), line);

@@ -20,11 +20,26 @@ fn hash(password: &Secret, cost: u32, salt: [u8; 16]) -> String {
 /// the cache avoids hashing the same password twice.
 ///
 /// The digest is keyed with a secret of the user's branch: without it, whoever
-/// reads the cache could guess a supplied password at the speed of SHA-256.
+/// reads the cache could guess a supplied password at the speed of SHA-256. A tag made with
+/// the same secret shows that a hash is the one that was stored.
 #[derive(Debug, Default)]
 pub struct HashCache {
-    known: HashMap<String, String>,
-    made: Mutex<HashMap<String, String>>,
+    known: HashMap<String, TaggedHash>,
+    made: Mutex<HashMap<String, TaggedHash>>,
+}
+
+/// A hash and its tag.
+#[derive(Debug, PartialEq, Eq, PartialOrd, Ord)]
+struct TaggedHash {
+    hash: String,
+    tag: String,
+}
+
+impl TaggedHash {
+    fn new(key: &[u8; 32], digest: &str, hash: String) -> Self {
+        let tag = Sha256::new().chain_update(key).chain_update(digest).chain_update(&hash).finalize();
+        Self { tag: data_encoding::HEXLOWER.encode(&tag), hash }
+    }
 }
 
 impl HashCache {
@@ -33,20 +48,22 @@ impl HashCache {
     pub fn from_text(text: &str) -> Self {
         let known = text
             .lines()
-            .filter_map(|line| line.split_once(' '))
-            .filter(|(digest, hash)| digest.len() == 64 && hash.len() == 60 && hash.starts_with("$2a$"))
-            .map(|(digest, hash)| (digest.to_owned(), hash.to_owned()))
+            .filter_map(|line| line.split_once(' ').and_then(|(digest, rest)| Some((digest, rest.split_once(' ')?))))
+            .filter(|(digest, (hash, _))| digest.len() == 64 && hash.len() == 60 && hash.starts_with("$2a$"))
+            .map(|(digest, (hash, tag))| (digest.to_owned(), TaggedHash { hash: hash.into(), tag: tag.into() }))
             .collect();
         Self { known, made: Mutex::default() }
     }
 
-    /// One `digest hash` line per cached hash, old and new, sorted.
+    /// One `digest hash tag` line per cached hash, old and new, sorted.
     pub fn to_text(&self) -> String {
         let made = self.made.lock().unwrap_or_else(std::sync::PoisonError::into_inner);
-        let mut lines: Vec<_> = self.known.iter().chain(made.iter()).collect();
+        // What was made anew takes the place of a line that was not believed.
+        let known = self.known.iter().filter(|(digest, _)| !made.contains_key(*digest));
+        let mut lines: Vec<_> = known.chain(made.iter()).collect();
         lines.sort();
-        lines.into_iter().fold(String::new(), |mut text, (digest, hash)| {
-            let _ = writeln!(text, "{digest} {hash}");
+        lines.into_iter().fold(String::new(), |mut text, (digest, TaggedHash { hash, tag })| {
+            let _ = writeln!(text, "{digest} {hash} {tag}");
             text
         })
     }
@@ -65,12 +82,14 @@ impl HashCache {
             .chain_update(password.expose().as_bytes())
             .finalize();
         let digest = data_encoding::HEXLOWER.encode(&digest);
-        if let Some(known) = self.known.get(&digest) {
-            return known.clone();
+        if let Some(known) = self.known.get(&digest)
+            && *known == TaggedHash::new(key, &digest, known.hash.clone())
+        {
+            return known.hash.clone();
         }
         let hash = hash(password, cost, salt);
-        let mut made = self.made.lock().unwrap_or_else(std::sync::PoisonError::into_inner);
-        made.insert(digest, hash.clone());
+        let made = TaggedHash::new(key, &digest, hash.clone());
+        self.made.lock().unwrap_or_else(std::sync::PoisonError::into_inner).insert(digest, made);
         hash
     }
 }
@@ -86,26 +105,36 @@ mod tests {
         let first = cache.hash(&[1; 32], &password, 4, [7; 16]);
         assert_eq!(bcrypt::verify("correct horse", &first).ok(), Some(true));
         assert_eq!(bcrypt::verify("wrong horse", &first).ok(), Some(false));
-        // A cached hash is returned as it is, even a forged one.
-        let forged = cache.to_text().replace(&first[7..], &"x".repeat(53));
-        let remembered = HashCache::from_text(&forged).hash(&[1; 32], &password, 4, [7; 16]);
-        assert!(remembered.ends_with("xxx"));
         assert_ne!(cache.hash(&[1; 32], &password, 5, [7; 16]), first);
-        let other_key = HashCache::from_text(&forged).hash(&[2; 32], &password, 4, [7; 16]);
-        assert_eq!(other_key, first, "another key does not find it, and hashes again");
+        let stored = HashCache::from_text(&cache.to_text());
+        assert_eq!(stored.hash(&[2; 32], &password, 4, [7; 16]), first);
+        assert!(stored.has_new(), "another key does not find it, and hashes again");
+    }
+
+    #[test]
+    fn a_cached_hash_that_was_changed_is_not_believed() {
+        let password = Secret::new("correct horse".into());
+        let cache = HashCache::default();
+        let first = cache.hash(&[1; 32], &password, 4, [7; 16]);
+        let other = if first.ends_with('a') { 'b' } else { 'a' };
+        let changed = cache.to_text().replace(&first, &format!("{}{other}", &first[..59]));
+        let stored = HashCache::from_text(&changed);
+        assert_eq!(stored.hash(&[1; 32], &password, 4, [7; 16]), first);
+        assert_eq!(stored.to_text(), cache.to_text(), "the changed line is replaced");
     }
 
     #[test]
     fn malformed_lines_of_a_stored_cache_are_dropped() {
-        let (digest, hash) = ("d".repeat(64), format!("$2a$04${}", "h".repeat(53)));
-        let good = format!("{digest} {hash}\n");
+        let (digest, hash, tag) = ("d".repeat(64), format!("$2a$04${}", "h".repeat(53)), "t".repeat(64));
+        let good = format!("{digest} {hash} {tag}\n");
         assert_eq!(HashCache::from_text(&good).to_text(), good);
         for bad in [
-            format!("{digest}{hash}"),
-            format!("{} {hash}", &digest[1..]),
-            format!("{digest} {}", &hash[..59]),
-            format!("{digest} {hash}x"),
-            format!("{digest} {}", hash.replace("$2a$", "$2b$")),
+            format!("{digest}{hash} {tag}"),
+            format!("{digest} {hash}"),
+            format!("{} {hash} {tag}", &digest[1..]),
+            format!("{digest} {} {tag}", &hash[..59]),
+            format!("{digest} {hash}x {tag}"),
+            format!("{digest} {} {tag}", hash.replace("$2a$", "$2b$")),
             String::new(),
         ] {
             assert_eq!(HashCache::from_text(&format!("{bad}\n{good}{bad}")).to_text(), good, "{bad}");

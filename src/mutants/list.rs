@@ -295,7 +295,8 @@ pub const MUTANTS: &[Mutant] = mutants! {
             d.add_to_server(&format!("leafnodes {{ listen: \"127.0.0.1:{port}\" }}"))
         };
         "mqtt", "an MQTT port that tenants' users may use", ["listeners"] => |d| {
-            // MQTT knows passwords only.
+            // MQTT knows passwords only, and keeps its sessions in JetStream.
+            d.a.jetstream.as_ref()?;
             d.a.users.iter().find(|u| matches!(u.credential, crate::model::Credential::Password { .. }))?;
             d.everywhere_in_account(d.a, "allowed_connection_types: [\"STANDARD\"]", "allowed_connection_types: [\"STANDARD\", \"MQTT\"]")?;
             let port = d.port;

@@ -359,6 +359,14 @@ pub fn consumers_fit_their_stream(cx: &RegistryContext<'_>, out: &mut Vec<Diagno
                     .hint("raise `consumers` under [tenant.jetstream]: the limit is for each stream, and each tenant that copies it has one"),
                 );
             }
+            if let Some(most) = stream.max_consumers.get().filter(|most| most.value.0 > allowed) {
+                let message =
+                    format!("stream `{}` may have {} consumers, its tenant {allowed}", stream.name.value, most.value.0);
+                out.push(
+                    Diagnostic::error(codes::TOO_MANY_CONSUMERS, most.span, message)
+                        .hint("lower `max_consumers`, or raise `consumers` under [tenant.jetstream]"),
+                );
+            }
             for filter in stream.consumer.iter().flat_map(Consumer::filters) {
                 let takes_more = !stream.source.is_empty();
                 if !takes_more
@@ -602,6 +610,18 @@ mod tests {
         assert_eq!(with("streams = 2", 3, 0), ["too-many-streams"]);
         assert_eq!(with("consumers = 2", 1, 2), [""; 0]);
         assert_eq!(with("consumers = 2", 1, 3), ["too-many-consumers"]);
+    }
+
+    #[test]
+    fn a_stream_may_have_no_more_consumers_than_its_tenant() {
+        let with = |limits: &str, most: u32| {
+            let stream = format!("[[tenant.stream]]\nname = \"S\"\nsubjects = [\"T.s\"]\nmax_consumers = {most}\n");
+            let keys = format!("storage = \"512MiB\"\n{limits}");
+            codes_of(&(TWO_TENANTS.replacen("storage = \"512MiB\"", &keys, 1) + &stream))
+        };
+        assert_eq!(with("", 20), [""; 0]);
+        assert_eq!(with("", 21), ["too-many-consumers"]);
+        assert_eq!(with("consumers = 21", 21), [""; 0]);
     }
 
     #[test]
