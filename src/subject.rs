@@ -123,6 +123,21 @@ impl Subject {
         }
     }
 
+    /// Whether `self` matches `other` with the wildcards of `other` taken for ordinary tokens, as
+    /// the server compares a subscription with a permission: `a.*` matches `a.>`.
+    pub fn matches_literally(&self, other: &Self) -> bool {
+        let (mut mine, mut theirs) = (self.tokens(), other.tokens());
+        loop {
+            match (mine.next(), theirs.next()) {
+                (Some(">"), Some(_)) => return true,
+                (Some("*"), Some(_)) => {}
+                (Some(a), Some(b)) if a == b => {}
+                (None, None) => return true,
+                _ => return false,
+            }
+        }
+    }
+
     /// Whether some subject is matched by both.
     pub fn overlaps(&self, other: &Self) -> bool {
         let (mut mine, mut theirs) = (self.tokens(), other.tokens());

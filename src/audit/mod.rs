@@ -2,6 +2,8 @@
 //! one, and checks whether a tenant can see, forge, block or starve another.
 //! Decides as nats-server does.
 
+mod crossing;
+mod inference;
 pub mod reach;
 mod read;
 pub mod rules;
@@ -38,12 +40,12 @@ pub struct Audit {
 }
 
 impl Audit {
-    /// Leaky if there is an error. Inconclusive if isolation depends on anything outside the
-    /// configuration: nothing is proved then.
+    /// Leaky if there is an error. Inconclusive if isolation depends on what is not in the
+    /// configuration, or on whose its users are: nothing is proved then.
     pub fn verdict(&self) -> Verdict {
         if self.findings.iter().any(|finding| finding.severity == Severity::Error) {
             Verdict::Leaky
-        } else if self.findings.iter().any(rules::decided_elsewhere::is_it) {
+        } else if self.findings.iter().any(rules::is_undecided) {
             Verdict::Inconclusive
         } else {
             Verdict::Isolated
@@ -119,11 +121,11 @@ pub fn audit_of(
 }
 
 /// [`audit`] of texts that are not in files, without environment variables. `tenants`: `None`
-/// makes each account a tenant.
+/// makes each account a tenant, and none of them several.
 pub fn audit_files(files: &ConfFiles, tenants: Option<&Tenants>) -> Result<Audit, Error> {
     let folder =
         tempfile::TempDir::with_prefix("tenantry-audit-").map_err(|e| Error::io("create", Path::new("a folder"), e))?;
-    audit_of(&files.write(folder.path())?, &|_| None, |_| Ok(tenants.cloned().unwrap_or_default()))
+    audit_of(&files.write(folder.path())?, &|_| None, |_| Ok(tenants.cloned().unwrap_or_else(Tenants::each_account)))
 }
 
 #[cfg(test)]
@@ -132,7 +134,8 @@ pub(crate) mod testing {
 
     /// Audits a configuration; each account is a tenant.
     pub(crate) fn audit_text(main: &str) -> Result<Audit, Error> {
-        audit_files(&ConfFiles { main: main.to_owned(), accounts: String::new() }, None)
+        let files = ConfFiles { main: main.to_owned(), accounts: String::new() };
+        audit_files(&files, Some(&Tenants::default()))
     }
 
     /// The system that a configuration describes.

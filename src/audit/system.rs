@@ -311,6 +311,8 @@ pub struct Import {
     pub span: Span,
     /// The subjects in the importing account.
     pub local: Subject,
+    /// The same as written, where wildcards may be numbered: `$1`, `{{wildcard(1)}}`.
+    pub to: String,
     /// Location of `share: true`, which reveals the requester. `None`: not revealed.
     pub share: Option<Span>,
     /// Location of `allow_trace: true`. `None`: traces stop at this import.

@@ -13,6 +13,8 @@ use crate::error::Error;
 /// The tenant of each account and user. Accounts without an entry are their own tenant.
 #[derive(Debug, Clone, Default)]
 pub struct Tenants {
+    /// Whether each account is known to be one tenant, as in a rendered configuration.
+    is_each_account: bool,
     /// Tenant by account name.
     accounts: HashMap<String, String>,
     /// Tenant by `ACCOUNT/USER`, or by user name alone.
@@ -62,11 +64,16 @@ impl Tenants {
         Ok(tenants)
     }
 
+    /// The tenants of a rendered configuration: each account is one, and nobody has to guess.
+    pub fn each_account() -> Self {
+        Self { is_each_account: true, ..Self::default() }
+    }
+
     /// Makes each account of `system` a tenant of all its current users, so that they
     /// keep their tenant if another configuration puts them into another account.
     pub fn of_accounts(system: &System) -> Self {
         let users = system.tenants().flat_map(|a| a.users.iter().map(|u| (u.name.clone(), a.name.clone())));
-        Self { accounts: HashMap::new(), users: users.collect() }
+        Self { users: users.collect(), ..Self::default() }
     }
 
     /// Fails if an assigned account or user is not in the configuration.
@@ -108,10 +115,11 @@ impl Tenants {
 
     /// Number of tenants with at least one user in a configuration.
     pub fn count(&self, system: &System) -> usize {
-        let tenants = system.accounts.iter().filter(|a| !system.is_system(a)).flat_map(|account| {
-            let of_account = || self.of_account(&account.name);
-            account.users.iter().map(move |user| self.of_user(account, user).unwrap_or_else(of_account))
-        });
+        let tenants = system
+            .accounts
+            .iter()
+            .filter(|a| !system.is_system(a))
+            .flat_map(|account| account.users.iter().map(move |user| self.of(account, user)));
         tenants.collect::<HashSet<_>>().len()
     }
 
@@ -136,9 +144,19 @@ impl Tenants {
         self.users.get(&format!("{}/{}", account.name, user.name)).or_else(by_name).map(String::as_str)
     }
 
-    /// Whether no user is assigned individually.
-    pub fn says_nothing_of_users(&self) -> bool {
-        self.users.is_empty()
+    /// The tenant of a user: the assigned one, otherwise its account's.
+    pub fn of<'t>(&'t self, account: &'t Account, user: &User) -> &'t str {
+        self.of_user(account, user).unwrap_or_else(|| self.of_account(&account.name))
+    }
+
+    /// Whether any user of the account is assigned individually.
+    pub fn assigns_users_of(&self, account: &Account) -> bool {
+        account.users.iter().any(|user| self.of_user(account, user).is_some())
+    }
+
+    /// Whether it was said whose the users of the account are.
+    pub fn knows(&self, account: &Account) -> bool {
+        self.is_each_account || self.accounts.contains_key(&account.name) || self.assigns_users_of(account)
     }
 }
 
@@ -260,6 +278,6 @@ mod tests {
         );
         let found: Vec<_> = after.accounts[0].users.iter().map(|u| before.of_user(&after.accounts[0], u)).collect();
         assert_eq!(found, [Some("A"), Some("B"), None]);
-        assert!(!before.says_nothing_of_users() && Tenants::default().says_nothing_of_users());
+        assert!(before.knows(&after.accounts[0]) && !Tenants::default().knows(&after.accounts[0]));
     }
 }

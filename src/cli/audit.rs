@@ -5,7 +5,7 @@ use std::path::PathBuf;
 use serde::Serialize;
 
 use super::{Context, count};
-use crate::audit::system::System;
+use crate::audit::system::{System, User};
 use crate::audit::tenants::Tenants;
 use crate::audit::{self, Audit};
 use crate::diag::{Finding, Severity};
@@ -14,7 +14,8 @@ use crate::verdict::Verdict;
 
 /// Prove from its configuration that no tenant of a nats-server can reach another.
 ///
-/// Any nats-server.conf, whoever wrote it: each account is taken for a tenant.
+/// Any nats-server.conf, whoever wrote it. Each account is taken for a tenant, unless its users
+/// look like several tenants': then the verdict is inconclusive until you say who is who.
 /// What nats-server itself would refuse is an error here too.
 #[derive(Debug, clap::Args)]
 #[command(
@@ -28,6 +29,9 @@ pub struct Args {
     /// [[tenant]] name, accounts = ["ACCOUNT"], users = ["ACCOUNT/USER"].
     #[arg(long, value_name = "FILE", conflicts_with = "rules")]
     tenants: Option<PathBuf>,
+    /// Print a file for --tenants that says who seems to be who, to correct it.
+    #[arg(long, conflicts_with_all = ["rules", "tenants"])]
+    suggest_tenants: bool,
     /// Print every rule, in Markdown: what it proves, why, and how to mend a finding.
     #[arg(long, conflicts_with = "file")]
     rules: bool,
@@ -38,11 +42,20 @@ pub struct Args {
 struct AuditDocument {
     verdict: &'static str,
     findings: Vec<Finding>,
+    undecided: Vec<UndecidedAccount>,
     accounts: usize,
     users: usize,
     shares: Vec<Share>,
     residual: &'static [&'static str],
     config_digest: String,
+}
+
+/// An account whose users look like several tenants', while nobody said whose they are.
+#[derive(Serialize)]
+struct UndecidedAccount {
+    account: String,
+    users: Vec<String>,
+    why: String,
 }
 
 /// A declared import of one account from another.
@@ -75,6 +88,10 @@ pub fn run(context: &Context, args: &Args) -> Result<Exit, Error> {
         }
     })?;
     let Audit { sources, system, tenants, findings, digest } = &audit;
+    if args.suggest_tenants {
+        context.ui.raw(&suggestion(system));
+        return Ok(Exit::Ok);
+    }
     context.ui.diagnostics(sources, &findings[..findings.len().min(SHOWN)]);
     if findings.len() > SHOWN {
         context.ui.note(&format!("… and {} more: --format json has all", findings.len() - SHOWN));
@@ -99,13 +116,6 @@ pub fn run(context: &Context, args: &Args) -> Result<Exit, Error> {
             context.ui.unknown(&format!("inconclusive: {what}; not everything is decided in this file{warned}"));
         }
     }
-    if args.tenants.is_none() {
-        for account in audit::rules::perhaps_several(system) {
-            context.ui.note(&format!(
-                "the users of `{account}` are taken for one tenant's; if they are not, say so with --tenants FILE"
-            ));
-        }
-    }
     let shown = if context.ui.is_verbose() { shares.len() } else { SHARES };
     for share in shares.iter().take(shown) {
         context.ui.note(&format!("shared: {} {} of {} with {}", share.kind, share.subject, share.from, share.to));
@@ -119,6 +129,7 @@ pub fn run(context: &Context, args: &Args) -> Result<Exit, Error> {
     context.ui.json(&AuditDocument {
         verdict: audit.verdict().as_str(),
         findings: findings.iter().map(|f| sources.finding(f)).collect(),
+        undecided: undecided(system, tenants),
         accounts: system.accounts.len(),
         users,
         shares,
@@ -126,6 +137,50 @@ pub fn run(context: &Context, args: &Args) -> Result<Exit, Error> {
         config_digest: digest.clone(),
     });
     Ok(audit.verdict().exit())
+}
+
+fn undecided(system: &System, tenants: &Tenants) -> Vec<UndecidedAccount> {
+    let undecided = audit::rules::undecided(system, tenants).into_iter();
+    undecided
+        .map(|suspicion| UndecidedAccount {
+            account: suspicion.account.name.clone(),
+            users: suspicion.account.users.iter().map(|user| user.name.clone()).collect(),
+            why: suspicion.why,
+        })
+        .collect()
+}
+
+/// A file for `--tenants` with what the configuration suggests.
+fn suggestion(system: &System) -> String {
+    let quoted = |text: &str| toml::Value::from(text).to_string();
+    let mut text =
+        "# Who is one tenant, as it seems. Correct it, then: tenantry audit --tenants THIS FILE\n".to_owned();
+    let undecided = audit::rules::undecided(system, &Tenants::default());
+    for account in system.tenants() {
+        let Some(suspicion) = undecided.iter().find(|s| s.account.name == account.name) else {
+            text += &format!("\n[[tenant]]\nname = {0}\naccounts = [{0}]\n", quoted(&account.name));
+            continue;
+        };
+        text += &format!("\n# {}: {}.\n", account.name, suspicion.why);
+        let full = |user: &User| quoted(&format!("{}/{}", account.name, user.name));
+        let mut grouped: Vec<&str> = Vec::new();
+        for group in &suspicion.groups {
+            let users: Vec<String> = group.users.iter().map(|user| full(user)).collect();
+            grouped.extend(group.users.iter().map(|user| user.name.as_str()));
+            let name = quoted(&format!("{}-{}", account.name, group.name));
+            text += &format!("[[tenant]]\nname = {name}\nusers = [{}]\n", users.join(", "));
+        }
+        let others: Vec<String> =
+            account.users.iter().filter(|user| !grouped.contains(&user.name.as_str())).map(|user| full(user)).collect();
+        if !others.is_empty() {
+            let name = quoted(&account.name);
+            text += &format!(
+                "# Of any of them, or of their own:\n[[tenant]]\nname = {name}\nusers = [{}]\n",
+                others.join(", ")
+            );
+        }
+    }
+    text
 }
 
 /// The text of docs/rules.md: every rule.

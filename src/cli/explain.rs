@@ -7,7 +7,7 @@ use std::path::PathBuf;
 use serde::Serialize;
 
 use super::{Context, no_such_user, split_user};
-use crate::audit::reach::{self, Question};
+use crate::audit::reach::{self, Answer, Question};
 use crate::audit::system::{Account, System, User};
 use crate::audit::{self, Audit};
 use crate::diag::{Sources, Span};
@@ -68,6 +68,8 @@ struct Pair {
 const ANSWERS: &str = "but answers to requests that are sent to its services do arrive";
 /// Caveat: subject permissions do not restrict the system account, which operates the server.
 const SYSTEM: &str = "by subjects only: the system account operates the server, and hears of every account";
+/// Caveat: not every message was followed.
+const CUT: &str = "but not all of it was followed: imports and mappings make subjects longer in a circle";
 /// Caveat: inside one account, subject permissions do not decide everything.
 const SAME_ACCOUNT: &str = "by subjects only: inside one account reply subjects are not checked, and JetStream and whoever answers follow them";
 
@@ -119,6 +121,7 @@ pub fn run(context: &Context, args: &Args) -> Result<Exit, Error> {
     for (sender, receiver) in candidates(system, from, to.as_deref()) {
         pairs.push(pair(system, sources, Question { from: sender, to: receiver, subject: subject.as_ref() }));
     }
+    let is_cut = pairs.iter().any(|pair| pair.caveat == Some(CUT));
     pairs.retain(|pair| pair.reaches || !listed);
     let reaches = pairs.iter().any(|p| p.reaches);
     if pairs.len() == 1 || context.ui.is_verbose() {
@@ -133,8 +136,15 @@ pub fn run(context: &Context, args: &Args) -> Result<Exit, Error> {
             ));
         }
     }
+    if is_cut {
+        context.ui.unknown(&format!("inconclusive {CUT}"));
+    }
     context.ui.json(&ExplainDocument { reaches, pairs });
-    Ok(if args.exit_code && reaches { Exit::Found } else { Exit::Ok })
+    Ok(match () {
+        () if args.exit_code && reaches => Exit::Found,
+        () if is_cut => Exit::Unavailable,
+        () => Exit::Ok,
+    })
 }
 
 type Somebody<'w> = (&'w Account, &'w User);
@@ -210,12 +220,13 @@ fn pair(system: &System, sources: &Sources, question: Question<'_>) -> Pair {
         line: sources.position(span).0,
     };
     let name = |(account, user): (&Account, &User)| format!("{}/{}", account.name, user.display_name());
-    let found = reach::paths(system, question);
+    let Answer { paths: found, is_complete } = reach::paths(system, question);
+    let caveat = if is_complete { caveat(system, question) } else { Some(CUT) };
     Pair {
         from: name(question.from),
         to: name(question.to),
         reaches: !found.is_empty(),
-        caveat: found.is_empty().then(|| caveat(system, question)).flatten(),
+        caveat: caveat.filter(|_| found.is_empty()),
         stopped_by: found.is_empty().then(|| step(reach::obstacle(system, question))),
         paths: found
             .into_iter()

@@ -11,6 +11,7 @@ use std::time::Duration;
 
 use nkeys::KeyPair;
 
+use super::reach::term::{Rename, Unknowns};
 use super::system::{
     Account, AuthMethod, Callout, Export, Import, JetStream, Limit, Limits, Mapping, Permissions, Responses, Side,
     SubjectPattern, System, User,
@@ -41,6 +42,7 @@ pub fn system(map: &Map, start: Span, collector: &mut Collector) -> System {
         reader.collector.text(Some(node)).map(|text| (text.to_owned(), node.span))
     };
     system.system_account = named(&mut reader, "system_account");
+    reader.global_account(&options, &mut system);
     system.no_auth_user = named(&mut reader, "no_auth_user");
     system.is_operator = options.get("operator").or_else(|| options.get("trusted")).map(|node| node.span);
     let operators = options.get("operator").map(|node| match &node.value {
@@ -464,12 +466,13 @@ impl SystemReader<'_> {
         };
         let (name, subject) = (self.collector.text(Some(account))?.to_owned(), self.subject(subject)?);
         let (prefix, to) = (self.collector.text(options.get("prefix")), self.collector.text(options.get("to")));
-        let local = match (kind, prefix, to) {
+        let to = match (kind, prefix, to) {
             (ShareKind::Stream, Some(prefix), _) => format!("{}.{subject}", prefix.trim_end_matches('.')),
             (_, _, Some(to)) => to.to_owned(),
             _ => subject.to_string(),
         };
-        let local = Subject::as_the_server_reads(&local).unwrap_or_else(|| subject.clone());
+        let renamed = Rename::new(&subject, &to, &mut Unknowns::default());
+        let local = renamed.map_or_else(|| subject.clone(), |rename| rename.to.pattern());
         let share = self.collector.bool(options.get("share"));
         let allow_trace = self.collector.bool(options.get("allow_trace"));
         Some(Import {
@@ -478,6 +481,7 @@ impl SystemReader<'_> {
             subject,
             span: source.span,
             local,
+            to,
             share: options.get("share").filter(|_| share == Some(true)).map(|n| n.span),
             allow_trace: options.get("allow_trace").filter(|_| allow_trace == Some(true)).map(|n| n.span),
         })
@@ -547,21 +551,22 @@ impl SystemReader<'_> {
             Value::Array(nodes) => nodes.as_slice(),
             _ => std::slice::from_ref(node),
         };
-        let (mut to, mut total) = (Vec::new(), 0.0);
+        // The weights of the destinations of each cluster, and of those of no cluster.
+        let (mut to, mut totals) = (Vec::new(), HashMap::from([(String::new(), 0.0)]));
         for node in nodes {
             let Some(map) = self.collector.map(node) else { continue };
             let options = self.collector.options(map, DESTINATION, "a mapping");
             to.extend(self.collector.text(options.get("destination")).map(str::to_owned));
+            let cluster = self.collector.text(options.get("cluster")).unwrap_or_default().to_owned();
             match options.get("weight") {
                 None => self.collector.refuse(node.span, "a mapping's destination has no weight", "`weight: 100%`"),
-                weighed if options.get("cluster").is_none() => total += weight(weighed),
-                Some(_) => {}
+                weighed => *totals.entry(cluster).or_default() += weight(weighed),
             }
         }
-        if total > 100.0 {
+        if totals.values().any(|total| *total > 100.0) {
             self.collector.refuse(node.span, "the weights of a mapping add up to more than 100", "");
         }
-        (to, total < 100.0)
+        (to, totals.values().any(|total| *total < 100.0))
     }
 
     // --------------------------------------------------------- authorization
@@ -599,6 +604,17 @@ impl SystemReader<'_> {
         if !users.is_empty() {
             system.accounts.push(Account { users, ..empty_account("$G", node.span) });
         }
+    }
+
+    /// Adds the mappings of `$G`, and its JetStream: it has all of the server's if there is no
+    /// other account besides the system account.
+    fn global_account(&mut self, options: &Options<'_>, system: &mut System) {
+        let mappings = options.get("mappings").map(|node| self.mappings(node)).unwrap_or_default();
+        let is_alone = system.accounts.iter().all(|account| account.name == "$G" || system.is_system(account));
+        let Some(global) = system.accounts.iter_mut().find(|account| account.name == "$G") else { return };
+        global.mappings = mappings;
+        let unlimited = |span| JetStream { span, memory: None, storage: None, streams: None, consumers: None };
+        global.jetstream = system.server.jetstream.filter(|_| is_alone).map(|jetstream| unlimited(jetstream.span));
     }
 }
 
@@ -931,6 +947,9 @@ mod tests {
         assert_eq!(local("stream", "prefix: p."), "p.a.b");
         assert_eq!(local("stream", "to: x.y"), "x.y");
         assert_eq!(local("stream", "prefix: p, to: x"), "p.a.b");
+        let numbered = "accounts { A { exports: [{ service: x.> }] },
+             B { imports: [{ service: { account: A, subject: x.*.y.* }, to: my.$2.do.$1 }] } }";
+        assert_eq!(system(numbered).accounts[1].imports[0].local.as_str(), "my.*.do.*");
         assert_eq!(local("service", "to: x.y"), "x.y");
     }
 
@@ -969,6 +988,19 @@ mod tests {
             "accounts { A { mappings { a: [{ destination: b, weight: 60 }, { destination: c, weight: 41 }] } } }";
         assert_eq!(refused(over)[0].2, "the weights of a mapping add up to more than 100");
         assert_eq!(refused(&over.replace("41", "40")), []);
+    }
+
+    #[test]
+    fn the_global_account_has_the_top_mappings_and_jetstream_if_it_is_alone() {
+        let global = |text: &str| {
+            let text = format!("{text}\nauthorization {{ users: [{{ user: u }}] }}\nmappings {{ a: b }}");
+            let account = system(&text).accounts.into_iter().find(|a| a.name == "$G").expect("$G");
+            (account.mappings.len(), account.jetstream.is_some())
+        };
+        assert_eq!(global(""), (1, false));
+        assert_eq!(global("jetstream {}"), (1, true));
+        assert_eq!(global("jetstream {}\nsystem_account: S\naccounts { S {} }"), (1, true));
+        assert_eq!(global("jetstream {}\naccounts { A {} }"), (1, false));
     }
 
     #[test]

@@ -1,7 +1,7 @@
 //! Accounts and permissions that are decided outside the configuration.
 
 use super::{Rule, leaf_bridge};
-use crate::audit::system::System;
+use crate::audit::system::{Import, System};
 use crate::audit::tenants::Tenants;
 use crate::diag::Diagnostic;
 
@@ -37,7 +37,9 @@ fn check(system: &System, tenants: &Tenants, out: &mut Vec<Diagnostic>) {
     }
 }
 
-/// Whether a finding is of this rule and so makes the verdict inconclusive.
-pub fn is_it(finding: &Diagnostic) -> bool {
-    finding.rule == RULE.id
+/// The finding that the requests of an import become too many different ones to follow.
+pub fn too_many(import: &Import) -> Diagnostic {
+    let message =
+        format!("where requests to `{}` end: imports and mappings make them longer in a circle", import.local);
+    RULE.warning(import.span, message).hint("remove one of the imports, or the mapping")
 }

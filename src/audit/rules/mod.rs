@@ -6,7 +6,7 @@ mod anonymous_user;
 mod answered_import;
 mod auth_callout;
 mod connection_types;
-pub(super) mod decided_elsewhere;
+mod decided_elsewhere;
 mod fails_at_start;
 mod import_cycle;
 mod leaf_bridge;
@@ -30,16 +30,19 @@ mod shared_identity;
 mod system_tenant;
 mod traced_share;
 mod truncated_limit;
+mod undecided_tenants;
 mod unlimited_connections;
 mod unlimited_jetstream;
 mod weak_login;
+mod widened_subscription;
 mod wildcard_service;
 
-use std::collections::HashSet;
+pub use undecided_tenants::undecided;
 
 use super::reach;
-use super::system::{Account, Mapping, SubjectPattern, System, User};
+use super::system::{Account, Mapping, System, User};
 use super::tenants::Tenants;
+
 use crate::diag::{Diagnostic, Span};
 use crate::subject::Subject;
 
@@ -62,7 +65,9 @@ pub const RULES: &[Rule] = &[
     anonymous_user::RULE,
     open_permissions::RULE,
     one_sided_permissions::RULE,
+    widened_subscription::RULE,
     shared_account::RULE,
+    undecided_tenants::RULE,
     public_export::RULE,
     wildcard_service::RULE,
     reserved_export::RULE,
@@ -93,6 +98,11 @@ pub const RULES: &[Rule] = &[
     one_login::RULE,
 ];
 
+/// Whether a finding says that something cannot be decided, which makes the verdict inconclusive.
+pub fn is_undecided(finding: &Diagnostic) -> bool {
+    [decided_elsewhere::RULE.id, undecided_tenants::RULE.id].contains(&finding.rule)
+}
+
 /// Findings made while reading a configuration: identifier and description.
 pub const READING: &[(&str, &str)] = &[
     ("misread-value", "the server reads something else than what is written, and says nothing"),
@@ -116,28 +126,6 @@ impl Rule {
     }
 }
 
-/// Names of accounts whose users publish to disjoint subjects. They may belong to
-/// several tenants, which the configuration does not show.
-pub fn perhaps_several(system: &System) -> Vec<&str> {
-    let are_apart = |account: &Account| {
-        let lists = account.users.iter().map(|user| own_tokens(user.permissions.publish.allow.iter().flatten()));
-        let lists: Vec<HashSet<&str>> = lists.filter(|l| !l.is_empty()).collect();
-        let Some((first, others)) = lists.split_first() else { return false };
-        !is_wild(first) && others.iter().any(|l| !is_wild(l) && l.is_disjoint(first))
-    };
-    system.tenants().filter(|a| are_apart(a)).map(|a| a.name.as_str()).collect()
-}
-
-/// First tokens of the patterns, without those reserved by the server (`$...`, `_...`).
-fn own_tokens<'w>(patterns: impl Iterator<Item = &'w SubjectPattern>) -> HashSet<&'w str> {
-    patterns.map(|p| p.subject.first_token()).filter(|t| !t.starts_with(['$', '_'])).collect()
-}
-
-/// Whether any of the tokens is a wildcard.
-fn is_wild(tokens: &HashSet<&str>) -> bool {
-    tokens.contains("*") || tokens.contains(">")
-}
-
 /// Mappings of subjects reserved by the server, inboxes included, with their results.
 fn mapped_reserved(account: &Account) -> impl Iterator<Item = (&Mapping, Vec<Subject>)> {
     let reserved = account.mappings.iter().filter(|mapping| mapping.from.touches_reserved_space());
@@ -151,51 +139,7 @@ fn users(system: &System) -> impl Iterator<Item = (&Account, &User)> {
 
 #[cfg(test)]
 mod tests {
-    use super::*;
-    use crate::audit::testing::{rules, system};
-
-    /// An account whose users publish to one list of subjects each.
-    fn account(name: &str, lists: &[&str]) -> String {
-        let user = |(i, list): (usize, &&str)| format!("{{ user: {name}{i}, permissions {{ publish: [{list}] }} }}");
-        let users: Vec<String> = lists.iter().enumerate().map(user).collect();
-        format!("{name} {{ users: [{}] }}", users.join(", "))
-    }
-
-    #[test]
-    fn an_account_may_be_several_tenants_if_its_users_publish_to_disjoint_first_tokens() {
-        for (lists, several) in [
-            (&["a.>", "b.>"][..], true),
-            (&["a.>", "a.x"], false),
-            (&["a.>, b.>", "b.x"], false),
-            (&["a.>, b.>", "c.>"], true),
-            (&["a.>"], false),
-            (&["a.>", ">"], false),
-            (&["\"*.x\"", "b.>"], false),
-            (&["a.>, _INBOX.>", "_INBOX.>, b.>"], true),
-            (&["a.>", "\"$JS.API.>\""], false),
-            (&["a.>", "a.>", "b.>"], true),
-        ] {
-            let system = system(&format!("accounts {{ {} }}", account("A", lists)));
-            assert_eq!(perhaps_several(&system), if several { vec!["A"] } else { vec![] }, "{lists:?}");
-        }
-    }
-
-    #[test]
-    fn the_system_account_is_never_several_tenants() {
-        let text = format!("accounts {{ {} }}\n", account("A", &["a.>", "b.>"]));
-        assert_eq!(perhaps_several(&system(&text)), ["A"]);
-        assert!(perhaps_several(&system(&format!("{text}system_account: A"))).is_empty());
-    }
-
-    #[test]
-    fn own_tokens_leave_out_what_the_server_reserves() {
-        let pattern =
-            |text: &str| SubjectPattern { subject: Subject::as_the_server_reads(text).expect(text), queue: None };
-        let patterns = ["a.b", "a.c", "$JS.API.>", "_INBOX.>", "b", "x$y"].map(pattern);
-        assert_eq!(own_tokens(patterns.iter()), HashSet::from(["a", "b", "x$y"]));
-        assert!(!is_wild(&own_tokens(patterns.iter())));
-        assert!(is_wild(&own_tokens([pattern("*.a")].iter())) && is_wild(&own_tokens([pattern(">")].iter())));
-    }
+    use crate::audit::testing::rules;
 
     #[test]
     fn each_of_these_rules_finds_a_mistake_and_not_its_fix() {

@@ -2,7 +2,7 @@
 
 use std::collections::HashSet;
 
-use super::Rule;
+use super::{Rule, decided_elsewhere};
 use crate::audit::reach::{self, ForwardedRequest};
 use crate::audit::system::System;
 use crate::audit::tenants::Tenants;
@@ -19,7 +19,9 @@ pub const RULE: Rule = Rule {
 fn check(system: &System, tenants: &Tenants, out: &mut Vec<Diagnostic>) {
     for account in &system.accounts {
         let mut told = HashSet::new();
-        for ForwardedRequest { first, owner, last: (by, import) } in reach::passed_on(system, account) {
+        let (requests, incomplete) = reach::passed_on(system, account);
+        out.extend(incomplete.into_iter().map(decided_elsewhere::too_many));
+        for ForwardedRequest { first, owner, last: (by, import) } in requests {
             let offered = owner.exports.iter().any(|e| {
                 e.kind == import.kind
                     && e.subject.contains(&import.subject)

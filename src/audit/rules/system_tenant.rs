@@ -15,6 +15,11 @@ pub const RULE: Rule = Rule {
 
 fn check(system: &System, tenants: &Tenants, out: &mut Vec<Diagnostic>) {
     for account in system.accounts.iter().filter(|a| system.is_system(a)) {
+        // Everybody who is in no account is in `$G`.
+        if account.name == "$G" {
+            let span = system.system_account.as_ref().map_or(account.span, |(_, span)| *span);
+            out.push(RULE.error(span, "`$G`, in which everybody without an account is, is the system account"));
+        }
         let user = account.users.iter().find_map(|u| tenants.of_user(account, u));
         if let Some(tenant) = tenants.declared(&account.name).or(user) {
             let message = format!("`{tenant}` is in `{}`, which is the system account", account.name);

@@ -14,7 +14,8 @@ pub const RULE: Rule = Rule {
 };
 
 fn check(system: &System, _: &Tenants, out: &mut Vec<Diagnostic>) {
-    if system.server.jetstream.is_none() {
+    // Nobody is left without if there is nobody else.
+    if system.server.jetstream.is_none() || system.tenants().count() < 2 {
         return;
     }
     for account in system.tenants() {

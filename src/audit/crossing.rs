@@ -1,0 +1,335 @@
+//! Whether users in one account reach each other: directly, or past their own lists by
+//! what carries a message for them. Inside an account the server checks neither the reply
+//! subject of a message nor what JetStream is asked for.
+
+use std::collections::{HashMap, HashSet};
+
+use super::reach::{Carried, follow, published};
+use super::system::{Account, System, User};
+use crate::diag::Span;
+use crate::subject::{Subject, SubjectIndex};
+
+/// One user's message that another one receives.
+#[derive(Debug)]
+pub struct Crossing<'w> {
+    /// The publisher.
+    pub from: &'w User,
+    /// The subscriber.
+    pub to: &'w User,
+    /// What crosses, as the end of the sentence "`a` reaches `b`: ...".
+    pub what: String,
+    /// The location that permits it.
+    pub place: Span,
+}
+
+/// Users of an account with what carries messages past their lists.
+struct Member<'w> {
+    user: &'w User,
+    /// Index of its tenant.
+    tenant: usize,
+    /// Whether it may publish anything.
+    speaks: bool,
+    /// Whether it may subscribe to anything.
+    hears: bool,
+    /// How it has messages published to any subject of the account.
+    speaks_anywhere: Option<Carrier>,
+    /// How it receives messages on any subject of the account.
+    hears_everything: Option<Carrier>,
+}
+
+/// What publishes or receives for a user without looking at its permissions.
+#[derive(Debug, Clone)]
+struct Carrier {
+    what: String,
+    place: Span,
+}
+
+/// Requests that every account may send to the server, which answers to any subject.
+const SERVER_REQUESTS: [&str; 3] = ["$SYS.REQ.USER.INFO", "$SYS.REQ.ACCOUNT.PING.>", "$SYS.REQ.SERVER.PING.>"];
+
+/// Requests by which a stream captures or republishes any subject of its account.
+const STREAM_CHANGES: [&str; 3] = ["$JS.API.STREAM.CREATE.*", "$JS.API.STREAM.UPDATE.*", "$JS.API.STREAM.RESTORE.*"];
+
+/// One crossing for each ordered pair of tenants, at most `most`. `tenant_of`: the tenant of a
+/// user of the account.
+pub fn crossings<'w>(
+    system: &'w System,
+    account: &'w Account,
+    tenant_of: impl Fn(&'w User) -> &'w str,
+    most: usize,
+) -> Vec<Crossing<'w>> {
+    let mut tenants: HashMap<&str, usize> = HashMap::new();
+    let of = account.users.iter().map(|user| {
+        let next = tenants.len();
+        *tenants.entry(tenant_of(user)).or_insert(next)
+    });
+    let of: Vec<usize> = of.collect();
+    if tenants.len() < 2 {
+        return Vec::new();
+    }
+    let mut index = SubjectIndex::default();
+    for (i, user) in account.users.iter().enumerate() {
+        user.permissions.subscribe.heard().iter().for_each(|heard| index.insert(&heard.subject, i));
+    }
+    let captures =
+        account.jetstream.is_some() && account.users.iter().any(|user| asks(account, user, &STREAM_CHANGES).is_some());
+    let mut search = Search { account, members: Vec::new(), found: Vec::new(), pairs: HashSet::new(), most };
+    for (user, tenant) in account.users.iter().zip(of) {
+        search.members.push(Member {
+            user,
+            tenant,
+            speaks: !published(account, user, None).is_empty(),
+            hears: user.permissions.subscribe.hears_anything(),
+            speaks_anywhere: speaks_anywhere(account, user, captures),
+            hears_everything: hears_everything(account, user),
+        });
+    }
+    search.direct(system, &index);
+    search.carried();
+    search.found
+}
+
+struct Search<'w> {
+    account: &'w Account,
+    members: Vec<Member<'w>>,
+    found: Vec<Crossing<'w>>,
+    /// Pairs of tenants with a crossing.
+    pairs: HashSet<(usize, usize)>,
+    most: usize,
+}
+
+impl<'w> Search<'w> {
+    /// Follows every message of every user to the users that may subscribe to it.
+    fn direct(&mut self, system: &'w System, index: &SubjectIndex<usize>) {
+        for i in 0..self.members.len() {
+            let sender = self.members[i].user;
+            follow(system, published(self.account, sender, None), |carried| {
+                if carried.account.name != self.account.name {
+                    return;
+                }
+                for j in index.overlapping(&carried.subject.pattern()) {
+                    self.arrives(i, *j, carried);
+                }
+            });
+            if self.is_full() {
+                return;
+            }
+        }
+    }
+
+    fn is_full(&self) -> bool {
+        self.found.len() >= self.most
+    }
+
+    /// Takes note of a message of one member that may arrive at another: a crossing if their
+    /// tenants differ, a request that is answered if they do not.
+    fn arrives(&mut self, from: usize, to: usize, carried: &Carried<'_>) {
+        let (sender, receiver) = (&self.members[from], &self.members[to]);
+        let answers = receiver.user.permissions.responses.filter(|_| sender.speaks_anywhere.is_none());
+        let pair = (sender.tenant, receiver.tenant);
+        let is_new_pair = pair.0 != pair.1 && !self.pairs.contains(&pair) && !self.is_full();
+        if !is_new_pair && (pair.0 != pair.1 || answers.is_none()) {
+            return;
+        }
+        let Some(subject) = carried.received_by(receiver.user) else { return };
+        if is_new_pair {
+            self.found.push(Crossing {
+                from: sender.user,
+                to: receiver.user,
+                what: format!("`{subject}`"),
+                place: sender.user.span,
+            });
+            self.pairs.insert(pair);
+        } else if let Some(responses) = answers {
+            let what = format!(
+                "any subject, as the reply subject of a request on `{subject}`, which `{}` answers by `allow_responses`",
+                receiver.user.display_name()
+            );
+            self.members[from].speaks_anywhere = Some(Carrier { what, place: responses.span });
+        }
+    }
+
+    /// Adds the crossings that go past a list.
+    fn carried(&mut self) {
+        let first = |members: &[Member<'_>], is: &dyn Fn(&Member<'_>) -> bool| {
+            let mut firsts: HashMap<usize, usize> = HashMap::new();
+            members.iter().enumerate().filter(|(_, m)| is(m)).for_each(|(i, m)| {
+                firsts.entry(m.tenant).or_insert(i);
+            });
+            let mut firsts: Vec<usize> = firsts.into_values().collect();
+            firsts.sort_unstable();
+            firsts
+        };
+        let members = &self.members;
+        let (speaking, hearing) = (first(members, &|m| m.speaks), first(members, &|m| m.hears));
+        let everywhere = first(members, &|m| m.speaks_anywhere.is_some());
+        let everything = first(members, &|m| m.hears_everything.is_some());
+        let spoken = everywhere.iter().flat_map(|from| hearing.iter().map(|to| (*from, *to, *from)));
+        let heard = everything.iter().flat_map(|to| speaking.iter().map(|from| (*from, *to, *to)));
+        for (from, to, by) in spoken.chain(heard) {
+            let pair = (members[from].tenant, members[to].tenant);
+            if pair.0 == pair.1 || self.found.len() >= self.most || !self.pairs.insert(pair) {
+                continue;
+            }
+            let carrier = if by == from { &members[from].speaks_anywhere } else { &members[to].hears_everything };
+            if let Some(Carrier { what, place }) = carrier.clone() {
+                self.found.push(Crossing { from: members[from].user, to: members[to].user, what, place });
+            }
+        }
+    }
+}
+
+/// The first of the subjects that a user may publish to.
+fn asks(account: &Account, user: &User, subjects: &[&str]) -> Option<Subject> {
+    let wanted = subjects.iter().filter_map(|text| Subject::as_the_server_reads(text));
+    wanted.filter_map(|wanted| Some(published(account, user, Some(&wanted)).first()?.published.pattern())).next()
+}
+
+fn place_of_publish(user: &User) -> Span {
+    user.permissions.publish.span.or(user.permissions.span).unwrap_or(user.span)
+}
+
+/// How a user has a message published to a subject of its choice, if a request of its own that
+/// is answered does that. `captures`: whether streams of the account may capture what it publishes.
+fn speaks_anywhere(account: &Account, user: &User, captures: bool) -> Option<Carrier> {
+    let place = place_of_publish(user);
+    let by = |what: String| Some(Carrier { what, place });
+    if account.jetstream.is_some()
+        && let Some(request) = asks(account, user, &["$JS.API.>", "$JS.*.API.>"])
+    {
+        return by(format!("any subject, as the reply subject of `{request}`, which JetStream answers"));
+    }
+    let local = |import: &super::system::Import| {
+        published(account, user, Some(&import.local)).first().map(|p| p.published.pattern())
+    };
+    let services = account.imports.iter().filter(|i| i.kind == crate::model::ShareKind::Service);
+    if let Some((import, request)) = services.filter_map(|i| Some((i, local(i)?))).next() {
+        let exporter = &import.from.0;
+        return by(format!(
+            "any subject, as the reply subject of a request on `{request}`, which `{exporter}` answers"
+        ));
+    }
+    if let Some(request) = asks(account, user, &SERVER_REQUESTS) {
+        return by(format!("any subject, as the reply subject of `{request}`, which the server answers"));
+    }
+    if captures && let Some(message) = published(account, user, None).first() {
+        let subject = message.published.pattern();
+        return by(format!(
+            "any subject, as the reply subject of a message on `{subject}`, once a stream acknowledges it"
+        ));
+    }
+    None
+}
+
+/// How a user receives messages on any subject, by streams.
+fn hears_everything(account: &Account, user: &User) -> Option<Carrier> {
+    account.jetstream.as_ref()?;
+    let request = asks(account, user, &STREAM_CHANGES)?;
+    let what = format!("any subject, by a stream that captures it: `{}` may publish `{request}`", user.display_name());
+    Some(Carrier { what, place: place_of_publish(user) })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::audit::testing::system;
+
+    /// Crossings between users `t1...`, `t2...` of one account, as `from>to: what`.
+    fn found(users: &[(&str, &str)], entries: &str) -> Vec<String> {
+        let user = |(name, permissions): &(&str, &str)| format!("{{ user: {name}, permissions {{ {permissions} }} }}");
+        let users: Vec<String> = users.iter().map(user).collect();
+        let system = system(&format!("accounts {{ A {{ users: [{}]\n{entries} }} }}", users.join(", ")));
+        let found = crossings(&system, &system.accounts[0], |user| &user.name[..2], 20);
+        let mut texts: Vec<String> =
+            found.iter().map(|c| format!("{}>{}: {}", c.from.name, c.to.name, c.what)).collect();
+        texts.sort();
+        texts
+    }
+
+    fn both(publish: &str, subscribe: &str) -> String {
+        format!("publish: {publish}, subscribe: {subscribe}")
+    }
+
+    #[test]
+    fn a_message_crosses_where_one_may_publish_what_the_other_may_subscribe_to() {
+        for (one, two, expected) in [
+            (both("a.>", "a.>"), both("b.>", "b.>"), &[][..]),
+            (both("o.a.>", "o.a.>"), both("o.b.>", "o.b.>"), &[]),
+            (both("a.>", "a.>"), both("a.>", "b.>"), &["t2>t1: `a.>`"]),
+            (both("a.>", "[a.>, r.>]"), both("[b.>, r.>]", "b.>"), &["t2>t1: `r.>`"]),
+            (both("a.>", "a.>"), both("b.>", "\"*\""), &["t1>t2: `a.>`"]),
+            (both("a.>", "a.>"), both("b.>", "\"*.*\""), &["t1>t2: `a.*`"]),
+            (both("a.x", "a.>"), both("b.>", "{ allow: \">\", deny: a.> }"), &[]),
+            (both("a.>", "a.>"), both("b.>", "{ allow: a.>, deny: a.b }"), &["t1>t2: `a.>`"]),
+            (both("{ deny: \">\" }", "a.>"), both("b.>", "{ deny: \">\" }"), &[]),
+        ] {
+            assert_eq!(found(&[("t1", &one), ("t2", &two)], ""), expected, "{one} | {two}");
+        }
+    }
+
+    #[test]
+    fn answers_carry_a_message_to_any_subject_if_the_asker_has_somebody_who_answers() {
+        let two = both("b.>", "b.>");
+        let answering = both("{ deny: \">\" }", "a.>") + ", allow_responses: true";
+        let one = both("x", "a.>") + ", allow_responses: true";
+        assert_eq!(found(&[("t1", &one), ("t2", &two)], ""), Vec::<String>::new(), "nobody of its own asks it");
+        let asker = both("a.q", "x");
+        let expected = "t1_asks>t2: any subject, as the reply subject of a request on `a.q`, which `t1` answers by \
+                        `allow_responses`";
+        assert_eq!(found(&[("t1", &answering), ("t1_asks", &asker), ("t2", &two)], ""), [expected]);
+        let own = both("a.>", "a.>") + ", allow_responses: true";
+        assert_eq!(found(&[("t1", &own), ("t2", &two)], "").len(), 1, "a user answers itself");
+    }
+
+    #[test]
+    fn jetstream_the_server_and_imported_services_answer_to_any_subject() {
+        let two = both("b.>", "b.>");
+        let on = "jetstream: true";
+        for (publish, entries, crosses) in [
+            ("$JS.API.DIRECT.GET.S", on, true),
+            ("$JS.API.DIRECT.GET.S", "", false),
+            ("$JS.hub.API.INFO", on, true),
+            ("a.>", on, false),
+            ("$SYS.REQ.USER.INFO", "", true),
+            ("$SYS.REQ.CLAIMS.UPDATE", "", false),
+        ] {
+            let one = both(&format!("\"{publish}\""), "a.>");
+            let found = found(&[("t1", &one), ("t2", &two)], entries);
+            assert_eq!(!found.is_empty(), crosses, "{publish} {entries}: {found:?}");
+        }
+    }
+
+    #[test]
+    fn who_may_make_streams_hears_everything_and_lets_every_message_be_acknowledged_anywhere() {
+        let (one, two) = (both("a.>", "a.>"), both("b.>", "b.>"));
+        let admin = both("\"$JS.API.STREAM.CREATE.*\"", "x");
+        let users = [("t1", one.as_str()), ("t2", &two), ("t3", &admin)];
+        let found = found(&users, "jetstream: true");
+        for crossing in ["t1>t2: any subject, as the reply subject of a message on `a.>`", "t1>t3: any subject"] {
+            assert!(found.iter().any(|text| text.starts_with(crossing)), "{crossing}: {found:?}");
+        }
+        assert!(super::tests::found(&users, "").is_empty(), "without JetStream");
+    }
+
+    #[test]
+    fn a_mapping_can_make_one_users_subject_anothers() {
+        let users = [("t1", both("[red.>, blue.>]", "red.>")), ("t2", both("blue.>", "blue.>"))];
+        let users: Vec<(&str, &str)> = users.iter().map(|(name, list)| (*name, list.as_str())).collect();
+        let one = [("t1", "publish: blue.x, subscribe: red.>"), ("t2", "publish: b, subscribe: blue.>")];
+        assert_eq!(found(&users, ""), ["t1>t2: `blue.>`"]);
+        assert_eq!(found(&one, "mappings { red.out: blue.x }"), ["t1>t2: `blue.x`"]);
+        let apart = [("t1", "publish: red.>, subscribe: red.>"), ("t2", "publish: blue.>, subscribe: blue.>")];
+        assert!(
+            found(&apart, "mappings { red.out: blue.x }").is_empty(),
+            "publishing is checked on the mapped subject"
+        );
+    }
+
+    #[test]
+    fn no_more_crossings_are_looked_for_than_are_wanted() {
+        let names: Vec<String> = (b'a'..=b'z').map(|letter| format!("t{}", char::from(letter))).collect();
+        let open = both("\">\"", "\">\"");
+        let users: Vec<(&str, &str)> = names.iter().map(|name| (name.as_str(), open.as_str())).collect();
+        assert_eq!(found(&users, "").len(), 20);
+    }
+}

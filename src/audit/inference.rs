@@ -1,0 +1,257 @@
+//! Guesses whether an account's users are several tenants' where nobody said: what a careful
+//! reader of the configuration would suspect. A guess never proves anything: it makes the
+//! verdict inconclusive.
+
+use std::collections::{BTreeMap, BTreeSet, HashMap};
+
+use super::system::{Account, Side, System, User};
+use crate::subject::{Subject, SubjectIndex};
+
+/// An account whose users look like several tenants'.
+#[derive(Debug)]
+pub struct Suspicion<'w> {
+    /// The account.
+    pub account: &'w Account,
+    /// Its users, grouped by presumed tenant. Users that belong to no group are left out.
+    pub groups: Vec<Group<'w>>,
+    /// Users without any permission lists, who may do everything that the groups do.
+    pub open: Vec<&'w User>,
+    /// Why they look like several.
+    pub why: String,
+}
+
+/// Users that look like one tenant's.
+#[derive(Debug)]
+pub struct Group<'w> {
+    /// A name for it, from what its users have in common.
+    pub name: String,
+    /// Its users.
+    pub users: Vec<&'w User>,
+}
+
+/// The accounts whose users look like several tenants', without the system account.
+pub fn suspicions(system: &System) -> Vec<Suspicion<'_>> {
+    system.tenants().filter_map(|account| suspicion(system, account)).collect()
+}
+
+/// What tells the users of one account apart.
+fn suspicion<'w>(system: &'w System, account: &'w Account) -> Option<Suspicion<'w>> {
+    let (open, limited): (Vec<&User>, Vec<&User>) = account.users.iter().partition(|user| is_open(user));
+    let spaces: Vec<(&User, Spaces)> = limited.iter().map(|user| (*user, Spaces::of(user))).collect();
+    let groups = groups(&spaces);
+    if groups.len() > 1 {
+        let why = format!("its users `{}` and `{}` have subjects of their own", groups[0].name, groups[1].name);
+        return Some(Suspicion { account, groups, open, why });
+    }
+    if let Some(groups) = named_like_accounts(system, account) {
+        let why = format!("its users are named like the accounts `{}` and `{}`", groups[0].name, groups[1].name);
+        return Some(Suspicion { account, groups, open, why });
+    }
+    let restricted = groups.into_iter().next().filter(|_| !open.is_empty() && !limited.is_empty())?;
+    let why = format!(
+        "`{}` may do everything, `{}` may not",
+        open[0].display_name(),
+        restricted.users.first().map_or("", |user| user.display_name())
+    );
+    Some(Suspicion { account, groups: vec![restricted], open, why })
+}
+
+/// Whether a user has no lists at all.
+fn is_open(user: &User) -> bool {
+    user.permissions.publish.is_open() && user.permissions.subscribe.is_open()
+}
+
+/// The subjects of a user, by what they tell of its tenant.
+#[derive(Debug, Default)]
+struct Spaces {
+    /// Subjects of the application.
+    own: Vec<Subject>,
+    /// Subjects of the server that name something of an application: a bucket, a stream, an inbox.
+    named: Vec<Subject>,
+    /// Those of both that it may publish and subscribe to.
+    both: Vec<Subject>,
+}
+
+impl Spaces {
+    fn of(user: &User) -> Self {
+        let (publish, subscribe) = (&user.permissions.publish, &user.permissions.subscribe);
+        let listed = |side: &Side| -> Vec<Subject> { side.allow.iter().flatten().map(|p| p.subject.clone()).collect() };
+        let (publish, subscribe) = (listed(publish), listed(subscribe));
+        let contained = |list: &[Subject], subject: &Subject| list.iter().any(|other| other.contains(subject));
+        let mut spaces = Self::default();
+        for subject in publish.iter().chain(&subscribe) {
+            if contained(&publish, subject) && contained(&subscribe, subject) {
+                spaces.both.push(subject.clone());
+            }
+            // A wildcard in the first token is nobody's own.
+            match subject.first_token() {
+                "*" | ">" => {}
+                first if first.starts_with('$') || first.starts_with('_') => spaces.named.push(subject.clone()),
+                _ => spaces.own.push(subject.clone()),
+            }
+        }
+        spaces
+    }
+}
+
+/// Groups users whose spaces meet, directly or by way of others, and divides a group whose
+/// users have a space of their own beside what they share. If several users have application
+/// subjects they are compared by those, otherwise also by their buckets, streams and inboxes.
+fn groups<'w>(spaces: &[(&'w User, Spaces)]) -> Vec<Group<'w>> {
+    let has_own = spaces.iter().filter(|(_, spaces)| !spaces.own.is_empty()).count() > 1;
+    let members = spaces.iter().map(|(user, spaces)| {
+        let named: &[Subject] = if has_own { &[] } else { &spaces.named };
+        let list: Vec<&Subject> = spaces.own.iter().chain(named).collect();
+        let is_both = |subject: &&Subject| spaces.both.contains(subject) && subject.has_wildcard();
+        Member { user, private: list.iter().copied().filter(is_both).collect(), list }
+    });
+    let members: Vec<Member<'_, '_>> = members.filter(|member| !member.list.is_empty()).collect();
+    let mut parents: Vec<usize> = (0..members.len()).collect();
+    let mut index = SubjectIndex::default();
+    for (i, member) in members.iter().enumerate() {
+        for subject in &member.list {
+            for other in index.overlapping(subject) {
+                join(&mut parents, i, *other);
+            }
+        }
+        member.list.iter().for_each(|subject| index.insert(subject, i));
+    }
+    let mut connected: BTreeMap<usize, Vec<&Member<'_, '_>>> = BTreeMap::new();
+    for (i, member) in members.iter().enumerate() {
+        connected.entry(root(&parents, i)).or_default().push(member);
+    }
+    let divided = connected.into_values().flat_map(|members| divided(&members));
+    divided.map(|users| Group { name: users[0].display_name().to_owned(), users }).collect()
+}
+
+/// A user as it is compared with others.
+struct Member<'s, 'w> {
+    user: &'w User,
+    /// All subjects that count.
+    list: Vec<&'s Subject>,
+    /// Those with wildcards that the user may both publish and subscribe to: a space.
+    private: Vec<&'s Subject>,
+}
+
+impl Member<'_, '_> {
+    /// Whether the user has a space in which the other one has nothing.
+    fn is_alone_beside(&self, other: &Self) -> bool {
+        self.private.iter().any(|space| !other.list.iter().any(|subject| subject.overlaps(space)))
+    }
+}
+
+/// Divides users that are connected: each joins the first group whose first user does not have,
+/// as it has itself, a space that the other knows nothing of.
+fn divided<'w>(members: &[&Member<'_, 'w>]) -> Vec<Vec<&'w User>> {
+    let mut groups: Vec<(&Member<'_, 'w>, Vec<&'w User>)> = Vec::new();
+    for member in members {
+        let apart = |first: &Member<'_, 'w>| member.is_alone_beside(first) && first.is_alone_beside(member);
+        match groups.iter_mut().find(|(first, _)| !apart(first)) {
+            Some((_, users)) => users.push(member.user),
+            None => groups.push((member, vec![member.user])),
+        }
+    }
+    groups.into_iter().map(|(_, users)| users).collect()
+}
+
+fn join(parents: &mut [usize], one: usize, other: usize) {
+    let (one, other) = (root(parents, one), root(parents, other));
+    parents[one.max(other)] = one.min(other);
+}
+
+fn root(parents: &[usize], mut node: usize) -> usize {
+    while parents[node] != node {
+        node = parents[node];
+    }
+    node
+}
+
+/// Groups users by the other accounts whose name theirs contains, if there are several.
+fn named_like_accounts<'w>(system: &System, account: &'w Account) -> Option<Vec<Group<'w>>> {
+    let others: Vec<String> = system
+        .tenants()
+        .filter(|other| other.name != account.name && other.name.len() > 1)
+        .map(|other| other.name.to_lowercase())
+        .collect();
+    let mut groups: HashMap<&str, Vec<&'w User>> = HashMap::new();
+    for user in &account.users {
+        let name = user.display_name().to_lowercase();
+        if let Some(other) = others.iter().find(|other| name == **other || words(&name).contains(other.as_str())) {
+            groups.entry(other).or_default().push(user);
+        }
+    }
+    let mut groups: Vec<Group<'w>> =
+        groups.into_iter().map(|(name, users)| Group { name: name.to_owned(), users }).collect();
+    groups.sort_by(|a, b| a.name.cmp(&b.name));
+    (groups.len() > 1).then_some(groups)
+}
+
+/// The words of a name.
+fn words(name: &str) -> BTreeSet<&str> {
+    name.split(['-', '_', '.', '@', ' ']).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::audit::testing::system;
+
+    /// Names of the users of each group of account A, and whether A is suspected.
+    fn groups_of(users: &[(&str, &str)], others: &str) -> Option<Vec<Vec<String>>> {
+        let user = |(name, permissions): &(&str, &str)| match *permissions {
+            "" => format!("{{ user: {name} }}"),
+            list => format!("{{ user: {name}, permissions {{ {list} }} }}"),
+        };
+        let users: Vec<String> = users.iter().map(user).collect();
+        let system = system(&format!("accounts {{ A {{ users: [{}] }}, {others} }}", users.join(", ")));
+        let found = suspicions(&system).into_iter().find(|s| s.account.name == "A")?;
+        Some(found.groups.iter().map(|g| g.users.iter().map(|u| u.name.clone()).collect()).collect())
+    }
+
+    fn names(groups: &[&[&str]]) -> Option<Vec<Vec<String>>> {
+        Some(groups.iter().map(|group| group.iter().map(|name| (*name).to_owned()).collect()).collect())
+    }
+
+    #[test]
+    fn users_whose_subjects_never_meet_look_like_several_tenants() {
+        for (one, two, groups) in [
+            ("publish: a.>, subscribe: a.>", "publish: b.>, subscribe: b.>", names(&[&["u", "v"], &["w"]])),
+            ("publish: o.a.>, subscribe: o.a.>", "publish: o.b.>, subscribe: o.b.>", names(&[&["u", "v"], &["w"]])),
+            ("publish: a.x, subscribe: a.>", "publish: a.y, subscribe: a.>", None),
+            (
+                "publish: [a.>, all.>], subscribe: [a.>, all.>]",
+                "publish: [b.>, all.>], subscribe: [b.>, all.>]",
+                names(&[&["u", "v"], &["w"]]),
+            ),
+            ("publish: [a.>, all.>], subscribe: [a.>, all.>]", "publish: all.x, subscribe: all.>", None),
+            ("publish: orders.>, subscribe: pay.>", "publish: pay.>, subscribe: log", None),
+            ("publish: a.>, subscribe: _INBOX_1.>", "publish: a.>, subscribe: _INBOX_2.>", None),
+            (
+                "publish: \"$KV.A.>\", subscribe: \"$KV.A.>\"",
+                "publish: \"$KV.B.>\", subscribe: \"$KV.B.>\"",
+                names(&[&["u", "v"], &["w"]]),
+            ),
+        ] {
+            assert_eq!(groups_of(&[("u", one), ("v", one), ("w", two)], ""), groups, "{one} | {two}");
+        }
+    }
+
+    #[test]
+    fn one_user_or_only_open_users_look_like_one_tenant() {
+        assert_eq!(groups_of(&[("u", "publish: a, subscribe: a")], ""), None);
+        assert_eq!(groups_of(&[("u", ""), ("v", "")], ""), None);
+    }
+
+    #[test]
+    fn an_open_user_beside_a_limited_one_is_suspicious() {
+        assert_eq!(groups_of(&[("u", ""), ("v", "publish: a, subscribe: a")], ""), names(&[&["v"]]));
+    }
+
+    #[test]
+    fn users_named_like_other_accounts_look_like_several_tenants() {
+        let others = "ACME { users: [{ user: x }] }, GLOBEX { users: [{ user: y }] }";
+        assert_eq!(groups_of(&[("acme", ""), ("globex-app", "")], others), names(&[&["acme"], &["globex-app"]]));
+        assert_eq!(groups_of(&[("acme", ""), ("acme-app", "")], others), None);
+        assert_eq!(groups_of(&[("one", ""), ("two", "")], others), None);
+    }
+}

@@ -1,0 +1,30 @@
+//! Subscribe lists that allow more than they say.
+
+use super::{Rule, users};
+use crate::audit::system::System;
+use crate::audit::tenants::Tenants;
+use crate::diag::Diagnostic;
+
+pub const RULE: Rule = Rule {
+    id: "widened-subscription",
+    proves: "an allowed `a.*` admits no `a.>`",
+    why: "the server compares a subscription with the list as if it were a subject, so that a last token `*` of the list matches the `>` of a subscription: `a.*` allows `a.>`, and `*` allows everything",
+    mend: "deny what lies below it: `deny: \"a.*.>\"`",
+    check,
+};
+
+fn check(system: &System, _: &Tenants, out: &mut Vec<Diagnostic>) {
+    for (account, user) in users(system) {
+        let side = &user.permissions.subscribe;
+        let Some(span) = side.span.or(user.permissions.span) else { continue };
+        for (listed, admitted) in side.widened() {
+            let message = format!(
+                "`{}/{}` may subscribe to `{admitted}`: the server lets `{listed}` allow it",
+                account.name,
+                user.display_name()
+            );
+            let hint = format!("deny what lies below it: `deny: \"{listed}.>\"`");
+            out.push(RULE.warning(span, message).related(user.span, "this user").hint(hint));
+        }
+    }
+}
