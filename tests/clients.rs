@@ -29,7 +29,7 @@ use std::time::Duration;
 
 use async_nats::jetstream::{self, consumer::pull, stream};
 use futures_util::future::{BoxFuture, join_all};
-use futures_util::{FutureExt as _, StreamExt as _, stream};
+use futures_util::{FutureExt as _, StreamExt as _};
 use libtest_mimic::{Arguments, Failed, Trial};
 use support::{Connection, Creds, Project};
 
@@ -223,7 +223,7 @@ async fn measure(clients: Option<&Path>) -> Results {
     }
     // More at once than the machine has processors, and a login takes longer than the server waits.
     let at_once = std::thread::available_parallelism().map_or(1, usize::from);
-    let mut results: Results = stream::iter(runs).buffer_unordered(at_once).collect().await;
+    let mut results: Results = futures_util::stream::iter(runs).buffer_unordered(at_once).collect().await;
     // What is said is judged by who hears it.
     tokio::time::timeout(WAIT, admin.settled()).await.expect("the server answers");
     let heard = heard.lock().expect("what was heard").clone();

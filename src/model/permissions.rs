@@ -66,6 +66,18 @@ impl Allowed {
     pub fn no_queue_on(&self) -> &[Subject] {
         &self.no_queue_on
     }
+
+    /// Subjects to deny to subscriptions so that they receive no more than what is allowed: the
+    /// server takes the subscription `a.>` for allowed by `a.*`, so `a.*.>` has to be denied.
+    /// Not where another allowed subject lies below `a.*`, which that would deny as well.
+    pub fn below_wildcards(&self) -> Vec<Subject> {
+        let below = |subject: &Subject| {
+            let ends_so = subject.tokens().last() == Some("*");
+            ends_so.then(|| Subject::as_the_server_reads(&format!("{subject}.>"))).flatten()
+        };
+        let below = self.subjects.iter().filter_map(below);
+        below.filter(|below| !self.subjects.iter().any(|subject| subject.overlaps(below))).collect()
+    }
 }
 
 /// How a user may reply to requests: on the reply subject of a message it received,
@@ -115,6 +127,23 @@ mod tests {
             panic!("nothing")
         };
         assert_eq!((allowed.subjects(), allowed.no_queue_on()), (&subjects(&["a", "b"])[..], &subjects(&["b"])[..]));
+    }
+
+    #[test]
+    fn what_lies_below_a_last_wildcard_is_closed_unless_some_of_it_is_allowed() {
+        for (allowed, closed) in [
+            (&["a.*"][..], &["a.*.>"][..]),
+            (&["a.*", "b.*.*", "c"], &["a.*.>", "b.*.*.>"]),
+            (&["a.*", "*"], &["a.*.>"]),
+            (&["*"], &["*.>"]),
+            (&["a.*", "a.>"], &[]),
+            (&["a.*", "a.b.c"], &[]),
+            (&["a.*", "a.b"], &["a.*.>"]),
+            (&["*.b", "a.b", "a.>"], &[]),
+        ] {
+            let Grant::Only(grant) = Grant::only(subjects(allowed)) else { panic!("nothing") };
+            assert_eq!(grant.below_wildcards(), subjects(closed), "{allowed:?}");
+        }
     }
 
     #[test]

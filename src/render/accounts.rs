@@ -133,12 +133,21 @@ fn grant(w: &mut Writer, side: &str, grant: &Grant) {
         Grant::Everything => w.list("allow", [">"].into_iter()),
         Grant::Only(allowed) => {
             w.list("allow", allowed.subjects().iter().map(crate::subject::Subject::as_str));
-            let no_queue: Vec<String> = allowed.no_queue_on().iter().map(|s| format!("{s} >")).collect();
-            if !no_queue.is_empty() {
+            let mut denied: Vec<String> = allowed.no_queue_on().iter().map(|s| format!("{s} >")).collect();
+            if !denied.is_empty() {
                 w.comment(
                     "shared by another tenant: plain subscriptions only, a queue would take its workers' messages",
                 );
-                w.list("deny", no_queue.iter().map(String::as_str));
+            }
+            if side == "subscribe" {
+                let below = allowed.below_wildcards();
+                if !below.is_empty() {
+                    w.comment("the server takes `a.>` for allowed by `a.*`: what lies below is denied");
+                }
+                denied.extend(below.iter().map(ToString::to_string));
+            }
+            if !denied.is_empty() {
+                w.list("deny", denied.iter().map(String::as_str));
             }
         }
     });
@@ -234,6 +243,15 @@ mod tests {
             (texts(&side, "allow"), texts(&side, "deny")),
             (vec!["B.public.>".into()], vec!["B.public.> >".into()])
         );
+    }
+
+    #[test]
+    fn what_lies_below_a_last_wildcard_is_denied_to_subscriptions_alone() {
+        let grant = Grant::only([Subject::parse("A.*").expect("a subject")]);
+        let permissions = permissions_of(&grant, &grant, None);
+        let deny = |side: &str| map(&permissions, side).get("deny").is_some();
+        assert_eq!((deny("publish"), deny("subscribe")), (false, true));
+        assert_eq!(texts(&map(&permissions, "subscribe"), "deny"), ["A.*.>"]);
     }
 
     #[test]
