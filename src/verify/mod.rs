@@ -71,7 +71,6 @@ pub async fn attack(plan: &Plan<'_>, advance: &dyn Fn(usize, usize, &'static str
     let varz_before = run.ask_operator().await;
     run.topology.find_listeners(plan, &varz_before);
     run.clean(&mut tenant_runs, true).await;
-    run.find_full_streams(&mut tenant_runs).await;
     let reached = std::cell::Cell::new(0);
     let interrupted = {
         let probing = async {

@@ -23,6 +23,8 @@ const PATIENCE: Duration = if cfg!(test) { Duration::from_millis(300) } else { D
 const LINE: u64 = 1 << 20;
 /// Payload prefix of messages that only take up space; they are dropped on arrival.
 pub const FILLER: &[u8] = b"tenantry filler ";
+/// Header that names the only stream that may store a message.
+const STORED_BY: &str = "Nats-Expected-Stream";
 /// The largest message that is accepted, headers included. Bytes.
 const PAYLOAD: usize = 64 << 20;
 
@@ -103,17 +105,19 @@ pub struct Request {
     pub subject: String,
     /// The payload.
     pub body: Vec<u8>,
+    /// The only stream that may store it. `None`: any that captures its subject.
+    pub stored_by: Option<String>,
 }
 
 impl Request {
     /// A request with a JSON payload.
     pub fn json(subject: impl Into<String>, body: &serde_json::Value) -> Self {
-        Self { subject: subject.into(), body: body.to_string().into_bytes() }
+        Self { subject: subject.into(), body: body.to_string().into_bytes(), stored_by: None }
     }
 
     /// A request with an empty payload.
     pub fn empty(subject: impl Into<String>) -> Self {
-        Self { subject: subject.into(), body: Vec::new() }
+        Self { subject: subject.into(), body: Vec::new(), stored_by: None }
     }
 }
 
@@ -270,14 +274,21 @@ impl Connection {
         self.out.extend_from_slice(b"\r\n");
     }
 
+    /// Publishes a message that subscribers receive and that no stream stores but the named one:
+    /// a stream refuses a message that expects another stream.
+    pub fn publish_stored_by(&mut self, stream: &str, subject: &str, reply: Option<&str>, body: &[u8]) {
+        self.publish_with(subject, reply, &[(STORED_BY, stream)], body);
+    }
+
     /// Publishes a message with headers, given as names and values.
-    pub fn publish_with(&mut self, subject: &str, headers: &[(&str, &str)], body: &[u8]) {
+    pub fn publish_with(&mut self, subject: &str, reply: Option<&str>, headers: &[(&str, &str)], body: &[u8]) {
         let mut block = "NATS/1.0\r\n".to_owned();
         for (name, value) in headers {
             block += &format!("{name}: {value}\r\n");
         }
         block += "\r\n";
-        self.write(&format!("HPUB {subject} {} {}", block.len(), block.len() + body.len()));
+        let reply = reply.map_or_else(String::new, |r| format!("{r} "));
+        self.write(&format!("HPUB {subject} {reply}{} {}", block.len(), block.len() + body.len()));
         self.out.extend_from_slice(block.as_bytes());
         self.out.extend_from_slice(body);
         self.out.extend_from_slice(b"\r\n");
@@ -338,7 +349,10 @@ impl Connection {
         for request in requests {
             self.next += 1;
             let reply = format!("{}.{}", self.inbox, self.next);
-            self.publish(&request.subject, Some(&reply), &request.body);
+            match &request.stored_by {
+                Some(stream) => self.publish_stored_by(stream, &request.subject, Some(&reply), &request.body),
+                None => self.publish(&request.subject, Some(&reply), &request.body),
+            }
         }
         let mut outcomes: Vec<Option<Answer>> = vec![None; requests.len()];
         let prefix = format!("{}.", self.inbox);
@@ -768,7 +782,7 @@ mod tests {
         connection.listen_for_answers();
         connection.subscribe("a.>", Some("q"));
         connection.publish("a.b", Some("to.me"), b"hello");
-        connection.publish_with("a.c", &[("Name", "v")], b"123");
+        connection.publish_with("a.c", None, &[("Name", "v")], b"123");
         connection.settle().await.expect("a connection");
         let sent: Vec<String> = lines.try_iter().collect();
         assert_eq!(

@@ -23,7 +23,7 @@ async fn probe<'p>(run: &Run<'p>, tenant_runs: &mut [TenantRun<'p>]) {
         let canary = run.canary(tenant_run.index);
         let exports = tenant_run.tenant.exports.iter().filter(|e| e.kind == ShareKind::Stream);
         let subjects =
-            exports.map(|e| concrete(&e.subject, &run.token())).filter(|s| run.topology.may_speak(tenant_run.index, s));
+            exports.map(|e| concrete(&e.subject, &run.token()));
         let subjects: Vec<String> = subjects.collect();
         for subject in subjects {
             let publisher =
@@ -32,7 +32,7 @@ async fn probe<'p>(run: &Run<'p>, tenant_runs: &mut [TenantRun<'p>]) {
                 continue;
             };
             if let Some(connection) = &mut publisher.connection {
-                connection.publish(&subject, Some(&target), canary.as_bytes());
+                connection.publish_stored_by(&run.common(), &subject, Some(&target), canary.as_bytes());
             }
             publisher.settle(run).await;
         }
@@ -51,7 +51,7 @@ async fn ask_own_tenant<'p>(run: &Run<'p>, tenant_run: &mut TenantRun<'p>, targe
     for session in &mut tenant_run.sessions {
         let Some(subject) = own_subject(run, session.user, tenant_run.index) else { continue };
         if let Some(connection) = &mut session.connection {
-            connection.publish(&subject, Some(target), b"a question");
+            connection.publish_stored_by(&run.common(), &subject, Some(target), b"a question");
             session.settle(run).await;
             return;
         }
@@ -73,7 +73,7 @@ async fn answer<'p>(run: &Run<'p>, tenant_run: &mut TenantRun<'p>, target: &str)
         let Some(message) = received.filter(|m| may_subscribe(session.user, &m.subject)) else { continue };
         let Some(connection) = &mut session.connection else { continue };
         connection.refused.clear();
-        connection.publish(target, None, b"an answer");
+        connection.publish_stored_by(&run.common(), target, None, b"an answer");
         session.settle(run).await;
         match session.refused().into_iter().find(|words| is_about(words, target)) {
             Some(words) => run.ledger.pass(

@@ -67,7 +67,7 @@ async fn read<'p>(run: &Run<'p>, tenant_run: &mut TenantRun<'p>) {
     if let (Some(last), Some(connection), true) = (&last, &mut manager.connection, run.throwaway) {
         // A stream stores messages in order: once it holds this one, it holds everything it
         // captured earlier.
-        connection.publish(last, None, canary.as_bytes());
+        connection.publish_stored_by(&name, last, None, canary.as_bytes());
     }
     let start = Instant::now();
     let get_last = Request::json(format!("$JS.API.STREAM.MSG.GET.{name}"), &json!({ "last_by_subj": last }));

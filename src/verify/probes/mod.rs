@@ -156,7 +156,9 @@ async fn must_be_refused<'p>(run: &Run<'p>, tenant_run: &mut TenantRun<'p>, atte
         connection.refused.clear();
         for attempt in &tried {
             match &attempt.operation {
-                Operation::Publish => connection.publish(&attempt.subject, None, canary.as_bytes()),
+                Operation::Publish => {
+                    connection.publish_stored_by(&run.common(), &attempt.subject, None, canary.as_bytes());
+                }
                 Operation::Subscribe => connection.subscribe(&attempt.subject, None),
                 Operation::Join(queue) => connection.subscribe(&attempt.subject, Some(queue)),
             }

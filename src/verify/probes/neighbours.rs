@@ -94,7 +94,7 @@ async fn measure_bursts<'p>(
             stalled.settle().await?;
         }
         for n in 0..bursts {
-            let burst = publish_burst(&mut publisher, subject).await?;
+            let burst = publish_burst(&mut publisher, &run.common(), subject).await?;
             if n + LAST >= bursts {
                 *took = burst.min(*took);
             }
@@ -106,10 +106,10 @@ async fn measure_bursts<'p>(
     Ok(Some((took[0], took[1])))
 }
 
-async fn publish_burst(publisher: &mut Connection, subject: &str) -> Result<Duration, Lost> {
+async fn publish_burst(publisher: &mut Connection, stream: &str, subject: &str) -> Result<Duration, Lost> {
     let body = FILLER.repeat(BYTES / FILLER.len());
     let start = Instant::now();
-    (0..BURST).for_each(|_| publisher.publish(subject, None, &body));
+    (0..BURST).for_each(|_| publisher.publish_stored_by(stream, subject, None, &body));
     publisher.settle().await?;
     Ok(start.elapsed())
 }

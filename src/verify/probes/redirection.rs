@@ -51,7 +51,7 @@ async fn redirect<'p>(run: &Run<'p>, tenant_run: &mut TenantRun<'p>) {
             (subject.clone(), canary.clone()),
         ];
         for (to, body) in requests {
-            connection.publish(&to, Some(target), body.as_bytes());
+            connection.publish_stored_by(&name, &to, Some(target), body.as_bytes());
         }
     }
     // Accepts only a message of the last consumer, not a reply that contains the canary.

@@ -32,7 +32,7 @@ async fn ask<'p>(run: &Run<'p>, tenant_run: &mut TenantRun<'p>) {
         let control = session.can_ask.then(|| session.reply_to("control"));
         let Some(connection) = &mut session.connection else { continue };
         for reply in theirs.iter().chain(&control) {
-            connection.publish(&subject, Some(reply), canary.as_bytes());
+            connection.publish_stored_by(&run.common(), &subject, Some(reply), canary.as_bytes());
         }
         session.settle(run).await;
     }
@@ -41,8 +41,7 @@ async fn ask<'p>(run: &Run<'p>, tenant_run: &mut TenantRun<'p>) {
 /// A subject of this run in the tenant's own space that a user may publish to.
 pub(super) fn own_subject(run: &Run<'_>, user: &crate::model::User, place: usize) -> Option<String> {
     let free = run.topology.free_subjects(place);
-    let mut harmless = free.map(|s| concrete(s, &run.token())).filter(|s| run.topology.may_speak(place, s));
-    harmless.find(|s| may_publish(user, s))
+    free.map(|s| concrete(s, &run.token())).find(|s| may_publish(user, s))
 }
 
 /// Every user that received a request publishes an answer to its reply subject.
@@ -58,7 +57,7 @@ async fn answer<'p>(run: &Run<'p>, tenant_run: &mut TenantRun<'p>) {
             session.user.permissions.responses.is_some() || !listed(&session.user.permissions.publish).is_empty();
         let Some(connection) = session.connection.as_mut().filter(|_| may_answer) else { continue };
         for reply in received.iter().filter_map(|m| m.reply.as_deref()).filter(|r| !r.starts_with('$')) {
-            connection.publish(reply, None, canary.as_bytes());
+            connection.publish_stored_by(&run.common(), reply, None, canary.as_bytes());
             answered += 1;
         }
         // A denied answer reaches no other tenant either, so denials are dropped.

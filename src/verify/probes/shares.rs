@@ -31,16 +31,13 @@ async fn check_streams<'p>(run: &Run<'p>, tenant_runs: &mut [TenantRun<'p>]) {
     each(tenant_runs, usize::MAX, async |tenant_run| {
         let canary = run.canary(tenant_run.index);
         let exports = tenant_run.tenant.exports.iter().filter(|e| e.kind == ShareKind::Stream);
-        let subjects = exports
-            .filter_map(|e| test_subject(run, &e.subject))
-            .filter(|s| run.topology.may_speak(tenant_run.index, s));
-        let subjects: Vec<String> = subjects.collect();
+        let subjects: Vec<String> = exports.filter_map(|e| test_subject(run, &e.subject)).collect();
         for subject in subjects {
             let publisher =
                 tenant_run.sessions.iter_mut().find(|m| m.connection.is_some() && may_publish(m.user, &subject));
             let Some(publisher) = publisher else { continue };
             if let Some(connection) = &mut publisher.connection {
-                connection.publish(&subject, None, run.said_on(&canary, &subject).as_bytes());
+                connection.publish_stored_by(&run.common(), &subject, None, run.said_on(&canary, &subject).as_bytes());
             }
             publisher.settle(run).await;
         }
@@ -54,8 +51,7 @@ async fn check_streams<'p>(run: &Run<'p>, tenant_runs: &mut [TenantRun<'p>]) {
         }
         for import in tenant_run.tenant.imports.iter().filter(|i| i.kind == ShareKind::Stream) {
             let Some(exporter) = run.topology.place(&import.from) else { continue };
-            let subject = test_subject(run, &import.subject).filter(|s| run.topology.may_speak(exporter, s));
-            let Some(subject) = subject else {
+            let Some(subject) = test_subject(run, &import.subject) else {
                 let what =
                     format!("{} of {}: not said, it would be somebody's real message", import.subject, import.from);
                 run.ledger.pass(tenant_run.index, what);
@@ -89,8 +85,7 @@ async fn check_services<'p>(run: &Run<'p>, tenant_runs: &mut [TenantRun<'p>]) {
         let tenant: &'p Tenant = tenant_runs[index].tenant;
         for import in tenant.imports.iter().filter(|i| i.kind == ShareKind::Service) {
             let Some(exporter) = run.topology.place(&import.from) else { continue };
-            let subject = test_subject(run, &import.subject).filter(|s| run.topology.may_speak(index, s));
-            let Some(subject) = subject else {
+            let Some(subject) = test_subject(run, &import.subject) else {
                 let what = format!("{} of {}: not asked, it would be a real request", import.subject, import.from);
                 run.ledger.pass(index, what);
                 continue;
@@ -119,7 +114,11 @@ async fn check_service<'p>(
             && (m.user.permissions.responses.is_some() || may_publish(m.user, "_R_.x.y"))
     });
     let (Some(requester), Some(responder)) = (requester, responder) else { return };
-    let request = Request { subject: subject.to_owned(), body: run.canary(asking).into_bytes() };
+    let request = Request {
+        subject: subject.to_owned(),
+        body: run.canary(asking).into_bytes(),
+        stored_by: Some(run.common()),
+    };
     let respond = async {
         let Some(connection) = &mut responder.connection else { return false };
         // An earlier probe has subscribed this user to everything it may subscribe to.

@@ -29,7 +29,7 @@ async fn trace<'p>(run: &Run<'p>, tenant_run: &mut TenantRun<'p>) {
     // Only the trace is sent and no message is delivered, so subjects in use can be traced too.
     let subjects: Vec<String> = tenant_run.tenant.subjects.iter().chain(shared).map(|s| concrete(s, &token)).collect();
     let own = run.topology.free_subjects(tenant_run.index).map(|s| concrete(s, &token));
-    let own: Vec<String> = own.filter(|s| run.topology.may_speak(tenant_run.index, s)).collect();
+    let own: Vec<String> = own.collect();
     let theirs: Vec<String> = tenant_run
         .neighbours
         .iter()
@@ -43,7 +43,7 @@ async fn trace<'p>(run: &Run<'p>, tenant_run: &mut TenantRun<'p>) {
             for destination in own.iter().filter(|d| may_publish(session.user, d)).chain(&theirs) {
                 // With `Nats-Trace-Only` the server does not deliver the message itself.
                 let headers = [("Nats-Trace-Dest", destination.as_str()), ("Nats-Trace-Only", "true")];
-                connection.publish_with(subject, &headers, canary.as_bytes());
+                connection.publish_with(subject, None, &headers, canary.as_bytes());
                 traced += 1;
             }
         }

@@ -1,14 +1,11 @@
-//! Keeps a server in use as it was: finds the streams that a message would harm before any
-//! message is published, and removes what the run created. Nothing else is removed.
+//! Keeps a server in use as it was: removes the streams that a run created, and nothing else.
+//! Messages of a run are in no other stream: each names the only stream that may store it.
 
 use std::time::Duration;
 
-use serde_json::{Value, json};
+use serde_json::json;
 
 use super::{CANARY_LENGTH, MARK, Run, Session, TenantRun, each};
-use crate::model::Tenant;
-use crate::subject::Subject;
-use crate::verify::expected::concrete;
 use crate::verify::wire::Request;
 
 /// Age at which a stream of another run is taken to be left over from a killed run.
@@ -22,85 +19,18 @@ impl<'p> Run<'p> {
             return;
         }
         each(tenant_runs, 8, async |tenant_run| {
-            let (index, ours) = (tenant_run.index, self.subjects_of_run(tenant_run.tenant));
+            let index = tenant_run.index;
             let Some(manager) = tenant_run.manager() else { return };
             let names = manager.ask_one(self, Request::empty("$JS.API.STREAM.NAMES")).await.json();
             for name in names["streams"].as_array().into_iter().flatten().filter_map(|n| n.as_str()) {
                 let is_gone = match is_ours(name) {
                     true if earlier => !manager.is_left_behind(self, name).await || manager.delete(self, name).await,
                     true => !name.contains(&self.id) || manager.delete(self, name).await,
-                    false => earlier || manager.purge(self, name, &ours).await,
+                    false => true,
                 };
                 if !is_gone {
                     self.ledger.not_run(index, format!("something is left behind in stream {name}"));
                 }
-            }
-        })
-        .await;
-    }
-
-    /// The subjects that a run publishes to in a tenant, as they are captured by its streams.
-    fn subjects_of_run(&self, tenant: &Tenant) -> Vec<String> {
-        let shared = tenant.exports.iter().map(|e| &e.subject).chain(tenant.imports.iter().map(|i| &i.subject));
-        let copied = tenant
-            .stream_imports
-            .iter()
-            .filter_map(|c| self.topology.place(&c.from))
-            .flat_map(|p| &self.topology.tenant(p).subjects);
-        let rewritten = tenant.streams.iter().flat_map(|s| &s.rewritten);
-        let spaces = tenant.subjects.iter().chain(shared).chain(copied).chain(rewritten);
-        let spaces = spaces.filter(|s| s.has_wildcard());
-        let subjects = spaces.map(|s| concrete(s, &self.token()));
-        subjects.flat_map(|subject| [format!("{subject}.>"), subject]).collect()
-    }
-
-    /// Finds the streams that have no room: a new message would make them drop another, or
-    /// would be handed to a worker. The run does not publish to the subjects that they
-    /// capture. Does nothing on a throwaway server.
-    pub async fn find_full_streams(&self, tenant_runs: &mut [TenantRun<'p>]) {
-        if self.throwaway {
-            return;
-        }
-        each(tenant_runs, 8, async |tenant_run| {
-            let (index, spaces) = (tenant_run.index, tenant_run.tenant.subjects.clone());
-            let has_jetstream = tenant_run.tenant.jetstream.is_some();
-            let Some(manager) = tenant_run.manager() else {
-                if has_jetstream {
-                    self.topology.add_full_streams(index, spaces);
-                    self.ledger.not_run(
-                        index,
-                        "no user of it may see its streams, so nothing is said where they may capture it",
-                    );
-                }
-                return;
-            };
-            let (mut offset, mut full) = (0, Vec::new());
-            loop {
-                let page = manager.api(self, "STREAM.LIST", json!({ "offset": offset })).await;
-                let streams = page["streams"].as_array().cloned().unwrap_or_default();
-                full.extend(streams.iter().filter(|s| !has_room(s)).cloned());
-                offset += streams.len();
-                if streams.is_empty() || page["total"].as_u64().is_none_or(|total| offset as u64 >= total) {
-                    break;
-                }
-            }
-            for stream in full {
-                let subjects = stream["config"]["subjects"].as_array().cloned().unwrap_or_default();
-                let subjects: Vec<Subject> =
-                    subjects.iter().filter_map(|s| Subject::as_the_server_reads(s.as_str()?)).collect();
-                let overlaps_run = |s: &Subject| {
-                    self.subjects_of_run(tenant_run.tenant)
-                        .iter()
-                        .any(|own| Subject::as_the_server_reads(own).is_some_and(|own| own.overlaps(s)))
-                };
-                if subjects.iter().any(overlaps_run) {
-                    let name = stream["config"]["name"].as_str().unwrap_or_default();
-                    self.ledger.not_run(
-                        index,
-                        format!("nothing is said where stream {name} captures it: it has no room to spare, or workers"),
-                    );
-                }
-                self.topology.add_full_streams(index, subjects);
             }
         })
         .await;
@@ -117,32 +47,6 @@ impl<'p> Session<'p> {
     async fn delete(&mut self, run: &Run<'p>, name: &str) -> bool {
         self.api(run, &format!("STREAM.DELETE.{name}"), json!({})).await["success"] == true
     }
-
-    /// Purges the messages of this run from a stream of the tenant. False if the server did
-    /// not confirm it.
-    async fn purge(&mut self, run: &Run<'p>, name: &str, subjects: &[String]) -> bool {
-        for subject in subjects {
-            let purged = self.api(run, &format!("STREAM.PURGE.{name}"), json!({ "filter": subject })).await;
-            if purged["success"] != true {
-                return false;
-            }
-        }
-        true
-    }
-}
-
-/// Whether a stream (from STREAM.LIST) has room for the messages of a run: 256 messages of
-/// 128 KiB in total, which can be purged afterwards and are not handed to workers.
-fn has_room(stream: &Value) -> bool {
-    let (config, state) = (&stream["config"], &stream["state"]);
-    let room = |limit: &str, used: &str, needed: i64| {
-        let limit = config[limit].as_i64().filter(|n| *n > 0);
-        limit.is_none_or(|n| state[used].as_i64().unwrap_or(0) + needed <= n)
-    };
-    config["retention"] == "limits"
-        && config["deny_purge"] != true
-        && room("max_msgs", "messages", 256)
-        && room("max_bytes", "bytes", 128 << 10)
 }
 
 /// Whether a stream's name has the form that only runs use, in this run or another.
@@ -212,39 +116,6 @@ mod tests {
         ] {
             assert!(!is_ours(&name), "{name}");
         }
-    }
-
-    #[test]
-    fn a_stream_has_room_up_to_each_limit_and_not_beyond() {
-        let stream = |config: Value, messages: u64, bytes: u64| {
-            let mut stream = json!({
-                "config": { "retention": "limits", "max_msgs": -1, "max_bytes": -1, "deny_purge": false },
-                "state": { "messages": messages, "bytes": bytes },
-            });
-            for (key, value) in config.as_object().into_iter().flatten() {
-                stream["config"][key] = value.clone();
-            }
-            stream
-        };
-        let room = 128 << 10;
-        for (config, messages, bytes, expected) in [
-            (json!({}), 1 << 40, 1 << 50, true),
-            (json!({ "max_msgs": 0, "max_bytes": 0 }), 1 << 40, 1 << 50, true),
-            (json!({ "max_msgs": 1000 }), 744, 0, true),
-            (json!({ "max_msgs": 1000 }), 745, 0, false),
-            (json!({ "max_msgs": 255 }), 0, 0, false),
-            (json!({ "max_msgs": 256 }), 0, 0, true),
-            (json!({ "max_bytes": 1 << 20 }), 0, (1 << 20) - room, true),
-            (json!({ "max_bytes": 1 << 20 }), 0, (1 << 20) - room + 1, false),
-            (json!({ "max_msgs": 1000, "max_bytes": 1 << 20 }), 0, 1 << 20, false),
-            (json!({ "max_msgs": 1000, "max_bytes": 1 << 20 }), 1000, 0, false),
-            (json!({ "retention": "workqueue" }), 0, 0, false),
-            (json!({ "retention": "interest" }), 0, 0, false),
-            (json!({ "deny_purge": true }), 0, 0, false),
-        ] {
-            assert_eq!(has_room(&stream(config.clone(), messages, bytes)), expected, "{config} {messages} {bytes}");
-        }
-        assert!(!has_room(&Value::Null), "an unknown stream");
     }
 
     /// Ages, so the time of day is needed.

@@ -24,13 +24,10 @@ pub struct Topology<'p> {
     by_name: HashMap<String, Option<usize>>,
     /// `None` if the server could not be asked for its listeners.
     listeners: RefCell<Option<Vec<(ListenerKind, String)>>>,
-    /// For each tenant, the subjects of streams that would drop a message for a new one, or
-    /// hand a new one to a worker.
-    full_streams: RefCell<Vec<Vec<Subject>>>,
 }
 
 impl<'p> Topology<'p> {
-    /// The tenants of a model. No listeners and no full streams are known yet.
+    /// The tenants of a model. No listeners are known yet.
     pub fn new(model: &'p Model, throwaway: bool) -> Self {
         Self {
             model,
@@ -38,7 +35,6 @@ impl<'p> Topology<'p> {
             by_account: model.tenants.iter().enumerate().map(|(i, t)| (t.name.clone(), i)).collect(),
             by_name: tenants_by_name(model),
             listeners: RefCell::default(),
-            full_streams: RefCell::new(vec![Vec::new(); model.tenants.len()]),
         }
     }
 
@@ -81,23 +77,6 @@ impl<'p> Topology<'p> {
     /// a wildcard is left out: a message on it would reach an application.
     pub fn free_subjects(&self, tenant: usize) -> impl Iterator<Item = &'p Subject> {
         self.tenant(tenant).subjects.iter().filter(|s| self.throwaway || s.has_wildcard())
-    }
-
-    /// Adds subjects of streams that would drop a message for a new one, or hand a new one
-    /// to a worker.
-    pub fn add_full_streams(&self, tenant: usize, subjects: impl IntoIterator<Item = Subject>) {
-        self.full_streams.borrow_mut()[tenant].extend(subjects);
-    }
-
-    /// Whether a tenant may publish to a subject without cost: no full stream captures it,
-    /// neither its own nor one of a tenant that it shares with.
-    pub fn may_speak(&self, tenant: usize, subject: &str) -> bool {
-        let Some(subject) = Subject::as_the_server_reads(subject) else { return false };
-        let full = self.full_streams.borrow();
-        let own = self.tenant(tenant);
-        let shared = own.exports.iter().flat_map(|e| &e.to).chain(own.imports.iter().map(|i| &i.from));
-        let places = shared.filter_map(|name| self.place(name)).chain([tenant]);
-        !places.into_iter().any(|place| full[place].iter().any(|s| s.contains(&subject)))
     }
 
     /// Finds the listeners: those of the plan for a throwaway server, else those in the
@@ -143,7 +122,7 @@ mod tests {
     use serde_json::json;
 
     use super::*;
-    use crate::verify::fixtures::{AUDIT, BILLING, ORDERS, SHARING, SHIPPING, System, tenants};
+    use crate::verify::fixtures::{AUDIT, ORDERS, SHARING, SHIPPING, System, tenants};
 
     #[test]
     fn a_tenant_attacks_the_next_four_and_those_it_shares_with() {
@@ -220,26 +199,6 @@ mod tests {
         assert_eq!(free(true, SHIPPING), ["SHIPPING.>", "parcel.sent"]);
         assert_eq!(free(false, SHIPPING), ["SHIPPING.>"]);
         assert_eq!(free(false, ORDERS), ["ORDERS.>"]);
-    }
-
-    #[test]
-    fn nothing_is_published_to_a_full_stream_by_its_tenant_or_by_one_that_shares_with_it() {
-        let system = System::load(SHARING);
-        let topology = Topology::new(&system.model, false);
-        let full = Subject::as_the_server_reads("ORDERS.events.*");
-        for (tenant, subject, expected) in [
-            (ORDERS, "ORDERS.events.a", false),
-            (ORDERS, "ORDERS.events.a.b", true),
-            (ORDERS, "ORDERS.other", true),
-            (BILLING, "ORDERS.events.a", false),
-            (SHIPPING, "ORDERS.events.a", true),
-            (ORDERS, "ORDERS..a", false),
-        ] {
-            topology.full_streams.borrow_mut()[ORDERS].clear();
-            assert_eq!(topology.may_speak(tenant, subject), subject != "ORDERS..a", "no stream is full: {subject}");
-            topology.add_full_streams(ORDERS, full.clone());
-            assert_eq!(topology.may_speak(tenant, subject), expected, "tenant {tenant}: {subject}");
-        }
     }
 
     #[test]
