@@ -92,7 +92,7 @@ mod tests {
         for (text, secret) in [
             ("root = \"tenantry-root-1-abc234", "1-abc234"),
             ("password = \"hunter2\"", "\"hunter2\""),
-            ("{ name = \"u\", pasword = 'hunter2' }", "'hunter2'"),
+            ("{ name = \"u\", passwort = 'hunter2' }", "'hunter2'"),
             ("seed = hunter2, x = 1", "hunter2"),
             ("password = \"no end", "\"no end"),
             ("client = \"bob:hunter2@127.0.0.1:4222\"", "hunter2"),

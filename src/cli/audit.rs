@@ -171,7 +171,7 @@ fn suggestion(system: &System) -> String {
             text += &format!("[[tenant]]\nname = {name}\nusers = [{}]\n", users.join(", "));
         }
         let others: Vec<String> =
-            account.users.iter().filter(|user| !grouped.contains(&user.name.as_str())).map(|user| full(user)).collect();
+            account.users.iter().filter(|user| !grouped.contains(&user.name.as_str())).map(full).collect();
         if !others.is_empty() {
             let name = quoted(&account.name);
             text += &format!(

@@ -111,7 +111,8 @@ pub fn run(arguments: impl IntoIterator<Item = OsString>) -> Exit {
         Ok(cli) => cli,
         Err(e) => {
             ui::keep_lost(e.print());
-            return if e.use_stderr() { Exit::Invalid } else { unless_lost(Exit::Ok) };
+            let ui = Ui::new(Format::Human, Color::Auto, false, false);
+            return if e.use_stderr() { Exit::Invalid } else { unless_lost(ui, Exit::Ok) };
         }
     };
     let ui = Ui::new(cli.format, cli.color, cli.quiet, cli.verbose);
@@ -138,7 +139,7 @@ pub fn run(arguments: impl IntoIterator<Item = OsString>) -> Exit {
         Command::WithParent(args) => with_parent::run(&args),
     };
     match result {
-        Ok(exit) => unless_lost(exit),
+        Ok(exit) => unless_lost(ui, exit),
         Err(error) => {
             ui.error(&error);
             ui.json(&ErrorDocument::from_error(&error));
@@ -149,9 +150,10 @@ pub fn run(arguments: impl IntoIterator<Item = OsString>) -> Exit {
 
 /// The exit code of a command that printed its result: `NotWritten` if standard output did not
 /// take it, because nobody has the result then.
-fn unless_lost(exit: Exit) -> Exit {
+fn unless_lost(ui: Ui, exit: Exit) -> Exit {
     let Some(e) = ui::lost() else { return exit };
-    eprintln!("error: the result could not be written to standard output: {e}");
+    let source = std::io::Error::new(e.kind(), e.to_string());
+    ui.error(&Error::io("write", Path::new("standard output"), source));
     Exit::NotWritten
 }
 

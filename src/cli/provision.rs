@@ -164,7 +164,7 @@ fn run(context: &Context, valid: &Valid, what: &What, apply: bool) -> Result<(Pl
     };
     let root = RootKey::load(&valid.model.root, valid.folder())?;
     let order = Order { url: &url, is_named: what.server.is_some(), targets: &targets, apply };
-    provision(context, valid, &root, order)
+    provision(context, valid, &root, &order)
 }
 
 /// What to compare or apply, and where.
@@ -192,9 +192,9 @@ pub fn provision(
     context: &Context,
     valid: &Valid,
     root: &RootKey,
-    order: Order<'_>,
+    order: &Order<'_>,
 ) -> Result<(PlanDocument, Exit), Error> {
-    let Order { url, targets, apply, .. } = order;
+    let Order { url, targets, apply, .. } = *order;
     let jobs: Vec<Job<'_>> = valid.model.tenants.iter().filter_map(|tenant| job(root, tenant)).collect();
     let bar = context.ui.progress(jobs.len(), if apply { "applying" } else { "comparing" });
     let reports = jetstream::run(url, jobs, targets, apply, &|| bar.inc(1))?;

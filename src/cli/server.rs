@@ -134,7 +134,7 @@ fn apply_streams(context: &Context, project: &Project, url: &str) -> Result<(Opt
         context,
         &project.valid,
         &project.root,
-        Order { url, is_named: false, targets: &Targets::default(), apply: true },
+        &Order { url, is_named: false, targets: &Targets::default(), apply: true },
     )?;
     Ok((Some(document), exit))
 }

@@ -4,6 +4,7 @@
 use crate::model::permissions::Grant;
 use crate::model::{ShareKind, StreamCopy, Tenant, User};
 use crate::subject::Subject;
+use crate::verify::run::MARK;
 
 /// Whether a user may publish to a subject.
 pub fn may_publish(user: &User, subject: &str) -> bool {
@@ -34,6 +35,13 @@ fn grants(grant: &Grant, subject: &str) -> bool {
 
 fn contains(patterns: &[Subject], subject: &str) -> bool {
     Subject::as_the_server_reads(subject).is_some_and(|s| patterns.iter().any(|p| p.contains(&s)))
+}
+
+/// Whether a user may create, read and delete streams of a run.
+pub fn manages_streams(user: &User) -> bool {
+    let may = |verb: &str| may_publish(user, &format!("$JS.API.STREAM.{verb}.{MARK}x"));
+    // A provisioner may create streams but not read their messages, which is not enough.
+    may("CREATE") && may("DELETE") && may("INFO") && may("MSG.GET")
 }
 
 /// The subjects that a grant lists. Empty if it grants nothing or everything.

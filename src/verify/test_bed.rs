@@ -3,6 +3,7 @@
 
 use nkeys::KeyPair;
 
+use super::expected::manages_streams;
 use super::report::Report;
 use super::{Plan, attack};
 use crate::audit::{Audit, audit_files};
@@ -12,8 +13,9 @@ use crate::keys::{AccountKind, Login, RootKey, Secret};
 use crate::live;
 use crate::live::locate::NatsServer;
 use crate::live::throwaway::Throwaway;
-use crate::model::names::{AccountName, UserName};
-use crate::model::{Credential, Model, Retired};
+use crate::model::names::{AccountName, RoleName, UserName};
+use crate::model::roles::{BuiltIn, Holder};
+use crate::model::{Credential, Inbox, Model, Retired, User};
 use crate::project::Project;
 use crate::render;
 
@@ -116,6 +118,36 @@ pub fn first_tenants(model: &Model) -> Model {
     few
 }
 
+/// Name of the user that [`with_managers`] adds.
+pub const MANAGER: &str = "tenantry_proof";
+
+/// A model for a throwaway server, in which each tenant with JetStream has a user that manages
+/// its streams: without one JetStream could not be attacked. Returns the tenants that got one.
+pub fn with_managers(model: &Model) -> (Model, Vec<AccountName>) {
+    let (mut model, mut helped) = (model.clone(), Vec::new());
+    let (Ok(name), Ok(role)) = (UserName::parse(MANAGER), RoleName::parse("admin")) else { return (model, helped) };
+    for tenant in &mut model.tenants {
+        let is_taken = tenant.users.iter().any(|user| user.name == name);
+        if tenant.jetstream.is_none() || is_taken || tenant.users.iter().any(manages_streams) {
+            continue;
+        }
+        let inboxes: Vec<String> = tenant.users.iter().map(User::inbox_prefix).collect();
+        let holder = Holder { tenant, user: &name, inbox: Inbox::Private, inboxes: &inboxes };
+        let user = User {
+            permissions: BuiltIn::Admin.permissions(holder),
+            name: name.clone(),
+            span: tenant.span,
+            role: role.clone(),
+            credential: Credential::Nkey { generation: 1 },
+            inbox: Inbox::Private,
+        };
+        tenant.users.push(user);
+        tenant.limits.connections += 1;
+        helped.push(tenant.name.clone());
+    }
+    (model, helped)
+}
+
 /// Credentials that were rotated or revoked. A server that accepts one runs an older
 /// registry.
 fn revoked_logins(model: &Model, root: &RootKey) -> Vec<(String, Login)> {
@@ -205,6 +237,40 @@ mod tests {
         };
         assert_eq!(shared(&whole), (10, vec![2, 1], 2));
         assert_eq!(shared(&part), (8, vec![1], 1));
+    }
+
+    #[test]
+    fn a_tenant_with_jetstream_gets_a_manager_unless_it_has_one() {
+        let registry = r#"
+            [server.jetstream]
+            storage = "1GiB"
+            [[tenant]]
+            name = "APP"
+            [tenant.jetstream]
+            storage = "1MiB"
+            [[tenant.user]]
+            name = "app"
+            [[tenant]]
+            name = "ADMIN"
+            [tenant.jetstream]
+            storage = "1MiB"
+            [[tenant.user]]
+            name = "admin"
+            role = "admin"
+            [[tenant]]
+            name = "CORE"
+            [[tenant.user]]
+            name = "app"
+        "#;
+        let model = System::load(registry).model;
+        let (helped, names) = with_managers(&model);
+        assert_eq!(names.iter().map(AccountName::as_str).collect::<Vec<_>>(), ["APP"]);
+        let manages = |model: &Model| -> Vec<bool> {
+            model.tenants.iter().map(|tenant| tenant.users.iter().any(manages_streams)).collect()
+        };
+        assert_eq!((manages(&model), manages(&helped)), (vec![false, true, false], vec![true, true, false]));
+        let connections = |model: &Model| model.tenants[0].limits.connections;
+        assert_eq!(connections(&helped), connections(&model) + 1);
     }
 
     #[test]

@@ -5,12 +5,12 @@ mod mutants;
 use std::fs;
 use std::path::PathBuf;
 
-use super::{Context, count};
+use super::{Context, count, first_few};
 use crate::error::{Error, Exit};
 use crate::live::locate;
 use crate::verdict::Verdict;
 use crate::verify::report::{Check, Outcome, Report, SETTING, html, junit};
-use crate::verify::test_bed::{self, TestBed};
+use crate::verify::test_bed::{self, MANAGER, TestBed};
 use crate::verify::{self, PROBES};
 
 /// Attack a live server as every tenant, and prove the tenants isolated.
@@ -75,7 +75,7 @@ pub fn run(context: &Context, args: &Args) -> Result<Exit, Error> {
     }
     let locate = || locate::locate(args.nats_server.as_deref(), |text| context.ui.note(text));
     if args.mutants {
-        let model = test_bed::first_tenants(model);
+        let (model, _) = test_bed::with_managers(&test_bed::first_tenants(model));
         return mutants::run(context, &TestBed::new(locate()?, &project, &model)?);
     }
     let users: usize = model.tenants.iter().map(|t| t.users.len()).sum();
@@ -87,7 +87,17 @@ pub fn run(context: &Context, args: &Args) -> Result<Exit, Error> {
     };
     let report = match address {
         Some(address) => verify::attack_server(&project, address, args.exhaustive, &advance)?,
-        None => TestBed::new(locate()?, &project, model)?.attack_itself(args.exhaustive, &advance)?,
+        None => {
+            let (model, helped) = test_bed::with_managers(model);
+            if !helped.is_empty() {
+                let names: Vec<String> = helped.iter().map(ToString::to_string).collect();
+                context.ui.note(&format!(
+                    "to attack JetStream, the throwaway server has a user {MANAGER} with the role admin in {}",
+                    first_few(&names)
+                ));
+            }
+            TestBed::new(locate()?, &project, &model)?.attack_itself(args.exhaustive, &advance)?
+        }
     };
     bar.finish_and_clear();
     show(context, &report);

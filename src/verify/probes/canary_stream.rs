@@ -64,7 +64,13 @@ pub async fn make<'p>(run: &Run<'p>, tenant_run: &mut TenantRun<'p>, name: &str,
         run.ledger.not_run(index, "JetStream did not answer");
         return false;
     }
-    let ack = manager.ask_one(run, Request { subject: subject.to_owned(), body: canary.into_bytes(), stored_by: Some(name.to_owned()) }).await.json();
+    let ack = manager
+        .ask_one(
+            run,
+            Request { subject: subject.to_owned(), body: canary.into_bytes(), stored_by: Some(name.to_owned()) },
+        )
+        .await
+        .json();
     has_stored(run, index, name, &ack)
 }
 

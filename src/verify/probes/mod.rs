@@ -201,7 +201,7 @@ mod tests {
     use crate::verify::report::{Check, Outcome};
 
     /// The checks that `must_be_refused` records for `ORDERS`, whose user `app` is connected to a
-    /// server that sends `errors` for each PUB or SUB line.
+    /// server that sends `errors` for each HPUB or SUB line.
     async fn attempt(attempts: Vec<Attempt>, errors: impl Fn(&str) -> Option<String> + Send + 'static) -> Vec<Check> {
         let system = System::load(SHARING);
         let plan = system.plan(true);
@@ -229,7 +229,7 @@ mod tests {
     fn deny(line: &str) -> Option<String> {
         let words: Vec<&str> = line.split(' ').collect();
         match words.as_slice() {
-            ["PUB", subject, ..] => Some(format!("Permissions Violation for Publish to \"{subject}\"")),
+            ["HPUB", subject, ..] => Some(format!("Permissions Violation for Publish to \"{subject}\"")),
             ["SUB", subject, _] => Some(format!("Permissions Violation for Subscription to \"{subject}\"")),
             ["SUB", subject, queue, _] => {
                 Some(format!("Permissions Violation for Subscription to \"{subject}\" using queue \"{queue}\""))
@@ -249,7 +249,7 @@ mod tests {
     #[tokio::test]
     async fn each_attempt_that_is_not_denied_is_a_leak() {
         for (line, evidence) in [
-            ("PUB BILLING.a", "app publishing to BILLING.a was not refused, and nothing declares it"),
+            ("HPUB BILLING.a", "app publishing to BILLING.a was not refused, and nothing declares it"),
             ("SUB BILLING.>", "app subscribing to BILLING.> was not refused, and nothing declares it"),
             ("SUB BILLING.b q", "app joining a queue on BILLING.b was not refused, and nothing declares it"),
         ] {
@@ -269,7 +269,7 @@ mod tests {
             ("Permissions Violation for Subscription to \"BILLING.a\"", Outcome::Leak),
             ("Unknown Protocol Operation", Outcome::Leak),
         ] {
-            let checks = attempt(one(), move |l| l.starts_with("PUB").then(|| error.to_owned())).await;
+            let checks = attempt(one(), move |l| l.starts_with("HPUB").then(|| error.to_owned())).await;
             assert_eq!(checks.iter().map(|c| c.outcome).collect::<Vec<_>>(), [expected], "{error}");
         }
     }
@@ -284,7 +284,7 @@ mod tests {
             ]
         };
         let checks = attempt(granted(), |line| {
-            assert!(!line.starts_with("PUB") && !line.starts_with("SUB"), "{line}");
+            assert!(!line.starts_with("HPUB") && !line.starts_with("SUB"), "{line}");
             None
         })
         .await;

@@ -114,11 +114,8 @@ async fn check_service<'p>(
             && (m.user.permissions.responses.is_some() || may_publish(m.user, "_R_.x.y"))
     });
     let (Some(requester), Some(responder)) = (requester, responder) else { return };
-    let request = Request {
-        subject: subject.to_owned(),
-        body: run.canary(asking).into_bytes(),
-        stored_by: Some(run.common()),
-    };
+    let request =
+        Request { subject: subject.to_owned(), body: run.canary(asking).into_bytes(), stored_by: Some(run.common()) };
     let respond = async {
         let Some(connection) = &mut responder.connection else { return false };
         // An earlier probe has subscribed this user to everything it may subscribe to.

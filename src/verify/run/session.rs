@@ -2,10 +2,10 @@
 
 use serde_json::Value;
 
-use super::{MARK, Run};
+use super::Run;
 use crate::keys::Login;
 use crate::model::{Tenant, User};
-use crate::verify::expected::{may_publish, may_subscribe};
+use crate::verify::expected::{manages_streams, may_subscribe};
 use crate::verify::wire::{Answer, Connection, Identity, Message, OpenError, Request};
 
 /// Upper bound of the size of a JetStream request that a run sends. Bytes.
@@ -81,6 +81,10 @@ impl<'p> TenantRun<'p> {
             let why = format!(
                 "JetStream is not tried: its messages are smaller than {REQUEST} bytes, and so are its requests"
             );
+            run.ledger.not_run(self.index, why);
+        } else if self.tenant.jetstream.is_some() && !self.sessions.iter().any(Session::is_granted_streams) {
+            let why = "JetStream is not tried: none of its users may make, read and delete streams; \
+                       `tenantry verify` without --server tries it on a server of its own";
             run.ledger.not_run(self.index, why);
         }
         for session in &mut self.sessions {
@@ -174,9 +178,7 @@ impl<'p> Session<'p> {
     }
 
     fn is_granted_streams(&self) -> bool {
-        let may = |verb: &str| may_publish(self.user, &format!("$JS.API.STREAM.{verb}.{MARK}x"));
-        // A provisioner may create streams but not read them, which is not enough here.
-        self.can_ask && may("CREATE") && may("DELETE") && may("INFO") && may("MSG.GET")
+        self.can_ask && manages_streams(self.user)
     }
 
     fn lost(&mut self, run: &Run<'p>, words: &str) {
