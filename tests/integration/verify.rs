@@ -121,69 +121,117 @@ fn registries_of_all_kinds_are_isolated() {
     }
 }
 
-/// What the admin of a tenant sees of its own streams.
-async fn streams(project: &Project, admin: &str) -> Json {
+/// The state of each of a tenant's streams and consumers, as its admin sees it: how many messages,
+/// the first and last sequence, what is pending and what was delivered.
+async fn state(project: &Project, admin: &str) -> Json {
     let admin = project.connect(admin).await;
     let list = ask(&admin, "$JS.API.STREAM.LIST", json!({})).await.expect("a list");
-    let of = |s: &Json| json!([s["config"]["name"], s["state"]["messages"], s["state"]["consumer_count"]]);
-    list["streams"].as_array().map_or(Json::Null, |streams| streams.iter().map(of).collect())
+    let mut all = Vec::new();
+    for stream in list["streams"].as_array().expect("streams") {
+        let (name, state) = (stream["config"]["name"].as_str().expect("a name"), &stream["state"]);
+        let kept = ["messages", "bytes", "first_seq", "last_seq", "consumer_count"].map(|key| state[key].clone());
+        let consumers = ask(&admin, &format!("$JS.API.CONSUMER.LIST.{name}"), json!({})).await.expect("consumers");
+        let of = |c: &Json| {
+            json!([
+                c["name"],
+                c["num_pending"],
+                c["num_ack_pending"],
+                c["num_redelivered"],
+                c["delivered"]["consumer_seq"]
+            ])
+        };
+        let consumers: Vec<Json> = consumers["consumers"].as_array().into_iter().flatten().map(of).collect();
+        all.push(json!([name, kept, consumers]));
+    }
+    all.into()
 }
 
+/// Streams that would drop a message for each that they take, that hand messages to workers, that
+/// keep what consumers wait for, that copy others: with many users, and twice.
 #[tokio::test]
 async fn a_live_server_is_left_as_it_was() {
+    const USERS: usize = 40;
     let project = Project::new();
     // It captures everything of its tenant, the run's own messages too.
-    project.edit("subjects = [\"TENANT_B.orders.>\"]", "subjects = [\"TENANT_B.>\"]");
-    project.up();
-    for (admin, subject) in
-        [("TENANT_A/tenant_a_admin", "TENANT_A.events.>"), ("TENANT_B/tenant_b_admin", "TENANT_B.>")]
-    {
-        let admin = project.connect(admin).await;
-        let js = jetstream::new(admin.client.clone());
-        js.publish(subject.replace('>', "x"), "kept".into()).await.expect("publish").await.expect("an acknowledgement");
+    project.edit("subjects = [\"TENANT_B.orders.>\"]", "subjects = [\"TENANT_B.>\"]\nmax_msgs = 1000");
+    project.edit("streams   = 10", "streams   = 20");
+    for n in 0..USERS {
+        project.run(&["user", "add", &format!("TENANT_B/more{n}")]).succeeded();
     }
-    let before =
-        (streams(&project, "TENANT_A/tenant_a_admin").await, streams(&project, "TENANT_B/tenant_b_admin").await);
-    let url = format!("nats://127.0.0.1:{}", project.port);
-    let report = verify(&project, &["--server", &url], 0);
-    assert_eq!(report["verdict"], "isolated");
-    assert_eq!(report["server"]["throwaway"], false);
-    let after =
-        (streams(&project, "TENANT_A/tenant_a_admin").await, streams(&project, "TENANT_B/tenant_b_admin").await);
-    assert_eq!(before, after);
-    assert_eq!(after.1, json!([["KV_settings", 0, 0], ["ORDERS", 1, 0]]), "the control: there was something to spoil");
-    // Nobody of it is still connected.
-    eventually("everybody of it leaves", async || {
-        let status = project.run(&["status", "--format", "json"]).succeeded().json();
-        status["tenants"].as_array().expect("tenants").iter().all(|t| t["connections"] == 0)
-    })
-    .await;
-}
-
-/// A stream that would drop a message for each that it takes, and one that hands
-/// them to workers: nothing is said there, and that is said.
-#[tokio::test]
-async fn a_stream_without_room_loses_nothing() {
-    let project = Project::new();
     project.up();
     let admin = project.connect("TENANT_A/tenant_a_admin").await;
     let js = jetstream::new(admin.client.clone());
-    let full = stream::Config {
-        name: "TENANTRY_FULL".into(),
-        subjects: vec!["TENANT_A.*".into()],
-        max_messages: 3,
-        max_bytes: 1 << 20,
+    let stream = |name: &str, retention: stream::RetentionPolicy, max_messages: i64| stream::Config {
+        name: name.into(),
+        subjects: vec![format!("TENANT_A.{}.>", name.to_lowercase())],
+        max_messages,
+        retention,
         ..Default::default()
     };
-    js.create_stream(full).await.expect("a stream");
-    for i in 0..3 {
-        js.publish("TENANT_A.real", format!("{i}").into()).await.expect("publish").await.expect("an acknowledgement");
+    use stream::RetentionPolicy::{Interest, Limits, WorkQueue};
+    for (config, durable) in [
+        (stream("FULL", Limits, 3), "reader"),
+        (stream("WORK", WorkQueue, -1), "worker"),
+        (stream("WAIT", Interest, -1), "waiter"),
+    ] {
+        let subject = config.subjects[0].replace('>', "real");
+        let made = js.create_stream(config).await.expect("a stream");
+        let consumer = jetstream::consumer::pull::Config { durable_name: Some(durable.into()), ..Default::default() };
+        made.create_consumer(consumer).await.expect("a consumer");
+        for i in 0..3 {
+            js.publish(subject.clone(), format!("{i}").into())
+                .await
+                .expect("publish")
+                .await
+                .expect("an acknowledgement");
+        }
     }
-    let report = verify(&project, &["--server", &format!("127.0.0.1:{}", project.port)], 3);
-    assert_eq!(report["verdict"], "inconclusive");
-    assert!(outcomes(&report, "not-run").iter().any(|o| o.contains("TENANTRY_FULL")), "{report:#}");
-    let info = ask(&admin, "$JS.API.STREAM.INFO.TENANTRY_FULL", json!({})).await.expect("it is there");
-    assert_eq!((&info["state"]["messages"], &info["state"]["first_seq"]), (&json!(3), &json!(1)), "{info:#}");
+    let whole = stream::Config { subjects: vec!["TENANT_A.*".into()], ..stream("TENANTRY_WHOLE", Limits, 1) };
+    js.create_stream(whole).await.expect("a stream");
+    js.publish("TENANT_A.real", "kept".into()).await.expect("publish").await.expect("an acknowledgement");
+    let source = |name: &str| stream::Source { name: name.to_owned(), ..Default::default() };
+    let mirror = stream::Config { name: "MIRROR".into(), mirror: Some(source("FULL")), ..Default::default() };
+    let copy = stream::Config { name: "COPY".into(), sources: Some(vec![source("FULL")]), ..Default::default() };
+    for config in [mirror, copy] {
+        js.create_stream(config).await.expect("a stream");
+    }
+    let other = project.connect("TENANT_B/tenant_b_admin").await;
+    let js = jetstream::new(other.client.clone());
+    for i in 0..740 {
+        js.publish("TENANT_B.x", format!("{i}").into()).await.expect("publish").await.expect("an acknowledgement");
+    }
+    let both =
+        async || (state(&project, "TENANT_A/tenant_a_admin").await, state(&project, "TENANT_B/tenant_b_admin").await);
+    eventually("the copies are there", async || {
+        let (a, _) = both().await;
+        let messages = |name: &str| {
+            a.as_array().into_iter().flatten().find(|s| s[0] == name).map_or(0, |s| s[1][0].as_u64().unwrap_or(0))
+        };
+        messages("MIRROR") == 3 && messages("COPY") == 3
+    })
+    .await;
+    let before = both().await;
+    let url = format!("nats://127.0.0.1:{}", project.port);
+    for _ in 0..2 {
+        let report = verify(&project, &["--server", &url], 0);
+        assert_eq!(report["verdict"], "isolated");
+        assert_eq!(report["server"]["throwaway"], false);
+        assert_eq!(both().await, before);
+    }
+    let held = |tenant: &Json, name: &str| {
+        tenant.as_array().into_iter().flatten().find(|s| s[0] == name).map(|s| s[1][0].clone())
+    };
+    assert_eq!(
+        (held(&before.0, "FULL"), held(&before.0, "WORK"), held(&before.0, "WAIT"), held(&before.1, "ORDERS")),
+        (Some(json!(3)), Some(json!(3)), Some(json!(3)), Some(json!(740))),
+        "the control: there was something to spoil"
+    );
+    // Nobody but this test's own is still connected.
+    eventually("everybody of it leaves", async || {
+        let status = project.run(&["status", "--format", "json"]).succeeded().json();
+        status["tenants"].as_array().expect("tenants").iter().all(|t| t["connections"] == 1)
+    })
+    .await;
 }
 
 #[test]
