@@ -186,7 +186,8 @@ mod tests {
         assert_eq!(verdict(ISOLATED), Verdict::Isolated);
         let with_warning = ISOLATED.replace("max_connections: 10,", "");
         assert_eq!(verdict(&with_warning), Verdict::Isolated, "warnings do not change it");
-        let callout = ISOLATED.replace("authorization {}", "authorization { auth_callout { account: A, xkey: x } }");
+        let callout = ISOLATED.replace("authorization {}", "authorization { auth_callout { account: A, auth_users: [a], xkey: XAAACAQDAQCQMBYIBEFAWDANBYHRAEISCMKBKFQXDAMRUGY4DUPB7QO7,
+             issuer: ABJHLOVMPA4CI6R5KLNGOB4GSLNIY7IOUPAJC4YFNDLQVIOBYQGUWVLA } }");
         assert_eq!(verdict(&callout), Verdict::Inconclusive);
         let leaky = callout.replace("limits {", "exports: [{ stream: a.x }]\n limits {");
         assert_eq!(verdict(&leaky), Verdict::Leaky);

@@ -54,8 +54,32 @@ pub struct Server {
     pub limits_subscriptions: bool,
     /// Maximum number of connections of all accounts together.
     pub max_connections: Limit,
+    /// Options by which others on the network, or in the log, learn or change messages.
+    pub hazards: Vec<(Hazard, Span)>,
     /// Start of the main file, used as the location of findings about missing options.
     pub start: Option<Span>,
+}
+
+/// An option that weakens what no permission decides.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Hazard {
+    /// A listener beyond this machine without TLS.
+    ClearText {
+        /// Its kind, as in a sentence.
+        listener: &'static str,
+        /// Its address, as `host:port`.
+        address: String,
+    },
+    /// `allow_non_tls`.
+    AllowNonTls,
+    /// `insecure` in a `tls` block.
+    Insecure,
+    /// `proxy_protocol`.
+    ProxyProtocol,
+    /// A WebSocket login by cookie without a check of the origin.
+    CookiesFromAnywhere,
+    /// `trace` or `trace_verbose`.
+    LoggedPayloads,
 }
 
 /// JetStream options of the server.

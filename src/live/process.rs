@@ -158,6 +158,13 @@ impl LocalServer {
         Ok(Some(reload_plan::compare(&old, &new, is_read)))
     }
 
+    /// The main configuration file with which this server runs, or would. `None` if nothing was
+    /// ever started here.
+    pub fn main_file(&self, model: &Model, engine: &Engine) -> Result<Option<String>, Error> {
+        let Ok(folder) = fs::canonicalize(&self.folder) else { return Ok(None) };
+        main_file(&folder, model, engine, "accounts.conf".to_owned()).map(Some)
+    }
+
     /// The digest of what the running server read last, by its own words.
     fn read_digest(&self) -> Option<String> {
         let log = self.log();

@@ -115,6 +115,7 @@ impl System {
             throwaway,
             listeners: Vec::new(),
             exhaustive: false,
+            known: Vec::new(),
         }
     }
 }
@@ -131,6 +132,7 @@ pub fn server() -> AttackedServer {
         version: "2.15.1".into(),
         id: "NID".into(),
         config_digest: None,
+        runs_rendered: None,
         throwaway: true,
     }
 }

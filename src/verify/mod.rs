@@ -12,6 +12,7 @@
 pub(crate) mod expected;
 #[cfg(test)]
 mod fixtures;
+mod nodes;
 pub(crate) mod probes;
 pub(crate) mod report;
 pub(crate) mod run;
@@ -20,12 +21,15 @@ pub(crate) mod wire;
 
 use std::time::Instant;
 
+use serde_json::Value;
 use tokio::signal::unix::{Signal, SignalKind, signal};
 
 use crate::audit::system::ListenerKind;
 use crate::error::Error;
 use crate::model::Model;
 use crate::project::Project;
+pub use nodes::KnownConfiguration;
+use nodes::Nodes;
 pub use probes::{PROBES, Probe};
 use report::{AttackedServer, Report};
 use run::Run;
@@ -50,6 +54,8 @@ pub struct Plan<'p> {
     pub listeners: Vec<(ListenerKind, String)>,
     /// Whether to run the checks that use limits up or slow other clients down.
     pub exhaustive: bool,
+    /// The configurations that the server may run. Empty for a throwaway server.
+    pub known: Vec<KnownConfiguration>,
 }
 
 /// Attacks a server. Calls `advance` before each step with the number of completed
@@ -68,8 +74,8 @@ pub async fn attack(plan: &Plan<'_>, advance: &dyn Fn(usize, usize, &'static str
         let (refused, words) = (matches!(refusal, OpenError::Refused(_)), refusal.to_string());
         return Err(Error::NobodyConnects { address: plan.address.clone(), words, refused });
     }
-    let varz_before = run.ask_operator().await;
-    run.topology.find_listeners(plan, &varz_before);
+    let nodes_before = run.nodes().await;
+    run.topology.find_listeners(plan, &own_node(&run, &nodes_before));
     run.clean(&mut tenant_runs, true).await;
     let reached = std::cell::Cell::new(0);
     let interrupted = {
@@ -97,22 +103,27 @@ pub async fn attack(plan: &Plan<'_>, advance: &dyn Fn(usize, usize, &'static str
         tenant_runs.iter_mut().flat_map(|s| &mut s.sessions).for_each(|m| m.connection = None);
     }
     run.begin(report::SETTING);
-    let varz_after = run.ask_operator().await;
+    let nodes_after = run.nodes().await;
+    let mut runs_rendered = None;
     if !plan.throwaway {
         run::each(&mut tenant_runs, OPENING, async |tenant_run| tenant_run.connect_manager(&run).await).await;
         run.clean(&mut tenant_runs, false).await;
-        if varz_before["config_digest"] != varz_after["config_digest"] {
-            run.ledger.not_run_for_anybody("the server's configuration changed meanwhile");
-        }
+        runs_rendered = run.compare_nodes(&nodes_before, &nodes_after, &plan.known);
     }
     let server = AttackedServer {
         url: format!("nats://{}", plan.address),
         version: run.info().version,
         id: run.info().server_id,
-        config_digest: varz_after["config_digest"].as_str().map(str::to_owned),
+        config_digest: own_node(&run, &nodes_after)["config_digest"].as_str().map(str::to_owned),
+        runs_rendered,
         throwaway: plan.throwaway,
     };
     Ok(run.into_report(server, start.elapsed()))
+}
+
+/// The server to which the users are connected, as it describes itself; null if it is unknown.
+fn own_node(run: &Run<'_>, nodes: &Nodes) -> Value {
+    nodes.get(&run.info().server_id).cloned().unwrap_or_default()
 }
 
 /// SIGINT (Ctrl-C) and SIGTERM, from the moment at which it is made: an attack that is
@@ -140,12 +151,20 @@ impl Interrupts {
 pub fn attack_server(
     project: &Project,
     address: String,
+    known: Vec<KnownConfiguration>,
     exhaustive: bool,
     advance: test_bed::Advance<'_>,
 ) -> Result<Report, Error> {
     let logins = Logins::new(project, project.model());
-    let plan =
-        Plan { model: project.model(), logins: &logins, address, throwaway: false, listeners: Vec::new(), exhaustive };
+    let plan = Plan {
+        model: project.model(),
+        logins: &logins,
+        address,
+        throwaway: false,
+        listeners: Vec::new(),
+        exhaustive,
+        known,
+    };
     test_bed::run(&plan, advance)
 }
 

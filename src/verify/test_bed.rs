@@ -91,6 +91,7 @@ impl<'m> TestBed<'m> {
             throwaway: true,
             listeners: listeners.filter_map(|d| Some((d.kind, d.address.clone()?))).collect(),
             exhaustive,
+            known: Vec::new(),
         };
         run(&plan, advance)
     }

@@ -19,6 +19,8 @@ const STALL: Duration = Duration::from_secs(10);
 /// Timeout for replies that come from a responder, such as JetStream, and not from the
 /// server's protocol. Shorter in unit tests, which wait for it.
 const PATIENCE: Duration = if cfg!(test) { Duration::from_millis(300) } else { Duration::from_secs(5) };
+/// How long after the last reply another one may come, where several are asked.
+const QUIET: Duration = Duration::from_millis(500);
 /// The longest protocol line that is accepted. Bytes.
 const LINE: u64 = 1 << 20;
 /// Payload prefix of messages that only take up space; they are dropped on arrival.
@@ -411,6 +413,30 @@ impl Connection {
             let left = PATIENCE.saturating_sub(start.elapsed());
             if timeout(left, self.reader.fill_buf()).await.is_err() {
                 return Ok(None);
+            }
+            match self.line(STALL).await? {
+                Line::Message(message) if message.subject.starts_with(&self.inbox) => self.answers.push_back(message),
+                line => self.note(line).await?,
+            }
+        }
+    }
+
+    /// Sends one request that several may answer, and takes all replies until none comes for
+    /// `QUIET`.
+    pub async fn ask_all(&mut self, request: Request) -> Result<Vec<Message>, Lost> {
+        self.next += 1;
+        let reply = format!("{}.{}", self.inbox, self.next);
+        self.publish(&request.subject, Some(&reply), &request.body);
+        self.settle().await?;
+        let start = Instant::now();
+        let mut replies = Vec::new();
+        loop {
+            let (found, others): (VecDeque<_>, VecDeque<_>) =
+                self.answers.drain(..).partition(|message| message.subject == reply);
+            self.answers = others;
+            replies.extend(found);
+            if start.elapsed() > PATIENCE || timeout(QUIET, self.reader.fill_buf()).await.is_err() {
+                return Ok(replies);
             }
             match self.line(STALL).await? {
                 Line::Message(message) if message.subject.starts_with(&self.inbox) => self.answers.push_back(message),

@@ -497,7 +497,7 @@ fn a_configuration_that_changes_meanwhile_is_inconclusive() {
             }
         };
         let address = format!("127.0.0.1:{}", project.port);
-        let report = tenantry::verify::attack_server(&opened, address, false, &advance).expect("a report");
+        let report = tenantry::verify::attack_server(&opened, address, Vec::new(), false, &advance).expect("a report");
         let is_noted = report.checks.iter().any(|c| c.evidence.contains("configuration changed meanwhile"));
         let verdict = report.verdict.as_str();
         assert_eq!((is_noted, verdict), if changes { (true, "inconclusive") } else { (false, "isolated") });

@@ -21,9 +21,10 @@ use crate::diag::{Diagnostic, Span};
 use crate::model::ShareKind;
 use crate::subject::Subject;
 use option_names::{
-    ACCOUNT, ACCOUNT_JETSTREAM, AUTHORIZATION, CALLOUT, EXPORT, IMPORT, LIMITS, PERMISSIONS, RESPONSES, TOP, USER,
+    ACCOUNT, ACCOUNT_JETSTREAM, AUTHORIZATION, CALLOUT, DESTINATION, EXPORT, IMPORT, LIMITS, PERMISSIONS, RESPONSES,
+    SIDE, SOURCE, TOP, USER,
 };
-use options::{Collector, OptionNames, Options, go_duration};
+use options::{Collector, Options, go_duration};
 
 /// Reads a whole configuration. `start`: location of findings about missing options.
 pub fn system(map: &Map, start: Span, collector: &mut Collector) -> System {
@@ -322,7 +323,7 @@ impl SystemReader<'_> {
             side.allow = (!allow.is_empty()).then_some(allow);
             return side;
         };
-        let options = self.collector.options(map, &[&["allow"], &["deny"]], "a permission");
+        let options = self.collector.options(map, SIDE, "a permission");
         if let Some(node) = options.get("allow") {
             let allow = self.patterns(node, queues);
             side.looks_closed = allow.is_empty().then_some(node.span);
@@ -438,19 +439,30 @@ impl SystemReader<'_> {
         });
         let allow_trace = self.collector.bool(options.get("allow_trace"));
         let span = subject.span;
+        let subject = self.subject(subject)?;
+        let token_position = self.collector.integer(options.get("account_token_position")).unwrap_or(0);
+        if let Some(node) = options.get("account_token_position")
+            && token_position != 0
+            && token_at(&subject, token_position) != Some("*")
+        {
+            self.collector.refuse(
+                node.span,
+                format!("`{subject}` has no `*` at position {token_position}"),
+                "the position counts tokens from 1",
+            );
+        }
         Some(Export {
             kind,
-            subject: self.subject(subject)?,
+            subject,
             span,
             to,
-            token_position: self.collector.integer(options.get("account_token_position")).unwrap_or(0),
+            token_position,
             allow_trace: options.get("allow_trace").filter(|_| allow_trace == Some(true)).map(|n| n.span),
             latency: options.get("latency").map(|n| n.span),
         })
     }
 
     fn import(&mut self, node: &Node) -> Option<Import> {
-        const SOURCE: OptionNames = &[&["account"], &["subject"]];
         let map = self.collector.map(node)?;
         let options = self.collector.options(map, IMPORT, "an import");
         let (kind, source) = self.one_kind(node, &options)?;
@@ -471,6 +483,17 @@ impl SystemReader<'_> {
             (_, _, Some(to)) => to.to_owned(),
             _ => subject.to_string(),
         };
+        let place = options.get("to").or_else(|| options.get("prefix")).map_or(source.span, |node| node.span);
+        if Subject::as_the_server_reads(&to).is_none() {
+            self.collector.refuse(
+                place,
+                format!("`{to}` is not a valid subject"),
+                "tokens between dots, * for one, > for the rest",
+            );
+        }
+        if let Some(entry) = options.entry("allow_trace").filter(|_| kind == ShareKind::Service) {
+            self.collector.refuse(entry.key_span, "`allow_trace` of an import is for streams", "remove it");
+        }
         let renamed = Rename::new(&subject, &to, &mut Unknowns::default());
         let local = renamed.map_or_else(|| subject.clone(), |rename| rename.to.pattern());
         let share = self.collector.bool(options.get("share"));
@@ -545,7 +568,6 @@ impl SystemReader<'_> {
 
     /// Destinations of a mapping, and whether messages may keep their subject.
     fn destinations(&mut self, node: &Node) -> (Vec<String>, bool) {
-        const DESTINATION: OptionNames = &[&["destination", "dest"], &["weight"], &["cluster"]];
         let nodes = match &node.value {
             Value::Text(text) => return (vec![text.clone()], false),
             Value::Array(nodes) => nodes.as_slice(),
@@ -581,6 +603,7 @@ impl SystemReader<'_> {
             && let Some(map) = self.collector.map(node)
         {
             let inside = self.collector.options(map, CALLOUT, "auth_callout");
+            self.callout_is_complete(node, &inside);
             system.callout = Some(Callout {
                 account: self.collector.text(inside.get("account")).unwrap_or("$G").to_owned(),
                 encrypted: inside.get("xkey").is_some(),
@@ -606,6 +629,40 @@ impl SystemReader<'_> {
         }
     }
 
+    /// Checks what an auth callout needs.
+    fn callout_is_complete(&mut self, node: &Node, callout: &Options<'_>) {
+        let keys = [("issuer", 'A', "the public key of an account"), ("xkey", 'X', "a public curve key")];
+        for (key, kind, what) in keys {
+            let given = callout.get(key).and_then(|node| Some((node, self.collector.text(Some(node))?.to_owned())));
+            match given {
+                Some((node, text)) if !is_public(&text, kind) => {
+                    self.collector.refuse(
+                        node.span,
+                        format!("`{key}` is not {what}"),
+                        &format!("it begins with {kind}"),
+                    );
+                }
+                None if key == "issuer" && callout.get(key).is_none() => {
+                    self.collector.refuse(
+                        node.span,
+                        "an auth callout needs an `issuer`",
+                        "the public key of an account",
+                    );
+                }
+                _ => {}
+            }
+        }
+        let has_users =
+            callout.get("auth_users").is_some_and(|node| matches!(&node.value, Value::Array(a) if !a.is_empty()));
+        if !has_users {
+            self.collector.refuse(
+                callout.get("auth_users").map_or(node.span, |node| node.span),
+                "an auth callout needs `auth_users`",
+                "the users that log in without it: the service itself",
+            );
+        }
+    }
+
     /// Adds the mappings of `$G`, and its JetStream: it has all of the server's if there is no
     /// other account besides the system account.
     fn global_account(&mut self, options: &Options<'_>, system: &mut System) {
@@ -616,6 +673,11 @@ impl SystemReader<'_> {
         let unlimited = |span| JetStream { span, memory: None, storage: None, streams: None, consumers: None };
         global.jetstream = system.server.jetstream.filter(|_| is_alone).map(|jetstream| unlimited(jetstream.span));
     }
+}
+
+/// The token at a position that counts from 1.
+fn token_at(subject: &Subject, position: i64) -> Option<&str> {
+    subject.tokens().nth(usize::try_from(position).ok()?.checked_sub(1)?)
 }
 
 fn weight(node: Option<&Node>) -> f64 {

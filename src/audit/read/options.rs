@@ -7,8 +7,120 @@ use std::time::Duration;
 use crate::conf::value::{Entry, Map, Node, Value};
 use crate::diag::{Diagnostic, Severity, Span, nearest};
 
-/// The options of one block. Each is a list of its names, the canonical one first.
-pub type OptionNames = &'static [&'static [&'static str]];
+/// The options of one block: for each its names, the canonical one first, and what its value is.
+pub type OptionNames = &'static [(&'static [&'static str], Kind)];
+
+/// What nats-server takes as the value of an option.
+#[derive(Debug, Clone, Copy)]
+pub enum Kind {
+    /// Whoever reads the option checks it.
+    Any,
+    /// Text.
+    Text,
+    /// Text without blanks, not empty.
+    Name,
+    /// One of these words.
+    Word(&'static [&'static str]),
+    /// `true` or `false`.
+    Bool,
+    /// A whole number.
+    Integer,
+    /// A whole number from the first to the second.
+    Range(i64, i64),
+    /// A duration as text, or a number of seconds.
+    Duration,
+    /// A duration as text.
+    DurationText,
+    /// A duration of 30 seconds or more, as text.
+    LongDuration,
+    /// A number of seconds, with or without fraction, or a duration as text.
+    Seconds,
+    /// `host:port` or a port.
+    Address,
+    /// A list.
+    List,
+    /// A text or a list.
+    TextOrList,
+    /// A text or a map.
+    TextOrMap,
+    /// `true`, `false`, `auto` or a duration as text.
+    BoolOrDuration,
+    /// A map.
+    Map,
+    /// `true`, `false` or a map.
+    BoolOrMap,
+    /// `true`, `false`, a text or a map.
+    BoolTextOrMap,
+}
+
+impl Kind {
+    /// The value as it is shown, where it has the right type and is no secret.
+    fn shows(self, value: &Value) -> Option<String> {
+        match (self, value) {
+            (Self::Range(..), Value::Integer(number)) => Some(number.to_string()),
+            (
+                Self::Word(_)
+                | Self::Duration
+                | Self::DurationText
+                | Self::LongDuration
+                | Self::BoolOrDuration
+                | Self::Seconds
+                | Self::Address
+                | Self::Name,
+                Value::Text(text),
+            ) => Some(format!("`{text}`")),
+            _ => None,
+        }
+    }
+
+    /// What is expected, if the value is something else.
+    fn expects(self, value: &Value) -> Option<String> {
+        let is_duration = |text: &str| go_duration(text).is_some();
+        let is_right = match (self, value) {
+            (Self::Any, _)
+            | (Self::Text | Self::TextOrList | Self::TextOrMap | Self::BoolTextOrMap, Value::Text(_))
+            | (Self::Bool | Self::BoolOrMap | Self::BoolOrDuration | Self::BoolTextOrMap, Value::Bool(_))
+            | (Self::Integer | Self::Duration | Self::Seconds | Self::Address, Value::Integer(_))
+            | (Self::Seconds, Value::Float(_))
+            | (Self::List | Self::TextOrList, Value::Array(_))
+            | (Self::Map | Self::TextOrMap | Self::BoolOrMap | Self::BoolTextOrMap, Value::Map(_)) => true,
+            (Self::BoolOrDuration, Value::Text(text)) => text.eq_ignore_ascii_case("auto") || is_duration(text),
+            (Self::LongDuration, Value::Text(text)) => {
+                go_duration(text).flatten().is_some_and(|length| length >= Duration::from_secs(30))
+            }
+            (Self::Name, Value::Text(text)) => !text.is_empty() && !text.contains(' '),
+            (Self::Word(words), Value::Text(text)) => words.iter().any(|word| text.eq_ignore_ascii_case(word)),
+            (Self::Range(least, most), Value::Integer(number)) => (least..=most).contains(number),
+            (Self::Duration | Self::DurationText | Self::Seconds, Value::Text(text)) => is_duration(text),
+            (Self::Address, Value::Text(text)) => {
+                text.rsplit_once(':').is_some_and(|(_, port)| port.parse::<i64>().is_ok())
+            }
+            _ => false,
+        };
+        (!is_right).then(|| match self {
+            Self::Any => String::new(),
+            Self::Text => "text (digits alone need \"quotes\")".into(),
+            Self::Name => "a name without blanks".into(),
+            Self::Word(words) => format!("one of {}", words.join(", ")),
+            Self::Bool => "true or false".into(),
+            Self::Integer => "a number without quotes".into(),
+            Self::Range(least, i64::MAX) => format!("a number of {least} or more"),
+            Self::Range(least, most) => format!("a number from {least} to {most}"),
+            Self::Duration => "a duration such as \"10s\"".into(),
+            Self::DurationText => "a duration in quotes, such as \"10s\"".into(),
+            Self::LongDuration => "a duration of 30 seconds or more in quotes, such as \"2m\"".into(),
+            Self::BoolOrDuration => "true, false, \"auto\" or a duration such as \"300ms\"".into(),
+            Self::TextOrMap => "text or a map".into(),
+            Self::Seconds => "a number of seconds".into(),
+            Self::Address => "a port, or \"host:port\"".into(),
+            Self::List => "a list".into(),
+            Self::TextOrList => "text or a list".into(),
+            Self::Map => "a map".into(),
+            Self::BoolOrMap => "true, false or a map".into(),
+            Self::BoolTextOrMap => "true, false, text or a map".into(),
+        })
+    }
+}
 
 /// Collects diagnostics while options are read.
 #[derive(Debug, Default)]
@@ -38,7 +150,11 @@ impl<'m> Options<'m> {
 
 impl Collector {
     /// Adds an error for which the server rejects the configuration. An empty `hint` is omitted.
+    /// Of several errors about one value the first is kept.
     pub fn refuse(&mut self, span: Span, message: impl Into<String>, hint: &str) {
+        if self.refused.iter().any(|d| d.span == Some(span)) {
+            return;
+        }
         let diagnostic = Diagnostic::error("refused-by-server", span, message);
         self.refused.push(if hint.is_empty() { diagnostic } else { diagnostic.hint(hint) });
     }
@@ -49,10 +165,14 @@ impl Collector {
         let mut found: HashMap<&'static str, &'m Entry> = HashMap::new();
         for entry in &map.entries {
             let lower = entry.key.to_lowercase();
-            let Some(aliases) = names.iter().find(|aliases| aliases.contains(&lower.as_str())) else {
+            let Some((aliases, kind)) = names.iter().find(|(aliases, _)| aliases.contains(&lower.as_str())) else {
                 self.unknown(entry, &lower, names, what);
                 continue;
             };
+            if let Some(expected) = kind.expects(&entry.node.value) {
+                let found = kind.shows(&entry.node.value).unwrap_or_else(|| entry.node.value.kind().to_owned());
+                self.refuse(entry.node.span, format!("expected {expected}, found {found}"), "");
+            }
             if let Some(before) = found.insert(aliases[0], entry) {
                 self.twice(before, entry);
             }
@@ -65,7 +185,7 @@ impl Collector {
         if entry.used {
             return;
         }
-        let aliases = names.iter().flat_map(|aliases| aliases.iter().copied());
+        let aliases = names.iter().flat_map(|(aliases, _)| aliases.iter().copied());
         let hint = match nearest(lower, aliases) {
             Some(near) => format!("did you mean `{near}`?"),
             None => "remove it; a variable has to be used".to_owned(),

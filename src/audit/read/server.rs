@@ -6,7 +6,7 @@ use std::path::Path;
 use sha2::Digest as _;
 
 use super::super::system::{
-    AuthMethod, Authority, Certificates, Listener, ListenerKind, Remote, Server, ServerJetStream,
+    AuthMethod, Authority, Certificates, Hazard, Listener, ListenerKind, Remote, Server, ServerJetStream,
 };
 use super::auth_method;
 use super::option_names::{CLUSTER, GATEWAY, LEAFNODES, MQTT, REMOTE, SERVER_JETSTREAM, TLS, WEBSOCKET};
@@ -56,6 +56,7 @@ pub(super) fn server(options: &Options<'_>, start: Span, collector: &mut Collect
             server.client_cas.push(ca);
         }
         let listener = Address::read(map);
+        hazards_of_listener(entry, kind, &inside, &listener, &mut server.hazards);
         server.listeners.push(Listener {
             kind,
             span: entry.key_span,
@@ -76,6 +77,7 @@ pub(super) fn server(options: &Options<'_>, start: Span, collector: &mut Collect
         let _ = collector.integer(options.get(key));
     }
     let _ = collector.text(options.get("server_name"));
+    hazards(options, &mut server.hazards);
     tls(options, collector);
     if let Some(Value::Map(map)) = options.get("tls").map(|node| &node.value) {
         server.client_cas.extend(last(map, &["ca_file"]).and_then(authority));
@@ -89,6 +91,71 @@ pub(super) fn server(options: &Options<'_>, start: Span, collector: &mut Collect
         server.monitoring.push((format!("{}:{port}", host(options)), node.span));
     }
     server
+}
+
+/// The hazards of the client listener and of the log.
+fn hazards(options: &Options<'_>, found: &mut Vec<(Hazard, Span)>) {
+    let is_on = |key: &str| options.get(key).filter(|node| node.value == Value::Bool(true)).map(|node| node.span);
+    for (key, hazard) in [
+        ("allow_non_tls", Hazard::AllowNonTls),
+        ("proxy_protocol", Hazard::ProxyProtocol),
+        ("trace", Hazard::LoggedPayloads),
+        ("trace_verbose", Hazard::LoggedPayloads),
+    ] {
+        found.extend(is_on(key).map(|span| (hazard, span)));
+    }
+    let place = ["listen", "port", "host"].iter().find_map(|key| options.entry(key)).map(|entry| entry.node.span);
+    if let (Some(span), None) = (place, options.get("tls"))
+        && !is_loopback(host(options))
+    {
+        let port =
+            options.get("port").or_else(|| options.get("listen")).map_or("4222".to_owned(), |node| match &node.value {
+                Value::Integer(port) => port.to_string(),
+                Value::Text(listen) => listen.rsplit_once(':').map_or(listen.as_str(), |(_, port)| port).to_owned(),
+                _ => String::new(),
+            });
+        let address = format!("{}:{port}", host(options));
+        found.push((Hazard::ClearText { listener: "client listener", address }, span));
+    }
+}
+
+/// The hazards of another listener.
+fn hazards_of_listener(
+    entry: &Entry,
+    kind: ListenerKind,
+    options: &Options<'_>,
+    listener: &Address<'_>,
+    found: &mut Vec<(Hazard, Span)>,
+) {
+    if let Some(Value::Map(map)) = options.get("tls").map(|node| &node.value)
+        && is_on(map, "insecure")
+    {
+        found.push((Hazard::Insecure, entry.key_span));
+    }
+    let name = match kind {
+        ListenerKind::Leaf => "leaf node listener",
+        ListenerKind::Mqtt => "MQTT listener",
+        ListenerKind::WebSocket => "WebSocket listener",
+        ListenerKind::Cluster => "cluster listener",
+        ListenerKind::Gateway => "gateway listener",
+    };
+    if let (Some(port), None) = (listener.port, options.get("tls"))
+        && !is_loopback(listener.host)
+    {
+        let host = if listener.host.is_empty() { "0.0.0.0" } else { listener.host };
+        found.push((Hazard::ClearText { listener: name, address: format!("{host}:{port}") }, entry.key_span));
+    }
+    let by_cookie = ["jwt_cookie", "user_cookie", "pass_cookie", "token_cookie"];
+    let is_checked = options.get("same_origin").is_some_and(|node| node.value == Value::Bool(true))
+        || options.get("allowed_origins").is_some();
+    if kind == ListenerKind::WebSocket && !is_checked && by_cookie.iter().any(|key| options.get(key).is_some()) {
+        found.push((Hazard::CookiesFromAnywhere, entry.key_span));
+    }
+}
+
+/// Whether only this machine reaches a host.
+fn is_loopback(host: &str) -> bool {
+    host.starts_with("127.") || matches!(host, "localhost" | "::1" | "[::1]")
 }
 
 /// Reads a leaf node remote. `None`: disabled.
@@ -229,7 +296,10 @@ fn server_jetstream(node: &Node, collector: &mut Collector) -> Option<ServerJetS
                         }
                         bytes
                     }
-                    _ => None,
+                    other => {
+                        collector.refuse(node.span, format!("expected a size, found {}", other.kind()), "such as 1GB");
+                        None
+                    }
                 }
             };
             let (memory, storage) = (size("max_memory_store"), size("max_file_store"));

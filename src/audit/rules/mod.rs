@@ -5,12 +5,14 @@ mod account_name;
 mod anonymous_user;
 mod answered_import;
 mod auth_callout;
+mod clear_text;
 mod connection_types;
 mod decided_elsewhere;
 mod fails_at_start;
 mod import_cycle;
 mod leaf_bridge;
 mod leaf_listener;
+mod logged_payloads;
 mod mapped_export;
 mod monitor_exposed;
 mod no_authentication;
@@ -18,6 +20,7 @@ mod one_login;
 mod one_sided_permissions;
 mod open_cluster;
 mod open_permissions;
+mod overheard_answers;
 mod oversubscribed;
 mod passed_on;
 mod producer_stall;
@@ -30,6 +33,7 @@ mod shared_identity;
 mod system_tenant;
 mod traced_share;
 mod truncated_limit;
+mod trusted_peer;
 mod undecided_tenants;
 mod unlimited_connections;
 mod unlimited_jetstream;
@@ -96,6 +100,10 @@ pub const RULES: &[Rule] = &[
     import_cycle::RULE,
     unlimited_connections::RULE,
     one_login::RULE,
+    clear_text::RULE,
+    trusted_peer::RULE,
+    logged_payloads::RULE,
+    overheard_answers::RULE,
 ];
 
 /// Whether a finding says that something cannot be decided, which makes the verdict inconclusive.

@@ -11,7 +11,7 @@ use crate::live::locate;
 use crate::verdict::Verdict;
 use crate::verify::report::{Check, Outcome, Report, SETTING, html, junit};
 use crate::verify::test_bed::{self, MANAGER, TestBed};
-use crate::verify::{self, PROBES};
+use crate::verify::{self, KnownConfiguration, PROBES};
 
 /// Attack a live server as every tenant, and prove the tenants isolated.
 ///
@@ -27,6 +27,10 @@ pub struct Args {
     /// made, inside each tenant, and removed afterwards.
     #[arg(long, value_name = "URL")]
     server: Option<String>,
+    /// The configuration file that a server of the system runs, if it is not what is
+    /// rendered: the static proof looks at it, and the server has to confirm its digest.
+    #[arg(long, value_name = "FILE", requires = "server")]
+    conf: Vec<PathBuf>,
     /// Also try what fills limits and slows a server down.
     #[arg(long)]
     exhaustive: bool,
@@ -86,7 +90,13 @@ pub fn run(context: &Context, args: &Args) -> Result<Exit, Error> {
         bar.set_message(what);
     };
     let report = match address {
-        Some(address) => verify::attack_server(&project, address, args.exhaustive, &advance)?,
+        Some(address) => {
+            let mut known = KnownConfiguration::rendered(&project, &context.state(), &context.registry)?;
+            for file in &args.conf {
+                known.push(KnownConfiguration::of_file(file)?);
+            }
+            verify::attack_server(&project, address, known, args.exhaustive, &advance)?
+        }
         None => {
             let (model, helped) = test_bed::with_managers(model);
             if !helped.is_empty() {
@@ -193,6 +203,11 @@ fn show(context: &Context, report: &Report) {
         std::time::Duration::from_millis(*duration_ms).as_secs_f64(),
     );
     let gaps = worst(Outcome::NotRun).count();
+    if server.runs_rendered == Some(true) {
+        context
+            .ui
+            .note("the server runs exactly the configuration that the static proof knows: it confirms its digest");
+    }
     let is_another = |c: &Check| {
         c.outcome != Outcome::Pass && ["declarations", "controls", "entry", "limits", SETTING].contains(&c.probe)
     };

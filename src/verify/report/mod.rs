@@ -51,6 +51,9 @@ pub struct AttackedServer {
     pub id: String,
     /// The digest of its configuration as it reports it. `None` if it could not be asked.
     pub config_digest: Option<String>,
+    /// Whether every server of the system runs a configuration that is known here. `None` for a
+    /// throwaway server, and if the servers could not be asked.
+    pub runs_rendered: Option<bool>,
     /// Whether it was started for this run alone.
     pub throwaway: bool,
 }

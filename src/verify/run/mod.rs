@@ -12,16 +12,14 @@ use std::cell::{Cell, RefCell};
 use std::collections::HashMap;
 use std::time::Duration;
 
-use futures_util::{StreamExt as _, stream};
-use rand::Rng as _;
-use serde_json::Value;
-
 use super::Plan;
 use super::report::{AttackedServer, Report};
 use super::test_bed::Logins;
-use super::wire::{Connection, Identity, Info, OpenError, Request};
+use super::wire::{Connection, Identity, Info, OpenError};
 use crate::model::Model;
+use futures_util::{StreamExt as _, stream};
 use ledger::Ledger;
+use rand::Rng as _;
 pub use session::{Session, TenantRun};
 use topology::Topology;
 
@@ -166,16 +164,6 @@ impl<'p> Run<'p> {
         let mut operator = Connection::open(self.address, &identity, &inbox, "tenantry verify").await.ok()?;
         operator.listen_for_answers();
         Some(operator)
-    }
-
-    /// The server's VARZ, requested as a user of the system account; null if that is not
-    /// possible.
-    pub async fn ask_operator(&self) -> Value {
-        let Some(mut operator) = self.operator().await else { return Value::Null };
-        match operator.ask_one(Request::empty("$SYS.REQ.SERVER.PING.VARZ")).await {
-            Ok(answer) => answer.json()["data"].clone(),
-            Err(_) => Value::Null,
-        }
     }
 
     /// The report of this run.

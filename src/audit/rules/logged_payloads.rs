@@ -1,0 +1,20 @@
+//! Messages in the log.
+
+use super::Rule;
+use crate::audit::system::{Hazard, System};
+use crate::audit::tenants::Tenants;
+use crate::diag::Diagnostic;
+
+pub const RULE: Rule = Rule {
+    id: "logged-payloads",
+    proves: "no message stands in the server's log",
+    why: "with `trace` the server logs every message of every tenant with its payload",
+    mend: "remove `trace` and `trace_verbose`; `trace_headers` logs headers alone",
+    check,
+};
+
+fn check(system: &System, _: &Tenants, out: &mut Vec<Diagnostic>) {
+    for (_, span) in system.server.hazards.iter().filter(|(hazard, _)| *hazard == Hazard::LoggedPayloads) {
+        out.push(RULE.warning(*span, "every message of every tenant is logged"));
+    }
+}

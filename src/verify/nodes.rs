@@ -1,0 +1,176 @@
+//! The servers of a system, and whether each runs a configuration that is known here: the static
+//! proof of a file is a proof of the server that runs exactly it.
+
+use std::collections::BTreeMap;
+use std::path::Path;
+
+use serde_json::Value;
+
+use super::run::Run;
+use super::wire::{Message, Request};
+use crate::audit::{self, Audit};
+use crate::conf::ConfFiles;
+use crate::error::Error;
+use crate::live::process::LocalServer;
+use crate::project::Project;
+use crate::render;
+use crate::verdict::Verdict;
+
+/// A configuration that a server may run.
+#[derive(Debug, Clone)]
+pub struct KnownConfiguration {
+    /// Its digest, as the server reports it.
+    pub digest: String,
+    /// The file, or what renders it.
+    pub name: String,
+    /// What the static proof says of it.
+    pub verdict: Verdict,
+}
+
+impl KnownConfiguration {
+    fn new(name: String, audit: &Audit) -> Self {
+        Self { digest: audit.digest.clone(), name, verdict: audit.verdict() }
+    }
+
+    /// A file that the user names.
+    pub fn of_file(path: &Path) -> Result<Self, Error> {
+        Ok(Self::new(path.display().to_string(), &audit::audit(path, &|name| std::env::var(name).ok())?))
+    }
+
+    /// What the registry renders: the bundle's server, and the one that `tenantry up` runs.
+    pub fn rendered(project: &Project, state: &Path, registry: &Path) -> Result<Vec<Self>, Error> {
+        let bundle = project.render(|| {})?;
+        let accounts = bundle.text(render::ACCOUNTS).unwrap_or_default();
+        let main = bundle.text(render::SERVER).map(str::to_owned);
+        let local = LocalServer::new(state, registry).main_file(project.model(), &project.engine)?;
+        let mut known = Vec::new();
+        for main in main.into_iter().chain(local) {
+            let files = ConfFiles { main, accounts: accounts.to_owned() };
+            known.push(Self::new("what is rendered".into(), &audit::audit_files(&files, None)?));
+        }
+        Ok(known)
+    }
+}
+
+/// A server of the system, as it describes itself (VARZ).
+pub type Nodes = BTreeMap<String, Value>;
+
+impl Run<'_> {
+    /// Every server of the system by its id, asked as a user of the system account. Empty if
+    /// that is not possible.
+    pub async fn nodes(&self) -> Nodes {
+        let mut nodes = Nodes::new();
+        let Some(mut operator) = self.operator().await else { return nodes };
+        let Ok(answers) = operator.ask_all(Request::empty("$SYS.REQ.SERVER.PING.IDZ")).await else { return nodes };
+        let ids = answers.iter().map(Message::json).filter_map(|answer| {
+            let id = answer["data"]["id"].as_str().or_else(|| answer["id"].as_str())?;
+            Some(id.to_owned())
+        });
+        let ids: Vec<String> = ids.collect();
+        // A server answers for itself only here: by PING any node answers, and a client may be at
+        // another one.
+        let requests: Vec<Request> =
+            ids.iter().map(|id| Request::empty(format!("$SYS.REQ.SERVER.{id}.VARZ"))).collect();
+        let Ok(answers) = operator.ask(&requests).await else { return nodes };
+        nodes.extend(ids.into_iter().zip(answers.iter().map(|answer| answer.json()["data"].clone())));
+        nodes
+    }
+
+    /// Compares what the servers run with what is known, and with what they ran before. Returns
+    /// whether all of them run what is known; `None` if they could not be asked.
+    pub fn compare_nodes(&self, before: &Nodes, after: &Nodes, known: &[KnownConfiguration]) -> Option<bool> {
+        if before.keys().ne(after.keys()) || before.iter().any(|(id, varz)| digest(varz) != digest(&after[id])) {
+            self.ledger.not_run_for_anybody("the server's configuration changed meanwhile");
+        }
+        if after.is_empty() || known.is_empty() {
+            return None;
+        }
+        let mut all = true;
+        for varz in after.values() {
+            let name = varz["server_name"].as_str().unwrap_or("the server");
+            let Some(found) = known.iter().find(|conf| digest(varz) == Some(&conf.digest)) else {
+                all = false;
+                self.ledger.not_run_for_anybody(&format!(
+                    "{name} runs another configuration than what is rendered, so the static proof says nothing of it: \
+                     its users, listeners and leaf nodes may be more than the attack knows; `tenantry up` reloads what \
+                     it runs, and --conf FILE names what another server runs"
+                ));
+                continue;
+            };
+            match found.verdict {
+                Verdict::Isolated => {}
+                Verdict::Leaky => self.ledger.leak(
+                    None,
+                    None,
+                    format!("{name} runs {}, and the static proof finds a leak in it: `tenantry audit`", found.name),
+                ),
+                Verdict::Inconclusive => self.ledger.not_run_for_anybody(&format!(
+                    "{name} runs {}, of which the static proof does not decide everything: `tenantry audit`",
+                    found.name
+                )),
+            }
+        }
+        Some(all)
+    }
+}
+
+/// The digest of a server's configuration.
+fn digest(varz: &Value) -> Option<&str> {
+    varz["config_digest"].as_str()
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::json;
+
+    use super::*;
+    use crate::verify::fixtures::{SHARING, System, checks};
+    use crate::verify::report::Outcome;
+
+    fn compared(
+        before: &[(&str, &str)],
+        after: &[(&str, &str)],
+        known: &[(&str, Verdict)],
+    ) -> (Option<bool>, Vec<Outcome>) {
+        let system = System::load(SHARING);
+        let plan = system.plan(false);
+        let run = Run::new(&plan, vec!["a"]);
+        let nodes = |list: &[(&str, &str)]| -> Nodes {
+            list.iter().map(|(id, digest)| ((*id).to_owned(), json!({ "config_digest": digest }))).collect()
+        };
+        let known: Vec<KnownConfiguration> = known
+            .iter()
+            .map(|(digest, verdict)| KnownConfiguration {
+                digest: (*digest).into(),
+                name: "x".into(),
+                verdict: *verdict,
+            })
+            .collect();
+        let all = run.compare_nodes(&nodes(before), &nodes(after), &known);
+        (all, checks(run).iter().map(|check| check.outcome).collect())
+    }
+
+    #[test]
+    fn every_node_has_to_run_a_known_configuration_before_and_after() {
+        use Verdict::{Inconclusive, Isolated, Leaky};
+        let known = [("good", Isolated), ("bad", Leaky), ("open", Inconclusive)];
+        for (before, after, expected) in [
+            (&[("1", "good")][..], &[("1", "good")][..], (Some(true), vec![])),
+            (&[("1", "good"), ("2", "good")], &[("1", "good"), ("2", "good")], (Some(true), vec![])),
+            (&[("1", "good"), ("2", "other")], &[("1", "good"), ("2", "other")], (Some(false), vec![Outcome::NotRun])),
+            (&[("1", "other")], &[("1", "good")], (Some(true), vec![Outcome::NotRun])),
+            (&[("1", "good"), ("2", "good")], &[("1", "good")], (Some(true), vec![Outcome::NotRun])),
+            (&[("1", "bad")], &[("1", "bad")], (Some(true), vec![Outcome::Leak])),
+            (&[("1", "open")], &[("1", "open")], (Some(true), vec![Outcome::NotRun])),
+            (&[], &[], (None, vec![])),
+        ] {
+            assert_eq!(compared(before, after, &known), expected, "{before:?} {after:?}");
+        }
+    }
+
+    #[test]
+    fn without_a_known_configuration_only_a_change_counts() {
+        assert_eq!(compared(&[("1", "a")], &[("1", "a")], &[]), (None, vec![]));
+        assert_eq!(compared(&[("1", "a")], &[("1", "b")], &[]), (None, vec![Outcome::NotRun]));
+    }
+}
