@@ -141,6 +141,8 @@ pub struct Certificates {
 pub struct Remote {
     /// The account whose messages pass through it.
     pub account: String,
+    /// Its URLs as written.
+    pub urls: Vec<String>,
     /// Addresses: lowercase `host:port`.
     pub addresses: Vec<String>,
     /// Location.

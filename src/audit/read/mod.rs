@@ -1,6 +1,7 @@
 //! Converts a parsed configuration to a [`System`] and collects everything that
 //! nats-server would reject.
 
+mod checks;
 mod option_names;
 pub mod options;
 mod server;
@@ -84,7 +85,16 @@ impl SystemReader<'_> {
         match &node.value {
             Value::Array(names) => {
                 for name in names {
-                    if let Some(text) = self.collector.text(Some(name)) {
+                    let Some(text) = self.collector.text(Some(name)) else { continue };
+                    if text == "$G" {
+                        self.collector.refuse(
+                            name.span,
+                            "the account name `$G` is reserved",
+                            "it is where users without an account are",
+                        );
+                    } else if system.accounts.iter().any(|account| account.name == text) {
+                        self.collector.refuse(name.span, format!("account `{text}` is there already"), "name it once");
+                    } else {
                         system.accounts.push(empty_account(text, name.span));
                     }
                 }
@@ -162,7 +172,18 @@ impl SystemReader<'_> {
             }
         }
         for node in options.get("imports").map(|n| self.collector.list(n)).unwrap_or_default() {
-            account.imports.extend(self.import(node));
+            let Some(import) = self.import(node) else { continue };
+            let is_same = |i: &Import| {
+                i.kind == ShareKind::Service && i.kind == import.kind && i.from.0 == import.from.0 && i.to == import.to
+            };
+            if account.imports.iter().any(is_same) {
+                let message = format!("`{}` is imported twice from `{}`", import.to, import.from.0);
+                self.collector.refuse(import.span, message, "under two subjects, with `to`");
+            }
+            account.imports.push(import);
+        }
+        if let Some(node) = options.get("msg_trace") {
+            checks::message_trace(node, self.collector);
         }
         account.jetstream = options.get("jetstream").and_then(|node| self.jetstream(node));
         if let Some(node) = options.get("limits") {
@@ -609,6 +630,9 @@ impl SystemReader<'_> {
                 encrypted: inside.get("xkey").is_some(),
                 span: node.span,
             });
+        }
+        if let (Some(entry), Some(_)) = (options.entry("token"), options.get("user")) {
+            self.collector.refuse(entry.key_span, "a token and a user do not go together", "keep one of them");
         }
         let login = options.entry("token").or_else(|| options.entry("user")).map(|entry| entry.key_span);
         if let Some(span) = login {

@@ -3,8 +3,8 @@
 //! its value.
 
 use super::options::Kind::{
-    Address, Any, Bool, BoolOrDuration, BoolOrMap, BoolTextOrMap, Duration, DurationText, Integer, List, LongDuration,
-    Map, Name, Range, Seconds, Text, TextOrList, TextOrMap, Word,
+    Address, Any, Bool, BoolOrDuration, BoolOrMap, BoolTextOrMap, Duration, DurationOrAlways, DurationText, Integer,
+    List, LongDuration, Map, Name, Range, Seconds, Text, TextOrList, TextOrMap, Word,
 };
 use super::options::OptionNames;
 
@@ -145,7 +145,7 @@ pub const ACCOUNT_JETSTREAM: OptionNames = &[
 pub const SERVER_JETSTREAM: OptionNames = &[
     (&["strict"], Bool),
     (&["store_dir", "store", "storedir"], Text),
-    (&["sync_interval", "sync"], Duration),
+    (&["sync_interval", "sync"], DurationOrAlways),
     (&["max_memory_store", "max_mem_store", "max_mem"], Any),
     (&["max_file_store", "max_file"], Any),
     (&["domain"], Text),
@@ -370,3 +370,42 @@ pub const SOURCE: OptionNames = &[(&["account"], Any), (&["subject"], Any)];
 
 /// A destination of a mapping.
 pub const DESTINATION: OptionNames = &[(&["destination", "dest"], Any), (&["weight"], Any), (&["cluster"], Any)];
+
+/// The `authorization` block of a leaf node listener.
+pub const LEAF_AUTHORIZATION: OptionNames = &[
+    (&["user", "username"], Any),
+    (&["password", "pass"], Any),
+    (&["nkey"], Text),
+    (&["account"], Any),
+    (&["timeout"], Seconds),
+    (&["users"], Any),
+    (&["proxy_required"], Bool),
+];
+
+/// The `authorization` block of the WebSocket and MQTT listeners.
+pub const CLIENT_AUTHORIZATION: OptionNames = &[
+    (&["user", "username"], Any),
+    (&["password", "pass"], Any),
+    (&["token"], Any),
+    (&["timeout"], Seconds),
+    (&["proxy_required"], Bool),
+];
+
+/// A user of a leaf node listener.
+pub const LISTENER_USER: OptionNames = &[
+    (&["user", "username"], Any),
+    (&["password", "pass"], Any),
+    (&["nkey"], Text),
+    (&["account"], Any),
+    (&["proxy_required"], Bool),
+];
+
+/// Compression of a listener or a remote.
+pub const COMPRESSION: OptionNames = &[(&["mode"], Text), (&["rtt_thresholds", "thresholds", "rtts", "rtt"], Any)];
+
+/// The proxy of a leaf node remote.
+pub const PROXY: OptionNames =
+    &[(&["url"], Any), (&["username", "user"], Text), (&["password", "pass"], Text), (&["timeout"], Duration)];
+
+/// Message trace of an account.
+pub const MSG_TRACE: OptionNames = &[(&["dest"], Any), (&["sampling"], Any)];

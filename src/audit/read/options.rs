@@ -29,6 +29,8 @@ pub enum Kind {
     Range(i64, i64),
     /// A duration as text, or a number of seconds.
     Duration,
+    /// The same, or `always`.
+    DurationOrAlways,
     /// A duration as text.
     DurationText,
     /// A duration of 30 seconds or more, as text.
@@ -61,6 +63,7 @@ impl Kind {
             (
                 Self::Word(_)
                 | Self::Duration
+                | Self::DurationOrAlways
                 | Self::DurationText
                 | Self::LongDuration
                 | Self::BoolOrDuration
@@ -80,7 +83,10 @@ impl Kind {
             (Self::Any, _)
             | (Self::Text | Self::TextOrList | Self::TextOrMap | Self::BoolTextOrMap, Value::Text(_))
             | (Self::Bool | Self::BoolOrMap | Self::BoolOrDuration | Self::BoolTextOrMap, Value::Bool(_))
-            | (Self::Integer | Self::Duration | Self::Seconds | Self::Address, Value::Integer(_))
+            | (
+                Self::Integer | Self::Duration | Self::DurationOrAlways | Self::Seconds | Self::Address,
+                Value::Integer(_),
+            )
             | (Self::Seconds, Value::Float(_))
             | (Self::List | Self::TextOrList, Value::Array(_))
             | (Self::Map | Self::TextOrMap | Self::BoolOrMap | Self::BoolTextOrMap, Value::Map(_)) => true,
@@ -92,6 +98,7 @@ impl Kind {
             (Self::Word(words), Value::Text(text)) => words.iter().any(|word| text.eq_ignore_ascii_case(word)),
             (Self::Range(least, most), Value::Integer(number)) => (least..=most).contains(number),
             (Self::Duration | Self::DurationText | Self::Seconds, Value::Text(text)) => is_duration(text),
+            (Self::DurationOrAlways, Value::Text(text)) => text == "always" || is_duration(text),
             (Self::Address, Value::Text(text)) => {
                 text.rsplit_once(':').is_some_and(|(_, port)| port.parse::<i64>().is_ok())
             }
@@ -107,6 +114,7 @@ impl Kind {
             Self::Range(least, i64::MAX) => format!("a number of {least} or more"),
             Self::Range(least, most) => format!("a number from {least} to {most}"),
             Self::Duration => "a duration such as \"10s\"".into(),
+            Self::DurationOrAlways => "a duration such as \"10s\", or always".into(),
             Self::DurationText => "a duration in quotes, such as \"10s\"".into(),
             Self::LongDuration => "a duration of 30 seconds or more in quotes, such as \"2m\"".into(),
             Self::BoolOrDuration => "true, false, \"auto\" or a duration such as \"300ms\"".into(),

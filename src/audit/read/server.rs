@@ -8,9 +8,9 @@ use sha2::Digest as _;
 use super::super::system::{
     AuthMethod, Authority, Certificates, Hazard, Listener, ListenerKind, Remote, Server, ServerJetStream,
 };
-use super::auth_method;
 use super::option_names::{CLUSTER, GATEWAY, LEAFNODES, MQTT, REMOTE, SERVER_JETSTREAM, TLS, WEBSOCKET};
 use super::options::{Collector, Options};
+use super::{auth_method, checks};
 use crate::conf::value::{Entry, Map, Node, Value};
 use crate::diag::Span;
 
@@ -40,15 +40,27 @@ pub(super) fn server(options: &Options<'_>, start: Span, collector: &mut Collect
         let Some(entry) = options.entry(key) else { continue };
         let Some(map) = collector.map(&entry.node) else { continue };
         let inside = collector.options(map, known, key);
-        tls(&inside, collector);
-        let mut remotes = Vec::new();
+        let is_of_servers = matches!(kind, ListenerKind::Cluster | ListenerKind::Gateway);
+        tls(&inside, is_of_servers, collector);
+        checks::compression(&inside, collector);
+        if let Some(node) = inside.get("authorization") {
+            checks::listener_authorization(kind, node, collector);
+        }
+        if kind == ListenerKind::Leaf {
+            checks::minimum_version(&inside, collector);
+        }
+        let mut remotes: Vec<Remote> = Vec::new();
         for node in inside.get("remotes").map(|node| collector.list(node)).unwrap_or_default() {
-            remotes.extend(remote(node, collector));
+            let Some(remote) = remote(node, collector) else { continue };
+            let is_same = |other: &Remote| other.account == remote.account && other.urls == remote.urls;
+            if !remote.urls.is_empty() && remotes.iter().any(is_same) {
+                collector.refuse(node.span, "two remotes with the same URLs and account", "remove one of them");
+            }
+            remotes.push(remote);
         }
         let no_auth_user = inside.get("no_auth_user");
         let no_auth_user = collector.text(no_auth_user).map(str::to_owned).zip(no_auth_user.map(|node| node.span));
         let logins = inside.get("authorization").map(listener_logins).unwrap_or_default();
-        let is_of_servers = matches!(kind, ListenerKind::Cluster | ListenerKind::Gateway);
         let certificates = certificates(map, is_of_servers);
         if let Some(ca) = certificates.as_ref().and_then(|c| c.ca.clone())
             && !is_of_servers
@@ -78,7 +90,13 @@ pub(super) fn server(options: &Options<'_>, start: Span, collector: &mut Collect
     }
     let _ = collector.text(options.get("server_name"));
     hazards(options, &mut server.hazards);
-    tls(options, collector);
+    tls(options, false, collector);
+    if let Some(entry) = options.entry("store_dir")
+        && let Some(Value::Map(jetstream)) = options.get("jetstream").map(|node| &node.value)
+        && last(jetstream, &["store_dir", "storedir", "store"]).is_some()
+    {
+        collector.refuse(entry.key_span, "`store_dir` is given here and under `jetstream`", "keep one of them");
+    }
     if let Some(Value::Map(map)) = options.get("tls").map(|node| &node.value) {
         server.client_cas.extend(last(map, &["ca_file"]).and_then(authority));
         server.maps_certificates = is_on(map, "verify_and_map");
@@ -161,7 +179,9 @@ fn is_loopback(host: &str) -> bool {
 /// Reads a leaf node remote. `None`: disabled.
 fn remote(node: &Node, collector: &mut Collector) -> Option<Remote> {
     let options = collector.map(node).map(|map| collector.options(map, REMOTE, "a remote"))?;
-    tls(&options, collector);
+    tls(&options, false, collector);
+    checks::compression(&options, collector);
+    checks::proxy(&options, collector);
     let urls = options.get("url").map(|node| match &node.value {
         Value::Text(text) => vec![text.clone()],
         Value::Array(nodes) => nodes.iter().filter_map(|n| collector.text(Some(n)).map(str::to_owned)).collect(),
@@ -175,8 +195,9 @@ fn remote(node: &Node, collector: &mut Collector) -> Option<Remote> {
     };
     let account = collector.text(options.get("account")).unwrap_or("$G").to_owned();
     let is_off = collector.bool(options.get("disabled")).unwrap_or(false);
-    let addresses = urls.unwrap_or_default().into_iter().map(address).collect();
-    (!is_off).then_some(Remote { account, addresses, span: node.span })
+    let urls = urls.unwrap_or_default();
+    let addresses = urls.iter().cloned().map(address).collect();
+    (!is_off).then_some(Remote { account, urls, addresses, span: node.span })
 }
 
 /// The logins in the `authorization` block of a listener.
@@ -193,10 +214,11 @@ fn listener_logins(node: &Node) -> Vec<(AuthMethod, Option<String>, Span)> {
     users.iter().filter_map(|user| if let Value::Map(map) = &user.value { login(map) } else { None }).collect()
 }
 
-/// Checks the option names of a `tls` block.
-fn tls(options: &Options<'_>, collector: &mut Collector) {
+/// Checks a `tls` block.
+fn tls(options: &Options<'_>, is_of_servers: bool, collector: &mut Collector) {
     if let Some(Value::Map(map)) = options.get("tls").map(|node| &node.value) {
-        let _ = collector.options(map, TLS, "tls");
+        let inside = collector.options(map, TLS, "tls");
+        checks::tls(is_of_servers, &inside, collector);
     }
 }
 
@@ -437,18 +459,17 @@ mod tests {
             ("authorization {}", false, 0),
             ("authorization { users: [] }", false, 0),
             ("authorization { timeout: 1 }", false, 0),
-            ("authorization { token: \"\" }", false, 0),
-            ("authorization { token: x }", true, 0),
+            ("authorization { user: \"\" }", false, 1),
             ("authorization { user: u, password: p }", true, 1),
             ("authorization { users: [{ user: u, password: p, account: A }, { user: v }] }", true, 2),
-            ("tls { cert_file: c }", false, 0),
-            ("tls { cert_file: c, verify: true }", true, 0),
+            ("tls { cert_file: c, key_file: k }", false, 0),
+            ("tls { cert_file: c, key_file: k, verify: true }", true, 0),
         ] {
             let system = system(&format!("leafnodes {{ port: 7422, {block} }}"));
             let listener = &system.server.listeners[0];
             assert_eq!((listener.has_authorization, listener.logins.len()), (has_authorization, logins), "{block}");
         }
-        let cluster = system("cluster { port: 6222, tls { cert_file: c } }");
+        let cluster = system("cluster { port: 6222, tls { cert_file: c, key_file: k } }");
         assert!(cluster.server.listeners[0].has_authorization, "routes always check certificates");
     }
 
