@@ -4,8 +4,8 @@
 
 use std::collections::{HashMap, HashSet};
 
-use super::reach::{Carried, follow, published};
-use super::system::{Account, System, User};
+use super::reach::{self, Carried, Path, Question, follow, published};
+use super::system::{Account, Permissions, System, User};
 use crate::diag::Span;
 use crate::subject::{Subject, SubjectIndex};
 
@@ -71,8 +71,7 @@ pub fn crossings<'w>(
     for (i, user) in account.users.iter().enumerate() {
         user.permissions.subscribe.heard().iter().for_each(|heard| index.insert(&heard.subject, i));
     }
-    let captures =
-        account.jetstream.is_some() && account.users.iter().any(|user| asks(account, user, &STREAM_CHANGES).is_some());
+    let captures = may_capture(account);
     let mut search = Search { account, members: Vec::new(), found: Vec::new(), pairs: HashSet::new(), most };
     for (user, tenant) in account.users.iter().zip(of) {
         search.members.push(Member {
@@ -177,6 +176,56 @@ impl<'w> Search<'w> {
             }
         }
     }
+}
+
+/// The paths that answer `question` past the lists of its users: with what publishes for the
+/// sender on any subject of its account, or receives for the receiver. The first or last step is
+/// that carrier.
+pub fn carried(system: &System, question: Question<'_>) -> Vec<Path> {
+    let ((account, sender), (target, receiver)) = (question.from, question.to);
+    let everything = |user: &User| User { permissions: Permissions::default(), ..user.clone() };
+    let mut found = Vec::new();
+    if let Some(carrier) =
+        speaks_anywhere(account, sender, may_capture(account)).or_else(|| answered(system, account, sender))
+    {
+        let open = everything(sender);
+        let paths = reach::paths(system, Question { from: (account, &open), ..question }).paths;
+        found.extend(paths.into_iter().map(|mut path| {
+            path.steps[0] =
+                (format!("`{}/{}` publishes to {}", account.name, sender.display_name(), carrier.what), carrier.place);
+            path
+        }));
+    }
+    if let Some(carrier) = hears_everything(target, receiver) {
+        let open = everything(receiver);
+        let paths = reach::paths(system, Question { to: (target, &open), ..question }).paths;
+        found.extend(paths.into_iter().map(|mut path| {
+            let step = format!("`{}/{}` receives {}", target.name, receiver.display_name(), carrier.what);
+            path.steps.pop();
+            path.steps.push((step, carrier.place));
+            path
+        }));
+    }
+    found
+}
+
+/// Whether a user of the account may make streams, which then acknowledge what they capture.
+fn may_capture(account: &Account) -> bool {
+    account.jetstream.is_some() && account.users.iter().any(|user| asks(account, user, &STREAM_CHANGES).is_some())
+}
+
+/// A user of the account that answers requests of `sender` wherever they say.
+fn answered(system: &System, account: &Account, sender: &User) -> Option<Carrier> {
+    let answering = account.users.iter().filter_map(|user| Some((user, user.permissions.responses?)));
+    answering.into_iter().find_map(|(user, responses)| {
+        let question = Question { from: (account, sender), to: (account, user), subject: None };
+        let subject = reach::paths(system, question).paths.into_iter().next()?.subject;
+        let what = format!(
+            "any subject, as the reply subject of a request on `{subject}`, which `{}` answers by `allow_responses`",
+            user.display_name()
+        );
+        Some(Carrier { what, place: responses.span })
+    })
 }
 
 /// The first of the subjects that a user may publish to.
@@ -322,6 +371,30 @@ mod tests {
         assert!(
             found(&apart, "mappings { red.out: blue.x }").is_empty(),
             "publishing is checked on the mapped subject"
+        );
+    }
+
+    #[test]
+    fn what_is_carried_reaches_over_an_import_that_its_list_does_not_name() {
+        let system = |publish: &str, jetstream: &str| {
+            system(&format!(
+                "accounts {{ A {{ users: [{{ user: a, permissions {{ publish: x, subscribe: admin.cmd }} }}]
+                     exports: [{{ service: admin.cmd, accounts: [B] }}] }},
+                   B {{ users: [{{ user: b, permissions {{ publish: \"{publish}\", subscribe: b }} }}]
+                     imports: [{{ service: {{ account: A, subject: admin.cmd }} }}]\n{jetstream} }} }}"
+            ))
+        };
+        let paths = |system: &System| {
+            let (a, b) = (&system.accounts[0], &system.accounts[1]);
+            let question = Question { from: (b, &b.users[0]), to: (a, &a.users[0]), subject: None };
+            assert!(reach::paths(system, question).paths.is_empty());
+            carried(system, question)
+        };
+        let found = paths(&system("$JS.API.DIRECT.GET.S", "jetstream: true"));
+        assert_eq!(found.iter().map(|path| path.arrives.as_str()).collect::<Vec<_>>(), ["admin.cmd"]);
+        assert!(found[0].steps[0].0.contains("which JetStream answers"), "{:?}", found[0].steps);
+        assert!(
+            paths(&system("$JS.API.DIRECT.GET.S", "")).is_empty() && paths(&system("b", "jetstream: true")).is_empty()
         );
     }
 

@@ -2,7 +2,7 @@
 //! one, and checks whether a tenant can see, forge, block or starve another.
 //! Decides as nats-server does.
 
-mod crossing;
+pub mod crossing;
 mod inference;
 pub mod reach;
 mod read;

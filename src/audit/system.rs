@@ -228,7 +228,7 @@ pub struct JetStream {
 }
 
 /// A user.
-#[derive(Debug)]
+#[derive(Debug, Clone)]
 pub struct User {
     /// Its user name or public nkey.
     pub name: String,

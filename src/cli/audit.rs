@@ -126,9 +126,11 @@ pub fn run(context: &Context, args: &Args) -> Result<Exit, Error> {
     for risk in audit::RESIDUAL {
         context.ui.detail(&format!("no configuration closes: {risk}"));
     }
+    let findings: Vec<Finding> = findings.iter().map(|f| sources.finding(f)).collect();
+    context.ui.findings(&file.display().to_string(), audit.verdict().as_str(), &findings);
     context.ui.json(&AuditDocument {
         verdict: audit.verdict().as_str(),
-        findings: findings.iter().map(|f| sources.finding(f)).collect(),
+        findings,
         undecided: undecided(system, tenants),
         accounts: system.accounts.len(),
         users,

@@ -70,7 +70,8 @@ pub fn run(context: &Context, args: &Args) -> Result<Exit, Error> {
             context.ui.unknown("inconclusive: not everything is decided in the rendered configuration");
         }
     }
-    let findings = found.iter().chain(&valid.warnings).map(|w| valid.sources.finding(w)).collect();
+    let findings: Vec<Finding> = found.iter().chain(&valid.warnings).map(|w| valid.sources.finding(w)).collect();
+    context.ui.findings(&valid.path.display().to_string(), audit.verdict().as_str(), &findings);
     context.ui.json(&CheckDocument { verdict: audit.verdict().as_str(), findings });
     Ok(audit.verdict().exit())
 }

@@ -9,7 +9,8 @@ use serde::Serialize;
 use super::{Context, no_such_user, split_user};
 use crate::audit::reach::{self, Answer, Question};
 use crate::audit::system::{Account, System, User};
-use crate::audit::{self, Audit};
+use crate::audit::tenants::Tenants;
+use crate::audit::{self, Audit, crossing};
 use crate::diag::{Sources, Span};
 use crate::error::{Error, Exit};
 use crate::model;
@@ -32,6 +33,10 @@ pub struct Args {
     /// Who receives: ACCOUNT/USER, or ACCOUNT for any of its users.
     #[arg(long, value_name = "ACCOUNT[/USER]")]
     to: Option<String>,
+    /// Who is one tenant, where it is not each account, as for `audit`. Then --from and --to
+    /// may name a tenant, and flows are listed from one tenant to another.
+    #[arg(long, value_name = "FILE", requires = "conf")]
+    tenants: Option<PathBuf>,
     /// On which subject. Default: any.
     #[arg(long, value_name = "SUBJECT")]
     subject: Option<String>,
@@ -102,11 +107,17 @@ pub fn run(context: &Context, args: &Args) -> Result<Exit, Error> {
     });
     let subject = subject.transpose()?;
     let audit = match &args.conf {
-        Some(file) => audit::audit(file, &|name| std::env::var(name).ok())?,
+        Some(file) => {
+            let tenants = args.tenants.as_deref().map(Tenants::read).transpose()?.unwrap_or_default();
+            audit::audit_of(file, &|name| std::env::var(name).ok(), |system| {
+                tenants.refuse_unknown(system)?;
+                Ok(tenants)
+            })?
+        }
         None => of_registry(context, args)?,
     };
-    let Audit { system, sources, .. } = &audit;
-    let users = |who: Option<&String>| who.map(|who| find(system, who)).transpose();
+    let Audit { system, sources, tenants, .. } = &audit;
+    let users = |who: Option<&String>| who.map(|who| find(system, tenants, who)).transpose();
     let (from, to) = (users(args.from.as_ref())?, users(args.to.as_ref())?);
     let listed = from.is_none() || to.is_none();
     let mut pairs = Vec::new();
@@ -118,8 +129,12 @@ pub fn run(context: &Context, args: &Args) -> Result<Exit, Error> {
             "name two users, or two accounts: a user reaches itself wherever it may publish and subscribe",
         ));
     }
-    for (sender, receiver) in candidates(system, from, to.as_deref()) {
-        pairs.push(pair(system, sources, Question { from: sender, to: receiver, subject: subject.as_ref() }));
+    for (sender, receivers) in candidates(system, tenants, from, to.as_deref()) {
+        let answers = reach::paths_to_each(system, sender, &receivers, subject.as_ref());
+        for (receiver, answer) in receivers.into_iter().zip(answers) {
+            let question = Question { from: sender, to: receiver, subject: subject.as_ref() };
+            pairs.push(pair(system, sources, question, answer, !listed));
+        }
     }
     let is_cut = pairs.iter().any(|pair| pair.caveat == Some(CUT));
     pairs.retain(|pair| pair.reaches || !listed);
@@ -149,26 +164,30 @@ pub fn run(context: &Context, args: &Args) -> Result<Exit, Error> {
 
 type Somebody<'w> = (&'w Account, &'w User);
 
-/// Pairs of sender and receiver to examine. If one side is `None`, only receivers in other
-/// accounts that the sender's shares lead to.
+/// Each sender with the receivers to examine. If one side is `None`, only receivers of other
+/// tenants, in the sender's account and in those that its shares lead to.
 fn candidates<'w>(
     system: &'w System,
+    tenants: &Tenants,
     from: Option<Vec<Somebody<'w>>>,
     to: Option<&[Somebody<'w>]>,
-) -> Vec<(Somebody<'w>, Somebody<'w>)> {
+) -> Vec<(Somebody<'w>, Vec<Somebody<'w>>)> {
     let everybody = || system.accounts.iter().flat_map(|a| a.users.iter().map(move |u| (a, u)));
     let listed = from.is_none() || to.is_none();
     let mut found = Vec::new();
     for sender in from.unwrap_or_else(|| everybody().collect()) {
-        let led_to =
-            || reach::reachable(system, sender.0).into_iter().flat_map(|a| a.users.iter().map(move |u| (a, u)));
-        match to {
-            Some(to) => {
-                let apart = |r: &&Somebody<'w>| !std::ptr::eq(r.1, sender.1) && (!listed || r.0.name != sender.0.name);
-                found.extend(to.iter().filter(apart).map(|receiver| (sender, *receiver)));
+        let apart = |r: &Somebody<'w>| {
+            let are_apart = r.0.name != sender.0.name || tenants.of(r.0, r.1) != tenants.of(sender.0, sender.1);
+            !std::ptr::eq(r.1, sender.1) && (!listed || are_apart)
+        };
+        let receivers = match to {
+            Some(to) => to.iter().copied().filter(apart).collect(),
+            None => {
+                let accounts = reach::reachable(system, sender.0).into_iter().chain([sender.0]);
+                accounts.flat_map(|a| a.users.iter().map(move |u| (a, u))).filter(apart).collect()
             }
-            None => found.extend(led_to().map(|receiver| (sender, receiver))),
-        }
+        };
+        found.push((sender, receivers));
     }
     found
 }
@@ -182,8 +201,13 @@ fn of_registry(context: &Context, args: &Args) -> Result<Audit, Error> {
     Ok(audit)
 }
 
-/// Finds users by their name in the registry or by their name on the server.
-fn find<'w>(system: &'w System, who: &str) -> Result<Vec<(&'w Account, &'w User)>, Error> {
+/// Finds users by their tenant, by their name in the registry or by their name on the server.
+fn find<'w>(system: &'w System, tenants: &Tenants, who: &str) -> Result<Vec<(&'w Account, &'w User)>, Error> {
+    let everybody = || system.accounts.iter().flat_map(|a| a.users.iter().map(move |u| (a, u)));
+    let of_tenant: Vec<_> = everybody().filter(|(a, u)| tenants.of_user(a, u) == Some(who)).collect();
+    if !of_tenant.is_empty() {
+        return Ok(of_tenant);
+    }
     let (name, user) = split_user(who);
     let known: Vec<&str> = system.accounts.iter().map(|a| a.name.as_str()).collect();
     let of_user = system.accounts.iter().find(|a| a.users.iter().any(|u| u.name == who || u.display_name() == who));
@@ -213,14 +237,18 @@ fn caveat(system: &System, question: Question<'_>) -> Option<&'static str> {
     asks.then_some(ANSWERS)
 }
 
-fn pair(system: &System, sources: &Sources, question: Question<'_>) -> Pair {
+/// `past_lists`: whether to ask too for what JetStream and users that answer publish for others.
+fn pair(system: &System, sources: &Sources, question: Question<'_>, answer: Answer, past_lists: bool) -> Pair {
     let step = |(what, span): (String, Span)| Step {
         what,
         file: sources.path(span.file).file_name().map_or_else(String::new, |n| n.to_string_lossy().into_owned()),
         line: sources.position(span).0,
     };
     let name = |(account, user): (&Account, &User)| format!("{}/{}", account.name, user.display_name());
-    let Answer { paths: found, is_complete } = reach::paths(system, question);
+    let Answer { paths: mut found, is_complete } = answer;
+    if found.is_empty() && is_complete && past_lists {
+        found = crossing::carried(system, question);
+    }
     let caveat = if is_complete { caveat(system, question) } else { Some(CUT) };
     Pair {
         from: name(question.from),

@@ -1,6 +1,7 @@
 //! The command line: one file per command, each with its `Args` and one
 //! function. The only module that uses clap and the only one that prints.
 
+mod annotations;
 mod audit;
 mod check;
 mod completions;
@@ -68,6 +69,12 @@ pub enum Format {
     Human,
     /// One JSON document on standard output.
     Json,
+    /// For people, with GitHub's annotations and step summary: check, audit, verify.
+    Github,
+    /// A Markdown table on standard output: check, audit, verify.
+    Markdown,
+    /// A SARIF log on standard output: check, audit, verify.
+    Sarif,
 }
 
 /// When to use colour.
@@ -116,6 +123,13 @@ pub fn run(arguments: impl IntoIterator<Item = OsString>) -> Exit {
         }
     };
     let ui = Ui::new(cli.format, cli.color, cli.quiet, cli.verbose);
+    let has_findings = matches!(cli.command, Command::Check(_) | Command::Audit(_) | Command::Verify(_));
+    if !has_findings && matches!(cli.format, Format::Github | Format::Markdown | Format::Sarif) {
+        let ui = Ui::new(Format::Human, cli.color, cli.quiet, cli.verbose);
+        let error = Error::usage("this command has no findings to print so", "--format json");
+        ui.error(&error);
+        return error.exit();
+    }
     let context = Context { registry: cli.registry, ui };
     let result = match cli.command {
         Command::Init(args) => init::run(&context, &args),
@@ -142,7 +156,9 @@ pub fn run(arguments: impl IntoIterator<Item = OsString>) -> Exit {
         Ok(exit) => unless_lost(ui, exit),
         Err(error) => {
             ui.error(&error);
-            ui.json(&ErrorDocument::from_error(&error));
+            let document = ErrorDocument::from_error(&error);
+            ui.findings(&document.error, document.verdict, &document.findings);
+            ui.json(&document);
             error.exit()
         }
     }

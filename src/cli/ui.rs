@@ -11,8 +11,8 @@ use comfy_table::{ContentArrangement, Table, TableStyle};
 use indicatif::{ProgressBar, ProgressStyle};
 use serde::Serialize;
 
-use super::{Color, Format};
-use crate::diag::{Diagnostic, Sources};
+use super::{Color, Format, annotations};
+use crate::diag::{Diagnostic, Finding, Sources};
 use crate::error::Error;
 
 /// Output settings, from the global options.
@@ -78,9 +78,35 @@ impl Ui {
         self.format == Format::Json
     }
 
-    /// Prints a line of the result, unless the format is JSON.
+    /// Whether standard output is one document of some format.
+    fn is_document(self) -> bool {
+        matches!(self.format, Format::Json | Format::Markdown | Format::Sarif)
+    }
+
+    /// Prints findings in the format for reviews that was asked for, if any. `subject`: what they
+    /// are about.
+    pub fn findings(self, subject: &str, verdict: &str, findings: &[Finding]) {
+        match self.format {
+            Format::Human | Format::Json => {}
+            Format::Github => {
+                self.raw(&annotations::github(findings));
+                if let Some(file) = std::env::var_os("GITHUB_STEP_SUMMARY").filter(|file| !file.is_empty()) {
+                    let summary = annotations::markdown(subject, verdict, findings);
+                    let open = std::fs::OpenOptions::new().append(true).create(true).open(file);
+                    keep_lost(open.and_then(|mut file| file.write_all(summary.as_bytes())));
+                }
+            }
+            Format::Markdown => self.raw(&annotations::markdown(subject, verdict, findings)),
+            Format::Sarif => {
+                let log = annotations::sarif(findings);
+                self.raw(&(serde_json::to_string_pretty(&log).unwrap_or_default() + "\n"));
+            }
+        }
+    }
+
+    /// Prints a line of the result, unless standard output is one document.
     pub fn result(self, text: &str) {
-        if !self.is_json() {
+        if !self.is_document() {
             let text = text.trim_end_matches('\n');
             keep_lost(writeln!(AutoStream::new(io::stdout(), self.color), "{text}"));
         }
@@ -185,7 +211,7 @@ impl Ui {
     /// A progress bar. Hidden if standard error is not a terminal, or if there are too few
     /// steps for the work to take noticeable time.
     pub fn progress(self, steps: usize, what: &'static str) -> ProgressBar {
-        if self.quiet || self.is_json() || !io::stderr().is_terminal() || steps < 200 {
+        if self.quiet || self.is_document() || !io::stderr().is_terminal() || steps < 200 {
             return ProgressBar::hidden();
         }
         let bar = ProgressBar::new(steps as u64).with_message(what);

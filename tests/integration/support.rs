@@ -215,6 +215,8 @@ const NOTES: &[&str] = &[
     "written: ",
     "shared: ",
     "✔ held  ✘ leaked  ?",
+    "to attack JetStream, the throwaway server has a user ",
+    "the server runs exactly the configuration that ",
     "one tenant: there is nobody to be isolated from",
     "the name is kept under [[retired]]",
     "keeping the root key at ",

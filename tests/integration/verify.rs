@@ -249,8 +249,50 @@ fn a_server_with_another_configuration_is_not_certified() {
         "subscribe = [\"{tenant}.some\"]",
     );
     project.edit("role = \"subscriber\"", "role = \"auditor\"");
-    let report = verify(&project, &["--server", &format!("127.0.0.1:{}", project.port)], 0);
-    assert_eq!(report["verdict"], "isolated", "narrower subscriptions than run are inside the tenant: {report:#}");
+    // Narrower subscriptions than run are inside the tenant, and still another configuration.
+    let report = verify(&project, &["--server", &format!("127.0.0.1:{}", project.port)], 3);
+    assert_eq!(report["server"]["runs_rendered"], false);
+}
+
+/// What the attack does not know of, a user that the registry does not have or a message trace, is in
+/// a configuration with another digest. The control is the same server before.
+#[test]
+fn a_server_that_runs_more_than_is_rendered_is_not_certified() {
+    let project = Project::new();
+    project.up();
+    let address = format!("127.0.0.1:{}", project.port);
+    let report = verify(&project, &["--server", &address], 0);
+    assert_eq!(report["server"]["runs_rendered"], true);
+    let pid = project.run(&["status", "--format", "json"]).succeeded().json()["server"]["pid"].to_string();
+    let accounts = project.read("infra/nats/accounts.conf");
+    let log = || project.read(".tenantry/run/nats-server.log");
+    for (more, what) in [
+        ("users: [\n      { user: guest, password: guest }\n", "a user that may do everything"),
+        ("msg_trace: \"TENANT_B.public.trace\"\n    users: [\n", "a trace of another tenant's messages"),
+    ] {
+        let at = accounts.find("\"TENANT_B\"").expect("the account");
+        let changed = accounts[..at].to_owned() + &accounts[at..].replacen("users: [\n", more, 1);
+        assert_ne!(changed, accounts, "{what}");
+        let reloads = log().matches("Reloaded server configuration").count();
+        project.write("infra/nats/accounts.conf", &changed);
+        assert!(std::process::Command::new("kill").args(["-HUP", &pid]).status().expect("kill").success());
+        let start = Instant::now();
+        while log().matches("Reloaded server configuration").count() == reloads {
+            assert!(start.elapsed() < PATIENCE, "{what}: no reload: {}", log());
+            std::thread::sleep(Duration::from_millis(10));
+        }
+        let report = verify(&project, &["--server", &address], 3);
+        assert_eq!(report["server"]["runs_rendered"], false, "{what}");
+        let said = outcomes(&report, "not-run");
+        assert!(said.iter().any(|o| o.contains("runs another configuration than what is rendered")), "{said:?}");
+    }
+    // The static proof looks at what it runs, if it is told.
+    project.write(
+        "infra/nats/accounts.conf",
+        &accounts.replacen("users: [\n", "users: [\n      { user: guest, password: guest }\n", 1),
+    );
+    let conf = ".tenantry/run/nats-server.conf";
+    project.run(&["verify", "--server", &address, "--conf", conf, "--format", "json"]).exited(3);
 }
 
 /// Something that listens and is no NATS server, or not a good one.

@@ -77,19 +77,38 @@ pub struct Answer {
 
 /// All paths that answer `question`.
 pub fn paths(system: &System, question: Question<'_>) -> Answer {
-    let (account, sender) = question.from;
-    let (target, receiver) = question.to;
-    let Some(account) = system.account(&account.name) else { return Answer::default() };
-    let mut found = Vec::new();
-    let is_complete = follow(system, published(account, sender, question.subject), |carried| {
-        if carried.account.name == target.name {
-            found.extend(arrivals(carried, target, receiver));
+    let Question { from, to, subject } = question;
+    paths_to_each(system, from, &[to], subject).pop().unwrap_or_default()
+}
+
+/// All paths from one user to each of several. The messages are followed once.
+pub fn paths_to_each(
+    system: &System,
+    (account, sender): (&Account, &User),
+    receivers: &[(&Account, &User)],
+    subject: Option<&Subject>,
+) -> Vec<Answer> {
+    let Some(account) = system.account(&account.name) else { return Vec::new() };
+    let mut by_account: HashMap<&str, Vec<usize>> = HashMap::new();
+    for (i, (account, _)) in receivers.iter().enumerate() {
+        by_account.entry(&account.name).or_default().push(i);
+    }
+    let mut found: Vec<Vec<Path>> = vec![Vec::new(); receivers.len()];
+    let is_complete = follow(system, published(account, sender, subject), |carried| {
+        for i in by_account.get(carried.account.name.as_str()).into_iter().flatten() {
+            let (account, receiver) = receivers[*i];
+            found[*i].extend(arrivals(carried, account, receiver));
         }
     });
+    found.into_iter().map(|paths| Answer { paths: sorted(paths), is_complete }).collect()
+}
+
+/// One path per pair of published and arriving subject, sorted.
+fn sorted(mut found: Vec<Path>) -> Vec<Path> {
     found
         .sort_by(|a: &Path, b| (a.subject.as_str(), a.arrives.as_str()).cmp(&(b.subject.as_str(), b.arrives.as_str())));
     found.dedup_by(|a, b| a.subject == b.subject && a.arrives == b.arrives);
-    Answer { paths: found, is_complete }
+    found
 }
 
 /// Shows `at` every message that `start` becomes on its way through imports and mappings, the
@@ -304,7 +323,9 @@ pub fn passed_on<'w>(system: &'w System, account: &'w Account) -> (Vec<Forwarded
         let mut told: HashSet<*const Import> = HashSet::new();
         let start = Carried { way: Some(ShareKind::Service), ..Carried::new(exporter, &first.subject) };
         let is_complete = follow(system, mapped(exporter, start), |carried| {
-            for next in services(carried.account).filter(|next| carried.narrowed(&next.local).is_some()) {
+            let takes =
+                |next: &&Import| carried.subject.may_match(&next.local) && carried.narrowed(&next.local).is_some();
+            for next in services(carried.account).filter(takes) {
                 let Some(owner) = system.account(&next.from.0) else { continue };
                 if told.insert(next) {
                     found.push(ForwardedRequest { first, owner, last: (carried.account, next) });
@@ -442,13 +463,14 @@ fn imported<'w>(system: &'w System, carried: &Carried<'w>, other: &'w Account) -
         let goes_on = carried.way.is_none_or(|way| way == ShareKind::Service && kind == ShareKind::Service);
         other.imports.iter().filter(move |i| i.kind == kind && goes_on)
     };
-    for import in of_kind(ShareKind::Stream).filter(|i| i.from.0 == carried.account.name) {
+    let is_from = |i: &&Import| i.from.0 == carried.account.name && carried.subject.may_match(&i.subject);
+    for import in of_kind(ShareKind::Stream).filter(is_from) {
         let what = format!("`{}` imports the stream `{}` from `{}`", other.name, import.subject, carried.account.name);
         let renamed = carried.renamed(|unknowns| Rename::new(&import.subject, &import.to, unknowns));
         next.extend(renamed.map(|message| across(message, other, import, what)));
     }
     if other.name == carried.account.name {
-        for import in of_kind(ShareKind::Service) {
+        for import in of_kind(ShareKind::Service).filter(|i| carried.subject.may_match(&i.local)) {
             let Some(exporter) = system.account(&import.from.0) else { continue };
             let what = format!(
                 "requests to `{}` go to the service `{}` of `{}`, and answers come back",

@@ -6,6 +6,7 @@ use std::fs;
 use std::path::PathBuf;
 
 use super::{Context, count, first_few};
+use crate::diag::{Finding, Severity};
 use crate::error::{Error, Exit};
 use crate::live::locate;
 use crate::verdict::Verdict;
@@ -117,8 +118,23 @@ pub fn run(context: &Context, args: &Args) -> Result<Exit, Error> {
             context.ui.note(&format!("written: {}", file.display()));
         }
     }
+    context.ui.findings(&report.server.url, report.verdict.as_str(), &findings(&report));
     context.ui.json(&report);
     Ok(report.verdict.exit())
+}
+
+/// The leaks and the checks that were not run, as findings: a leak is an error.
+fn findings(report: &Report) -> Vec<Finding> {
+    let finding = |check: &Check| {
+        let severity = match check.outcome {
+            Outcome::Leak => Severity::Error,
+            Outcome::NotRun => Severity::Warning,
+            Outcome::Pass => return None,
+        };
+        let message = format!("{} → {}: {}", check.from, check.to, check.evidence);
+        Some(Finding { rule: check.probe, severity, message, file: None, line: None, column: None, hint: None })
+    };
+    report.checks.iter().filter_map(finding).collect()
 }
 
 /// The text of docs/probes.md: every probe and every mutant.
