@@ -142,7 +142,7 @@ pub fn run(context: &Context, args: &Args) -> Result<Exit, Error> {
     if pairs.len() == 1 || context.ui.is_verbose() {
         pairs.iter().for_each(|pair| show(context, pair));
     } else {
-        let flows = summarize(context, &pairs);
+        let flows = summarize(context, &pairs, (args.from.as_deref(), args.to.as_deref()));
         if listed {
             context.ui.done(&format!(
                 "{} from one account into another, for {} of users (-v lists them)",
@@ -268,8 +268,8 @@ fn pair(system: &System, sources: &Sources, question: Question<'_>, answer: Answ
 }
 
 /// Prints each flow between accounts once for all of their users, and for accounts without
-/// a flow each reason once. Returns the number of flows.
-fn summarize(context: &Context, pairs: &[Pair]) -> usize {
+/// a flow each reason once, in the words in which `asked` names them. Returns the number of flows.
+fn summarize(context: &Context, pairs: &[Pair], asked: (Option<&str>, Option<&str>)) -> usize {
     let account = |user: &str| user.split_once('/').map_or(user, |(account, _)| account).to_owned();
     let mut flows: BTreeMap<_, (BTreeSet<&str>, BTreeSet<&str>, &PathReport)> = BTreeMap::new();
     let mut reasons: BTreeMap<_, BTreeSet<String>> = BTreeMap::new();
@@ -298,6 +298,7 @@ fn summarize(context: &Context, pairs: &[Pair]) -> usize {
     }
     for ((from, to), reasons) in &reasons {
         if !flows.keys().any(|((f, t), ..)| (f, t) == (from, to)) {
+            let (from, to) = (asked.0.unwrap_or(from), asked.1.unwrap_or(to));
             context.ui.result(&format!("{from} does not reach {to}"));
             for reason in reasons {
                 context.ui.result(&format!("    {reason}"));
