@@ -5,8 +5,9 @@
 use std::collections::{HashMap, HashSet};
 
 use super::reach::{self, Carried, Path, Question, follow, published};
-use super::system::{Account, Permissions, System, User};
+use super::system::{Account, Import, ListenerKind, Permissions, System, User};
 use crate::diag::Span;
+use crate::model::ShareKind;
 use crate::subject::{Subject, SubjectIndex};
 
 /// One user's message that another one receives.
@@ -35,6 +36,8 @@ struct Member<'w> {
     speaks_anywhere: Option<Carrier>,
     /// How it receives messages on any subject of the account.
     hears_everything: Option<Carrier>,
+    /// How it receives what others publish by MQTT.
+    hears_mqtt: Option<Carrier>,
 }
 
 /// What publishes or receives for a user without looking at its permissions.
@@ -79,8 +82,9 @@ pub fn crossings<'w>(
             tenant,
             speaks: !published(account, user, None).is_empty(),
             hears: user.permissions.subscribe.hears_anything(),
-            speaks_anywhere: speaks_anywhere(account, user, captures),
+            speaks_anywhere: speaks_anywhere(system, account, user, captures),
             hears_everything: hears_everything(account, user),
+            hears_mqtt: hears_mqtt(system, account, user),
         });
     }
     search.direct(system, &index);
@@ -163,15 +167,24 @@ impl<'w> Search<'w> {
         let (speaking, hearing) = (first(members, &|m| m.speaks), first(members, &|m| m.hears));
         let everywhere = first(members, &|m| m.speaks_anywhere.is_some());
         let everything = first(members, &|m| m.hears_everything.is_some());
-        let spoken = everywhere.iter().flat_map(|from| hearing.iter().map(|to| (*from, *to, *from)));
-        let heard = everything.iter().flat_map(|to| speaking.iter().map(|from| (*from, *to, *to)));
-        for (from, to, by) in spoken.chain(heard) {
+        let (by_mqtt, overhearing) =
+            (first(members, &|m| m.user.may_use(ListenerKind::Mqtt)), first(members, &|m| m.hears_mqtt.is_some()));
+        let mut pairs: Vec<(usize, usize, Option<Carrier>)> = Vec::new();
+        for from in everywhere {
+            pairs.extend(hearing.iter().map(|to| (from, *to, members[from].speaks_anywhere.clone())));
+        }
+        for to in everything {
+            pairs.extend(speaking.iter().map(|from| (*from, to, members[to].hears_everything.clone())));
+        }
+        for to in overhearing {
+            pairs.extend(by_mqtt.iter().map(|from| (*from, to, members[to].hears_mqtt.clone())));
+        }
+        for (from, to, carrier) in pairs {
             let pair = (members[from].tenant, members[to].tenant);
             if pair.0 == pair.1 || self.found.len() >= self.most || !self.pairs.insert(pair) {
                 continue;
             }
-            let carrier = if by == from { &members[from].speaks_anywhere } else { &members[to].hears_everything };
-            if let Some(Carrier { what, place }) = carrier.clone() {
+            if let Some(Carrier { what, place }) = carrier {
                 self.found.push(Crossing { from: members[from].user, to: members[to].user, what, place });
             }
         }
@@ -186,7 +199,7 @@ pub fn carried(system: &System, question: Question<'_>) -> Vec<Path> {
     let everything = |user: &User| User { permissions: Permissions::default(), ..user.clone() };
     let mut found = Vec::new();
     if let Some(carrier) =
-        speaks_anywhere(account, sender, may_capture(account)).or_else(|| answered(system, account, sender))
+        speaks_anywhere(system, account, sender, may_capture(account)).or_else(|| answered(system, account, sender))
     {
         let open = everything(sender);
         let paths = reach::paths(system, Question { from: (account, &open), ..question }).paths;
@@ -210,7 +223,7 @@ pub fn carried(system: &System, question: Question<'_>) -> Vec<Path> {
 }
 
 /// Whether a user of the account may make streams, which then acknowledge what they capture.
-fn may_capture(account: &Account) -> bool {
+pub fn may_capture(account: &Account) -> bool {
     account.jetstream.is_some() && account.users.iter().any(|user| asks(account, user, &STREAM_CHANGES).is_some())
 }
 
@@ -240,18 +253,23 @@ fn place_of_publish(user: &User) -> Span {
 
 /// How a user has a message published to a subject of its choice, if a request of its own that
 /// is answered does that. `captures`: whether streams of the account may capture what it publishes.
-fn speaks_anywhere(account: &Account, user: &User, captures: bool) -> Option<Carrier> {
+fn speaks_anywhere(system: &System, account: &Account, user: &User, captures: bool) -> Option<Carrier> {
     let place = place_of_publish(user);
     let by = |what: String| Some(Carrier { what, place });
     if account.jetstream.is_some()
-        && let Some(request) = asks(account, user, &["$JS.API.>", "$JS.*.API.>"])
+        && let Some(request) = asks(account, user, &["$JS.API.>"])
     {
         return by(format!("any subject, as the reply subject of `{request}`, which JetStream answers"));
     }
-    let local = |import: &super::system::Import| {
-        published(account, user, Some(&import.local)).first().map(|p| p.published.pattern())
-    };
-    let services = account.imports.iter().filter(|i| i.kind == crate::model::ShareKind::Service);
+    let local = |import: &Import| published(account, user, Some(&import.local)).first().map(|p| p.published.pattern());
+    if uses_mqtt(system, account)
+        && let Some(message) = asks(account, user, &["$MQTT.>"])
+    {
+        return by(format!(
+            "any subject, as the reply subject of a message on `{message}`, which MQTT's streams acknowledge"
+        ));
+    }
+    let services = services(account).filter(|import| is_answered(system, import));
     if let Some((import, request)) = services.filter_map(|i| Some((i, local(i)?))).next() {
         let exporter = &import.from.0;
         return by(format!(
@@ -268,6 +286,65 @@ fn speaks_anywhere(account: &Account, user: &User, captures: bool) -> Option<Car
         ));
     }
     None
+}
+
+fn services(account: &Account) -> impl Iterator<Item = &Import> {
+    account.imports.iter().filter(|import| import.kind == ShareKind::Service)
+}
+
+/// Whether somebody may answer requests on an import.
+fn is_answered(system: &System, import: &Import) -> bool {
+    let Some(exporter) = system.account(&import.from.0) else { return true };
+    let reply = ["_R_.>"];
+    system.is_system(exporter)
+        || import.subject.first_token() == "$JS"
+        || services(exporter).next().is_some()
+        || exporter.users.iter().any(|u| u.permissions.responses.is_some() || asks(exporter, u, &reply).is_some())
+}
+
+/// Whether the server keeps streams for MQTT in the account.
+fn uses_mqtt(system: &System, account: &Account) -> bool {
+    let listens = system.server.listeners.iter().any(|l| l.kind == ListenerKind::Mqtt && l.listens);
+    listens && account.jetstream.is_some() && account.users.iter().any(|user| user.may_use(ListenerKind::Mqtt))
+}
+
+/// How a user receives what others publish by MQTT: it passes on `$MQTT.msgs.>` and `$MQTT.rmsgs.>`.
+fn hears_mqtt(system: &System, account: &Account, user: &User) -> Option<Carrier> {
+    let mqtt = Subject::as_the_server_reads("$MQTT.>").filter(|_| uses_mqtt(system, account))?;
+    let subject = Carried::new(account, &mqtt).received_by(user)?;
+    let place = user.permissions.subscribe.span.or(user.permissions.span).unwrap_or(user.span);
+    Some(Carrier { what: format!("what it publishes by MQTT, on `{subject}`"), place })
+}
+
+/// A service import that a user's list does not name, and that it reaches by the reply subject of
+/// a request that is answered.
+#[derive(Debug)]
+pub struct PastList<'w> {
+    /// The user.
+    pub user: &'w User,
+    /// The import.
+    pub import: &'w Import,
+    /// How, as the end of a sentence.
+    pub what: String,
+    /// The location that permits it.
+    pub place: Span,
+}
+
+/// One for each user and service: those that reach a service which only others may ask.
+pub fn past_lists<'w>(system: &'w System, account: &'w Account) -> Vec<PastList<'w>> {
+    let captures = may_capture(account);
+    let mut found = Vec::new();
+    for user in &account.users {
+        let closed = |import: &&Import| published(account, user, Some(&import.local)).is_empty();
+        let closed: Vec<&Import> = services(account).filter(closed).collect();
+        if closed.is_empty() {
+            continue;
+        }
+        let carrier = speaks_anywhere(system, account, user, captures).or_else(|| answered(system, account, user));
+        let Some(Carrier { what, place }) = carrier else { continue };
+        found.extend(closed.into_iter().map(|import| PastList { user, import, what: what.clone(), place }));
+    }
+    found
 }
 
 /// How a user receives messages on any subject, by streams.
@@ -337,7 +414,8 @@ mod tests {
         for (publish, entries, crosses) in [
             ("$JS.API.DIRECT.GET.S", on, true),
             ("$JS.API.DIRECT.GET.S", "", false),
-            ("$JS.hub.API.INFO", on, true),
+            // The server checks it once more, as `$JS.API.INFO`.
+            ("$JS.hub.API.INFO", on, false),
             ("a.>", on, false),
             ("$SYS.REQ.USER.INFO", "", true),
             ("$SYS.REQ.CLAIMS.UPDATE", "", false),
@@ -346,6 +424,42 @@ mod tests {
             let found = found(&[("t1", &one), ("t2", &two)], entries);
             assert_eq!(!found.is_empty(), crosses, "{publish} {entries}: {found:?}");
         }
+    }
+
+    #[test]
+    fn mqtt_passes_on_subjects_of_the_server() {
+        let found = |one: &str, two: &str, mqtt: &str| {
+            let text = format!(
+                "server_name: s\njetstream {{}}\n{mqtt}\naccounts {{ A {{ jetstream: true, users: [
+                    {{ user: t1, allowed_connection_types: [STANDARD], permissions {{ {one} }} }},
+                    {{ user: t2, allowed_connection_types: [MQTT], permissions {{ {two} }} }}] }} }}"
+            );
+            let system = system(&text);
+            crossings(&system, &system.accounts[0], |user| &user.name[..2], 20).len()
+        };
+        let (own, on) = (both("d.>", "d.>"), "mqtt { port: 1883 }");
+        assert_eq!(found(&both("a.>", "{ deny: [d.>, d] }"), &own, on), 1, "it hears them");
+        assert_eq!(found(&both("\"$MQTT.msgs.>\"", "a.>"), &own, on), 1, "it forges them");
+        assert_eq!(found(&both("a.>", "a.>"), &own, on), 0);
+        assert_eq!(found(&both("a.>", "{ deny: [d.>, d] }"), &own, ""), 0, "without MQTT");
+    }
+
+    #[test]
+    fn a_reply_subject_reaches_a_service_that_the_list_does_not_name() {
+        let found = |answers: &str| {
+            let text = format!(
+                "accounts {{
+                   A {{ users: [{{ user: a, permissions {{ publish: none, subscribe: a.req {answers} }} }}], exports: [{{ service: a.req, accounts: [B] }}] }},
+                   C {{ users: [{{ user: c, permissions {{ publish: none, subscribe: c.cmd }} }}], exports: [{{ service: c.cmd, accounts: [B] }}] }},
+                   B {{ users: [{{ user: b1, permissions {{ publish: a.req, subscribe: x }} }}, {{ user: b2, permissions {{ publish: c.cmd, subscribe: y }} }}]
+                       imports: [{{ service: {{ account: A, subject: a.req }} }}, {{ service: {{ account: C, subject: c.cmd }} }}] }} }}"
+            );
+            let system = system(&text);
+            let found = past_lists(&system, system.account("B").expect("B"));
+            found.iter().map(|p| format!("{} {}", p.user.name, p.import.local)).collect::<Vec<_>>()
+        };
+        assert_eq!(found(", allow_responses: true"), ["b1 c.cmd"]);
+        assert_eq!(found(""), [""; 0], "nobody may answer");
     }
 
     #[test]

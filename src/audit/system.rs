@@ -320,8 +320,17 @@ pub struct Export {
     pub token_position: i64,
     /// Location of `allow_trace: true`. `None`: traces stop at this export.
     pub allow_trace: Option<Span>,
-    /// Location of the latency option. `None`: latency is not measured.
-    pub latency: Option<Span>,
+    /// Where the latency of requests is published. `None`: it is not measured.
+    pub latency: Option<Latency>,
+}
+
+/// The measuring of a service's latency: a report names the requester and the responder.
+#[derive(Debug, Clone)]
+pub struct Latency {
+    /// Location.
+    pub span: Span,
+    /// The subject of the reports, in the exporter's account.
+    pub subject: Option<Subject>,
 }
 
 /// An import of an account.
@@ -426,15 +435,6 @@ impl Side {
     /// Whether there is no allow list and `>` is not denied.
     pub fn is_open(&self) -> bool {
         self.allow.is_none() && !self.deny.iter().any(|p| p.queue.is_none() && p.subject.as_str() == ">")
-    }
-
-    /// Whether a queue subscription that overlaps `subject` is allowed, with some queue name.
-    pub fn joins_queue_on(&self, subject: &Subject) -> bool {
-        let everything = Some(Subject::everything());
-        let denied =
-            self.deny.iter().any(|p| p.subject.contains(subject) && (p.queue.is_none() || p.queue == everything));
-        let allowed = self.allow.as_ref().is_none_or(|allow| allow.iter().any(|p| p.subject.overlaps(subject)));
-        allowed && !denied
     }
 }
 

@@ -25,6 +25,7 @@ pub struct Tenants {
 #[derive(Debug, Deserialize)]
 #[serde(deny_unknown_fields)]
 struct TenantsFile {
+    #[serde(default)]
     tenant: Vec<TenantEntry>,
 }
 

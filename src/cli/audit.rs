@@ -88,6 +88,9 @@ pub fn run(context: &Context, args: &Args) -> Result<Exit, Error> {
         }
     })?;
     let Audit { sources, system, tenants, findings, digest } = &audit;
+    if args.suggest_tenants && context.ui.is_json() {
+        return Err(Error::usage("--suggest-tenants prints TOML", "leave --format out"));
+    }
     if args.suggest_tenants {
         context.ui.raw(&suggestion(system));
         return Ok(Exit::Ok);

@@ -175,10 +175,13 @@ fn system(dice: &mut Dice, port: u16) -> String {
         let _ = writeln!(text, "{account} {{ {block} }}");
     }
     text += "}\n";
+    // On a busy machine a login takes longer than the two seconds that are the default.
+    let (mut authorization, mut more) = ("timeout: 60".to_owned(), String::new());
     if dice.is_one_in(3) {
-        let _ = writeln!(text, "authorization {{ users: {} }}\nmappings {{ {} }}", users(dice, "g"), mappings(dice));
+        let _ = write!(authorization, ", users: {}", users(dice, "g"));
+        more = format!("mappings {{ {} }}\n", mappings(dice));
     }
-    text
+    text + &format!("authorization {{ {authorization} }}\n{more}")
 }
 
 struct Server(Child);

@@ -159,7 +159,7 @@ pub fn reachable<'w>(system: &'w System, account: &'w Account) -> Vec<&'w Accoun
 
 impl<'w> Carried<'w> {
     /// A message in `account` on the subjects that `subject` matches.
-    fn new(account: &'w Account, subject: &Subject) -> Self {
+    pub fn new(account: &'w Account, subject: &Subject) -> Self {
         let mut unknowns = Unknowns::default();
         let subject = Term::of(subject, &mut unknowns);
         Self {
@@ -398,11 +398,16 @@ impl Side {
     /// subscription `a.>`. Such a subscription is refused only if an entry of the deny list
     /// matches it in the same way.
     pub fn heard(&self) -> Vec<Heard<'_>> {
-        let everything = || Heard { subject: Subject::everything(), queue: None, widened_from: None };
+        self.heard_by(None)
+    }
+
+    /// What subscriptions with this queue receive, before what is denied. `None`: without a queue.
+    fn heard_by<'w>(&'w self, own_queue: Option<&'w Subject>) -> Vec<Heard<'w>> {
+        let everything = || Heard { subject: Subject::everything(), queue: own_queue, widened_from: None };
         let Some(allow) = &self.allow else { return vec![everything()] };
         let mut heard = Vec::new();
         for SubjectPattern { subject, queue } in allow {
-            let queue = queue.as_ref();
+            let queue = queue.as_ref().or(own_queue);
             heard.push(Heard { subject: subject.clone(), queue, widened_from: None });
             let widened =
                 subject.as_str().strip_suffix('*').filter(|before| before.is_empty() || before.ends_with('.'));
@@ -442,6 +447,16 @@ impl Side {
             is_possible(&[Exclusion { subject, patterns: self.denied_to(heard.queue).collect() }])
         };
         self.heard().into_iter().any(is_possible)
+    }
+
+    /// Whether a queue subscription, with some queue name, receives anything on `subject`.
+    pub fn joins_queue_on(&self, subject: &Subject) -> bool {
+        let everything = Subject::everything();
+        self.heard_by(Some(&everything)).iter().any(|heard| {
+            let Some(cut) = heard.subject.meet(subject) else { return false };
+            let subject = Term::of(&cut, &mut Unknowns::default());
+            is_possible(&[Exclusion { subject, patterns: self.denied_to(heard.queue).collect() }])
+        })
     }
 
     /// The denied subjects for subscriptions that an allow entry with this queue demands.
@@ -507,7 +522,8 @@ fn anybody(span: Span) -> User {
 pub fn obstacle(system: &System, question: Question<'_>) -> (String, Span) {
     let ((account, sender), (target, receiver)) = (question.from, question.to);
     let place = |side: &Side, user: &User| side.span.or(user.permissions.span).unwrap_or(user.span);
-    let what = question.subject.map_or_else(|| "anything".to_owned(), |subject| format!("`{subject}`"));
+    let anything = format!("anything that `{}/{}` may publish", account.name, sender.display_name());
+    let what = question.subject.map_or(anything, |subject| format!("`{subject}`"));
     let anybody = anybody(account.span);
     let between =
         |from: &User, to: &User| paths(system, Question { from: (account, from), to: (target, to), ..question }).paths;
@@ -526,6 +542,7 @@ pub fn obstacle(system: &System, question: Question<'_>) -> (String, Span) {
     if between(sender, &anybody).is_empty() {
         let what = if account.name == target.name { what } else { format!("`{}`", way.subject) };
         let at = place(&sender.permissions.publish, sender);
+        let what = if question.subject.is_none() && account.name == target.name { "anything".to_owned() } else { what };
         return (format!("`{}/{}` may not publish {what}", account.name, sender.display_name()), at);
     }
     let what = match (account.name == target.name, question.subject) {

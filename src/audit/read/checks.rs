@@ -3,10 +3,10 @@
 use std::collections::HashSet;
 
 use super::option_names::{
-    AUTHORIZATION, CLIENT_AUTHORIZATION, COMPRESSION, LEAF_AUTHORIZATION, LISTENER_USER, MSG_TRACE, PROXY,
+    AUTHORIZATION, CLIENT_AUTHORIZATION, COMPRESSION, LATENCY, LEAF_AUTHORIZATION, LISTENER_USER, MSG_TRACE, PROXY,
 };
 use super::options::{Collector, Options, go_duration};
-use crate::audit::system::ListenerKind;
+use crate::audit::system::{Latency, ListenerKind};
 use crate::conf::value::{Node, Value};
 use crate::subject::Subject;
 
@@ -127,6 +127,111 @@ pub fn message_trace(node: &Node, collector: &mut Collector) {
     }
 }
 
+/// Reads where a service's latency is published.
+pub fn latency(node: &Node, collector: &mut Collector) -> Latency {
+    let (mut subject, mut place) = (None, node);
+    match &node.value {
+        Value::Text(text) => subject = Some(text.as_str()),
+        Value::Map(map) => {
+            let inside = collector.options(map, LATENCY, "latency");
+            if let Some(node) = inside.get("subject") {
+                (subject, place) = (collector.text(Some(node)), node);
+            } else {
+                collector.refuse(node.span, "latency needs a `subject`", "where the reports are published");
+            }
+            if let Some(node) = inside.get("sampling") {
+                let text = if let Value::Text(text) = &node.value { text.trim_end_matches('%') } else { "" };
+                let percent = if let Value::Integer(n) = node.value { Some(n) } else { text.parse().ok() };
+                let is_right = percent.is_some_and(|n| (0..=100).contains(&n)) || text.eq_ignore_ascii_case("headers");
+                if !is_right {
+                    collector.refuse(node.span, "expected a percentage from 0 to 100, or headers", "");
+                }
+            }
+        }
+        _ => {}
+    }
+    let read = subject.and_then(Subject::as_the_server_reads);
+    if let Some(text) = subject.filter(|_| read.as_ref().is_none_or(Subject::has_wildcard)) {
+        collector.refuse(place.span, format!("`{text}` is not a subject to publish to"), "no wildcards");
+    }
+    Latency { span: node.span, subject: read }
+}
+
+/// The wildcards that a destination's functions name: `$1`, `{{wildcard(1)}}`, `{{partition(3,1)}}`.
+/// Errors: why a token is no function that the server knows.
+fn named_wildcards(to: &str, strict: bool) -> Result<Vec<usize>, &'static str> {
+    let mut named = Vec::new();
+    for token in to.split('.') {
+        if let Some(number) = token.strip_prefix('$') {
+            named.extend(number.parse::<usize>());
+            continue;
+        }
+        let Some(inside) = token.strip_prefix("{{").and_then(|t| t.strip_suffix("}}")) else { continue };
+        let inside = inside.trim().to_lowercase();
+        let (name, arguments) = inside.split_once('(').ok_or("a function needs arguments in brackets")?;
+        let arguments: Vec<&str> = arguments.trim_end_matches(')').split(',').map(str::trim).collect();
+        let number = |text: &str| text.parse::<usize>().map_err(|_| "a wildcard is named by its number");
+        match name.trim() {
+            "wildcard" => named.push(number(arguments[0])?),
+            _ if strict => return Err("an import takes no function but wildcard"),
+            "partition" => {
+                for argument in &arguments[1..] {
+                    named.push(number(argument)?);
+                }
+            }
+            "random" => {}
+            _ => named.push(number(arguments[0])?),
+        }
+    }
+    Ok(named)
+}
+
+fn wildcards(subject: &Subject) -> usize {
+    subject.tokens().filter(|token| *token == "*").count()
+}
+
+fn has_rest(subject: &str) -> bool {
+    subject == ">" || subject.ends_with(".>")
+}
+
+/// Whether the server accepts a mapping. Errors: why not.
+pub fn mapping_renames(from: &Subject, to: &str) -> Result<(), &'static str> {
+    if Subject::as_the_server_reads(to).is_none() {
+        return Err("that is no subject");
+    }
+    if to.split('.').any(|token| token == "*") {
+        return Err("wildcards are named by number: $1");
+    }
+    if has_rest(from.as_str()) != has_rest(to) {
+        return Err("both end in `>`, or neither does");
+    }
+    let most = wildcards(from);
+    if named_wildcards(to, false)?.iter().any(|number| *number == 0 || *number > most) {
+        return Err("it has no wildcard of that number");
+    }
+    Ok(())
+}
+
+/// Whether the server accepts an import under another subject. Errors: why not.
+pub fn import_renames(subject: &Subject, to: &str) -> Result<(), &'static str> {
+    if !subject.has_wildcard() || subject.as_str() == to || Subject::as_the_server_reads(to).is_none() {
+        return Ok(());
+    }
+    if has_rest(subject.as_str()) != has_rest(to) {
+        return Err("both end in `>`, or neither does");
+    }
+    let most = wildcards(subject);
+    let named = named_wildcards(to, true)?;
+    let in_order = to.split('.').filter(|token| *token == "*").count();
+    if named.iter().any(|number| *number == 0 || *number > most) || in_order > most {
+        return Err("it has no wildcard of that number");
+    }
+    if named.len() + in_order < most {
+        return Err("every wildcard has to be used");
+    }
+    Ok(())
+}
+
 #[cfg(test)]
 mod tests {
     use crate::audit::testing::refused;
@@ -175,6 +280,32 @@ mod tests {
                 "accounts { A { exports: [{ service: a }, { service: b }] }, \
                  B { imports: [{ service: { account: A, subject: a }, to: x }, { service: { account: A, subject: b }, to: y }] } }",
             ),
+            ("accounts { A { mappings { a.*: b.$2 } } }", "accounts { A { mappings { a.*: b.$1 } } }"),
+            ("accounts { A { mappings { a.>: b } } }", "accounts { A { mappings { a.>: b.> } } }"),
+            (
+                "accounts { A { mappings { a.*: \"b.{{partition(3,2)}}\" } } }",
+                "accounts { A { mappings { a.*: \"b.{{partition(3,1)}}\" } } }",
+            ),
+            (
+                "accounts { A { exports: [{ stream: x.*.* }] }, B { imports: [{ stream: { account: A, subject: x.*.* }, to: y.$1 }] } }",
+                "accounts { A { exports: [{ stream: x.*.* }] }, B { imports: [{ stream: { account: A, subject: x.*.* }, to: y.$2.$1 }] } }",
+            ),
+            (
+                "accounts { A { exports: [{ service: a, latency: { sampling: 200, subject: l } }] } }",
+                "accounts { A { exports: [{ service: a, latency: { sampling: headers, subject: l } }] } }",
+            ),
+            (
+                "accounts { A { exports: [{ service: a, latency: \"l.*\" }] } }",
+                "accounts { A { exports: [{ service: a, latency: l }] } }",
+            ),
+            (
+                "accounts { A {} }\nleafnodes { remotes: [{ url: \"nats://a:1\", account: Z }] }",
+                "accounts { A {} }\nleafnodes { remotes: [{ url: \"nats://a:1\", account: A }] }",
+            ),
+            ("max_payload: 100MB", "max_payload: 60MB"),
+            ("port: -5", "port: -1"),
+            ("jetstream { domain: a.b }", "jetstream { domain: ab }"),
+            ("websocket { port: 80 }", "websocket { port: 80, no_tls: true }"),
             ("lame_duck_duration: 5s", "lame_duck_duration: 30s"),
             ("jetstream { sync_interval: never }", "jetstream { sync_interval: always }"),
         ] {

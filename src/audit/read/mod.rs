@@ -71,6 +71,7 @@ pub fn system(map: &Map, start: Span, collector: &mut Collector) -> System {
         }
     }
     reader.shares_are_authorized(&system);
+    reader.leaf_accounts_are_there(&system);
     system
 }
 
@@ -161,7 +162,7 @@ impl SystemReader<'_> {
             match account.exports.iter_mut().find(|e| e.kind == export.kind && e.subject == export.subject) {
                 Some(known) => {
                     known.token_position = export.token_position;
-                    known.latency = known.latency.or(export.latency);
+                    known.latency = known.latency.take().or(export.latency);
                     known.allow_trace = known.allow_trace.or(export.allow_trace);
                     known.to = match (known.to.take(), export.to) {
                         (Some(some), Some(more)) => Some(some.into_iter().chain(more).collect()),
@@ -174,7 +175,11 @@ impl SystemReader<'_> {
         for node in options.get("imports").map(|n| self.collector.list(n)).unwrap_or_default() {
             let Some(import) = self.import(node) else { continue };
             let is_same = |i: &Import| {
-                i.kind == ShareKind::Service && i.kind == import.kind && i.from.0 == import.from.0 && i.to == import.to
+                let same = |a: &Import, b: &Import| match a.kind {
+                    ShareKind::Service => a.to == b.to,
+                    ShareKind::Stream => a.subject == b.subject,
+                };
+                i.kind == import.kind && i.from.0 == import.from.0 && same(i, &import)
             };
             if account.imports.iter().any(is_same) {
                 let message = format!("`{}` is imported twice from `{}`", import.to, import.from.0);
@@ -479,7 +484,7 @@ impl SystemReader<'_> {
             to,
             token_position,
             allow_trace: options.get("allow_trace").filter(|_| allow_trace == Some(true)).map(|n| n.span),
-            latency: options.get("latency").map(|n| n.span),
+            latency: options.get("latency").map(|node| checks::latency(node, self.collector)),
         })
     }
 
@@ -514,6 +519,9 @@ impl SystemReader<'_> {
         }
         if let Some(entry) = options.entry("allow_trace").filter(|_| kind == ShareKind::Service) {
             self.collector.refuse(entry.key_span, "`allow_trace` of an import is for streams", "remove it");
+        }
+        if let Err(why) = checks::import_renames(&subject, &to) {
+            self.collector.refuse(place, format!("`{subject}` cannot be imported as `{to}`: {why}"), "");
         }
         let renamed = Rename::new(&subject, &to, &mut Unknowns::default());
         let local = renamed.map_or_else(|| subject.clone(), |rename| rename.to.pattern());
@@ -570,6 +578,21 @@ impl SystemReader<'_> {
         }
     }
 
+    /// Checks the accounts that leaf node logins and remotes name.
+    fn leaf_accounts_are_there(&mut self, system: &System) {
+        if !self.collector.refused.is_empty() || system.is_operator.is_some() {
+            return;
+        }
+        let logins = system.server.listeners.iter().flat_map(|listener| &listener.logins);
+        let named = logins.filter_map(|(_, account, span)| Some((account.as_deref()?, *span)));
+        let remotes = system.server.remotes().map(|remote| (remote.account.as_str(), remote.span));
+        for (name, span) in named.chain(remotes).filter(|(name, _)| *name != "$G") {
+            if system.account(name).is_none() {
+                self.collector.refuse(span, format!("there is no account `{name}` for this leaf node"), "");
+            }
+        }
+    }
+
     // -------------------------------------------------------------- mappings
 
     fn mappings(&mut self, node: &Node) -> Vec<Mapping> {
@@ -580,8 +603,13 @@ impl SystemReader<'_> {
                 self.collector.refuse(entry.key_span, format!("`{}` is not a valid subject", entry.key), "");
                 continue;
             };
-            let to = self.destinations(&entry.node);
-            let (to, keeps) = to;
+            let (to, keeps) = self.destinations(&entry.node);
+            for to in &to {
+                if let Err(why) = checks::mapping_renames(&from, to) {
+                    let message = format!("`{from}` cannot be mapped to `{to}`: {why}");
+                    self.collector.refuse(entry.node.span, message, "");
+                }
+            }
             mappings.push(Mapping { from, to, keeps, span: entry.key_span });
         }
         mappings

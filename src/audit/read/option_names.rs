@@ -409,3 +409,6 @@ pub const PROXY: OptionNames =
 
 /// Message trace of an account.
 pub const MSG_TRACE: OptionNames = &[(&["dest"], Any), (&["sampling"], Any)];
+
+/// Latency of a service.
+pub const LATENCY: OptionNames = &[(&["sampling"], Any), (&["subject"], Any)];

@@ -49,6 +49,10 @@ pub(super) fn server(options: &Options<'_>, start: Span, collector: &mut Collect
         if kind == ListenerKind::Leaf {
             checks::minimum_version(&inside, collector);
         }
+        let is_clear = inside.get("no_tls").is_some_and(|node| node.value == Value::Bool(true));
+        if kind == ListenerKind::WebSocket && !is_clear && inside.get("tls").is_none() && listens(map) {
+            collector.refuse(entry.key_span, "WebSocket needs `tls`, or `no_tls: true`", "");
+        }
         let mut remotes: Vec<Remote> = Vec::new();
         for node in inside.get("remotes").map(|node| collector.list(node)).unwrap_or_default() {
             let Some(remote) = remote(node, collector) else { continue };
@@ -73,7 +77,7 @@ pub(super) fn server(options: &Options<'_>, start: Span, collector: &mut Collect
             kind,
             span: entry.key_span,
             has_authorization: inside.get("authorization").is_some_and(names_somebody) || certificates.is_some(),
-            listens: last(map, &["port", "listen"]).is_some() || is_of_servers,
+            listens: listens(map) || is_of_servers,
             address: listener.address(),
             everywhere: listener.is_everywhere(),
             certificates,
@@ -90,6 +94,7 @@ pub(super) fn server(options: &Options<'_>, start: Span, collector: &mut Collect
     }
     let _ = collector.text(options.get("server_name"));
     hazards(options, &mut server.hazards);
+    limits_fit(options, collector);
     tls(options, false, collector);
     if let Some(entry) = options.entry("store_dir")
         && let Some(Value::Map(jetstream)) = options.get("jetstream").map(|node| &node.value)
@@ -109,6 +114,35 @@ pub(super) fn server(options: &Options<'_>, start: Span, collector: &mut Collect
         server.monitoring.push((format!("{}:{port}", host(options)), node.span));
     }
     server
+}
+
+fn listens(map: &Map) -> bool {
+    last(map, &["port", "listen"]).is_some()
+}
+
+/// Numbers that have to fit each other.
+fn limits_fit(options: &Options<'_>, collector: &mut Collector) {
+    /// The server's default of `max_pending`. Bytes.
+    const MAX_PENDING: i64 = 64 << 20;
+    let number = |key: &str| match options.get(key).map(|node| &node.value) {
+        Some(Value::Integer(number)) => Some(*number),
+        _ => None,
+    };
+    let pending = number("max_pending").filter(|n| *n > 0).unwrap_or(MAX_PENDING);
+    if let (Some(payload), Some(node)) = (number("max_payload"), options.get("max_payload"))
+        && payload > pending
+    {
+        collector.refuse(node.span, format!("max_payload is larger than max_pending, {pending} bytes"), "");
+    }
+    if let (Some(..-1), Some(node)) = (number("port"), options.get("port")) {
+        collector.refuse(node.span, "a port is -1, which is any, or from 0 to 65535", "");
+    }
+    if let Some(Value::Map(jetstream)) = options.get("jetstream").map(|node| &node.value)
+        && let Some(node) = last(jetstream, &["domain"])
+        && text(node).is_some_and(|domain| domain.contains(['.', '*', '>', ' ']))
+    {
+        collector.refuse(node.span, "a domain is one token, without dots and wildcards", "");
+    }
 }
 
 /// The hazards of the client listener and of the log.
@@ -465,7 +499,7 @@ mod tests {
             ("tls { cert_file: c, key_file: k }", false, 0),
             ("tls { cert_file: c, key_file: k, verify: true }", true, 0),
         ] {
-            let system = system(&format!("leafnodes {{ port: 7422, {block} }}"));
+            let system = system(&format!("accounts {{ A {{}} }}\nleafnodes {{ port: 7422, {block} }}"));
             let listener = &system.server.listeners[0];
             assert_eq!((listener.has_authorization, listener.logins.len()), (has_authorization, logins), "{block}");
         }
@@ -476,7 +510,7 @@ mod tests {
     #[test]
     fn a_remote_has_lowercase_addresses_without_credentials_and_with_a_port() {
         let remotes = |remote: &str| -> Vec<(String, Vec<String>)> {
-            let system = system(&format!("leafnodes {{ remotes: [{{ {remote} }}] }}"));
+            let system = system(&format!("accounts {{ A {{}} }}\nleafnodes {{ remotes: [{{ {remote} }}] }}"));
             system.server.remotes().map(|r| (r.account.clone(), r.addresses.clone())).collect()
         };
         for (url, address) in [

@@ -1,7 +1,7 @@
 //! Accounts and permissions that are decided outside the configuration.
 
 use super::{Rule, leaf_bridge};
-use crate::audit::system::{Import, System};
+use crate::audit::system::{Account, Import, System};
 use crate::audit::tenants::Tenants;
 use crate::diag::Diagnostic;
 
@@ -42,4 +42,14 @@ pub fn too_many(import: &Import) -> Diagnostic {
     let message =
         format!("where requests to `{}` end: imports and mappings make them longer in a circle", import.local);
     RULE.warning(import.span, message).hint("remove one of the imports, or the mapping")
+}
+
+/// The finding that streams which nobody may make any more may still be there.
+pub fn old_streams(account: &Account) -> Diagnostic {
+    let message = format!(
+        "whether `{}` has streams from earlier, whose acknowledgements go to any reply subject, is not in this file",
+        account.name
+    );
+    let span = account.jetstream.as_ref().map_or(account.span, |jetstream| jetstream.span);
+    RULE.warning(span, message).hint("remove `jetstream` from an account that several tenants share")
 }

@@ -1,9 +1,11 @@
 //! Tenants that share an account and reach each other in it.
 
-use super::Rule;
-use crate::audit::crossing::crossings;
+use std::collections::HashSet;
+
+use super::{Rule, decided_elsewhere};
+use crate::audit::crossing::{crossings, may_capture, past_lists};
 use crate::audit::inference::suspicions;
-use crate::audit::system::{System, User};
+use crate::audit::system::{Import, System, User};
 use crate::audit::tenants::Tenants;
 use crate::diag::Diagnostic;
 
@@ -29,6 +31,31 @@ fn check(system: &System, tenants: &Tenants, out: &mut Vec<Diagnostic>) {
                     .related(crossing.from.span, "from this user")
                     .related(crossing.to.span, "to this one"),
             );
+        }
+    }
+    for account in system.tenants().filter(|account| tenants.assigns_users_of(account)) {
+        let is_owner = |user: &User, import: &Import| tenants.of(account, user) == tenants.of_account(&import.from.0);
+        let mut told = HashSet::new();
+        for past in past_lists(system, account).into_iter().filter(|past| !is_owner(past.user, past.import)) {
+            if told.len() >= MOST || !told.insert((tenants.of(account, past.user), past.import.local.as_str())) {
+                continue;
+            }
+            let message = format!(
+                "`{}/{}` reaches `{}` of `{}`, which its list does not name: {}",
+                account.name,
+                past.user.display_name(),
+                past.import.subject,
+                past.import.from.0,
+                past.what
+            );
+            out.push(RULE.error(past.place, message).related(past.import.span, "this service"));
+        }
+        // Streams of earlier users are on the server's disk and not in this file.
+        if account.jetstream.is_some()
+            && !may_capture(account)
+            && crossings(system, account, |user| tenants.of(account, user), 1).is_empty()
+        {
+            out.push(decided_elsewhere::old_streams(account));
         }
     }
     for suspicion in suspicions(system).into_iter().filter(|s| !tenants.knows(s.account)) {

@@ -1,7 +1,7 @@
 //! Imports and exports that reveal the clients of another tenant.
 
 use super::Rule;
-use crate::audit::system::{Import, System};
+use crate::audit::system::{Account, Import, System};
 use crate::audit::tenants::Tenants;
 use crate::diag::Diagnostic;
 use crate::model::ShareKind;
@@ -22,13 +22,32 @@ fn check(system: &System, tenants: &Tenants, out: &mut Vec<Diagnostic>) {
                     && i.local.overlaps(&export.subject)
                     && tenants.are_apart(&i.from.0, &account.name)
             };
-            if let Some((import, span)) = account.imports.iter().find(is_others).zip(export.latency) {
+            if let Some((import, span)) =
+                account.imports.iter().find(is_others).zip(export.latency.as_ref().map(|l| l.span))
+            {
                 let message = format!("`{}` learns who in `{}` answers, and from where", account.name, import.from.0);
                 out.push(
                     RULE.error(span, message)
                         .hint("measure where the service is, not where it is passed on")
                         .related(import.span, "imported here"),
                 );
+            }
+        }
+        for (export, latency) in account.exports.iter().filter_map(|e| Some((e, e.latency.as_ref()?))) {
+            let Some(subject) = &latency.subject else { continue };
+            let reported = system.accounts.iter().filter(|other| tenants.are_apart(&other.name, &account.name));
+            let hears = |other: &&Account| {
+                other
+                    .imports
+                    .iter()
+                    .any(|i| i.kind == ShareKind::Stream && i.from.0 == account.name && i.subject.overlaps(subject))
+            };
+            if let Some(other) = reported.into_iter().find(hears) {
+                let message = format!(
+                    "`{}` learns who asks `{}` of `{}`, from where, and with which headers",
+                    other.name, export.subject, account.name
+                );
+                out.push(RULE.error(latency.span, message).hint("publish latency on a subject that is not shared"));
             }
         }
         let apart = account.imports.iter().filter(|i| tenants.are_apart(&i.from.0, &account.name));
