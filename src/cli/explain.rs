@@ -73,6 +73,8 @@ struct Pair {
 const ANSWERS: &str = "but answers to requests that are sent to its services do arrive";
 /// Caveat: subject permissions do not restrict the system account, which operates the server.
 const SYSTEM: &str = "by subjects only: the system account operates the server, and hears of every account";
+/// Caveat: what leaf nodes connect is not followed.
+const LEAF: &str = "but a leaf node of one of them may connect both elsewhere: `tenantry audit` looks at that";
 /// Caveat: not every message was followed.
 const CUT: &str = "but not all of it was followed: imports and mappings make subjects longer in a circle";
 /// Caveat: inside one account, subject permissions do not decide everything.
@@ -232,6 +234,10 @@ fn caveat(system: &System, question: Question<'_>) -> Option<&'static str> {
     }
     if system.is_system(from) || system.is_system(to) {
         return Some(SYSTEM);
+    }
+    let dials = |account: &Account| system.server.remotes().any(|remote| remote.account == account.name);
+    if dials(from) || dials(to) {
+        return Some(LEAF);
     }
     let asks = to.imports.iter().any(|i| i.kind == model::ShareKind::Service && i.from.0 == from.name);
     asks.then_some(ANSWERS)

@@ -4,10 +4,10 @@ use std::collections::HashMap;
 
 use serde_json::json;
 
-use super::{Check, Report};
+use super::{Check, Outcome, Report};
 use crate::verify::PROBES;
 
-/// The page, with `DATA` in place of its data.
+/// The page, with `DATA` in place of its data, and `STATIC` in place of what is shown without script.
 const PAGE: &str = include_str!("page.html");
 
 /// The report as a page without external resources.
@@ -38,7 +38,50 @@ pub fn page(report: &Report) -> String {
         "residual": crate::audit::RESIDUAL,
     });
     // Escapes `<`, so that no text can close the script element that holds the data.
-    PAGE.replace("DATA", &data.to_string().replace('<', "\\u003c"))
+    let page = PAGE.replace("STATIC", &without_script(report));
+    page.replace("DATA", &data.to_string().replace('<', "\\u003c"))
+}
+
+/// Maximum number of checks that are listed without script.
+const LISTED: usize = 500;
+
+/// The verdict, the server, and every check that did not pass, for readers that run no script.
+fn without_script(report: &Report) -> String {
+    let mut text = format!(
+        "<h1>{}</h1>\n<p>{} tenants, {} ordered pairs, nats-server {} at {}, {}.</p>\n",
+        report.verdict.as_str(),
+        report.tenants,
+        report.pairs,
+        escaped(&report.server.version),
+        escaped(&report.server.url),
+        escaped(&report.at),
+    );
+    let open: Vec<&Check> = report.checks.iter().filter(|c| c.outcome != Outcome::Pass).collect();
+    if open.is_empty() {
+        text += "<p>Every check passed. The evidence of each is shown with script.</p>\n";
+        return text;
+    }
+    text += "<table><tr><th>outcome</th><th>probe</th><th>from</th><th>to</th><th>evidence</th></tr>\n";
+    for check in open.iter().take(LISTED) {
+        let outcome = if check.outcome == Outcome::Leak { "leak" } else { "not run" };
+        let cells = [outcome, check.probe, &check.from, &check.to, &check.evidence]
+            .map(|cell| format!("<td>{}</td>", escaped(cell)));
+        text += &format!("<tr>{}</tr>\n", cells.concat());
+    }
+    text += "</table>\n";
+    if open.len() > LISTED {
+        text += &format!("<p>… and {} more.</p>\n", open.len() - LISTED);
+    }
+    text
+}
+
+/// Escapes text for HTML. `DATA` is the page's own word, so it is broken up.
+fn escaped(text: &str) -> String {
+    text.replace('&', "&amp;")
+        .replace('<', "&lt;")
+        .replace('>', "&gt;")
+        .replace('"', "&quot;")
+        .replace("DATA", "D&#65;TA")
 }
 
 #[cfg(test)]
@@ -47,7 +90,6 @@ mod tests {
 
     use super::*;
     use crate::verify::fixtures::server;
-    use crate::verify::report::Outcome;
 
     fn page_of(evidence: &[&str]) -> String {
         let check = |e: &&str| Check {
@@ -66,6 +108,19 @@ mod tests {
         let hostile = page_of(&["</script><script>alert(1)</script>"]);
         assert_eq!(hostile.matches('<').count(), plain.matches('<').count());
         assert!(hostile.contains("\\u003c/script>"));
+    }
+
+    #[test]
+    fn without_script_the_verdict_and_what_did_not_pass_are_read() {
+        let check =
+            |outcome| Check { probe: "entry", from: "A".into(), to: "B".into(), outcome, evidence: "<DATA>".into() };
+        let shown =
+            |checks| without_script(&Report::new(server(), vec!["A".into(), "B".into()], checks, Duration::ZERO));
+        let leaky = shown(vec![check(Outcome::Leak), check(Outcome::NotRun), check(Outcome::Pass)]);
+        assert!(leaky.contains("<h1>leaky</h1>") && leaky.matches("<tr><td>").count() == 2, "{leaky}");
+        assert!(leaky.contains("&lt;D&#65;TA&gt;") && !leaky.contains("DATA"), "{leaky}");
+        let isolated = shown(vec![check(Outcome::Pass)]);
+        assert!(isolated.contains("<h1>isolated</h1>") && !isolated.contains("<table>"), "{isolated}");
     }
 
     #[test]
