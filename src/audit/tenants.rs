@@ -150,8 +150,14 @@ impl Tenants {
         self.of_user(account, user).unwrap_or_else(|| self.of_account(&account.name))
     }
 
+    /// Whether users of several tenants are in the account.
+    pub fn share(&self, account: &Account) -> bool {
+        let mut owners = account.users.iter().map(|user| self.of(account, user));
+        owners.next().is_some_and(|first| owners.any(|other| other != first))
+    }
+
     /// Whether any user of the account is assigned individually.
-    pub fn assigns_users_of(&self, account: &Account) -> bool {
+    fn assigns_users_of(&self, account: &Account) -> bool {
         account.users.iter().any(|user| self.of_user(account, user).is_some())
     }
 
@@ -279,6 +285,8 @@ mod tests {
         );
         let found: Vec<_> = after.accounts[0].users.iter().map(|u| before.of_user(&after.accounts[0], u)).collect();
         assert_eq!(found, [Some("A"), Some("B"), None]);
+        assert!(before.share(&after.accounts[0]));
+        assert!(!system(CONF).accounts.iter().any(|account| before.share(account)));
         assert!(before.knows(&after.accounts[0]) && !Tenants::default().knows(&after.accounts[0]));
     }
 }

@@ -172,11 +172,11 @@ pub const MUTANTS: &[Mutant] = mutants! {
     "shares" {
         "public-export", "everything is exported to nobody by name, and imported", ["public-export", "declarations"] => |d| exported(d, "stream", space(d.a), "");
         "public-export-empty", "`accounts: []`", ["public-export", "declarations"] => |d| exported(d, "stream", space(d.a), ", accounts: []");
-        "undeclared-stream", "everything is exported to another tenant, which nothing declares", ["queue-stealing", "declarations"] => |d| {
+        "undeclared-stream", "everything is exported to another tenant, which nothing declares", ["declarations"] => |d| {
             let to = format!(", accounts: [\"{}\"]", d.b.name);
             exported(d, "stream", space(d.a), &to)
         };
-        "wider-share", "a share is wider than declared", ["queue-stealing", "declarations"] => |d| {
+        "wider-share", "a share is wider than declared", ["declarations"] => |d| {
             let narrow = format!("\"{}\"", shared(d)?);
             let wide = format!("\"{}\"", space(d.a));
             let (a, b) = (d.a, d.b);

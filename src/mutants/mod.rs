@@ -157,7 +157,8 @@ pub fn run(test_bed: &TestBed<'_>, begin: impl FnOnce(usize), advance: impl Fn()
         ));
     }
     // The control of the control: unbroken, nothing is found.
-    let unbroken = audit_files(&test_bed.conf, None)?;
+    let tenants = Tenants::of_accounts(&audit_files(&test_bed.conf, None)?.system);
+    let unbroken = audit_files(&test_bed.conf, Some(&tenants))?;
     let report = test_bed.attack(&test_bed.boot(&test_bed.conf)?, &unbroken, false, &|_, _, _| {})?;
     if unbroken.verdict() != Verdict::Isolated || report.verdict != Verdict::Isolated {
         return Err(Error::server(
@@ -166,7 +167,7 @@ pub fn run(test_bed: &TestBed<'_>, begin: impl FnOnce(usize), advance: impl Fn()
         ));
     }
     let passed = report.checks.iter().filter(|c| c.outcome == Outcome::Pass).map(|c| c.probe).collect();
-    let unbroken = Unbroken { tenants: Tenants::of_accounts(&unbroken.system), passed };
+    let unbroken = Unbroken { tenants, passed };
     let mutants: Vec<_> =
         MUTANTS.iter().filter_map(|m| Some((m, m.applied(test_bed.model, &test_bed.conf)?))).collect();
     begin(mutants.len());

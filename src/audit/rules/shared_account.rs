@@ -21,7 +21,7 @@ pub const RULE: Rule = Rule {
 const MOST: usize = 10;
 
 fn check(system: &System, tenants: &Tenants, out: &mut Vec<Diagnostic>) {
-    for account in system.tenants().filter(|account| tenants.assigns_users_of(account)) {
+    for account in system.tenants().filter(|account| tenants.share(account)) {
         for crossing in crossings(system, account, |user| tenants.of(account, user), MOST) {
             let whose =
                 |user: &User| format!("`{}/{}` of `{}`", account.name, user.display_name(), tenants.of(account, user));
@@ -33,7 +33,7 @@ fn check(system: &System, tenants: &Tenants, out: &mut Vec<Diagnostic>) {
             );
         }
     }
-    for account in system.tenants().filter(|account| tenants.assigns_users_of(account)) {
+    for account in system.tenants().filter(|account| tenants.share(account)) {
         let is_owner = |user: &User, import: &Import| tenants.of(account, user) == tenants.of_account(&import.from.0);
         let mut told = HashSet::new();
         for past in past_lists(system, account).into_iter().filter(|past| !is_owner(past.user, past.import)) {

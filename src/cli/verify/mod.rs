@@ -129,7 +129,7 @@ fn findings(report: &Report) -> Vec<Finding> {
         let severity = match check.outcome {
             Outcome::Leak => Severity::Error,
             Outcome::NotRun => Severity::Warning,
-            Outcome::Pass => return None,
+            Outcome::NotTried | Outcome::Pass => return None,
         };
         let message = format!("{} → {}: {}", check.from, check.to, check.evidence);
         Some(Finding { rule: check.probe, severity, message, file: None, line: None, column: None, hint: None })
@@ -182,7 +182,8 @@ fn show(context: &Context, report: &Report) {
                         0 => "·".to_owned(),
                         n => n.to_string(),
                     };
-                row.extend([Some(Outcome::Pass), Some(Outcome::Leak), Some(Outcome::NotRun), None].map(number));
+                let outcomes = [Outcome::Pass, Outcome::Leak, Outcome::NotRun, Outcome::NotTried];
+                row.extend(outcomes.map(Some).into_iter().chain([None]).map(number));
             }
             row
         })
@@ -190,11 +191,13 @@ fn show(context: &Context, report: &Report) {
     let header: Vec<&str> = if report.names.len() <= COLUMNS {
         std::iter::once("PROBE").chain(report.names.iter().map(String::as_str)).collect()
     } else {
-        vec!["PROBE", "HELD", "LEAKED", "NOT RUN", "DOES NOT APPLY"]
+        vec!["PROBE", "HELD", "LEAKED", "NOT RUN", "NEEDS --exhaustive", "DOES NOT APPLY"]
     };
     context.ui.table(&header, rows);
     if report.names.len() <= COLUMNS {
-        context.ui.note("✔ held  ✘ leaked  ? could not be tried  · does not apply here, or only with --exhaustive");
+        context
+            .ui
+            .note("✔ held  ✘ leaked  ? could not be tried  ○ not all: the rest needs --exhaustive  · does not apply");
     }
     let worst = |wanted: Outcome| report.checks.iter().filter(move |c| c.outcome == wanted);
     for (outcome, what) in [(Outcome::Leak, "leak"), (Outcome::NotRun, "not run")] {
@@ -219,13 +222,18 @@ fn show(context: &Context, report: &Report) {
         std::time::Duration::from_millis(*duration_ms).as_secs_f64(),
     );
     let gaps = worst(Outcome::NotRun).count();
+    let untried = worst(Outcome::NotTried).count();
+    if untried > 0 {
+        context.ui.note(&format!("{} not tried: --exhaustive does", count(untried, "check")));
+    }
     if server.runs_rendered == Some(true) {
         context
             .ui
             .note("the server runs exactly the configuration that the static proof knows: it confirms its digest");
     }
     let is_another = |c: &Check| {
-        c.outcome != Outcome::Pass && ["declarations", "controls", "entry", "limits", SETTING].contains(&c.probe)
+        [Outcome::Leak, Outcome::NotRun].contains(&c.outcome)
+            && ["declarations", "controls", "entry", "limits", SETTING].contains(&c.probe)
     };
     let is_right = server.runs_rendered == Some(true);
     if !server.throwaway && !is_right && report.checks.iter().any(is_another) {
@@ -256,6 +264,7 @@ fn mark(outcome: Option<Outcome>) -> &'static str {
         Some(Outcome::Pass) => "✔",
         Some(Outcome::Leak) => "✘",
         Some(Outcome::NotRun) => "?",
+        Some(Outcome::NotTried) => "○",
         None => "·",
     }
 }

@@ -31,9 +31,7 @@ const NOTICED: Duration = Duration::from_millis(10);
 const FACTOR: u32 = 10;
 
 async fn probe<'p>(run: &Run<'p>, tenant_runs: &mut [TenantRun<'p>]) {
-    if !(run.throwaway || run.exhaustive) {
-        return;
-    }
+    let may_slow_down = run.throwaway || run.exhaustive;
     let mut tried = 0;
     for index in 0..tenant_runs.len() {
         let tenant = tenant_runs[index].tenant;
@@ -42,6 +40,11 @@ async fn probe<'p>(run: &Run<'p>, tenant_runs: &mut [TenantRun<'p>]) {
                 continue;
             };
             tried += 1;
+            if !may_slow_down {
+                run.ledger
+                    .not_tried(exporter, format!("only with --exhaustive: {} imports and does not read", tenant.name));
+                continue;
+            }
             let subject = concrete(&import.subject, &run.token());
             match measure_bursts(run, tenant_runs, index, exporter, &subject).await {
                 Err(why) => run.ledger.not_run(exporter, why.0),

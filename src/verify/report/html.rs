@@ -63,7 +63,12 @@ fn without_script(report: &Report) -> String {
     }
     text += "<table><tr><th>outcome</th><th>probe</th><th>from</th><th>to</th><th>evidence</th></tr>\n";
     for check in open.iter().take(LISTED) {
-        let outcome = if check.outcome == Outcome::Leak { "leak" } else { "not run" };
+        let outcome = match check.outcome {
+            Outcome::Leak => "leak",
+            Outcome::NotRun => "not run",
+            Outcome::NotTried => "not tried",
+            Outcome::Pass => "held",
+        };
         let cells = [outcome, check.probe, &check.from, &check.to, &check.evidence]
             .map(|cell| format!("<td>{}</td>", escaped(cell)));
         text += &format!("<tr>{}</tr>\n", cells.concat());

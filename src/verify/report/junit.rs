@@ -1,5 +1,6 @@
-//! JUnit XML: one suite per probe, one case per check. A check that was not run is an
-//! error, because CI systems show a skipped test as green.
+//! JUnit XML: one suite per probe, one case per check. A check that could not be run is an
+//! error, because CI systems show a skipped test as green. What needs `--exhaustive` is
+//! skipped.
 
 use std::time::Duration;
 
@@ -30,6 +31,7 @@ pub fn xml(report: &Report) -> String {
 fn case(check: &Check, suite: &str) -> TestCase {
     let status = match check.outcome {
         Outcome::Pass => TestCaseStatus::success(),
+        Outcome::NotTried => TestCaseStatus::skipped(),
         Outcome::Leak => TestCaseStatus::non_success(NonSuccessKind::Failure),
         Outcome::NotRun => TestCaseStatus::non_success(NonSuccessKind::Error),
     };
@@ -38,6 +40,7 @@ fn case(check: &Check, suite: &str) -> TestCase {
     match check.outcome {
         Outcome::Pass => drop(case.set_system_out(check.evidence.as_str())),
         Outcome::Leak => drop(case.status.set_message(check.evidence.as_str()).set_type("leak")),
+        Outcome::NotTried => drop(case.status.set_message(check.evidence.as_str()).set_type("not tried")),
         Outcome::NotRun => drop(case.status.set_message(check.evidence.as_str()).set_type("not run")),
     }
     case
@@ -59,6 +62,7 @@ mod tests {
         for (outcome, failures, errors, element) in [
             (Outcome::Pass, 0, 0, "<system-out>evidence</system-out>"),
             (Outcome::Leak, 1, 0, "<failure message=\"evidence\" type=\"leak\"/>"),
+            (Outcome::NotTried, 0, 0, "<skipped message=\"evidence\" type=\"not tried\"/>"),
             (Outcome::NotRun, 0, 1, "<error message=\"evidence\" type=\"not run\"/>"),
         ] {
             let xml = xml_of("entry", outcome, "evidence");
@@ -70,7 +74,7 @@ mod tests {
     #[test]
     fn evidence_cannot_break_out_of_its_attribute_or_element() {
         let evidence = "<b a=\"1\">&amp; ]]> \u{0}\u{1b}";
-        for outcome in [Outcome::Pass, Outcome::Leak, Outcome::NotRun] {
+        for outcome in [Outcome::Pass, Outcome::Leak, Outcome::NotTried, Outcome::NotRun] {
             let xml = xml_of("entry", outcome, evidence);
             assert!(!xml.contains("<b") && xml.contains("&lt;b"), "{xml}");
             assert!(!xml.contains("a=\"1\">") && xml.contains("&amp;amp;"), "{xml}");

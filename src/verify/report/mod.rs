@@ -19,6 +19,8 @@ pub const SETTING: &str = "setting";
 pub enum Outcome {
     /// The check passed.
     Pass,
+    /// The check runs with `--exhaustive` only.
+    NotTried,
     /// The check could not be run.
     NotRun,
     /// Something of one tenant reached another, or an undeclared operation was not denied.
@@ -94,8 +96,9 @@ impl Report {
         let verdict = match worst {
             Some(Outcome::Leak) => Verdict::Leaky,
             Some(Outcome::Pass) => Verdict::Isolated,
+            Some(Outcome::NotTried) if checks.iter().any(|c| c.outcome == Outcome::Pass) => Verdict::Isolated,
             // Without checks nothing is proved.
-            Some(Outcome::NotRun) | None => Verdict::Inconclusive,
+            Some(Outcome::NotTried | Outcome::NotRun) | None => Verdict::Inconclusive,
         };
         let tenants = names.len();
         Self {
@@ -144,12 +147,15 @@ mod tests {
 
     #[test]
     fn one_leak_is_leaky_one_check_not_run_is_inconclusive_and_so_are_no_checks() {
-        use Outcome::{Leak, NotRun, Pass};
+        use Outcome::{Leak, NotRun, NotTried, Pass};
         for (outcomes, expected) in [
             (vec![], Verdict::Inconclusive),
             (vec![Pass], Verdict::Isolated),
             (vec![Pass, Pass], Verdict::Isolated),
             (vec![NotRun], Verdict::Inconclusive),
+            (vec![NotTried], Verdict::Inconclusive),
+            (vec![NotTried, Pass], Verdict::Isolated),
+            (vec![NotTried, NotRun, Pass], Verdict::Inconclusive),
             (vec![Pass, NotRun, Pass], Verdict::Inconclusive),
             (vec![Leak], Verdict::Leaky),
             (vec![Pass, Leak, NotRun], Verdict::Leaky),

@@ -69,6 +69,11 @@ impl Ledger {
         self.record(self.names[tenant].clone(), "*".into(), Outcome::NotRun, why.into());
     }
 
+    /// Records that a tenant's check runs with `--exhaustive` only, and what it would try.
+    pub fn not_tried(&self, tenant: usize, what: impl Into<String>) {
+        self.record(self.names[tenant].clone(), "*".into(), Outcome::NotTried, what.into());
+    }
+
     /// Records that the check could not be run for any tenant, with the reason.
     pub fn not_run_for_anybody(&self, why: &str) {
         self.record("*".into(), "*".into(), Outcome::NotRun, why.to_owned());
@@ -120,7 +125,9 @@ impl Ledger {
             }
         }
         // A probe that leaked from a tenant, or could not be run for it, did not pass for it.
-        passes.retain(|_, pass| !checks.iter().any(|c| c.probe == pass.probe && c.from == pass.from));
+        passes.retain(|_, pass| {
+            !checks.iter().any(|c| c.outcome != Outcome::NotTried && c.probe == pass.probe && c.from == pass.from)
+        });
         checks.extend(passes.into_values());
         checks.sort_by_key(|c| (std::cmp::Reverse(c.outcome), order(c.probe)));
         Report::new(server, self.names, checks, took)
@@ -225,6 +232,20 @@ mod tests {
                 ("second", "T0", "*", Outcome::Pass),
             ]
         );
+    }
+
+    #[test]
+    fn what_is_not_tried_without_exhaustive_hides_no_pass() {
+        let ledger = ledger();
+        ledger.begin("first");
+        ledger.pass(0, "held");
+        ledger.not_tried(0, "60000 connections");
+        let report = ledger.into_report(server(), Duration::ZERO);
+        assert_eq!(
+            rows(&report.checks),
+            [("first", "T0", "*", Outcome::NotTried), ("first", "T0", "*", Outcome::Pass)]
+        );
+        assert_eq!(report.matrix().get(&("first", "T0")), Some(&Outcome::NotTried));
     }
 
     #[test]
