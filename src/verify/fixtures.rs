@@ -103,7 +103,7 @@ impl System {
             Err(e) => panic!("{e:?}"),
         };
         let tenants = model.tenants.iter().map(|t| t.users.iter().map(|_| None).collect()).collect();
-        Self { model, logins: Logins { tenants, revoked: Vec::new(), operator: None } }
+        Self { model, logins: Logins { tenants, accepted: Vec::new(), revoked: Vec::new(), operator: None } }
     }
 
     /// A plan to attack a throwaway server, or a server in use.

@@ -152,10 +152,12 @@ pub fn attack_server(
     project: &Project,
     address: String,
     known: Vec<KnownConfiguration>,
+    accepted: &[String],
     exhaustive: bool,
     advance: test_bed::Advance<'_>,
 ) -> Result<Report, Error> {
-    let logins = Logins::new(project, project.model());
+    let mut logins = Logins::new(project, project.model());
+    logins.accept(project.model(), accepted)?;
     let plan = Plan {
         model: project.model(),
         logins: &logins,

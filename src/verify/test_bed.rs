@@ -1,6 +1,8 @@
 //! What the live proof runs on: the users' credentials, and throwaway servers started from
 //! the rendered configuration or from a mutant of it.
 
+use std::collections::HashMap;
+
 use nkeys::KeyPair;
 
 use super::expected::manages_streams;
@@ -26,6 +28,8 @@ pub type Advance<'a> = &'a dyn Fn(usize, usize, &'static str);
 pub struct Logins {
     /// For each tenant, its users in the model's order; `None` where the secret is not known.
     pub tenants: Vec<Vec<Option<Login>>>,
+    /// Users whose secret is not known, and who are left out for that reason, as `TENANT/USER`.
+    pub accepted: Vec<String>,
     /// Rotated and revoked credentials, each with its owner as `tenant/user, generation N`.
     pub revoked: Vec<(String, Login)>,
     /// A user of the system account; `None` if no secret of one is known.
@@ -189,9 +193,38 @@ impl Logins {
     pub fn new(project: &Project, model: &Model) -> Self {
         Self {
             tenants: model.tenants.iter().map(|t| project.tenant_logins(t)).collect(),
+            accepted: Vec::new(),
             revoked: revoked_logins(model, &project.root),
             operator: project.operator_login(),
         }
+    }
+
+    /// Leaves users out, each as `TENANT/USER`. Fails if one does not exist, or its secret is known.
+    pub fn accept(&mut self, model: &Model, names: &[String]) -> Result<(), Error> {
+        let refuse = |name: &str, why: &str, hint: String| Err(Error::usage(format!("`{name}` {why}"), hint));
+        let users = model.tenants.iter().zip(&self.tenants).flat_map(|(tenant, logins)| {
+            tenant.users.iter().zip(logins).map(|(user, login)| (format!("{}/{}", tenant.name, user.name), login))
+        });
+        let logins: HashMap<String, bool> = users.map(|(name, login)| (name, login.is_some())).collect();
+        for name in names {
+            match logins.get(name) {
+                Some(false) => self.accepted.push(name.clone()),
+                Some(true) => {
+                    return refuse(name, "has a secret that is known here", "leave it out: it can attack".into());
+                }
+                None => {
+                    let mut unknown: Vec<_> =
+                        logins.iter().filter(|(_, known)| !**known).map(|(name, _)| name.as_str()).collect();
+                    unknown.sort_unstable();
+                    let hint = match unknown.as_slice() {
+                        [] => "every user's secret is known here".into(),
+                        unknown => format!("write TENANT/USER; not known are the secrets of {}", unknown.join(", ")),
+                    };
+                    return refuse(name, "is no user of the registry", hint);
+                }
+            }
+        }
+        Ok(())
     }
 
     /// Replaces each public key that the registry holds, whose seed is not known here, by a new

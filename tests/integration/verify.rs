@@ -295,6 +295,41 @@ fn a_server_that_runs_more_than_is_rendered_is_not_certified() {
     project.run(&["verify", "--server", &address, "--conf", conf, "--format", "json"]).exited(3);
 }
 
+/// A user whose secret is elsewhere makes the verdict inconclusive, until it is left out by name; every
+/// report says so then.
+#[test]
+fn a_user_with_an_unknown_secret_is_left_out_by_name() {
+    let key = "UDXU4RCSJNZOIQHZNWXHXORDPRTGNJAHAHFRGZNEEJCPQTT2M7NLCNF4";
+    let project = Project::new();
+    let first = project.read("tenants.toml").find("[[tenant.user]]").expect("a user");
+    let mut registry = project.read("tenants.toml");
+    registry.insert_str(first, &format!("[[tenant.user]]\nname = \"elsewhere\"\npublic_key = \"{key}\"\n\n"));
+    project.write("tenants.toml", &registry);
+    project.up();
+    let address = format!("127.0.0.1:{}", project.port);
+    let said = outcomes(&verify(&project, &["--server", &address], 3), "not-run");
+    assert!(
+        said.len() == 1 && said[0].contains("TENANT_A/elsewhere is not connected: its secret is not known"),
+        "{said:?}"
+    );
+    let accept = ["--server", &address, "--accept-unknown", "TENANT_A/elsewhere"];
+    let said =
+        outcomes(&verify(&project, &[&accept[..], &["--html", "r.html", "--junit", "r.xml"]].concat(), 0), "not-tried");
+    assert!(said.iter().any(|o| o.contains("TENANT_A/elsewhere is left out")), "{said:?}");
+    for report in ["r.html", "r.xml"] {
+        assert!(project.read(report).contains("TENANT_A/elsewhere is left out"), "{report}");
+    }
+    for format in ["human", "markdown", "sarif", "github"] {
+        let ran = project.run(&[&["verify", "--format", format], &accept[..]].concat()).exited(0);
+        let told = ran.stdout.clone() + &ran.stderr;
+        assert!(told.contains("TENANT_A/elsewhere is left out"), "{format}: {told}");
+    }
+    for (name, hint) in [("TENANT_A/tenant_a_app", "it can attack"), ("TENANT_A/nobody", "TENANT_A/elsewhere")] {
+        let ran = project.run(&["verify", "--server", &address, "--accept-unknown", name]).exited(2);
+        assert!(ran.stderr.contains(hint), "{}", ran.stderr);
+    }
+}
+
 /// Something that listens and is no NATS server, or not a good one.
 /// A server that has not been reloaded since lets in who was sent away, and keeps
 /// accounts that nobody tried.
@@ -539,7 +574,8 @@ fn a_configuration_that_changes_meanwhile_is_inconclusive() {
             }
         };
         let address = format!("127.0.0.1:{}", project.port);
-        let report = tenantry::verify::attack_server(&opened, address, Vec::new(), false, &advance).expect("a report");
+        let report =
+            tenantry::verify::attack_server(&opened, address, Vec::new(), &[], false, &advance).expect("a report");
         let is_noted = report.checks.iter().any(|c| c.evidence.contains("configuration changed meanwhile"));
         let verdict = report.verdict.as_str();
         assert_eq!((is_noted, verdict), if changes { (true, "inconclusive") } else { (false, "isolated") });

@@ -32,6 +32,9 @@ pub struct Args {
     /// rendered: the static proof looks at it, and the server has to confirm its digest.
     #[arg(long, value_name = "FILE", requires = "server")]
     conf: Vec<PathBuf>,
+    /// Do without this user, whose secret is not known here. The report names it.
+    #[arg(long, value_name = "TENANT/USER", requires = "server")]
+    accept_unknown: Vec<String>,
     /// Also try what fills limits and slows a server down.
     #[arg(long)]
     exhaustive: bool,
@@ -96,7 +99,7 @@ pub fn run(context: &Context, args: &Args) -> Result<Exit, Error> {
             for file in &args.conf {
                 known.push(KnownConfiguration::of_file(file)?);
             }
-            verify::attack_server(&project, address, known, args.exhaustive, &advance)?
+            verify::attack_server(&project, address, known, &args.accept_unknown, args.exhaustive, &advance)?
         }
         None => {
             let (model, helped) = test_bed::with_managers(model);
@@ -129,6 +132,7 @@ fn findings(report: &Report) -> Vec<Finding> {
         let severity = match check.outcome {
             Outcome::Leak => Severity::Error,
             Outcome::NotRun => Severity::Warning,
+            Outcome::NotTried if check.probe == SETTING => Severity::Warning,
             Outcome::NotTried | Outcome::Pass => return None,
         };
         let message = format!("{} → {}: {}", check.from, check.to, check.evidence);
@@ -191,13 +195,11 @@ fn show(context: &Context, report: &Report) {
     let header: Vec<&str> = if report.names.len() <= COLUMNS {
         std::iter::once("PROBE").chain(report.names.iter().map(String::as_str)).collect()
     } else {
-        vec!["PROBE", "HELD", "LEAKED", "NOT RUN", "NEEDS --exhaustive", "DOES NOT APPLY"]
+        vec!["PROBE", "HELD", "LEAKED", "NOT RUN", "NOT TRIED", "DOES NOT APPLY"]
     };
     context.ui.table(&header, rows);
     if report.names.len() <= COLUMNS {
-        context
-            .ui
-            .note("✔ held  ✘ leaked  ? could not be tried  ○ not all: the rest needs --exhaustive  · does not apply");
+        context.ui.note("✔ held  ✘ leaked  ? could not be tried  ○ not tried, see the report  · does not apply");
     }
     let worst = |wanted: Outcome| report.checks.iter().filter(move |c| c.outcome == wanted);
     for (outcome, what) in [(Outcome::Leak, "leak"), (Outcome::NotRun, "not run")] {
@@ -222,9 +224,12 @@ fn show(context: &Context, report: &Report) {
         std::time::Duration::from_millis(*duration_ms).as_secs_f64(),
     );
     let gaps = worst(Outcome::NotRun).count();
-    let untried = worst(Outcome::NotTried).count();
-    if untried > 0 {
-        context.ui.note(&format!("{} not tried: --exhaustive does", count(untried, "check")));
+    let (left_out, untried): (Vec<_>, Vec<_>) = worst(Outcome::NotTried).partition(|c| c.probe == SETTING);
+    for check in left_out {
+        context.ui.note(&format!("not tried: {}", check.evidence));
+    }
+    if !untried.is_empty() {
+        context.ui.note(&format!("not tried: {}, because --exhaustive is not given", count(untried.len(), "check")));
     }
     if server.runs_rendered == Some(true) {
         context

@@ -19,7 +19,8 @@ pub const SETTING: &str = "setting";
 pub enum Outcome {
     /// The check passed.
     Pass,
-    /// The check runs with `--exhaustive` only.
+    /// The check was left out on purpose: it needs `--exhaustive`, or its user's secret is not known
+    /// and `--accept-unknown` says that this is so.
     NotTried,
     /// The check could not be run.
     NotRun,

@@ -69,7 +69,7 @@ impl Ledger {
         self.record(self.names[tenant].clone(), "*".into(), Outcome::NotRun, why.into());
     }
 
-    /// Records that a tenant's check runs with `--exhaustive` only, and what it would try.
+    /// Records that a tenant's check was left out on purpose, and what it would have tried.
     pub fn not_tried(&self, tenant: usize, what: impl Into<String>) {
         self.record(self.names[tenant].clone(), "*".into(), Outcome::NotTried, what.into());
     }

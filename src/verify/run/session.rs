@@ -33,6 +33,8 @@ pub struct Session<'p> {
     pub user: &'p User,
     /// The user's credential; `None` if its secret is not known here.
     pub login: Option<Login>,
+    /// Whether the run does without this user, whose secret is not known.
+    is_accepted: bool,
     /// The user's connection; `None` if it failed or was lost.
     pub connection: Option<Connection>,
     /// Whether the user may subscribe to its inbox, and so receive replies.
@@ -57,6 +59,7 @@ impl<'p> TenantRun<'p> {
                 tenant: index,
                 user,
                 login: login.clone(),
+                is_accepted: run.logins.accepted.contains(&format!("{}/{}", tenant.name, user.name)),
                 connection: None,
                 can_ask: may_subscribe(user, &format!("{inbox}.*")),
                 inbox,
@@ -126,6 +129,12 @@ impl<'p> TenantRun<'p> {
 impl<'p> Session<'p> {
     async fn connect(&mut self, run: &Run<'p>) {
         let user_name = format!("{}/{}", run.topology.tenant(self.tenant).name, self.user.name);
+        if self.is_accepted {
+            let what = format!(
+                "{user_name} is left out (--accept-unknown): its secret is not known, so nothing was tried as this user"
+            );
+            return run.ledger.not_tried(self.tenant, what);
+        }
         match self.another(run).await {
             Ok(mut connection) => {
                 run.info.borrow_mut().get_or_insert_with(|| connection.info.clone());
@@ -178,7 +187,7 @@ impl<'p> Session<'p> {
     }
 
     fn is_granted_streams(&self) -> bool {
-        self.can_ask && manages_streams(self.user)
+        !self.is_accepted && self.can_ask && manages_streams(self.user)
     }
 
     fn lost(&mut self, run: &Run<'p>, words: &str) {
