@@ -372,6 +372,14 @@ impl Server {
     pub fn remotes(&self) -> impl Iterator<Item = &Remote> {
         self.listeners.iter().flat_map(|listener| &listener.remotes)
     }
+
+    /// A leaf node's login in an account, or a server dialled for it. `None`: there is neither.
+    pub fn leaf_of(&self, account: &str) -> Option<Span> {
+        let leaf = self.listeners.iter().filter(|l| l.kind == ListenerKind::Leaf && l.listens);
+        let login =
+            leaf.flat_map(|l| &l.logins).find(|(_, of, _)| of.as_deref().unwrap_or("$G") == account).map(|l| l.2);
+        login.or_else(|| self.remotes().find(|remote| remote.account == account).map(|remote| remote.span))
+    }
 }
 
 impl System {

@@ -111,7 +111,8 @@ impl Reader<'_> {
                 Item::End => return Ok(builder.finish()),
                 Item::Include(name) => {
                     let folder = path.parent().unwrap_or(Path::new(""));
-                    let included = self.file(&folder.join(name), Some(span))?;
+                    // The server joins an absolute path to the folder too.
+                    let included = self.file(&folder.join(name.trim_start_matches('/')), Some(span))?;
                     builder.include(included);
                 }
                 Item::Variable(name) => {

@@ -97,11 +97,6 @@ pub const MUTANTS: &[Mutant] = mutants! {
             d.never_answers(d.a, user);
             d.user_block(d.a, user, "publish {", "publish { deny: [\"$SYS.>\"] }")
         };
-        "deny-only-answering", "a deny list beside `allow_responses`: limited on some starts, not on others", ["open-permissions"] => |d| {
-            let user = d.a.users.iter().find(|u| u.permissions.responses.is_some())?;
-            d.user_block(d.a, user, "allow_responses {", "allow_responses: true")?;
-            d.user_block(d.a, user, "publish {", "publish { deny: [\"$SYS.>\"] }")
-        };
         "deny-only-subscribe", "a deny list instead of an allow list, subscribing", ["subscribing"] => |d| {
             let user = d.user(d.a)?;
             d.user_block(d.a, user, "subscribe {", "subscribe { deny: [\"$SYS.>\"] }")

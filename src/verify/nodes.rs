@@ -1,7 +1,7 @@
 //! The servers of a system, and whether each runs a configuration that is known here: the static
 //! proof of a file is a proof of the server that runs exactly it.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::path::Path;
 
 use serde_json::Value;
@@ -25,16 +25,24 @@ pub struct KnownConfiguration {
     pub name: String,
     /// What the static proof says of it.
     pub verdict: Verdict,
+    /// Whether the registry renders it.
+    pub is_rendered: bool,
+    /// Who may log in, each as `ACCOUNT/LOGIN`, and whose accounts leaf nodes are in.
+    pub logins: BTreeSet<String>,
 }
 
 impl KnownConfiguration {
-    fn new(name: String, audit: &Audit) -> Self {
-        Self { digest: audit.digest.clone(), name, verdict: audit.verdict() }
+    fn new(name: String, is_rendered: bool, audit: &Audit) -> Self {
+        let system = &audit.system;
+        let users = system.accounts.iter().flat_map(|a| a.users.iter().map(|u| format!("{}/{}", a.name, u.name)));
+        let leaves = system.accounts.iter().filter(|a| system.server.leaf_of(&a.name).is_some());
+        let logins = users.chain(leaves.map(|a| format!("{}/(leaf node)", a.name))).collect();
+        Self { digest: audit.digest.clone(), name, verdict: audit.verdict(), is_rendered, logins }
     }
 
     /// A file that the user names.
     pub fn of_file(path: &Path) -> Result<Self, Error> {
-        Ok(Self::new(path.display().to_string(), &audit::audit(path, &|name| std::env::var(name).ok())?))
+        Ok(Self::new(path.display().to_string(), false, &audit::audit(path, &|name| std::env::var(name).ok())?))
     }
 
     /// What the registry renders: the bundle's server, and the one that `tenantry up` runs.
@@ -46,7 +54,7 @@ impl KnownConfiguration {
         let mut known = Vec::new();
         for main in main.into_iter().chain(local) {
             let files = ConfFiles { main, accounts: accounts.to_owned() };
-            known.push(Self::new("what is rendered".into(), &audit::audit_files(&files, None)?));
+            known.push(Self::new("what is rendered".into(), true, &audit::audit_files(&files, None)?));
         }
         Ok(known)
     }
@@ -77,7 +85,7 @@ impl Run<'_> {
     }
 
     /// Compares what the servers run with what is known, and with what they ran before. Returns
-    /// whether all of them run what is known; `None` if they could not be asked.
+    /// whether all of them run what is rendered; `None` if they could not be asked.
     pub fn compare_nodes(&self, before: &Nodes, after: &Nodes, known: &[KnownConfiguration]) -> Option<bool> {
         if before.keys().ne(after.keys()) || before.iter().any(|(id, varz)| digest(varz) != digest(&after[id])) {
             self.ledger.not_run_for_anybody("the server's configuration changed meanwhile");
@@ -97,6 +105,16 @@ impl Run<'_> {
                 ));
                 continue;
             };
+            all &= found.is_rendered;
+            let is_rendered = |login: &&String| known.iter().any(|k| k.is_rendered && k.logins.contains(*login));
+            let more: Vec<&str> = found.logins.iter().filter(|l| !is_rendered(l)).map(String::as_str).collect();
+            if let [first, ..] = more.as_slice() {
+                self.ledger.not_run_for_anybody(&format!(
+                    "{name} runs {}, where {} more may log in than the registry has ({first}, …): nobody attacked as them",
+                    found.name,
+                    more.len()
+                ));
+            }
             match found.verdict {
                 Verdict::Isolated => {}
                 Verdict::Leaky => self.ledger.leak(
@@ -144,6 +162,8 @@ mod tests {
                 digest: (*digest).into(),
                 name: "x".into(),
                 verdict: *verdict,
+                is_rendered: *digest != "file",
+                logins: if *digest == "file" { ["A/more".to_owned()].into() } else { BTreeSet::new() },
             })
             .collect();
         let all = run.compare_nodes(&nodes(before), &nodes(after), &known);
@@ -153,7 +173,7 @@ mod tests {
     #[test]
     fn every_node_has_to_run_a_known_configuration_before_and_after() {
         use Verdict::{Inconclusive, Isolated, Leaky};
-        let known = [("good", Isolated), ("bad", Leaky), ("open", Inconclusive)];
+        let known = [("good", Isolated), ("bad", Leaky), ("open", Inconclusive), ("file", Isolated)];
         for (before, after, expected) in [
             (&[("1", "good")][..], &[("1", "good")][..], (Some(true), vec![])),
             (&[("1", "good"), ("2", "good")], &[("1", "good"), ("2", "good")], (Some(true), vec![])),
@@ -162,6 +182,7 @@ mod tests {
             (&[("1", "good"), ("2", "good")], &[("1", "good")], (Some(true), vec![Outcome::NotRun])),
             (&[("1", "bad")], &[("1", "bad")], (Some(true), vec![Outcome::Leak])),
             (&[("1", "open")], &[("1", "open")], (Some(true), vec![Outcome::NotRun])),
+            (&[("1", "file")], &[("1", "file")], (Some(false), vec![Outcome::NotRun])),
             (&[], &[], (None, vec![])),
         ] {
             assert_eq!(compared(before, after, &known), expected, "{before:?} {after:?}");

@@ -488,6 +488,58 @@ fn who_is_one_tenant_can_be_told() {
     }
 }
 
+/// What comes into an account by no user's list: who is behind a leaf node, and reports of latency. Each
+/// with the control beside it.
+#[test]
+fn leaf_nodes_and_reports_in_an_account_that_tenants_share() {
+    let project = Project::new();
+    project
+        .write("t.toml", "[[tenant]]\nname = \"ta\"\nusers = [\"X/a\"]\n[[tenant]]\nname = \"tb\"\nusers = [\"X/b\"]");
+    let user = |name: &str, publish: &str, subscribe: &str| {
+        format!(
+            "{{ user: {name}, password: \"{HASH}\", allowed_connection_types: [STANDARD], \
+             permissions {{ publish: {publish}, subscribe: {subscribe} }} }}"
+        )
+    };
+    let both = |publish: &str| [user("a", publish, "\"a.>\""), user("b", "\"b.>\"", "\"b.>\"")].join(", ");
+    let head = "listen: \"127.0.0.1:0\"\nno_fast_producer_stall: true\nmax_subscriptions: 100\n";
+    let x = |users: &str, more: &str| format!("X {{ users: [{users}], limits {{ max_connections: 10 }}\n{more} }}");
+    let y = format!(
+        "Y {{ users: [{}], limits {{ max_connections: 10 }}, imports: [{{ service: {{ account: X, subject: \"a.svc\" }} }}] }}",
+        user("y", "\"a.svc\"", "\"y.>\"")
+    );
+    let measured = |subject: &str| {
+        let export = format!(
+            "exports: [{{ service: \"a.svc\", accounts: [Y], latency: {{ subject: \"{subject}\", sampling: 100 }} }}]"
+        );
+        format!("accounts {{ {}\n{y} }}", x(&both("[\"a.>\", \"_R_.>\"]"), &export))
+    };
+    let alone = format!("accounts {{ {} }}", x(&both("\"a.>\""), ""));
+    let dials = |account: &str| {
+        format!("leafnodes {{ remotes: [{{ url: \"nats-leaf://127.0.0.1:7\", account: {account} }}] }}\n")
+    };
+    let z = format!("Z {{ users: [{}], limits {{ max_connections: 10 }} }}", user("z", "\"z.>\"", "\"z.>\""));
+    for (what, text, code, rule) in [
+        ("the control: nothing crosses", alone.clone(), 0, None),
+        ("a leaf node in the account", dials("X") + &alone, 3, Some("decided-elsewhere")),
+        (
+            "a leaf node in another account",
+            dials("Z") + &alone.replace("accounts {", &format!("accounts {{ {z}\n")),
+            0,
+            None,
+        ),
+        ("reports to the other tenant", measured("b.lat"), 1, Some("shared-account")),
+        ("reports to the one who answers", measured("a.lat"), 0, None),
+    ] {
+        project.write("x.conf", &format!("{head}{text}"));
+        let ran = project.run(&["audit", "x.conf", "--tenants", "t.toml", "--format", "json"]);
+        assert_eq!(ran.code, code, "{what}: {}{}", ran.stdout, ran.stderr);
+        if let Some(rule) = rule {
+            assert!(ran.stdout.contains(rule), "{what}: {}", ran.stdout);
+        }
+    }
+}
+
 #[test]
 fn flows_are_listed() {
     let project = Project::new();

@@ -334,9 +334,10 @@ impl SystemReader<'_> {
         permissions.publish = options.get("publish").map(|n| self.side(n, false)).unwrap_or_default();
         permissions.subscribe = options.get("subscribe").map(|n| self.side(n, true)).unwrap_or_default();
         permissions.responses = options.get("allow_responses").and_then(|n| self.responses(n));
-        if permissions.responses.is_some() && permissions.publish.span.is_none() {
-            // With `allow_responses` and no `publish`, the server allows nothing but replies.
+        if permissions.responses.is_some() && permissions.publish.allow.is_none() {
+            // With `allow_responses` and no allow list, the server allows nothing but replies.
             permissions.publish.allow = Some(Vec::new());
+            permissions.publish.looks_closed = None;
         }
         permissions
     }
@@ -842,7 +843,9 @@ mod tests {
         let publish = |form: &str| allowed(&user(&format!("permissions {{ {form} }}")).permissions.publish);
         assert_eq!(publish("allow_responses: true"), list(&[]));
         assert_eq!(publish("allow_responses: true, publish: a"), list(&["a"]));
-        assert_eq!(publish("allow_responses: true, publish: { deny: a }"), None);
+        assert_eq!(publish("allow_responses: true, publish: { deny: a }"), list(&[]));
+        assert_eq!(publish("publish: [], allow_responses: true"), list(&[]));
+        assert_eq!(publish("publish: { deny: a }"), None);
         assert_eq!(publish("allow_responses: false"), None);
     }
 

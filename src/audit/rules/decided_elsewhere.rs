@@ -3,7 +3,7 @@
 use super::{Rule, leaf_bridge};
 use crate::audit::system::{Account, Import, System};
 use crate::audit::tenants::Tenants;
-use crate::diag::Diagnostic;
+use crate::diag::{Diagnostic, Span};
 
 pub const RULE: Rule = Rule {
     id: "decided-elsewhere",
@@ -42,6 +42,15 @@ pub fn too_many(import: &Import) -> Diagnostic {
     let message =
         format!("where requests to `{}` end: imports and mappings make them longer in a circle", import.local);
     RULE.warning(import.span, message).hint("remove one of the imports, or the mapping")
+}
+
+/// The finding that nobody knows who is behind a leaf node of an account that several tenants share.
+pub fn behind_leaf(account: &Account, span: Span) -> Diagnostic {
+    let message = format!(
+        "who is behind the leaf node of `{}`, hears every tenant in it and answers to any reply subject, is not in this file",
+        account.name
+    );
+    RULE.warning(span, message).hint("give each tenant an account of its own")
 }
 
 /// The finding that streams which nobody may make any more may still be there.

@@ -23,22 +23,6 @@ fn check(system: &System, _: &Tenants, out: &mut Vec<Diagnostic>) {
                 format!("`{}/{}` may {side} everything: an empty list means no limit", account.name, user.name);
             out.push(RULE.error(place, message).related(user.span, "this user"));
         }
-        let is_denying = permissions.publish.span.is_some() && permissions.publish.allow.is_none();
-        if let Some(responses) =
-            permissions.responses.filter(|_| is_denying && permissions.publish.looks_closed.is_none())
-        {
-            // The server reads `publish` and `allow_responses` in random order. The one read
-            // last decides whether the missing allow list means none or all.
-            let message = format!(
-                "whether `{}/{}` may publish everything but for what is denied, or nothing, changes from start to start",
-                account.name, user.name
-            );
-            out.push(
-                RULE.error(responses.span, message)
-                    .related(user.span, "this user")
-                    .hint("write what it may publish: `allow`"),
-            );
-        }
         if sides.iter().all(|(_, side)| side.span.is_none()) && permissions.responses.is_none() {
             let message =
                 format!("`{}/{}` may do everything: empty permissions mean no limit", account.name, user.name);

@@ -1,7 +1,7 @@
 //! Importers that can join the exporter's queue groups.
 
 use super::Rule;
-use crate::audit::system::{ListenerKind, System};
+use crate::audit::system::{Account, Import, System};
 use crate::audit::tenants::Tenants;
 use crate::diag::Diagnostic;
 use crate::model::ShareKind;
@@ -21,10 +21,10 @@ fn check(system: &System, tenants: &Tenants, out: &mut Vec<Diagnostic>) {
             .iter()
             .filter(|i| i.kind == ShareKind::Stream && tenants.are_apart(&i.from.0, &account.name))
         {
-            let leaf = system.server.listeners.iter().filter(|d| d.kind == ListenerKind::Leaf && d.listens);
-            let logins = leaf.flat_map(|d| &d.logins).find(|(_, of, _)| of.as_deref() == Some(&account.name));
-            let remotes = system.server.remotes().find(|r| r.account == account.name);
-            if let Some(span) = logins.map(|(_, _, span)| *span).or(remotes.map(|r| r.span)) {
+            if !has_workers(system, account, import) {
+                continue;
+            }
+            if let Some(span) = system.server.leaf_of(&account.name) {
                 let message = format!(
                     "whoever is behind the leaf node of `{}` can take `{}` from the workers of `{}`",
                     account.name, import.subject, import.from.0
@@ -42,4 +42,15 @@ fn check(system: &System, tenants: &Tenants, out: &mut Vec<Diagnostic>) {
             out.push(RULE.error(import.span, message).related(user.span, "may join any queue on it"));
         }
     }
+}
+
+/// Whether anybody but the importer may subscribe in a queue to what it imports: a user of the exporter,
+/// who is behind its leaf node, or another importer.
+fn has_workers(system: &System, account: &Account, import: &Import) -> bool {
+    let Some(exporter) = system.account(&import.from.0) else { return false };
+    let is_same =
+        |i: &Import| i.kind == ShareKind::Stream && i.from.0 == exporter.name && i.subject.overlaps(&import.subject);
+    exporter.users.iter().any(|user| user.permissions.subscribe.joins_queue_on(&import.subject))
+        || system.server.leaf_of(&exporter.name).is_some()
+        || system.accounts.iter().any(|other| other.name != account.name && other.imports.iter().any(is_same))
 }

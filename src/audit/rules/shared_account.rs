@@ -5,6 +5,7 @@ use std::collections::HashSet;
 use super::{Rule, decided_elsewhere};
 use crate::audit::crossing::{crossings, may_capture, past_lists};
 use crate::audit::inference::suspicions;
+use crate::audit::reach::Carried;
 use crate::audit::system::{Import, System, User};
 use crate::audit::tenants::Tenants;
 use crate::diag::Diagnostic;
@@ -49,6 +50,33 @@ fn check(system: &System, tenants: &Tenants, out: &mut Vec<Diagnostic>) {
                 past.what
             );
             out.push(RULE.error(past.place, message).related(past.import.span, "this service"));
+        }
+        for (export, latency) in account.exports.iter().filter_map(|e| Some((e, e.latency.as_ref()?))) {
+            let Some(reports) = &latency.subject else { continue };
+            let (requests, reports) = (Carried::new(account, &export.subject), Carried::new(account, reports));
+            let receivers = |message: &Carried<'_>| -> Vec<&User> {
+                account.users.iter().filter(|user| message.received_by(user).is_some()).collect()
+            };
+            let learners = receivers(&reports);
+            let pair = receivers(&requests).into_iter().find_map(|answers| {
+                let is_another = |learns: &&&User| tenants.of(account, learns) != tenants.of(account, answers);
+                Some((answers, *learners.iter().find(is_another)?))
+            });
+            if let Some((answers, learns)) = pair {
+                let message = format!(
+                    "`{}/{}` of `{}` learns when `{}` of `{}` answers requests to `{}`, who asks, and from where",
+                    account.name,
+                    learns.display_name(),
+                    tenants.of(account, learns),
+                    answers.display_name(),
+                    tenants.of(account, answers),
+                    export.subject
+                );
+                out.push(RULE.error(latency.span, message).related(learns.span, "receives the reports"));
+            }
+        }
+        if let Some(span) = system.server.leaf_of(&account.name) {
+            out.push(decided_elsewhere::behind_leaf(account, span));
         }
         // Streams of earlier users are on the server's disk and not in this file.
         if account.jetstream.is_some()

@@ -1,6 +1,7 @@
 //! Imports and exports that reveal the clients of another tenant.
 
 use super::Rule;
+use crate::audit::reach::{Carried, follow};
 use crate::audit::system::{Account, Import, System};
 use crate::audit::tenants::Tenants;
 use crate::diag::Diagnostic;
@@ -35,14 +36,13 @@ fn check(system: &System, tenants: &Tenants, out: &mut Vec<Diagnostic>) {
         }
         for (export, latency) in account.exports.iter().filter_map(|e| Some((e, e.latency.as_ref()?))) {
             let Some(subject) = &latency.subject else { continue };
-            let reported = system.accounts.iter().filter(|other| tenants.are_apart(&other.name, &account.name));
-            let hears = |other: &&Account| {
-                other
-                    .imports
-                    .iter()
-                    .any(|i| i.kind == ShareKind::Stream && i.from.0 == account.name && i.subject.overlaps(subject))
-            };
-            if let Some(other) = reported.into_iter().find(hears) {
+            let mut learns: Option<&Account> = None;
+            follow(system, vec![Carried::new(account, subject)], |carried| {
+                if learns.is_none() && tenants.are_apart(&carried.account.name, &account.name) {
+                    learns = Some(carried.account);
+                }
+            });
+            if let Some(other) = learns {
                 let message = format!(
                     "`{}` learns who asks `{}` of `{}`, from where, and with which headers",
                     other.name, export.subject, account.name

@@ -25,7 +25,8 @@ use crate::verify::{self, KnownConfiguration, PROBES};
 )]
 pub struct Args {
     /// Attack this server instead. Only streams and subjects of the run's own are
-    /// made, inside each tenant, and removed afterwards.
+    /// made, inside each tenant, and removed afterwards. JetStream publishes advisories
+    /// of what it is asked.
     #[arg(long, value_name = "URL")]
     server: Option<String>,
     /// The configuration file that a server of the system runs, if it is not what is
@@ -234,7 +235,7 @@ fn show(context: &Context, report: &Report) {
     if server.runs_rendered == Some(true) {
         context
             .ui
-            .note("the server runs exactly the configuration that the static proof knows: it confirms its digest");
+            .note("the server confirms the digest of what is rendered, which the static proof knows (flags on its command line are not in it)");
     }
     let is_another = |c: &Check| {
         [Outcome::Leak, Outcome::NotRun].contains(&c.outcome)

@@ -111,8 +111,8 @@ fn found(run: &Run<'_>, tenant: &Tenant, info: &Value) -> BTreeSet<String> {
         let traced = if i["allow_trace"] == true { ", traced" } else { "" };
         format!("{} {subject} imported from {}{renamed}{shared}{traced}", text(&i, "type"), text(&i, "account"))
     });
-    let mappings =
-        info["mappings"].as_object().into_iter().flatten().map(|(from, to)| format!("{from} mapped to {to}"));
+    let mappings = info["mappings"].as_object().into_iter().flatten().filter(|(from, to)| !is_of_domain(from, to));
+    let mappings = mappings.map(|(from, to)| format!("{from} mapped to {to}"));
     exports.chain(imports).chain(mappings).collect()
 }
 
@@ -127,6 +127,16 @@ fn is_added_by_server(run: &Run<'_>, tenant: &Tenant, import: &Value) -> bool {
         && import["account"] == run.model.system.account.as_str()
         && subjects.iter().any(|s| import["subject"] == s.as_str())
         && usual.iter().any(|u| local.starts_with(u))
+}
+
+/// Whether a mapping is one that the server itself adds to every account with a JetStream domain:
+/// from the domain's name of a subject, `$JS.DOMAIN.API.…`, to the subject.
+fn is_of_domain(from: &str, to: &Value) -> bool {
+    let parts = from.strip_prefix("$JS.").and_then(|rest| rest.split_once(".API."));
+    let Some((domain, subject)) = parts else { return false };
+    let destinations = to.as_array().map(Vec::as_slice).unwrap_or_default();
+    let is_itself = |to: &Value| to["subject"] == subject || to["subject"] == format!("$JS.API.{subject}");
+    !domain.contains(['.', '*', '>']) && destinations.len() == 1 && destinations.iter().all(is_itself)
 }
 
 fn compare(run: &Run<'_>, tenant_run: &TenantRun<'_>, info: &Value) {

@@ -4,8 +4,8 @@
 use serde_json::Value;
 
 use super::{CANARY_LENGTH, Run, TenantRun, each};
-use crate::model::Tenant;
-use crate::verify::expected::is_shared;
+use crate::model::{ShareKind, Tenant};
+use crate::verify::expected::{is_own, is_shared};
 use crate::verify::wire::Message;
 
 impl<'p> Run<'p> {
@@ -47,11 +47,31 @@ impl<'p> Run<'p> {
             if sender == receiver || is_same_subject && self.is_declared(sender, receiver, subject) {
                 continue;
             }
+            // On a server in use, the receiver's own clients publish again what a share gave them.
+            let came_shared = published_on.as_deref().is_some_and(|s| self.is_declared(sender, receiver, s));
+            if !self.throwaway && came_shared && is_own(self.topology.tenant(receiver), subject) {
+                continue;
+            }
             let probe = self.ledger.probe_at_start_of(after).unwrap_or_else(|| self.ledger.probe());
             let evidence = format!("its canary came to {user} on {subject}");
             self.ledger.leak_of(probe, Some(sender), Some(receiver), evidence);
         }
         found
+    }
+
+    /// Looks for canaries in a message that a user received in its own inbox: whoever exports a
+    /// service to it answers there, and what is an answer was not published on the inbox.
+    pub fn detect_in_inbox(&self, receiver: usize, user: &str, message: &Message) {
+        let text = String::from_utf8_lossy(&[message.headers.as_slice(), &message.payload].concat()).into_owned();
+        let may_answer = |sender: usize| {
+            let imports = &self.topology.tenant(receiver).imports;
+            let exporter = &self.topology.tenant(sender).name;
+            imports.iter().any(|i| i.kind == ShareKind::Service && i.from == *exporter)
+        };
+        let is_published_here = text.contains(&format!(" on {}", message.subject));
+        if is_published_here || !self.named_in(&text).all(|s| s == receiver || may_answer(s)) {
+            self.detect_in_message(receiver, user, message);
+        }
     }
 
     /// Looks for canaries in the headers and the payload of a message.
@@ -204,6 +224,42 @@ mod tests {
             let payload = run.said_on(&run.canary(ORDERS), published) + after;
             run.detect(BILLING, "app", "ORDERS.events.a", payload.as_bytes());
             assert_eq!(!leaks(run).is_empty(), is_leak, "published on {published}");
+        }
+    }
+
+    #[test]
+    fn what_a_share_gave_may_be_published_again_by_the_receivers_clients_on_a_server_in_use() {
+        let system = System::load(SHARING);
+        for (throwaway, from, to, published, arrives, is_leak) in [
+            (false, ORDERS, BILLING, "ORDERS.events.a", "BILLING.seen.a", false),
+            (true, ORDERS, BILLING, "ORDERS.events.a", "BILLING.seen.a", true),
+            (false, ORDERS, BILLING, "ORDERS.secrets", "BILLING.seen.a", true),
+            (false, ORDERS, BILLING, "ORDERS.events.a", "SHIPPING.a", true),
+            (false, ORDERS, SHIPPING, "ORDERS.events.a", "SHIPPING.seen.a", true),
+        ] {
+            let plan = system.plan(throwaway);
+            let run = Run::new(&plan, PROBES.into());
+            let payload = run.said_on(&run.canary(from), published);
+            run.detect(to, "app", arrives, payload.as_bytes());
+            assert_eq!(!leaks(run).is_empty(), is_leak, "{from} to {to}: {published} on {arrives}, {throwaway}");
+        }
+    }
+
+    #[test]
+    fn in_an_inbox_answers_of_an_exporter_are_declared_and_what_is_published_on_it_is_not() {
+        let system = System::load(SHARING);
+        let plan = system.plan(true);
+        let inbox = "_INBOX_app.x.3";
+        for (from, said_on, is_leak) in [
+            (BILLING, "_R_.abc", false),
+            (BILLING, inbox, true),
+            (SHIPPING, "_R_.abc", true),
+            (ORDERS, "_R_.abc", false),
+        ] {
+            let run = Run::new(&plan, PROBES.into());
+            let payload = run.said_on(&run.canary(from), said_on);
+            run.detect_in_inbox(ORDERS, "app", &message(inbox, payload));
+            assert_eq!(!leaks(run).is_empty(), is_leak, "{from}, said on {said_on}");
         }
     }
 

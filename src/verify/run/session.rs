@@ -1,6 +1,6 @@
 //! The tenants of a run and their users: connecting, sending requests, receiving messages.
 
-use serde_json::Value;
+use serde_json::{Value, json};
 
 use super::Run;
 use crate::keys::Login;
@@ -93,6 +93,22 @@ impl<'p> TenantRun<'p> {
         for session in &mut self.sessions {
             session.connect(run).await;
         }
+        if !run.throwaway {
+            self.spare_advisories(run).await;
+        }
+    }
+
+    /// Leaves JetStream alone if a stream of the tenant stores the server's advisories: whatever
+    /// the run does with streams would be stored in it.
+    async fn spare_advisories(&mut self, run: &Run<'p>) {
+        let Some(manager) = self.manager() else { return };
+        let names = manager.api(run, "STREAM.NAMES", json!({ "subject": "$JS.EVENT.>" })).await;
+        let Some(stream) = names["streams"].as_array().and_then(|streams| streams.first()) else { return };
+        let why = format!(
+            "JetStream is not tried: the stream {stream} stores its advisories, and would store those of hundreds of requests"
+        );
+        run.ledger.not_run(self.index, why);
+        self.sessions.iter_mut().for_each(|session| session.is_mute = true);
     }
 
     /// Reconnects a user that may manage the tenant's streams, if one is not connected.
@@ -213,7 +229,11 @@ impl<'p> Session<'p> {
         let Some(connection) = &mut self.connection else { return Vec::new() };
         let messages = std::mem::take(&mut connection.heard);
         for message in &messages {
-            run.detect_in_message(self.tenant, self.user.name.as_str(), message);
+            if message.subject.strip_prefix(self.inbox.as_str()).is_some_and(|rest| rest.starts_with('.')) {
+                run.detect_in_inbox(self.tenant, self.user.name.as_str(), message);
+            } else {
+                run.detect_in_message(self.tenant, self.user.name.as_str(), message);
+            }
         }
         messages
     }
