@@ -282,7 +282,10 @@ type Wanted = Vec<(String, Option<String>)>;
 /// The widest subscriptions that a user's list may allow. The server accepts `a.>` where `a.*`
 /// is listed, so that it is tried as well.
 fn widest(user: &User) -> Wanted {
-    let Some(allow) = &user.permissions.subscribe.allow else { return vec![(">".into(), None)] };
+    let Some(allow) = &user.permissions.subscribe.allow else {
+        // A deny list that matches the text of a subscription refuses it: `*` does `>`.
+        return [">", "*", "*.>", "*.*", "*.*.>"].map(|subject| (subject.to_owned(), None)).into();
+    };
     let mut wanted = Wanted::new();
     for pattern in allow {
         // A queue of its own: another member would take messages away.

@@ -61,7 +61,36 @@ pub fn tls(is_of_servers: bool, options: &Options<'_>, collector: &mut Collector
 
 /// Checks `compression`, of a listener or a remote.
 pub fn compression(options: &Options<'_>, collector: &mut Collector) {
-    let Some(Value::Map(map)) = options.get("compression").map(|node| &node.value) else { return };
+    const MODES: [&str; 17] = [
+        "on",
+        "enabled",
+        "true",
+        "off",
+        "disabled",
+        "false",
+        "not supported",
+        "not_supported",
+        "accept",
+        "auto",
+        "s2_auto",
+        "fast",
+        "s2_fast",
+        "better",
+        "s2_better",
+        "best",
+        "s2_best",
+    ];
+    let Some(node) = options.get("compression") else { return };
+    if let Value::Text(text) = &node.value
+        && !MODES.contains(&text.to_lowercase().as_str())
+    {
+        collector.refuse(
+            node.span,
+            format!("there is no compression `{text}`"),
+            "off, accept, s2_auto, s2_fast, s2_better or s2_best",
+        );
+    }
+    let Value::Map(map) = &node.value else { return };
     let inside = collector.options(map, COMPRESSION, "compression");
     let Some(node) = inside.get("rtt_thresholds") else { return };
     for node in collector.list(node) {
@@ -171,16 +200,26 @@ fn named_wildcards(to: &str, strict: bool) -> Result<Vec<usize>, &'static str> {
         let (name, arguments) = inside.split_once('(').ok_or("a function needs arguments in brackets")?;
         let arguments: Vec<&str> = arguments.trim_end_matches(')').split(',').map(str::trim).collect();
         let number = |text: &str| text.parse::<usize>().map_err(|_| "a wildcard is named by its number");
-        match name.trim() {
-            "wildcard" => named.push(number(arguments[0])?),
+        let limit = |text: &str| text.parse::<i32>().map_err(|_| "a function's limit is a number");
+        match (name.trim(), arguments.as_slice()) {
+            ("wildcard", [wildcard]) => named.push(number(wildcard)?),
             _ if strict => return Err("an import takes no function but wildcard"),
-            "partition" => {
-                for argument in &arguments[1..] {
-                    named.push(number(argument)?);
+            ("partition", [partitions, wildcards @ ..]) => {
+                limit(partitions)?;
+                for wildcard in wildcards {
+                    named.push(number(wildcard)?);
                 }
             }
-            "random" => {}
-            _ => named.push(number(arguments[0])?),
+            ("random", [most]) => drop(limit(most)?),
+            ("split", [wildcard, delimiter]) if !delimiter.contains(' ') => named.push(number(wildcard)?),
+            (
+                "splitfromleft" | "splitfromright" | "slicefromleft" | "slicefromright" | "left" | "right",
+                [wildcard, length],
+            ) => {
+                limit(length)?;
+                named.push(number(wildcard)?);
+            }
+            _ => return Err("the server knows no such function with these arguments"),
         }
     }
     Ok(named)
@@ -192,6 +231,13 @@ fn wildcards(subject: &Subject) -> usize {
 
 fn has_rest(subject: &str) -> bool {
     subject == ">" || subject.ends_with(".>")
+}
+
+/// A destination without the blanks that the server allows in functions: `{{ partition(3, 1) }}`.
+pub fn without_blanks(to: &str) -> String {
+    let is_function = |token: &str| token.starts_with("{{") && token.ends_with("}}");
+    let token = |token: &str| if is_function(token) { token.replace(' ', "") } else { token.to_owned() };
+    to.split('.').map(token).collect::<Vec<_>>().join(".")
 }
 
 /// Whether the server accepts a mapping. Errors: why not.
@@ -282,6 +328,35 @@ mod tests {
             ),
             ("accounts { A { mappings { a.*: b.$2 } } }", "accounts { A { mappings { a.*: b.$1 } } }"),
             ("accounts { A { mappings { a.>: b } } }", "accounts { A { mappings { a.>: b.> } } }"),
+            (
+                "accounts { A { exports: [{ service: s, response_type: stream, latency: l }] } }",
+                "accounts { A { exports: [{ service: s, response_type: single, latency: l }] } }",
+            ),
+            ("cluster { compression: foo }", "cluster { compression: s2_fast }"),
+            (
+                "accounts { A { mappings { a: [{ destination: b, weight: 30 }, { destination: b, weight: 70 }] } } }",
+                "accounts { A { mappings { a: [{ destination: b, weight: 30 }, { destination: c, weight: 70 }] } } }",
+            ),
+            (
+                "accounts { A { mappings { a: [{ destination: b, weight: -1 }] } } }",
+                "accounts { A { mappings { a: [{ destination: b, weight: 0 }] } } }",
+            ),
+            (
+                "accounts { A { mappings { a.*: \"b.{{nope(1)}}\" } } }",
+                "accounts { A { mappings { a.*: \"b.{{ Wildcard(1) }}\" } } }",
+            ),
+            (
+                "accounts { A { mappings { a.*: \"b.{{split(1)}}\" } } }",
+                "accounts { A { mappings { a.*: \"b.{{split(1,-)}}\" } } }",
+            ),
+            (
+                "accounts { A { mappings { a.*: \"b.{{partition(a,1)}}\" } } }",
+                "accounts { A { mappings { a.*: \"b.{{partition(3,1)}}\" } } }",
+            ),
+            (
+                "accounts { A { mappings { a.*: \"b.{{left(1)}}\" } } }",
+                "accounts { A { mappings { a.*: \"b.{{left(1,2)}}\" } } }",
+            ),
             (
                 "accounts { A { mappings { a.*: \"b.{{partition(3,2)}}\" } } }",
                 "accounts { A { mappings { a.*: \"b.{{partition(3,1)}}\" } } }",

@@ -6,7 +6,7 @@ mod option_names;
 pub mod options;
 mod server;
 
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 use std::path::Path;
 use std::time::Duration;
 
@@ -457,6 +457,12 @@ impl SystemReader<'_> {
                 "singleton, stream or chunked",
             );
         }
+        let responses = self.collector.text(options.get("response_type")).unwrap_or_default().to_lowercase();
+        if let Some(entry) =
+            options.entry("latency").filter(|_| ["stream", "chunk", "chunked"].contains(&responses.as_str()))
+        {
+            self.collector.refuse(entry.key_span, "latency is measured of services with one answer", "remove it");
+        }
         let to = options.get("accounts").map(|node| {
             let mut names = Vec::new();
             for node in self.collector.list(node) {
@@ -605,6 +611,7 @@ impl SystemReader<'_> {
                 continue;
             };
             let (to, keeps) = self.destinations(&entry.node);
+            let to: Vec<String> = to.iter().map(|to| checks::without_blanks(to)).collect();
             for to in &to {
                 if let Err(why) = checks::mapping_renames(&from, to) {
                     let message = format!("`{from}` cannot be mapped to `{to}`: {why}");
@@ -632,8 +639,14 @@ impl SystemReader<'_> {
             let cluster = self.collector.text(options.get("cluster")).unwrap_or_default().to_owned();
             match options.get("weight") {
                 None => self.collector.refuse(node.span, "a mapping's destination has no weight", "`weight: 100%`"),
+                weighed if !(0.0..=100.0).contains(&weight(weighed)) => {
+                    self.collector.refuse(node.span, "a weight is from 0 to 100", "`weight: 50%`");
+                }
                 weighed => *totals.entry(cluster).or_default() += weight(weighed),
             }
+        }
+        if to.iter().collect::<HashSet<_>>().len() < to.len() {
+            self.collector.refuse(node.span, "a destination of a mapping is given twice", "one weight for each");
         }
         if totals.values().any(|total| *total > 100.0) {
             self.collector.refuse(node.span, "the weights of a mapping add up to more than 100", "");
