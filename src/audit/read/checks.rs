@@ -113,6 +113,42 @@ pub fn proxy(options: &Options<'_>, collector: &mut Collector) {
     }
 }
 
+/// Checks that a gateway has a name and a port, and no other name than the cluster; and that monitoring
+/// has one port.
+pub fn names_of_servers(options: &Options<'_>, collector: &mut Collector) {
+    let text = |block: &str, key: &str| match options.get(block).map(|node| &node.value) {
+        Some(Value::Map(map)) => {
+            map.entries.iter().rev().find(|e| e.key.eq_ignore_ascii_case(key)).map(|e| &e.node.value)
+        }
+        _ => None,
+    };
+    let name = |block: &str| match text(block, "name") {
+        Some(Value::Text(name)) => Some(name.as_str()),
+        _ => None,
+    };
+    if let Some(entry) = options.entry("gateway") {
+        let has_port = ["port", "listen"].iter().any(|key| text("gateway", key).is_some());
+        match (name("gateway"), name("cluster")) {
+            (None, _) if has_port => collector.refuse(entry.key_span, "a gateway needs a `name`", "the cluster's name"),
+            (Some(name), _) if name.contains(' ') => {
+                collector.refuse(entry.key_span, format!("`{name}` has a blank"), "a name is one word");
+            }
+            (Some(name), _) if !has_port => {
+                collector.refuse(entry.key_span, format!("the gateway `{name}` needs a port"), "`port: 7222`");
+            }
+            (Some(name), Some(cluster)) if name != cluster => {
+                let message = format!("the gateway is called `{name}` and the cluster `{cluster}`");
+                collector.refuse(entry.key_span, message, "give both one name");
+            }
+            _ => {}
+        }
+    }
+    let either = |one: &str, other: &str| options.entry(one).or_else(|| options.entry(other));
+    if let (Some(entry), Some(_)) = (either("https_port", "https"), either("http_port", "http")) {
+        collector.refuse(entry.key_span, "monitoring is served by HTTP or by HTTPS, not both", "remove one of them");
+    }
+}
+
 /// Checks the minimum version of leaf nodes.
 pub fn minimum_version(options: &Options<'_>, collector: &mut Collector) {
     let Some(node) = options.get("min_version") else { return };
@@ -287,8 +323,8 @@ mod tests {
         for (wrong, right) in [
             ("cluster { authorization { users: [] } }", "cluster { authorization { user: u, password: p } }"),
             (
-                "gateway { name: g, authorization { token: t } }",
-                "gateway { name: g, authorization { user: u, password: p } }",
+                "gateway { name: g, port: 7222, authorization { token: t } }",
+                "gateway { name: g, port: 7222, authorization { user: u, password: p } }",
             ),
             (
                 "leafnodes { authorization { users: [{ user: u, password: p }, { user: u, password: p }] } }",
@@ -332,6 +368,13 @@ mod tests {
                 "accounts { A { exports: [{ service: s, response_type: stream, latency: l }] } }",
                 "accounts { A { exports: [{ service: s, response_type: single, latency: l }] } }",
             ),
+            ("gateway { port: 7222 }", "gateway { name: g, port: 7222 }"),
+            ("gateway { name: g }", "gateway { name: g, listen: \"127.0.0.1:7222\" }"),
+            (
+                "gateway { name: g, port: 7222 }\ncluster { name: h }",
+                "gateway { name: g, port: 7222 }\ncluster { name: g }",
+            ),
+            ("http_port: 8222\nhttps_port: 8223", "http_port: 8222"),
             ("cluster { compression: foo }", "cluster { compression: s2_fast }"),
             (
                 "accounts { A { mappings { a: [{ destination: b, weight: 30 }, { destination: b, weight: 70 }] } } }",

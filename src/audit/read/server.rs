@@ -86,6 +86,7 @@ pub(super) fn server(options: &Options<'_>, start: Span, collector: &mut Collect
             remotes,
         });
     }
+    checks::names_of_servers(options, collector);
     for key in ["debug", "trace", "logtime", "logtime_utc", "syslog", "no_header_support"] {
         let _ = collector.bool(options.get(key));
     }
