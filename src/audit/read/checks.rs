@@ -318,115 +318,118 @@ pub fn import_renames(subject: &Subject, to: &str) -> Result<(), &'static str> {
 mod tests {
     use crate::audit::testing::refused;
 
+    /// What is refused, and its correction.
+    const PAIRS: &[(&str, &str)] = &[
+        ("cluster { authorization { users: [] } }", "cluster { authorization { user: u, password: p } }"),
+        (
+            "gateway { name: g, port: 7222, authorization { token: t } }",
+            "gateway { name: g, port: 7222, authorization { user: u, password: p } }",
+        ),
+        (
+            "leafnodes { authorization { users: [{ user: u, password: p }, { user: u, password: p }] } }",
+            "leafnodes { authorization { users: [{ user: u, password: p }, { user: v, password: p }] } }",
+        ),
+        ("websocket { authorization { other: x } }", "websocket { authorization { token: x } }"),
+        ("tls { cert_file: a }", "tls { cert_file: a, key_file: b }"),
+        ("tls { verify_cert_and_check_known_urls: true }", "tls { verify: true }"),
+        (
+            "cluster { compression { mode: s2_auto, rtt_thresholds: [abc] } }",
+            "cluster { compression { mode: s2_auto, rtt_thresholds: [10ms] } }",
+        ),
+        ("cluster { compression { mode: 123 } }", "cluster { compression { mode: fast } }"),
+        ("leafnodes { min_version: 2.7.9 }", "leafnodes { min_version: 2.8.0 }"),
+        (
+            "leafnodes { remotes: [{ url: \"nats://a:1\", proxy { url: \"ftp://p\" } }] }",
+            "leafnodes { remotes: [{ url: \"nats://a:1\", proxy { url: \"http://p\" } }] }",
+        ),
+        (
+            "leafnodes { remotes: [{ url: \"nats://a:1\" }, { url: \"nats://a:1\" }] }",
+            "leafnodes { remotes: [{ url: \"nats://a:1\" }, { url: \"nats://b:1\" }] }",
+        ),
+        ("accounts { A { msg_trace: \"a.*\" } }", "accounts { A { msg_trace: a.b } }"),
+        (
+            "accounts { A { msg_trace: { dest: a, sampling: 101 } } }",
+            "accounts { A { msg_trace: { dest: a, sampling: \"100%\" } } }",
+        ),
+        ("accounts: [A, A]", "accounts: [A, B]"),
+        ("accounts: [A, \"$G\"]", "accounts: [A, G]"),
+        ("authorization { user: u, password: p, token: t }", "authorization { user: u, password: p }"),
+        ("store_dir: a\njetstream { store_dir: b }", "jetstream { store_dir: b }"),
+        (
+            "accounts { A { exports: [{ service: a }, { service: b }] }, \
+                 B { imports: [{ service: { account: A, subject: a }, to: x }, { service: { account: A, subject: b }, to: x }] } }",
+            "accounts { A { exports: [{ service: a }, { service: b }] }, \
+                 B { imports: [{ service: { account: A, subject: a }, to: x }, { service: { account: A, subject: b }, to: y }] } }",
+        ),
+        ("accounts { A { mappings { a.*: b.$2 } } }", "accounts { A { mappings { a.*: b.$1 } } }"),
+        ("accounts { A { mappings { a.>: b } } }", "accounts { A { mappings { a.>: b.> } } }"),
+        (
+            "accounts { A { exports: [{ service: s, response_type: stream, latency: l }] } }",
+            "accounts { A { exports: [{ service: s, response_type: single, latency: l }] } }",
+        ),
+        ("gateway { port: 7222 }", "gateway { name: g, port: 7222 }"),
+        ("gateway { name: g }", "gateway { name: g, listen: \"127.0.0.1:7222\" }"),
+        (
+            "gateway { name: g, port: 7222 }\ncluster { name: h }",
+            "gateway { name: g, port: 7222 }\ncluster { name: g }",
+        ),
+        ("http_port: 8222\nhttps_port: 8223", "http_port: 8222"),
+        ("cluster { compression: foo }", "cluster { compression: s2_fast }"),
+        (
+            "accounts { A { mappings { a: [{ destination: b, weight: 30 }, { destination: b, weight: 70 }] } } }",
+            "accounts { A { mappings { a: [{ destination: b, weight: 30 }, { destination: c, weight: 70 }] } } }",
+        ),
+        (
+            "accounts { A { mappings { a: [{ destination: b, weight: -1 }] } } }",
+            "accounts { A { mappings { a: [{ destination: b, weight: 0 }] } } }",
+        ),
+        (
+            "accounts { A { mappings { a.*: \"b.{{nope(1)}}\" } } }",
+            "accounts { A { mappings { a.*: \"b.{{ Wildcard(1) }}\" } } }",
+        ),
+        (
+            "accounts { A { mappings { a.*: \"b.{{split(1)}}\" } } }",
+            "accounts { A { mappings { a.*: \"b.{{split(1,-)}}\" } } }",
+        ),
+        (
+            "accounts { A { mappings { a.*: \"b.{{partition(a,1)}}\" } } }",
+            "accounts { A { mappings { a.*: \"b.{{partition(3,1)}}\" } } }",
+        ),
+        (
+            "accounts { A { mappings { a.*: \"b.{{left(1)}}\" } } }",
+            "accounts { A { mappings { a.*: \"b.{{left(1,2)}}\" } } }",
+        ),
+        (
+            "accounts { A { mappings { a.*: \"b.{{partition(3,2)}}\" } } }",
+            "accounts { A { mappings { a.*: \"b.{{partition(3,1)}}\" } } }",
+        ),
+        (
+            "accounts { A { exports: [{ stream: x.*.* }] }, B { imports: [{ stream: { account: A, subject: x.*.* }, to: y.$1 }] } }",
+            "accounts { A { exports: [{ stream: x.*.* }] }, B { imports: [{ stream: { account: A, subject: x.*.* }, to: y.$2.$1 }] } }",
+        ),
+        (
+            "accounts { A { exports: [{ service: a, latency: { sampling: 200, subject: l } }] } }",
+            "accounts { A { exports: [{ service: a, latency: { sampling: headers, subject: l } }] } }",
+        ),
+        (
+            "accounts { A { exports: [{ service: a, latency: \"l.*\" }] } }",
+            "accounts { A { exports: [{ service: a, latency: l }] } }",
+        ),
+        (
+            "accounts { A {} }\nleafnodes { remotes: [{ url: \"nats://a:1\", account: Z }] }",
+            "accounts { A {} }\nleafnodes { remotes: [{ url: \"nats://a:1\", account: A }] }",
+        ),
+        ("max_payload: 100MB", "max_payload: 60MB"),
+        ("port: -5", "port: -1"),
+        ("jetstream { domain: a.b }", "jetstream { domain: ab }"),
+        ("websocket { port: 80 }", "websocket { port: 80, no_tls: true }"),
+        ("lame_duck_duration: 5s", "lame_duck_duration: 30s"),
+        ("jetstream { sync_interval: never }", "jetstream { sync_interval: always }"),
+    ];
+
     #[test]
     fn each_of_these_is_refused_and_its_correction_is_not() {
-        for (wrong, right) in [
-            ("cluster { authorization { users: [] } }", "cluster { authorization { user: u, password: p } }"),
-            (
-                "gateway { name: g, port: 7222, authorization { token: t } }",
-                "gateway { name: g, port: 7222, authorization { user: u, password: p } }",
-            ),
-            (
-                "leafnodes { authorization { users: [{ user: u, password: p }, { user: u, password: p }] } }",
-                "leafnodes { authorization { users: [{ user: u, password: p }, { user: v, password: p }] } }",
-            ),
-            ("websocket { authorization { other: x } }", "websocket { authorization { token: x } }"),
-            ("tls { cert_file: a }", "tls { cert_file: a, key_file: b }"),
-            ("tls { verify_cert_and_check_known_urls: true }", "tls { verify: true }"),
-            (
-                "cluster { compression { mode: s2_auto, rtt_thresholds: [abc] } }",
-                "cluster { compression { mode: s2_auto, rtt_thresholds: [10ms] } }",
-            ),
-            ("cluster { compression { mode: 123 } }", "cluster { compression { mode: fast } }"),
-            ("leafnodes { min_version: 2.7.9 }", "leafnodes { min_version: 2.8.0 }"),
-            (
-                "leafnodes { remotes: [{ url: \"nats://a:1\", proxy { url: \"ftp://p\" } }] }",
-                "leafnodes { remotes: [{ url: \"nats://a:1\", proxy { url: \"http://p\" } }] }",
-            ),
-            (
-                "leafnodes { remotes: [{ url: \"nats://a:1\" }, { url: \"nats://a:1\" }] }",
-                "leafnodes { remotes: [{ url: \"nats://a:1\" }, { url: \"nats://b:1\" }] }",
-            ),
-            ("accounts { A { msg_trace: \"a.*\" } }", "accounts { A { msg_trace: a.b } }"),
-            (
-                "accounts { A { msg_trace: { dest: a, sampling: 101 } } }",
-                "accounts { A { msg_trace: { dest: a, sampling: \"100%\" } } }",
-            ),
-            ("accounts: [A, A]", "accounts: [A, B]"),
-            ("accounts: [A, \"$G\"]", "accounts: [A, G]"),
-            ("authorization { user: u, password: p, token: t }", "authorization { user: u, password: p }"),
-            ("store_dir: a\njetstream { store_dir: b }", "jetstream { store_dir: b }"),
-            (
-                "accounts { A { exports: [{ service: a }, { service: b }] }, \
-                 B { imports: [{ service: { account: A, subject: a }, to: x }, { service: { account: A, subject: b }, to: x }] } }",
-                "accounts { A { exports: [{ service: a }, { service: b }] }, \
-                 B { imports: [{ service: { account: A, subject: a }, to: x }, { service: { account: A, subject: b }, to: y }] } }",
-            ),
-            ("accounts { A { mappings { a.*: b.$2 } } }", "accounts { A { mappings { a.*: b.$1 } } }"),
-            ("accounts { A { mappings { a.>: b } } }", "accounts { A { mappings { a.>: b.> } } }"),
-            (
-                "accounts { A { exports: [{ service: s, response_type: stream, latency: l }] } }",
-                "accounts { A { exports: [{ service: s, response_type: single, latency: l }] } }",
-            ),
-            ("gateway { port: 7222 }", "gateway { name: g, port: 7222 }"),
-            ("gateway { name: g }", "gateway { name: g, listen: \"127.0.0.1:7222\" }"),
-            (
-                "gateway { name: g, port: 7222 }\ncluster { name: h }",
-                "gateway { name: g, port: 7222 }\ncluster { name: g }",
-            ),
-            ("http_port: 8222\nhttps_port: 8223", "http_port: 8222"),
-            ("cluster { compression: foo }", "cluster { compression: s2_fast }"),
-            (
-                "accounts { A { mappings { a: [{ destination: b, weight: 30 }, { destination: b, weight: 70 }] } } }",
-                "accounts { A { mappings { a: [{ destination: b, weight: 30 }, { destination: c, weight: 70 }] } } }",
-            ),
-            (
-                "accounts { A { mappings { a: [{ destination: b, weight: -1 }] } } }",
-                "accounts { A { mappings { a: [{ destination: b, weight: 0 }] } } }",
-            ),
-            (
-                "accounts { A { mappings { a.*: \"b.{{nope(1)}}\" } } }",
-                "accounts { A { mappings { a.*: \"b.{{ Wildcard(1) }}\" } } }",
-            ),
-            (
-                "accounts { A { mappings { a.*: \"b.{{split(1)}}\" } } }",
-                "accounts { A { mappings { a.*: \"b.{{split(1,-)}}\" } } }",
-            ),
-            (
-                "accounts { A { mappings { a.*: \"b.{{partition(a,1)}}\" } } }",
-                "accounts { A { mappings { a.*: \"b.{{partition(3,1)}}\" } } }",
-            ),
-            (
-                "accounts { A { mappings { a.*: \"b.{{left(1)}}\" } } }",
-                "accounts { A { mappings { a.*: \"b.{{left(1,2)}}\" } } }",
-            ),
-            (
-                "accounts { A { mappings { a.*: \"b.{{partition(3,2)}}\" } } }",
-                "accounts { A { mappings { a.*: \"b.{{partition(3,1)}}\" } } }",
-            ),
-            (
-                "accounts { A { exports: [{ stream: x.*.* }] }, B { imports: [{ stream: { account: A, subject: x.*.* }, to: y.$1 }] } }",
-                "accounts { A { exports: [{ stream: x.*.* }] }, B { imports: [{ stream: { account: A, subject: x.*.* }, to: y.$2.$1 }] } }",
-            ),
-            (
-                "accounts { A { exports: [{ service: a, latency: { sampling: 200, subject: l } }] } }",
-                "accounts { A { exports: [{ service: a, latency: { sampling: headers, subject: l } }] } }",
-            ),
-            (
-                "accounts { A { exports: [{ service: a, latency: \"l.*\" }] } }",
-                "accounts { A { exports: [{ service: a, latency: l }] } }",
-            ),
-            (
-                "accounts { A {} }\nleafnodes { remotes: [{ url: \"nats://a:1\", account: Z }] }",
-                "accounts { A {} }\nleafnodes { remotes: [{ url: \"nats://a:1\", account: A }] }",
-            ),
-            ("max_payload: 100MB", "max_payload: 60MB"),
-            ("port: -5", "port: -1"),
-            ("jetstream { domain: a.b }", "jetstream { domain: ab }"),
-            ("websocket { port: 80 }", "websocket { port: 80, no_tls: true }"),
-            ("lame_duck_duration: 5s", "lame_duck_duration: 30s"),
-            ("jetstream { sync_interval: never }", "jetstream { sync_interval: always }"),
-        ] {
+        for (wrong, right) in PAIRS {
             assert_eq!(refused(wrong).len(), 1, "{wrong}: {:?}", refused(wrong));
             assert_eq!(refused(right), [], "{right}");
         }
