@@ -19,8 +19,8 @@ pub const SETTING: &str = "setting";
 pub enum Outcome {
     /// The check passed.
     Pass,
-    /// The check was left out on purpose: it needs `--exhaustive`, or its user's secret is not known
-    /// and `--accept-unknown` says that this is so.
+    /// The check was left out on purpose: it needs `--exhaustive`; its user's secret is not known
+    /// and `--accept-unknown` says so; or nobody of the tenant may manage streams on a live server.
     NotTried,
     /// The check could not be run.
     NotRun,

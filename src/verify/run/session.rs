@@ -86,9 +86,14 @@ impl<'p> TenantRun<'p> {
             );
             run.ledger.not_run(self.index, why);
         } else if self.tenant.jetstream.is_some() && !self.sessions.iter().any(Session::is_granted_streams) {
-            let why = "JetStream is not tried: none of its users may make, read and delete streams; \
-                       `tenantry verify` without --server tries it on a server of its own";
-            run.ledger.not_run(self.index, why);
+            // Nobody of the tenant could do what the attacks do either; for the rest there are the static
+            // proof of what the server confirms to run, and a throwaway server.
+            let what = format!(
+                "JetStream of {}: no user whose secret is known may make, read and delete streams; `tenantry verify` without \
+                 --server tries it on a server of its own",
+                self.tenant.name
+            );
+            run.ledger.not_tried(self.index, what);
         }
         for session in &mut self.sessions {
             session.connect(run).await;
