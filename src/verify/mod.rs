@@ -86,6 +86,7 @@ pub async fn attack(plan: &Plan<'_>, advance: &dyn Fn(usize, usize, &'static str
                 reached.set(i);
                 probe.attack(&run, &mut tenant_runs).await;
                 run.detect_in_all(&mut tenant_runs).await;
+                run.note_untried_jetstream(&mut tenant_runs);
             }
         };
         tokio::select! {

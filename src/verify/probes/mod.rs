@@ -82,6 +82,18 @@ pub const PROBES: &[Probe] = &[
     neighbours::PROBE,
 ];
 
+/// The probes that need a user who manages streams.
+pub const OF_JETSTREAM: [&str; 8] = [
+    capture::PROBE.id,
+    stores::STREAMS.id,
+    stores::BUCKETS.id,
+    stores::OBJECTS.id,
+    acks::PROBE.id,
+    destruction::PROBE.id,
+    redirection::PROBE.id,
+    sources::PROBE.id,
+];
+
 /// Number of tenants that use JetStream at the same time: all accounts share its request queue.
 const AT_ONCE: usize = 8;
 

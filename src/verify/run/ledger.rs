@@ -4,7 +4,7 @@
 use std::cell::{Cell, RefCell};
 use std::collections::btree_map;
 use std::collections::hash_map;
-use std::collections::{BTreeMap, HashMap};
+use std::collections::{BTreeMap, HashMap, HashSet};
 use std::time::Duration;
 
 use crate::model::Model;
@@ -57,6 +57,12 @@ impl Ledger {
 
     fn record(&self, from: String, to: String, outcome: Outcome, evidence: String) {
         self.checks.borrow_mut().push(Check { probe: self.probe(), from, to, outcome, evidence });
+    }
+
+    /// The tenants of which the probe that runs has a check.
+    pub fn checked(&self) -> HashSet<String> {
+        let checks = self.checks.borrow();
+        checks.iter().filter(|check| check.probe == self.probe()).map(|check| check.from.clone()).collect()
     }
 
     /// Records that a tenant is isolated from all others, with the evidence.

@@ -13,6 +13,7 @@ use std::collections::HashMap;
 use std::time::Duration;
 
 use super::Plan;
+use super::probes::OF_JETSTREAM;
 use super::report::{AttackedServer, Report};
 use super::test_bed::Logins;
 use super::wire::{Connection, Identity, Info, OpenError};
@@ -101,6 +102,19 @@ impl<'p> Run<'p> {
             canaries,
             phase: Cell::new(0),
             info: RefCell::default(),
+        }
+    }
+
+    /// Records that the probe that runs did not try JetStream in a tenant where nobody may manage streams.
+    pub fn note_untried_jetstream(&self, tenant_runs: &mut [TenantRun<'p>]) {
+        if !OF_JETSTREAM.contains(&self.ledger.probe()) {
+            return;
+        }
+        let checked = self.ledger.checked();
+        for tenant_run in tenant_runs.iter_mut().filter(|t| t.tenant.jetstream.is_some()) {
+            if tenant_run.manager().is_none() && !checked.contains(tenant_run.tenant.name.as_str()) {
+                self.ledger.not_tried(tenant_run.index, "no user whose secret is known may manage streams");
+            }
         }
     }
 
