@@ -428,7 +428,9 @@ impl Side {
         }
         let Some(below) = Subject::as_the_server_reads(&format!("{listed}.>")) else { return false };
         let subject = Term::of(&below, &mut Unknowns::default());
-        let listed_too = self.allow.iter().flatten().map(|pattern| &pattern.subject);
+        // An entry for another queue is another subscription, of which other subjects are denied.
+        let is_as_wide = |pattern: &&SubjectPattern| pattern.queue.is_none() || pattern.queue.as_ref() == queue;
+        let listed_too = self.allow.iter().flatten().filter(is_as_wide).map(|pattern| &pattern.subject);
         let patterns = self.denied_to(queue).chain(listed_too).collect();
         is_possible(&[Exclusion { subject, patterns }])
     }
