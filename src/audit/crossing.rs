@@ -1,13 +1,12 @@
-//! Whether users in one account reach each other: directly, or past their own lists by
-//! what carries a message for them. Inside an account the server checks neither the reply
+//! Whether users in one account reach each other: directly, or past their own lists when something
+//! else carries a message for them. Inside an account the server checks neither the reply
 //! subject of a message nor what JetStream is asked for.
 
 use std::collections::{HashMap, HashSet};
 
 use super::reach::{self, Carried, Path, Question, follow, published};
-use super::system::{Account, Import, ListenerKind, Permissions, System, User};
+use super::system::{Account, Import, ListenerKind, Permissions, Responses, System, User};
 use crate::diag::Span;
-use crate::model::ShareKind;
 use crate::subject::{Subject, SubjectIndex};
 
 /// One user's message that another one receives.
@@ -17,7 +16,7 @@ pub struct Crossing<'w> {
     pub from: &'w User,
     /// The subscriber.
     pub to: &'w User,
-    /// What crosses, as the end of the sentence "`a` reaches `b`: ...".
+    /// The message or its carrier, as the end of the sentence "`a` reaches `b`: ...".
     pub what: String,
     /// The location that permits it.
     pub place: Span,
@@ -40,11 +39,22 @@ struct Member<'w> {
     hears_mqtt: Option<Carrier>,
 }
 
-/// What publishes or receives for a user without looking at its permissions.
+/// A mechanism that publishes or receives for a user without looking at its permissions.
 #[derive(Debug, Clone)]
 struct Carrier {
     what: String,
     place: Span,
+}
+
+impl Carrier {
+    /// The answer of a user of the same account to a request on `subject`.
+    fn answer(answering: &User, responses: Responses, subject: &Subject) -> Self {
+        let what = format!(
+            "any subject, as the reply subject of a request on `{subject}`, which `{}` answers by `allow_responses`",
+            answering.display_name()
+        );
+        Self { what, place: responses.span }
+    }
 }
 
 /// Requests that every account may send to the server, which answers to any subject.
@@ -144,11 +154,7 @@ impl<'w> Search<'w> {
             });
             self.pairs.insert(pair);
         } else if let Some(responses) = answers {
-            let what = format!(
-                "any subject, as the reply subject of a request on `{subject}`, which `{}` answers by `allow_responses`",
-                receiver.user.display_name()
-            );
-            self.members[from].speaks_anywhere = Some(Carrier { what, place: responses.span });
+            self.members[from].speaks_anywhere = Some(Carrier::answer(receiver.user, responses, &subject));
         }
     }
 
@@ -181,7 +187,7 @@ impl<'w> Search<'w> {
         }
         for (from, to, carrier) in pairs {
             let pair = (members[from].tenant, members[to].tenant);
-            if pair.0 == pair.1 || self.found.len() >= self.most || !self.pairs.insert(pair) {
+            if pair.0 == pair.1 || self.is_full() || !self.pairs.insert(pair) {
                 continue;
             }
             if let Some(Carrier { what, place }) = carrier {
@@ -198,9 +204,7 @@ pub fn carried(system: &System, question: Question<'_>) -> Vec<Path> {
     let ((account, sender), (target, receiver)) = (question.from, question.to);
     let everything = |user: &User| User { permissions: Permissions::default(), ..user.clone() };
     let mut found = Vec::new();
-    if let Some(carrier) =
-        speaks_anywhere(system, account, sender, may_capture(account)).or_else(|| answered(system, account, sender))
-    {
+    if let Some(carrier) = past_publish_list(system, account, sender, may_capture(account)) {
         let open = everything(sender);
         let paths = reach::paths(system, Question { from: (account, &open), ..question }).paths;
         found.extend(paths.into_iter().map(|mut path| {
@@ -227,17 +231,19 @@ pub fn may_capture(account: &Account) -> bool {
     account.jetstream.is_some() && account.users.iter().any(|user| asks(account, user, &STREAM_CHANGES).is_some())
 }
 
-/// A user of the account that answers requests of `sender` wherever they say.
+/// How a user has a message published to a subject of its choice, by an answer to its own request or by
+/// a user that answers it. `captures` as in [`speaks_anywhere`].
+fn past_publish_list(system: &System, account: &Account, user: &User, captures: bool) -> Option<Carrier> {
+    speaks_anywhere(system, account, user, captures).or_else(|| answered(system, account, user))
+}
+
+/// The answer of a user of the account to requests of `sender`, which goes wherever they say.
 fn answered(system: &System, account: &Account, sender: &User) -> Option<Carrier> {
     let answering = account.users.iter().filter_map(|user| Some((user, user.permissions.responses?)));
     answering.into_iter().find_map(|(user, responses)| {
         let question = Question { from: (account, sender), to: (account, user), subject: None };
         let subject = reach::paths(system, question).paths.into_iter().next()?.subject;
-        let what = format!(
-            "any subject, as the reply subject of a request on `{subject}`, which `{}` answers by `allow_responses`",
-            user.display_name()
-        );
-        Some(Carrier { what, place: responses.span })
+        Some(Carrier::answer(user, responses, &subject))
     })
 }
 
@@ -247,14 +253,10 @@ fn asks(account: &Account, user: &User, subjects: &[&str]) -> Option<Subject> {
     wanted.filter_map(|wanted| Some(published(account, user, Some(&wanted)).first()?.published.pattern())).next()
 }
 
-fn place_of_publish(user: &User) -> Span {
-    user.permissions.publish.span.or(user.permissions.span).unwrap_or(user.span)
-}
-
 /// How a user has a message published to a subject of its choice, if a request of its own that
 /// is answered does that. `captures`: whether streams of the account may capture what it publishes.
 fn speaks_anywhere(system: &System, account: &Account, user: &User, captures: bool) -> Option<Carrier> {
-    let place = place_of_publish(user);
+    let place = user.place_of(&user.permissions.publish);
     let by = |what: String| Some(Carrier { what, place });
     if account.jetstream.is_some()
         && let Some(request) = asks(account, user, &["$JS.API.>"])
@@ -269,7 +271,7 @@ fn speaks_anywhere(system: &System, account: &Account, user: &User, captures: bo
             "any subject, as the reply subject of a message on `{message}`, which MQTT's streams acknowledge"
         ));
     }
-    let services = services(account).filter(|import| is_answered(system, import));
+    let services = account.services().filter(|import| is_answered(system, import));
     if let Some((import, request)) = services.filter_map(|i| Some((i, local(i)?))).next() {
         let exporter = &import.from.0;
         return by(format!(
@@ -288,17 +290,13 @@ fn speaks_anywhere(system: &System, account: &Account, user: &User, captures: bo
     None
 }
 
-fn services(account: &Account) -> impl Iterator<Item = &Import> {
-    account.imports.iter().filter(|import| import.kind == ShareKind::Service)
-}
-
 /// Whether somebody may answer requests on an import.
 fn is_answered(system: &System, import: &Import) -> bool {
     let Some(exporter) = system.account(&import.from.0) else { return true };
     let reply = ["_R_.>"];
     system.is_system(exporter)
         || import.subject.first_token() == "$JS"
-        || services(exporter).next().is_some()
+        || exporter.services().next().is_some()
         || exporter.users.iter().any(|u| u.permissions.responses.is_some() || asks(exporter, u, &reply).is_some())
 }
 
@@ -312,7 +310,7 @@ fn uses_mqtt(system: &System, account: &Account) -> bool {
 fn hears_mqtt(system: &System, account: &Account, user: &User) -> Option<Carrier> {
     let mqtt = Subject::as_the_server_reads("$MQTT.>").filter(|_| uses_mqtt(system, account))?;
     let subject = Carried::new(account, &mqtt).received_by(user)?;
-    let place = user.permissions.subscribe.span.or(user.permissions.span).unwrap_or(user.span);
+    let place = user.place_of(&user.permissions.subscribe);
     Some(Carrier { what: format!("what it publishes by MQTT, on `{subject}`"), place })
 }
 
@@ -336,12 +334,11 @@ pub fn past_lists<'w>(system: &'w System, account: &'w Account) -> Vec<PastList<
     let mut found = Vec::new();
     for user in &account.users {
         let closed = |import: &&Import| published(account, user, Some(&import.local)).is_empty();
-        let closed: Vec<&Import> = services(account).filter(closed).collect();
+        let closed: Vec<&Import> = account.services().filter(closed).collect();
         if closed.is_empty() {
             continue;
         }
-        let carrier = speaks_anywhere(system, account, user, captures).or_else(|| answered(system, account, user));
-        let Some(Carrier { what, place }) = carrier else { continue };
+        let Some(Carrier { what, place }) = past_publish_list(system, account, user, captures) else { continue };
         found.extend(closed.into_iter().map(|import| PastList { user, import, what: what.clone(), place }));
     }
     found
@@ -352,7 +349,7 @@ fn hears_everything(account: &Account, user: &User) -> Option<Carrier> {
     account.jetstream.as_ref()?;
     let request = asks(account, user, &STREAM_CHANGES)?;
     let what = format!("any subject, by a stream that captures it: `{}` may publish `{request}`", user.display_name());
-    Some(Carrier { what, place: place_of_publish(user) })
+    Some(Carrier { what, place: user.place_of(&user.permissions.publish) })
 }
 
 #[cfg(test)]

@@ -1,5 +1,5 @@
-//! Guesses whether an account's users are several tenants' where nobody said: what a careful
-//! reader of the configuration would suspect. A guess never proves anything: it makes the
+//! Guesses whether an account's users are several tenants' where nobody said, as a careful reader of
+//! the configuration would. A guess never proves anything: it makes the
 //! verdict inconclusive.
 
 use std::collections::{BTreeMap, BTreeSet, HashMap};
@@ -34,7 +34,7 @@ pub fn suspicions(system: &System) -> Vec<Suspicion<'_>> {
     system.tenants().filter_map(|account| suspicion(system, account)).collect()
 }
 
-/// What tells the users of one account apart.
+/// The suspicion that an account's users are several tenants'. `None`: they look like one tenant's.
 fn suspicion<'w>(system: &'w System, account: &'w Account) -> Option<Suspicion<'w>> {
     let (open, limited): (Vec<&User>, Vec<&User>) = account.users.iter().partition(|user| is_open(user));
     let spaces: Vec<(&User, Spaces)> = limited.iter().map(|user| (*user, Spaces::of(user))).collect();

@@ -403,13 +403,35 @@ impl System {
         self.system_account.as_ref().map_or(account.name == "$SYS", |(name, _)| *name == account.name)
     }
 
+    /// All users, each with its account.
+    pub fn users(&self) -> impl Iterator<Item = (&Account, &User)> {
+        self.accounts.iter().flat_map(Account::members)
+    }
+
     /// All accounts except the system account.
     pub fn tenants(&self) -> impl Iterator<Item = &Account> {
         self.accounts.iter().filter(|a| !self.is_system(a))
     }
 }
 
+impl Account {
+    /// Its users, each with the account.
+    pub fn members(&self) -> impl Iterator<Item = (&Self, &User)> {
+        self.users.iter().map(move |user| (self, user))
+    }
+
+    /// Its imports of services.
+    pub fn services(&self) -> impl Iterator<Item = &Import> {
+        self.imports.iter().filter(|import| import.kind == ShareKind::Service)
+    }
+}
+
 impl User {
+    /// The location of one of its two lists, or of what stands in its place.
+    pub fn place_of(&self, side: &Side) -> Span {
+        side.span.or(self.permissions.span).unwrap_or(self.span)
+    }
+
     /// Whether its connection types allow this kind of listener. Routes and gateways: never.
     pub fn may_use(&self, listener: ListenerKind) -> bool {
         let kind = match listener {

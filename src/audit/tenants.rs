@@ -73,18 +73,14 @@ impl Tenants {
     /// Makes each account of `system` a tenant of all its current users, so that they
     /// keep their tenant if another configuration puts them into another account.
     pub fn of_accounts(system: &System) -> Self {
-        let users = system.tenants().flat_map(|a| a.users.iter().map(|u| (u.name.clone(), a.name.clone())));
-        Self { users: users.collect(), ..Self::default() }
+        let users = system.tenants().flat_map(Account::members);
+        Self { users: users.map(|(a, u)| (u.name.clone(), a.name.clone())).collect(), ..Self::default() }
     }
 
     /// Fails if an assigned account or user is not in the configuration.
     pub fn refuse_unknown(&self, system: &System) -> Result<(), Error> {
         let accounts = || system.accounts.iter().map(|a| a.name.as_str());
-        let users: Vec<String> = system
-            .accounts
-            .iter()
-            .flat_map(|a| a.users.iter().map(move |u| format!("{}/{}", a.name, u.name)))
-            .collect();
+        let users: Vec<String> = system.users().map(|(a, u)| format!("{}/{}", a.name, u.name)).collect();
         let refuse = |what: &str, name: &str, near: Option<&str>| {
             let hint = match near {
                 Some(near) => format!("did you mean `{near}`?"),
@@ -116,11 +112,7 @@ impl Tenants {
 
     /// Number of tenants with at least one user in a configuration.
     pub fn count(&self, system: &System) -> usize {
-        let tenants = system
-            .accounts
-            .iter()
-            .filter(|a| !system.is_system(a))
-            .flat_map(|account| account.users.iter().map(move |user| self.of(account, user)));
+        let tenants = system.tenants().flat_map(Account::members).map(|(account, user)| self.of(account, user));
         tenants.collect::<HashSet<_>>().len()
     }
 

@@ -1,6 +1,6 @@
 //! `tenantry audit`.
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 use serde::Serialize;
 
@@ -77,12 +77,7 @@ pub fn run(context: &Context, args: &Args) -> Result<Exit, Error> {
         context.ui.raw(&rules());
         return Ok(Exit::Ok);
     };
-    let tenants = args.tenants.as_deref().map(Tenants::read).transpose()?.unwrap_or_default();
-    let audit = audit::audit_of(file, &|name| std::env::var(name).ok(), |system| {
-        tenants.refuse_unknown(system)?;
-        Ok(tenants)
-    })
-    .inspect_err(|_| {
+    let audit = audited(file, args.tenants.as_deref()).inspect_err(|_| {
         if file.extension().is_some_and(|e| e == "toml") {
             context.ui.note(&format!("is {0} a registry? then: tenantry check -f {0}", file.display()));
         }
@@ -142,6 +137,15 @@ pub fn run(context: &Context, args: &Args) -> Result<Exit, Error> {
         config_digest: digest.clone(),
     });
     Ok(audit.verdict().exit())
+}
+
+/// Audits a file, with the assignment of its accounts and users to tenants if there is one.
+pub fn audited(file: &Path, tenants: Option<&Path>) -> Result<Audit, Error> {
+    let tenants = tenants.map(Tenants::read).transpose()?.unwrap_or_default();
+    audit::audit_of(file, &|name| std::env::var(name).ok(), |system| {
+        tenants.refuse_unknown(system)?;
+        Ok(tenants)
+    })
 }
 
 fn undecided(system: &System, tenants: &Tenants) -> Vec<UndecidedAccount> {

@@ -10,7 +10,7 @@ use super::{Context, no_such_user, split_user};
 use crate::audit::reach::{self, Answer, Question};
 use crate::audit::system::{Account, System, User};
 use crate::audit::tenants::Tenants;
-use crate::audit::{self, Audit, crossing};
+use crate::audit::{Audit, crossing};
 use crate::diag::{Sources, Span};
 use crate::error::{Error, Exit};
 use crate::model;
@@ -109,13 +109,7 @@ pub fn run(context: &Context, args: &Args) -> Result<Exit, Error> {
     });
     let subject = subject.transpose()?;
     let audit = match &args.conf {
-        Some(file) => {
-            let tenants = args.tenants.as_deref().map(Tenants::read).transpose()?.unwrap_or_default();
-            audit::audit_of(file, &|name| std::env::var(name).ok(), |system| {
-                tenants.refuse_unknown(system)?;
-                Ok(tenants)
-            })?
-        }
+        Some(file) => super::audit::audited(file, args.tenants.as_deref())?,
         None => of_registry(context, args)?,
     };
     let Audit { system, sources, tenants, .. } = &audit;
@@ -157,10 +151,12 @@ pub fn run(context: &Context, args: &Args) -> Result<Exit, Error> {
         context.ui.unknown(&format!("inconclusive {CUT}"));
     }
     context.ui.json(&ExplainDocument { reaches, pairs });
-    Ok(match () {
-        () if args.exit_code && reaches => Exit::Found,
-        () if is_cut => Exit::Unavailable,
-        () => Exit::Ok,
+    Ok(if args.exit_code && reaches {
+        Exit::Found
+    } else if is_cut {
+        Exit::Unavailable
+    } else {
+        Exit::Ok
     })
 }
 
@@ -174,10 +170,9 @@ fn candidates<'w>(
     from: Option<Vec<Somebody<'w>>>,
     to: Option<&[Somebody<'w>]>,
 ) -> Vec<(Somebody<'w>, Vec<Somebody<'w>>)> {
-    let everybody = || system.accounts.iter().flat_map(|a| a.users.iter().map(move |u| (a, u)));
     let listed = from.is_none() || to.is_none();
     let mut found = Vec::new();
-    for sender in from.unwrap_or_else(|| everybody().collect()) {
+    for sender in from.unwrap_or_else(|| system.users().collect()) {
         let apart = |r: &Somebody<'w>| {
             let are_apart = r.0.name != sender.0.name || tenants.of(r.0, r.1) != tenants.of(sender.0, sender.1);
             !std::ptr::eq(r.1, sender.1) && (!listed || are_apart)
@@ -186,7 +181,7 @@ fn candidates<'w>(
             Some(to) => to.iter().copied().filter(apart).collect(),
             None => {
                 let accounts = reach::reachable(system, sender.0).into_iter().chain([sender.0]);
-                accounts.flat_map(|a| a.users.iter().map(move |u| (a, u))).filter(apart).collect()
+                accounts.flat_map(Account::members).filter(apart).collect()
             }
         };
         found.push((sender, receivers));
@@ -205,8 +200,7 @@ fn of_registry(context: &Context, args: &Args) -> Result<Audit, Error> {
 
 /// Finds users by their tenant, by their name in the registry or by their name on the server.
 fn find<'w>(system: &'w System, tenants: &Tenants, who: &str) -> Result<Vec<(&'w Account, &'w User)>, Error> {
-    let everybody = || system.accounts.iter().flat_map(|a| a.users.iter().map(move |u| (a, u)));
-    let of_tenant: Vec<_> = everybody().filter(|(a, u)| tenants.of_user(a, u) == Some(who)).collect();
+    let of_tenant: Vec<_> = system.users().filter(|(a, u)| tenants.of_user(a, u) == Some(who)).collect();
     if !of_tenant.is_empty() {
         return Ok(of_tenant);
     }

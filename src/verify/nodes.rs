@@ -34,7 +34,7 @@ pub struct KnownConfiguration {
 impl KnownConfiguration {
     fn new(name: String, is_rendered: bool, audit: &Audit) -> Self {
         let system = &audit.system;
-        let users = system.accounts.iter().flat_map(|a| a.users.iter().map(|u| format!("{}/{}", a.name, u.name)));
+        let users = system.users().map(|(a, u)| format!("{}/{}", a.name, u.name));
         let leaves = system.accounts.iter().filter(|a| system.server.leaf_of(&a.name).is_some());
         let logins = users.chain(leaves.map(|a| format!("{}/(leaf node)", a.name))).collect();
         Self { digest: audit.digest.clone(), name, verdict: audit.verdict(), is_rendered, logins }

@@ -2,14 +2,16 @@
 //! and by which path. The server checks publish permissions on the subject
 //! after the account's mappings.
 
+mod heard;
 pub mod term;
 
 use std::collections::{HashMap, HashSet, VecDeque};
 
-use super::system::{Account, AuthMethod, Import, Mapping, Permissions, Side, SubjectPattern, System, User};
+use super::system::{Account, AuthMethod, Import, Mapping, Permissions, Side, System, User};
 use crate::diag::Span;
 use crate::model::ShareKind;
 use crate::subject::Subject;
+use heard::Heard;
 use term::{Known, Rename, Term, Unknowns};
 
 /// A path from one user to another.
@@ -44,7 +46,7 @@ pub struct Carried<'w> {
     /// The subject that it has now.
     pub subject: Term,
     unknowns: Unknowns,
-    /// What the subjects of the message were not, where a list denied something.
+    /// Subjects that the message did not have on its way, because a list denied them.
     exclusions: Vec<Exclusion<'w>>,
     /// Kind of the last import crossed. `None`: still in the publisher's account. The
     /// server forwards requests through further service imports, but stream
@@ -145,7 +147,7 @@ pub fn reachable<'w>(system: &'w System, account: &'w Account) -> Vec<&'w Accoun
     let mut found: Vec<&Account> = importers.collect();
     let mut open = vec![account];
     while let Some(asking) = open.pop() {
-        for import in asking.imports.iter().filter(|i| i.kind == ShareKind::Service) {
+        for import in asking.services() {
             let Some(exporter) = system.account(&import.from.0) else { continue };
             if !found.iter().any(|a| a.name == exporter.name) {
                 found.push(exporter);
@@ -222,7 +224,7 @@ impl<'w> Carried<'w> {
         side.heard().iter().find_map(|heard| Some(self.received(side, heard)?.subject.pattern()))
     }
 
-    /// What tells messages apart that go on differently.
+    /// A key that two messages share if they go on in the same way.
     fn key(&self) -> String {
         let (mut key, mut numbers) = (format!("{} {:?} ", self.account.name, self.way), HashMap::new());
         for term in [&self.published, &self.subject] {
@@ -274,7 +276,7 @@ fn is_possible(exclusions: &[Exclusion<'_>]) -> bool {
 /// subject after the account's mappings.
 pub fn published<'w>(account: &'w Account, user: &'w User, wanted: Option<&Subject>) -> Vec<Carried<'w>> {
     let side = &user.permissions.publish;
-    let place = side.span.or(user.permissions.span).unwrap_or(user.span);
+    let place = user.place_of(side);
     let everything = Subject::everything();
     let message = Carried::new(account, wanted.unwrap_or(&everything));
     let allowed: Vec<&Subject> = match &side.allow {
@@ -318,14 +320,14 @@ pub struct ForwardedRequest<'w> {
 /// requests were not followed to their end.
 pub fn passed_on<'w>(system: &'w System, account: &'w Account) -> (Vec<ForwardedRequest<'w>>, Vec<&'w Import>) {
     let (mut found, mut incomplete) = (Vec::new(), Vec::new());
-    for first in services(account) {
+    for first in account.services() {
         let Some(exporter) = system.account(&first.from.0) else { continue };
         let mut told: HashSet<*const Import> = HashSet::new();
         let start = Carried { way: Some(ShareKind::Service), ..Carried::new(exporter, &first.subject) };
         let is_complete = follow(system, mapped(exporter, start), |carried| {
             let takes =
                 |next: &&Import| carried.subject.may_match(&next.local) && carried.narrowed(&next.local).is_some();
-            for next in services(carried.account).filter(takes) {
+            for next in carried.account.services().filter(takes) {
                 let Some(owner) = system.account(&next.from.0) else { continue };
                 if told.insert(next) {
                     found.push(ForwardedRequest { first, owner, last: (carried.account, next) });
@@ -335,10 +337,6 @@ pub fn passed_on<'w>(system: &'w System, account: &'w Account) -> (Vec<Forwarded
         incomplete.extend((!is_complete).then_some(first));
     }
     (found, incomplete)
-}
-
-fn services(account: &Account) -> impl Iterator<Item = &Import> {
-    account.imports.iter().filter(|import| import.kind == ShareKind::Service)
 }
 
 /// Splits a message by the account's mappings: one part for each destination, one for each
@@ -360,7 +358,7 @@ fn mapped<'w>(account: &'w Account, message: Carried<'w>) -> Vec<Carried<'w>> {
 
 fn arrivals<'w>(carried: &Carried<'w>, account: &Account, user: &'w User) -> Vec<Path> {
     let side = &user.permissions.subscribe;
-    let place = side.span.or(user.permissions.span).unwrap_or(user.span);
+    let place = user.place_of(side);
     let mut found = Vec::new();
     for heard in side.heard() {
         let Some(part) = carried.received(side, &heard) else { continue };
@@ -370,106 +368,6 @@ fn arrivals<'w>(carried: &Carried<'w>, account: &Account, user: &'w User) -> Vec
         found.push(Path { subject, arrives, steps: part.step(what, place).steps });
     }
     found
-}
-
-/// Subjects that a user may subscribe to.
-#[derive(Debug)]
-pub struct Heard<'w> {
-    /// The subjects of the messages.
-    pub subject: Subject,
-    /// The queue that the entry demands. `None`: any subscription.
-    pub queue: Option<&'w Subject>,
-    /// The entry, which ends in `*`, if the subscription ends in `>`.
-    widened_from: Option<&'w Subject>,
-}
-
-impl Heard<'_> {
-    /// The subscription by which messages on `arrives` are received.
-    fn widest<'s>(&'s self, arrives: &'s Subject) -> &'s Subject {
-        if self.widened_from.is_some() { &self.subject } else { arrives }
-    }
-}
-
-impl Side {
-    /// What subscriptions receive, before what is denied.
-    ///
-    /// The server matches a subscription against the list as if it were a subject of its own, so
-    /// that its last token `>` is matched by a last token `*` of the list: `a.*` allows the
-    /// subscription `a.>`. Such a subscription is refused only if an entry of the deny list
-    /// matches it in the same way.
-    pub fn heard(&self) -> Vec<Heard<'_>> {
-        self.heard_by(None)
-    }
-
-    /// What subscriptions with this queue receive, before what is denied. `None`: without a queue.
-    fn heard_by<'w>(&'w self, own_queue: Option<&'w Subject>) -> Vec<Heard<'w>> {
-        let everything = || Heard { subject: Subject::everything(), queue: own_queue, widened_from: None };
-        let Some(allow) = &self.allow else { return vec![everything()] };
-        let mut heard = Vec::new();
-        for SubjectPattern { subject, queue } in allow {
-            let queue = queue.as_ref().or(own_queue);
-            heard.push(Heard { subject: subject.clone(), queue, widened_from: None });
-            let widened =
-                subject.as_str().strip_suffix('*').filter(|before| before.is_empty() || before.ends_with('.'));
-            let widened = widened.and_then(|before| Subject::as_the_server_reads(&format!("{before}>")));
-            let Some(admitted) = widened else { continue };
-            if self.admits_more(subject, queue, &admitted) {
-                heard.push(Heard { subject: admitted, queue, widened_from: Some(subject) });
-            }
-        }
-        heard
-    }
-
-    /// Whether the subscription `admitted` is accepted for the entry `listed`, and receives
-    /// anything that is not listed.
-    fn admits_more(&self, listed: &Subject, queue: Option<&Subject>, admitted: &Subject) -> bool {
-        if self.denied_to(queue).any(|deny| deny.matches_literally(admitted)) {
-            return false;
-        }
-        let Some(below) = Subject::as_the_server_reads(&format!("{listed}.>")) else { return false };
-        let subject = Term::of(&below, &mut Unknowns::default());
-        // An entry for another queue is another subscription, of which other subjects are denied.
-        let is_as_wide = |pattern: &&SubjectPattern| pattern.queue.is_none() || pattern.queue.as_ref() == queue;
-        let listed_too = self.allow.iter().flatten().filter(is_as_wide).map(|pattern| &pattern.subject);
-        let patterns = self.denied_to(queue).chain(listed_too).collect();
-        is_possible(&[Exclusion { subject, patterns }])
-    }
-
-    /// The entries of the allow list by which a subscription receives more than the list says,
-    /// each with that subscription.
-    pub fn widened(&self) -> Vec<(&Subject, Subject)> {
-        self.heard().into_iter().filter_map(|heard| Some((heard.widened_from?, heard.subject))).collect()
-    }
-
-    /// Whether there is any subject whose messages may be received.
-    pub fn hears_anything(&self) -> bool {
-        let is_possible = |heard: Heard<'_>| {
-            let mut unknowns = Unknowns::default();
-            let subject = Term::of(&heard.subject, &mut unknowns);
-            is_possible(&[Exclusion { subject, patterns: self.denied_to(heard.queue).collect() }])
-        };
-        self.heard().into_iter().any(is_possible)
-    }
-
-    /// Whether a queue subscription, with some queue name, receives anything on `subject`.
-    pub fn joins_queue_on(&self, subject: &Subject) -> bool {
-        let everything = Subject::everything();
-        self.heard_by(Some(&everything)).iter().any(|heard| {
-            let Some(cut) = heard.subject.meet(subject) else { return false };
-            let subject = Term::of(&cut, &mut Unknowns::default());
-            is_possible(&[Exclusion { subject, patterns: self.denied_to(heard.queue).collect() }])
-        })
-    }
-
-    /// The denied subjects for subscriptions that an allow entry with this queue demands.
-    fn denied_to<'w>(&'w self, queue: Option<&'w Subject>) -> impl Iterator<Item = &'w Subject> + use<'w> {
-        let counts = move |deny: &&SubjectPattern| match (&deny.queue, queue) {
-            (None, _) => true,
-            (Some(denied), Some(queue)) => denied.contains(queue),
-            (Some(_), None) => false,
-        };
-        self.deny.iter().filter(counts).map(|deny| &deny.subject)
-    }
 }
 
 /// Carries a message one import further: a stream import takes it from the exporter
@@ -523,7 +421,6 @@ fn anybody(span: Span) -> User {
 /// accounts, then the publisher's permissions, then the subscriber's.
 pub fn obstacle(system: &System, question: Question<'_>) -> (String, Span) {
     let ((account, sender), (target, receiver)) = (question.from, question.to);
-    let place = |side: &Side, user: &User| side.span.or(user.permissions.span).unwrap_or(user.span);
     let anything = format!("anything that `{}/{}` may publish", account.name, sender.display_name());
     let what = question.subject.map_or(anything, |subject| format!("`{subject}`"));
     let anybody = anybody(account.span);
@@ -543,7 +440,7 @@ pub fn obstacle(system: &System, question: Question<'_>) -> (String, Span) {
     // `way` is a path that unlimited permissions would have.
     if between(sender, &anybody).is_empty() {
         let what = if account.name == target.name { what } else { format!("`{}`", way.subject) };
-        let at = place(&sender.permissions.publish, sender);
+        let at = sender.place_of(&sender.permissions.publish);
         let what = if question.subject.is_none() && account.name == target.name { "anything".to_owned() } else { what };
         return (format!("`{}/{}` may not publish {what}", account.name, sender.display_name()), at);
     }
@@ -552,7 +449,7 @@ pub fn obstacle(system: &System, question: Question<'_>) -> (String, Span) {
         (false, Some(_)) => format!("`{}`", way.arrives),
         (false, None) => format!("what comes from `{}`", account.name),
     };
-    let at = place(&receiver.permissions.subscribe, receiver);
+    let at = receiver.place_of(&receiver.permissions.subscribe);
     (format!("`{}/{}` may not subscribe to {what}", target.name, receiver.display_name()), at)
 }
 

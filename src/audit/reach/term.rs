@@ -24,7 +24,7 @@ pub struct Term {
     rest: Option<Unknown>,
 }
 
-/// What unifying two terms says of their unknowns.
+/// The values of unknowns that make two terms the same.
 #[derive(Debug, Default)]
 pub struct Known {
     tokens: HashMap<Unknown, Token>,
@@ -195,7 +195,7 @@ impl Known {
 pub struct Rename {
     /// The subjects that are renamed.
     pub from: Term,
-    /// What they become.
+    /// The subjects that they become.
     pub to: Term,
 }
 
@@ -217,10 +217,11 @@ impl Rename {
                 "*" => (*in_order.next()?).clone(),
                 // Without a wildcard there is nothing to number: `$1` is text.
                 _ if wild.is_empty() && !token.starts_with("{{") => Token::Text(token.into()),
-                _ => match Function::of(token) {
+                // A function that the server does not know may make anything.
+                _ => match Function::of(token).unwrap_or(Function::Split(Vec::new())) {
                     Function::Wildcard(number) => (*wild.get(number.checked_sub(1)?)?).clone(),
-                    Function::OneToken => Token::Unknown(unknowns.next()),
-                    Function::Split => {
+                    Function::OneToken(_) => Token::Unknown(unknowns.next()),
+                    Function::Split(_) => {
                         made.rest = Some(unknowns.next());
                         break;
                     }
@@ -237,31 +238,49 @@ impl Rename {
     }
 }
 
-/// What a token of a rename's destination stands for.
+/// A token of a rename's destination, as the server reads it.
 #[derive(Debug, PartialEq, Eq)]
-enum Function {
-    /// Itself.
+pub enum Function {
+    /// Text that stands for itself.
     None,
     /// The token at the wildcard of this number, from 1.
     Wildcard(usize),
-    /// A token that is computed.
-    OneToken,
-    /// One or more tokens that are computed.
-    Split,
+    /// A token that is computed from those at these wildcards.
+    OneToken(Vec<usize>),
+    /// One or more tokens that are computed from the one at these wildcards.
+    Split(Vec<usize>),
 }
 
 impl Function {
-    fn of(token: &str) -> Self {
+    /// Reads a token: text, `$1`, `{{wildcard(1)}}`, `{{partition(3,1)}}`. Errors: why the server
+    /// knows no such function.
+    pub fn of(token: &str) -> Result<Self, &'static str> {
         if let Some(number) = token.strip_prefix('$') {
-            return number.parse().map_or(Self::None, Self::Wildcard);
+            return Ok(number.parse().map_or(Self::None, Self::Wildcard));
         }
-        let Some(inside) = token.strip_prefix("{{").and_then(|t| t.strip_suffix("}}")) else { return Self::None };
+        let Some(inside) = token.strip_prefix("{{").and_then(|t| t.strip_suffix("}}")) else { return Ok(Self::None) };
         let inside = inside.trim().to_lowercase();
-        let number = inside.strip_prefix("wildcard").map(|t| t.trim().trim_start_matches('(').trim_end_matches(')'));
-        match number.map(|number| number.trim().parse()) {
-            Some(Ok(number)) => Self::Wildcard(number),
-            _ if inside.starts_with("split") || inside.starts_with("slice") => Self::Split,
-            _ => Self::OneToken,
+        let (name, arguments) = inside.split_once('(').ok_or("a function needs arguments in brackets")?;
+        let arguments: Vec<&str> = arguments.trim_end_matches(')').split(',').map(str::trim).collect();
+        let number = |text: &str| text.parse::<usize>().map_err(|_| "a wildcard is named by its number");
+        let limit = |text: &str| text.parse::<i32>().map_err(|_| "a function's limit is a number");
+        match (name.trim(), arguments.as_slice()) {
+            ("wildcard", [wildcard]) => Ok(Self::Wildcard(number(wildcard)?)),
+            ("partition", [partitions, wildcards @ ..]) => {
+                limit(partitions)?;
+                Ok(Self::OneToken(wildcards.iter().map(|wildcard| number(wildcard)).collect::<Result<_, _>>()?))
+            }
+            ("random", [most]) => limit(most).map(|_| Self::OneToken(Vec::new())),
+            ("split", [wildcard, delimiter]) if !delimiter.contains(' ') => Ok(Self::Split(vec![number(wildcard)?])),
+            ("left" | "right", [wildcard, length]) => {
+                limit(length)?;
+                Ok(Self::OneToken(vec![number(wildcard)?]))
+            }
+            ("splitfromleft" | "splitfromright" | "slicefromleft" | "slicefromright", [wildcard, length]) => {
+                limit(length)?;
+                Ok(Self::Split(vec![number(wildcard)?]))
+            }
+            _ => Err("the server knows no such function with these arguments"),
         }
     }
 }

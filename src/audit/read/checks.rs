@@ -1,4 +1,4 @@
-//! What nats-server refuses although each option has a value of the right type.
+//! Values that nats-server refuses although each has the right type.
 
 use std::collections::HashSet;
 
@@ -6,6 +6,8 @@ use super::option_names::{
     AUTHORIZATION, CLIENT_AUTHORIZATION, COMPRESSION, LATENCY, LEAF_AUTHORIZATION, LISTENER_USER, MSG_TRACE, PROXY,
 };
 use super::options::{Collector, Options, go_duration};
+use super::server::{last, text};
+use crate::audit::reach::term::Function;
 use crate::audit::system::{Latency, ListenerKind};
 use crate::conf::value::{Node, Value};
 use crate::subject::Subject;
@@ -44,7 +46,7 @@ pub fn listener_authorization(kind: ListenerKind, node: &Node, collector: &mut C
 }
 
 /// Checks a `tls` block. `is_of_servers`: of routes or gateways.
-pub fn tls(is_of_servers: bool, options: &Options<'_>, collector: &mut Collector) {
+pub fn tls(options: &Options<'_>, is_of_servers: bool, collector: &mut Collector) {
     let pair = [("cert_file", "key_file"), ("key_file", "cert_file")];
     for (given, missing) in pair {
         if let (Some(entry), None) = (options.entry(given), options.get(missing)) {
@@ -116,18 +118,13 @@ pub fn proxy(options: &Options<'_>, collector: &mut Collector) {
 /// Checks that a gateway has a name and a port, and no other name than the cluster; and that monitoring
 /// has one port.
 pub fn names_of_servers(options: &Options<'_>, collector: &mut Collector) {
-    let text = |block: &str, key: &str| match options.get(block).map(|node| &node.value) {
-        Some(Value::Map(map)) => {
-            map.entries.iter().rev().find(|e| e.key.eq_ignore_ascii_case(key)).map(|e| &e.node.value)
-        }
+    let of = |block: &str, keys: &[&str]| match options.get(block).map(|node| &node.value) {
+        Some(Value::Map(map)) => last(map, keys),
         _ => None,
     };
-    let name = |block: &str| match text(block, "name") {
-        Some(Value::Text(name)) => Some(name.as_str()),
-        _ => None,
-    };
+    let name = |block: &str| of(block, &["name"]).and_then(text);
     if let Some(entry) = options.entry("gateway") {
-        let has_port = ["port", "listen"].iter().any(|key| text("gateway", key).is_some());
+        let has_port = of("gateway", &["port", "listen"]).is_some();
         match (name("gateway"), name("cluster")) {
             (None, _) if has_port => collector.refuse(entry.key_span, "a gateway needs a `name`", "the cluster's name"),
             (Some(name), _) if name.contains(' ') => {
@@ -162,34 +159,41 @@ pub fn minimum_version(options: &Options<'_>, collector: &mut Collector) {
 
 /// Checks the message trace of an account.
 pub fn message_trace(node: &Node, collector: &mut Collector) {
-    let destination = |node: &Node, text: &str, collector: &mut Collector| {
-        let is_literal = Subject::as_the_server_reads(text).is_some_and(|subject| !subject.has_wildcard());
-        if !is_literal {
-            collector.refuse(node.span, format!("`{text}` is not a subject to publish to"), "no wildcards");
-        }
-    };
     match &node.value {
-        Value::Text(text) => destination(node, text, collector),
+        Value::Text(text) => drop(publishable(node, text, collector)),
         Value::Map(map) => {
             let inside = collector.options(map, MSG_TRACE, "message trace");
             if let Some(node) = inside.get("dest")
                 && let Some(text) = collector.text(Some(node))
             {
-                destination(node, text, collector);
+                publishable(node, text, collector);
             }
-            if let Some(node) = inside.get("sampling") {
-                let percent = match &node.value {
-                    Value::Integer(number) => Some(*number),
-                    Value::Text(text) => text.trim_end_matches('%').parse().ok(),
-                    _ => None,
-                };
-                if !percent.is_some_and(|percent| (1..=100).contains(&percent)) {
-                    collector.refuse(node.span, "expected a percentage from 1 to 100", "");
-                }
+            if let Some(node) = inside.get("sampling")
+                && !percentage(node).is_some_and(|percent| (1..=100).contains(&percent))
+            {
+                collector.refuse(node.span, "expected a percentage from 1 to 100", "");
             }
         }
         _ => {}
     }
+}
+
+/// A number of percent: `50`, `"50"` or `"50%"`.
+fn percentage(node: &Node) -> Option<i64> {
+    match &node.value {
+        Value::Integer(number) => Some(*number),
+        Value::Text(text) => text.trim_end_matches('%').parse().ok(),
+        _ => None,
+    }
+}
+
+/// A subject without wildcards. `None`: it is refused.
+fn publishable(node: &Node, text: &str, collector: &mut Collector) -> Option<Subject> {
+    let subject = Subject::as_the_server_reads(text).filter(|subject| !subject.has_wildcard());
+    if subject.is_none() {
+        collector.refuse(node.span, format!("`{text}` is not a subject to publish to"), "no wildcards");
+    }
+    subject
 }
 
 /// Reads where a service's latency is published.
@@ -205,57 +209,25 @@ pub fn latency(node: &Node, collector: &mut Collector) -> Latency {
                 collector.refuse(node.span, "latency needs a `subject`", "where the reports are published");
             }
             if let Some(node) = inside.get("sampling") {
-                let text = if let Value::Text(text) = &node.value { text.trim_end_matches('%') } else { "" };
-                let percent = if let Value::Integer(n) = node.value { Some(n) } else { text.parse().ok() };
-                let is_right = percent.is_some_and(|n| (0..=100).contains(&n)) || text.eq_ignore_ascii_case("headers");
-                if !is_right {
+                let by_headers = matches!(&node.value, Value::Text(text) if text.eq_ignore_ascii_case("headers"));
+                if !by_headers && !percentage(node).is_some_and(|percent| (0..=100).contains(&percent)) {
                     collector.refuse(node.span, "expected a percentage from 0 to 100, or headers", "");
                 }
             }
         }
         _ => {}
     }
-    let read = subject.and_then(Subject::as_the_server_reads);
-    if let Some(text) = subject.filter(|_| read.as_ref().is_none_or(Subject::has_wildcard)) {
-        collector.refuse(place.span, format!("`{text}` is not a subject to publish to"), "no wildcards");
-    }
-    Latency { span: node.span, subject: read }
+    Latency { span: node.span, subject: subject.and_then(|text| publishable(place, text, collector)) }
 }
 
-/// The wildcards that a destination's functions name: `$1`, `{{wildcard(1)}}`, `{{partition(3,1)}}`.
-/// Errors: why a token is no function that the server knows.
-fn named_wildcards(to: &str, strict: bool) -> Result<Vec<usize>, &'static str> {
+/// The wildcards that a destination's functions name. Errors: why one is none that the server knows.
+fn named_wildcards(to: &str) -> Result<Vec<usize>, &'static str> {
     let mut named = Vec::new();
     for token in to.split('.') {
-        if let Some(number) = token.strip_prefix('$') {
-            named.extend(number.parse::<usize>());
-            continue;
-        }
-        let Some(inside) = token.strip_prefix("{{").and_then(|t| t.strip_suffix("}}")) else { continue };
-        let inside = inside.trim().to_lowercase();
-        let (name, arguments) = inside.split_once('(').ok_or("a function needs arguments in brackets")?;
-        let arguments: Vec<&str> = arguments.trim_end_matches(')').split(',').map(str::trim).collect();
-        let number = |text: &str| text.parse::<usize>().map_err(|_| "a wildcard is named by its number");
-        let limit = |text: &str| text.parse::<i32>().map_err(|_| "a function's limit is a number");
-        match (name.trim(), arguments.as_slice()) {
-            ("wildcard", [wildcard]) => named.push(number(wildcard)?),
-            _ if strict => return Err("an import takes no function but wildcard"),
-            ("partition", [partitions, wildcards @ ..]) => {
-                limit(partitions)?;
-                for wildcard in wildcards {
-                    named.push(number(wildcard)?);
-                }
-            }
-            ("random", [most]) => drop(limit(most)?),
-            ("split", [wildcard, delimiter]) if !delimiter.contains(' ') => named.push(number(wildcard)?),
-            (
-                "splitfromleft" | "splitfromright" | "slicefromleft" | "slicefromright" | "left" | "right",
-                [wildcard, length],
-            ) => {
-                limit(length)?;
-                named.push(number(wildcard)?);
-            }
-            _ => return Err("the server knows no such function with these arguments"),
+        match Function::of(token)? {
+            Function::None => {}
+            Function::Wildcard(wildcard) => named.push(wildcard),
+            Function::OneToken(wildcards) | Function::Split(wildcards) => named.extend(wildcards),
         }
     }
     Ok(named)
@@ -288,7 +260,7 @@ pub fn mapping_renames(from: &Subject, to: &str) -> Result<(), &'static str> {
         return Err("both end in `>`, or neither does");
     }
     let most = wildcards(from);
-    if named_wildcards(to, false)?.iter().any(|number| *number == 0 || *number > most) {
+    if named_wildcards(to)?.iter().any(|number| *number == 0 || *number > most) {
         return Err("it has no wildcard of that number");
     }
     Ok(())
@@ -303,7 +275,11 @@ pub fn import_renames(subject: &Subject, to: &str) -> Result<(), &'static str> {
         return Err("both end in `>`, or neither does");
     }
     let most = wildcards(subject);
-    let named = named_wildcards(to, true)?;
+    let is_computed = |token: &str| matches!(Function::of(token), Ok(Function::OneToken(_) | Function::Split(_)));
+    if to.split('.').any(is_computed) {
+        return Err("an import takes no function but wildcard");
+    }
+    let named = named_wildcards(to)?;
     let in_order = to.split('.').filter(|token| *token == "*").count();
     if named.iter().any(|number| *number == 0 || *number > most) || in_order > most {
         return Err("it has no wildcard of that number");
@@ -318,7 +294,7 @@ pub fn import_renames(subject: &Subject, to: &str) -> Result<(), &'static str> {
 mod tests {
     use crate::audit::testing::refused;
 
-    /// What is refused, and its correction.
+    /// Configurations that are refused, each with its correction.
     const PAIRS: &[(&str, &str)] = &[
         ("cluster { authorization { users: [] } }", "cluster { authorization { user: u, password: p } }"),
         (

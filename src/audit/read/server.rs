@@ -8,9 +8,10 @@ use sha2::Digest as _;
 use super::super::system::{
     AuthMethod, Authority, Certificates, Hazard, Listener, ListenerKind, Remote, Server, ServerJetStream,
 };
+use super::checks;
 use super::option_names::{CLUSTER, GATEWAY, LEAFNODES, MQTT, REMOTE, SERVER_JETSTREAM, TLS, WEBSOCKET};
 use super::options::{Collector, Options};
-use super::{auth_method, checks};
+use super::users::auth_method;
 use crate::conf::value::{Entry, Map, Node, Value};
 use crate::diag::Span;
 
@@ -253,7 +254,7 @@ fn listener_logins(node: &Node) -> Vec<(AuthMethod, Option<String>, Span)> {
 fn tls(options: &Options<'_>, is_of_servers: bool, collector: &mut Collector) {
     if let Some(Value::Map(map)) = options.get("tls").map(|node| &node.value) {
         let inside = collector.options(map, TLS, "tls");
-        checks::tls(is_of_servers, &inside, collector);
+        checks::tls(&inside, is_of_servers, collector);
     }
 }
 
@@ -393,12 +394,12 @@ fn storage_size(text: &str) -> Option<i64> {
 }
 
 /// The last value with one of these keys, ignoring letter case.
-fn last<'m>(map: &'m Map, names: &[&str]) -> Option<&'m Node> {
+pub(super) fn last<'m>(map: &'m Map, names: &[&str]) -> Option<&'m Node> {
     let is_it = |e: &&Entry| names.iter().any(|name| e.key.eq_ignore_ascii_case(name));
     map.entries.iter().rfind(is_it).map(|e| &e.node)
 }
 
-fn text(node: &Node) -> Option<&str> {
+pub(super) fn text(node: &Node) -> Option<&str> {
     if let Value::Text(text) = &node.value { Some(text) } else { None }
 }
 

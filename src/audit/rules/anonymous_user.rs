@@ -16,7 +16,7 @@ pub const RULE: Rule = Rule {
 fn check(system: &System, _: &Tenants, out: &mut Vec<Diagnostic>) {
     for listener in system.server.listeners.iter().filter(|d| d.listens) {
         let Some((name, span)) = &listener.no_auth_user else { continue };
-        let found = super::users(system).find(|(_, u)| u.name == *name);
+        let found = system.users().find(|(_, u)| u.name == *name);
         if let Some((account, _)) = found.filter(|(_, u)| u.may_use(listener.kind)) {
             out.push(RULE.error(*span, format!("anybody is `{name}` of `{}`, without credentials", account.name)));
         }

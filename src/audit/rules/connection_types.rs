@@ -1,6 +1,6 @@
 //! Users without connection types may use every listener.
 
-use super::{Rule, users};
+use super::Rule;
 use crate::audit::system::{ListenerKind, System};
 use crate::audit::tenants::Tenants;
 use crate::diag::Diagnostic;
@@ -20,7 +20,7 @@ fn check(system: &System, _: &Tenants, out: &mut Vec<Diagnostic>) {
     if listeners.iter().all(|d| d.kind == ListenerKind::Leaf && d.has_authorization) {
         return;
     }
-    for (account, user) in users(system).filter(|(account, _)| !system.is_system(account)) {
+    for (account, user) in system.users().filter(|(account, _)| !system.is_system(account)) {
         if user.connection_types.as_ref().is_none_or(|(types, _)| types.is_empty()) {
             let span = user.connection_types.as_ref().map_or(user.span, |(_, span)| *span);
             let limited = user.permissions.span.is_some();

@@ -44,9 +44,8 @@ mod wildcard_service;
 pub use undecided_tenants::undecided;
 
 use super::reach;
-use super::system::{Account, Mapping, System, User};
+use super::system::{Account, Mapping, System};
 use super::tenants::Tenants;
-
 use crate::diag::{Diagnostic, Span};
 use crate::subject::Subject;
 
@@ -138,11 +137,6 @@ impl Rule {
 fn mapped_reserved(account: &Account) -> impl Iterator<Item = (&Mapping, Vec<Subject>)> {
     let reserved = account.mappings.iter().filter(|mapping| mapping.from.touches_reserved_space());
     reserved.map(|mapping| (mapping, reach::results(mapping)))
-}
-
-/// All users, each with its account.
-fn users(system: &System) -> impl Iterator<Item = (&Account, &User)> {
-    system.accounts.iter().flat_map(|account| account.users.iter().map(move |user| (account, user)))
 }
 
 #[cfg(test)]

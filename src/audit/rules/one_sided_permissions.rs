@@ -1,6 +1,6 @@
 //! Permissions that limit only publishing or only subscribing.
 
-use super::{Rule, users};
+use super::Rule;
 use crate::audit::system::System;
 use crate::audit::tenants::Tenants;
 use crate::diag::Diagnostic;
@@ -14,7 +14,7 @@ pub const RULE: Rule = Rule {
 };
 
 fn check(system: &System, _: &Tenants, out: &mut Vec<Diagnostic>) {
-    for (account, user) in users(system) {
+    for (account, user) in system.users() {
         let permissions = &user.permissions;
         let Some(span) = permissions.span else { continue };
         let missing = match (permissions.publish.span, permissions.subscribe.span) {

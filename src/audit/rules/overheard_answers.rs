@@ -1,6 +1,6 @@
 //! Subscriptions to subjects on which answers and acknowledgements pass.
 
-use super::{Rule, users};
+use super::Rule;
 use crate::audit::system::System;
 use crate::audit::tenants::Tenants;
 use crate::diag::Diagnostic;
@@ -19,7 +19,7 @@ const SPACES: [(&str, &str); 2] =
     [("_R_.>", "the answers to requests of other accounts"), ("$JS.ACK.>", "the acknowledgements of every consumer")];
 
 fn check(system: &System, _: &Tenants, out: &mut Vec<Diagnostic>) {
-    for (account, user) in users(system) {
+    for (account, user) in system.users() {
         let side = &user.permissions.subscribe;
         for (space, what) in SPACES {
             let Some(space) = Subject::as_the_server_reads(space) else { continue };
@@ -31,7 +31,7 @@ fn check(system: &System, _: &Tenants, out: &mut Vec<Diagnostic>) {
             let Some(listed) = listed.filter(|_| side.touches(&space)) else { continue };
             let message =
                 format!("`{}/{}` may subscribe to `{}`: {what}", account.name, user.display_name(), listed.subject);
-            let place = side.span.or(user.permissions.span).unwrap_or(user.span);
+            let place = user.place_of(side);
             out.push(RULE.warning(place, message).related(user.span, "this user"));
         }
     }

@@ -4,7 +4,6 @@ use super::{Rule, mapped_reserved, reserved_export};
 use crate::audit::system::System;
 use crate::audit::tenants::Tenants;
 use crate::diag::Diagnostic;
-use crate::model::ShareKind;
 
 pub const RULE: Rule = Rule {
     id: "reserved-import",
@@ -17,9 +16,8 @@ pub const RULE: Rule = Rule {
 fn check(system: &System, tenants: &Tenants, out: &mut Vec<Diagnostic>) {
     for account in &system.accounts {
         // Mappings of the account's own replies or requests onto an imported service.
-        let services = || account.imports.iter().filter(|i| i.kind == ShareKind::Service);
         for (mapping, made) in mapped_reserved(account) {
-            let mut apart = services().filter(|i| tenants.are_apart(&i.from.0, &account.name));
+            let mut apart = account.services().filter(|i| tenants.are_apart(&i.from.0, &account.name));
             if let Some(import) = apart.find(|i| made.iter().any(|m| m.overlaps(&i.local))) {
                 let message =
                     format!("`{}` of `{}` is mapped to a service of `{}`", mapping.from, account.name, import.from.0);

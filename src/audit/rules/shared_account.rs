@@ -2,13 +2,13 @@
 
 use std::collections::HashSet;
 
-use super::{Rule, decided_elsewhere};
+use super::{Rule, decided_elsewhere, undecided};
 use crate::audit::crossing::{crossings, may_capture, past_lists};
-use crate::audit::inference::suspicions;
 use crate::audit::reach::Carried;
-use crate::audit::system::{Import, System, User};
+use crate::audit::system::{Account, Import, System, User};
 use crate::audit::tenants::Tenants;
 use crate::diag::Diagnostic;
+use crate::subject::Subject;
 
 pub const RULE: Rule = Rule {
     id: "shared-account",
@@ -23,70 +23,26 @@ const MOST: usize = 10;
 
 fn check(system: &System, tenants: &Tenants, out: &mut Vec<Diagnostic>) {
     for account in system.tenants().filter(|account| tenants.share(account)) {
-        for crossing in crossings(system, account, |user| tenants.of(account, user), MOST) {
-            let whose =
-                |user: &User| format!("`{}/{}` of `{}`", account.name, user.display_name(), tenants.of(account, user));
-            let message = format!("{} reaches {}: {}", whose(crossing.from), whose(crossing.to), crossing.what);
+        let crossings = crossings(system, account, |user| tenants.of(account, user), MOST);
+        for crossing in &crossings {
+            let (from, to) = (whose(tenants, account, crossing.from), whose(tenants, account, crossing.to));
             out.push(
-                RULE.error(crossing.place, message)
+                RULE.error(crossing.place, format!("{from} reaches {to}: {}", crossing.what))
                     .related(crossing.from.span, "from this user")
                     .related(crossing.to.span, "to this one"),
             );
         }
-    }
-    for account in system.tenants().filter(|account| tenants.share(account)) {
-        let is_owner = |user: &User, import: &Import| tenants.of(account, user) == tenants.of_account(&import.from.0);
-        let mut told = HashSet::new();
-        for past in past_lists(system, account).into_iter().filter(|past| !is_owner(past.user, past.import)) {
-            if told.len() >= MOST || !told.insert((tenants.of(account, past.user), past.import.local.as_str())) {
-                continue;
-            }
-            let message = format!(
-                "`{}/{}` reaches `{}` of `{}`, which its list does not name: {}",
-                account.name,
-                past.user.display_name(),
-                past.import.subject,
-                past.import.from.0,
-                past.what
-            );
-            out.push(RULE.error(past.place, message).related(past.import.span, "this service"));
-        }
-        for (export, latency) in account.exports.iter().filter_map(|e| Some((e, e.latency.as_ref()?))) {
-            let Some(reports) = &latency.subject else { continue };
-            let (requests, reports) = (Carried::new(account, &export.subject), Carried::new(account, reports));
-            let receivers = |message: &Carried<'_>| -> Vec<&User> {
-                account.users.iter().filter(|user| message.received_by(user).is_some()).collect()
-            };
-            let learners = receivers(&reports);
-            let pair = receivers(&requests).into_iter().find_map(|answers| {
-                let is_another = |learns: &&&User| tenants.of(account, learns) != tenants.of(account, answers);
-                Some((answers, *learners.iter().find(is_another)?))
-            });
-            if let Some((answers, learns)) = pair {
-                let message = format!(
-                    "`{}/{}` of `{}` learns when `{}` of `{}` answers requests to `{}`, who asks, and from where",
-                    account.name,
-                    learns.display_name(),
-                    tenants.of(account, learns),
-                    answers.display_name(),
-                    tenants.of(account, answers),
-                    export.subject
-                );
-                out.push(RULE.error(latency.span, message).related(learns.span, "receives the reports"));
-            }
-        }
+        services_past_lists(system, tenants, account, out);
+        latency_reports(tenants, account, out);
         if let Some(span) = system.server.leaf_of(&account.name) {
             out.push(decided_elsewhere::behind_leaf(account, span));
         }
         // Streams of earlier users are on the server's disk and not in this file.
-        if account.jetstream.is_some()
-            && !may_capture(account)
-            && crossings(system, account, |user| tenants.of(account, user), 1).is_empty()
-        {
+        if account.jetstream.is_some() && !may_capture(account) && crossings.is_empty() {
             out.push(decided_elsewhere::old_streams(account));
         }
     }
-    for suspicion in suspicions(system).into_iter().filter(|s| !tenants.knows(s.account)) {
+    for suspicion in undecided(system, tenants) {
         let ([first, second, ..], Some(open)) = (suspicion.groups.as_slice(), suspicion.open.first()) else { continue };
         let message = format!(
             "`{}/{}` may do everything, beside `{}` and `{}`, which have subjects of their own: it reaches both",
@@ -101,5 +57,56 @@ fn check(system: &System, tenants: &Tenants, out: &mut Vec<Diagnostic>) {
                 .related(second.users[0].span, "its own subjects")
                 .hint("give it permissions, or the tenants accounts of their own"),
         );
+    }
+}
+
+/// A user with its account and tenant, as in a sentence.
+fn whose(tenants: &Tenants, account: &Account, user: &User) -> String {
+    format!("`{}/{}` of `{}`", account.name, user.display_name(), tenants.of(account, user))
+}
+
+/// Reports services of others that a user reaches although its list does not name them.
+fn services_past_lists(system: &System, tenants: &Tenants, account: &Account, out: &mut Vec<Diagnostic>) {
+    let is_owner = |user: &User, import: &Import| tenants.of(account, user) == tenants.of_account(&import.from.0);
+    let mut told = HashSet::new();
+    for past in past_lists(system, account).into_iter().filter(|past| !is_owner(past.user, past.import)) {
+        if told.len() >= MOST || !told.insert((tenants.of(account, past.user), past.import.local.as_str())) {
+            continue;
+        }
+        let message = format!(
+            "`{}/{}` reaches `{}` of `{}`, which its list does not name: {}",
+            account.name,
+            past.user.display_name(),
+            past.import.subject,
+            past.import.from.0,
+            past.what
+        );
+        out.push(RULE.error(past.place, message).related(past.import.span, "this service"));
+    }
+}
+
+/// Reports the latency of one tenant's service that another tenant's user may receive.
+fn latency_reports(tenants: &Tenants, account: &Account, out: &mut Vec<Diagnostic>) {
+    for (export, latency) in account.exports.iter().filter_map(|e| Some((e, e.latency.as_ref()?))) {
+        let Some(reports) = &latency.subject else { continue };
+        let receivers = |subject: &Subject| -> Vec<&User> {
+            let message = Carried::new(account, subject);
+            account.users.iter().filter(|user| message.received_by(user).is_some()).collect()
+        };
+        let learners = receivers(reports);
+        let pair = receivers(&export.subject).into_iter().find_map(|answers| {
+            let is_another = |learns: &&&User| tenants.of(account, learns) != tenants.of(account, answers);
+            Some((answers, *learners.iter().find(is_another)?))
+        });
+        if let Some((answers, learns)) = pair {
+            let message = format!(
+                "{} learns when `{}` of `{}` answers requests to `{}`, who asks, and from where",
+                whose(tenants, account, learns),
+                answers.display_name(),
+                tenants.of(account, answers),
+                export.subject
+            );
+            out.push(RULE.error(latency.span, message).related(learns.span, "receives the reports"));
+        }
     }
 }

@@ -5,7 +5,6 @@ use crate::audit::reach::{Carried, follow};
 use crate::audit::system::{Account, Import, System};
 use crate::audit::tenants::Tenants;
 use crate::diag::Diagnostic;
-use crate::model::ShareKind;
 
 pub const RULE: Rule = Rule {
     id: "shared-identity",
@@ -17,24 +16,17 @@ pub const RULE: Rule = Rule {
 
 fn check(system: &System, tenants: &Tenants, out: &mut Vec<Diagnostic>) {
     for account in &system.accounts {
-        for export in account.exports.iter().filter(|e| e.latency.is_some()) {
-            let is_others = |i: &&Import| {
-                i.kind == ShareKind::Service
-                    && i.local.overlaps(&export.subject)
-                    && tenants.are_apart(&i.from.0, &account.name)
-            };
-            if let Some((import, span)) =
-                account.imports.iter().find(is_others).zip(export.latency.as_ref().map(|l| l.span))
-            {
+        for (export, latency) in account.exports.iter().filter_map(|e| Some((e, e.latency.as_ref()?))) {
+            let is_others =
+                |i: &&Import| i.local.overlaps(&export.subject) && tenants.are_apart(&i.from.0, &account.name);
+            if let Some(import) = account.services().find(is_others) {
                 let message = format!("`{}` learns who in `{}` answers, and from where", account.name, import.from.0);
                 out.push(
-                    RULE.error(span, message)
+                    RULE.error(latency.span, message)
                         .hint("measure where the service is, not where it is passed on")
                         .related(import.span, "imported here"),
                 );
             }
-        }
-        for (export, latency) in account.exports.iter().filter_map(|e| Some((e, e.latency.as_ref()?))) {
             let Some(subject) = &latency.subject else { continue };
             let mut learns: Option<&Account> = None;
             follow(system, vec![Carried::new(account, subject)], |carried| {

@@ -1,6 +1,6 @@
 //! Missing, plain-text and malformed passwords.
 
-use super::{Rule, users};
+use super::Rule;
 use crate::audit::system::{AuthMethod, ListenerKind, System};
 use crate::audit::tenants::Tenants;
 use crate::diag::Diagnostic;
@@ -34,7 +34,7 @@ fn check(system: &System, _: &Tenants, out: &mut Vec<Diagnostic>) {
             .listeners
             .iter()
             .any(|d| d.listens && matches!(d.kind, ListenerKind::Mqtt | ListenerKind::WebSocket));
-    for (account, user) in users(system) {
+    for (account, user) in system.users() {
         let who = format!("`{}/{}`", account.name, user.name);
         out.push(match user.auth {
             AuthMethod::NoPassword if by_certificate => continue,

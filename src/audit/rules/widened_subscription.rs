@@ -1,6 +1,6 @@
 //! Subscribe lists that allow more than they say.
 
-use super::{Rule, users};
+use super::Rule;
 use crate::audit::system::System;
 use crate::audit::tenants::Tenants;
 use crate::diag::Diagnostic;
@@ -14,7 +14,7 @@ pub const RULE: Rule = Rule {
 };
 
 fn check(system: &System, _: &Tenants, out: &mut Vec<Diagnostic>) {
-    for (account, user) in users(system) {
+    for (account, user) in system.users() {
         let side = &user.permissions.subscribe;
         let Some(span) = side.span.or(user.permissions.span) else { continue };
         for (listed, admitted) in side.widened() {

@@ -20,7 +20,7 @@ pub const RULE: Rule = Rule {
 fn check(system: &System, tenants: &Tenants, out: &mut Vec<Diagnostic>) {
     let mut importers: HashMap<&str, Vec<(&Account, &Import)>> = HashMap::new();
     for account in &system.accounts {
-        for import in account.imports.iter().filter(|i| i.kind == ShareKind::Service) {
+        for import in account.services() {
             importers.entry(import.from.0.as_str()).or_default().push((account, import));
         }
     }

@@ -1,0 +1,105 @@
+//! The subjects that a user's subscribe list lets it receive: the server compares a subscription with
+//! the list, which admits more than the list says.
+
+use super::term::{Term, Unknowns};
+use super::{Exclusion, is_possible};
+use crate::audit::system::{Side, SubjectPattern};
+use crate::subject::Subject;
+
+/// Subjects that a user may subscribe to.
+#[derive(Debug)]
+pub struct Heard<'w> {
+    /// The subjects of the messages.
+    pub subject: Subject,
+    /// The queue that the entry demands. `None`: any subscription.
+    pub queue: Option<&'w Subject>,
+    /// The entry, which ends in `*`, if the subscription ends in `>`.
+    widened_from: Option<&'w Subject>,
+}
+
+impl Heard<'_> {
+    /// The subscription by which messages on `arrives` are received.
+    pub(super) fn widest<'s>(&'s self, arrives: &'s Subject) -> &'s Subject {
+        if self.widened_from.is_some() { &self.subject } else { arrives }
+    }
+}
+
+impl Side {
+    /// The subjects that subscriptions receive, before the deny list is applied.
+    ///
+    /// The server matches a subscription against the list as if it were a subject of its own, so
+    /// that its last token `>` is matched by a last token `*` of the list: `a.*` allows the
+    /// subscription `a.>`. Such a subscription is refused only if an entry of the deny list
+    /// matches it in the same way.
+    pub fn heard(&self) -> Vec<Heard<'_>> {
+        self.heard_by(None)
+    }
+
+    /// The subjects that subscriptions with this queue receive, before the deny list is applied. `None`:
+    /// without a queue.
+    fn heard_by<'w>(&'w self, own_queue: Option<&'w Subject>) -> Vec<Heard<'w>> {
+        let everything = || Heard { subject: Subject::everything(), queue: own_queue, widened_from: None };
+        let Some(allow) = &self.allow else { return vec![everything()] };
+        let mut heard = Vec::new();
+        for SubjectPattern { subject, queue } in allow {
+            let queue = queue.as_ref().or(own_queue);
+            heard.push(Heard { subject: subject.clone(), queue, widened_from: None });
+            let widened =
+                subject.as_str().strip_suffix('*').filter(|before| before.is_empty() || before.ends_with('.'));
+            let widened = widened.and_then(|before| Subject::as_the_server_reads(&format!("{before}>")));
+            let Some(admitted) = widened else { continue };
+            if self.admits_more(subject, queue, &admitted) {
+                heard.push(Heard { subject: admitted, queue, widened_from: Some(subject) });
+            }
+        }
+        heard
+    }
+
+    /// Whether the subscription `admitted` is accepted for the entry `listed`, and receives
+    /// anything that is not listed.
+    fn admits_more(&self, listed: &Subject, queue: Option<&Subject>, admitted: &Subject) -> bool {
+        if self.denied_to(queue).any(|deny| deny.matches_literally(admitted)) {
+            return false;
+        }
+        let Some(below) = Subject::as_the_server_reads(&format!("{listed}.>")) else { return false };
+        // An entry for another queue is another subscription, of which other subjects are denied.
+        let is_as_wide = |pattern: &&SubjectPattern| pattern.queue.is_none() || pattern.queue.as_ref() == queue;
+        let listed_too = self.allow.iter().flatten().filter(is_as_wide).map(|pattern| &pattern.subject);
+        leaves_some(&below, self.denied_to(queue).chain(listed_too))
+    }
+
+    /// The entries of the allow list by which a subscription receives more than the list says,
+    /// each with that subscription.
+    pub fn widened(&self) -> Vec<(&Subject, Subject)> {
+        self.heard().into_iter().filter_map(|heard| Some((heard.widened_from?, heard.subject))).collect()
+    }
+
+    /// Whether there is any subject whose messages may be received.
+    pub fn hears_anything(&self) -> bool {
+        self.heard().iter().any(|heard| leaves_some(&heard.subject, self.denied_to(heard.queue)))
+    }
+
+    /// Whether a queue subscription, with some queue name, receives anything on `subject`.
+    pub fn joins_queue_on(&self, subject: &Subject) -> bool {
+        let everything = Subject::everything();
+        self.heard_by(Some(&everything))
+            .iter()
+            .any(|heard| heard.subject.meet(subject).is_some_and(|cut| leaves_some(&cut, self.denied_to(heard.queue))))
+    }
+
+    /// The denied subjects for subscriptions that an allow entry with this queue demands.
+    pub(super) fn denied_to<'w>(&'w self, queue: Option<&'w Subject>) -> impl Iterator<Item = &'w Subject> + use<'w> {
+        let counts = move |deny: &&SubjectPattern| match (&deny.queue, queue) {
+            (None, _) => true,
+            (Some(denied), Some(queue)) => denied.contains(queue),
+            (Some(_), None) => false,
+        };
+        self.deny.iter().filter(counts).map(|deny| &deny.subject)
+    }
+}
+
+/// Whether some subject of `subject` matches none of the patterns.
+fn leaves_some<'w>(subject: &Subject, patterns: impl Iterator<Item = &'w Subject>) -> bool {
+    let subject = Term::of(subject, &mut Unknowns::default());
+    is_possible(&[Exclusion { subject, patterns: patterns.collect() }])
+}

@@ -1,0 +1,305 @@
+//! Exports and imports, and whether each import is offered to its account.
+
+use super::option_names::{EXPORT, IMPORT, SOURCE};
+use super::options::Options;
+use super::{SystemReader, checks};
+use crate::audit::reach::term::{Rename, Unknowns};
+use crate::audit::system::{Account, Export, Import, System};
+use crate::conf::value::Node;
+use crate::model::ShareKind;
+use crate::subject::Subject;
+
+impl SystemReader<'_> {
+    /// Reads the exports and imports of an account.
+    pub(super) fn shares(&mut self, options: &Options<'_>, account: &mut Account) {
+        for node in options.get("exports").map(|n| self.collector.list(n)).unwrap_or_default() {
+            let Some(export) = self.export(node) else { continue };
+            // The server merges exports of one subject: the importers of all, with the token
+            // position of the last.
+            match account.exports.iter_mut().find(|e| e.kind == export.kind && e.subject == export.subject) {
+                Some(known) => {
+                    known.token_position = export.token_position;
+                    known.latency = known.latency.take().or(export.latency);
+                    known.allow_trace = known.allow_trace.or(export.allow_trace);
+                    known.to = match (known.to.take(), export.to) {
+                        (Some(some), Some(more)) => Some(some.into_iter().chain(more).collect()),
+                        (one, other) => one.or(other),
+                    };
+                }
+                None => account.exports.push(export),
+            }
+        }
+        for node in options.get("imports").map(|n| self.collector.list(n)).unwrap_or_default() {
+            let Some(import) = self.import(node) else { continue };
+            let is_same = |i: &Import| {
+                let same = |a: &Import, b: &Import| match a.kind {
+                    ShareKind::Service => a.to == b.to,
+                    ShareKind::Stream => a.subject == b.subject,
+                };
+                i.kind == import.kind && i.from.0 == import.from.0 && same(i, &import)
+            };
+            if account.imports.iter().any(is_same) {
+                let message = format!("`{}` is imported twice from `{}`", import.to, import.from.0);
+                self.collector.refuse(import.span, message, "under two subjects, with `to`");
+            }
+            account.imports.push(import);
+        }
+    }
+
+    fn subject(&mut self, node: &Node) -> Option<Subject> {
+        let text = self.collector.text(Some(node))?;
+        let subject = Subject::as_the_server_reads(text);
+        if subject.is_none() {
+            self.collector.refuse(
+                node.span,
+                format!("`{text}` is not a valid subject"),
+                "tokens between dots, * for one, > for the rest",
+            );
+        }
+        subject
+    }
+
+    fn one_kind<'m>(&mut self, node: &Node, options: &Options<'m>) -> Option<(ShareKind, &'m Node)> {
+        match (options.get("stream"), options.get("service")) {
+            (Some(stream), None) => Some((ShareKind::Stream, stream)),
+            (None, Some(service)) => Some((ShareKind::Service, service)),
+            (Some(_), Some(_)) => {
+                self.collector.refuse(node.span, "a stream and a service in one entry", "write two");
+                None
+            }
+            // The server ignores such an entry.
+            (None, None) => None,
+        }
+    }
+
+    fn export(&mut self, node: &Node) -> Option<Export> {
+        let map = self.collector.map(node)?;
+        let options = self.collector.options(map, EXPORT, "an export");
+        let (kind, subject) = self.one_kind(node, &options)?;
+        if kind == ShareKind::Stream {
+            for key in ["response_type", "threshold", "latency", "allow_trace"] {
+                if let Some(entry) = options.entry(key) {
+                    self.collector.refuse(entry.key_span, format!("`{key}` is for services"), "remove it");
+                }
+            }
+        }
+        if let Some(node) = options.get("response_type")
+            && let Some(text) = self.collector.text(Some(node))
+            && !["single", "singleton", "stream", "chunk", "chunked"].contains(&text.to_lowercase().as_str())
+        {
+            self.collector.refuse(
+                node.span,
+                format!("there is no response type `{text}`"),
+                "singleton, stream or chunked",
+            );
+        }
+        let responses = self.collector.text(options.get("response_type")).unwrap_or_default().to_lowercase();
+        if let Some(entry) =
+            options.entry("latency").filter(|_| ["stream", "chunk", "chunked"].contains(&responses.as_str()))
+        {
+            self.collector.refuse(entry.key_span, "latency is measured of services with one answer", "remove it");
+        }
+        let to = options.get("accounts").map(|node| {
+            let mut names = Vec::new();
+            for node in self.collector.list(node) {
+                names.extend(self.collector.text(Some(node)).map(|text| (text.to_owned(), node.span)));
+            }
+            names
+        });
+        let allow_trace = self.collector.bool(options.get("allow_trace"));
+        let span = subject.span;
+        let subject = self.subject(subject)?;
+        let token_position = self.collector.integer(options.get("account_token_position")).unwrap_or(0);
+        if let Some(node) = options.get("account_token_position")
+            && token_position != 0
+            && token_at(&subject, token_position) != Some("*")
+        {
+            self.collector.refuse(
+                node.span,
+                format!("`{subject}` has no `*` at position {token_position}"),
+                "the position counts tokens from 1",
+            );
+        }
+        Some(Export {
+            kind,
+            subject,
+            span,
+            to,
+            token_position,
+            allow_trace: options.get("allow_trace").filter(|_| allow_trace == Some(true)).map(|n| n.span),
+            latency: options.get("latency").map(|node| checks::latency(node, self.collector)),
+        })
+    }
+
+    fn import(&mut self, node: &Node) -> Option<Import> {
+        let map = self.collector.map(node)?;
+        let options = self.collector.options(map, IMPORT, "an import");
+        let (kind, source) = self.one_kind(node, &options)?;
+        let source_map = self.collector.map(source)?;
+        let from = self.collector.options(source_map, SOURCE, "the source of an import");
+        let (Some(account), Some(subject)) = (from.get("account"), from.get("subject")) else {
+            self.collector.refuse(
+                source.span,
+                "an import needs an account and a subject",
+                "{ account: A, subject: \"a.b\" }",
+            );
+            return None;
+        };
+        let (name, subject) = (self.collector.text(Some(account))?.to_owned(), self.subject(subject)?);
+        let (prefix, to) = (self.collector.text(options.get("prefix")), self.collector.text(options.get("to")));
+        let to = match (kind, prefix, to) {
+            (ShareKind::Stream, Some(prefix), _) => format!("{}.{subject}", prefix.trim_end_matches('.')),
+            (_, _, Some(to)) => to.to_owned(),
+            _ => subject.to_string(),
+        };
+        let place = options.get("to").or_else(|| options.get("prefix")).map_or(source.span, |node| node.span);
+        if Subject::as_the_server_reads(&to).is_none() {
+            self.collector.refuse(
+                place,
+                format!("`{to}` is not a valid subject"),
+                "tokens between dots, * for one, > for the rest",
+            );
+        }
+        if let Some(entry) = options.entry("allow_trace").filter(|_| kind == ShareKind::Service) {
+            self.collector.refuse(entry.key_span, "`allow_trace` of an import is for streams", "remove it");
+        }
+        if let Err(why) = checks::import_renames(&subject, &to) {
+            self.collector.refuse(place, format!("`{subject}` cannot be imported as `{to}`: {why}"), "");
+        }
+        let renamed = Rename::new(&subject, &to, &mut Unknowns::default());
+        let local = renamed.map_or_else(|| subject.clone(), |rename| rename.to.pattern());
+        let share = self.collector.bool(options.get("share"));
+        let allow_trace = self.collector.bool(options.get("allow_trace"));
+        Some(Import {
+            kind,
+            from: (name, account.span),
+            subject,
+            span: source.span,
+            local,
+            to,
+            share: options.get("share").filter(|_| share == Some(true)).map(|n| n.span),
+            allow_trace: options.get("allow_trace").filter(|_| allow_trace == Some(true)).map(|n| n.span),
+        })
+    }
+
+    /// Checks exports and imports against each other, as `nats-server -t` does. Skipped if the
+    /// configuration is rejected already: the errors would only follow from earlier ones.
+    pub(super) fn shares_are_authorized(&mut self, system: &System) {
+        if !self.collector.refused.is_empty() {
+            return;
+        }
+        for account in &system.accounts {
+            for (name, span) in account.exports.iter().flat_map(|e| e.to.iter().flatten()) {
+                if system.account(name).is_none() {
+                    self.collector.refuse(*span, format!("there is no account `{name}` to export to"), "");
+                }
+            }
+            for import in &account.imports {
+                let (name, span) = &import.from;
+                let Some(exporter) = system.account(name) else {
+                    self.collector.refuse(*span, format!("there is no account `{name}` to import from"), "");
+                    continue;
+                };
+                let exact = exporter.exports.iter().rfind(|e| e.kind == import.kind && e.subject == import.subject);
+                let authorized = match exact {
+                    Some(export) => export.authorizes(&account.name, &import.subject),
+                    None => exporter.exports.iter().any(|e| {
+                        e.kind == import.kind
+                            && e.subject.contains(&import.subject)
+                            && e.authorizes(&account.name, &import.subject)
+                    }),
+                };
+                if !authorized {
+                    let message = format!("`{name}` exports no `{}` to `{}`", import.subject, account.name);
+                    self.collector.refuse(
+                        import.span,
+                        message,
+                        "add it to that account's exports, with this account under `accounts`",
+                    );
+                }
+            }
+        }
+    }
+
+    /// Checks the accounts that leaf node logins and remotes name.
+    pub(super) fn leaf_accounts_are_there(&mut self, system: &System) {
+        if !self.collector.refused.is_empty() || system.is_operator.is_some() {
+            return;
+        }
+        let logins = system.server.listeners.iter().flat_map(|listener| &listener.logins);
+        let named = logins.filter_map(|(_, account, span)| Some((account.as_deref()?, *span)));
+        let remotes = system.server.remotes().map(|remote| (remote.account.as_str(), remote.span));
+        for (name, span) in named.chain(remotes).filter(|(name, _)| *name != "$G") {
+            if system.account(name).is_none() {
+                self.collector.refuse(span, format!("there is no account `{name}` for this leaf node"), "");
+            }
+        }
+    }
+}
+
+/// The token at a position that counts from 1.
+fn token_at(subject: &Subject, position: i64) -> Option<&str> {
+    subject.tokens().nth(usize::try_from(position).ok()?.checked_sub(1)?)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::audit::testing::{refused, system};
+
+    #[test]
+    fn an_import_needs_an_export_of_its_kind_to_its_account() {
+        let text = |export: &str, import: &str| {
+            format!("accounts {{ A {{ exports: [{{ {export} }}] }}, B {{ imports: [{{ {import} }}] }}, C {{}} }}")
+        };
+        let import = "stream: { account: A, subject: a.b }";
+        for (export, authorized) in [
+            ("stream: a.b", true),
+            ("stream: a.>", true),
+            ("stream: a.*, accounts: [B]", true),
+            ("stream: a.*, accounts: [C]", false),
+            ("stream: a.c", false),
+            ("service: a.b", false),
+            ("stream: \"*.b\", account_token_position: 1", false),
+        ] {
+            let found = refused(&text(export, import));
+            let expected = if authorized { vec![] } else { vec!["`A` exports no `a.b` to `B`"] };
+            assert_eq!(found.iter().map(|(_, _, m)| m.as_str()).collect::<Vec<_>>(), expected, "{export}");
+        }
+        let by_token = text("stream: \"*.b\", account_token_position: 1", "stream: { account: A, subject: B.b }");
+        assert_eq!(refused(&by_token), []);
+    }
+
+    #[test]
+    fn an_import_arrives_under_its_prefix_or_its_other_name() {
+        let local = |kind: &str, rest: &str| {
+            let text = format!(
+                "accounts {{ A {{ exports: [{{ {kind}: a.> }}] }},
+                 B {{ imports: [{{ {kind}: {{ account: A, subject: a.b }}, {rest} }}] }} }}"
+            );
+            system(&text).accounts[1].imports[0].local.to_string()
+        };
+        assert_eq!(local("stream", "share: false"), "a.b");
+        assert_eq!(local("stream", "prefix: p"), "p.a.b");
+        assert_eq!(local("stream", "prefix: p."), "p.a.b");
+        assert_eq!(local("stream", "to: x.y"), "x.y");
+        assert_eq!(local("stream", "prefix: p, to: x"), "p.a.b");
+        let numbered = "accounts { A { exports: [{ service: x.> }] },
+             B { imports: [{ service: { account: A, subject: x.*.y.* }, to: my.$2.do.$1 }] } }";
+        assert_eq!(system(numbered).accounts[1].imports[0].local.as_str(), "my.*.do.*");
+        assert_eq!(local("service", "to: x.y"), "x.y");
+    }
+
+    #[test]
+    fn exports_of_one_subject_merge_their_importers() {
+        let text = "accounts { B {}, C {}, A { exports: [
+            { stream: a, accounts: [B] }, { stream: a, accounts: [C] }, { service: a, accounts: [C] }] } }";
+        let system = system(text);
+        let exports: Vec<(ShareKind, Vec<&str>)> = system.accounts[2]
+            .exports
+            .iter()
+            .map(|e| (e.kind, e.to.iter().flatten().map(|(name, _)| name.as_str()).collect()))
+            .collect();
+        assert_eq!(exports, [(ShareKind::Stream, vec!["B", "C"]), (ShareKind::Service, vec!["C"])]);
+    }
+}
