@@ -94,6 +94,11 @@ pub struct Message {
 }
 
 impl Message {
+    /// The headers and the payload as text.
+    pub fn text(&self) -> String {
+        String::from_utf8_lossy(&[self.headers.as_slice(), &self.payload].concat()).into_owned()
+    }
+
     /// The payload as JSON; null if it is not JSON.
     pub fn json(&self) -> serde_json::Value {
         serde_json::from_slice(&self.payload).unwrap_or_default()

@@ -10,7 +10,7 @@ use crate::diag::{Finding, Severity};
 use crate::error::{Error, Exit};
 use crate::live::locate;
 use crate::verdict::Verdict;
-use crate::verify::report::{Check, Outcome, Report, SETTING, html, junit};
+use crate::verify::report::{Check, EXHAUSTIVE, Outcome, Report, SETTING, html, junit};
 use crate::verify::test_bed::{self, MANAGER, TestBed};
 use crate::verify::{self, KnownConfiguration, PROBES};
 
@@ -203,10 +203,10 @@ fn show(context: &Context, report: &Report) {
         context.ui.note("✔ held  ✘ leaked  ? could not be tried  ○ not tried, see the report  · does not apply");
     }
     let worst = |wanted: Outcome| report.checks.iter().filter(move |c| c.outcome == wanted);
-    for (outcome, what) in [(Outcome::Leak, "leak"), (Outcome::NotRun, "not run")] {
+    for outcome in [Outcome::Leak, Outcome::NotRun] {
         for check in worst(outcome).take(SHOWN) {
             let evidence = shortened(&check.evidence);
-            let text = format!("{what}: {}: {} → {}: {evidence}", check.probe, check.from, check.to);
+            let text = format!("{}: {}: {} → {}: {evidence}", outcome.as_str(), check.probe, check.from, check.to);
             if outcome == Outcome::Leak { context.ui.found(&text) } else { context.ui.unknown(&text) }
         }
         if worst(outcome).count() > SHOWN {
@@ -229,21 +229,19 @@ fn show(context: &Context, report: &Report) {
     for check in left_out {
         context.ui.note(&format!("not tried: {}", check.evidence));
     }
-    let exhaustive = untried.iter().filter(|c| c.evidence.contains("--exhaustive")).count();
+    let exhaustive = untried.iter().filter(|c| c.evidence.starts_with(EXHAUSTIVE)).count();
     if exhaustive > 0 {
         context.ui.note(&format!("not tried: {}, because --exhaustive is not given", count(exhaustive, "check")));
     }
-    if server.runs_rendered == Some(true) {
+    let runs_rendered = server.runs_rendered == Some(true);
+    if runs_rendered {
         context
             .ui
             .note("the server confirms the digest of what is rendered, which the static proof knows (flags on its command line are not in it)");
     }
-    let is_another = |c: &Check| {
-        [Outcome::Leak, Outcome::NotRun].contains(&c.outcome)
-            && ["declarations", "controls", "entry", "limits", SETTING].contains(&c.probe)
-    };
-    let is_right = server.runs_rendered == Some(true);
-    if !server.throwaway && !is_right && report.checks.iter().any(is_another) {
+    let is_another =
+        |c: &Check| c.outcome.is_failure() && ["declarations", "entry", "limits", SETTING].contains(&c.probe);
+    if !server.throwaway && !runs_rendered && report.checks.iter().any(is_another) {
         context.next("tenantry up, if the server does not run this registry yet; then verify again");
     }
     match verdict {

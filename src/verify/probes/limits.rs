@@ -31,7 +31,7 @@ async fn probe<'p>(run: &Run<'p>, tenant_runs: &mut [TenantRun<'p>]) {
             run.ledger.pass(tenant_run.index, held.join("; "));
         }
         if !untried.is_empty() {
-            run.ledger.not_tried(tenant_run.index, format!("only with --exhaustive: {}", untried.join(", ")));
+            run.ledger.needs_exhaustive(tenant_run.index, &untried.join(", "));
         }
     })
     .await;

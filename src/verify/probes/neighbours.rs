@@ -41,8 +41,7 @@ async fn probe<'p>(run: &Run<'p>, tenant_runs: &mut [TenantRun<'p>]) {
             };
             tried += 1;
             if !may_slow_down {
-                run.ledger
-                    .not_tried(exporter, format!("only with --exhaustive: {} imports and does not read", tenant.name));
+                run.ledger.needs_exhaustive(exporter, &format!("{} imports and does not read", tenant.name));
                 continue;
             }
             let subject = concrete(&import.subject, &run.token());

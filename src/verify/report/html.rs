@@ -63,13 +63,7 @@ fn without_script(report: &Report) -> String {
     }
     text += "<table><tr><th>outcome</th><th>probe</th><th>from</th><th>to</th><th>evidence</th></tr>\n";
     for check in open.iter().take(LISTED) {
-        let outcome = match check.outcome {
-            Outcome::Leak => "leak",
-            Outcome::NotRun => "not run",
-            Outcome::NotTried => "not tried",
-            Outcome::Pass => "held",
-        };
-        let cells = [outcome, check.probe, &check.from, &check.to, &check.evidence]
+        let cells = [check.outcome.as_str(), check.probe, &check.from, &check.to, &check.evidence]
             .map(|cell| format!("<td>{}</td>", escaped(cell)));
         text += &format!("<tr>{}</tr>\n", cells.concat());
     }

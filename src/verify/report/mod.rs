@@ -28,6 +28,26 @@ pub enum Outcome {
     Leak,
 }
 
+impl Outcome {
+    /// The outcome in words, as in `leak: …`.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Pass => "held",
+            Self::NotTried => "not tried",
+            Self::NotRun => "not run",
+            Self::Leak => "leak",
+        }
+    }
+
+    /// Whether the check failed, or could not be run although it should have been.
+    pub fn is_failure(self) -> bool {
+        matches!(self, Self::NotRun | Self::Leak)
+    }
+}
+
+/// Begins what a check that runs with `--exhaustive` only would have tried.
+pub const EXHAUSTIVE: &str = "only with --exhaustive: ";
+
 /// One check of a probe, for one pair of tenants or for one tenant and all others.
 #[derive(Debug, Clone, Serialize)]
 pub struct Check {
@@ -54,8 +74,8 @@ pub struct AttackedServer {
     pub id: String,
     /// The digest of its configuration as it reports it. `None` if it could not be asked.
     pub config_digest: Option<String>,
-    /// Whether every server of the system runs a configuration that is known here. `None` for a
-    /// throwaway server, and if the servers could not be asked.
+    /// Whether every server of the system runs what the registry renders. `None` for a throwaway server,
+    /// and if the servers could not be asked.
     pub runs_rendered: Option<bool>,
     /// Whether it was started for this run alone.
     pub throwaway: bool,

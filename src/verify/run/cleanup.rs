@@ -22,13 +22,10 @@ impl<'p> Run<'p> {
             let index = tenant_run.index;
             let Some(manager) = tenant_run.manager() else { return };
             let names = manager.ask_one(self, Request::empty("$JS.API.STREAM.NAMES")).await.json();
-            for name in names["streams"].as_array().into_iter().flatten().filter_map(|n| n.as_str()) {
-                let is_gone = match is_ours(name) {
-                    true if earlier => !manager.is_left_behind(self, name).await || manager.delete(self, name).await,
-                    true => !name.contains(&self.id) || manager.delete(self, name).await,
-                    false => true,
-                };
-                if !is_gone {
+            let names = names["streams"].as_array().into_iter().flatten().filter_map(|n| n.as_str());
+            for name in names.filter(|name| is_ours(name)) {
+                let is_due = if earlier { manager.is_left_behind(self, name).await } else { name.contains(&self.id) };
+                if is_due && !manager.delete(self, name).await {
                     self.ledger.not_run(index, format!("something is left behind in stream {name}"));
                 }
             }

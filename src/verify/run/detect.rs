@@ -62,7 +62,7 @@ impl<'p> Run<'p> {
     /// Looks for canaries in a message that a user received in its own inbox: whoever exports a
     /// service to it answers there, and what is an answer was not published on the inbox.
     pub fn detect_in_inbox(&self, receiver: usize, user: &str, message: &Message) {
-        let text = String::from_utf8_lossy(&[message.headers.as_slice(), &message.payload].concat()).into_owned();
+        let text = message.text();
         let may_answer = |sender: usize| {
             let imports = &self.topology.tenant(receiver).imports;
             let exporter = &self.topology.tenant(sender).name;
@@ -89,8 +89,7 @@ impl<'p> Run<'p> {
         if !asked.starts_with("$JS.") {
             // The exporter of a shared service may answer.
             let may_answer = |sender: usize| self.is_declared(receiver, sender, asked);
-            let bytes = [message.headers.as_slice(), &message.payload].concat();
-            let text = String::from_utf8_lossy(&bytes).into_owned();
+            let text = message.text();
             let senders: Vec<usize> = self.named_in(&text).collect();
             if senders.iter().all(|s| may_answer(*s)) {
                 return senders;

@@ -8,7 +8,7 @@ use std::collections::{BTreeMap, HashMap, HashSet};
 use std::time::Duration;
 
 use crate::model::Model;
-use crate::verify::report::{AttackedServer, Check, Outcome, Report, SETTING};
+use crate::verify::report::{AttackedServer, Check, EXHAUSTIVE, Outcome, Report, SETTING};
 
 /// Maximum number of evidence strings kept per leak.
 const EVIDENCE: usize = 8;
@@ -80,6 +80,11 @@ impl Ledger {
         self.record(self.names[tenant].clone(), "*".into(), Outcome::NotTried, what.into());
     }
 
+    /// Records that a tenant's check runs with `--exhaustive` only, and what it would try.
+    pub fn needs_exhaustive(&self, tenant: usize, what: &str) {
+        self.not_tried(tenant, format!("{EXHAUSTIVE}{what}"));
+    }
+
     /// Records that the check could not be run for any tenant, with the reason.
     pub fn not_run_for_anybody(&self, why: &str) {
         self.record("*".into(), "*".into(), Outcome::NotRun, why.to_owned());
@@ -132,7 +137,7 @@ impl Ledger {
         }
         // A probe that leaked from a tenant, or could not be run for it, did not pass for it.
         passes.retain(|_, pass| {
-            !checks.iter().any(|c| c.outcome != Outcome::NotTried && c.probe == pass.probe && c.from == pass.from)
+            !checks.iter().any(|c| c.outcome.is_failure() && c.probe == pass.probe && c.from == pass.from)
         });
         checks.extend(passes.into_values());
         checks.sort_by_key(|c| (std::cmp::Reverse(c.outcome), order(c.probe)));

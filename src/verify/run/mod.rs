@@ -12,15 +12,16 @@ use std::cell::{Cell, RefCell};
 use std::collections::HashMap;
 use std::time::Duration;
 
+use futures_util::{StreamExt as _, stream};
+use rand::Rng as _;
+
 use super::Plan;
 use super::probes::OF_JETSTREAM;
 use super::report::{AttackedServer, Report};
 use super::test_bed::Logins;
 use super::wire::{Connection, Identity, Info, OpenError};
 use crate::model::Model;
-use futures_util::{StreamExt as _, stream};
 use ledger::Ledger;
-use rand::Rng as _;
 pub use session::{Session, TenantRun};
 use topology::Topology;
 

@@ -233,14 +233,18 @@ impl<'p> Session<'p> {
     pub fn heard(&mut self, run: &Run<'p>) -> Vec<Message> {
         let Some(connection) = &mut self.connection else { return Vec::new() };
         let messages = std::mem::take(&mut connection.heard);
-        for message in &messages {
-            if message.subject.strip_prefix(self.inbox.as_str()).is_some_and(|rest| rest.starts_with('.')) {
-                run.detect_in_inbox(self.tenant, self.user.name.as_str(), message);
-            } else {
-                run.detect_in_message(self.tenant, self.user.name.as_str(), message);
-            }
-        }
+        messages.iter().for_each(|message| self.detect_in(run, message));
         messages
+    }
+
+    /// Looks for other tenants' canaries in a message that the user received.
+    fn detect_in(&self, run: &Run<'p>, message: &Message) {
+        let is_in_inbox = message.subject.strip_prefix(self.inbox.as_str()).is_some_and(|rest| rest.starts_with('.'));
+        if is_in_inbox {
+            run.detect_in_inbox(self.tenant, self.user.name.as_str(), message);
+        } else {
+            run.detect_in_message(self.tenant, self.user.name.as_str(), message);
+        }
     }
 
     /// Takes the server's errors since the last call.
@@ -291,7 +295,7 @@ impl<'p> Session<'p> {
         match connection.next_message(wanted).await {
             Ok(message) => {
                 let message = message?;
-                run.detect_in_message(self.tenant, self.user.name.as_str(), &message);
+                self.detect_in(run, &message);
                 Some(message)
             }
             Err(lost) => {
