@@ -6,6 +6,7 @@ use super::Rule;
 use crate::audit::system::{Account, Import, System};
 use crate::audit::tenants::Tenants;
 use crate::diag::Diagnostic;
+use crate::model::ShareKind;
 use crate::subject::Subject;
 
 pub const RULE: Rule = Rule {
@@ -18,13 +19,24 @@ pub const RULE: Rule = Rule {
 
 fn check(system: &System, _: &Tenants, out: &mut Vec<Diagnostic>) {
     for account in &system.accounts {
-        let circle = account.imports.iter().find(|i| leads_back(system, account, i, &i.subject, &mut HashSet::new()));
-        if let Some(import) = circle {
+        let is_circle = |i: &&Import| {
+            let from = |subject: &Subject| leads_back(system, account, i, subject, &mut HashSet::new());
+            from(&i.subject) || renamed(system, i).is_some_and(|to| from(&to))
+        };
+        if let Some(import) = account.imports.iter().find(is_circle) {
             let message =
                 format!("what `{}` imports from `{}` comes from itself in the end", account.name, import.from.0);
             out.push(RULE.error(import.span, message));
         }
     }
+}
+
+/// The text of a stream import's other name, where its exporter exports that too: the server looks for
+/// circles from there as well, with `$1` taken for a token of its own.
+fn renamed(system: &System, import: &Import) -> Option<Subject> {
+    let to = Subject::as_the_server_reads(&import.to).filter(|_| import.kind == ShareKind::Stream)?;
+    let exports = &system.account(&import.from.0)?.exports;
+    exports.iter().any(|e| e.kind == ShareKind::Stream && e.subject.contains(&to)).then_some(to)
 }
 
 /// Whether an import leads back to `home`, directly or through imports of other accounts.
@@ -69,5 +81,20 @@ mod tests {
         assert!(is_cycle(&[("A", "B", "x", "x"), ("B", "C", "y", "x"), ("C", "A", "z", "y")]));
         assert!(!is_cycle(&[("A", "B", "x", "x"), ("B", "A", "y", "y")]), "B forwards no `x`");
         assert!(!is_cycle(&[("A", "B", "x", "x"), ("B", "C", "y", "x"), ("A", "C", "y", "y")]), "C imports nothing");
+    }
+
+    #[test]
+    fn a_stream_under_another_name_is_a_cycle_if_that_name_leads_back() {
+        let is_cycle = |exported: &str, to: &str| {
+            let text = format!(
+                "accounts {{
+                   B {{ exports: [{{ stream: \"{exported}\" }}], imports: [{{ stream: {{ account: C, subject: y.> }}, to: x.> }}] }}
+                   C {{ exports: [{{ stream: y.> }}], imports: [{{ stream: {{ account: B, subject: C.* }}, to: {to} }}] }} }}"
+            );
+            rules(&text).contains(&"import-cycle")
+        };
+        assert!(is_cycle("*.*", "x.$1"));
+        assert!(!is_cycle("*.*", "z.$1"), "nothing comes to that name");
+        assert!(!is_cycle("C.*", "x.$1"), "nobody exports that name");
     }
 }
