@@ -272,14 +272,18 @@ async fn surroundings(admin: &Connection, other: &Connection) -> Arc<Mutex<BTree
             client.publish(reply, "answered".into()).await.expect("publish");
         }
     });
-    for (client, subjects) in
-        [(admin.client.clone(), vec!["T.chatter"]), (other.client.clone(), vec!["O.chatter", "O.public.chatter"])]
-    {
+    // Each answer of JetStream's API is an advisory too.
+    let asked = admin.client.new_inbox();
+    for (client, subjects) in [
+        (admin.client.clone(), vec!["T.chatter", "$JS.API.INFO"]),
+        (other.client.clone(), vec!["O.chatter", "O.public.chatter"]),
+    ] {
+        let asked = asked.clone();
         tokio::spawn(async move {
             let mut tick = tokio::time::interval(Duration::from_millis(50));
             while client.connection_state() == async_nats::connection::State::Connected {
                 for subject in &subjects {
-                    let _ = client.publish(*subject, "x".into()).await;
+                    let _ = client.publish_with_reply(*subject, asked.clone(), "".into()).await;
                 }
                 tick.tick().await;
             }

@@ -25,12 +25,23 @@ pub struct System {
     pub has_authorization: bool,
     /// Location of a user name or token that all clients share. `None`: none.
     pub shared_login: Option<Span>,
-    /// Location of the operator option: accounts are in JWTs, not in this file.
-    pub is_operator: Option<Span>,
+    /// The operator, who signs accounts in JWTs. `None`: accounts are in the file.
+    pub operator: Option<Operator>,
     /// The auth callout. `None`: none.
     pub callout: Option<Callout>,
     /// Options of the server outside of accounts.
     pub server: Server,
+}
+
+/// The operator of a server whose accounts are JWTs.
+#[derive(Debug)]
+pub struct Operator {
+    /// Location of the option.
+    pub span: Span,
+    /// Why accounts are not all known, with the place that says so. `None`: they are.
+    pub elsewhere: Option<(String, Span)>,
+    /// Whether the file has accounts of its own, with which the server does not start.
+    pub beside: bool,
 }
 
 /// Options of the server outside of accounts.

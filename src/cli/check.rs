@@ -37,8 +37,8 @@ pub fn run(context: &Context, args: &Args) -> Result<Exit, Error> {
     let project = Project::open(valid, args.templates.as_deref())?;
     let valid = &project.valid;
     let bar = context.ui.progress(valid.model.tenants.len(), "rendering");
-    let bundle = project.render(|| bar.inc(1))?;
-    bar.finish_and_clear();
+    let bundle = project.render(|| bar.step())?;
+    bar.finish();
     project.save_hashes();
     let audit = project.audit(&bundle)?;
     // The registry's warning about the sum of connections covers the audit's finding.

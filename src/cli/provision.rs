@@ -197,8 +197,8 @@ pub fn provision(
     let Order { url, targets, apply, .. } = *order;
     let jobs: Vec<Job<'_>> = valid.model.tenants.iter().filter_map(|tenant| job(root, tenant)).collect();
     let bar = context.ui.progress(jobs.len(), if apply { "applying" } else { "comparing" });
-    let reports = jetstream::run(url, jobs, targets, apply, &|| bar.inc(1))?;
-    bar.finish_and_clear();
+    let reports = jetstream::run(url, jobs, targets, apply, &|| bar.step())?;
+    bar.finish();
     // If no user can connect, the server is unreachable: report that once instead of once per tenant.
     if let Some(TenantReport { result: Err(Failure::Lost(words)), .. }) = reports.first()
         && reports.iter().all(|r| matches!(r.result, Err(Failure::Lost(_))))

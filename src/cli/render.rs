@@ -86,15 +86,15 @@ pub fn note_edited(context: &Context, outcome: &WriteSummary) {
 /// Renders and writes, with a progress bar.
 pub fn write(context: &Context, project: &Project, target: &Target, is_named: bool) -> Result<WriteSummary, Error> {
     let bar = context.ui.progress(project.model().tenants.len(), "rendering");
-    let outcome = project.write(target, is_named, || bar.inc(1))?;
-    bar.finish_and_clear();
+    let outcome = project.write(target, is_named, || bar.step())?;
+    bar.finish();
     Ok(outcome)
 }
 
 fn check(context: &Context, args: &Args, project: &Project, out: &Path) -> Result<Exit, Error> {
     let bar = context.ui.progress(project.model().tenants.len(), "rendering");
-    let bundle = project.render(|| bar.inc(1))?;
-    bar.finish_and_clear();
+    let bundle = project.render(|| bar.step())?;
+    bar.finish();
     let differences = compare(out, &bundle)?;
     let verdict = if differences.is_empty() { "up-to-date" } else { "out-of-date" };
     if differences.is_empty() {

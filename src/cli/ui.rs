@@ -2,8 +2,8 @@
 //! `--format json` standard output is one JSON document.
 
 use std::io::{self, IsTerminal as _, Write as _};
-use std::sync::OnceLock;
-use std::time::Duration;
+use std::sync::{Mutex, OnceLock};
+use std::time::{Duration, Instant};
 
 use anstream::{AutoStream, ColorChoice};
 use anstyle::{AnsiColor, Style};
@@ -197,10 +197,14 @@ impl Ui {
         }
     }
 
-    /// Prints a table as the result.
+    /// Prints a table as the result. On a terminal its columns are wrapped to the width of it.
     pub fn table(self, header: &[&str], rows: Vec<Vec<String>>) {
         let mut table = Table::new();
-        table.load_style(TableStyle::new()).set_content_arrangement(ContentArrangement::Disabled);
+        let arrangement = match io::stdout().is_terminal() {
+            true => ContentArrangement::Dynamic,
+            false => ContentArrangement::Disabled,
+        };
+        table.load_style(TableStyle::new()).set_content_arrangement(arrangement);
         table.set_header(header.to_vec());
         table.add_rows(rows);
         let text = table.to_string();
@@ -208,17 +212,91 @@ impl Ui {
         self.result(&lines.join("\n"));
     }
 
-    /// A progress bar. Hidden if standard error is not a terminal, or if there are too few
-    /// steps for the work to take noticeable time.
-    pub fn progress(self, steps: usize, what: &'static str) -> ProgressBar {
-        if self.quiet || self.is_document() || !io::stderr().is_terminal() || steps < 200 {
-            return ProgressBar::hidden();
-        }
-        let bar = ProgressBar::new(steps as u64).with_message(what);
+    /// The progress of `steps` steps. On a terminal a bar, elsewhere a line each ten seconds. Nothing on a
+    /// terminal if there are too few steps for the work to take noticeable time.
+    pub fn progress(self, steps: usize, what: &'static str) -> Progress {
+        const FEW: usize = 200;
+        let bar = match (self.quiet || self.is_document(), io::stderr().is_terminal()) {
+            (false, true) if steps >= FEW => ProgressBar::new(steps as u64).with_message(what),
+            (false, false) => {
+                return Progress { bar: ProgressBar::hidden(), lines: Some(Lines::new(self, steps, what)) };
+            }
+            _ => ProgressBar::hidden(),
+        };
         if let Ok(style) = ProgressStyle::with_template("{msg} {bar:30} {pos}/{len} {eta}") {
             bar.set_style(style);
         }
         bar.enable_steady_tick(Duration::from_millis(100));
-        bar
+        Progress { bar, lines: None }
+    }
+}
+
+/// The progress of a long command.
+pub struct Progress {
+    bar: ProgressBar,
+    lines: Option<Lines>,
+}
+
+/// Progress where there is no terminal.
+struct Lines {
+    ui: Ui,
+    state: Mutex<Line>,
+}
+
+struct Line {
+    last: Instant,
+    done: usize,
+    of: usize,
+    what: &'static str,
+}
+
+impl Lines {
+    /// Time between two lines.
+    const EVERY: Duration = Duration::from_secs(10);
+
+    fn new(ui: Ui, of: usize, what: &'static str) -> Self {
+        Self { ui, state: Mutex::new(Line { last: Instant::now(), done: 0, of, what }) }
+    }
+
+    fn change(&self, change: impl FnOnce(&mut Line)) {
+        let Ok(mut line) = self.state.lock() else { return };
+        change(&mut line);
+        if line.last.elapsed() >= Self::EVERY {
+            line.last = Instant::now();
+            self.ui.note(&format!("{} {}/{}", line.what, line.done, line.of));
+        }
+    }
+}
+
+impl Progress {
+    /// One more step is done.
+    pub fn step(&self) {
+        self.bar.inc(1);
+        if let Some(lines) = &self.lines {
+            lines.change(|line| line.done += 1);
+        }
+    }
+
+    /// Sets how many steps are done, of how many, and what the next one is.
+    pub fn set(&self, done: usize, of: usize, what: &'static str) {
+        self.bar.set_length(of as u64);
+        self.bar.set_position(done as u64);
+        self.bar.set_message(what);
+        if let Some(lines) = &self.lines {
+            lines.change(|line| (line.done, line.of, line.what) = (done, of, what));
+        }
+    }
+
+    /// Sets the number of steps.
+    pub fn set_length(&self, of: usize) {
+        self.bar.set_length(of as u64);
+        if let Some(lines) = &self.lines {
+            lines.change(|line| line.of = of);
+        }
+    }
+
+    /// Removes the bar.
+    pub fn finish(&self) {
+        self.bar.finish_and_clear();
     }
 }

@@ -6,6 +6,7 @@ use tokio::io::{AsyncBufReadExt as _, AsyncReadExt as _, AsyncWriteExt as _, Buf
 use tokio::net::TcpListener;
 
 use super::Plan;
+use super::endpoint::Endpoint;
 use super::report::{AttackedServer, Check, Outcome};
 use super::run::Run;
 use super::test_bed::Logins;
@@ -111,7 +112,7 @@ impl System {
         Plan {
             model: &self.model,
             logins: &self.logins,
-            address: "10.0.0.1:4222".into(),
+            endpoint: Endpoint::plain("10.0.0.1:4222"),
             throwaway,
             listeners: Vec::new(),
             exhaustive: false,
@@ -205,7 +206,7 @@ pub const INFO: &str = "INFO {\"version\":\"2.15.1\",\"nonce\":\"abc\"}\r\n";
 /// A connection to a scripted server, with the inbox `_INBOX.t`.
 pub async fn connect(script: impl FnMut(&str) -> Reply + Send + 'static) -> Connection {
     let address = serve(INFO, script).await;
-    match Connection::open(&address, &Identity::Anonymous, "_INBOX.t", "a test").await {
+    match Connection::open(&Endpoint::plain(address), &Identity::Anonymous, "_INBOX.t", "a test").await {
         Ok(connection) => connection,
         Err(e) => panic!("{e}"),
     }

@@ -9,6 +9,7 @@
 //! afterwards. Checks that could not be run are reported; the verdict is then at best
 //! inconclusive.
 
+mod endpoint;
 pub(crate) mod expected;
 #[cfg(test)]
 mod fixtures;
@@ -28,6 +29,7 @@ use crate::audit::system::ListenerKind;
 use crate::error::Error;
 use crate::model::Model;
 use crate::project::Project;
+pub use endpoint::{Endpoint, TlsFiles};
 pub use nodes::KnownConfiguration;
 use nodes::Nodes;
 pub use probes::{PROBES, Probe};
@@ -45,8 +47,8 @@ pub struct Plan<'p> {
     pub model: &'p Model,
     /// The credentials of every user.
     pub logins: &'p Logins,
-    /// Address of the client listener, as `host:port`.
-    pub address: String,
+    /// The server.
+    pub endpoint: Endpoint,
     /// Whether the server was started for this run alone, so that no application uses it.
     pub throwaway: bool,
     /// Listeners other than the client listener, each with its address, as configured on
@@ -72,13 +74,13 @@ pub async fn attack(plan: &Plan<'_>, advance: &dyn Fn(usize, usize, &'static str
     // once per tenant.
     if let Some(refusal) = run::nobody_is_in(&tenant_runs) {
         let (refused, words) = (matches!(refusal, OpenError::Refused(_)), refusal.to_string());
-        return Err(Error::NobodyConnects { address: plan.address.clone(), words, refused });
+        return Err(Error::NobodyConnects { address: plan.endpoint.address.clone(), words, refused });
     }
     let nodes_before = run.nodes().await;
     run.topology.find_listeners(plan, &own_node(&run, &nodes_before));
     run.clean(&mut tenant_runs, true).await;
     let reached = std::cell::Cell::new(0);
-    let interrupted = {
+    let ended = {
         let probing = async {
             for (i, probe) in PROBES.iter().enumerate() {
                 advance(i + 1, steps, probe.id);
@@ -87,23 +89,28 @@ pub async fn attack(plan: &Plan<'_>, advance: &dyn Fn(usize, usize, &'static str
                 probe.attack(&run, &mut tenant_runs).await;
                 run.detect_in_all(&mut tenant_runs).await;
                 run.note_untried_jetstream(&mut tenant_runs);
+                if run.endpoint.silence.is_silent() {
+                    return Some("the server does not talk any more");
+                }
             }
+            None
         };
         tokio::select! {
-            () = probing => false,
-            () = interrupts.next() => true,
+            ended = probing => ended,
+            () = interrupts.next() => Some("interrupted"),
         }
     };
-    if interrupted {
+    if let Some(why) = ended {
         for probe in &PROBES[reached.get()..] {
             run.begin(probe.id);
-            run.ledger.not_run_for_anybody("interrupted");
+            run.ledger.not_run_for_anybody(why);
         }
         // The interrupted probe may have written half a protocol line, so no connection
         // can be used again.
         tenant_runs.iter_mut().flat_map(|s| &mut s.sessions).for_each(|m| m.connection = None);
     }
     run.begin(report::SETTING);
+    run.endpoint.silence.forgive();
     let nodes_after = run.nodes().await;
     let mut runs_rendered = None;
     if !plan.throwaway {
@@ -112,7 +119,7 @@ pub async fn attack(plan: &Plan<'_>, advance: &dyn Fn(usize, usize, &'static str
         runs_rendered = run.compare_nodes(&nodes_before, &nodes_after, &plan.known);
     }
     let server = AttackedServer {
-        url: format!("nats://{}", plan.address),
+        url: plan.endpoint.url(),
         version: run.info().version,
         id: run.info().server_id,
         config_digest: own_node(&run, &nodes_after)["config_digest"].as_str().map(str::to_owned),
@@ -151,7 +158,7 @@ impl Interrupts {
 /// Attacks a server that applications use, with the credentials of the registry's users.
 pub fn attack_server(
     project: &Project,
-    address: String,
+    endpoint: Endpoint,
     known: Vec<KnownConfiguration>,
     accepted: &[String],
     exhaustive: bool,
@@ -162,7 +169,7 @@ pub fn attack_server(
     let plan = Plan {
         model: project.model(),
         logins: &logins,
-        address,
+        endpoint,
         throwaway: false,
         listeners: Vec::new(),
         exhaustive,
@@ -177,61 +184,4 @@ pub fn raise_open_files() {
     use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
     let limit = getrlimit(Resource::Nofile);
     let _ = setrlimit(Resource::Nofile, Rlimit { current: limit.maximum, maximum: limit.maximum });
-}
-
-/// Parses `nats://host:port`, `host:port` or `host` into `host:port`; the default port
-/// is 4222. Any other scheme, and credentials, are an error.
-pub fn server_address(url: &str) -> Result<String, Error> {
-    let refuse = |hint: &str| Err(Error::usage(format!("`{url}` is not where a NATS server is"), hint));
-    let rest = match url.split_once("://") {
-        Some(("nats", rest)) => rest,
-        Some(_) => return refuse("this version speaks nats:// only"),
-        None => url,
-    };
-    let rest = rest.trim_end_matches('/');
-    if rest.contains('@') {
-        return refuse("no credentials: every tenant's own are used");
-    }
-    if rest.is_empty() || rest.contains(['/', ' ', ',']) {
-        return refuse("write nats://HOST:PORT");
-    }
-    let has_port = rest.rsplit_once(':').is_some_and(|(_, port)| port.parse::<u16>().is_ok());
-    match (has_port, rest.contains(':')) {
-        (true, _) => Ok(rest.to_owned()),
-        (false, false) => Ok(format!("{rest}:4222")),
-        (false, true) => refuse("the port is a number: nats://HOST:4222"),
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::server_address;
-
-    #[test]
-    fn an_address_is_a_host_with_an_optional_port_and_scheme() {
-        for (url, address) in [
-            ("nats://10.0.0.1:4333", "10.0.0.1:4333"),
-            ("nats://nats.example/", "nats.example:4222"),
-            ("localhost", "localhost:4222"),
-            ("localhost:1", "localhost:1"),
-            ("[::1]:4222", "[::1]:4222"),
-        ] {
-            assert_eq!(server_address(url).ok().as_deref(), Some(address), "{url}");
-        }
-    }
-
-    #[test]
-    fn other_schemes_credentials_lists_and_wrong_ports_are_refused() {
-        for url in [
-            "tls://host:4222",
-            "nats://user:password@host",
-            "host:4222,other:4222",
-            "host:port",
-            "host:65536",
-            "nats://",
-            "nats://host/path",
-        ] {
-            assert!(server_address(url).is_err(), "{url}");
-        }
-    }
 }

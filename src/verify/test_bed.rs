@@ -5,6 +5,7 @@ use std::collections::HashMap;
 
 use nkeys::KeyPair;
 
+use super::endpoint::Endpoint;
 use super::expected::manages_streams;
 use super::report::Report;
 use super::{Plan, attack};
@@ -91,7 +92,7 @@ impl<'m> TestBed<'m> {
         let plan = Plan {
             model: self.model,
             logins: &self.logins,
-            address: running.address.clone(),
+            endpoint: Endpoint::plain(running.address.clone()),
             throwaway: true,
             listeners: listeners.filter_map(|d| Some((d.kind, d.address.clone()?))).collect(),
             exhaustive,

@@ -3,19 +3,23 @@
 //! everything that the client sent. Nothing here knows about tenants.
 
 use std::collections::VecDeque;
+use std::io::Cursor;
 use std::time::{Duration, Instant};
 
 use serde::Deserialize;
 use serde_json::json;
-use tokio::io::{AsyncBufReadExt as _, AsyncReadExt as _, AsyncWriteExt as _, BufReader};
+use tokio::io::{AsyncBufReadExt as _, AsyncRead, AsyncReadExt as _, AsyncWrite, AsyncWriteExt as _, BufReader};
 use tokio::net::TcpStream;
-use tokio::net::tcp::{OwnedReadHalf, OwnedWriteHalf};
 use tokio::time::timeout;
 
+use super::endpoint::{Endpoint, Silence};
 use crate::keys::{Login, Secret, sign_nonce};
 
-/// Timeout for the server itself: for connecting, for a line and for the PONG to a PING.
-const STALL: Duration = Duration::from_secs(10);
+/// The reading side of a connection, in clear or by TLS.
+type Reader = BufReader<Box<dyn AsyncRead + Unpin>>;
+/// The writing side.
+type Writer = Box<dyn AsyncWrite + Unpin>;
+
 /// Timeout for replies that come from a responder, such as JetStream, and not from the
 /// server's protocol. Shorter in unit tests, which wait for it.
 const PATIENCE: Duration = if cfg!(test) { Duration::from_millis(300) } else { Duration::from_secs(5) };
@@ -44,8 +48,17 @@ pub struct Info {
     pub nonce: String,
     /// Whether the server requires TLS.
     pub tls_required: bool,
+    /// Whether it offers TLS.
+    pub tls_available: bool,
     /// The largest payload that a client may publish. Bytes.
     pub max_payload: u64,
+}
+
+impl Info {
+    /// Whether the server speaks TLS.
+    fn wants_tls(&self) -> bool {
+        self.tls_required || self.tls_available
+    }
 }
 
 /// The credentials of a connection.
@@ -165,12 +178,13 @@ impl std::fmt::Display for Answer {
 /// A client connection. It reads from the socket only while a method waits for the
 /// server, and always whole protocol messages.
 pub struct Connection {
-    reader: BufReader<OwnedReadHalf>,
-    writer: OwnedWriteHalf,
+    reader: Reader,
+    writer: Writer,
     out: Vec<u8>,
     next: u64,
     inbox: String,
     answers: VecDeque<Message>,
+    silence: Silence,
     /// The server's INFO.
     pub info: Info,
     /// Messages that arrived and were not taken yet.
@@ -187,20 +201,21 @@ enum Line {
     Other,
 }
 
-/// Connects and reads the server's INFO.
-async fn read_info(address: &str) -> Result<(BufReader<OwnedReadHalf>, OwnedWriteHalf, Info), OpenError> {
+/// Size of what is read at a time. Bytes.
+const BUFFER: usize = 16 << 10;
+
+/// Connects, reads the server's INFO, and goes on by TLS if either side wants that.
+async fn connected(endpoint: &Endpoint) -> Result<(Reader, Writer, Info), OpenError> {
+    let Endpoint { address, silence, .. } = endpoint;
     let broken = |e: &dyn std::fmt::Display| OpenError::Broken(format!("{address}: {e}"));
-    let stream = timeout(STALL, TcpStream::connect(address))
-        .await
-        .map_err(|_| broken(&"nothing answers"))?
-        .map_err(|e| broken(&e))?;
+    let stream = silence.wait(silence.stall(), TcpStream::connect(address)).await;
+    let stream = stream.ok_or_else(|| broken(&"nothing answers"))?.map_err(|e| broken(&e))?;
     let _ = stream.set_nodelay(true);
-    let (reader, writer) = stream.into_split();
-    let mut reader = BufReader::with_capacity(16 << 10, reader);
-    let line = match timeout(STALL, read_bytes_of_line(&mut reader)).await {
-        Err(_) => return Err(broken(&format!("it said nothing within {} s", STALL.as_secs()))),
-        Ok(Err(lost)) => return Err(broken(&lost)),
-        Ok(Ok(line)) => line,
+    let mut reader = BufReader::with_capacity(BUFFER, stream);
+    let line = match silence.wait(silence.stall(), read_bytes_of_line(&mut reader)).await {
+        None => return Err(broken(&Silence::lost())),
+        Some(Err(lost)) => return Err(broken(&lost)),
+        Some(Ok(line)) => line,
     };
     let text = String::from_utf8_lossy(&line);
     let info = text.strip_prefix("INFO ").and_then(|text| serde_json::from_str::<Info>(text.trim()).ok());
@@ -208,13 +223,29 @@ async fn read_info(address: &str) -> Result<(BufReader<OwnedReadHalf>, OwnedWrit
         let start: String = text.trim().chars().take(60).collect();
         broken(&format!("it is not a NATS server: it began with {start:?}"))
     })?;
-    if info.tls_required {
-        return Err(broken(&"it wants TLS, which this version does not speak"));
-    }
-    Ok((reader, writer, info))
+    let more = reader.buffer().to_vec();
+    let stream = reader.into_inner();
+    let (reader, writer): (Box<dyn AsyncRead + Unpin>, Writer) = match endpoint.is_tls || info.wants_tls() {
+        false => {
+            let (reader, writer) = stream.into_split();
+            (Box::new(Cursor::new(more).chain(reader)), Box::new(writer))
+        }
+        // Whoever is on the way may have put it there.
+        true if !more.is_empty() => return Err(broken(&"it said more in clear before TLS")),
+        true if !info.wants_tls() => return Err(broken(&"it has no TLS, and in clear nothing is sent to tls://")),
+        true => {
+            let (connector, name) = endpoint.connector().map_err(|e| broken(&e))?;
+            let secured = silence.wait(silence.stall(), connector.connect(name, stream)).await;
+            let secured = secured.ok_or_else(|| broken(&Silence::lost()))?;
+            let secured = secured.map_err(|e| broken(&format!("TLS: {e}; --ca names who signed its certificate")))?;
+            let (reader, writer) = tokio::io::split(secured);
+            (Box::new(reader), Box::new(writer))
+        }
+    };
+    Ok((BufReader::with_capacity(BUFFER, reader), writer, info))
 }
 
-async fn read_bytes_of_line(reader: &mut BufReader<OwnedReadHalf>) -> Result<Vec<u8>, Lost> {
+async fn read_bytes_of_line(reader: &mut BufReader<impl AsyncRead + Unpin>) -> Result<Vec<u8>, Lost> {
     let mut line = Vec::new();
     let read = reader.take(LINE).read_until(b'\n', &mut line).await.map_err(|e| Lost(e.to_string()))?;
     match line.last() {
@@ -228,8 +259,8 @@ impl Connection {
     /// Connects, and waits until the server has accepted or rejected the login. Replies
     /// arrive under `inbox`. The server reports the connection's `name` to others, in
     /// message traces for example.
-    pub async fn open(address: &str, identity: &Identity, inbox: &str, name: &str) -> Result<Self, OpenError> {
-        let (reader, writer, info) = read_info(address).await?;
+    pub async fn open(endpoint: &Endpoint, identity: &Identity, inbox: &str, name: &str) -> Result<Self, OpenError> {
+        let (reader, writer, info) = connected(endpoint).await?;
         let options = connect_options(identity, &info.nonce, name)?;
         let mut connection = Self {
             reader,
@@ -238,6 +269,7 @@ impl Connection {
             next: 0,
             inbox: inbox.to_owned(),
             answers: VecDeque::new(),
+            silence: endpoint.silence.clone(),
             info,
             heard: Vec::new(),
             refused: Vec::new(),
@@ -247,7 +279,7 @@ impl Connection {
             Ok(()) => Ok(connection),
             Err(lost) => match connection.refused.pop() {
                 Some(words) => Err(OpenError::Refused(words)),
-                None => Err(OpenError::Broken(format!("{address}: {lost}"))),
+                None => Err(OpenError::Broken(format!("{}: {lost}", endpoint.address))),
             },
         }
     }
@@ -306,8 +338,14 @@ impl Connection {
     pub async fn settle(&mut self) -> Result<(), Lost> {
         self.write("PING");
         self.flush().await?;
+        // A server that only pings says nothing.
+        let mut last = Instant::now();
         loop {
-            match self.line(STALL).await? {
+            let line = self.line(self.silence.stall().saturating_sub(last.elapsed())).await?;
+            if matches!(line, Line::Message(_) | Line::Error(_)) {
+                last = Instant::now();
+            }
+            match line {
                 Line::Pong => return Ok(()),
                 Line::Message(message) if message.subject.starts_with(&self.inbox) => self.answers.push_back(message),
                 line => self.note(line).await?,
@@ -317,16 +355,21 @@ impl Connection {
 
     async fn flush(&mut self) -> Result<(), Lost> {
         let out = std::mem::take(&mut self.out);
-        match timeout(STALL, self.writer.write_all(&out)).await {
-            Err(_) => Err(Lost(format!("the server took nothing for {} s", STALL.as_secs()))),
+        let silence = self.silence.clone();
+        let written = async {
+            self.writer.write_all(&out).await?;
+            self.writer.flush().await
+        };
+        match silence.wait(silence.stall(), written).await {
+            None => Err(Silence::lost()),
             // The server's last error explains more than a broken pipe.
-            Ok(Err(e)) => Err(self.read_last_error().await.unwrap_or_else(|| Lost(e.to_string()))),
-            Ok(Ok(())) => Ok(()),
+            Some(Err(e)) => Err(self.read_last_error().await.unwrap_or_else(|| Lost(e.to_string()))),
+            Some(Ok(())) => Ok(()),
         }
     }
 
     async fn read_last_error(&mut self) -> Option<Lost> {
-        while let Ok(line) = self.line(Duration::from_secs(1)).await {
+        while let Ok(Ok(line)) = timeout(Duration::from_secs(1), self.read_line()).await {
             if let Line::Error(words) = line {
                 self.refused.push(words.clone());
                 return Some(Lost(words));
@@ -390,7 +433,7 @@ impl Connection {
             if timeout(PATIENCE, self.reader.fill_buf()).await.is_err() {
                 break;
             }
-            match self.line(STALL).await? {
+            match self.line(self.silence.stall()).await? {
                 Line::Message(message) if message.subject.starts_with(&prefix) => self.answers.push_back(message),
                 line => self.note(line).await?,
             }
@@ -419,7 +462,7 @@ impl Connection {
             if timeout(left, self.reader.fill_buf()).await.is_err() {
                 return Ok(None);
             }
-            match self.line(STALL).await? {
+            match self.line(self.silence.stall()).await? {
                 Line::Message(message) if message.subject.starts_with(&self.inbox) => self.answers.push_back(message),
                 line => self.note(line).await?,
             }
@@ -443,7 +486,7 @@ impl Connection {
             if start.elapsed() > PATIENCE || timeout(QUIET, self.reader.fill_buf()).await.is_err() {
                 return Ok(replies);
             }
-            match self.line(STALL).await? {
+            match self.line(self.silence.stall()).await? {
                 Line::Message(message) if message.subject.starts_with(&self.inbox) => self.answers.push_back(message),
                 line => self.note(line).await?,
             }
@@ -456,14 +499,15 @@ impl Connection {
         Ok(answers.pop().unwrap_or(Answer::Silence))
     }
 
-    async fn line(&mut self, patience: Duration) -> Result<Line, Lost> {
-        match timeout(patience, self.read_line()).await {
-            Err(_) => Err(Lost(format!("the server said nothing for {} s", patience.as_secs()))),
-            Ok(Err(lost)) => Err(match self.refused.last() {
+    async fn line(&mut self, left: Duration) -> Result<Line, Lost> {
+        let silence = self.silence.clone();
+        match silence.wait(left, self.read_line()).await {
+            None => Err(Silence::lost()),
+            Some(Err(lost)) => Err(match self.refused.last() {
                 Some(words) => Lost(words.clone()),
                 None => lost,
             }),
-            Ok(line) => line,
+            Some(line) => line,
         }
     }
 
@@ -782,7 +826,8 @@ mod tests {
     #[tokio::test]
     async fn a_rejected_login_is_told_apart_from_a_server_that_is_no_nats_server() {
         let open = async |address: String| {
-            let opened = Connection::open(&address, &Identity::Anonymous, "_INBOX.t", "a test").await;
+            let endpoint = Endpoint::plain(address.clone());
+            let opened = Connection::open(&endpoint, &Identity::Anonymous, "_INBOX.t", "a test").await;
             match opened {
                 Ok(_) => "open".to_owned(),
                 Err(OpenError::Refused(words)) => format!("refused: {words}"),
@@ -798,7 +843,8 @@ mod tests {
         let ssh = serve("SSH-2.0-OpenSSH\r\n", |_| Reply::Default).await;
         assert_eq!(open(ssh).await, "broken: ADDRESS: it is not a NATS server: it began with \"SSH-2.0-OpenSSH\"");
         let tls = serve("INFO {\"tls_required\":true}\r\n", |_| Reply::Default).await;
-        assert_eq!(open(tls).await, "broken: ADDRESS: it wants TLS, which this version does not speak");
+        let eof = "broken: ADDRESS: TLS: tls handshake eof; --ca names who signed its certificate";
+        assert_eq!(open(tls).await, eof, "it is asked for TLS, and nothing is sent in clear");
         assert_eq!(open(serve(INFO, |_| Reply::Default).await).await, "open");
     }
 

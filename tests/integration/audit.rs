@@ -2,12 +2,14 @@
 //! right; what nats-server refuses is refused, what it takes is taken.
 
 use std::collections::BTreeSet;
+use std::io::{BufRead as _, BufReader};
 use std::path::{Path, PathBuf};
-use std::process::Command;
+use std::process::{Command, Stdio};
 
 use rayon::prelude::*;
 use tenantry::audit;
 
+use crate::differential::Server;
 use crate::support::{Project, nats_server};
 
 const USER_A: &str = "UCFHWLYDLMVQXOYBXYR6JUEUA4QQ27FXLXHWWTUU6XRMJFAPDLUCMB7P";
@@ -237,7 +239,6 @@ const OPTIONS: &[&str] = &[
     "jetstream { max_mem: 1G, max_file: 1G, domain: x }",
     "jetstream { max_memory: 1G }",
     "system_account: X",
-    "no_auth_user: x",
     "system_account: 1",
     "server_name: 1",
     "max_payload: 1MB",
@@ -256,6 +257,87 @@ const OPTIONS: &[&str] = &[
     "no_fast_producer_stall: 1",
     "ACCOUNTS { A { USERS: [ { USER: a, PASSWORD: b } ] } }",
 ];
+
+/// Configurations that pass `nats-server -t` or not, and with which it does not start; each with its correction.
+const NOT_STARTING: &[(&str, &str)] = &[
+    (
+        "no_auth_user: x\naccounts { A { users: [{ user: u, password: p }] } }",
+        "no_auth_user: u\naccounts { A { users: [{ user: u, password: p }] } }",
+    ),
+    (
+        "websocket { port: -1, no_tls: true, no_auth_user: x }\naccounts { A { users: [{ user: u }] } }",
+        "websocket { port: -1, no_tls: true, no_auth_user: u }\naccounts { A { users: [{ user: u }] } }",
+    ),
+    (
+        "websocket { port: -1, no_tls: true, authorization { token: t } }\naccounts { A { users: [{ user: u }] } }",
+        "websocket { port: -1, no_tls: true, authorization { token: t } }\naccounts { A {} }",
+    ),
+    (
+        "websocket { port: -1, no_tls: true, allowed_origins: [\"example.com\"] }",
+        "websocket { port: -1, no_tls: true, allowed_origins: [\"https://example.com\"] }",
+    ),
+    (
+        "websocket { port: -1, no_tls: true, jwt_cookie: c }",
+        "websocket { port: -1, no_tls: true, token_cookie: c, same_origin: true }",
+    ),
+    (
+        "websocket { port: -1, no_tls: true, headers { Upgrade: x } }",
+        "websocket { port: -1, no_tls: true, headers { X-Upgrade: x } }",
+    ),
+    (
+        "accounts { A {} }\ncluster { name: c, port: -1, pool_size: -1, accounts: [A] }",
+        "accounts { A {} }\ncluster { name: c, port: -1, pool_size: 3, accounts: [A] }",
+    ),
+    ("gateway { port: -1 }", "gateway { name: g, port: -1 }"),
+    ("gateway { name: g }", "gateway { name: g, port: -1 }"),
+    (
+        "gateway { name: g, port: -1 }\ncluster { name: c, port: -1 }",
+        "gateway { name: g, port: -1 }\ncluster { name: g, port: -1 }",
+    ),
+    (
+        "gateway { name: g, port: -1, gateways: [{ name: h }] }",
+        "gateway { name: g, port: -1, gateways: [{ name: h, url: \"nats://h:7222\" }] }",
+    ),
+    (
+        "gateway { name: g, port: -1 }\nleafnodes { port: -1 }\naccounts { S {} }",
+        "gateway { name: g, port: -1 }\nleafnodes { port: -1 }\naccounts { S {} }\nsystem_account: S",
+    ),
+    (
+        "leafnodes { remotes: [{ urls: [\"ws://a:1\", \"nats://b:1\"] }] }",
+        "leafnodes { remotes: [{ urls: [\"ws://a:1\", \"ws://b:1\"] }] }",
+    ),
+    (
+        "leafnodes { remotes: [{ url: \"ws://a:1\", proxy { url: \"http://p\", username: u } }] }",
+        "leafnodes { remotes: [{ url: \"ws://a:1\", proxy { url: \"http://p\", username: u, password: p } }] }",
+    ),
+    ("default_sentinel: x", "no_auth_user: u\nauthorization { users: [{ user: u }] }"),
+    ("http_port: -1\nhttps_port: -1", "http_port: -1"),
+    ("lame_duck_duration: 30s\nlame_duck_grace_period: 31s", "lame_duck_duration: 30s\nlame_duck_grace_period: 29s"),
+];
+
+#[test]
+fn what_does_not_start_is_refused_and_its_correction_is_not() {
+    let project = Project::new();
+    let starts = |path: &Path| {
+        let mut command = Command::new(nats_server());
+        command.args(["-a", "127.0.0.1", "-p", "-1", "-c"]).arg(path).stdout(Stdio::null()).stderr(Stdio::piped());
+        let mut server = Server(command.spawn().expect("nats-server runs"));
+        let said = BufReader::new(server.0.stderr.take().expect("its log")).lines().map_while(Result::ok);
+        said.into_iter().any(|line| line.contains("Server is ready"))
+    };
+    let compare = |(i, (wrong, right)): (usize, &(&str, &str))| {
+        let check = |name: &str, text: &str, expected: bool| {
+            let name = format!("{i}-{name}.conf");
+            project.write(&name, text);
+            let path = project.path().join(&name);
+            let found = (starts(&path), rules_found(&path).is_ok());
+            (found != (expected, expected)).then(|| format!("{text}: server and ours {found:?}, expected {expected}"))
+        };
+        [check("wrong", wrong, false), check("right", right, true)].into_iter().flatten().collect::<Vec<_>>()
+    };
+    let different: Vec<String> = NOT_STARTING.par_iter().enumerate().flat_map_iter(compare).collect();
+    assert!(different.is_empty(), "{}", different.join("\n"));
+}
 
 /// On these nats-server and the proof differ, and why.
 const EXCEPTIONS: &[(&str, &str)] = &[];

@@ -184,7 +184,7 @@ fn system(dice: &mut Dice, port: u16) -> String {
     text + &format!("authorization {{ {authorization} }}\n{more}")
 }
 
-struct Server(Child);
+pub struct Server(pub Child);
 
 impl Drop for Server {
     fn drop(&mut self) {

@@ -24,6 +24,7 @@ mod golden;
 mod isolation;
 mod lifecycle;
 mod limits;
+mod operators;
 mod properties;
 mod provision;
 mod reader;

@@ -215,6 +215,7 @@ const NOTES: &[&str] = &[
     "written: ",
     "shared: ",
     "✔ held  ✘ leaked  ?",
+    "⇢ something is declared",
     "to attack JetStream, the throwaway server has a user ",
     "the server confirms the digest",
     "not tried: ",

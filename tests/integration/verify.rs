@@ -409,7 +409,7 @@ const INFO: &str = "INFO {\"server_id\":\"x\",\"version\":\"2.15.1\",\"max_paylo
 fn servers_that_are_none() {
     let project = Project::new();
     let cases: Vec<(String, &str)> = vec![
-        (listener(|_| {}), "said nothing within 10 s"),
+        (listener(|_| {}), "said nothing for 10 s"),
         (listener(|s| drop(s.shutdown(std::net::Shutdown::Both))), "closed the connection"),
         (
             listener(|mut s| {
@@ -445,9 +445,19 @@ fn servers_that_are_none() {
         ),
         (
             listener(|mut s| {
-                let _ = s.write_all(INFO.replace("\"version\"", "\"tls_required\":true,\"version\"").as_bytes());
+                let _ = s.write_all(INFO.as_bytes());
+                while s.write_all(b"PING\r\n").is_ok() {
+                    std::thread::sleep(std::time::Duration::from_millis(100));
+                }
             }),
-            "wants TLS",
+            "said nothing for 10 s",
+        ),
+        (
+            listener(|mut s| {
+                let _ = s.write_all(INFO.replace("\"version\"", "\"tls_required\":true,\"version\"").as_bytes());
+                let _ = s.write_all(b"PING\r\n");
+            }),
+            "more in clear before TLS",
         ),
         ("127.0.0.1:1".into(), "refused"),
         ("no-such-host.invalid:4222".into(), "no-such-host"),
@@ -463,7 +473,7 @@ fn servers_that_are_none() {
         }
     });
     for (url, hint) in
-        [("tls://x:4222", "nats://"), ("nats://u:p@x", "no credentials"), ("x:port", "a number"), ("", "HOST:PORT")]
+        [("ws://x:4222", "nats://"), ("nats://u:p@x", "no credentials"), ("x:port", "a number"), ("", "HOST:PORT")]
     {
         let ran = project.run(&["verify", "--server", url]).exited(2);
         assert!(ran.stderr.contains(hint), "{}", ran.stderr);
@@ -607,9 +617,9 @@ fn a_configuration_that_changes_meanwhile_is_inconclusive() {
                 project.run(&["up"]).succeeded();
             }
         };
-        let address = format!("127.0.0.1:{}", project.port);
+        let endpoint = tenantry::verify::Endpoint::plain(format!("127.0.0.1:{}", project.port));
         let report =
-            tenantry::verify::attack_server(&opened, address, Vec::new(), &[], false, &advance).expect("a report");
+            tenantry::verify::attack_server(&opened, endpoint, Vec::new(), &[], false, &advance).expect("a report");
         let is_noted = report.checks.iter().any(|c| c.evidence.contains("configuration changed meanwhile"));
         let verdict = report.verdict.as_str();
         assert_eq!((is_noted, verdict), if changes { (true, "inconclusive") } else { (false, "isolated") });
@@ -644,4 +654,97 @@ async fn an_interrupted_proof_is_inconclusive() {
     assert_eq!(report["verdict"], "inconclusive");
     let checks = report["checks"].as_array().expect("checks");
     assert!(checks.iter().any(|c| c["evidence"] == "interrupted"), "{report:#}");
+}
+
+/// A certificate authority with the certificates of a server and of a client, in PEM.
+fn certificates() -> [(&'static str, String); 5] {
+    let authority_key = rcgen::KeyPair::generate().expect("a key");
+    let mut authority = rcgen::CertificateParams::new(Vec::new()).expect("parameters");
+    authority.is_ca = rcgen::IsCa::Ca(rcgen::BasicConstraints::Unconstrained);
+    let ca = authority.self_signed(&authority_key).expect("signed").pem();
+    let issuer = rcgen::Issuer::new(authority, authority_key);
+    let of = |names: Vec<String>| {
+        let key = rcgen::KeyPair::generate().expect("a key");
+        let parameters = rcgen::CertificateParams::new(names).expect("parameters");
+        (parameters.signed_by(&key, &issuer).expect("signed").pem(), key.serialize_pem())
+    };
+    let (server, server_key) = of(vec!["localhost".into(), "127.0.0.1".into()]);
+    let (client, client_key) = of(vec!["tenantry".into()]);
+    [
+        ("ca.pem", ca),
+        ("server.pem", server),
+        ("server.key", server_key),
+        ("client.pem", client),
+        ("client.key", client_key),
+    ]
+}
+
+/// A server that wants TLS and a client's certificate: attacked like any other with them, and told at once
+/// without. Each case is the control of the others.
+#[test]
+fn a_server_with_tls_is_attacked_by_tls() {
+    let project = Project::new();
+    project.run(&["render", "-q"]).succeeded();
+    for (name, text) in certificates() {
+        project.write(name, &text);
+    }
+    let file = |name: &str| project.path().join(name).display().to_string();
+    let main = project.read("infra/nats/nats-server.conf");
+    let listen = main.lines().find(|line| line.trim_start().starts_with("listen")).expect("an address").to_owned();
+    let data = project.path().join("tls-data");
+    let tls = format!(
+        "listen: \"127.0.0.1:{}\"\ntls {{ cert_file: \"{}\", key_file: \"{}\", ca_file: \"{}\", verify: true }}",
+        project.port,
+        file("server.pem"),
+        file("server.key"),
+        file("ca.pem")
+    );
+    let conf = main.replace(&listen, &tls);
+    let http = conf.lines().find(|line| line.trim_start().starts_with("http")).map(str::to_owned);
+    let conf = http.map_or(conf.clone(), |line| conf.replace(&line, ""));
+    let store = conf.lines().find(|line| line.trim_start().starts_with("store_dir")).expect("a folder").to_owned();
+    let conf = conf.replace(&store, &format!("  store_dir: \"{}\"", data.display()));
+    project.write("infra/nats/tls.conf", &conf);
+    let mut command = std::process::Command::new(crate::support::nats_server());
+    command.arg("-c").arg(project.path().join("infra/nats/tls.conf")).stdout(std::process::Stdio::null());
+    let log = std::fs::File::create(project.path().join("tls.log")).expect("a log");
+    let _server = crate::differential::Server(command.stderr(log).spawn().expect("nats-server starts"));
+    let start = Instant::now();
+    while TcpStream::connect(("127.0.0.1", project.port)).is_err() {
+        assert!(start.elapsed() < PATIENCE, "{}", project.read("tls.log"));
+        std::thread::sleep(Duration::from_millis(10));
+    }
+    let url = format!("tls://localhost:{}", project.port);
+    let in_clear = format!("nats://127.0.0.1:{}", project.port);
+    let (ca, cert, key) = (file("ca.pem"), file("client.pem"), file("client.key"));
+    let own = file("infra/nats/tls.conf");
+    let with = ["--ca", &ca, "--cert", &cert, "--key", &key, "--conf", &own];
+    for url in [&url, &in_clear] {
+        let report = verify(&project, &[&["--server", url], &with[..]].concat(), 0);
+        assert_eq!((&report["verdict"], &report["server"]["url"]), (&"isolated".into(), &url.as_str().into()));
+    }
+    for (arguments, expected) in [
+        (&["--server", url.as_str()][..], "TLS: "),
+        (&["--server", &url, "--ca", &ca][..], "CertificateRequired"),
+        (&["--server", &in_clear][..], "TLS: "),
+    ] {
+        let ran = project.run(&[&["verify"], arguments].concat()).exited(3);
+        assert!(ran.stderr.contains(expected), "{arguments:?}: {}", ran.stderr);
+    }
+    for (arguments, expected) in
+        [(["--ca", "missing.pem"], "missing.pem"), (["--ca", &key], "no certificate"), (["--key", &key], "--cert")]
+    {
+        let ran = project.run(&[&["verify", "--server", &url], &arguments[..]].concat()).exited(2);
+        assert!(ran.stderr.contains(expected), "{arguments:?}: {}", ran.stderr);
+    }
+}
+
+/// To tls:// nothing is sent in clear, not even a login.
+#[test]
+fn a_server_without_tls_gets_nothing_in_clear_at_tls() {
+    let project = Project::new();
+    project.up();
+    let ran = project.run(&["verify", "--server", &format!("tls://127.0.0.1:{}", project.port)]).exited(3);
+    assert!(ran.stderr.contains("has no TLS"), "{}", ran.stderr);
+    verify(&project, &["--server", &format!("nats://127.0.0.1:{}", project.port)], 0);
 }

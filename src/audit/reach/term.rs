@@ -216,10 +216,14 @@ impl Rename {
                 }
                 "*" => (*in_order.next()?).clone(),
                 // Without a wildcard there is nothing to number: `$1` is text.
-                _ if wild.is_empty() && !token.starts_with("{{") => Token::Text(token.into()),
+                _ if wild.is_empty() && from.rest.is_none() && !token.starts_with("{{") => Token::Text(token.into()),
                 // A function that the server does not know may make anything.
                 _ => match Function::of(token).unwrap_or(Function::Split(Vec::new())) {
-                    Function::Wildcard(number) => (*wild.get(number.checked_sub(1)?)?).clone(),
+                    // The server finds no wildcard 0, and takes the first token.
+                    Function::Wildcard(0) => {
+                        from.tokens.first().cloned().unwrap_or_else(|| Token::Unknown(unknowns.next()))
+                    }
+                    Function::Wildcard(number) => (*wild.get(number - 1)?).clone(),
                     Function::OneToken(_) => Token::Unknown(unknowns.next()),
                     Function::Split(_) => {
                         made.rest = Some(unknowns.next());
@@ -323,7 +327,9 @@ mod tests {
             ("a.*.>", "b.$1.>", "a.x.y.z", Some("b.x.y.z")),
             ("a.*", "a.*", "a.x", Some("a.x")),
             ("a.*", "b.$2", "a.x", None),
-            ("a.*", "b.$0", "a.x", None),
+            ("a.*", "b.$0", "a.x", Some("b.a")),
+            ("*.b", "{{wildcard(0)}}.c", "x.b", Some("x.c")),
+            ("a.>", "b.$0.>", "a.x", Some("b.a.x")),
             ("a.*", "$SYS.$1", "a.x", Some("$SYS.x")),
             ("a", "b.*", "a", None),
             ("a", "b.$1", "a", Some("b.$1")),

@@ -6,7 +6,6 @@ use super::option_names::{
     AUTHORIZATION, CLIENT_AUTHORIZATION, COMPRESSION, LATENCY, LEAF_AUTHORIZATION, LISTENER_USER, MSG_TRACE, PROXY,
 };
 use super::options::{Collector, Options, go_duration};
-use super::server::{last, text};
 use crate::audit::reach::term::Function;
 use crate::audit::system::{Latency, ListenerKind};
 use crate::conf::value::{Node, Value};
@@ -112,37 +111,6 @@ pub fn proxy(options: &Options<'_>, collector: &mut Collector) {
         && !["http://", "https://"].iter().any(|scheme| url.starts_with(scheme))
     {
         collector.refuse(node.span, "a proxy's URL begins with http:// or https://", "");
-    }
-}
-
-/// Checks that a gateway has a name and a port, and no other name than the cluster; and that monitoring
-/// has one port.
-pub fn names_of_servers(options: &Options<'_>, collector: &mut Collector) {
-    let of = |block: &str, keys: &[&str]| match options.get(block).map(|node| &node.value) {
-        Some(Value::Map(map)) => last(map, keys),
-        _ => None,
-    };
-    let name = |block: &str| of(block, &["name"]).and_then(text);
-    if let Some(entry) = options.entry("gateway") {
-        let has_port = of("gateway", &["port", "listen"]).is_some();
-        match (name("gateway"), name("cluster")) {
-            (None, _) if has_port => collector.refuse(entry.key_span, "a gateway needs a `name`", "the cluster's name"),
-            (Some(name), _) if name.contains(' ') => {
-                collector.refuse(entry.key_span, format!("`{name}` has a blank"), "a name is one word");
-            }
-            (Some(name), _) if !has_port => {
-                collector.refuse(entry.key_span, format!("the gateway `{name}` needs a port"), "`port: 7222`");
-            }
-            (Some(name), Some(cluster)) if name != cluster => {
-                let message = format!("the gateway is called `{name}` and the cluster `{cluster}`");
-                collector.refuse(entry.key_span, message, "give both one name");
-            }
-            _ => {}
-        }
-    }
-    let either = |one: &str, other: &str| options.entry(one).or_else(|| options.entry(other));
-    if let (Some(entry), Some(_)) = (either("https_port", "https"), either("http_port", "http")) {
-        collector.refuse(entry.key_span, "monitoring is served by HTTP or by HTTPS, not both", "remove one of them");
     }
 }
 
@@ -260,7 +228,7 @@ pub fn mapping_renames(from: &Subject, to: &str) -> Result<(), &'static str> {
         return Err("both end in `>`, or neither does");
     }
     let most = wildcards(from);
-    if named_wildcards(to)?.iter().any(|number| *number == 0 || *number > most) {
+    if named_wildcards(to)?.iter().any(|number| *number > most) {
         return Err("it has no wildcard of that number");
     }
     Ok(())
@@ -281,7 +249,7 @@ pub fn import_renames(subject: &Subject, to: &str) -> Result<(), &'static str> {
     }
     let named = named_wildcards(to)?;
     let in_order = to.split('.').filter(|token| *token == "*").count();
-    if named.iter().any(|number| *number == 0 || *number > most) || in_order > most {
+    if named.iter().any(|number| *number > most) || in_order > most {
         return Err("it has no wildcard of that number");
     }
     if named.len() + in_order < most {
@@ -343,13 +311,6 @@ mod tests {
             "accounts { A { exports: [{ service: s, response_type: stream, latency: l }] } }",
             "accounts { A { exports: [{ service: s, response_type: single, latency: l }] } }",
         ),
-        ("gateway { port: 7222 }", "gateway { name: g, port: 7222 }"),
-        ("gateway { name: g }", "gateway { name: g, listen: \"127.0.0.1:7222\" }"),
-        (
-            "gateway { name: g, port: 7222 }\ncluster { name: h }",
-            "gateway { name: g, port: 7222 }\ncluster { name: g }",
-        ),
-        ("http_port: 8222\nhttps_port: 8223", "http_port: 8222"),
         ("cluster { compression: foo }", "cluster { compression: s2_fast }"),
         (
             "accounts { A { mappings { a: [{ destination: b, weight: 30 }, { destination: b, weight: 70 }] } } }",

@@ -2,14 +2,16 @@
 //! nats-server would reject.
 
 mod checks;
+mod claims;
+mod operator;
 mod option_names;
 pub mod options;
 mod server;
 mod shares;
+mod start;
 mod users;
 
 use std::collections::{HashMap, HashSet};
-use std::path::Path;
 
 use nkeys::KeyPair;
 
@@ -40,21 +42,7 @@ pub fn system(map: &Map, start: Span, collector: &mut Collector) -> System {
     system.system_account = named(&mut reader, "system_account");
     reader.global_account(&options, &mut system);
     system.no_auth_user = named(&mut reader, "no_auth_user");
-    system.is_operator = options.get("operator").or_else(|| options.get("trusted")).map(|node| node.span);
-    let operators = options.get("operator").map(|node| match &node.value {
-        Value::Array(nodes) => nodes.as_slice(),
-        _ => std::slice::from_ref(node),
-    });
-    for node in operators.unwrap_or_default() {
-        let missing = reader.collector.text(Some(node)).filter(|t| !t.starts_with("ey") && !Path::new(t).exists());
-        if let Some(file) = missing.map(str::to_owned) {
-            reader.collector.refuse(
-                node.span,
-                format!("there is no file `{file}`"),
-                "paths start where nats-server does",
-            );
-        }
-    }
+    reader.operator(&options, &mut system);
     system.by_name = system.accounts.iter().enumerate().map(|(i, a)| (a.name.clone(), i)).collect();
     for (i, account) in system.accounts.iter().enumerate() {
         for import in account.imports.iter().filter(|i| i.kind == ShareKind::Stream) {
@@ -66,6 +54,7 @@ pub fn system(map: &Map, start: Span, collector: &mut Collector) -> System {
     }
     reader.shares_are_authorized(&system);
     reader.leaf_accounts_are_there(&system);
+    start::starts(&options, &system, collector);
     system
 }
 

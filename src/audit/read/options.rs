@@ -17,7 +17,7 @@ pub enum Kind {
     Any,
     /// Text.
     Text,
-    /// Text without blanks, not empty.
+    /// Text without blanks.
     Name,
     /// One of these words.
     Word(&'static [&'static str]),
@@ -94,7 +94,7 @@ impl Kind {
             (Self::LongDuration, Value::Text(text)) => {
                 go_duration(text).flatten().is_some_and(|length| length >= Duration::from_secs(30))
             }
-            (Self::Name, Value::Text(text)) => !text.is_empty() && !text.contains(' '),
+            (Self::Name, Value::Text(text)) => !text.contains(' '),
             (Self::Word(words), Value::Text(text)) => words.iter().any(|word| text.eq_ignore_ascii_case(word)),
             (Self::Range(least, most), Value::Integer(number)) => (least..=most).contains(number),
             (Self::Duration | Self::DurationText | Self::Seconds, Value::Text(text)) => is_duration(text),

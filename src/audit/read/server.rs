@@ -87,7 +87,6 @@ pub(super) fn server(options: &Options<'_>, start: Span, collector: &mut Collect
             remotes,
         });
     }
-    checks::names_of_servers(options, collector);
     for key in ["debug", "trace", "logtime", "logtime_utc", "syslog", "no_header_support"] {
         let _ = collector.bool(options.get(key));
     }
@@ -118,7 +117,7 @@ pub(super) fn server(options: &Options<'_>, start: Span, collector: &mut Collect
     server
 }
 
-fn listens(map: &Map) -> bool {
+pub(super) fn listens(map: &Map) -> bool {
     last(map, &["port", "listen"]).is_some()
 }
 

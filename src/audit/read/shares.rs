@@ -185,7 +185,8 @@ impl SystemReader<'_> {
     /// Checks exports and imports against each other, as `nats-server -t` does. Skipped if the
     /// configuration is rejected already: the errors would only follow from earlier ones.
     pub(super) fn shares_are_authorized(&mut self, system: &System) {
-        if !self.collector.refused.is_empty() {
+        // Imports of accounts in JWTs that are not authorized are left out.
+        if !self.collector.refused.is_empty() || system.operator.is_some() {
             return;
         }
         for account in &system.accounts {
@@ -223,7 +224,7 @@ impl SystemReader<'_> {
 
     /// Checks the accounts that leaf node logins and remotes name.
     pub(super) fn leaf_accounts_are_there(&mut self, system: &System) {
-        if !self.collector.refused.is_empty() || system.is_operator.is_some() {
+        if !self.collector.refused.is_empty() || system.operator.is_some() {
             return;
         }
         let logins = system.server.listeners.iter().flat_map(|listener| &listener.logins);

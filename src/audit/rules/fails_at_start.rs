@@ -17,7 +17,7 @@ fn check(system: &System, _: &Tenants, out: &mut Vec<Diagnostic>) {
     if let Some((name, span)) = system
         .system_account
         .as_ref()
-        .filter(|(name, _)| name != "$G" && system.account(name).is_none() && system.is_operator.is_none())
+        .filter(|(name, _)| name != "$G" && system.account(name).is_none() && system.operator.is_none())
     {
         out.push(RULE.error(*span, format!("there is no account `{name}` to be the system account")));
     }
@@ -26,10 +26,8 @@ fn check(system: &System, _: &Tenants, out: &mut Vec<Diagnostic>) {
             out.push(RULE.error(jetstream.span, "the system account cannot have JetStream"));
         }
     }
-    if let Some(span) = system.is_operator
-        && !system.accounts.is_empty()
-    {
-        out.push(RULE.error(span, "an operator and accounts in the file do not go together"));
+    if let Some(operator) = system.operator.as_ref().filter(|operator| operator.beside) {
+        out.push(RULE.error(operator.span, "an operator and accounts in the file do not go together"));
     }
     let mqtt = system.server.listeners.iter().find(|d| d.kind == ListenerKind::Mqtt && d.listens);
     if let Some(listener) = mqtt.filter(|_| system.server.jetstream.is_none()) {

@@ -10,7 +10,6 @@ mod connection_types;
 mod decided_elsewhere;
 mod fails_at_start;
 mod import_cycle;
-mod leaf_bridge;
 mod leaf_listener;
 mod logged_payloads;
 mod mapped_export;
@@ -85,7 +84,6 @@ pub const RULES: &[Rule] = &[
     truncated_limit::RULE,
     connection_types::RULE,
     leaf_listener::RULE,
-    leaf_bridge::RULE,
     auth_callout::RULE,
     system_tenant::RULE,
     decided_elsewhere::RULE,
@@ -130,6 +128,14 @@ impl Rule {
 
     fn warning(&self, span: Span, message: impl Into<String>) -> Diagnostic {
         Diagnostic::warning(self.id, span, message).hint(self.mend)
+    }
+}
+
+/// The remedy in the file, or as an option of `nsc edit account` if accounts are JWTs.
+fn remedy(system: &System, account: &Account, in_file: &str, option: &str) -> String {
+    match system.operator {
+        Some(_) => format!("`nsc edit account -n {} {option}`", account.name),
+        None => in_file.to_owned(),
     }
 }
 

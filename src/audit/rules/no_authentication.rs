@@ -14,7 +14,7 @@ pub const RULE: Rule = Rule {
 };
 
 fn check(system: &System, _: &Tenants, out: &mut Vec<Diagnostic>) {
-    if system.shared_login.is_some() || system.is_operator.is_some() {
+    if system.shared_login.is_some() || system.operator.is_some() {
         return;
     }
     let has_users = |account: &&crate::audit::system::Account| !account.users.is_empty();

@@ -17,8 +17,15 @@ fn check(system: &System, _: &Tenants, out: &mut Vec<Diagnostic>) {
     for account in &system.accounts {
         for export in account.exports.iter().filter(|e| e.is_public()) {
             let message = format!("any account may import `{}` from `{}`", export.subject, account.name);
-            let label = if export.to.is_some() { "an empty list means everybody" } else { "no `accounts`" };
-            out.push(RULE.error(export.span, message).label(label));
+            let finding = RULE.error(export.span, message);
+            out.push(match (&system.operator, &export.to) {
+                (Some(_), _) => finding.label("it needs no activation").hint(format!(
+                    "make it private: `nsc edit export --account {} --subject \"{}\" --private`",
+                    account.name, export.subject
+                )),
+                (None, Some(_)) => finding.label("an empty list means everybody"),
+                (None, None) => finding.label("no `accounts`"),
+            });
         }
     }
 }

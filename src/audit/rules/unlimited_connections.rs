@@ -1,6 +1,6 @@
 //! Accounts that can use up the connections or subscriptions of the server.
 
-use super::Rule;
+use super::{Rule, remedy};
 use crate::audit::system::{Account, System};
 use crate::audit::tenants::Tenants;
 use crate::diag::Diagnostic;
@@ -29,9 +29,11 @@ fn check(system: &System, _: &Tenants, out: &mut Vec<Diagnostic>) {
     let unlimited = |a: &&&Account| !limited && a.limits.subscriptions.is_none_or(|(n, _)| n < 0);
     for account in tenants.iter().filter(unlimited) {
         let message = format!("the subscriptions of `{}` may take all of the server's memory", account.name);
-        out.push(RULE.warning(account.span, message).hint("`limits { max_subscriptions: 1000 }`"));
+        let hint = remedy(system, account, "`limits { max_subscriptions: 1000 }`", "--subscriptions 1000");
+        out.push(RULE.warning(account.span, message).hint(hint));
     }
     for account in tenants.into_iter().filter(|a| a.limits.connections.is_none_or(|(n, _)| n < 0)) {
-        out.push(RULE.warning(account.span, format!("`{}` may take all of the server's connections", account.name)));
+        let message = format!("`{}` may take all of the server's connections", account.name);
+        out.push(RULE.warning(account.span, message).hint(remedy(system, account, RULE.mend, "--conns 100")));
     }
 }

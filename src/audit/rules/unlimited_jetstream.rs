@@ -1,6 +1,6 @@
 //! Accounts that can use up JetStream storage.
 
-use super::Rule;
+use super::{Rule, remedy};
 use crate::audit::system::{Limit, System};
 use crate::audit::tenants::Tenants;
 use crate::diag::Diagnostic;
@@ -21,16 +21,22 @@ fn check(system: &System, _: &Tenants, out: &mut Vec<Diagnostic>) {
     for account in system.tenants() {
         let Some(jetstream) = &account.jetstream else { continue };
         let is_open = |limit: Limit, least: i64| limit.is_none_or(|(n, _)| n < least);
-        for (what, limit) in [("memory", jetstream.memory), ("disk", jetstream.storage)] {
+        let place = |limit: Limit| limit.map_or(jetstream.span, |(_, span)| span);
+        for (what, limit, option) in
+            [("memory", jetstream.memory, "--js-mem-storage 64M"), ("disk", jetstream.storage, "--js-disk-storage 1G")]
+        {
             if is_open(limit, 0) {
-                let span = limit.map_or(jetstream.span, |(_, span)| span);
-                out.push(RULE.error(span, format!("`{}` may use all of the server's {what}", account.name)));
+                let message = format!("`{}` may use all of the server's {what}", account.name);
+                out.push(RULE.error(place(limit), message).hint(remedy(system, account, RULE.mend, option)));
             }
         }
-        for (what, limit) in [("streams", jetstream.streams), ("consumers of a stream", jetstream.consumers)] {
+        for (what, limit, option) in [
+            ("streams", jetstream.streams, "--js-streams 10"),
+            ("consumers of a stream", jetstream.consumers, "--js-consumer 10"),
+        ] {
             if is_open(limit, 1) {
-                let span = limit.map_or(jetstream.span, |(_, span)| span);
-                out.push(RULE.warning(span, format!("`{}` may have any number of {what}", account.name)));
+                let message = format!("`{}` may have any number of {what}", account.name);
+                out.push(RULE.warning(place(limit), message).hint(remedy(system, account, RULE.mend, option)));
             }
         }
     }

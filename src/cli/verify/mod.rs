@@ -5,14 +5,17 @@ mod mutants;
 use std::fs;
 use std::path::PathBuf;
 
+use serde::Serialize;
+
 use super::{Context, count, first_few};
 use crate::diag::{Finding, Severity};
 use crate::error::{Error, Exit};
 use crate::live::locate;
 use crate::verdict::Verdict;
-use crate::verify::report::{Check, EXHAUSTIVE, Outcome, Report, SETTING, html, junit};
+use crate::verify::report::origin::Origin;
+use crate::verify::report::{Cause, Check, EXHAUSTIVE, Outcome, Report, SETTING, html, junit};
 use crate::verify::test_bed::{self, MANAGER, TestBed};
-use crate::verify::{self, KnownConfiguration, PROBES};
+use crate::verify::{self, Endpoint, KnownConfiguration, PROBES, TlsFiles};
 
 /// Attack a live server as every tenant, and prove the tenants isolated.
 ///
@@ -24,11 +27,21 @@ use crate::verify::{self, KnownConfiguration, PROBES};
     after_help = "Exit codes: 0 isolated; 1 leaky; 2 the registry is invalid; 3 inconclusive: something could not be tried"
 )]
 pub struct Args {
-    /// Attack this server instead. Only streams and subjects of the run's own are
+    /// Attack this server instead, nats://HOST:PORT or tls://HOST:PORT. Only streams and subjects of the run's own are
     /// made, inside each tenant, and removed afterwards. JetStream publishes advisories
     /// of what it is asked.
     #[arg(long, value_name = "URL")]
     server: Option<String>,
+    /// The authorities that the server's certificate is checked against. Default: those of
+    /// this machine.
+    #[arg(long, value_name = "FILE", requires = "server")]
+    ca: Option<PathBuf>,
+    /// A certificate for servers that ask for one.
+    #[arg(long, value_name = "FILE", requires_all = ["server", "key"])]
+    cert: Option<PathBuf>,
+    /// Its key.
+    #[arg(long, value_name = "FILE", requires = "cert")]
+    key: Option<PathBuf>,
     /// The configuration file that a server of the system runs, if it is not what is
     /// rendered: the static proof looks at it, and the server has to confirm its digest.
     #[arg(long, value_name = "FILE", requires = "server")]
@@ -65,7 +78,8 @@ pub fn run(context: &Context, args: &Args) -> Result<Exit, Error> {
         context.ui.raw(&probes());
         return Ok(Exit::Ok);
     }
-    let address = args.server.as_deref().map(verify::server_address).transpose()?;
+    let files = TlsFiles { ca: args.ca.clone(), cert: args.cert.clone(), key: args.key.clone() };
+    let endpoint = args.server.as_deref().map(|url| Endpoint::parse(url, &files)).transpose()?;
     let project = context.open_noting(args.templates.as_deref())?;
     verify::raise_open_files();
     for file in [&args.html, &args.junit].into_iter().flatten() {
@@ -90,17 +104,15 @@ pub fn run(context: &Context, args: &Args) -> Result<Exit, Error> {
     let users: usize = model.tenants.iter().map(|t| t.users.len()).sum();
     let bar = context.ui.progress(users, "attacking");
     let advance = |done: usize, of: usize, what: &'static str| {
-        bar.set_length(of as u64);
-        bar.set_position(done as u64);
-        bar.set_message(what);
+        bar.set(done, of, what);
     };
-    let report = match address {
-        Some(address) => {
+    let report = match endpoint {
+        Some(endpoint) => {
             let mut known = KnownConfiguration::rendered(&project, &context.state(), &context.registry)?;
             for file in &args.conf {
                 known.push(KnownConfiguration::of_file(file)?);
             }
-            verify::attack_server(&project, address, known, &args.accept_unknown, args.exhaustive, &advance)?
+            verify::attack_server(&project, endpoint, known, &args.accept_unknown, args.exhaustive, &advance)?
         }
         None => {
             let (model, helped) = test_bed::with_managers(model);
@@ -114,7 +126,8 @@ pub fn run(context: &Context, args: &Args) -> Result<Exit, Error> {
             TestBed::new(locate()?, &project, &model)?.attack_itself(args.exhaustive, &advance)?
         }
     };
-    bar.finish_and_clear();
+    bar.finish();
+    let report = Report { origin: Origin::of(&project), ..report };
     show(context, &report);
     for (file, text) in [(&args.html, html::page as fn(&Report) -> String), (&args.junit, junit::xml)] {
         if let Some(file) = file {
@@ -123,8 +136,16 @@ pub fn run(context: &Context, args: &Args) -> Result<Exit, Error> {
         }
     }
     context.ui.findings(&report.server.url, report.verdict.as_str(), &findings(&report));
-    context.ui.json(&report);
+    context.ui.json(&Document { causes: report.causes(), report: &report });
     Ok(report.verdict.exit())
+}
+
+/// The JSON document.
+#[derive(Serialize)]
+struct Document<'r> {
+    #[serde(flatten)]
+    report: &'r Report,
+    causes: Vec<Cause<'r>>,
 }
 
 /// The leaks and the checks that were not run, as findings: a leak is an error.
@@ -165,7 +186,7 @@ fn probes() -> String {
 
 /// Maximum number of tenants with a column each; beyond it the table shows counts.
 const COLUMNS: usize = 6;
-/// Maximum number of leaks, and of checks not run, that are printed. The reports hold all.
+/// Maximum number of causes that are printed. The reports hold all.
 const SHOWN: usize = 12;
 
 fn show(context: &Context, report: &Report) {
@@ -202,19 +223,9 @@ fn show(context: &Context, report: &Report) {
     if report.names.len() <= COLUMNS {
         context.ui.note("✔ held  ✘ leaked  ? could not be tried  ○ not tried, see the report  · does not apply");
     }
+    show_pairs(context, report);
+    show_causes(context, report);
     let worst = |wanted: Outcome| report.checks.iter().filter(move |c| c.outcome == wanted);
-    for outcome in [Outcome::Leak, Outcome::NotRun] {
-        for check in worst(outcome).take(SHOWN) {
-            let evidence = shortened(&check.evidence);
-            let text = format!("{}: {}: {} → {}: {evidence}", outcome.as_str(), check.probe, check.from, check.to);
-            if outcome == Outcome::Leak { context.ui.found(&text) } else { context.ui.unknown(&text) }
-        }
-        if worst(outcome).count() > SHOWN {
-            context
-                .ui
-                .note(&format!("… and {} more: --html FILE or --format json has all", worst(outcome).count() - SHOWN));
-        }
-    }
     let what = format!(
         "{}, {}, {} probes against nats-server {}{} in {:.1} s",
         count(*tenants, "tenant"),
@@ -252,6 +263,60 @@ fn show(context: &Context, report: &Report) {
         Verdict::Inconclusive => {
             context.ui.unknown(&format!("inconclusive: {} not run in {what}", count(gaps, "check")));
         }
+    }
+}
+
+/// Prints who reaches whom, a row for each sender.
+fn show_pairs(context: &Context, report: &Report) {
+    if !(3..=COLUMNS).contains(&report.names.len()) {
+        return;
+    }
+    let row = |from: &String| {
+        let cell = |to: &String| match from == to {
+            true => String::new(),
+            false => {
+                let declared = if report.is_declared(from, to) { " ⇢" } else { "" };
+                format!("{}{declared}", mark(report.between(from, to)))
+            }
+        };
+        std::iter::once(from.clone()).chain(report.names.iter().map(cell)).collect()
+    };
+    let header: Vec<&str> = std::iter::once("FROM \\ TO").chain(report.names.iter().map(String::as_str)).collect();
+    context.ui.result("");
+    context.ui.table(&header, report.names.iter().map(row).collect());
+    context.ui.note("⇢ something is declared to pass this way");
+}
+
+/// Prints what did not hold, once for each cause.
+fn show_causes(context: &Context, report: &Report) {
+    let causes = report.causes();
+    for cause in causes.iter().take(SHOWN) {
+        let some = |names: &std::collections::BTreeSet<&str>| {
+            first_few(&names.iter().map(|name| (*name).to_owned()).collect::<Vec<_>>())
+        };
+        let times = if cause.checks > 1 { format!(" ({})", count(cause.checks, "check")) } else { String::new() };
+        let text = format!(
+            "{}: {}: {} → {}{times}: {}",
+            cause.outcome.as_str(),
+            cause.probe,
+            some(&cause.from),
+            some(&cause.to),
+            shortened(cause.evidence)
+        );
+        if cause.outcome == Outcome::Leak {
+            context.ui.found(&text);
+        } else {
+            context.ui.unknown(&text);
+        }
+        if !cause.places.is_empty() {
+            context.ui.note(&format!("  declared at {}", first_few(&cause.places.iter().cloned().collect::<Vec<_>>())));
+        }
+        if cause.outcome == Outcome::Leak {
+            context.ui.note(&format!("  remedy: {}", cause.mend));
+        }
+    }
+    if causes.len() > SHOWN {
+        context.ui.note(&format!("… and {} more causes: --html FILE or --format json has all", causes.len() - SHOWN));
     }
 }
 

@@ -7,8 +7,8 @@ use crate::verify::test_bed::TestBed;
 
 pub fn run(context: &Context, test_bed: &TestBed<'_>) -> Result<Exit, Error> {
     let bar = context.ui.progress(mutants::MUTANTS.len(), "mutants");
-    let control = mutants::run(test_bed, |n| bar.set_length(n as u64), || bar.inc(1))?;
-    bar.finish_and_clear();
+    let control = mutants::run(test_bed, |n| bar.set_length(n), || bar.step())?;
+    bar.finish();
     show(context, &control);
     context.ui.json(&control);
     Ok(if control.survivors.is_empty() { Exit::Ok } else { Exit::Found })

@@ -9,6 +9,7 @@ use crate::verify::run::{Run, TenantRun};
 pub const PROBE: Probe = Probe {
     id: "acknowledgements",
     proves: "nobody can acknowledge what another tenant has still to deal with",
+    mend: "nobody may publish on `$JS.ACK.>` of another account: give each tenant an account of its own",
     run: |run, tenant_runs| Box::pin(probe(run, tenant_runs)),
 };
 

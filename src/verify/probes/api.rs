@@ -10,6 +10,7 @@ use crate::verify::wire::{Answer, Request};
 pub const PROBE: Probe = Probe {
     id: "jetstream-api",
     proves: "no verb of the JetStream API works on another tenant's streams, nor names them",
+    mend: "no export may offer `$JS.API.>`, and each tenant needs an account of its own",
     run: |run, tenant_runs| Box::pin(probe(run, tenant_runs)),
 };
 

@@ -13,6 +13,7 @@ use crate::verify::wire::{Answer, Request};
 pub const PROBE: Probe = Probe {
     id: "declarations",
     proves: "by the server's own account, each tenant exports, imports and maps what is declared and nothing else",
+    mend: "`tenantry up` renders what is declared; what the server has beyond it was added by hand",
     run: |run, tenant_runs| Box::pin(probe(run, tenant_runs)),
 };
 

@@ -8,6 +8,7 @@ use crate::verify::run::{Run, TenantRun};
 pub const PROBE: Probe = Probe {
     id: "destruction",
     proves: "nobody can change, purge or delete what is another tenant's",
+    mend: "no export may offer `$JS.API.>`, and each tenant needs an account of its own",
     run: |run, tenant_runs| Box::pin(probe(run, tenant_runs)),
 };
 

@@ -7,6 +7,7 @@ use crate::verify::run::{Run, TenantRun, each};
 pub const PROBE: Probe = Probe {
     id: "discovery",
     proves: "service discovery does not answer about other tenants",
+    mend: "no tenant may ask on `$SRV.>` beyond its account",
     run: |run, tenant_runs| Box::pin(probe(run, tenant_runs)),
 };
 

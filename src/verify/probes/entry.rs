@@ -8,6 +8,7 @@ use crate::verify::wire::{Connection, Identity, OpenError};
 pub const PROBE: Probe = Probe {
     id: "entry",
     proves: "nobody comes in without credentials, or with wrong or borrowed ones",
+    mend: "`tenantry up` renders the registry's users and no others; nobody else belongs to a tenant",
     run: |run, tenant_runs| Box::pin(probe(run, tenant_runs)),
 };
 
@@ -46,7 +47,7 @@ async fn probe<'p>(run: &Run<'p>, tenant_runs: &mut [TenantRun<'p>]) {
 }
 
 async fn log_in(run: &Run<'_>, identity: &Identity) -> Result<(), OpenError> {
-    Connection::open(run.address, identity, "_INBOX.nobody", "tenantry verify").await.map(|_| ())
+    Connection::open(run.endpoint, identity, "_INBOX.nobody", "tenantry verify").await.map(|_| ())
 }
 
 /// Tries each of the tenant's users without a secret or with a wrong one, and users of other

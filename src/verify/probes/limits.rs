@@ -11,6 +11,7 @@ use crate::verify::wire::Connection;
 pub const PROBE: Probe = Probe {
     id: "limits",
     proves: "each tenant is held to its own limits, so that it cannot use up what others need",
+    mend: "the server's limits are not the registry's: `tenantry up` renders and reloads them",
     run: |run, tenant_runs| Box::pin(probe(run, tenant_runs)),
 };
 

@@ -9,12 +9,14 @@ use tokio::time::timeout;
 use super::Probe;
 use crate::audit::system::ListenerKind;
 use crate::keys::Login;
+use crate::verify::endpoint::Endpoint;
 use crate::verify::run::{Run, TenantRun, each};
 use crate::verify::wire::{Connection, Identity, OpenError};
 
 pub const PROBE: Probe = Probe {
     id: "listeners",
     proves: "no tenant's user comes in as a leaf node or an MQTT client, past its permissions",
+    mend: "bind the listener's logins to accounts, and name `allowed_connection_types` for each user; `tenantry up` renders that",
     run: |run, tenant_runs| Box::pin(probe(run, tenant_runs)),
 };
 
@@ -27,7 +29,8 @@ async fn probe<'p>(run: &Run<'p>, tenant_runs: &mut [TenantRun<'p>]) {
     let is_known = known.is_some();
     let mut listeners = known.unwrap_or_default();
     if !is_known {
-        let host = run.address.rsplit_once(':').map_or(run.address, |(host, _)| host);
+        let address = run.endpoint.address.as_str();
+        let host = address.rsplit_once(':').map_or(address, |(host, _)| host);
         for (kind, port) in USUAL {
             let address = format!("{host}:{port}");
             if matches!(timeout(PATIENCE, TcpStream::connect(&address)).await, Ok(Ok(_))) {
@@ -72,11 +75,14 @@ async fn try_listener<'p>(run: &Run<'p>, tenant_run: &TenantRun<'p>, kind: Liste
     for (user, login) in tenant_run.sessions.iter().filter_map(|m| Some((&m.user.name, m.login.as_ref()?))) {
         let result = match (kind, login) {
             // INFO, CONNECT and its outcome are the same there as for a client.
-            (ListenerKind::Leaf, _) => {
-                Connection::open(address, &Identity::User(login.clone()), "_INBOX.leaf", "tenantry verify")
-                    .await
-                    .map(|_| ())
-            }
+            (ListenerKind::Leaf, _) => Connection::open(
+                &Endpoint::plain(address),
+                &Identity::User(login.clone()),
+                "_INBOX.leaf",
+                "tenantry verify",
+            )
+            .await
+            .map(|_| ()),
             (ListenerKind::Mqtt, Login::Password(user, password)) => {
                 log_in_by_mqtt(address, user, password.expose()).await
             }

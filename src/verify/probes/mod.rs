@@ -41,6 +41,8 @@ pub struct Probe {
     pub id: &'static str,
     /// The statement that holds if the probe finds no leak.
     pub proves: &'static str,
+    /// How to fix what it finds.
+    pub mend: &'static str,
     run: Attack,
 }
 
@@ -50,6 +52,9 @@ impl Probe {
         (self.run)(run, tenant_runs).await;
     }
 }
+
+/// Ends what is said of an attempt that the server should have refused.
+pub const NOT_REFUSED: &str = "was not refused, and nothing declares it";
 
 /// Every probe, in the order in which they run. Those that subscribe come first, so that
 /// their subscriptions receive what later probes publish.
@@ -189,12 +194,7 @@ async fn must_be_refused<'p>(run: &Run<'p>, tenant_run: &mut TenantRun<'p>, atte
                 None => run.ledger.leak(
                     Some(tenant_run.index),
                     attempt.target,
-                    format!(
-                        "{} {} {} was not refused, and nothing declares it",
-                        session.user.name,
-                        attempt.what(),
-                        attempt.subject
-                    ),
+                    format!("{} {} {} {NOT_REFUSED}", session.user.name, attempt.what(), attempt.subject),
                 ),
             }
         }

@@ -8,6 +8,7 @@ use crate::verify::run::{Run, TenantRun, each};
 pub const PROBE: Probe = Probe {
     id: "queues",
     proves: "nobody joins a queue on another tenant's subject, shared or not",
+    mend: "deny queues on what is imported: `deny: [\"SUBJECT >\"]`; `tenantry up` renders that",
     run: |run, tenant_runs| Box::pin(probe(run, tenant_runs)),
 };
 

@@ -10,6 +10,7 @@ use crate::verify::run::{Run, TenantRun, each};
 pub const PROBE: Probe = Probe {
     id: "redirection",
     proves: "JetStream cannot be led to write to another tenant's subjects",
+    mend: "each tenant needs an account of its own: inside one, JetStream writes to any subject",
     run: |run, tenant_runs| Box::pin(probe(run, tenant_runs)),
 };
 

@@ -9,6 +9,7 @@ use crate::verify::wire::Connection;
 pub const PROBE: Probe = Probe {
     id: "replies",
     proves: "an answer that is led to another tenant's subject does not arrive there",
+    mend: "no user that answers may be asked by another tenant but by a declared service",
     run: |run, tenant_runs| Box::pin(probe(run, tenant_runs)),
 };
 

@@ -11,18 +11,21 @@ use crate::verify::wire::{Answer, Request};
 pub const STREAMS: Probe = Probe {
     id: "streams",
     proves: "a stream of the same name is another one in every tenant, read by every way there is",
+    mend: "each tenant needs an account of its own, and no export may offer what its streams answer",
     run: |run, tenant_runs| Box::pin(probe(run, tenant_runs, StoreKind::Stream)),
 };
 
 pub const BUCKETS: Probe = Probe {
     id: "buckets",
     proves: "a key-value bucket of the same name is another one in every tenant",
+    mend: "each tenant needs an account of its own, and no export may offer `$KV.>`",
     run: |run, tenant_runs| Box::pin(probe(run, tenant_runs, StoreKind::Bucket)),
 };
 
 pub const OBJECTS: Probe = Probe {
     id: "object-stores",
     proves: "an object store of the same name is another one in every tenant",
+    mend: "each tenant needs an account of its own, and no export may offer `$O.>`",
     run: |run, tenant_runs| Box::pin(probe(run, tenant_runs, StoreKind::ObjectStore)),
 };
 

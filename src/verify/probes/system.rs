@@ -8,6 +8,7 @@ use crate::verify::wire::{Answer, Request};
 pub const PROBE: Probe = Probe {
     id: "system",
     proves: "the server's own requests are refused, or answered about the own account only",
+    mend: "nobody but the operator has a user in the system account, and no export offers what is under `$SYS`",
     run: |run, tenant_runs| Box::pin(probe(run, tenant_runs)),
 };
 

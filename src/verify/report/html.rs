@@ -36,10 +36,31 @@ pub fn page(report: &Report) -> String {
         "texts": texts,
         "version": env!("CARGO_PKG_VERSION"),
         "residual": crate::audit::RESIDUAL,
+        "causes": report.causes(),
+        "system": report.origin.system,
+        "registry": report.origin.registry,
+        "commit": report.origin.commit,
+        "shares": report.origin.shares,
+        "grants": report.origin.grants,
+        "pairs_of": pairs(report),
     });
     // Escapes `<`, so that no text can close the script element that holds the data.
     let page = PAGE.replace("STATIC", &without_script(report));
     page.replace("DATA", &data.to_string().replace('<', "\\u003c"))
+}
+
+/// The outcome from one tenant to another, and whether anything is declared to pass.
+type PairCell = (Option<Outcome>, bool);
+
+/// A row for each sender, a cell for each receiver. `None`: too many to look at.
+fn pairs(report: &Report) -> Option<Vec<Vec<PairCell>>> {
+    const MOST: usize = 60;
+    let names = &report.names;
+    let row = |from: &String| {
+        let cell = |to: &String| (report.between(from, to), report.is_declared(from, to));
+        names.iter().map(cell).collect()
+    };
+    (2..=MOST).contains(&names.len()).then(|| names.iter().map(row).collect())
 }
 
 /// Maximum number of checks that are listed without script.
@@ -56,6 +77,16 @@ fn without_script(report: &Report) -> String {
         escaped(&report.server.url),
         escaped(&report.at),
     );
+    if report.origin.shares.is_empty() {
+        text += "<p>Nothing is declared to pass between tenants.</p>\n";
+    } else {
+        text += "<p>Declared to pass between tenants:</p>\n<ul>\n";
+        for share in report.origin.shares.iter().take(LISTED) {
+            let words = format!("{} of {} with {}", share.what, share.from, share.to);
+            text += &format!("<li>{}</li>\n", escaped(&words));
+        }
+        text += "</ul>\n";
+    }
     let open: Vec<&Check> = report.checks.iter().filter(|c| c.outcome != Outcome::Pass).collect();
     if open.is_empty() {
         text += "<p>Every check passed. The evidence of each is shown with script.</p>\n";

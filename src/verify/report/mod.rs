@@ -1,7 +1,9 @@
 //! The result of the live proof as data. Printing it to a terminal is elsewhere.
 
+mod causes;
 pub mod html;
 pub mod junit;
+pub mod origin;
 
 use std::collections::BTreeMap;
 use std::time::Duration;
@@ -9,12 +11,14 @@ use std::time::Duration;
 use serde::Serialize;
 
 use crate::verdict::Verdict;
+pub use causes::Cause;
+use origin::Origin;
 
 /// The probe id of checks that belong to no probe: connecting, cleaning up.
 pub const SETTING: &str = "setting";
 
 /// The outcome of a check, worst last.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize)]
 #[serde(rename_all = "kebab-case")]
 pub enum Outcome {
     /// The check passed.
@@ -98,6 +102,9 @@ pub struct Report {
     pub duration_ms: u64,
     /// End of the run, in UTC (RFC 3339, whole seconds).
     pub at: String,
+    /// What the report is about.
+    #[serde(flatten)]
+    pub origin: Origin,
     /// The tenants' names, in the registry's order.
     #[serde(skip)]
     pub names: Vec<String>,
@@ -130,8 +137,24 @@ impl Report {
             checks,
             duration_ms: u64::try_from(took.as_millis()).unwrap_or(u64::MAX),
             at: now(),
+            origin: Origin::default(),
             names,
         }
+    }
+
+    /// The outcome between two tenants: the worst of what failed, or else whether anything held.
+    pub fn between(&self, from: &str, to: &str) -> Option<Outcome> {
+        let is_of = |name: &str, tenant: &str| name == tenant || name == "*";
+        let between = self.checks.iter().filter(|check| is_of(&check.from, from) && is_of(&check.to, to));
+        between.map(|check| check.outcome).filter(|outcome| *outcome != Outcome::NotTried).max()
+    }
+
+    /// Whether anything may pass from one tenant to another, by a declared share.
+    pub fn is_declared(&self, from: &str, to: &str) -> bool {
+        self.origin.shares.iter().any(|share| {
+            let (sender, receiver) = if share.is_stream { (&share.from, &share.to) } else { (&share.to, &share.from) };
+            sender == from && receiver == to
+        })
     }
 
     /// The worst outcome for each probe and tenant. A leak or a check that was not run counts

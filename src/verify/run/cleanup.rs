@@ -1,6 +1,7 @@
 //! Keeps a server in use as it was: removes the streams that a run created, and nothing else.
 //! Messages of a run are in no other stream: each names the only stream that may store it.
 
+use std::collections::HashSet;
 use std::time::Duration;
 
 use serde_json::json;
@@ -8,7 +9,8 @@ use serde_json::json;
 use super::{CANARY_LENGTH, MARK, Run, Session, TenantRun, each};
 use crate::verify::wire::Request;
 
-/// Age at which a stream of another run is taken to be left over from a killed run.
+/// Age at which a stream of another run is taken to be left over from a killed run, where the
+/// server does not tell which runs are connected.
 const LEFT_BEHIND: Duration = Duration::from_secs(600);
 
 impl<'p> Run<'p> {
@@ -18,19 +20,49 @@ impl<'p> Run<'p> {
         if self.throwaway {
             return;
         }
+        let running = if earlier { self.running().await } else { None };
+        if running.as_ref().is_some_and(|ids| ids.iter().any(|id| *id != self.id)) {
+            self.ledger
+                .not_run_for_anybody("another proof attacks this server at the same time: wait until it has ended");
+        }
         each(tenant_runs, 8, async |tenant_run| {
             let index = tenant_run.index;
             let Some(manager) = tenant_run.manager() else { return };
             let names = manager.ask_one(self, Request::empty("$JS.API.STREAM.NAMES")).await.json();
             let names = names["streams"].as_array().into_iter().flatten().filter_map(|n| n.as_str());
             for name in names.filter(|name| is_ours(name)) {
-                let is_due = if earlier { manager.is_left_behind(self, name).await } else { name.contains(&self.id) };
+                let is_due = match (earlier, &running) {
+                    (false, _) => name.contains(&self.id),
+                    (true, Some(running)) => !running.iter().any(|id| name.contains(id)),
+                    (true, None) => manager.is_left_behind(self, name).await,
+                };
                 if is_due && !manager.delete(self, name).await {
                     self.ledger.not_run(index, format!("something is left behind in stream {name}"));
                 }
             }
         })
         .await;
+    }
+}
+
+impl Run<'_> {
+    /// The ids of all runs with a connection, this one included. `None`: the server cannot be asked,
+    /// or has more connections than it names.
+    async fn running(&self) -> Option<HashSet<String>> {
+        const MOST: u64 = 16_384;
+        let mut operator = self.operator().await?;
+        let request = Request::json("$SYS.REQ.SERVER.PING.CONNZ", &json!({ "limit": MOST }));
+        let answers = operator.ask_all(request).await.ok()?;
+        let mut ids = HashSet::new();
+        for answer in &answers {
+            let connz = answer.json()["data"].take();
+            if connz["total"].as_u64()? > MOST {
+                return None;
+            }
+            let names = connz["connections"].as_array()?.iter().filter_map(|connection| connection["name"].as_str());
+            ids.extend(names.filter_map(|name| Some(name.strip_prefix("tenantry/")?.split('/').next()?.to_owned())));
+        }
+        ids.contains(&self.id).then_some(ids)
     }
 }
 

@@ -16,6 +16,7 @@ use futures_util::{StreamExt as _, stream};
 use rand::Rng as _;
 
 use super::Plan;
+use super::endpoint::Endpoint;
 use super::probes::OF_JETSTREAM;
 use super::report::{AttackedServer, Report};
 use super::test_bed::Logins;
@@ -38,8 +39,8 @@ pub struct Run<'p> {
     pub model: &'p Model,
     /// Random id of this run: 16 lowercase base32 characters.
     pub id: String,
-    /// Address of the client listener, as `host:port`.
-    pub address: &'p str,
+    /// The server.
+    pub endpoint: &'p Endpoint,
     /// Whether the server was started for this run alone.
     pub throwaway: bool,
     /// Whether to use limits up and slow other clients down.
@@ -93,7 +94,7 @@ impl<'p> Run<'p> {
         Self {
             model: plan.model,
             id: unguessable(),
-            address: &plan.address,
+            endpoint: &plan.endpoint,
             throwaway: plan.throwaway,
             exhaustive: plan.exhaustive,
             logins: plan.logins,
@@ -176,7 +177,7 @@ impl<'p> Run<'p> {
     pub async fn operator(&self) -> Option<Connection> {
         let inbox = format!("_INBOX.{}", self.id);
         let identity = Identity::User(self.logins.operator.clone()?);
-        let mut operator = Connection::open(self.address, &identity, &inbox, "tenantry verify").await.ok()?;
+        let mut operator = Connection::open(self.endpoint, &identity, &inbox, "tenantry verify").await.ok()?;
         operator.listen_for_answers();
         Some(operator)
     }

@@ -84,7 +84,8 @@ impl<'p> Topology<'p> {
     pub fn find_listeners(&self, plan: &Plan<'_>, varz: &Value) {
         let mut listeners = plan.listeners.clone();
         if !plan.throwaway {
-            let host = plan.address.rsplit_once(':').map_or(plan.address.as_str(), |(host, _)| host);
+            let address = plan.endpoint.address.as_str();
+            let host = address.rsplit_once(':').map_or(address, |(host, _)| host);
             let kinds = [
                 ("leaf", ListenerKind::Leaf),
                 ("mqtt", ListenerKind::Mqtt),

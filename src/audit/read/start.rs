@@ -1,0 +1,310 @@
+//! What nats-server checks of whole blocks when it starts, whatever `-t` says: options that need each
+//! other, or do not go together.
+
+use super::is_public;
+use super::options::{Collector, Options, go_duration};
+use super::server::{last, listens, text};
+use crate::audit::system::System;
+use crate::conf::value::{Entry, Map, Node, Value};
+use crate::diag::Diagnostic;
+
+/// Refuses every configuration with which the server does not start.
+pub fn starts(options: &Options<'_>, system: &System, collector: &mut Collector) {
+    let blocks = Blocks { options, system, collector };
+    blocks.check();
+}
+
+struct Blocks<'o, 'm, 'c> {
+    options: &'o Options<'m>,
+    system: &'o System,
+    collector: &'c mut Collector,
+}
+
+impl<'m> Blocks<'_, 'm, '_> {
+    fn check(mut self) {
+        self.anonymous_users();
+        self.logins_of_listeners();
+        self.websocket();
+        self.mqtt();
+        self.clusters();
+        self.gateways();
+        self.leaf_nodes();
+        self.operators();
+        self.jetstream();
+        self.monitoring();
+        self.lame_duck();
+    }
+
+    fn refuse(&mut self, entry: &Entry, message: impl Into<String>, hint: &str) {
+        self.collector.refuse(entry.key_span, message, hint);
+    }
+
+    /// A block and its map.
+    fn block(&self, name: &str) -> Option<(&'m Entry, &'m Map)> {
+        let entry = self.options.entry(name)?;
+        if let Value::Map(map) = &entry.node.value { Some((entry, map)) } else { None }
+    }
+
+    fn has_operator(&self) -> bool {
+        self.options.get("operator").is_some()
+    }
+
+    fn has_users(&self) -> bool {
+        self.system.users().next().is_some() && self.system.operator.is_none()
+    }
+
+    /// `no_auth_user` of each listener names a user of the configuration.
+    fn anonymous_users(&mut self) {
+        let of_listeners = self.system.server.listeners.iter().filter(|l| l.listens);
+        let of_listeners = of_listeners.filter_map(|listener| listener.no_auth_user.as_ref());
+        for (name, span) in self.system.no_auth_user.iter().chain(of_listeners) {
+            let is_known = self.system.users().any(|(_, user)| user.name == *name);
+            if self.has_operator() {
+                self.collector.refuse(*span, "`no_auth_user` and an operator do not go together", "use a sentinel");
+            } else if !name.is_empty() && !is_known {
+                let message = format!("there is no user `{name}` for clients without credentials");
+                self.collector.refuse(*span, message, "name a user of an account, by its name or nkey");
+            }
+        }
+    }
+
+    /// WebSocket and MQTT have no login of their own where there are users.
+    fn logins_of_listeners(&mut self) {
+        for name in ["websocket", "mqtt"] {
+            let Some((_, map)) = self.block(name).filter(|(_, map)| listens(map)) else { continue };
+            let Some(Value::Map(login)) = last(map, &["authorization", "authentication"]).map(|node| &node.value)
+            else {
+                continue;
+            };
+            for key in [&["user", "username"][..], &["token"]] {
+                if let Some(entry) = entry(login, key).filter(|_| self.has_users()) {
+                    let message = format!("a login of `{name}` does not go together with users");
+                    self.refuse(entry, message, "give it to a user of an account");
+                }
+            }
+        }
+    }
+
+    fn websocket(&mut self) {
+        let Some((_, map)) = self.block("websocket").filter(|(_, map)| listens(map)) else { return };
+        let origins = ["allowed_origins", "allowed_origin", "allow_origins", "allow_origin", "origins", "origin"];
+        for node in last(map, &origins).map(nodes).unwrap_or_default() {
+            let is_url = text(node).is_some_and(|url| {
+                let rest = url.strip_prefix("http://").or_else(|| url.strip_prefix("https://"));
+                rest.is_some_and(|rest| !rest.split('/').next().unwrap_or_default().is_empty() && !rest.contains(' '))
+            });
+            if !is_url {
+                self.collector.refuse(node.span, "an allowed origin is a URL", "such as \"https://example.com\"");
+            }
+        }
+        let has_trust = self.has_operator() || self.options.get("trusted").is_some();
+        if let Some(entry) = entry(map, &["jwt_cookie"]).filter(|_| !has_trust) {
+            self.refuse(entry, "a JWT in a cookie needs an operator", "use `user_cookie` and `pass_cookie`");
+        }
+        let Some(Value::Map(headers)) = last(map, &["headers"]).map(|node| &node.value) else { return };
+        for header in &headers.entries {
+            let name = header.key.to_lowercase();
+            if ["host", "content-length", "connection", "upgrade", "nats-no-masking"].contains(&name.as_str())
+                || name.starts_with("sec-websocket-")
+            {
+                self.refuse(header, format!("the header `{}` is the server's", header.key), "remove it");
+            }
+        }
+    }
+
+    fn mqtt(&mut self) {
+        let Some((block, map)) = self.block("mqtt").filter(|(_, map)| listens(map)) else { return };
+        let is_clustered = self.block("cluster").is_some() || self.block("gateway").is_some();
+        if is_clustered && self.options.get("server_name").is_none() {
+            self.warn(block, "MQTT in a cluster does not start without a `server_name`".to_owned());
+        }
+        for key in [&["ack_wait", "ackwait"][..], &["js_api_timeout", "api_timeout"]] {
+            if let Some(entry) = entry(map, key).filter(|entry| is_negative(&entry.node)) {
+                self.refuse(entry, format!("`{}` is negative", entry.key), "such as \"30s\"");
+            }
+        }
+    }
+
+    fn clusters(&mut self) {
+        let Some((_, map)) = self.block("cluster") else { return };
+        let pinned = last(map, &["accounts"]).map(nodes).unwrap_or_default();
+        if let Some(entry) = entry(map, &["pool_size"])
+            && !pinned.is_empty()
+            && integer(&entry.node).is_some_and(|size| size < 0)
+        {
+            self.refuse(entry, "`pool_size: -1` and `accounts` do not go together", "keep one of them");
+        }
+        for (i, node) in pinned.iter().enumerate() {
+            if let Some(name) = text(node)
+                && pinned[..i].iter().any(|other| text(other) == Some(name))
+            {
+                self.collector.refuse(node.span, format!("account `{name}` is there already"), "name it once");
+            }
+        }
+    }
+
+    /// A gateway has a name, which is the cluster's, and a port; those that it dials have a name and a URL.
+    fn gateways(&mut self) {
+        let name = |map| last(map, &["name"]).and_then(text);
+        let cluster = self.block("cluster").and_then(|(_, map)| name(map));
+        let Some((block, map)) = self.block("gateway") else { return };
+        match (name(map), cluster) {
+            (None, _) if listens(map) => self.refuse(block, "a gateway needs a `name`", "the cluster's name"),
+            (Some(name), _) if name.contains(' ') => {
+                self.refuse(block, format!("`{name}` has a blank"), "a name is one word");
+            }
+            (Some(name), _) if !listens(map) => {
+                self.refuse(block, format!("the gateway `{name}` needs a port"), "`port: 7222`");
+            }
+            (Some(name), Some(cluster)) if name != cluster => {
+                let message = format!("the gateway is called `{name}` and the cluster `{cluster}`");
+                self.refuse(block, message, "give both one name");
+            }
+            _ => {}
+        }
+        for node in last(map, &["gateways"]).map(nodes).unwrap_or_default() {
+            let Value::Map(other) = &node.value else { continue };
+            if name(other).is_none() || last(other, &["url", "urls"]).is_none() {
+                self.collector.refuse(node.span, "a gateway in the list needs a `name` and a `url`", "");
+            }
+        }
+        if let Some((leaf, map)) = self.block("leafnodes")
+            && listens(map)
+            && self.options.get("system_account").is_none()
+        {
+            self.refuse(leaf, "leaf nodes beside gateways need a `system_account`", "name one");
+        }
+    }
+
+    fn leaf_nodes(&mut self) {
+        let Some((_, map)) = self.block("leafnodes") else { return };
+        if self.has_operator()
+            && let Some(Value::Map(login)) = last(map, &["authorization"]).map(|node| &node.value)
+            && let Some(users) = entry(login, &["users"])
+        {
+            self.refuse(users, "leaf node users and an operator do not go together", "leaf nodes log in by JWT");
+        }
+        for remote in last(map, &["remotes"]).map(nodes).unwrap_or_default() {
+            let Value::Map(remote_map) = &remote.value else { continue };
+            let account = last(remote_map, &["account", "local"]).and_then(text);
+            if self.has_operator() && !account.is_some_and(|key| is_public(key, 'A')) {
+                let message = "with an operator, a remote's `account` is a public account key";
+                self.collector.refuse(remote.span, message, "it begins with A");
+            }
+            let urls = last(remote_map, &["url", "urls"]).map(nodes).unwrap_or_default();
+            let is_websocket = |node: &Node| text(node).is_some_and(|url| url.starts_with("ws"));
+            if let Some(other) = urls.iter().find(|node| is_websocket(node) != is_websocket(&urls[0])) {
+                let message = "a remote's URLs are all of WebSocket, or none is";
+                self.collector.refuse(other.span, message, "write two remotes");
+            }
+            self.proxy(remote_map, urls);
+        }
+    }
+
+    /// The proxy of a remote.
+    fn proxy(&mut self, remote: &Map, urls: &[Node]) {
+        let Some(Value::Map(proxy)) = last(remote, &["proxy"]).map(|node| &node.value) else { return };
+        let Some(url) = last(proxy, &["url"]) else { return };
+        let host = text(url).and_then(|url| url.split_once("://")).map_or("", |(_, host)| host);
+        if host.is_empty() {
+            self.collector.refuse(url.span, "the proxy's URL names no host", "such as \"http://proxy:8080\"");
+        }
+        let given = |keys: &[&str]| last(proxy, keys).and_then(text).is_some_and(|text| !text.is_empty());
+        if given(&["username", "user"]) != given(&["password", "pass"]) {
+            self.collector.refuse(url.span, "a proxy's login is a user and a password", "give both");
+        }
+        let is_secure = urls.iter().any(|node| text(node).is_some_and(|url| url.starts_with("wss://")));
+        if is_secure && last(remote, &["tls"]).is_none() {
+            self.collector.refuse(url.span, "a proxy to wss:// needs `tls` in the remote", "");
+        }
+    }
+
+    fn operators(&mut self) {
+        if !self.has_operator() {
+            if let Some(entry) = self.options.entry("default_sentinel") {
+                self.refuse(entry, "a sentinel needs an operator", "use `no_auth_user`");
+            }
+            return;
+        }
+        if let Some(entry) = self.options.entry("trusted") {
+            self.refuse(entry, "`trusted` and `operator` do not go together", "keep one of them");
+        }
+        if let Some((_, map)) = self.block("authorization")
+            && let Some(entry) = entry(map, &["auth_callout", "auth_hook"])
+        {
+            self.refuse(entry, "an auth callout and an operator do not go together", "accounts' JWTs have one");
+        }
+    }
+
+    fn jetstream(&mut self) {
+        let (Some((block, map)), Some(_)) = (self.block("cluster"), self.system.server.jetstream) else { return };
+        if !listens(map) {
+            return;
+        }
+        let gateway_has_name = self.block("gateway").is_some_and(|(_, gateway)| last(gateway, &["name"]).is_some());
+        let has_routes = last(map, &["routes"]).map(nodes).is_some_and(|routes| !routes.is_empty());
+        for (is_given, what) in [
+            (self.options.get("server_name").is_some(), "a `server_name`"),
+            (last(map, &["name"]).is_some() || gateway_has_name, "the cluster's `name`"),
+            (has_routes || self.system.server.remotes().next().is_some(), "`routes` to its other servers"),
+        ] {
+            if !is_given {
+                self.warn(block, format!("JetStream in a cluster does not start without {what}"));
+            }
+        }
+    }
+
+    /// A finding about what may be given on the server's command line as well.
+    fn warn(&mut self, entry: &Entry, message: String) {
+        let finding = Diagnostic::warning("fails-at-start", entry.key_span, message);
+        self.collector.findings.push(finding.hint("give it here, unless it is on the server's command line"));
+    }
+
+    fn monitoring(&mut self) {
+        let either = |one: &str, other: &str| self.options.entry(one).or_else(|| self.options.entry(other));
+        if let (Some(entry), Some(_)) = (either("https_port", "https"), either("http_port", "http")) {
+            self.refuse(entry, "monitoring is served by HTTP or by HTTPS, not both", "remove one of them");
+        }
+    }
+
+    fn lame_duck(&mut self) {
+        /// The server's defaults. Seconds.
+        const DURATION: f64 = 120.0;
+        const GRACE: f64 = 10.0;
+        let seconds = |key: &str, default| {
+            let written = self.options.get(key).and_then(text).and_then(go_duration);
+            // A negative grace period is taken without its sign.
+            written.map_or(default, |length| length.map_or(0.0, |length| length.as_secs_f64()))
+        };
+        if let Some(entry) = self.options.entry("lame_duck_grace_period")
+            && seconds("lame_duck_grace_period", GRACE) >= seconds("lame_duck_duration", DURATION)
+        {
+            self.refuse(entry, "the grace period is not shorter than `lame_duck_duration`", "");
+        }
+    }
+}
+
+/// The last entry with one of these keys, ignoring letter case.
+fn entry<'m>(map: &'m Map, names: &[&str]) -> Option<&'m Entry> {
+    map.entries.iter().rfind(|entry| names.iter().any(|name| entry.key.eq_ignore_ascii_case(name)))
+}
+
+/// The nodes of a list, or the one that is no list.
+pub fn nodes(node: &Node) -> &[Node] {
+    match &node.value {
+        Value::Array(nodes) => nodes.as_slice(),
+        _ => std::slice::from_ref(node),
+    }
+}
+
+fn integer(node: &Node) -> Option<i64> {
+    if let Value::Integer(number) = node.value { Some(number) } else { None }
+}
+
+fn is_negative(node: &Node) -> bool {
+    match &node.value {
+        Value::Integer(number) => *number < 0,
+        Value::Text(text) => go_duration(text) == Some(None),
+        _ => false,
+    }
+}

@@ -1,0 +1,211 @@
+//! Where a server is, and how to talk to it: in clear or by TLS. Nothing but the server's INFO is read
+//! in clear where either side asks for TLS, so that no secret is ever sent in clear by mistake.
+
+use std::cell::Cell;
+use std::path::{Path, PathBuf};
+use std::rc::Rc;
+use std::sync::Arc;
+use std::time::Duration;
+
+use tokio::time::timeout;
+use tokio_rustls::TlsConnector;
+use tokio_rustls::rustls::pki_types::pem::PemObject as _;
+use tokio_rustls::rustls::pki_types::{CertificateDer, PrivateKeyDer, ServerName};
+use tokio_rustls::rustls::{ClientConfig, RootCertStore};
+
+use super::wire::Lost;
+use crate::error::Error;
+
+/// Timeout for the server itself: for connecting, for a line and for the PONG to a PING. Shorter in
+/// unit tests, which wait for it.
+const STALL: Duration = if cfg!(test) { Duration::from_secs(1) } else { Duration::from_secs(10) };
+/// The same for a server that was silent before.
+const STALL_AGAIN: Duration = if cfg!(test) { Duration::from_millis(200) } else { Duration::from_secs(3) };
+
+/// A server.
+#[derive(Clone)]
+pub struct Endpoint {
+    /// Its address, as `host:port`.
+    pub address: String,
+    /// Whether TLS is required of it.
+    pub is_tls: bool,
+    /// Whether it has stopped talking, which all connections to it share.
+    pub silence: Silence,
+    tls: Arc<ClientConfig>,
+}
+
+/// The files of TLS. `None`: not given.
+#[derive(Debug, Clone, Default)]
+pub struct TlsFiles {
+    /// The authorities that the server's certificate is checked against. `None`: those of this machine.
+    pub ca: Option<PathBuf>,
+    /// The certificate of this client.
+    pub cert: Option<PathBuf>,
+    /// Its key.
+    pub key: Option<PathBuf>,
+}
+
+impl Endpoint {
+    /// A server in clear, unless it asks for TLS itself.
+    pub fn plain(address: impl Into<String>) -> Self {
+        let tls = ClientConfig::builder().with_root_certificates(RootCertStore::empty()).with_no_client_auth();
+        Self { address: address.into(), is_tls: false, silence: Silence::default(), tls: Arc::new(tls) }
+    }
+
+    /// Parses `nats://host:port`, `tls://host:port`, `host:port` or `host`; the default port is 4222.
+    /// Any other scheme, and credentials, are an error.
+    pub fn parse(url: &str, files: &TlsFiles) -> Result<Self, Error> {
+        let (address, is_tls) = address(url)?;
+        let builder = ClientConfig::builder().with_root_certificates(authorities(files.ca.as_deref())?);
+        let tls = match (&files.cert, &files.key) {
+            (Some(cert), Some(key)) => {
+                let key = PrivateKeyDer::from_pem_file(key).map_err(|e| unreadable(key, &e))?;
+                let refused = |e| Error::usage(format!("{}: {e}", cert.display()), "a certificate and its key");
+                builder.with_client_auth_cert(certificates(cert)?, key).map_err(refused)?
+            }
+            _ => builder.with_no_client_auth(),
+        };
+        Ok(Self { address, is_tls, silence: Silence::default(), tls: Arc::new(tls) })
+    }
+
+    /// Its URL.
+    pub fn url(&self) -> String {
+        format!("{}://{}", if self.is_tls { "tls" } else { "nats" }, self.address)
+    }
+
+    /// What makes a connection one of TLS, and the name that the server's certificate must have.
+    pub fn connector(&self) -> Result<(TlsConnector, ServerName<'static>), Lost> {
+        let host = self.address.rsplit_once(':').map_or(self.address.as_str(), |(host, _)| host);
+        let host = host.trim_matches(['[', ']']).to_owned();
+        let name = ServerName::try_from(host).map_err(|e| Lost(e.to_string()))?;
+        Ok((TlsConnector::from(self.tls.clone()), name))
+    }
+}
+
+fn unreadable(file: &Path, why: &dyn std::fmt::Display) -> Error {
+    Error::usage(format!("{}: {why}", file.display()), "a file in PEM: -----BEGIN ...-----")
+}
+
+fn certificates(file: &Path) -> Result<Vec<CertificateDer<'static>>, Error> {
+    let read = CertificateDer::pem_file_iter(file).and_then(Iterator::collect::<Result<Vec<_>, _>>);
+    let found = read.map_err(|e| unreadable(file, &e))?;
+    if found.is_empty() {
+        return Err(unreadable(file, &"there is no certificate in it"));
+    }
+    Ok(found)
+}
+
+fn authorities(file: Option<&Path>) -> Result<RootCertStore, Error> {
+    let mut store = RootCertStore::empty();
+    match file {
+        Some(file) => {
+            for certificate in certificates(file)? {
+                store.add(certificate).map_err(|e| unreadable(file, &e))?;
+            }
+        }
+        None => drop(store.add_parsable_certificates(rustls_native_certs::load_native_certs().certs)),
+    }
+    Ok(store)
+}
+
+/// The address of a URL, and whether it asks for TLS.
+fn address(url: &str) -> Result<(String, bool), Error> {
+    let refuse = |hint: &str| Err(Error::usage(format!("`{url}` is not where a NATS server is"), hint));
+    let (rest, is_tls) = match url.split_once("://") {
+        Some(("nats", rest)) => (rest, false),
+        Some(("tls", rest)) => (rest, true),
+        Some(_) => return refuse("write nats://HOST:PORT or tls://HOST:PORT"),
+        None => (url, false),
+    };
+    let rest = rest.trim_end_matches('/');
+    if rest.contains('@') {
+        return refuse("no credentials: every tenant's own are used");
+    }
+    if rest.is_empty() || rest.contains(['/', ' ', ',']) {
+        return refuse("write nats://HOST:PORT");
+    }
+    let has_port = rest.rsplit_once(':').is_some_and(|(_, port)| port.parse::<u16>().is_ok());
+    match (has_port, rest.contains(':')) {
+        (true, _) => Ok((rest.to_owned(), is_tls)),
+        (false, false) => Ok((format!("{rest}:4222"), is_tls)),
+        (false, true) => refuse("the port is a number: nats://HOST:4222"),
+    }
+}
+
+/// Whether a server has stopped talking: the first connection waits for it, the others do not wait
+/// again.
+#[derive(Debug, Clone, Default)]
+pub struct Silence {
+    is_silent: Rc<Cell<bool>>,
+    was_silent: Rc<Cell<bool>>,
+}
+
+impl Silence {
+    /// Whether the server has stopped talking.
+    pub fn is_silent(&self) -> bool {
+        self.is_silent.get()
+    }
+
+    /// Gives the server another, shorter chance.
+    pub fn forgive(&self) {
+        self.is_silent.set(false);
+    }
+
+    /// How long to wait for the server.
+    pub fn stall(&self) -> Duration {
+        match (self.is_silent.get(), self.was_silent.get()) {
+            (true, _) => Duration::ZERO,
+            (false, true) => STALL_AGAIN,
+            (false, false) => STALL,
+        }
+    }
+
+    /// Waits for the server; when nothing comes, it counts as silent. `None`: nothing came.
+    pub async fn wait<T>(&self, left: Duration, future: impl Future<Output = T>) -> Option<T> {
+        let done = timeout(left, future).await.ok();
+        if done.is_none() {
+            self.is_silent.set(true);
+            self.was_silent.set(true);
+        }
+        done
+    }
+
+    /// What is said of a server that is silent.
+    pub fn lost() -> Lost {
+        Lost(format!("the server said nothing for {} s", STALL.as_secs()))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::address;
+
+    #[test]
+    fn an_address_is_a_host_with_an_optional_port_and_scheme() {
+        for (url, expected, is_tls) in [
+            ("nats://10.0.0.1:4333", "10.0.0.1:4333", false),
+            ("tls://nats.example:4333", "nats.example:4333", true),
+            ("nats://nats.example/", "nats.example:4222", false),
+            ("localhost", "localhost:4222", false),
+            ("localhost:1", "localhost:1", false),
+            ("[::1]:4222", "[::1]:4222", false),
+        ] {
+            assert_eq!(address(url).ok(), Some((expected.to_owned(), is_tls)), "{url}");
+        }
+    }
+
+    #[test]
+    fn other_schemes_credentials_lists_and_wrong_ports_are_refused() {
+        for url in [
+            "ws://host:4222",
+            "nats://user:password@host",
+            "host:4222,other:4222",
+            "host:port",
+            "host:65536",
+            "nats://",
+            "nats://host/path",
+        ] {
+            assert!(address(url).is_err(), "{url}");
+        }
+    }
+}

@@ -1,0 +1,150 @@
+//! What did not hold, grouped by cause: checks of one probe whose evidence differs in names and numbers
+//! only.
+
+use std::collections::{BTreeSet, HashMap, HashSet};
+
+use serde::Serialize;
+
+use super::{Check, Outcome, Report};
+use crate::verify::PROBES;
+use crate::verify::probes::NOT_REFUSED;
+
+/// Checks that failed for one reason.
+#[derive(Debug, Serialize)]
+pub struct Cause<'r> {
+    /// The probe's id.
+    pub probe: &'static str,
+    /// The outcome of each.
+    pub outcome: Outcome,
+    /// The evidence of the first.
+    pub evidence: &'r str,
+    /// Number of checks.
+    pub checks: usize,
+    /// The tenants from which it came; `*` for no particular one.
+    pub from: BTreeSet<&'r str>,
+    /// The tenants that it reached.
+    pub to: BTreeSet<&'r str>,
+    /// Where the registry declares them, as `file:line`.
+    pub places: BTreeSet<String>,
+    /// How to fix it.
+    pub mend: &'static str,
+}
+
+impl Report {
+    /// The causes of what leaked, then those of what could not be run; each in the order of its
+    /// first check.
+    pub fn causes(&self) -> Vec<Cause<'_>> {
+        let names: HashSet<&str> = self.origin.names().chain(self.names.iter().map(String::as_str)).collect();
+        let mut causes: Vec<Cause<'_>> = Vec::new();
+        let mut known: HashMap<(Outcome, &str, String), usize> = HashMap::new();
+        for outcome in [Outcome::Leak, Outcome::NotRun] {
+            for check in self.checks.iter().filter(|check| check.outcome == outcome) {
+                let key = (outcome, check.probe, without_names(&check.evidence, &names));
+                let i = *known.entry(key).or_insert_with(|| {
+                    causes.push(Cause {
+                        probe: check.probe,
+                        outcome,
+                        evidence: &check.evidence,
+                        checks: 0,
+                        from: BTreeSet::new(),
+                        to: BTreeSet::new(),
+                        places: BTreeSet::new(),
+                        mend: mend(check),
+                    });
+                    causes.len() - 1
+                });
+                let cause = &mut causes[i];
+                cause.checks += 1;
+                cause.from.insert(&check.from);
+                cause.to.insert(&check.to);
+                cause.places.extend(self.origin.place(&check.from));
+            }
+        }
+        causes
+    }
+}
+
+/// How to fix what failed in a check.
+fn mend(check: &Check) -> &'static str {
+    if check.outcome == Outcome::NotRun {
+        return "what could not be tried is not proved: remove the obstacle, then verify again";
+    }
+    if check.evidence.contains(NOT_REFUSED) {
+        return "the server grants more than the registry: `tenantry up` renders and reloads it, `tenantry audit FILE` finds it in what the server runs";
+    }
+    let probe = PROBES.iter().find(|p| p.id == check.probe);
+    probe.map_or("look at the evidence", |probe| probe.mend)
+}
+
+/// The text with `*` in place of every known name and every number.
+fn without_names(text: &str, names: &HashSet<&str>) -> String {
+    let is_part = |c: char| c.is_alphanumeric() || matches!(c, '_' | '-');
+    let mut made = String::with_capacity(text.len());
+    let mut rest = text;
+    while let Some(start) = rest.find(is_part) {
+        made.push_str(&rest[..start]);
+        let word = &rest[start..];
+        let end = word.find(|c| !is_part(c)).unwrap_or(word.len());
+        let word = &word[..end];
+        let is_number = word.chars().any(|c| c.is_ascii_digit());
+        made.push_str(if is_number || names.contains(word) { "*" } else { word });
+        rest = &rest[start + end..];
+    }
+    made + rest
+}
+
+#[cfg(test)]
+mod tests {
+    use std::time::Duration;
+
+    use super::*;
+    use crate::verify::fixtures::server;
+
+    #[test]
+    fn checks_whose_evidence_differs_in_names_and_numbers_have_one_cause() {
+        let check = |from: &str, to: &str, outcome, evidence: &str| Check {
+            probe: "publishing",
+            from: from.into(),
+            to: to.into(),
+            outcome,
+            evidence: evidence.into(),
+        };
+        let report = Report::new(
+            server(),
+            vec!["A".into(), "B".into(), "C".into()],
+            vec![
+                check("A", "B", Outcome::Leak, "`B.x` was not refused after 12 ms"),
+                check("C", "B", Outcome::Leak, "`B.x` was not refused after 7 ms"),
+                check("B", "A", Outcome::Leak, "`A.x` was not refused after 7 ms"),
+                check("A", "B", Outcome::Leak, "`B.other` was not refused after 7 ms"),
+                check("A", "*", Outcome::NotRun, "the server is silent"),
+                check("A", "*", Outcome::Pass, "`B.x` was refused"),
+            ],
+            Duration::ZERO,
+        );
+        let causes = report.causes();
+        let found: Vec<_> = causes
+            .iter()
+            .map(|c| (c.outcome, c.checks, c.from.iter().copied().collect::<String>(), c.evidence))
+            .collect();
+        assert_eq!(
+            found,
+            [
+                (Outcome::Leak, 3, "ABC".to_owned(), "`B.x` was not refused after 12 ms"),
+                (Outcome::Leak, 1, "A".to_owned(), "`B.other` was not refused after 7 ms"),
+                (Outcome::NotRun, 1, "A".to_owned(), "the server is silent"),
+            ]
+        );
+    }
+
+    #[test]
+    fn every_probe_says_how_to_mend_what_it_finds() {
+        assert!(PROBES.iter().all(|probe| !probe.mend.is_empty()));
+        let check =
+            |outcome, evidence: String| Check { probe: "queues", from: "A".into(), to: "*".into(), outcome, evidence };
+        let of_queues = PROBES.iter().find(|probe| probe.id == "queues").expect("a probe").mend;
+        assert_eq!(mend(&check(Outcome::Leak, "a message arrived".into())), of_queues);
+        assert_ne!(mend(&check(Outcome::Leak, format!("x {NOT_REFUSED}"))), of_queues);
+        assert_ne!(mend(&check(Outcome::NotRun, "x".into())), of_queues);
+    }
+}
