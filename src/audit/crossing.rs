@@ -7,6 +7,7 @@ use std::collections::{HashMap, HashSet};
 use super::reach::{self, Carried, Path, Question, follow, published};
 use super::system::{Account, Import, ListenerKind, Permissions, Responses, System, User};
 use crate::diag::Span;
+use crate::model::ShareKind;
 use crate::subject::{Subject, SubjectIndex};
 
 /// One user's message that another one receives.
@@ -44,6 +45,9 @@ struct Member<'w> {
 struct Carrier {
     what: String,
     place: Span,
+    /// Whether it is an answer that comes in by a service import: then it does not become a message of a
+    /// stream that others import, and reaches services under subjects of the server's choice.
+    by_import: bool,
 }
 
 impl Carrier {
@@ -53,12 +57,20 @@ impl Carrier {
             "any subject, as the reply subject of a request on `{subject}`, which `{}` answers by `allow_responses`",
             answering.display_name()
         );
-        Self { what, place: responses.span }
+        Self { what, place: responses.span, by_import: false }
     }
 }
 
 /// Requests that every account may send to the server, which answers to any subject.
 const SERVER_REQUESTS: [&str; 3] = ["$SYS.REQ.USER.INFO", "$SYS.REQ.ACCOUNT.PING.>", "$SYS.REQ.SERVER.PING.>"];
+
+/// Requests that JetStream answers itself; all others of its API come back by a service import.
+const DELIVERIES: [&str; 4] = [
+    "$JS.API.DIRECT.GET.>",
+    "$JS.API.CONSUMER.MSG.NEXT.>",
+    "$JS.API.CONSUMER.CREATE.>",
+    "$JS.API.CONSUMER.DURABLE.CREATE.>",
+];
 
 /// Requests by which a stream captures or republishes any subject of its account.
 const STREAM_CHANGES: [&str; 3] = ["$JS.API.STREAM.CREATE.*", "$JS.API.STREAM.UPDATE.*", "$JS.API.STREAM.RESTORE.*"];
@@ -190,7 +202,7 @@ impl<'w> Search<'w> {
             if pair.0 == pair.1 || self.is_full() || !self.pairs.insert(pair) {
                 continue;
             }
-            if let Some(Carrier { what, place }) = carrier {
+            if let Some(Carrier { what, place, .. }) = carrier {
                 self.found.push(Crossing { from: members[from].user, to: members[to].user, what, place });
             }
         }
@@ -206,7 +218,8 @@ pub fn carried(system: &System, question: Question<'_>) -> Vec<Path> {
     let mut found = Vec::new();
     if let Some(carrier) = past_publish_list(system, account, sender, may_capture(account)) {
         let open = everything(sender);
-        let paths = reach::paths(system, Question { from: (account, &open), ..question }).paths;
+        let question = Question { from: (account, &open), ..question };
+        let paths = if carrier.by_import { by_import(system, question) } else { reach::paths(system, question).paths };
         found.extend(paths.into_iter().map(|mut path| {
             path.steps[0] =
                 (format!("`{}/{}` publishes to {}", account.name, sender.display_name(), carrier.what), carrier.place);
@@ -226,6 +239,18 @@ pub fn carried(system: &System, question: Question<'_>) -> Vec<Path> {
     found
 }
 
+/// The paths of an answer that comes in by a service import.
+fn by_import(system: &System, question: Question<'_>) -> Vec<Path> {
+    if question.from.0.name == question.to.0.name {
+        return reach::paths(system, question).paths;
+    }
+    // The subject of what arrives has the server's tokens in it, not those that were asked for.
+    let mut paths = reach::paths(system, Question { subject: None, ..question }).paths;
+    paths.retain(|path| path.way == Some(ShareKind::Service));
+    paths.retain(|path| question.subject.is_none_or(|subject| path.subject.overlaps(subject)));
+    paths
+}
+
 /// Whether a user of the account may make streams, which then acknowledge what they capture.
 pub fn may_capture(account: &Account) -> bool {
     account.jetstream.is_some() && account.users.iter().any(|user| asks(account, user, &STREAM_CHANGES).is_some())
@@ -234,7 +259,10 @@ pub fn may_capture(account: &Account) -> bool {
 /// How a user has a message published to a subject of its choice, by an answer to its own request or by
 /// a user that answers it. `captures` as in [`speaks_anywhere`].
 fn past_publish_list(system: &System, account: &Account, user: &User, captures: bool) -> Option<Carrier> {
-    speaks_anywhere(system, account, user, captures).or_else(|| answered(system, account, user))
+    match speaks_anywhere(system, account, user, captures) {
+        Some(carrier) if !carrier.by_import => Some(carrier),
+        other => answered(system, account, user).or(other),
+    }
 }
 
 /// The answer of a user of the account to requests of `sender`, which goes wherever they say.
@@ -257,37 +285,33 @@ fn asks(account: &Account, user: &User, subjects: &[&str]) -> Option<Subject> {
 /// is answered does that. `captures`: whether streams of the account may capture what it publishes.
 fn speaks_anywhere(system: &System, account: &Account, user: &User, captures: bool) -> Option<Carrier> {
     let place = user.place_of(&user.permissions.publish);
-    let by = |what: String| Some(Carrier { what, place });
-    if account.jetstream.is_some()
-        && let Some(request) = asks(account, user, &["$JS.API.>"])
-    {
-        return by(format!("any subject, as the reply subject of `{request}`, which JetStream answers"));
+    let by = |what: String, by_import: bool| {
+        Some(Carrier { what: format!("any subject, as the reply subject of {what}"), place, by_import })
+    };
+    let asks = |subjects: &[&str]| asks(account, user, subjects);
+    let has_jetstream = account.jetstream.is_some();
+    if has_jetstream && let Some(request) = asks(&DELIVERIES) {
+        return by(format!("`{request}`, which JetStream answers"), false);
     }
-    let local = |import: &Import| published(account, user, Some(&import.local)).first().map(|p| p.published.pattern());
     if uses_mqtt(system, account)
-        && let Some(message) = asks(account, user, &["$MQTT.>"])
+        && let Some(message) = asks(&["$MQTT.>"])
     {
-        return by(format!(
-            "any subject, as the reply subject of a message on `{message}`, which MQTT's streams acknowledge"
-        ));
-    }
-    let services = account.services().filter(|import| is_answered(system, import));
-    if let Some((import, request)) = services.filter_map(|i| Some((i, local(i)?))).next() {
-        let exporter = &import.from.0;
-        return by(format!(
-            "any subject, as the reply subject of a request on `{request}`, which `{exporter}` answers"
-        ));
-    }
-    if let Some(request) = asks(account, user, &SERVER_REQUESTS) {
-        return by(format!("any subject, as the reply subject of `{request}`, which the server answers"));
+        return by(format!("a message on `{message}`, which MQTT's streams acknowledge"), false);
     }
     if captures && let Some(message) = published(account, user, None).first() {
         let subject = message.published.pattern();
-        return by(format!(
-            "any subject, as the reply subject of a message on `{subject}`, once a stream acknowledges it"
-        ));
+        return by(format!("a message on `{subject}`, once a stream acknowledges it"), false);
     }
-    None
+    if has_jetstream && let Some(request) = asks(&["$JS.API.>"]) {
+        return by(format!("`{request}`, which JetStream answers"), true);
+    }
+    let local = |import: &Import| published(account, user, Some(&import.local)).first().map(|p| p.published.pattern());
+    let services = account.services().filter(|import| is_answered(system, import));
+    if let Some((import, request)) = services.filter_map(|i| Some((i, local(i)?))).next() {
+        return by(format!("a request on `{request}`, which `{}` answers", import.from.0), true);
+    }
+    let request = asks(&SERVER_REQUESTS)?;
+    by(format!("`{request}`, which the server answers"), true)
 }
 
 /// Whether somebody may answer requests on an import.
@@ -311,7 +335,7 @@ fn hears_mqtt(system: &System, account: &Account, user: &User) -> Option<Carrier
     let mqtt = Subject::as_the_server_reads("$MQTT.>").filter(|_| uses_mqtt(system, account))?;
     let subject = Carried::new(account, &mqtt).received_by(user)?;
     let place = user.place_of(&user.permissions.subscribe);
-    Some(Carrier { what: format!("what it publishes by MQTT, on `{subject}`"), place })
+    Some(Carrier { what: format!("what it publishes by MQTT, on `{subject}`"), place, by_import: false })
 }
 
 /// A service import that a user's list does not name, and that it reaches by the reply subject of
@@ -338,7 +362,7 @@ pub fn past_lists<'w>(system: &'w System, account: &'w Account) -> Vec<PastList<
         if closed.is_empty() {
             continue;
         }
-        let Some(Carrier { what, place }) = past_publish_list(system, account, user, captures) else { continue };
+        let Some(Carrier { what, place, .. }) = past_publish_list(system, account, user, captures) else { continue };
         found.extend(closed.into_iter().map(|import| PastList { user, import, what: what.clone(), place }));
     }
     found
@@ -349,7 +373,7 @@ fn hears_everything(account: &Account, user: &User) -> Option<Carrier> {
     account.jetstream.as_ref()?;
     let request = asks(account, user, &STREAM_CHANGES)?;
     let what = format!("any subject, by a stream that captures it: `{}` may publish `{request}`", user.display_name());
-    Some(Carrier { what, place: user.place_of(&user.permissions.publish) })
+    Some(Carrier { what, place: user.place_of(&user.permissions.publish), by_import: false })
 }
 
 #[cfg(test)]
@@ -515,5 +539,43 @@ mod tests {
         let open = both("\">\"", "\">\"");
         let users: Vec<(&str, &str)> = names.iter().map(|name| (name.as_str(), open.as_str())).collect();
         assert_eq!(found(&users, "").len(), 20);
+    }
+
+    /// Measured on nats-server 2.15.1.
+    #[test]
+    fn an_answer_by_a_service_import_reaches_services_and_no_stream_that_others_import() {
+        let of = |publish: &str, more: &str| {
+            system(&format!(
+                "jetstream {{}}\naccounts {{
+                 A {{ users: [{{ user: a }}], exports: [{{ service: svc, accounts: [B] }}] }}
+                 B {{ users: [{{ user: b, permissions {{ publish: \"{publish}\", subscribe: x }} }}{more}], jetstream: true,
+                   imports: [{{ service: {{ account: A, subject: svc }} }}, {{ service: {{ account: C, subject: x.> }}, to: y.> }}],
+                   exports: [{{ stream: e.>, accounts: [D] }}] }}
+                 C {{ users: [{{ user: c }}], exports: [{{ service: x.>, accounts: [B] }}] }}
+                 D {{ users: [{{ user: d }}], imports: [{{ stream: {{ account: B, subject: e.> }} }}] }}
+                 }}"
+            ))
+        };
+        let found = |system: &System, to: &str, subject: Option<&str>| -> Vec<String> {
+            let somebody = |name: &str| system.users().find(|(account, _)| account.name == name).expect(name);
+            let subject = subject.and_then(Subject::as_the_server_reads);
+            let question = Question { from: somebody("B"), to: somebody(to), subject: subject.as_ref() };
+            carried(system, question).iter().map(|path| format!("{} as {}", path.subject, path.arrives)).collect()
+        };
+        let local = ", { user: b2, permissions { publish { deny: \">\" }, subscribe: loc, allow_responses: true } }";
+        for (publish, more, becomes_a_message) in [
+            ("svc", "", false),
+            ("$JS.API.STREAM.INFO.S", "", false),
+            ("$SYS.REQ.USER.INFO", "", false),
+            ("$JS.API.DIRECT.GET.S", "", true),
+            ("loc", local, true),
+        ] {
+            let system = of(publish, more);
+            assert_eq!(found(&system, "C", None), ["y.> as x.>"], "{publish}");
+            let arrives = if becomes_a_message { "y.q as x.q" } else { "y.> as x.>" };
+            assert_eq!(found(&system, "C", Some("y.q")), [arrives], "{publish}");
+            assert_eq!(!found(&system, "D", None).is_empty(), becomes_a_message, "{publish}");
+        }
+        assert!(found(&of("nothing", ""), "C", None).is_empty(), "the control");
     }
 }

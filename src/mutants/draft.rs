@@ -49,6 +49,19 @@ impl<'m> Draft<'m> {
         block(&self.conf.accounts, account.start + remark..account.end, "{")
     }
 
+    /// An account's text.
+    pub fn account_text(&self, tenant: &Tenant) -> Option<&str> {
+        Some(&self.conf.accounts[self.account_at(tenant)?])
+    }
+
+    /// Removes a user of an account and gives its text.
+    pub fn take_user(&mut self, tenant: &Tenant, user: &User) -> Option<String> {
+        let at = self.user_at(tenant, user)?;
+        let text = self.conf.accounts[at.clone()].to_owned();
+        self.conf.accounts.replace_range(at, "");
+        Some(text)
+    }
+
     /// Replaces a piece of an account's text, which must be there.
     pub fn in_account(&mut self, tenant: &Tenant, from: &str, to: &str) -> Option<()> {
         let at = self.account_at(tenant)?;

@@ -8,24 +8,24 @@ use crate::model::{Tenant, User};
 use crate::verify::expected::may_publish;
 
 /// The subject of a tenant's own space that stands first in its lists.
-fn space(tenant: &crate::model::Tenant) -> &str {
+pub(super) fn space(tenant: &crate::model::Tenant) -> &str {
     tenant.subjects.first().map_or(">", crate::subject::Subject::as_str)
 }
 
 /// The stream that `a` shares with `b`.
-fn shared<'m>(draft: &Draft<'m>) -> Option<&'m str> {
+pub(super) fn shared<'m>(draft: &Draft<'m>) -> Option<&'m str> {
     let stream = |e: &&crate::model::Export| e.kind == crate::model::ShareKind::Stream && e.to.contains(&draft.b.name);
     draft.a.exports.iter().find(stream).map(|e| e.subject.as_str())
 }
 
 /// The service that `a` shares with `b`.
-fn served<'m>(draft: &Draft<'m>) -> Option<&'m str> {
+pub(super) fn served<'m>(draft: &Draft<'m>) -> Option<&'m str> {
     let service = |i: &&crate::model::Import| i.kind == crate::model::ShareKind::Service && i.from == draft.a.name;
     draft.b.imports.iter().find(service).map(|i| i.subject.as_str())
 }
 
 /// Everything of `a` is exported in some form, and `b` imports it.
-fn exported(draft: &mut Draft<'_>, kind: &str, subject: &str, more: &str) -> Option<()> {
+pub(super) fn exported(draft: &mut Draft<'_>, kind: &str, subject: &str, more: &str) -> Option<()> {
     let (a, b) = (draft.a, draft.b);
     draft.add_to_list(a, "exports", &format!("{{ {kind}: \"{subject}\"{more} }}"))?;
     draft.add_to_list(b, "imports", &format!("{{ {kind}: {{ account: \"{}\", subject: \"{subject}\" }} }}", a.name))

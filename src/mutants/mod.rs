@@ -3,6 +3,7 @@
 //! proves nothing.
 
 mod draft;
+mod families;
 mod list;
 
 use std::collections::HashSet;
@@ -14,7 +15,7 @@ use serde::Serialize;
 use crate::audit::audit_files;
 use crate::audit::tenants::Tenants;
 use crate::conf::ConfFiles;
-use crate::diag::Severity;
+use crate::diag::{Diagnostic, Severity};
 use crate::error::Error;
 use crate::model::Model;
 use crate::verdict::Verdict;
@@ -22,7 +23,6 @@ use crate::verify::PROBES;
 use crate::verify::report::Outcome;
 use crate::verify::test_bed::TestBed;
 use draft::Draft;
-pub use list::MUTANTS;
 
 /// One way to break a configuration.
 pub struct Mutant {
@@ -49,8 +49,8 @@ pub struct Caught {
     /// Whether the static proof found it.
     #[serde(rename = "static")]
     pub statically: bool,
-    /// Whether the live proof found it; `None` if no server starts with it, or it lets no
-    /// tenant in: there is nothing to attack.
+    /// Whether the live proof found it; `None` if only rules must catch it, no server starts with it, or
+    /// it lets no tenant in: nothing was attacked.
     pub live: Option<bool>,
     /// Every rule and probe that found something.
     pub by: Vec<String>,
@@ -73,7 +73,17 @@ pub struct Control {
     pub not_applicable: Vec<&'static str>,
 }
 
+/// Every mutant.
+pub fn all() -> impl Iterator<Item = &'static Mutant> {
+    list::MUTANTS.iter().chain(families::families())
+}
+
 impl Mutant {
+    /// Whether only rules must catch it: then no server is attacked.
+    fn is_static(&self) -> bool {
+        !self.catchers.iter().any(|id| PROBES.iter().any(|probe| probe.id == *id))
+    }
+
     /// The broken configuration, if this one can be broken that way.
     fn applied(&self, model: &Model, conf: &ConfFiles) -> Option<ConfFiles> {
         let mut draft = Draft::new(model, conf)?;
@@ -108,12 +118,15 @@ impl Mutant {
             }
             Err(other) => return Err(other),
         };
-        let found = audit.iter().flat_map(|a| &a.findings).filter(|f| f.severity == Severity::Error);
+        // A warning counts if there was none of its rule before.
+        let is_new = |f: &&Diagnostic| f.severity == Severity::Error || !unbroken.rules.contains(f.rule);
+        let found = audit.iter().flat_map(|a| &a.findings).filter(is_new);
         by.extend(found.map(|f| f.rule.to_owned()));
         by.dedup();
         let statically = !by.is_empty();
         let mut live = None;
         if let Some(audit) = audit
+            && !self.is_static()
             && let Some(running) = test_bed.boot_if_it_starts(conf)?
         {
             match test_bed.attack(&running, &audit, false, &|_, _, _| {}) {
@@ -140,6 +153,8 @@ impl Mutant {
 /// What the proofs say of the configuration as it is.
 struct Unbroken {
     tenants: Tenants,
+    /// The rules that have findings.
+    rules: HashSet<&'static str>,
     /// The probes that passed for a tenant. The others had nothing to try.
     passed: HashSet<&'static str>,
 }
@@ -167,9 +182,9 @@ pub fn run(test_bed: &TestBed<'_>, begin: impl FnOnce(usize), advance: impl Fn()
         ));
     }
     let passed = report.checks.iter().filter(|c| c.outcome == Outcome::Pass).map(|c| c.probe).collect();
-    let unbroken = Unbroken { tenants, passed };
-    let mutants: Vec<_> =
-        MUTANTS.iter().filter_map(|m| Some((m, m.applied(test_bed.model, &test_bed.conf)?))).collect();
+    let rules = unbroken.findings.iter().map(|finding| finding.rule).collect();
+    let unbroken = Unbroken { tenants, rules, passed };
+    let mutants: Vec<_> = all().filter_map(|m| Some((m, m.applied(test_bed.model, &test_bed.conf)?))).collect();
     begin(mutants.len());
     let (next, caught) = (AtomicUsize::new(0), Mutex::new(Vec::new()));
     std::thread::scope(|scope| {
@@ -191,11 +206,11 @@ pub fn run(test_bed: &TestBed<'_>, begin: impl FnOnce(usize), advance: impl Fn()
 impl Control {
     /// From what caught each.
     pub fn new(mut mutants: Vec<Caught>) -> Self {
-        let place = |id: &str| MUTANTS.iter().position(|m| m.id == id);
+        let place = |id: &str| all().position(|m| m.id == id);
         mutants.sort_by_key(|m| place(m.id));
         let survivors = mutants.iter().filter(|m| m.missed_by == m.demanded).map(|m| m.id).collect();
         let tried = |id: &str| mutants.iter().any(|m| m.id == id);
-        let not_applicable = MUTANTS.iter().map(|m| m.id).filter(|id| !tried(id)).collect();
+        let not_applicable = all().map(|m| m.id).filter(|id| !tried(id)).collect();
         Self { survivors, not_applicable, mutants }
     }
 }
@@ -223,7 +238,9 @@ mod tests {
         let read = crate::audit::rules::READING.iter().map(|(id, _)| *id);
         let rules = crate::audit::RULES.iter().map(|r| r.id).chain(read);
         let known: Vec<&str> = rules.chain(crate::verify::PROBES.iter().map(|p| p.id)).collect();
-        for mutant in MUTANTS {
+        let ids: HashSet<&str> = all().map(|mutant| mutant.id).collect();
+        assert_eq!(ids.len(), all().count(), "each id once");
+        for mutant in all() {
             assert!(!mutant.catchers.is_empty(), "{}", mutant.id);
             let unknown: Vec<_> = mutant.catchers.iter().filter(|c| !known.contains(c)).collect();
             assert!(unknown.is_empty(), "{}: {unknown:?}", mutant.id);
@@ -232,9 +249,10 @@ mod tests {
 
     #[test]
     fn a_probe_must_catch_a_mutant_only_where_it_has_something_to_try() {
-        let mutant = MUTANTS.iter().find(|m| m.id == "publish-empty").expect("it is there");
+        let mutant = all().find(|m| m.id == "publish-empty").expect("it is there");
         let unbroken = |passed: &[&'static str]| Unbroken {
             tenants: Tenants::default(),
+            rules: HashSet::new(),
             passed: passed.iter().copied().collect(),
         };
         let demanded = |passed, attacked| mutant.demanded(&unbroken(passed), attacked).collect::<Vec<_>>();
@@ -251,6 +269,6 @@ mod tests {
             caught("inboxes", vec![]),
         ]);
         assert_eq!(control.survivors, ["queue-stealing"]);
-        assert_eq!(control.not_applicable.len(), MUTANTS.len() - 3);
+        assert_eq!(control.not_applicable.len(), all().count() - 3);
     }
 }

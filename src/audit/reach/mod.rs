@@ -23,6 +23,8 @@ pub struct Path {
     pub arrives: Subject,
     /// The steps in order, each with the location that permits it.
     pub steps: Vec<(String, Span)>,
+    /// Kind of the last import crossed. `None`: none is crossed.
+    pub way: Option<ShareKind>,
 }
 
 /// A query for paths.
@@ -365,7 +367,8 @@ fn arrivals<'w>(carried: &Carried<'w>, account: &Account, user: &'w User) -> Vec
         let arrives = part.subject.pattern();
         let what = format!("`{}/{}` may subscribe to `{}`", account.name, user.display_name(), heard.widest(&arrives));
         let subject = part.published.pattern();
-        found.push(Path { subject, arrives, steps: part.step(what, place).steps });
+        let way = part.way;
+        found.push(Path { subject, arrives, steps: part.step(what, place).steps, way });
     }
     found
 }

@@ -177,7 +177,7 @@ fn probes() -> String {
     );
     text += "\n## Mutants\n\nWhat `tenantry verify --mutants` breaks, one at a time; each has to be caught.\n\n\
         | class | mutant | what is broken | what must catch it |\n|---|---|---|---|\n";
-    for mutant in crate::mutants::MUTANTS {
+    for mutant in crate::mutants::all() {
         let catchers = mutant.catchers.join(", ");
         text += &format!("| {} | {} | {} | {catchers} |\n", mutant.class, mutant.id, mutant.what);
     }

@@ -6,7 +6,7 @@ use crate::mutants::{self, Control};
 use crate::verify::test_bed::TestBed;
 
 pub fn run(context: &Context, test_bed: &TestBed<'_>) -> Result<Exit, Error> {
-    let bar = context.ui.progress(mutants::MUTANTS.len(), "mutants");
+    let bar = context.ui.progress(mutants::all().count(), "mutants");
     let control = mutants::run(test_bed, |n| bar.set_length(n), || bar.step())?;
     bar.finish();
     show(context, &control);
@@ -17,7 +17,7 @@ pub fn run(context: &Context, test_bed: &TestBed<'_>) -> Result<Exit, Error> {
 fn show(context: &Context, control: &Control) {
     let yes = |caught: bool| if caught { "✔" } else { "·" };
     let rows = control.mutants.iter().map(|m| {
-        let live = m.live.map_or("nothing to attack", yes);
+        let live = m.live.map_or("not attacked", yes);
         vec![m.id.to_owned(), m.class.to_owned(), yes(m.statically).to_owned(), live.to_owned(), m.by.join(" ")]
     });
     context.ui.table(&["MUTANT", "CLASS", "STATIC", "LIVE", "CAUGHT BY"], rows.collect());

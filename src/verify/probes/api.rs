@@ -79,6 +79,21 @@ async fn attack<'p>(run: &Run<'p>, tenant_run: &mut TenantRun<'p>) {
         let requests = requests(&run.unique(*other), "nowhere");
         attempts.extend(requests.into_iter().map(|r| Attempt::new(Operation::Publish, r.subject, Some(*other))));
     }
+    // In the own account too: what is not granted is refused.
+    let own = run.unique(index);
+    for subject in [
+        format!("$JS.API.STREAM.CREATE.{own}"),
+        format!("$JS.ACK.{own}.thief.1.1.1.1.0"),
+        format!("$JS.FC.{own}.thief.x"),
+    ] {
+        attempts.push(Attempt::new(Operation::Publish, subject, None));
+    }
+    // The declared streams by their own names, with requests that change nothing.
+    for stream in &tenant_run.tenant.streams {
+        for verb in ["STREAM.INFO", "STREAM.MSG.GET", "DIRECT.GET", "CONSUMER.NAMES", "CONSUMER.LIST"] {
+            attempts.push(Attempt::new(Operation::Publish, format!("$JS.API.{verb}.{}", stream.name), None));
+        }
+    }
     attempts.extend(ACCOUNT_WIDE.map(|verb| Attempt::new(Operation::Publish, format!("$JS.API.{verb}"), None)));
     must_be_refused(run, tenant_run, &attempts).await;
     let mut fruitless = 0;

@@ -103,7 +103,15 @@ fn found(run: &Run<'_>, tenant: &Tenant, info: &Value) -> BTreeSet<String> {
         to.sort_unstable();
         let to = if to.is_empty() { "everybody".to_owned() } else { to.join(", ") };
         let traced = if e["allow_trace"] == true { ", traced" } else { "" };
-        format!("{} {} exported to {to}{traced}", text(&e, "type"), text(&e, "subject"))
+        let answers = match e["response_type"].as_str() {
+            None | Some("" | "Singleton") => String::new(),
+            Some(kind) => format!(", with answers of the kind {kind}"),
+        };
+        let latency = match e["service_latency"]["results"].as_str() {
+            None => String::new(),
+            Some(results) => format!(", its latency published on {results}"),
+        };
+        format!("{} {} exported to {to}{traced}{answers}{latency}", text(&e, "type"), text(&e, "subject"))
     });
     let imports = list("imports").into_iter().filter(|i| !is_added_by_server(run, tenant, i)).map(|i| {
         let (subject, local) = (text(&i, "subject"), text(&i, "local_subject"));

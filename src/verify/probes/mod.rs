@@ -27,11 +27,13 @@ mod system;
 mod tracing;
 mod version;
 
+use std::collections::HashSet;
 use std::pin::Pin;
 
 use super::expected::{may_join_queue, may_publish, may_subscribe};
 use super::run::{Run, Session, TenantRun};
 use super::wire::is_about;
+use crate::subject::Subject;
 
 type Attack = for<'a, 'p> fn(&'a Run<'p>, &'a mut [TenantRun<'p>]) -> Pin<Box<dyn Future<Output = ()> + 'a>>;
 
@@ -157,6 +159,12 @@ impl Attempt {
             Operation::Join(_) => "joining a queue on",
         }
     }
+}
+
+/// Each subject once, in the order of its first mention.
+fn distinct<'s>(subjects: impl Iterator<Item = &'s Subject>) -> impl Iterator<Item = &'s Subject> {
+    let mut seen = HashSet::new();
+    subjects.filter(move |subject| seen.insert(subject.as_str()))
 }
 
 /// Every user of a tenant attempts the operations that it is not granted. An attempt that the

@@ -1,7 +1,7 @@
 //! Publishes to other tenants' subjects, to subjects of no tenant, and to the server's own spaces.
 
-use super::{Attempt, Operation, Probe, must_be_refused};
-use crate::verify::expected::concrete;
+use super::{Attempt, Operation, Probe, distinct, must_be_refused};
+use crate::verify::expected::{concrete, listed};
 use crate::verify::run::{Run, TenantRun, each};
 
 pub const PROBE: Probe = Probe {
@@ -28,6 +28,13 @@ async fn probe<'p>(run: &Run<'p>, tenant_runs: &mut [TenantRun<'p>]) {
             let subjects = run.topology.free_subjects(other);
             attempts.extend(subjects.map(|s| Attempt::new(Operation::Publish, concrete(s, &token), Some(other))));
         }
+        // What other users of the tenant may publish, and this one may not; on a server in use only on
+        // subjects of the run's own.
+        let grants = tenant_run.tenant.users.iter().flat_map(|user| listed(&user.permissions.publish));
+        let grants = distinct(grants).filter(|s| run.throwaway || s.has_wildcard());
+        attempts.extend(grants.map(|s| Attempt::new(Operation::Publish, concrete(s, &token), None)));
+        let buckets = tenant_run.tenant.buckets.iter();
+        attempts.extend(buckets.map(|b| Attempt::new(Operation::Publish, format!("$KV.{b}.{token}"), None)));
         must_be_refused(run, tenant_run, &attempts).await;
     })
     .await;

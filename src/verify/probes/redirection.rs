@@ -5,7 +5,7 @@ use serde_json::json;
 
 use super::{AT_ONCE, Probe, canary_stream};
 use crate::verify::expected::concrete;
-use crate::verify::run::{Run, TenantRun, each};
+use crate::verify::run::{Run, Session, TenantRun, each};
 
 pub const PROBE: Probe = Probe {
     id: "redirection",
@@ -30,45 +30,77 @@ async fn redirect<'p>(run: &Run<'p>, tenant_run: &mut TenantRun<'p>) {
     {
         return;
     }
+    // A stream has no more consumers than the tenant may have, the control among them.
+    let most = tenant_run.tenant.jetstream.map_or(1, |limits| usize::try_from(limits.consumers).unwrap_or(usize::MAX));
     let Some(manager) = tenant_run.manager() else { return };
+    let (mut control, mut deliveries) = (true, 0);
+    for some in theirs.chunks(most.saturating_sub(1).max(1)) {
+        let (came, led) = lead(run, manager, (&name, &subject, &canary), some, most).await;
+        control &= came;
+        deliveries += led;
+    }
+    canary_stream::delete(run, manager, &name).await;
+    if control {
+        let what = format!(
+            "{deliveries} deliveries led to {} subjects of others; only those to its own inbox came",
+            theirs.len()
+        );
+        run.ledger.pass(index, what);
+    } else {
+        run.ledger.not_run(index, "the delivery to its own inbox did not come either");
+    }
+}
+
+/// Leads everything that the stream can deliver to each target, and to the own inbox last. Returns whether
+/// that came, and how much was led.
+async fn lead<'p>(
+    run: &Run<'p>,
+    manager: &mut Session<'p>,
+    (name, subject, canary): (&str, &str, &str),
+    theirs: &[String],
+    most: usize,
+) -> (bool, usize) {
     // The control comes last: when its message has arrived, the server has sent the others.
     let targets: Vec<String> = theirs.iter().cloned().chain([manager.reply_to("control")]).collect();
     // A consumer delivers only while there is a subscription to exactly its deliver subject.
     if let (Some(connection), Some(control)) = (&mut manager.connection, targets.last()) {
         connection.subscribe(control, None);
     }
+    let mut made = Vec::new();
     let mut accepted = 0;
     for (i, target) in targets.iter().enumerate() {
         let consumer = json!({ "stream_name": name, "config": {
             "name": format!("pusher{i}"), "deliver_subject": target, "ack_policy": "none", "inactive_threshold": 60_000_000_000u64,
         }});
-        let made = manager.api(run, &format!("CONSUMER.CREATE.{name}.pusher{i}"), consumer).await;
-        accepted += usize::from(made["error"].is_null());
-        let Some(connection) = &mut manager.connection else { return };
+        if made.len() == most {
+            remove(run, manager, name, made.drain(..1)).await;
+        }
+        let answer = manager.api(run, &format!("CONSUMER.CREATE.{name}.pusher{i}"), consumer).await;
+        if answer["error"].is_null() {
+            accepted += 1;
+            made.push(i);
+        }
+        let Some(connection) = &mut manager.connection else { return (false, 0) };
         let requests = [
             (format!("$JS.API.DIRECT.GET.{name}"), json!({ "seq": 1 }).to_string()),
             (format!("$JS.API.STREAM.MSG.GET.{name}"), json!({ "seq": 1 }).to_string()),
             (format!("$JS.API.STREAM.INFO.{name}"), String::new()),
-            (subject.clone(), canary.clone()),
+            (subject.to_owned(), canary.to_owned()),
         ];
         for (to, body) in requests {
-            connection.publish_stored_by(&name, &to, Some(target), body.as_bytes());
+            connection.publish_stored_by(name, &to, Some(target), body.as_bytes());
         }
     }
     // Accepts only a message of the last consumer, not a reply that contains the canary.
     let last = format!("$JS.ACK.{name}.pusher{}.", targets.len() - 1);
-    let control = manager.next(run, |m| m.reply.as_deref().is_some_and(|r| r.starts_with(&last))).await.is_some();
-    canary_stream::delete(run, manager, &name).await;
-    if control {
-        let deliveries = accepted + targets.len() * 4;
-        run.ledger.pass(
-            index,
-            format!(
-                "{deliveries} deliveries led to {} subjects of others; only those to its own inbox came",
-                theirs.len()
-            ),
-        );
-    } else {
-        run.ledger.not_run(index, "the delivery to its own inbox did not come either");
+    let came = manager.next(run, |m| m.reply.as_deref().is_some_and(|r| r.starts_with(&last))).await.is_some();
+    remove(run, manager, name, made.into_iter()).await;
+    (came, accepted + targets.len() * 4)
+}
+
+/// Deletes consumers that [`lead`] made.
+async fn remove<'p>(run: &Run<'p>, manager: &mut Session<'p>, stream: &str, made: impl Iterator<Item = usize>) {
+    for i in made {
+        manager.api(run, &format!("CONSUMER.DELETE.{stream}.pusher{i}"), json!({})).await;
     }
 }

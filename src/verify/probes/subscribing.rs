@@ -1,6 +1,7 @@
 //! Subscriptions to wildcards, to other tenants' subjects and to the server's own spaces.
 
-use super::{Attempt, Operation, Probe, must_be_refused};
+use super::{Attempt, Operation, Probe, distinct, must_be_refused};
+use crate::verify::expected::{concrete, listed};
 use crate::verify::run::{Run, TenantRun, each};
 
 pub const PROBE: Probe = Probe {
@@ -32,9 +33,16 @@ async fn probe<'p>(run: &Run<'p>, tenant_runs: &mut [TenantRun<'p>]) {
     each(tenant_runs, usize::MAX, async |tenant_run| {
         let mut attempts: Vec<Attempt> = WIDE.map(|w| Attempt::new(Operation::Subscribe, w, None)).into();
         for other in tenant_run.neighbours.clone() {
-            let subjects = run.topology.tenant(other).subjects.iter();
-            attempts.extend(subjects.map(|s| Attempt::new(Operation::Subscribe, s.as_str(), Some(other))));
+            let theirs = run.topology.tenant(other);
+            // Narrow subjects too: a list may grant one of them and not the whole space.
+            let narrow = theirs.subjects.iter().map(|s| concrete(s, &run.token()));
+            let shared = theirs.exports.iter().map(|export| export.subject.to_string());
+            let subjects = theirs.subjects.iter().map(ToString::to_string).chain(narrow).chain(shared);
+            attempts.extend(subjects.map(|s| Attempt::new(Operation::Subscribe, s, Some(other))));
         }
+        // What other users of the tenant may hear, and this one may not.
+        let grants = tenant_run.tenant.users.iter().flat_map(|user| listed(&user.permissions.subscribe));
+        attempts.extend(distinct(grants).map(|s| Attempt::new(Operation::Subscribe, s.as_str(), None)));
         must_be_refused(run, tenant_run, &attempts).await;
     })
     .await;
