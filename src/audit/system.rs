@@ -21,6 +21,8 @@ pub struct System {
     pub system_account: Option<(String, Span)>,
     /// The user that clients without credentials log in as. `None`: no such option.
     pub no_auth_user: Option<(String, Span)>,
+    /// The account of the user as whom clients without credentials log in, by a JWT of the configuration.
+    pub sentinel: Option<(String, Span)>,
     /// Whether an `authorization` block exists. It disables anonymous clients.
     pub has_authorization: bool,
     /// Location of a user name or token that all clients share. `None`: none.
@@ -49,6 +51,8 @@ pub struct Operator {
 pub struct Server {
     /// JetStream. `None`: disabled.
     pub jetstream: Option<ServerJetStream>,
+    /// Whether it or its cluster has a name, by which a leaf node connection of its own is known.
+    pub is_named: bool,
     /// Addresses of the monitoring and profiling endpoints: `host:port`.
     pub monitoring: Vec<(String, Span)>,
     /// Listeners besides the client listener: leaf nodes, MQTT, WebSocket, routes, gateways.
@@ -123,10 +127,23 @@ pub struct Listener {
     pub address: Option<String>,
     /// The user that clients of this listener log in as without credentials.
     pub no_auth_user: Option<(String, Span)>,
-    /// Logins of this listener, each with the account that it names. `None`: no account named.
-    pub logins: Vec<(AuthMethod, Option<String>, Span)>,
+    /// Logins of this listener.
+    pub logins: Vec<ListenerLogin>,
     /// The servers that it dials as a leaf node.
     pub remotes: Vec<Remote>,
+}
+
+/// A login that only one listener knows.
+#[derive(Debug)]
+pub struct ListenerLogin {
+    /// Its user name.
+    pub name: String,
+    /// How it authenticates.
+    pub auth: AuthMethod,
+    /// The account that it names. `None`: none.
+    pub account: Option<String>,
+    /// Location.
+    pub span: Span,
 }
 
 /// A certificate authority. Two paths to the same certificates have one `identity`.
@@ -156,6 +173,10 @@ pub struct Remote {
     pub urls: Vec<String>,
     /// Addresses: lowercase `host:port`.
     pub addresses: Vec<String>,
+    /// The user as which it logs in. `None`: none is in a URL.
+    pub user: Option<String>,
+    /// Whether its lists let nothing in or out.
+    pub is_closed: bool,
     /// Location.
     pub span: Span,
 }
@@ -205,6 +226,8 @@ pub struct Account {
     pub limits: Limits,
     /// Its subject mappings.
     pub mappings: Vec<Mapping>,
+    /// Where traces of its messages are published: what was published, with its headers. `None`: nowhere.
+    pub trace: Option<(Subject, Span)>,
 }
 
 /// A limit with its location. `None`: not configured.
@@ -378,6 +401,13 @@ pub struct Mapping {
     pub span: Span,
 }
 
+impl ListenerLogin {
+    /// The account into which it leads.
+    pub fn account(&self) -> &str {
+        self.account.as_deref().unwrap_or("$G")
+    }
+}
+
 impl Server {
     /// The servers that this one dials as a leaf node.
     pub fn remotes(&self) -> impl Iterator<Item = &Remote> {
@@ -387,8 +417,7 @@ impl Server {
     /// A leaf node's login in an account, or a server dialled for it. `None`: there is neither.
     pub fn leaf_of(&self, account: &str) -> Option<Span> {
         let leaf = self.listeners.iter().filter(|l| l.kind == ListenerKind::Leaf && l.listens);
-        let login =
-            leaf.flat_map(|l| &l.logins).find(|(_, of, _)| of.as_deref().unwrap_or("$G") == account).map(|l| l.2);
+        let login = leaf.flat_map(|l| &l.logins).find(|login| login.account() == account).map(|login| login.span);
         login.or_else(|| self.remotes().find(|remote| remote.account == account).map(|remote| remote.span))
     }
 }
@@ -680,6 +709,7 @@ mod tests {
             jetstream: None,
             limits: Limits::default(),
             mappings: Vec::new(),
+            trace: None,
         };
         let mut system = System { accounts: vec![account("$SYS"), account("OPS"), account("A")], ..System::default() };
         let tenants = |system: &System| system.tenants().map(|a| a.name.clone()).collect::<Vec<_>>();

@@ -55,6 +55,9 @@ pub struct Args {
 struct ExplainDocument {
     reaches: bool,
     pairs: Vec<Pair>,
+    /// Why there may be more.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    undecided: Option<String>,
 }
 
 #[derive(Serialize)]
@@ -150,10 +153,16 @@ pub fn run(context: &Context, args: &Args) -> Result<Exit, Error> {
     if is_cut {
         context.ui.unknown(&format!("inconclusive {CUT}"));
     }
-    context.ui.json(&ExplainDocument { reaches, pairs });
+    let elsewhere =
+        system.operator.as_ref().and_then(|operator| operator.elsewhere.as_ref()).map(|(why, _)| why.clone());
+    if let Some(why) = &elsewhere {
+        context.ui.unknown(&format!("inconclusive: {why}"));
+    }
+    let is_undecided = is_cut || elsewhere.is_some();
+    context.ui.json(&ExplainDocument { reaches, pairs, undecided: elsewhere });
     Ok(if args.exit_code && reaches {
         Exit::Found
-    } else if is_cut {
+    } else if is_undecided {
         Exit::Unavailable
     } else {
         Exit::Ok

@@ -86,7 +86,7 @@ pub const GRANTS: &[Mutant] = grants! {
     "publish-discovery", "publish", "$SRV.>", ["discovery"];
     "publish-inboxes-of-anybody", "publish", "_INBOX.*", ["inboxes"];
     "publish-jetstream", "publish", "$JS.>", ["jetstream-api"];
-    "api-info", "publish", "$JS.API.INFO", ["jetstream-api"];
+    "api-stepdown", "publish", "$JS.API.STREAM.LEADER.STEPDOWN.*", ["jetstream-api"];
     "api-names", "publish", "$JS.API.STREAM.NAMES", ["jetstream-api"];
     "api-list", "publish", "$JS.API.STREAM.LIST", ["jetstream-api"];
     "api-create", "publish", "$JS.API.STREAM.CREATE.*", ["jetstream-api"];

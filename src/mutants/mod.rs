@@ -84,6 +84,11 @@ impl Mutant {
         !self.catchers.iter().any(|id| PROBES.iter().any(|probe| probe.id == *id))
     }
 
+    /// The probes that must catch it, after those by whose subscriptions others hear.
+    fn probes(&self) -> Vec<&'static str> {
+        ["subscribing", "canaries"].into_iter().chain(self.catchers.iter().copied()).collect()
+    }
+
     /// The broken configuration, if this one can be broken that way.
     fn applied(&self, model: &Model, conf: &ConfFiles) -> Option<ConfFiles> {
         let mut draft = Draft::new(model, conf)?;
@@ -99,7 +104,7 @@ impl Mutant {
         self.catchers.iter().copied().filter(is_due)
     }
 
-    /// Lets both proofs at it. An attack that fails is an error, unless the server does not
+    /// Lets both proofs at it, the live one with the probes that must catch it. An attack that fails is an error, unless the server does not
     /// start with the mutant or rejects every login. `None` if nothing must catch it here.
     fn try_to_catch(
         &self,
@@ -129,7 +134,7 @@ impl Mutant {
             && !self.is_static()
             && let Some(running) = test_bed.boot_if_it_starts(conf)?
         {
-            match test_bed.attack(&running, &audit, false, &|_, _, _| {}) {
+            match test_bed.attack(&running, &audit, false, Some(&self.probes()), &|_, _, _| {}) {
                 Ok(report) => {
                     live = Some(report.verdict == Verdict::Leaky);
                     let leaks = report.checks.iter().filter(|c| c.outcome == Outcome::Leak);
@@ -174,7 +179,7 @@ pub fn run(test_bed: &TestBed<'_>, begin: impl FnOnce(usize), advance: impl Fn()
     // The control of the control: unbroken, nothing is found.
     let tenants = Tenants::of_accounts(&audit_files(&test_bed.conf, None)?.system);
     let unbroken = audit_files(&test_bed.conf, Some(&tenants))?;
-    let report = test_bed.attack(&test_bed.boot(&test_bed.conf)?, &unbroken, false, &|_, _, _| {})?;
+    let report = test_bed.attack(&test_bed.boot(&test_bed.conf)?, &unbroken, false, None, &|_, _, _| {})?;
     if unbroken.verdict() != Verdict::Isolated || report.verdict != Verdict::Isolated {
         return Err(Error::server(
             "the configuration is not isolated as it is, so what catches a mutant would say nothing",

@@ -22,6 +22,12 @@ const STALL: Duration = if cfg!(test) { Duration::from_secs(1) } else { Duration
 /// The same for a server that was silent before.
 const STALL_AGAIN: Duration = if cfg!(test) { Duration::from_millis(200) } else { Duration::from_secs(3) };
 
+/// Timeout for replies that come from a responder, such as JetStream, and not from the
+/// server's protocol. Shorter in unit tests, which wait for it.
+const PATIENCE: Duration = if cfg!(test) { Duration::from_millis(300) } else { Duration::from_secs(5) };
+/// The same where many replies have not come.
+const IMPATIENCE: Duration = Duration::from_millis(250);
+
 /// A server.
 #[derive(Clone)]
 pub struct Endpoint {
@@ -56,6 +62,8 @@ impl Endpoint {
     /// Any other scheme, and credentials, are an error.
     pub fn parse(url: &str, files: &TlsFiles) -> Result<Self, Error> {
         let (address, is_tls) = address(url)?;
+        // Whoever gives certificates does not want to log in in clear.
+        let is_tls = is_tls || files.ca.is_some() || files.cert.is_some();
         let builder = ClientConfig::builder().with_root_certificates(authorities(files.ca.as_deref())?);
         let tls = match (&files.cert, &files.key) {
             (Some(cert), Some(key)) => {
@@ -138,6 +146,8 @@ fn address(url: &str) -> Result<(String, bool), Error> {
 pub struct Silence {
     is_silent: Rc<Cell<bool>>,
     was_silent: Rc<Cell<bool>>,
+    /// Number of requests in a row that nobody has answered.
+    unanswered: Rc<Cell<u32>>,
 }
 
 impl Silence {
@@ -168,6 +178,18 @@ impl Silence {
             self.was_silent.set(true);
         }
         done
+    }
+
+    /// How long to wait for an answer that does not come from the server's protocol: not for long once
+    /// many have not come.
+    pub fn patience(&self) -> Duration {
+        const MANY: u32 = 4;
+        if self.unanswered.get() >= MANY { IMPATIENCE } else { PATIENCE }
+    }
+
+    /// Keeps in mind whether a request was answered.
+    pub fn answered(&self, is_answered: bool) {
+        self.unanswered.set(if is_answered { 0 } else { self.unanswered.get() + 1 });
     }
 
     /// What is said of a server that is silent.

@@ -117,6 +117,7 @@ impl System {
             listeners: Vec::new(),
             exhaustive: false,
             known: Vec::new(),
+            only: None,
         }
     }
 }

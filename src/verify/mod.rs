@@ -58,6 +58,8 @@ pub struct Plan<'p> {
     pub exhaustive: bool,
     /// The configurations that the server may run. Empty for a throwaway server.
     pub known: Vec<KnownConfiguration>,
+    /// The only probes to run. `None`: all.
+    pub only: Option<&'p [&'static str]>,
 }
 
 /// Attacks a server. Calls `advance` before each step with the number of completed
@@ -69,36 +71,36 @@ pub async fn attack(plan: &Plan<'_>, advance: &dyn Fn(usize, usize, &'static str
     let mut tenant_runs = run.tenant_runs();
     let steps = PROBES.len() + 2;
     advance(0, steps, "connecting");
-    run::each(&mut tenant_runs, OPENING, async |tenant_run| tenant_run.connect(&run).await).await;
-    // If no user can connect, the server is unreachable: report that once instead of
-    // once per tenant.
-    if let Some(refusal) = run::nobody_is_in(&tenant_runs) {
-        let (refused, words) = (matches!(refusal, OpenError::Refused(_)), refusal.to_string());
-        return Err(Error::NobodyConnects { address: plan.endpoint.address.clone(), words, refused });
-    }
-    let nodes_before = run.nodes().await;
-    run.topology.find_listeners(plan, &own_node(&run, &nodes_before));
-    run.clean(&mut tenant_runs, true).await;
-    let reached = std::cell::Cell::new(0);
-    let ended = {
-        let probing = async {
-            for (i, probe) in PROBES.iter().enumerate() {
-                advance(i + 1, steps, probe.id);
-                run.begin(probe.id);
-                reached.set(i);
-                probe.attack(&run, &mut tenant_runs).await;
-                run.detect_in_all(&mut tenant_runs).await;
-                run.note_untried_jetstream(&mut tenant_runs);
-                if run.endpoint.silence.is_silent() {
-                    return Some("the server does not talk any more");
-                }
-            }
-            None
-        };
-        tokio::select! {
-            ended = probing => ended,
-            () = interrupts.next() => Some("interrupted"),
+    let (mut nodes_before, reached) = (Nodes::new(), std::cell::Cell::new(0));
+    let attacking = async {
+        run::each(&mut tenant_runs, OPENING, async |tenant_run| tenant_run.connect(&run).await).await;
+        // If no user can connect, the server is unreachable: report that once instead of
+        // once per tenant.
+        if let Some(refusal) = run::nobody_is_in(&tenant_runs) {
+            let (refused, words) = (matches!(refusal, OpenError::Refused(_)), refusal.to_string());
+            return Err(Error::NobodyConnects { address: plan.endpoint.address.clone(), words, refused });
         }
+        nodes_before = run.nodes().await;
+        run.topology.find_listeners(plan, &own_node(&run, &nodes_before));
+        run.spare(&mut tenant_runs).await;
+        run.clean(&mut tenant_runs, true).await;
+        let wanted = |probe: &Probe| plan.only.is_none_or(|only| only.contains(&probe.id));
+        for (i, probe) in PROBES.iter().enumerate().filter(|(_, probe)| wanted(probe)) {
+            advance(i + 1, steps, probe.id);
+            run.begin(probe.id);
+            reached.set(i);
+            probe.attack(&run, &mut tenant_runs).await;
+            run.detect_in_all(&mut tenant_runs).await;
+            run.note_untried_jetstream(&mut tenant_runs);
+            if run.endpoint.silence.is_silent() {
+                return Ok(Some("the server does not talk any more"));
+            }
+        }
+        Ok(None)
+    };
+    let ended = tokio::select! {
+        ended = attacking => ended?,
+        () = interrupts.next() => Some("interrupted"),
     };
     if let Some(why) = ended {
         for probe in &PROBES[reached.get()..] {
@@ -111,12 +113,20 @@ pub async fn attack(plan: &Plan<'_>, advance: &dyn Fn(usize, usize, &'static str
     }
     run.begin(report::SETTING);
     run.endpoint.silence.forgive();
-    let nodes_after = run.nodes().await;
-    let mut runs_rendered = None;
-    if !plan.throwaway {
-        run::each(&mut tenant_runs, OPENING, async |tenant_run| tenant_run.connect_manager(&run).await).await;
-        run.clean(&mut tenant_runs, false).await;
-        runs_rendered = run.compare_nodes(&nodes_before, &nodes_after, &plan.known);
+    let (mut nodes_after, mut runs_rendered) = (Nodes::new(), None);
+    let ending = async {
+        nodes_after = run.nodes().await;
+        if !plan.throwaway {
+            run::each(&mut tenant_runs, OPENING, async |tenant_run| tenant_run.connect_manager(&run).await).await;
+            run.clean(&mut tenant_runs, false).await;
+            runs_rendered = run.compare_nodes(&nodes_before, &nodes_after, &plan.known);
+        }
+    };
+    tokio::select! {
+        () = ending => {}
+        () = interrupts.next() => {
+            run.ledger.not_run_for_anybody("interrupted again: streams of the run may be left, which the next one deletes");
+        }
     }
     let server = AttackedServer {
         url: plan.endpoint.url(),
@@ -174,6 +184,7 @@ pub fn attack_server(
         listeners: Vec::new(),
         exhaustive,
         known,
+        only: None,
     };
     test_bed::run(&plan, advance)
 }

@@ -10,6 +10,7 @@ use super::run::Run;
 use super::wire::{Message, Request};
 use crate::audit::{self, Audit};
 use crate::conf::ConfFiles;
+use crate::diag::Severity;
 use crate::error::Error;
 use crate::live::process::LocalServer;
 use crate::project::Project;
@@ -29,6 +30,10 @@ pub struct KnownConfiguration {
     pub is_rendered: bool,
     /// Who may log in, each as `ACCOUNT/LOGIN`, and whose accounts leaf nodes are in.
     pub logins: BTreeSet<String>,
+    /// What the static proof finds in it, errors only.
+    pub leaks: Vec<String>,
+    /// The limits of each account: connections, subscriptions, bytes of a message. `None`: none.
+    limits: BTreeMap<String, [Option<i64>; 3]>,
 }
 
 impl KnownConfiguration {
@@ -37,7 +42,25 @@ impl KnownConfiguration {
         let users = system.users().map(|(a, u)| format!("{}/{}", a.name, u.name));
         let leaves = system.accounts.iter().filter(|a| system.server.leaf_of(&a.name).is_some());
         let logins = users.chain(leaves.map(|a| format!("{}/(leaf node)", a.name))).collect();
-        Self { digest: audit.digest.clone(), name, verdict: audit.verdict(), is_rendered, logins }
+        let errors = audit.findings.iter().filter(|finding| finding.severity == Severity::Error);
+        let leaks = errors.map(|finding| {
+            let line = finding.span.map_or(1, |span| audit.sources.position(span).0);
+            format!("{}: {} (line {line})", finding.rule, finding.message)
+        });
+        let limits = system.accounts.iter().map(|account| {
+            let limits = &account.limits;
+            let numbers = [limits.connections, limits.subscriptions, limits.payload];
+            (account.name.clone(), numbers.map(|limit| limit.map(|(number, _)| number).filter(|number| *number >= 0)))
+        });
+        Self {
+            digest: audit.digest.clone(),
+            name,
+            verdict: audit.verdict(),
+            is_rendered,
+            logins,
+            leaks: leaks.collect(),
+            limits: limits.collect(),
+        }
     }
 
     /// A file that the user names.
@@ -88,7 +111,12 @@ impl Run<'_> {
     /// whether all of them run what is rendered; `None` if they could not be asked.
     pub fn compare_nodes(&self, before: &Nodes, after: &Nodes, known: &[KnownConfiguration]) -> Option<bool> {
         if before.keys().ne(after.keys()) || before.iter().any(|(id, varz)| digest(varz) != digest(&after[id])) {
-            self.ledger.not_run_for_anybody("the server's configuration changed meanwhile");
+            let why = if after.is_empty() {
+                "the server cannot be asked any more"
+            } else {
+                "the server's configuration changed meanwhile"
+            };
+            self.ledger.not_run_for_anybody(why);
         }
         if after.is_empty() || known.is_empty() {
             return None;
@@ -115,13 +143,14 @@ impl Run<'_> {
                     more.len()
                 ));
             }
+            self.compare_limits(found);
             match found.verdict {
                 Verdict::Isolated => {}
-                Verdict::Leaky => self.ledger.leak(
-                    None,
-                    None,
-                    format!("{name} runs {}, and the static proof finds a leak in it: `tenantry audit`", found.name),
-                ),
+                Verdict::Leaky => {
+                    for leak in &found.leaks {
+                        self.ledger.leak(None, None, format!("{name} runs {}, in which {leak}", found.name));
+                    }
+                }
                 Verdict::Inconclusive => self.ledger.not_run_for_anybody(&format!(
                     "{name} runs {}, of which the static proof does not decide everything: `tenantry audit`",
                     found.name
@@ -129,6 +158,26 @@ impl Run<'_> {
             }
         }
         Some(all)
+    }
+}
+
+impl Run<'_> {
+    /// Compares the limits of a configuration with the declared ones.
+    fn compare_limits(&self, found: &KnownConfiguration) {
+        for (index, tenant) in self.model.tenants.iter().enumerate() {
+            let Some(limits) = found.limits.get(tenant.name.as_str()) else { continue };
+            let payload = i64::try_from(tenant.limits.payload.bytes()).unwrap_or(i64::MAX);
+            let declared = [tenant.limits.connections.into(), tenant.limits.subscriptions.into(), payload];
+            let names = ["connections", "subscriptions of a connection", "bytes of a message"];
+            for ((given, declared), what) in limits.iter().zip(declared).zip(names) {
+                if given.is_none_or(|given| given > declared) {
+                    let given = given.map_or("any number of".to_owned(), |given| given.to_string());
+                    let evidence =
+                        format!("{} allows {} {given} {what}, and {declared} are declared", found.name, tenant.name);
+                    self.ledger.leak(Some(index), None, evidence);
+                }
+            }
+        }
     }
 }
 
@@ -164,6 +213,8 @@ mod tests {
                 verdict: *verdict,
                 is_rendered: *digest != "file",
                 logins: if *digest == "file" { ["A/more".to_owned()].into() } else { BTreeSet::new() },
+                leaks: if *verdict == Verdict::Leaky { vec!["a-rule: it leaks".to_owned()] } else { Vec::new() },
+                limits: BTreeMap::new(),
             })
             .collect();
         let all = run.compare_nodes(&nodes(before), &nodes(after), &known);

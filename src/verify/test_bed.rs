@@ -62,7 +62,7 @@ impl<'m> TestBed<'m> {
     /// Starts a server with the rendered configuration and attacks it.
     pub fn attack_itself(&self, exhaustive: bool, advance: Advance<'_>) -> Result<Report, Error> {
         let audit = audit_files(&self.conf, None)?;
-        self.attack(&self.boot(&self.conf)?, &audit, exhaustive, advance)
+        self.attack(&self.boot(&self.conf)?, &audit, exhaustive, None, advance)
     }
 
     /// Starts a server with a configuration, which may be a mutant.
@@ -80,12 +80,13 @@ impl<'m> TestBed<'m> {
     }
 
     /// Attacks a server started here. What counts is what `model` grants, even if the server
-    /// runs a mutant.
+    /// runs a mutant. `only`: the probes to run, all if `None`.
     pub fn attack(
         &self,
         running: &Throwaway,
         audit: &Audit,
         exhaustive: bool,
+        only: Option<&[&'static str]>,
         advance: Advance<'_>,
     ) -> Result<Report, Error> {
         let listeners = audit.system.server.listeners.iter().filter(|d| d.listens);
@@ -97,6 +98,7 @@ impl<'m> TestBed<'m> {
             listeners: listeners.filter_map(|d| Some((d.kind, d.address.clone()?))).collect(),
             exhaustive,
             known: Vec::new(),
+            only,
         };
         run(&plan, advance)
     }

@@ -20,9 +20,6 @@ type Reader = BufReader<Box<dyn AsyncRead + Unpin>>;
 /// The writing side.
 type Writer = Box<dyn AsyncWrite + Unpin>;
 
-/// Timeout for replies that come from a responder, such as JetStream, and not from the
-/// server's protocol. Shorter in unit tests, which wait for it.
-const PATIENCE: Duration = if cfg!(test) { Duration::from_millis(300) } else { Duration::from_secs(5) };
 /// How long after the last reply another one may come, where several are asked.
 const QUIET: Duration = Duration::from_millis(500);
 /// The longest protocol line that is accepted. Bytes.
@@ -416,8 +413,11 @@ impl Connection {
                 None => self.refused.push(words),
             }
         }
+        // Pings of the server are no answers.
+        let mut last = Instant::now();
         loop {
             while let Some(message) = self.answers.pop_front() {
+                last = Instant::now();
                 let number = message.subject.strip_prefix(&prefix).and_then(|n| n.parse::<u64>().ok());
                 let place = number.and_then(|n| n.checked_sub(first)).and_then(|i| usize::try_from(i).ok());
                 match place.and_then(|i| outcomes.get_mut(i)) {
@@ -430,13 +430,17 @@ impl Connection {
             }
             // Only the wait for the first byte may time out: a line that is read in part
             // would be lost.
-            if timeout(PATIENCE, self.reader.fill_buf()).await.is_err() {
+            let left = self.silence.patience().saturating_sub(last.elapsed());
+            if timeout(left, self.reader.fill_buf()).await.is_err() {
                 break;
             }
             match self.line(self.silence.stall()).await? {
                 Line::Message(message) if message.subject.starts_with(&prefix) => self.answers.push_back(message),
                 line => self.note(line).await?,
             }
+        }
+        if !requests.is_empty() {
+            self.silence.answered(outcomes.iter().any(Option::is_some));
         }
         Ok(outcomes.into_iter().map(|a| a.unwrap_or(Answer::Silence)).collect())
     }
@@ -458,7 +462,7 @@ impl Connection {
             if let Some(message) = self.answers.iter().position(&wanted).and_then(|at| self.answers.remove(at)) {
                 return Ok(Some(message));
             }
-            let left = PATIENCE.saturating_sub(start.elapsed());
+            let left = self.silence.patience().saturating_sub(start.elapsed());
             if timeout(left, self.reader.fill_buf()).await.is_err() {
                 return Ok(None);
             }
@@ -483,7 +487,7 @@ impl Connection {
                 self.answers.drain(..).partition(|message| message.subject == reply);
             self.answers = others;
             replies.extend(found);
-            if start.elapsed() > PATIENCE || timeout(QUIET, self.reader.fill_buf()).await.is_err() {
+            if start.elapsed() > self.silence.patience() || timeout(QUIET, self.reader.fill_buf()).await.is_err() {
                 return Ok(replies);
             }
             match self.line(self.silence.stall()).await? {

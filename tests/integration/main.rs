@@ -13,6 +13,7 @@
 
 mod audit;
 mod broken;
+mod clusters;
 mod codes;
 mod commands;
 mod copies;

@@ -242,6 +242,20 @@ impl Rename {
     }
 }
 
+/// The functions of destinations.
+const FUNCTIONS: [&str; 10] = [
+    "Wildcard",
+    "Partition",
+    "SplitFromLeft",
+    "SplitFromRight",
+    "SliceFromLeft",
+    "SliceFromRight",
+    "Split",
+    "Left",
+    "Right",
+    "Random",
+];
+
 /// A token of a rename's destination, as the server reads it.
 #[derive(Debug, PartialEq, Eq)]
 pub enum Function {
@@ -263,24 +277,30 @@ impl Function {
             return Ok(number.parse().map_or(Self::None, Self::Wildcard));
         }
         let Some(inside) = token.strip_prefix("{{").and_then(|t| t.strip_suffix("}}")) else { return Ok(Self::None) };
-        let inside = inside.trim().to_lowercase();
-        let (name, arguments) = inside.split_once('(').ok_or("a function needs arguments in brackets")?;
+        let (name, arguments) = inside.trim().split_once('(').ok_or("a function needs arguments in brackets")?;
         let arguments: Vec<&str> = arguments.trim_end_matches(')').split(',').map(str::trim).collect();
         let number = |text: &str| text.parse::<usize>().map_err(|_| "a wildcard is named by its number");
         let limit = |text: &str| text.parse::<i32>().map_err(|_| "a function's limit is a number");
-        match (name.trim(), arguments.as_slice()) {
-            ("wildcard", [wildcard]) => Ok(Self::Wildcard(number(wildcard)?)),
-            ("partition", [partitions, wildcards @ ..]) => {
+        // The first letter of each word of a name may be small, the others are.
+        let is = |known: &&&str| {
+            let same = |(known, given): (char, char)| known == given || known.to_ascii_lowercase() == given;
+            let given = name.trim();
+            given.len() == known.len() && known.chars().zip(given.chars()).all(same)
+        };
+        let known = FUNCTIONS.iter().find(is).ok_or("the server knows no such function")?;
+        match (*known, arguments.as_slice()) {
+            ("Wildcard", [wildcard]) => Ok(Self::Wildcard(number(wildcard)?)),
+            ("Partition", [partitions, wildcards @ ..]) => {
                 limit(partitions)?;
                 Ok(Self::OneToken(wildcards.iter().map(|wildcard| number(wildcard)).collect::<Result<_, _>>()?))
             }
-            ("random", [most]) => limit(most).map(|_| Self::OneToken(Vec::new())),
-            ("split", [wildcard, delimiter]) if !delimiter.contains(' ') => Ok(Self::Split(vec![number(wildcard)?])),
-            ("left" | "right", [wildcard, length]) => {
+            ("Random", [most]) => limit(most).map(|_| Self::OneToken(Vec::new())),
+            ("Split", [wildcard, delimiter]) if !delimiter.contains(' ') => Ok(Self::Split(vec![number(wildcard)?])),
+            ("Left" | "Right", [wildcard, length]) => {
                 limit(length)?;
                 Ok(Self::OneToken(vec![number(wildcard)?]))
             }
-            ("splitfromleft" | "splitfromright" | "slicefromleft" | "slicefromright", [wildcard, length]) => {
+            ("SplitFromLeft" | "SplitFromRight" | "SliceFromLeft" | "SliceFromRight", [wildcard, length]) => {
                 limit(length)?;
                 Ok(Self::Split(vec![number(wildcard)?]))
             }
@@ -322,6 +342,7 @@ mod tests {
             ("*.*", "{{wildcard(3)}}.a", "x.y", None),
             ("*.*", "p.{{partition(3,1)}}", "x.y", Some("p.*")),
             ("*", "p.{{split(1,-)}}.z", "x", Some("p.>")),
+            ("*", "p.{{splitFromLeft(1,2)}}.z", "x", Some("p.>")),
             ("*", "p.{{SliceFromLeft(1,2)}}", "x", Some("p.>")),
             ("*", "p.{{left(1,2)}}", "x", Some("p.*")),
             ("a.*.>", "b.$1.>", "a.x.y.z", Some("b.x.y.z")),

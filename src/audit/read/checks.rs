@@ -125,25 +125,20 @@ pub fn minimum_version(options: &Options<'_>, collector: &mut Collector) {
     }
 }
 
-/// Checks the message trace of an account.
-pub fn message_trace(node: &Node, collector: &mut Collector) {
-    match &node.value {
-        Value::Text(text) => drop(publishable(node, text, collector)),
-        Value::Map(map) => {
-            let inside = collector.options(map, MSG_TRACE, "message trace");
-            if let Some(node) = inside.get("dest")
-                && let Some(text) = collector.text(Some(node))
-            {
-                publishable(node, text, collector);
-            }
-            if let Some(node) = inside.get("sampling")
-                && !percentage(node).is_some_and(|percent| (1..=100).contains(&percent))
-            {
-                collector.refuse(node.span, "expected a percentage from 1 to 100", "");
-            }
-        }
-        _ => {}
+/// Reads where traces of an account's messages are published.
+pub fn message_trace(node: &Node, collector: &mut Collector) -> Option<Subject> {
+    let Value::Map(map) = &node.value else {
+        return super::server::text(node).and_then(|text| publishable(node, text, collector));
+    };
+    let inside = collector.options(map, MSG_TRACE, "message trace");
+    if let Some(node) = inside.get("sampling")
+        && !percentage(node).is_some_and(|percent| (1..=100).contains(&percent))
+    {
+        collector.refuse(node.span, "expected a percentage from 1 to 100", "");
     }
+    let node = inside.get("dest")?;
+    let text = collector.text(Some(node))?;
+    publishable(node, text, collector)
 }
 
 /// A number of percent: `50`, `"50"` or `"50%"`.

@@ -6,6 +6,13 @@ use std::collections::HashMap;
 use data_encoding::BASE64URL_NOPAD;
 use nkeys::KeyPair;
 use serde::Deserialize;
+use serde_json::Value;
+
+/// What the JWTs of one kind say.
+pub trait Content: for<'d> Deserialize<'d> {
+    /// The `type` of their claims.
+    const KIND: &'static str;
+}
 
 /// A decoded JWT. `iss` has signed it; `sub` is whom it is about.
 #[derive(Debug, Deserialize)]
@@ -17,6 +24,15 @@ pub struct Claims<T> {
     /// Seconds since 1970 at which it was issued.
     #[serde(default)]
     pub iat: i64,
+    /// The second from which it is valid. 0: always.
+    #[serde(default)]
+    nbf: i64,
+    /// The second until which it is valid. 0: for ever.
+    #[serde(default)]
+    exp: i64,
+    /// The exporter of an activation of version 1.
+    #[serde(default)]
+    issuer_account: String,
     /// Name, for people.
     #[serde(default)]
     pub name: String,
@@ -56,14 +72,24 @@ pub struct Account {
     pub authorization: Authorization,
 }
 
+/// What is exported or imported.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Kind {
+    /// A stream.
+    Stream,
+    /// A service.
+    Service,
+}
+
 /// An export.
 #[derive(Debug, Default, Deserialize)]
 #[serde(default)]
 pub struct Export {
     /// The exported subjects.
     pub subject: String,
-    /// `stream` or `service`.
-    pub r#type: String,
+    /// A stream or a service.
+    pub r#type: Option<Kind>,
     /// Whether an import needs an activation.
     pub token_req: bool,
     /// Activations that no longer count: the importer's key or `*`, with the last second.
@@ -98,8 +124,8 @@ pub struct Import {
     pub to: String,
     /// The subject in the importer's account.
     pub local_subject: String,
-    /// `stream` or `service`.
-    pub r#type: String,
+    /// A stream or a service.
+    pub r#type: Option<Kind>,
     /// Whether the exporter learns who asks.
     pub share: bool,
     /// Whether traces pass.
@@ -110,6 +136,12 @@ pub struct Import {
 #[derive(Debug, Default, Deserialize)]
 #[serde(default)]
 pub struct Limits {
+    /// Imports.
+    pub imports: i64,
+    /// Exports.
+    pub exports: i64,
+    /// Whether exports may have wildcards.
+    pub wildcards: bool,
     /// Connections.
     pub conn: i64,
     /// Subscriptions of a connection.
@@ -180,10 +212,87 @@ pub struct Authorization {
 pub struct Activation {
     /// The subjects that may be imported.
     pub subject: String,
-    /// `stream` or `service`.
-    pub kind: String,
+    /// A stream or a service.
+    pub kind: Option<Kind>,
+    /// The same in version 1; the kind of the claims in version 2.
+    r#type: String,
     /// The exporter, where a signing key of it has signed.
+    issuer_account: String,
+}
+
+/// What a user says, as far as it is asked for.
+#[derive(Debug, Default, Deserialize)]
+#[serde(default)]
+pub struct User {
+    /// Whether the JWT alone logs in.
+    pub bearer_token: bool,
+    /// Its account, where a signing key has signed.
     pub issuer_account: String,
+    /// What it may publish. Absent: everything.
+    pub r#pub: Side,
+    /// What it may subscribe to.
+    pub sub: Side,
+}
+
+/// One side of a user's permissions.
+#[derive(Debug, Default, Deserialize)]
+#[serde(default)]
+pub struct Side {
+    /// The only subjects. Empty: all.
+    pub allow: Vec<String>,
+    /// The subjects that are not allowed.
+    pub deny: Vec<String>,
+}
+
+impl Side {
+    /// Whether it is not given.
+    pub fn is_empty(&self) -> bool {
+        self.allow.is_empty() && self.deny.is_empty()
+    }
+}
+
+impl Content for Operator {
+    const KIND: &'static str = "operator";
+}
+impl Content for Account {
+    const KIND: &'static str = "account";
+}
+impl Content for Activation {
+    const KIND: &'static str = "activation";
+}
+impl Content for User {
+    const KIND: &'static str = "user";
+}
+
+impl Claims<Activation> {
+    /// Whether a stream or a service is activated.
+    pub fn activated(&self) -> Option<Kind> {
+        self.nats.kind.or(match self.nats.r#type.as_str() {
+            "stream" => Some(Kind::Stream),
+            "service" => Some(Kind::Service),
+            _ => None,
+        })
+    }
+
+    /// The exporter for which a signing key has signed. Empty: the issuer is the exporter.
+    pub fn exporter(&self) -> &str {
+        if self.nats.issuer_account.is_empty() { &self.issuer_account } else { &self.nats.issuer_account }
+    }
+}
+
+impl<T> Claims<T> {
+    /// Whether it is valid at this moment.
+    pub fn is_current(&self) -> bool {
+        let now = now();
+        (self.exp == 0 || now < self.exp) && self.nbf <= now
+    }
+}
+
+/// Seconds since 1970. Allowed here because the server decides by the clock as well.
+#[allow(clippy::disallowed_types)]
+fn now() -> i64 {
+    let since = std::time::SystemTime::now().duration_since(std::time::UNIX_EPOCH);
+    since.ok().and_then(|since| i64::try_from(since.as_secs()).ok()).unwrap_or(0)
 }
 
 impl SigningKey {
@@ -197,7 +306,7 @@ impl SigningKey {
 
 /// Decodes a JWT and checks its signature, not whether its issuer is trusted. `None`: the server
 /// rejects it too.
-pub fn decode<T: for<'d> Deserialize<'d>>(jwt: &str) -> Option<Claims<T>> {
+pub fn decode<T: Content>(jwt: &str) -> Option<Claims<T>> {
     #[derive(Deserialize)]
     struct Header {
         alg: String,
@@ -208,16 +317,47 @@ pub fn decode<T: for<'d> Deserialize<'d>>(jwt: &str) -> Option<Claims<T>> {
         return None;
     }
     let bytes = |text: &str| BASE64URL_NOPAD.decode(text.as_bytes()).ok();
-    let Header { alg } = serde_json::from_slice(&bytes(header)?).ok()?;
-    let signed = match alg.as_str() {
-        "ed25519-nkey" => &jwt[..header.len() + 1 + payload.len()],
-        "ed25519" => payload,
+    let Header { alg } = serde_json::from_value(as_go_reads(serde_json::from_slice(&bytes(header)?).ok()?)).ok()?;
+    let (signed, is_old) = match alg.as_str() {
+        "ed25519-nkey" => (&jwt[..header.len() + 1 + payload.len()], false),
+        "ed25519" => (payload, true),
         _ => return None,
     };
-    let claims: Claims<T> = serde_json::from_slice(&bytes(payload)?).ok()?;
+    let text = as_go_reads(serde_json::from_slice(&bytes(payload)?).ok()?);
+    let kind = if is_old { &text["type"] } else { &text["nats"]["type"] };
+    if kind != T::KIND || !is_old && text["nats"]["version"] != 2 {
+        return None;
+    }
+    let claims: Claims<T> = serde_json::from_value(text).ok()?;
     let issuer = KeyPair::from_public_key(&claims.iss).ok()?;
     issuer.verify(signed.as_bytes(), &bytes(signature)?).ok()?;
     Some(claims)
+}
+
+/// JSON as Go reads it into structures: names of fields in any case, and null as nothing. The names in
+/// maps of mappings and revocations are data, and stay.
+fn as_go_reads(value: Value) -> Value {
+    match value {
+        Value::Object(fields) => {
+            let is_data = |name: &str| matches!(name, "mappings" | "revocations" | "tiered_limits");
+            let fields = fields.into_iter().filter(|(_, value)| !value.is_null()).map(|(name, value)| {
+                let name = name.to_lowercase();
+                let value = match value {
+                    Value::Object(map) if is_data(&name) => {
+                        let kept = map.into_iter().filter(|(_, value)| !value.is_null());
+                        Value::Object(kept.map(|(key, value)| (key, as_go_reads(value))).collect())
+                    }
+                    other => as_go_reads(other),
+                };
+                (name, value)
+            });
+            Value::Object(fields.collect())
+        }
+        Value::Array(items) => {
+            Value::Array(items.into_iter().filter(|item| !item.is_null()).map(as_go_reads).collect())
+        }
+        other => other,
+    }
 }
 
 /// The JWT in a file that may be decorated with lines of dashes.
@@ -232,6 +372,11 @@ pub(super) mod testing {
 
     /// A JWT with these claims, signed by `issuer`.
     pub(crate) fn signed(issuer: &KeyPair, subject: &str, name: &str, nats: &serde_json::Value) -> String {
+        let mut nats = nats.clone();
+        nats["version"] = 2.into();
+        if nats["type"].is_null() {
+            nats["type"] = "account".into();
+        }
         let header = BASE64URL_NOPAD.encode(br#"{"typ":"JWT","alg":"ed25519-nkey"}"#);
         let claims = serde_json::json!({
             "iss": issuer.public_key(), "sub": subject, "name": name, "iat": 1_700_000_000, "nats": nats,
@@ -260,6 +405,41 @@ mod tests {
         for broken in ["", "ey", "ey.ey.ey", &jwt[..jwt.len() - 4], &format!("{jwt}.x")] {
             assert!(decode::<Account>(broken).is_none(), "{broken}");
         }
+    }
+
+    #[test]
+    fn names_of_fields_have_any_case_and_null_is_nothing() {
+        let (operator, account) = (KeyPair::new_operator(), KeyPair::new_account());
+        let of = |nats| decode::<Account>(&testing::signed(&operator, &account.public_key(), "A", &nats));
+        let read = of(json!({
+            "Exports": [{ "SUBJECT": "x.Y", "Type": "stream", "revocations": null, "service_latency": null }, null],
+            "imports": null, "signing_keys": null, "authorization": null, "limits": null,
+            "mappings": { "Q.*": [{ "Subject": "r" }], "z": null },
+        }));
+        let nats = read.expect("as Go reads it").nats;
+        let exports = nats.exports.expect("an export");
+        assert_eq!((exports.len(), exports[0].subject.as_str(), exports[0].r#type), (1, "x.Y", Some(Kind::Stream)));
+        assert_eq!(nats.mappings.keys().collect::<Vec<_>>(), ["Q.*"], "keys of maps are data");
+        for refused in [
+            json!({ "type": "user" }),
+            json!({ "exports": [{ "type": "Stream" }] }),
+            json!({ "exports": [{ "type": "foo" }] }),
+        ] {
+            assert!(of(refused.clone()).is_none(), "{refused}");
+        }
+    }
+
+    #[test]
+    fn an_activation_of_version_1_says_its_kind_in_another_place() {
+        let (issuer, account) = (KeyPair::new_account(), KeyPair::new_account());
+        let claims = json!({ "iss": issuer.public_key(), "sub": account.public_key(), "type": "activation",
+                             "nats": { "subject": "x.*", "type": "stream" } });
+        let payload = BASE64URL_NOPAD.encode(claims.to_string().as_bytes());
+        let signature = BASE64URL_NOPAD.encode(&issuer.sign(payload.as_bytes()).expect("a signature"));
+        let header = BASE64URL_NOPAD.encode(br#"{"typ":"jwt","alg":"ed25519"}"#);
+        let read: Claims<Activation> = decode(&format!("{header}.{payload}.{signature}")).expect("version 1");
+        assert_eq!((read.activated(), read.exporter()), (Some(Kind::Stream), ""));
+        assert!(decode::<Account>(&format!("{header}.{payload}.{signature}")).is_none(), "another kind");
     }
 
     #[test]

@@ -27,7 +27,8 @@ use options::{Collector, Options};
 pub fn system(map: &Map, start: Span, collector: &mut Collector) -> System {
     let options = collector.options(map, TOP, "the server");
     let mut system = System { server: server::server(&options, start, collector), ..System::default() };
-    let mut reader = SystemReader { collector, logins: HashMap::new() };
+    let is_clustered = options.get("cluster").is_some();
+    let mut reader = SystemReader { collector, logins: HashMap::new(), is_clustered };
     system.has_authorization = options.get("authorization").is_some();
     if let Some(accounts) = options.get("accounts") {
         reader.accounts(accounts, &mut system);
@@ -39,7 +40,7 @@ pub fn system(map: &Map, start: Span, collector: &mut Collector) -> System {
         let node = options.get(key)?;
         reader.collector.text(Some(node)).map(|text| (text.to_owned(), node.span))
     };
-    system.system_account = named(&mut reader, "system_account");
+    system.system_account = named(&mut reader, "system_account").filter(|(name, _)| !name.is_empty());
     reader.global_account(&options, &mut system);
     system.no_auth_user = named(&mut reader, "no_auth_user");
     reader.operator(&options, &mut system);
@@ -62,6 +63,8 @@ struct SystemReader<'r> {
     collector: &'r mut Collector,
     /// Locations of user names and nkeys, which must be unique across all accounts.
     logins: HashMap<String, Span>,
+    /// Whether the server is part of a cluster.
+    is_clustered: bool,
 }
 
 impl SystemReader<'_> {
@@ -140,7 +143,7 @@ impl SystemReader<'_> {
         }
         self.shares(&options, &mut account);
         if let Some(node) = options.get("msg_trace") {
-            checks::message_trace(node, self.collector);
+            account.trace = checks::message_trace(node, self.collector).map(|subject| (subject, node.span));
         }
         account.jetstream = options.get("jetstream").and_then(|node| self.jetstream(node));
         if let Some(node) = options.get("limits") {
@@ -236,12 +239,17 @@ impl SystemReader<'_> {
             _ => std::slice::from_ref(node),
         };
         // The weights of the destinations of each cluster, and of those of no cluster.
-        let (mut to, mut totals) = (Vec::new(), HashMap::from([(String::new(), 0.0)]));
+        let (mut given, mut to) = (Vec::new(), Vec::new());
+        let mut totals = HashMap::from([(String::new(), 0.0)]);
         for node in nodes {
             let Some(map) = self.collector.map(node) else { continue };
             let options = self.collector.options(map, DESTINATION, "a mapping");
-            to.extend(self.collector.text(options.get("destination")).map(str::to_owned));
+            let destination = self.collector.text(options.get("destination")).map(str::to_owned);
             let cluster = self.collector.text(options.get("cluster")).unwrap_or_default().to_owned();
+            given.extend(destination.clone());
+            // Those of no weight, and of a cluster where there is none, are never chosen.
+            let is_chosen = weight(options.get("weight")) > 0.0 && (cluster.is_empty() || self.is_clustered);
+            to.extend(destination.filter(|_| is_chosen));
             match options.get("weight") {
                 None => self.collector.refuse(node.span, "a mapping's destination has no weight", "`weight: 100%`"),
                 weighed if !(0.0..=100.0).contains(&weight(weighed)) => {
@@ -250,7 +258,7 @@ impl SystemReader<'_> {
                 weighed => *totals.entry(cluster).or_default() += weight(weighed),
             }
         }
-        if to.iter().collect::<HashSet<_>>().len() < to.len() {
+        if given.iter().collect::<HashSet<_>>().len() < given.len() {
             self.collector.refuse(node.span, "a destination of a mapping is given twice", "one weight for each");
         }
         if totals.values().any(|total| *total > 100.0) {
@@ -364,6 +372,7 @@ fn empty_account(name: &str, span: Span) -> Account {
         jetstream: None,
         limits: Limits::default(),
         mappings: Vec::new(),
+        trace: None,
     }
 }
 
@@ -501,7 +510,8 @@ mod tests {
             ("{ dest: b, weight: \"100%\" }", &["b"], false),
             ("[{ destination: b, weight: 40% }]", &["b"], true),
             ("[{ destination: b, weight: 40% }, { destination: c, weight: 60% }]", &["b", "c"], false),
-            ("[{ destination: b, weight: 100, cluster: x }]", &["b"], true),
+            ("[{ destination: b, weight: 100, cluster: x }]", &[], true),
+            ("[{ destination: b, weight: 0 }, { destination: c, weight: 100 }]", &["c"], false),
         ] {
             let system = system(&format!("accounts {{ A {{ mappings {{ a: {form} }} }} }}"));
             let mapping = &system.accounts[0].mappings[0];

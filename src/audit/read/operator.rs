@@ -5,18 +5,18 @@
 use std::collections::{BTreeMap, HashMap, HashSet};
 use std::path::Path;
 
-use super::checks::mapping_renames;
+use super::checks::{import_renames, mapping_renames};
 use super::claims::{self, Claims, decode};
 use super::options::Options;
 use super::start::nodes;
-use super::{SystemReader, empty_account};
+use super::{SystemReader, empty_account, is_public};
 use crate::audit::reach::term::{Rename, Unknowns};
 use crate::audit::system::{
     Account, AuthMethod, Callout, Export, Import, JetStream, Latency, Limit, Limits, Mapping, Operator, Permissions,
     System, User,
 };
 use crate::conf::value::{Map, Node, Value};
-use crate::diag::Span;
+use crate::diag::{Diagnostic, Span};
 use crate::model::ShareKind;
 use crate::subject::Subject;
 
@@ -43,7 +43,7 @@ impl SystemReader<'_> {
             trusted.extend(operator.nats.signing_keys.iter().cloned());
             trusted.extend((!operator.nats.strict_signing_key_usage).then(|| operator.sub.clone()));
         }
-        let beside = !system.accounts.is_empty();
+        let beside = !system.accounts.is_empty() && !operators.is_empty();
         let mut accounts: BTreeMap<String, Claimed> = BTreeMap::new();
         let mut elsewhere = None;
         match resolver(options, &operators) {
@@ -52,13 +52,33 @@ impl SystemReader<'_> {
                 elsewhere = Some((what.to_owned(), node.map_or(entry.key_span, |node| node.span)));
             }
             Resolver::Folder(node) => match self.folder(node) {
-                Some(found) => accounts.extend(found),
+                Some(found) => {
+                    accounts.extend(found);
+                    let others = ["cluster", "gateway"].iter().find_map(|block| options.entry(block));
+                    elsewhere = others.map(|entry| {
+                        ("accounts come from the other servers of this one's cluster, too".to_owned(), entry.key_span)
+                    });
+                }
                 None => elsewhere = Some(("accounts are in this folder, which is not here".to_owned(), node.span)),
             },
         }
-        accounts.extend(self.preloaded(options));
-        let (accounts, strangers): (Vec<_>, Vec<_>) =
+        for (key, claimed) in self.preloaded(options) {
+            // The server keeps the newer one.
+            if accounts.get(&key).is_none_or(|known| known.0.iat <= claimed.0.iat) {
+                accounts.insert(key, claimed);
+            }
+        }
+        let (mut accounts, strangers): (Vec<_>, Vec<_>) =
             accounts.into_iter().partition(|(key, (claims, _))| trusted.contains(&claims.iss) && *key == claims.sub);
+        accounts.retain(|(_, (claims, span))| match rejected(claims) {
+            None => true,
+            Some(why) => {
+                let message = format!("the server rejects the account `{}`: {why}", claims.name);
+                let finding = Diagnostic::warning("fails-at-start", *span, message);
+                self.collector.findings.push(finding.hint("nobody can log in to it, and what it exports is not there"));
+                false
+            }
+        });
         let stranger = strangers.first().map(|(_, (claims, span))| {
             (format!("no operator of this file has signed the account `{}`, which cannot be used", claims.name), *span)
         });
@@ -70,7 +90,14 @@ impl SystemReader<'_> {
             return;
         }
         let names = names(&accounts);
-        let default = operators.first().map(|operator| operator.nats.system_account.clone());
+        let default = operators.first().map(|o| o.nats.system_account.clone()).filter(|key| !key.is_empty());
+        if let (Some((key, span)), Some(default)) = (&system.system_account, &default)
+            && key != default
+        {
+            let message = "the operator names another system account";
+            self.collector.refuse(*span, message, "remove it here, or make both the same");
+        }
+        self.sentinel(options, system, &accounts, &names);
         let own = system.system_account.take().or_else(|| Some((default?, entry.key_span)));
         system.system_account = own.map(|(key, span)| (names.get(&key).cloned().unwrap_or(key), span));
         for remote in system.server.listeners.iter_mut().flat_map(|listener| &mut listener.remotes) {
@@ -85,7 +112,32 @@ impl SystemReader<'_> {
                 let encrypted = !claims.nats.authorization.xkey.is_empty();
                 system.callout = Some(Callout { account: names[key].clone(), encrypted, span: *span });
             }
-            system.accounts.push(account(claims, &names, &claimed, *span));
+            system.accounts.push(account(claims, &names, &claimed, self.is_clustered, *span));
+        }
+    }
+
+    /// Reads the user as whom clients without credentials log in.
+    fn sentinel(
+        &mut self,
+        options: &Options<'_>,
+        system: &mut System,
+        accounts: &[(String, Claimed)],
+        names: &HashMap<String, String>,
+    ) {
+        let Some(node) = options.get("default_sentinel") else { return };
+        let Some(user) = self.collector.text(Some(node)).and_then(|text| decode::<claims::User>(text.trim())) else {
+            return self.collector.refuse(node.span, "this is no user's JWT", "a bearer token, signed by an account");
+        };
+        let (nats, is_open) = (&user.nats, user.nats.r#pub.is_empty() && user.nats.sub.is_empty());
+        if !nats.bearer_token && (nats.issuer_account.is_empty() || !is_open) {
+            return self.collector.refuse(node.span, "a sentinel is a bearer token", "`nsc edit user --bearer`");
+        }
+        let key = if nats.issuer_account.is_empty() { &user.iss } else { &nats.issuer_account };
+        let Some((_, (claims, _))) = accounts.iter().find(|(account, _)| account == key) else { return };
+        let closed = |side: &claims::Side| side.deny.iter().any(|subject| subject == ">");
+        let asks = claims.nats.authorization.auth_users.as_ref().is_some_and(|users| !users.is_empty());
+        if !asks && !(closed(&nats.r#pub) && closed(&nats.sub)) {
+            system.sentinel = Some((names[key].clone(), node.span));
         }
     }
 
@@ -114,7 +166,15 @@ impl SystemReader<'_> {
 
     fn trusted_keys(&mut self, options: &Options<'_>) -> HashSet<String> {
         let keys = options.get("trusted").map(nodes).unwrap_or_default();
-        keys.iter().filter_map(|node| self.collector.text(Some(node)).map(str::to_owned)).collect()
+        let mut trusted = HashSet::new();
+        for node in keys {
+            let Some(text) = self.collector.text(Some(node)) else { continue };
+            if !is_public(text, 'O') {
+                self.collector.refuse(node.span, "this is no operator's public key", "it begins with O");
+            }
+            trusted.insert(text.to_owned());
+        }
+        trusted
     }
 
     /// The accounts of `resolver_preload`.
@@ -189,6 +249,7 @@ fn account(
     claims: &Claims<claims::Account>,
     names: &HashMap<String, String>,
     claimed: &HashMap<&str, &Claims<claims::Account>>,
+    is_clustered: bool,
     span: Span,
 ) -> Account {
     let limit = |number: i64| -> Limit { Some((number, span)) };
@@ -201,13 +262,8 @@ fn account(
         permissions: Permissions::default(),
         connection_types: None,
     };
-    let kind = |text: &str| match text {
-        "stream" => Some(ShareKind::Stream),
-        "service" => Some(ShareKind::Service),
-        _ => None,
-    };
     let export = |export: &claims::Export| {
-        let (kind, subject) = (kind(&export.r#type)?, Subject::as_the_server_reads(&export.subject)?);
+        let (kind, subject) = (share_kind(export.r#type?), Subject::as_the_server_reads(&export.subject)?);
         let importers =
             claimed.iter().filter(|(_, importer)| imports(importer).any(|i| activated(i, importer, claims, export)));
         let to: Vec<(String, Span)> = importers.map(|(key, _)| (names[*key].clone(), span)).collect();
@@ -229,7 +285,7 @@ fn account(
         })
     };
     let import = |import: &claims::Import| {
-        let (kind, exporter) = (kind(&import.r#type)?, claimed.get(import.account.as_str())?);
+        let (kind, exporter) = (share_kind(import.r#type?), claimed.get(import.account.as_str())?);
         let (subject, to) = subjects(import, kind);
         let from = Subject::as_the_server_reads(&subject)?;
         if !is_authorized(exporter, claims, import, &from) {
@@ -249,7 +305,8 @@ fn account(
     };
     let mapping = |(from, destinations): (&String, &Vec<claims::Destination>)| {
         let from = Subject::as_the_server_reads(from)?;
-        let to: Vec<String> = destinations.iter().map(|d| d.subject.clone()).collect();
+        let counts = |d: &&claims::Destination| d.cluster.is_empty() || is_clustered;
+        let to: Vec<String> = destinations.iter().filter(counts).map(|d| d.subject.clone()).collect();
         let fits = to.iter().all(|to| mapping_renames(&from, to).is_ok());
         let weight = |d: &claims::Destination| if d.weight == 0 { 100 } else { u32::from(d.weight) };
         let total: u32 = destinations.iter().filter(|d| d.cluster.is_empty()).map(weight).sum();
@@ -270,6 +327,64 @@ fn account(
         mappings: nats.mappings.iter().filter_map(mapping).collect(),
         ..empty_account(&names[key], span)
     }
+}
+
+fn share_kind(kind: claims::Kind) -> ShareKind {
+    match kind {
+        claims::Kind::Stream => ShareKind::Stream,
+        claims::Kind::Service => ShareKind::Service,
+    }
+}
+
+/// Why the server rejects an account, so that nobody can use it. `None`: it does not.
+fn rejected(claims: &Claims<claims::Account>) -> Option<String> {
+    let Claims { nats, .. } = claims;
+    let exports = || nats.exports.iter().flatten();
+    let count = |number: usize| i64::try_from(number).unwrap_or(i64::MAX);
+    let beyond = |limit: i64, number: usize| limit >= 0 && count(number) > limit;
+    if !claims.is_current() {
+        return Some("it is not valid at this time".to_owned());
+    }
+    if beyond(nats.limits.imports, imports(claims).count()) || beyond(nats.limits.exports, exports().count()) {
+        return Some("it has more imports or exports than its limits allow".to_owned());
+    }
+    if let Some(export) = exports().find(|export| export.subject.contains('*') || export.subject.contains('>'))
+        && !nats.limits.wildcards
+    {
+        return Some(format!("its limits allow no wildcard in the export `{}`", export.subject));
+    }
+    if let Some(export) = exports().find(|e| e.allow_trace && e.r#type == Some(claims::Kind::Stream)) {
+        return Some(format!("the stream `{}` cannot be traced", export.subject));
+    }
+    let import = imports(claims).find(|import| {
+        let is_service = import.r#type == Some(claims::Kind::Service);
+        let both = !import.to.is_empty() && !import.local_subject.is_empty();
+        both || is_service && import.allow_trace
+            || !is_service && import.share
+            || !local_fits(import)
+            || !token_fits(import, &claims.sub)
+    })?;
+    Some(format!("its import of `{}` does not fit", import.subject))
+}
+
+/// Whether the local subject of an import uses each wildcard of the subject.
+fn local_fits(import: &claims::Import) -> bool {
+    let (Some(from), local) = (Subject::as_the_server_reads(&import.subject), import.local_subject.as_str()) else {
+        return false;
+    };
+    local.is_empty()
+        || Subject::as_the_server_reads(local).is_some_and(|to| from.has_wildcard() || !to.has_wildcard())
+            && import_renames(&from, local).is_ok()
+}
+
+/// Whether the activation of an import, if it has one, is about this import.
+fn token_fits(import: &claims::Import, importer: &str) -> bool {
+    if import.token.is_empty() || import.token.starts_with("http") {
+        return true;
+    }
+    let Some(activation) = decode::<claims::Activation>(&import.token) else { return false };
+    let is_of_exporter = activation.iss == import.account || activation.exporter() == import.account;
+    is_of_exporter && activation.sub == importer && activation.activated() == import.r#type
 }
 
 fn imports(claims: &Claims<claims::Account>) -> impl Iterator<Item = &claims::Import> {
@@ -349,20 +464,21 @@ fn activated(
     }
     let Some(activation) = decode::<claims::Activation>(&import.token) else { return false };
     let by_key = exporter.nats.signing_keys.iter().any(|key| key.key() == activation.iss);
-    let is_trusted = match activation.nats.issuer_account.as_str() {
+    let is_trusted = match activation.exporter() {
         "" => activation.iss == exporter.sub,
         account => account == exporter.sub && (by_key || activation.iss == exporter.sub),
     };
     let revoked = |who: &str| export.revocations.get(who).is_some_and(|until| activation.iat <= *until);
-    let kind = if import.r#type == "stream" { ShareKind::Stream } else { ShareKind::Service };
-    let (subject, _) = subjects(import, kind);
+    let Some(kind) = import.r#type else { return false };
+    let (subject, _) = subjects(import, share_kind(kind));
     let contains = |pattern: &str, subject: &str| {
         let (pattern, subject) = (Subject::as_the_server_reads(pattern), Subject::as_the_server_reads(subject));
         pattern.zip(subject).is_some_and(|(pattern, subject)| pattern.contains(&subject))
     };
     is_trusted
         && activation.sub == importer.sub
-        && activation.nats.kind == import.r#type
+        && activation.activated() == Some(kind)
+        && activation.is_current()
         && contains(&activation.nats.subject, &subject)
         && contains(&export.subject, &subject)
         && !revoked("*")

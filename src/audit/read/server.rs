@@ -6,11 +6,12 @@ use std::path::Path;
 use sha2::Digest as _;
 
 use super::super::system::{
-    AuthMethod, Authority, Certificates, Hazard, Listener, ListenerKind, Remote, Server, ServerJetStream,
+    Authority, Certificates, Hazard, Listener, ListenerKind, ListenerLogin, Remote, Server, ServerJetStream,
 };
 use super::checks;
 use super::option_names::{CLUSTER, GATEWAY, LEAFNODES, MQTT, REMOTE, SERVER_JETSTREAM, TLS, WEBSOCKET};
 use super::options::{Collector, Options};
+use super::start::nodes;
 use super::users::auth_method;
 use crate::conf::value::{Entry, Map, Node, Value};
 use crate::diag::Span;
@@ -18,6 +19,10 @@ use crate::diag::Span;
 /// Reads the options of the server and its listeners.
 pub(super) fn server(options: &Options<'_>, start: Span, collector: &mut Collector) -> Server {
     let mut server = Server { start: Some(start), ..Server::default() };
+    let cluster =
+        options.get("cluster").and_then(|node| if let Value::Map(map) = &node.value { Some(map) } else { None });
+    let names = [options.get("server_name"), cluster.and_then(|map| last(map, &["name"]))];
+    server.is_named = names.into_iter().flatten().any(|node| text(node).is_some_and(|name| !name.is_empty()));
     server.jetstream = options.get("jetstream").and_then(|node| server_jetstream(node, collector));
     server.batches = batches(options);
     server.limits_subscriptions =
@@ -232,17 +237,29 @@ fn remote(node: &Node, collector: &mut Collector) -> Option<Remote> {
     let is_off = collector.bool(options.get("disabled")).unwrap_or(false);
     let urls = urls.unwrap_or_default();
     let addresses = urls.iter().cloned().map(address).collect();
-    (!is_off).then_some(Remote { account, urls, addresses, span: node.span })
+    let userinfo = |url: &String| {
+        let (user, _) = url.split_once("://").map_or(url.as_str(), |(_, rest)| rest).rsplit_once('@')?;
+        Some(user.split_once(':').map_or(user, |(user, _)| user).to_owned())
+    };
+    let user = urls.iter().find_map(userinfo);
+    let denies_all =
+        |key: &str| options.get(key).map(nodes).unwrap_or_default().iter().any(|node| text(node) == Some(">"));
+    let is_closed = denies_all("deny_imports") && denies_all("deny_exports");
+    (!is_off).then_some(Remote { account, urls, addresses, user, is_closed, span: node.span })
 }
 
 /// The logins in the `authorization` block of a listener.
-fn listener_logins(node: &Node) -> Vec<(AuthMethod, Option<String>, Span)> {
+fn listener_logins(node: &Node) -> Vec<ListenerLogin> {
     let Value::Map(map) = &node.value else { return Vec::new() };
     let login = |map: &Map| {
-        let user = last(map, &["user", "username"]).filter(|node| text(node).is_some())?;
+        let user = last(map, &["user", "username"])?;
         let password = last(map, &["password", "pass"]);
-        let account = last(map, &["account"]).and_then(text).map(str::to_owned);
-        Some((auth_method(password.and_then(text), password), account, user.span))
+        Some(ListenerLogin {
+            name: text(user)?.to_owned(),
+            auth: auth_method(password.and_then(text), password),
+            account: last(map, &["account"]).and_then(text).map(str::to_owned),
+            span: user.span,
+        })
     };
     let users = last(map, &["users"]).map(|node| &node.value);
     let Some(Value::Array(users)) = users else { return login(map).into_iter().collect() };

@@ -228,9 +228,11 @@ impl SystemReader<'_> {
             return;
         }
         let logins = system.server.listeners.iter().flat_map(|listener| &listener.logins);
-        let named = logins.filter_map(|(_, account, span)| Some((account.as_deref()?, *span)));
+        let named = logins.filter_map(|login| Some((login.account.as_deref()?, login.span)));
         let remotes = system.server.remotes().map(|remote| (remote.account.as_str(), remote.span));
-        for (name, span) in named.chain(remotes).filter(|(name, _)| *name != "$G") {
+        // Without another system account the server makes one.
+        let is_made = |name: &str| name == "$G" || name == "$SYS" && system.system_account.is_none();
+        for (name, span) in named.chain(remotes).filter(|(name, _)| !is_made(name)) {
             if system.account(name).is_none() {
                 self.collector.refuse(span, format!("there is no account `{name}` for this leaf node"), "");
             }

@@ -1,12 +1,17 @@
 //! What nats-server checks of whole blocks when it starts, whatever `-t` says: options that need each
 //! other, or do not go together.
 
+use std::path::Path;
+
+use nkeys::KeyPair;
+
 use super::is_public;
 use super::options::{Collector, Options, go_duration};
 use super::server::{last, listens, text};
 use crate::audit::system::System;
 use crate::conf::value::{Entry, Map, Node, Value};
 use crate::diag::Diagnostic;
+use crate::subject::Subject;
 
 /// Refuses every configuration with which the server does not start.
 pub fn starts(options: &Options<'_>, system: &System, collector: &mut Collector) {
@@ -32,6 +37,8 @@ impl<'m> Blocks<'_, 'm, '_> {
         self.operators();
         self.jetstream();
         self.monitoring();
+        self.addresses();
+        self.proxies();
         self.lame_duck();
     }
 
@@ -191,6 +198,22 @@ impl<'m> Blocks<'_, 'm, '_> {
                 let message = "with an operator, a remote's `account` is a public account key";
                 self.collector.refuse(remote.span, message, "it begins with A");
             }
+            for key in [&["deny_imports", "deny_import"][..], &["deny_exports", "deny_export"]] {
+                for node in last(remote_map, key).map(nodes).unwrap_or_default() {
+                    if text(node).is_some_and(|subject| Subject::as_the_server_reads(subject).is_none()) {
+                        self.collector.refuse(
+                            node.span,
+                            "that is no subject",
+                            "tokens between dots, * for one, > for the rest",
+                        );
+                    }
+                }
+            }
+            if let Some(seed) = last(remote_map, &["nkey", "seed"])
+                && !text(seed).is_some_and(|seed| Path::new(seed).exists() || KeyPair::from_seed(seed).is_ok())
+            {
+                self.collector.refuse(seed.span, "this is no seed of an nkey", "it begins with SU");
+            }
             let urls = last(remote_map, &["url", "urls"]).map(nodes).unwrap_or_default();
             let is_websocket = |node: &Node| text(node).is_some_and(|url| url.starts_with("ws"));
             if let Some(other) = urls.iter().find(|node| is_websocket(node) != is_websocket(&urls[0])) {
@@ -265,9 +288,59 @@ impl<'m> Blocks<'_, 'm, '_> {
         if let (Some(entry), Some(_)) = (either("https_port", "https"), either("http_port", "http")) {
             self.refuse(entry, "monitoring is served by HTTP or by HTTPS, not both", "remove one of them");
         }
+        if let (Some(entry), None) = (either("https_port", "https"), self.options.get("tls")) {
+            self.refuse(entry, "monitoring by HTTPS needs `tls`", "the server's certificate");
+        }
+    }
+
+    /// Addresses that are told to others, and URLs of other servers.
+    fn addresses(&mut self) {
+        let told =
+            [("cluster", &["cluster_advertise", "advertise"][..]), ("leafnodes", &["leafnode_advertise", "advertise"])];
+        let told = told.iter().filter_map(|(block, keys)| self.block(block).and_then(|(_, map)| entry(map, keys)));
+        for entry in self.options.entry("client_advertise").into_iter().chain(told.collect::<Vec<_>>()) {
+            let port = text(&entry.node).and_then(|address| address.rsplit_once(':')).map(|(_, port)| port);
+            let host = text(&entry.node).map_or(0, |address| address.matches(':').count());
+            let is_plain = !text(&entry.node).is_some_and(|address| address.starts_with('['));
+            if port.is_some_and(|port| port.parse::<i64>().is_err()) || is_plain && host > 1 {
+                self.collector.refuse(entry.node.span, "expected \"host:port\"", "");
+            }
+        }
+        let mut urls: Vec<&Node> = Vec::new();
+        if let Some((_, map)) = self.block("cluster") {
+            urls.extend(last(map, &["routes"]).map(nodes).unwrap_or_default());
+        }
+        for (block, list) in [("leafnodes", "remotes"), ("gateway", "gateways")] {
+            let Some((_, map)) = self.block(block) else { continue };
+            for node in last(map, &[list]).map(nodes).unwrap_or_default() {
+                if let Value::Map(other) = &node.value {
+                    urls.extend(last(other, &["url", "urls"]).map(nodes).unwrap_or_default());
+                }
+            }
+        }
+        for node in urls {
+            if text(node).is_some_and(|url| !is_url(url)) {
+                self.collector.refuse(node.span, "expected a URL", "such as \"nats://host:7422\"");
+            }
+        }
+    }
+
+    fn proxies(&mut self) {
+        let Some((_, map)) = self.block("proxies") else { return };
+        for node in last(map, &["trusted"]).map(nodes).unwrap_or_default() {
+            let Value::Map(proxy) = &node.value else { continue };
+            if let Some(key) = last(proxy, &["key"])
+                && !text(key).is_some_and(|key| KeyPair::from_public_key(key).is_ok())
+            {
+                self.collector.refuse(key.span, "this is no public nkey", "");
+            }
+        }
     }
 
     fn lame_duck(&mut self) {
+        if let Some(entry) = self.options.entry("lame_duck_grace_period").filter(|entry| is_negative(&entry.node)) {
+            return self.refuse(entry, "`lame_duck_grace_period` is negative", "such as \"10s\"");
+        }
         /// The server's defaults. Seconds.
         const DURATION: f64 = 120.0;
         const GRACE: f64 = 10.0;
@@ -295,6 +368,18 @@ pub fn nodes(node: &Node) -> &[Node] {
         Value::Array(nodes) => nodes.as_slice(),
         _ => std::slice::from_ref(node),
     }
+}
+
+/// Whether Go parses a URL of a server: with a scheme, and a port that is a number.
+fn is_url(url: &str) -> bool {
+    let Some((_, rest)) = url.split_once("://") else {
+        // `host:port` has the host as its scheme, unless it begins with a number.
+        return !url.contains(':') || !url.starts_with(|c: char| c.is_ascii_digit() || c == '[');
+    };
+    let rest = rest.split('/').next().unwrap_or_default();
+    let host = rest.rsplit_once('@').map_or(rest, |(_, host)| host);
+    let port = host.rsplit_once(']').map_or(host, |(_, port)| port).rsplit_once(':').map_or("", |(_, port)| port);
+    !url.contains(' ') && port.bytes().all(|b| b.is_ascii_digit())
 }
 
 fn integer(node: &Node) -> Option<i64> {

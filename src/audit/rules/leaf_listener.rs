@@ -1,7 +1,7 @@
 //! A leaf node listener without authorization lets every user attach servers.
 
 use super::Rule;
-use crate::audit::system::{ListenerKind, System};
+use crate::audit::system::{Account, ListenerKind, System};
 use crate::audit::tenants::Tenants;
 use crate::diag::Diagnostic;
 
@@ -9,7 +9,7 @@ pub const RULE: Rule = Rule {
     id: "leaf-listener",
     proves: "only those who are meant to can join with a leaf node",
     why: "with a leaf port and no leaf authorization every account's users can attach a server of theirs",
-    mend: "`authorization` under leafnodes, or `max_leafnodes: 0` in the accounts' limits",
+    mend: "`authorization` under leafnodes, `max_leafnodes: 0` in the accounts' limits, or `allowed_connection_types` of users",
     check,
 };
 
@@ -17,10 +17,14 @@ fn check(system: &System, _: &Tenants, out: &mut Vec<Diagnostic>) {
     let listeners =
         system.server.listeners.iter().filter(|d| d.kind == ListenerKind::Leaf && d.listens && !d.has_authorization);
     for listener in listeners {
-        let open = system.tenants().find(|a| !a.users.is_empty() && a.limits.leafnodes.is_none_or(|(n, _)| n != 0));
-        if let Some(account) = open {
+        let may = |account: &&Account| {
+            let has_user = account.users.iter().any(|user| user.may_use(ListenerKind::Leaf));
+            has_user && account.limits.leafnodes.is_none_or(|(n, _)| n != 0)
+        };
+        if let Some(account) = system.tenants().find(may) {
             let message = format!("users of `{}` can attach servers of their own", account.name);
-            out.push(RULE.error(listener.span, message).related(account.span, "no `max_leafnodes: 0`"));
+            let finding = RULE.error(listener.span, message);
+            out.push(finding.related(account.span, "no `max_leafnodes: 0`, and a user that may be a leaf node"));
         }
     }
 }

@@ -10,6 +10,7 @@ mod connection_types;
 mod decided_elsewhere;
 mod fails_at_start;
 mod import_cycle;
+mod leaf_bridge;
 mod leaf_listener;
 mod logged_payloads;
 mod mapped_export;
@@ -84,6 +85,7 @@ pub const RULES: &[Rule] = &[
     truncated_limit::RULE,
     connection_types::RULE,
     leaf_listener::RULE,
+    leaf_bridge::RULE,
     auth_callout::RULE,
     system_tenant::RULE,
     decided_elsewhere::RULE,

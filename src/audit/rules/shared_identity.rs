@@ -1,7 +1,7 @@
 //! Imports and exports that reveal the clients of another tenant.
 
 use super::Rule;
-use crate::audit::reach::{Carried, follow};
+use crate::audit::reach::{Carried, follow, published};
 use crate::audit::system::{Account, Import, System};
 use crate::audit::tenants::Tenants;
 use crate::diag::Diagnostic;
@@ -28,6 +28,13 @@ fn check(system: &System, tenants: &Tenants, out: &mut Vec<Diagnostic>) {
                 );
             }
             let Some(subject) = &latency.subject else { continue };
+            let asked_by_others =
+                export.to.as_ref().is_none_or(|to| to.iter().any(|(name, _)| tenants.are_apart(name, &account.name)));
+            if subject.touches_reserved_space() && asked_by_others {
+                let message =
+                    format!("who asks `{}` of `{}` has reports written to `{subject}`", export.subject, account.name);
+                out.push(RULE.error(latency.span, message).hint("publish latency on a subject of the tenant's own"));
+            }
             let mut learns: Option<&Account> = None;
             follow(system, vec![Carried::new(account, subject)], |carried| {
                 if learns.is_none() && tenants.are_apart(&carried.account.name, &account.name) {
@@ -42,6 +49,7 @@ fn check(system: &System, tenants: &Tenants, out: &mut Vec<Diagnostic>) {
                 out.push(RULE.error(latency.span, message).hint("publish latency on a subject that is not shared"));
             }
         }
+        traces(system, tenants, account, out);
         let apart = account.imports.iter().filter(|i| tenants.are_apart(&i.from.0, &account.name));
         for (import, span) in apart.filter_map(|i| i.share.map(|span| (i, span))) {
             out.push(
@@ -51,5 +59,27 @@ fn check(system: &System, tenants: &Tenants, out: &mut Vec<Diagnostic>) {
                 ),
             );
         }
+    }
+}
+
+/// Reports traces of an account's messages that another one receives. The server publishes a trace only
+/// for whoever may publish to its subject.
+fn traces(system: &System, tenants: &Tenants, account: &Account, out: &mut Vec<Diagnostic>) {
+    let Some((subject, span)) = &account.trace else { return };
+    if !account.users.iter().any(|user| !published(account, user, Some(subject)).is_empty()) {
+        return;
+    }
+    let mut learns: Option<&Account> = None;
+    follow(system, vec![Carried::new(account, subject)], |carried| {
+        if learns.is_none() && tenants.are_apart(&carried.account.name, &account.name) {
+            learns = Some(carried.account);
+        }
+    });
+    if let Some(other) = learns {
+        let message = format!(
+            "`{}` learns what `{}` publishes, on which subjects and with which headers",
+            other.name, account.name
+        );
+        out.push(RULE.error(*span, message).hint("trace to a subject that is not shared"));
     }
 }

@@ -1,7 +1,7 @@
 //! Missing, plain-text and malformed passwords.
 
 use super::Rule;
-use crate::audit::system::{AuthMethod, ListenerKind, System};
+use crate::audit::system::{AuthMethod, ListenerKind, ListenerLogin, System};
 use crate::audit::tenants::Tenants;
 use crate::diag::Diagnostic;
 
@@ -14,7 +14,7 @@ pub const RULE: Rule = Rule {
 };
 
 fn check(system: &System, _: &Tenants, out: &mut Vec<Diagnostic>) {
-    for (auth, _, span) in system.server.listeners.iter().flat_map(|d| &d.logins) {
+    for ListenerLogin { auth, span, .. } in system.server.listeners.iter().flat_map(|d| &d.logins) {
         match auth {
             AuthMethod::NoPassword => out.push(RULE.error(*span, "this login needs no password")),
             AuthMethod::Plain(span) => {

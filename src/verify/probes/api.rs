@@ -108,6 +108,16 @@ async fn attack<'p>(run: &Run<'p>, tenant_run: &mut TenantRun<'p>) {
     }
 }
 
+/// Whether an answer lists consumers, and none is there.
+fn is_empty_list(answer: &Value) -> bool {
+    let list = answer["consumers"].as_array();
+    answer["total"] == 0 && list.is_none_or(Vec::is_empty) && answer["config"].is_null()
+}
+
+fn is_unanswered_in_clusters(subject: &str) -> bool {
+    ["$JS.API.STREAM.SNAPSHOT.", "$JS.API.STREAM.RESTORE."].iter().any(|verb| subject.starts_with(verb))
+}
+
 /// Sends the requests that a user is granted, with the name of another tenant's stream. Each
 /// must fail, because the user's own account has no such stream. Returns how many failed.
 async fn attack_stream_of<'p>(run: &Run<'p>, session: &mut Session<'p>, other: usize) -> usize {
@@ -124,12 +134,16 @@ async fn attack_stream_of<'p>(run: &Run<'p>, session: &mut Session<'p>, other: u
             Answer::Message(m) if !m.json()["error"].is_null() || m.headers.starts_with(b"NATS/1.0 40") => {
                 fruitless += 1;
             }
+            // A clustered server answers so of a stream that is not there.
+            Answer::Message(m) if is_empty_list(&m.json()) => fruitless += 1,
             Answer::Message(m) => {
                 let reply: String = String::from_utf8_lossy(&m.payload).chars().take(120).collect();
                 let evidence = format!("{} worked for {}: {reply}", request.subject, session.user.name);
                 run.ledger.leak(Some(other), Some(session.tenant), evidence);
             }
             Answer::Refused(words) => run.ledger.not_run(session.tenant, format!("granted and refused: {words}")),
+            // Clustered servers do not answer these about a stream that is not there.
+            Answer::Silence if is_unanswered_in_clusters(&request.subject) => fruitless += 1,
             Answer::Silence => run.ledger.not_run(session.tenant, format!("{} was not answered", request.subject)),
         }
     }

@@ -7,7 +7,7 @@ use serde_json::{Value, json};
 
 use crate::verify::expected::{concrete, may_publish};
 use crate::verify::run::{Run, Session, TenantRun};
-use crate::verify::wire::Request;
+use crate::verify::wire::{Answer, Request};
 
 /// JetStream error code: stream name already in use with a different configuration.
 const NAME_IN_USE: u64 = 10058;
@@ -64,13 +64,15 @@ pub async fn make<'p>(run: &Run<'p>, tenant_run: &mut TenantRun<'p>, name: &str,
         run.ledger.not_run(index, "JetStream did not answer");
         return false;
     }
-    let ack = manager
-        .ask_one(
-            run,
-            Request { subject: subject.to_owned(), body: canary.into_bytes(), stored_by: Some(name.to_owned()) },
-        )
-        .await
-        .json();
+    let first = Request { subject: subject.to_owned(), body: canary.into_bytes(), stored_by: Some(name.to_owned()) };
+    let ack = loop {
+        let ack = manager.ask_one(run, first.clone()).await;
+        // In a cluster the stream's leader may not listen yet: then nobody has the message.
+        if !matches!(ack, Answer::Nobody) || start.elapsed() > PATIENCE {
+            break ack.json();
+        }
+        tokio::time::sleep(Duration::from_millis(20)).await;
+    };
     has_stored(run, index, name, &ack)
 }
 

@@ -33,10 +33,11 @@ async fn make<'p>(run: &Run<'p>, tenant_run: &mut TenantRun<'p>) {
     let (index, storage, name) = (tenant_run.index, tenant_run.storage(), run.common());
     let neighbours = tenant_run.neighbours.clone();
     let Some(manager) = tenant_run.manager() else { return };
+    let canary = run.canary(index);
     let config = |subjects: serde_json::Value| {
         json!({
             "name": name, "subjects": subjects, "storage": storage, "no_ack": true, "retention": "limits",
-            "discard": "old", "max_msgs": KEPT, "max_bytes": 1 << 20, "num_replicas": 1,
+            "discard": "old", "max_msgs": KEPT, "max_bytes": 1 << 20, "num_replicas": 1, "metadata": { "canary": canary },
         })
     };
     let create = format!("STREAM.CREATE.{name}");

@@ -54,7 +54,7 @@ async fn source_from_all<'p>(run: &Run<'p>, tenant_run: &mut TenantRun<'p>) {
     let Some(manager) = tenant_run.manager() else { return };
     let config = json!({
         "name": name, "sources": sources, "storage": storage, "retention": "limits", "discard": "old",
-        "max_msgs": 16, "max_bytes": 65536, "num_replicas": 1,
+        "max_msgs": 16, "max_bytes": 65536, "num_replicas": 1, "metadata": { "canary": run.canary(index) },
     });
     let made = manager.api(run, &format!("STREAM.CREATE.{name}"), config).await;
     if let Some(why) = made["error"]["description"].as_str() {

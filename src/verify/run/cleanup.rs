@@ -1,12 +1,13 @@
 //! Keeps a server in use as it was: removes the streams that a run created, and nothing else.
 //! Messages of a run are in no other stream: each names the only stream that may store it.
 
-use std::collections::HashSet;
+use std::collections::{HashMap, HashSet};
 use std::time::Duration;
 
 use serde_json::json;
 
 use super::{CANARY_LENGTH, MARK, Run, Session, TenantRun, each};
+use crate::subject::Subject;
 use crate::verify::wire::Request;
 
 /// Age at which a stream of another run is taken to be left over from a killed run, where the
@@ -33,8 +34,10 @@ impl<'p> Run<'p> {
             for name in names.filter(|name| is_ours(name)) {
                 let is_due = match (earlier, &running) {
                     (false, _) => name.contains(&self.id),
-                    (true, Some(running)) => !running.iter().any(|id| name.contains(id)),
-                    (true, None) => manager.is_left_behind(self, name).await,
+                    (true, Some(running)) => {
+                        !running.iter().any(|id| name.contains(id)) && manager.is_of_a_run(self, name, false).await
+                    }
+                    (true, None) => manager.is_of_a_run(self, name, true).await,
                 };
                 if is_due && !manager.delete(self, name).await {
                     self.ledger.not_run(index, format!("something is left behind in stream {name}"));
@@ -45,7 +48,38 @@ impl<'p> Run<'p> {
     }
 }
 
-impl Run<'_> {
+impl<'p> Run<'p> {
+    /// Leaves alone the tenants whose streams would store what the run asks. The server is asked for the
+    /// streams as its operator, because what a tenant's user asks may be stored.
+    pub async fn spare(&self, tenant_runs: &mut [TenantRun<'p>]) {
+        const AT_ONCE: usize = 256;
+        if self.throwaway {
+            return;
+        }
+        let Some(mut operator) = self.operator().await else { return };
+        let mut streams: HashMap<String, Vec<(String, Subject)>> = HashMap::new();
+        for offset in (0..=self.model.tenants.len()).step_by(AT_ONCE) {
+            let body = json!({ "accounts": true, "streams": true, "config": true, "limit": AT_ONCE, "offset": offset });
+            let answers = operator.ask_all(Request::json("$SYS.REQ.SERVER.PING.JSZ", &body)).await.unwrap_or_default();
+            for answer in &answers {
+                let jsz = answer.json()["data"].take();
+                for account in jsz["account_details"].as_array().into_iter().flatten() {
+                    let known = streams.entry(account["name"].as_str().unwrap_or_default().to_owned()).or_default();
+                    for stream in account["stream_detail"].as_array().into_iter().flatten() {
+                        let name = stream["name"].as_str().unwrap_or_default();
+                        let subjects = stream["config"]["subjects"].as_array().into_iter().flatten();
+                        let subjects = subjects.filter_map(|s| Subject::as_the_server_reads(s.as_str()?));
+                        known.extend(subjects.map(|subject| (name.to_owned(), subject)));
+                    }
+                }
+            }
+        }
+        for tenant_run in tenant_runs {
+            let of = streams.get(tenant_run.tenant.name.as_str()).map(Vec::as_slice).unwrap_or_default();
+            tenant_run.leave_alone(self, of);
+        }
+    }
+
     /// The ids of all runs with a connection, this one included. `None`: the server cannot be asked,
     /// or has more connections than it names.
     async fn running(&self) -> Option<HashSet<String>> {
@@ -67,10 +101,14 @@ impl Run<'_> {
 }
 
 impl<'p> Session<'p> {
-    /// Whether a stream of another run is so old that the run must have been killed.
-    async fn is_left_behind(&mut self, run: &Run<'p>, name: &str) -> bool {
+    /// Whether a stream is one of another run: it has a canary of it in its metadata, not only a name like
+    /// it. With `by_age`, whether it is so old, too, that the run must have been killed.
+    async fn is_of_a_run(&mut self, run: &Run<'p>, name: &str, by_age: bool) -> bool {
         let info = self.api(run, &format!("STREAM.INFO.{name}"), json!({})).await;
-        is_old(info["created"].as_str().unwrap_or_default())
+        let id = name.split_once(MARK).and_then(|(_, rest)| rest.get(..CANARY_LENGTH)).unwrap_or_default();
+        let canary = info["config"]["metadata"]["canary"].as_str().unwrap_or_default();
+        canary.starts_with(&format!("tenantry/{id}/"))
+            && (!by_age || is_old(info["created"].as_str().unwrap_or_default()))
     }
 
     async fn delete(&mut self, run: &Run<'p>, name: &str) -> bool {

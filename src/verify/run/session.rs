@@ -1,10 +1,11 @@
 //! The tenants of a run and their users: connecting, sending requests, receiving messages.
 
-use serde_json::{Value, json};
+use serde_json::Value;
 
 use super::Run;
 use crate::keys::Login;
 use crate::model::{Tenant, User};
+use crate::subject::Subject;
 use crate::verify::expected::{manages_streams, may_subscribe};
 use crate::verify::wire::{Answer, Connection, Identity, Message, OpenError, Request};
 
@@ -98,22 +99,28 @@ impl<'p> TenantRun<'p> {
         for session in &mut self.sessions {
             session.connect(run).await;
         }
-        if !run.throwaway {
-            self.spare_advisories(run).await;
-        }
     }
 
-    /// Leaves JetStream alone if a stream of the tenant stores the server's advisories: whatever
-    /// the run does with streams would be stored in it.
-    async fn spare_advisories(&mut self, run: &Run<'p>) {
-        let Some(manager) = self.manager() else { return };
-        let names = manager.api(run, "STREAM.NAMES", json!({ "subject": "$JS.EVENT.>" })).await;
-        let Some(stream) = names["streams"].as_array().and_then(|streams| streams.first()) else { return };
+    /// Asks nothing as users of the tenant if a stream of it stores what the run asks or is answered, or the
+    /// server's advisories of that. `streams`: each with what it captures.
+    pub(super) fn leave_alone(&mut self, run: &Run<'p>, streams: &[(String, Subject)]) {
+        const ASKED: [&str; 4] = ["$JS.EVENT.>", "$JS.API.>", "$SRV.>", "$SYS.>"];
+        let inboxes = self.sessions.iter().map(|session| format!("{}.>", session.inbox));
+        let asked: Vec<Subject> = ASKED
+            .map(str::to_owned)
+            .into_iter()
+            .chain(inboxes)
+            .filter_map(|text| Subject::as_the_server_reads(&text))
+            .collect();
+        let stores = |captured: &Subject| asked.iter().any(|subject| subject.overlaps(captured));
+        let Some((stream, captured)) = streams.iter().find(|(_, captured)| stores(captured)) else { return };
         let why = format!(
-            "JetStream is not tried: the stream {stream} stores its advisories, and would store those of hundreds of requests"
+            "requests and JetStream are not tried: the stream {stream} captures `{captured}`, and would store what is asked, answered or announced"
         );
         run.ledger.not_run(self.index, why);
-        self.sessions.iter_mut().for_each(|session| session.is_mute = true);
+        for session in &mut self.sessions {
+            (session.is_mute, session.can_ask) = (true, false);
+        }
     }
 
     /// Reconnects a user that may manage the tenant's streams, if one is not connected.
