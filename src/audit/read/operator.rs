@@ -136,7 +136,8 @@ impl SystemReader<'_> {
         let Some((_, (claims, _))) = accounts.iter().find(|(account, _)| account == key) else { return };
         let closed = |side: &claims::Side| side.deny.iter().any(|subject| subject == ">");
         let asks = claims.nats.authorization.auth_users.as_ref().is_some_and(|users| !users.is_empty());
-        if !asks && !(closed(&nats.r#pub) && closed(&nats.sub)) {
+        let is_closed = closed(&nats.r#pub) && closed(&nats.sub);
+        if !(asks || is_closed) {
             system.sentinel = Some((names[key].clone(), node.span));
         }
     }

@@ -19,10 +19,7 @@ use crate::diag::Span;
 /// Reads the options of the server and its listeners.
 pub(super) fn server(options: &Options<'_>, start: Span, collector: &mut Collector) -> Server {
     let mut server = Server { start: Some(start), ..Server::default() };
-    let cluster =
-        options.get("cluster").and_then(|node| if let Value::Map(map) = &node.value { Some(map) } else { None });
-    let names = [options.get("server_name"), cluster.and_then(|map| last(map, &["name"]))];
-    server.is_named = names.into_iter().flatten().any(|node| text(node).is_some_and(|name| !name.is_empty()));
+    server.is_named = is_named(options);
     server.jetstream = options.get("jetstream").and_then(|node| server_jetstream(node, collector));
     server.batches = batches(options);
     server.limits_subscriptions =
@@ -120,6 +117,16 @@ pub(super) fn server(options: &Options<'_>, start: Span, collector: &mut Collect
         server.monitoring.push((format!("{}:{port}", host(options)), node.span));
     }
     server
+}
+
+/// Whether the server or its cluster has a name.
+fn is_named(options: &Options<'_>) -> bool {
+    let of_cluster = options.get("cluster").and_then(|node| match &node.value {
+        Value::Map(map) => last(map, &["name"]),
+        _ => None,
+    });
+    let names = options.get("server_name").into_iter().chain(of_cluster);
+    names.filter_map(text).any(|name| !name.is_empty())
 }
 
 pub(super) fn listens(map: &Map) -> bool {

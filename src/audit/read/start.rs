@@ -330,7 +330,7 @@ impl<'m> Blocks<'_, 'm, '_> {
         for node in last(map, &["trusted"]).map(nodes).unwrap_or_default() {
             let Value::Map(proxy) = &node.value else { continue };
             if let Some(key) = last(proxy, &["key"])
-                && !text(key).is_some_and(|key| KeyPair::from_public_key(key).is_ok())
+                && text(key).is_none_or(|key| KeyPair::from_public_key(key).is_err())
             {
                 self.collector.refuse(key.span, "this is no public nkey", "");
             }
