@@ -70,6 +70,16 @@ pub struct Account {
     pub mappings: HashMap<String, Vec<Destination>>,
     /// Who decides about its users instead of the server.
     pub authorization: Authorization,
+    /// Where its messages are traced.
+    pub trace: Trace,
+}
+
+/// Where messages are traced.
+#[derive(Debug, Default, Deserialize)]
+#[serde(default)]
+pub struct Trace {
+    /// The subject of the traces. Empty: none.
+    pub dest: String,
 }
 
 /// What is exported or imported.
@@ -204,6 +214,13 @@ pub struct Authorization {
     pub auth_users: Option<Vec<String>>,
     /// The key that encrypts its requests.
     pub xkey: String,
+}
+
+impl Authorization {
+    /// Whether there is one.
+    pub fn is_callout(&self) -> bool {
+        self.auth_users.as_ref().is_some_and(|users| !users.is_empty())
+    }
 }
 
 /// What an activation says: that an account may import.

@@ -8,6 +8,7 @@ mod option_names;
 pub mod options;
 mod server;
 mod shares;
+mod signed;
 mod start;
 mod users;
 
