@@ -21,7 +21,7 @@ fn check(system: &System, _: &Tenants, out: &mut Vec<Diagnostic>) {
     for account in &system.accounts {
         let is_circle = |i: &&Import| {
             let from = |subject: &Subject| leads_back(system, account, i, subject, &mut HashSet::new());
-            from(&i.subject) || renamed(system, i).is_some_and(|to| from(&to))
+            from(&i.subject) || renamed(system, i).is_some_and(|to| from(&to)) || looks_circular(system, account, i)
         };
         if let Some(import) = account.imports.iter().find(is_circle) {
             let message =
@@ -37,6 +37,28 @@ fn renamed(system: &System, import: &Import) -> Option<Subject> {
     let to = Subject::as_the_server_reads(&import.to).filter(|_| import.kind == ShareKind::Stream)?;
     let exports = &system.account(&import.from.0)?.exports;
     exports.iter().any(|e| e.kind == ShareKind::Stream && e.subject.contains(&to)).then_some(to)
+}
+
+/// Whether the server may take a service import for a circle. It compares the local name with what the
+/// exporter imports, and remembers the accounts that it has looked at in whatever order it has them.
+fn looks_circular(system: &System, home: &Account, import: &Import) -> bool {
+    if import.kind != ShareKind::Service {
+        return false;
+    }
+    let mut looked_at: HashSet<&str> = HashSet::from([home.name.as_str()]);
+    let mut edges: Vec<(&str, &str)> = Vec::new();
+    let mut open = vec![(import.from.0.as_str(), import.local.clone())];
+    let mut seen = HashSet::new();
+    while let Some((name, from)) = open.pop() {
+        let Some(account) = system.account(name).filter(|_| seen.insert((name, from.to_string()))) else { continue };
+        for next in account.services().filter(|next| next.subject.overlaps(&from)) {
+            looked_at.insert(name);
+            edges.push((name, &next.from.0));
+            let from = if from.contains(&next.local) { next.local.clone() } else { from.clone() };
+            open.push((&next.from.0, from));
+        }
+    }
+    edges.iter().any(|(_, to)| looked_at.contains(to))
 }
 
 /// Whether an import leads back to `home`, directly or through imports of other accounts.
@@ -96,5 +118,16 @@ mod tests {
         assert!(is_cycle("*.*", "x.$1"));
         assert!(!is_cycle("*.*", "z.$1"), "nothing comes to that name");
         assert!(!is_cycle("C.*", "x.$1"), "nobody exports that name");
+    }
+
+    /// Seed 1443048213 of the differential: `-t` takes it, and every other start fails.
+    #[test]
+    fn a_service_is_a_cycle_if_its_local_name_is_what_the_exporter_imports() {
+        assert!(is_cycle(&[
+            ("C", "B", "y.x", "y.x"),
+            ("B", "A", "\"*.*\"", "\"x.$2.$1\""),
+            ("A", "B", "y.x", "y.x.x")
+        ]));
+        assert!(!is_cycle(&[("C", "B", "y.x", "y.x"), ("B", "A", "\"*.*\"", "\"x.$2.$1\"")]), "nobody leads back");
     }
 }
