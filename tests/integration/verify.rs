@@ -323,7 +323,13 @@ async fn streams_that_would_store_the_run_are_left_as_they_are() {
     );
     ask(&admin, "TENANT_B.alike", json!({})).await.expect("it is stored");
     // What ours is not to be stored by, and how much of it is stored by asking for the state.
-    for (name, subject, own) in [("AUDIT", "$JS.EVENT.ADVISORY.>", 12), ("INBOXES", "_INBOX_tenant_b_worker.>", 0)] {
+    for (name, subject, own) in [
+        ("AUDIT", "$JS.EVENT.ADVISORY.>", 12),
+        ("INBOXES", "_INBOX_tenant_b_worker.>", 0),
+        ("ACKS", "$JS.ACK.>", 0),
+        ("ANSWERS", "_R_.>", 0),
+        ("COPIES", "$JSC.>", 0),
+    ] {
         let config =
             json!({ "name": name, "subjects": [subject], "max_bytes": 100_000, "max_msgs": 50, "no_ack": true });
         let made = ask(&admin, &format!("$JS.API.STREAM.CREATE.{name}"), config).await.expect("an answer");

@@ -132,7 +132,7 @@ async fn check_service<'p>(
             run.ledger.leak(Some(asking), Some(answering), evidence);
         }
         let Some(reply) = &message.reply else { return false };
-        connection.publish(reply, None, run.canary(answering).as_bytes());
+        connection.publish_stored_by(&run.common(), reply, None, run.canary(answering).as_bytes());
         connection.settle().await.is_ok()
     };
     let (answer, answered) = tokio::join!(requester.ask_one(run, request), respond);

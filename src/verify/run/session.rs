@@ -104,7 +104,9 @@ impl<'p> TenantRun<'p> {
     /// Asks nothing as users of the tenant if a stream of it stores what the run asks or is answered, or the
     /// server's advisories of that. `streams`: each with what it captures.
     pub(super) fn leave_alone(&mut self, run: &Run<'p>, streams: &[(String, Subject)]) {
-        const ASKED: [&str; 4] = ["$JS.EVENT.>", "$JS.API.>", "$SRV.>", "$SYS.>"];
+        // What the run publishes without saying which stream may store it, and what the server does for it.
+        const ASKED: [&str; 8] =
+            ["$JS.EVENT.>", "$JS.API.>", "$JS.ACK.>", "$JS.FC.>", "$JSC.>", "_R_.>", "$SRV.>", "$SYS.>"];
         let inboxes = self.sessions.iter().map(|session| format!("{}.>", session.inbox));
         let asked: Vec<Subject> = ASKED
             .map(str::to_owned)
