@@ -318,7 +318,7 @@ const NOT_STARTING: &[(&str, &str)] = &[
         "proxies { trusted: [{ key: abc }] }",
         "proxies { trusted: [{ key: UCFHWLYDLMVQXOYBXYR6JUEUA4QQ27FXLXHWWTUU6XRMJFAPDLUCMB7P }] }",
     ),
-    ("https: \"127.0.0.1:-1\"", "http: \"127.0.0.1:-1\""),
+    ("https: \"127.0.0.1:-1\"", "https_port: 0\ndefault_sentinel: \"\""),
     (
         "leafnodes { remotes: [{ url: \"nats://127.0.0.1:1\", deny_imports: \"a..b\" }] }",
         "leafnodes { remotes: [{ url: \"nats://127.0.0.1:1\", deny_imports: \"a.b\" }] }",

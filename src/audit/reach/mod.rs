@@ -394,7 +394,13 @@ fn imported<'w>(system: &'w System, carried: &Carried<'w>, other: &'w Account) -
                 "requests to `{}` go to the service `{}` of `{}`, and answers come back",
                 import.local, import.subject, exporter.name
             );
-            let rename = |unknowns: &mut Unknowns| Some(Rename::new(&import.subject, &import.to, unknowns)?.reversed());
+            let rename = |unknowns: &mut Unknowns| match import.subject.has_wildcard() {
+                true => Some(Rename::new(&import.subject, &import.to, unknowns)?.reversed()),
+                // Whatever the local name matches goes to this one subject.
+                false => {
+                    Some(Rename { from: Term::of(&import.local, unknowns), to: Term::of(&import.subject, unknowns) })
+                }
+            };
             // The exporter's mappings apply to requests from other accounts too.
             let request = carried.renamed(rename).map(|message| across(message, exporter, import, what));
             next.extend(request.into_iter().flat_map(|request| mapped(exporter, request)));
@@ -633,6 +639,19 @@ mod tests {
         assert_eq!(found(&system, "B/b", "A/a", None), ["x -> x"]);
         assert_eq!(found(&system, "A/a", "C/c", None), ["x -> x"]);
         assert!(found(&system, "B/b", "C/c", None).is_empty());
+    }
+
+    #[test]
+    fn whatever_a_local_wildcard_matches_goes_to_a_literal_service() {
+        let text = open("A", "exports: [{ service: s.a, accounts: [B] }]")
+            + &open(
+                "B",
+                "imports: [{ service: { account: A, subject: s.a }, to: do.* }]\nexports: [{ service: do.*, accounts: [C] }]",
+            )
+            + &open("C", "imports: [{ service: { account: B, subject: do.* } }]");
+        let system = system(&text);
+        assert_eq!(found(&system, "B/b", "A/a", None), ["do.* -> s.a"]);
+        assert_eq!(found(&system, "C/c", "A/a", Some("do.x")), ["do.x -> s.a"]);
     }
 
     #[test]

@@ -167,7 +167,8 @@ impl SystemReader<'_> {
             self.collector.refuse(place, format!("`{subject}` cannot be imported as `{to}`: {why}"), "");
         }
         let renamed = Rename::new(&subject, &to, &mut Unknowns::default());
-        let local = renamed.map_or_else(|| subject.clone(), |rename| rename.to.pattern());
+        let written = || Subject::as_the_server_reads(&to).unwrap_or_else(|| subject.clone());
+        let local = renamed.map_or_else(written, |rename| rename.to.pattern());
         let share = self.collector.bool(options.get("share"));
         let allow_trace = self.collector.bool(options.get("allow_trace"));
         Some(Import {

@@ -152,6 +152,7 @@ pub fn rejected(claims: &Claims<claims::Account>) -> Option<String> {
     }
     if let Some(export) = exports().find(|export| export.subject.contains('*') || export.subject.contains('>'))
         && !nats.limits.wildcards
+        && nats.limits.exports != -1
     {
         return Some(format!("its limits allow no wildcard in the export `{}`", export.subject));
     }

@@ -244,7 +244,7 @@ impl<'m> Blocks<'_, 'm, '_> {
 
     fn operators(&mut self) {
         if !self.has_operator() {
-            if let Some(entry) = self.options.entry("default_sentinel") {
+            if let Some(entry) = self.options.entry("default_sentinel").filter(|entry| text(&entry.node) != Some("")) {
                 self.refuse(entry, "a sentinel needs an operator", "use `no_auth_user`");
             }
             return;
@@ -284,7 +284,9 @@ impl<'m> Blocks<'_, 'm, '_> {
     }
 
     fn monitoring(&mut self) {
-        let either = |one: &str, other: &str| self.options.entry(one).or_else(|| self.options.entry(other));
+        // Port 0 is none.
+        let entry = |key: &str| self.options.entry(key).filter(|entry| entry.node.value != Value::Integer(0));
+        let either = |one: &str, other: &str| entry(one).or_else(|| entry(other));
         if let (Some(entry), Some(_)) = (either("https_port", "https"), either("http_port", "http")) {
             self.refuse(entry, "monitoring is served by HTTP or by HTTPS, not both", "remove one of them");
         }

@@ -1,7 +1,7 @@
 //! Accounts and permissions that are decided outside the configuration.
 
 use super::{Rule, leaf_bridge};
-use crate::audit::system::{Account, Import, System};
+use crate::audit::system::{Account, Import, Remote, System};
 use crate::audit::tenants::Tenants;
 use crate::diag::{Diagnostic, Span};
 
@@ -22,15 +22,18 @@ fn check(system: &System, tenants: &Tenants, out: &mut Vec<Diagnostic>) {
     }
     let remotes = || system.server.remotes().filter(|remote| !remote.is_closed);
     let apart = |account: &str, other: &str| tenants.are_apart(account, other);
-    for remote in remotes().filter(|_| !system.server.is_named) {
+    // With a name, the server closes connections of its own; one that comes back over two other servers it
+    // does not know.
+    let is_closed = |remote: &Remote| {
+        let comes_out = |address: &String| !leaf_bridge::comes_out(system, remote, address).is_empty();
+        system.server.is_named && remote.addresses.iter().all(comes_out)
+    };
+    for remote in remotes().filter(|remote| !is_closed(remote)) {
         let others = system.tenants().filter(|other| apart(&remote.account, &other.name));
         if let Some(other) = others.into_iter().find(|other| leaf_bridge::lets_in(system, &other.name)) {
             let message =
                 format!("whether what `{}` dials comes back as a leaf node of `{}`", remote.account, other.name);
-            out.push(
-                RULE.warning(remote.span, format!("{message} is not in this file"))
-                    .hint("give the server a `server_name`"),
-            );
+            out.push(RULE.warning(remote.span, format!("{message} is not in this file")));
         }
     }
     let Some(first) = remotes().next() else { return };
