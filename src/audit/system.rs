@@ -464,6 +464,11 @@ impl Account {
     pub fn services(&self) -> impl Iterator<Item = &Import> {
         self.imports.iter().filter(|import| import.kind == ShareKind::Service)
     }
+
+    /// Whether its limits allow a connection of a leaf node.
+    pub fn takes_leaf_nodes(&self) -> bool {
+        self.limits.leafnodes.is_none_or(|(most, _)| most != 0)
+    }
 }
 
 impl User {

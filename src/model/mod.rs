@@ -8,7 +8,7 @@ pub mod permissions;
 pub(crate) mod roles;
 pub mod units;
 
-use serde::Serialize;
+use serde::{Deserialize, Serialize};
 
 use crate::diag::Span;
 use crate::subject::Subject;
@@ -266,7 +266,7 @@ pub enum Storage {
 }
 
 /// The direction of a share.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
 pub enum ShareKind {
     /// Messages flow from the exporter to the importer.

@@ -5,7 +5,7 @@ use std::ops::Range;
 
 use crate::conf::ConfFiles;
 use crate::model::permissions::Grant;
-use crate::model::{Model, ShareKind, Tenant, User};
+use crate::model::{Credential, Model, ShareKind, Tenant, User};
 
 /// The configuration, and the two tenants that a mutant is about.
 pub struct Draft<'m> {
@@ -37,6 +37,18 @@ impl<'m> Draft<'m> {
     pub fn user(&self, tenant: &'m Tenant) -> Option<&'m User> {
         let limited = |grant: &Grant| matches!(grant, Grant::Only(_));
         tenant.users.iter().find(|u| limited(&u.permissions.publish) && limited(&u.permissions.subscribe))
+    }
+
+    /// A user with a password.
+    pub fn password_user(&self, tenant: &'m Tenant) -> Option<&'m User> {
+        tenant.users.iter().find(|u| matches!(u.credential, Credential::Password { .. }))
+    }
+
+    /// The public nkey of a tenant's first user that has one.
+    pub fn nkey(&self, tenant: &'m Tenant) -> Option<String> {
+        let user = tenant.users.iter().find(|u| !matches!(u.credential, Credential::Password { .. }))?;
+        let text = &self.conf.accounts[self.user_at(tenant, user)?];
+        Some(text.split("nkey: \"").nth(1)?.split('"').next()?.to_owned())
     }
 
     fn account_at(&self, tenant: &Tenant) -> Option<Range<usize>> {
@@ -73,6 +85,23 @@ impl<'m> Draft<'m> {
         let at = self.account_at(tenant)?;
         let text = self.conf.accounts[at.clone()].to_owned();
         text.contains(from).then(|| self.conf.accounts.replace_range(at, &text.replace(from, to)))
+    }
+
+    /// Gives a limit of an account, which must be there, another value.
+    pub fn set(&mut self, tenant: &Tenant, key: &str, value: impl Fn(&str) -> Option<String>) -> Option<()> {
+        let text = self.account_text(tenant)?;
+        let opener = format!("{key}: ");
+        let at = text.find(&opener)?;
+        let old = text[at + opener.len()..].split(|c: char| c.is_whitespace()).next()?.to_owned();
+        let new = value(&old)?;
+        (new != old).then_some(())?;
+        self.in_account(tenant, &format!("{opener}{old}"), &format!("{opener}{new}"))
+    }
+
+    /// Lets the users of an account connect in one more way.
+    pub fn allow_connections(&mut self, tenant: &Tenant, kind: &str) -> Option<()> {
+        let standard = "allowed_connection_types: [\"STANDARD\"";
+        self.everywhere_in_account(tenant, &format!("{standard}]"), &format!("{standard}, \"{kind}\"]"))
     }
 
     /// Replaces a piece of a user's text, which must be there.
@@ -151,6 +180,11 @@ impl<'m> Draft<'m> {
         let mut text = self.conf.accounts[self.account_at(tenant)?].to_owned();
         let users = block(&text, 0..text.len(), "users: [")?;
         text.replace_range(users, "users: []");
+        self.add_account(&text)
+    }
+
+    /// Adds an account.
+    pub fn add_account(&mut self, text: &str) -> Option<()> {
         let end = self.conf.accounts.rfind('}')?;
         self.conf.accounts.insert_str(end, &format!("{text}\n"));
         Some(())

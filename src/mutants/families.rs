@@ -3,7 +3,7 @@
 
 use super::Mutant;
 use super::draft::Draft;
-use super::list::{exported, served, shared, space};
+use super::list::{exported_to_other, served, served_as, shared, space};
 
 /// A user of `a` is granted one more subject.
 macro_rules! grants {
@@ -29,10 +29,7 @@ macro_rules! exports {
             class: "exports",
             what: concat!("the ", $kind, " `", $subject, "` is exported to another tenant"),
             catchers: &$catchers,
-            make: |d| {
-                let to = format!(", accounts: [\"{}\"]", d.b.name);
-                exported(d, $kind, $subject, &to)
-            },
+            make: |d| exported_to_other(d, $kind, $subject),
         },)*]
     };
 }
@@ -60,12 +57,6 @@ macro_rules! options {
             catchers: &$catchers,
             make: |d| d.add_to_server($line),
         },)*]
-    };
-}
-
-macro_rules! mutants {
-    ($($class:literal { $($id:literal, $what:literal, $catchers:expr => $make:expr;)* })*) => {
-        &[$($(Mutant { id: $id, class: $class, what: $what, catchers: &$catchers, make: $make },)*)*]
     };
 }
 
@@ -207,13 +198,11 @@ pub const OTHERS: &[Mutant] = mutants! {
             d.in_account(d.b, &import, &renamed)
         };
         "mapped-into-share", "a mapping leads a tenant's own subjects into what it shares", ["declarations"] => |d| {
-            let to = shared(d)?.trim_end_matches('>').trim_end_matches('.').to_owned() + ".mapped";
-            let own = space(d.a).trim_end_matches('>').to_owned() + "private.secret";
+            let (own, to) = from_own_into_share(d)?;
             d.add(d.a, &format!("mappings {{ \"{own}\": \"{to}\" }}"))
         };
         "mapped-by-weight", "a mapping leads half of a tenant's messages into what it shares", ["declarations"] => |d| {
-            let to = shared(d)?.trim_end_matches('>').trim_end_matches('.').to_owned() + ".mapped";
-            let own = space(d.a).trim_end_matches('>').to_owned() + "private.secret";
+            let (own, to) = from_own_into_share(d)?;
             d.add(d.a, &format!("mappings {{ \"{own}\": [ {{ destination: \"{to}\", weight: 50% }} ] }}"))
         };
         "mapped-elsewhere", "a mapping takes what is shared away", ["declarations"] => |d| {
@@ -235,14 +224,10 @@ pub const OTHERS: &[Mutant] = mutants! {
             d.in_account(d.a, &service, &format!("service: \"{}\"", served(d)?))
         };
         "reserved-import", "a service is imported in place of JetStream's API", ["reserved-import"] => |d| {
-            let (a, b) = (d.a, d.b);
-            d.add_to_list(a, "exports", &format!("{{ service: \"theirs.>\", accounts: [\"{}\"] }}", b.name))?;
-            d.add_to_list(b, "imports", &format!("{{ service: {{ account: \"{}\", subject: \"theirs.>\" }}, to: \"$JS.API.>\" }}", a.name))
+            served_as(d, "theirs.>", "$JS.API.>")
         };
         "reserved-import-of-inboxes", "a service is imported in place of the inboxes", ["reserved-import"] => |d| {
-            let (a, b) = (d.a, d.b);
-            d.add_to_list(a, "exports", &format!("{{ service: \"theirs.>\", accounts: [\"{}\"] }}", b.name))?;
-            d.add_to_list(b, "imports", &format!("{{ service: {{ account: \"{}\", subject: \"theirs.>\" }}, to: \"_INBOX.>\" }}", a.name))
+            served_as(d, "theirs.>", "_INBOX.>")
         };
         "circle", "two tenants import each other's subjects in a circle", ["import-cycle"] => |d| {
             let (a, b) = (d.a, d.b);
@@ -253,14 +238,10 @@ pub const OTHERS: &[Mutant] = mutants! {
             Some(())
         };
         "passed-on", "a tenant passes requests on to another one's service", ["passed-on", "declarations"] => |d| {
-            let (a, b) = (d.a, d.b);
-            d.add_to_list(a, "exports", &format!("{{ service: \"deep.ask\", accounts: [\"{}\"] }}", b.name))?;
-            d.add_to_list(b, "imports", &format!("{{ service: {{ account: \"{}\", subject: \"deep.ask\" }} }}", a.name))?;
-            d.add_to_list(b, "exports", "{ service: \"deep.ask\", accounts: [THIRD] }")?;
-            let end = d.conf.accounts.rfind('}')?;
-            let third = format!("THIRD {{ imports: [ {{ service: {{ account: \"{}\", subject: \"deep.ask\" }} }} ] }}\n", b.name);
-            d.conf.accounts.insert_str(end, &third);
-            Some(())
+            exported_to_other(d, "service", "deep.ask")?;
+            d.add_to_list(d.b, "exports", "{ service: \"deep.ask\", accounts: [THIRD] }")?;
+            let b = &d.b.name;
+            d.add_account(&format!("THIRD {{ imports: [ {{ service: {{ account: \"{b}\", subject: \"deep.ask\" }} }} ] }}"))
         };
         "queue-named", "an importer may join one queue", ["queue-stealing", "queues"] => |d| {
             let user = d.user(d.b)?;
@@ -288,14 +269,12 @@ pub const OTHERS: &[Mutant] = mutants! {
             d.add_to_list(d.b, "users", &text)
         };
         "anonymous-websocket", "whoever comes by WebSocket without credentials is a tenant's user", ["anonymous-user"] => |d| {
-            let nkey = d.a.users.iter().find(|u| !matches!(u.credential, crate::model::Credential::Password { .. }))?;
-            let remark = d.conf.accounts.find(&format!("# {}: role", nkey.name))?;
-            let key = d.conf.accounts[remark..].split("nkey: \"").nth(1)?.split('"').next()?.to_owned();
-            d.everywhere_in_account(d.a, "allowed_connection_types: [\"STANDARD\"]", "allowed_connection_types: [\"STANDARD\", \"WEBSOCKET\"]")?;
+            let key = d.nkey(d.a)?;
+            d.allow_connections(d.a, "WEBSOCKET")?;
             d.add_to_server(&format!("websocket {{ listen: \"127.0.0.1:-1\", no_tls: true, no_auth_user: \"{key}\" }}"))
         };
         "callout", "an auth callout decides who comes in", ["auth-callout"] => |d| {
-            let user = d.a.users.iter().find(|u| matches!(u.credential, crate::model::Credential::Password { .. }))?;
+            let user = d.password_user(d.a)?;
             let callout = format!(
                 "authorization {{ auth_callout {{ account: \"{}\", auth_users: [\"{}\"], issuer: ABJHLOVMPA4CI6R5KLNGOB4GSLNIY7IOUPAJC4YFNDLQVIOBYQGUWVLA }} }}",
                 d.a.name, user.name
@@ -327,6 +306,12 @@ pub const OTHERS: &[Mutant] = mutants! {
     }
 };
 
+/// A subject of `a` alone, and one that it shares.
+fn from_own_into_share(draft: &Draft<'_>) -> Option<(String, String)> {
+    let shared = shared(draft)?.trim_end_matches('>').trim_end_matches('.');
+    Some((space(draft.a).trim_end_matches('>').to_owned() + "private.secret", format!("{shared}.mapped")))
+}
+
 fn doubled(value: &str) -> Option<String> {
     Some((value.parse::<u64>().ok()? * 2).to_string())
 }
@@ -334,20 +319,4 @@ fn doubled(value: &str) -> Option<String> {
 /// All of them.
 pub fn families() -> impl Iterator<Item = &'static Mutant> {
     [GRANTS, EXPORTS, LIMITS, OPTIONS, OTHERS].into_iter().flatten()
-}
-
-/// For [`Draft::set`].
-pub type NewValue = fn(&str) -> Option<String>;
-
-impl Draft<'_> {
-    /// Gives a limit of an account, which must be there, another value.
-    fn set(&mut self, tenant: &crate::model::Tenant, key: &str, value: NewValue) -> Option<()> {
-        let text = self.account_text(tenant)?;
-        let opener = format!("{key}: ");
-        let at = text.find(&opener)?;
-        let old = text[at + opener.len()..].split(|c: char| c.is_whitespace()).next()?.to_owned();
-        let new = value(&old)?;
-        (new != old).then_some(())?;
-        self.in_account(tenant, &format!("{opener}{old}"), &format!("{opener}{new}"))
-    }
 }

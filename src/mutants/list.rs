@@ -31,6 +31,20 @@ pub(super) fn exported(draft: &mut Draft<'_>, kind: &str, subject: &str, more: &
     draft.add_to_list(b, "imports", &format!("{{ {kind}: {{ account: \"{}\", subject: \"{subject}\" }} }}", a.name))
 }
 
+/// The same to `b` by name.
+pub(super) fn exported_to_other(draft: &mut Draft<'_>, kind: &str, subject: &str) -> Option<()> {
+    let to = format!(", accounts: [\"{}\"]", draft.b.name);
+    exported(draft, kind, subject, &to)
+}
+
+/// A service of `a` is imported by `b` under another name.
+pub(super) fn served_as(draft: &mut Draft<'_>, service: &str, name: &str) -> Option<()> {
+    let (a, b) = (draft.a, draft.b);
+    draft.add_to_list(a, "exports", &format!("{{ service: \"{service}\", accounts: [\"{}\"] }}", b.name))?;
+    let import = format!("{{ service: {{ account: \"{}\", subject: \"{service}\" }}, to: \"{name}\" }}", a.name);
+    draft.add_to_list(b, "imports", &import)
+}
+
 /// The users of `b` are in the account of `a`, which exports nothing.
 fn merged(draft: &mut Draft<'_>) -> Option<()> {
     let theirs = draft.take_account(draft.b)?;
@@ -45,12 +59,6 @@ fn merged(draft: &mut Draft<'_>) -> Option<()> {
 /// Whether a user may create streams and read them.
 fn may_manage_streams(user: &User) -> bool {
     ["CREATE", "MSG.GET"].iter().all(|verb| may_publish(user, &format!("$JS.API.STREAM.{verb}.x")))
-}
-
-macro_rules! mutants {
-    ($($class:literal { $($id:literal, $what:literal, $catchers:expr => $make:expr;)* })*) => {
-        &[$($(Mutant { id: $id, class: $class, what: $what, catchers: &$catchers, make: $make },)*)*]
-    };
 }
 
 /// Every mutant.
@@ -168,8 +176,7 @@ pub const MUTANTS: &[Mutant] = mutants! {
         "public-export", "everything is exported to nobody by name, and imported", ["public-export", "declarations"] => |d| exported(d, "stream", space(d.a), "");
         "public-export-empty", "`accounts: []`", ["public-export", "declarations"] => |d| exported(d, "stream", space(d.a), ", accounts: []");
         "undeclared-stream", "everything is exported to another tenant, which nothing declares", ["declarations"] => |d| {
-            let to = format!(", accounts: [\"{}\"]", d.b.name);
-            exported(d, "stream", space(d.a), &to)
+            exported_to_other(d, "stream", space(d.a))
         };
         "wider-share", "a share is wider than declared", ["declarations"] => |d| {
             let narrow = format!("\"{}\"", shared(d)?);
@@ -179,25 +186,18 @@ pub const MUTANTS: &[Mutant] = mutants! {
             d.everywhere_in_account(b, &format!("subject: {narrow}"), &format!("subject: {wide}"))
         };
         "undeclared-service", "another tenant's subjects are imported as a service", ["declarations"] => |d| {
-            let to = format!(", accounts: [\"{}\"]", d.b.name);
-            exported(d, "service", space(d.a), &to)
+            exported_to_other(d, "service", space(d.a))
         };
         "jetstream-export", "a tenant's JetStream API is exported", ["reserved-export", "declarations"] => |d| {
-            let (a, b) = (d.a, d.b);
-            d.add_to_list(a, "exports", &format!("{{ service: \"$JS.API.>\", accounts: [\"{}\"] }}", b.name))?;
-            let import = format!("{{ service: {{ account: \"{}\", subject: \"$JS.API.>\" }}, to: \"theirs.>\" }}", a.name);
-            d.add_to_list(b, "imports", &import)
+            served_as(d, "$JS.API.>", "theirs.>")
         };
         "key-value-export", "a tenant's buckets are exported", ["reserved-export", "declarations"] => |d| {
-            let to = format!(", accounts: [\"{}\"]", d.b.name);
-            exported(d, "stream", "$KV.>", &to)
+            exported_to_other(d, "stream", "$KV.>")
         };
         "wildcard-service", "a service names its importer in a token that nobody checks", ["wildcard-service", "declarations"] => |d| {
             let (a, b) = (d.a, d.b);
             d.add_to_list(a, "exports", &format!("{{ service: \"rpc.*.get\", accounts: [\"{}\", THIRD] }}", b.name))?;
-            let end = d.conf.accounts.rfind('}')?;
-            let third = format!("THIRD {{ imports: [ {{ service: {{ account: \"{}\", subject: \"rpc.THIRD.get\" }} }} ] }}\n", a.name);
-            d.conf.accounts.insert_str(end, &third);
+            d.add_account(&format!("THIRD {{ imports: [ {{ service: {{ account: \"{}\", subject: \"rpc.THIRD.get\" }} }} ] }}", a.name))?;
             d.add_to_list(b, "imports", &format!("{{ service: {{ account: \"{}\", subject: \"rpc.*.get\" }} }}", a.name))
         };
         "shared-identity", "an import gives the asking user's identity away", ["shares"] => |d| {
@@ -254,13 +254,11 @@ pub const MUTANTS: &[Mutant] = mutants! {
     }
     "entry" {
         "anonymous", "whoever comes without credentials is a tenant's user", ["anonymous-user", "entry"] => |d| {
-            let nkey = d.a.users.iter().find(|u| !matches!(u.credential, crate::model::Credential::Password { .. }))?;
-            let remark = d.conf.accounts.find(&format!("# {}: role", nkey.name))?;
-            let key = d.conf.accounts[remark..].split("nkey: \"").nth(1)?.split('"').next()?.to_owned();
+            let key = d.nkey(d.a)?;
             d.add_to_server(&format!("no_auth_user: \"{key}\""))
         };
         "no-password", "a user without a password", ["weak-login", "entry"] => |d| {
-            let user = d.a.users.iter().find(|u| matches!(u.credential, crate::model::Credential::Password { .. }))?;
+            let user = d.password_user(d.a)?;
             d.in_user(d.a, user, "password:", "# password:")
         };
         "nobody", "no users anywhere: no authentication", ["no-authentication", "entry"] => |d| {
@@ -285,15 +283,15 @@ pub const MUTANTS: &[Mutant] = mutants! {
         };
         "leaf-nodes", "a leaf node port without credentials of its own", ["leaf-listener", "listeners"] => |d| {
             d.in_account(d.a, "max_leafnodes: 0", "max_leafnodes: 10")?;
-            d.everywhere_in_account(d.a, "allowed_connection_types: [\"STANDARD\"]", "allowed_connection_types: [\"STANDARD\", \"LEAFNODE\"]")?;
+            d.allow_connections(d.a, "LEAFNODE")?;
             let port = d.port;
             d.add_to_server(&format!("leafnodes {{ listen: \"127.0.0.1:{port}\" }}"))
         };
         "mqtt", "an MQTT port that tenants' users may use", ["listeners"] => |d| {
             // MQTT knows passwords only, and keeps its sessions in JetStream.
             d.a.jetstream.as_ref()?;
-            d.a.users.iter().find(|u| matches!(u.credential, crate::model::Credential::Password { .. }))?;
-            d.everywhere_in_account(d.a, "allowed_connection_types: [\"STANDARD\"]", "allowed_connection_types: [\"STANDARD\", \"MQTT\"]")?;
+            d.password_user(d.a)?;
+            d.allow_connections(d.a, "MQTT")?;
             let port = d.port;
             d.add_to_server(&format!("mqtt {{ listen: \"127.0.0.1:{port}\" }}"))
         };

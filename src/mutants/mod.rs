@@ -2,6 +2,13 @@
 //! one leak at a time, and each has to be caught. A proof that catches nothing
 //! proves nothing.
 
+/// The mutants of each class: an identifier, what is broken, what must catch it, and how it is broken.
+macro_rules! mutants {
+    ($($class:literal { $($id:literal, $what:literal, $catchers:expr => $make:expr;)* })*) => {
+        &[$($(Mutant { id: $id, class: $class, what: $what, catchers: &$catchers, make: $make },)*)*]
+    };
+}
+
 mod draft;
 mod families;
 mod list;

@@ -3,7 +3,7 @@
 use std::collections::HashMap;
 
 use super::Rule;
-use crate::audit::system::{ListenerKind, Remote, System};
+use crate::audit::system::{Account, ListenerKind, ListenerLogin, Remote, System};
 use crate::audit::tenants::Tenants;
 use crate::diag::Diagnostic;
 
@@ -39,9 +39,9 @@ fn check(system: &System, tenants: &Tenants, out: &mut Vec<Diagnostic>) {
     }
 }
 
-/// Whether an account may have connections of leaf nodes.
-pub fn takes_leaf_nodes(system: &System, account: &str) -> bool {
-    system.account(account).is_none_or(|account| account.limits.leafnodes.is_none_or(|(most, _)| most != 0))
+/// Whether an account, by its name, may have connections of leaf nodes.
+fn takes_leaf_nodes(system: &System, account: &str) -> bool {
+    system.account(account).is_none_or(Account::takes_leaf_nodes)
 }
 
 /// The accounts in which a remote comes out if the address is one of this server.
@@ -68,11 +68,7 @@ fn leaf_accounts<'s>(system: &'s System, user: Option<&str>) -> Vec<&'s str> {
     let logins = listener.map(|listener| listener.logins.as_slice()).unwrap_or_default();
     let is_it = |name: &str| user.is_none_or(|user| user == name);
     if !logins.is_empty() {
-        return logins
-            .iter()
-            .filter(|login| is_it(&login.name))
-            .map(super::super::system::ListenerLogin::account)
-            .collect();
+        return logins.iter().filter(|login| is_it(&login.name)).map(ListenerLogin::account).collect();
     }
     let users = system.users().filter(|(_, user)| is_it(&user.name) && user.may_use(ListenerKind::Leaf));
     users.map(|(account, _)| account.name.as_str()).collect()
@@ -80,8 +76,7 @@ fn leaf_accounts<'s>(system: &'s System, user: Option<&str>) -> Vec<&'s str> {
 
 /// Whether anybody can come in as a leaf node of an account.
 pub fn lets_in(system: &System, account: &str) -> bool {
-    let listens = |listener: &&crate::audit::system::Listener| listener.kind == ListenerKind::Leaf && listener.listens;
-    system.server.listeners.iter().any(|listener| listens(&listener))
+    system.server.listeners.iter().any(|listener| listener.kind == ListenerKind::Leaf && listener.listens)
         && takes_leaf_nodes(system, account)
         && leaf_accounts(system, None).contains(&account)
 }

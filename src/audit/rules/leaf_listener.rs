@@ -19,7 +19,7 @@ fn check(system: &System, _: &Tenants, out: &mut Vec<Diagnostic>) {
     for listener in listeners {
         let may = |account: &&Account| {
             let has_user = account.users.iter().any(|user| user.may_use(ListenerKind::Leaf));
-            has_user && account.limits.leafnodes.is_none_or(|(n, _)| n != 0)
+            has_user && account.takes_leaf_nodes()
         };
         if let Some(account) = system.tenants().find(may) {
             let message = format!("users of `{}` can attach servers of their own", account.name);

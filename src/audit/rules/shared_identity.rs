@@ -5,6 +5,7 @@ use crate::audit::reach::{Carried, follow, published};
 use crate::audit::system::{Account, Import, System};
 use crate::audit::tenants::Tenants;
 use crate::diag::Diagnostic;
+use crate::subject::Subject;
 
 pub const RULE: Rule = Rule {
     id: "shared-identity",
@@ -35,13 +36,7 @@ fn check(system: &System, tenants: &Tenants, out: &mut Vec<Diagnostic>) {
                     format!("who asks `{}` of `{}` has reports written to `{subject}`", export.subject, account.name);
                 out.push(RULE.error(latency.span, message).hint("publish latency on a subject of the tenant's own"));
             }
-            let mut learns: Option<&Account> = None;
-            follow(system, vec![Carried::new(account, subject)], |carried| {
-                if learns.is_none() && tenants.are_apart(&carried.account.name, &account.name) {
-                    learns = Some(carried.account);
-                }
-            });
-            if let Some(other) = learns {
+            if let Some(other) = receiver(system, tenants, account, subject) {
                 let message = format!(
                     "`{}` learns who asks `{}` of `{}`, from where, and with which headers",
                     other.name, export.subject, account.name
@@ -62,6 +57,17 @@ fn check(system: &System, tenants: &Tenants, out: &mut Vec<Diagnostic>) {
     }
 }
 
+/// Another tenant that receives what an account publishes on a subject.
+fn receiver<'s>(system: &'s System, tenants: &Tenants, account: &'s Account, subject: &Subject) -> Option<&'s Account> {
+    let mut receiver = None;
+    follow(system, vec![Carried::new(account, subject)], |carried| {
+        if receiver.is_none() && tenants.are_apart(&carried.account.name, &account.name) {
+            receiver = Some(carried.account);
+        }
+    });
+    receiver
+}
+
 /// Reports traces of an account's messages that another one receives. The server publishes a trace only
 /// for whoever may publish to its subject.
 fn traces(system: &System, tenants: &Tenants, account: &Account, out: &mut Vec<Diagnostic>) {
@@ -69,13 +75,7 @@ fn traces(system: &System, tenants: &Tenants, account: &Account, out: &mut Vec<D
     if !account.users.iter().any(|user| !published(account, user, Some(subject)).is_empty()) {
         return;
     }
-    let mut learns: Option<&Account> = None;
-    follow(system, vec![Carried::new(account, subject)], |carried| {
-        if learns.is_none() && tenants.are_apart(&carried.account.name, &account.name) {
-            learns = Some(carried.account);
-        }
-    });
-    if let Some(other) = learns {
+    if let Some(other) = receiver(system, tenants, account, subject) {
         let message = format!(
             "`{}` learns what `{}` publishes, on which subjects and with which headers",
             other.name, account.name
