@@ -89,6 +89,14 @@ impl Subject {
         Some(Self(text.into()))
     }
 
+    /// What an export of this text offers, of which the server looks no further than the first `>`.
+    /// `None`: nothing.
+    pub fn as_exported(text: &str) -> Option<Self> {
+        let mut tail = false;
+        let tokens = text.split('.').take_while(|token| !std::mem::replace(&mut tail, *token == ">"));
+        Self::as_the_server_reads(&tokens.collect::<Vec<_>>().join("."))
+    }
+
     /// Whether any token is a wildcard.
     pub fn has_wildcard(&self) -> bool {
         self.tokens().any(is_wildcard)

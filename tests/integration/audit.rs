@@ -340,6 +340,36 @@ const NOT_STARTING: &[(&str, &str)] = &[
         "accounts { A {} }\nsystem_account: A\nleafnodes { remotes: [{ url: \"nats://127.0.0.1:1\", account: \"$SYS\" }] }",
         "accounts { A {} }\nleafnodes { remotes: [{ url: \"nats://127.0.0.1:1\", account: \"$SYS\" }] }",
     ),
+    ("http: \"127.0.0.1:70000\"", "http: \"127.0.0.1:-1\""),
+    (
+        "http: \"127.0.0.1:45871\"\nleafnodes { listen: \"localhost:45871\" }",
+        "http: \"127.0.0.1:-1\"\nleafnodes { listen: \"localhost:-1\" }",
+    ),
+    ("tls { cipher_suites: [] }", "tls { cipher_suites: [TLS_AES_128_GCM_SHA256] }"),
+    ("tls { cipher_suites: [TLS_AES] }", "tls { cipher_suites: [TLS_AES_128_GCM_SHA256] }"),
+    (
+        "tls { cipher_suites: [TLS_RSA_WITH_RC4_128_SHA] }",
+        "tls { cipher_suites: [TLS_RSA_WITH_RC4_128_SHA], allow_insecure_cipher_suites: true }",
+    ),
+    ("tls { curve_preferences: [P256] }", "tls { curve_preferences: [CurveP256] }"),
+    (
+        "tls { pinned_certs: [ab] }",
+        "tls { pinned_certs: [\"0123456789abcdef0123456789abcdef0123456789ABCDEF0123456789abcdef\"] }",
+    ),
+    ("ocsp { mode: sometimes }", "ocsp { mode: Always }"),
+    ("ocsp { urls: [\"http://x\"] }", "ocsp { url: \"http://x\" }"),
+    ("accounts { A {} }\ndefault_js_domain { B: x }", "accounts { A {} }\ndefault_js_domain { A: x }"),
+    (
+        "accounts { A { jetstream: enabled } }\ndefault_js_domain { A: x }",
+        "accounts { A {} }\ndefault_js_domain { A: x }",
+    ),
+    (
+        "accounts { A { users: [{ user: u }] } }\nauthorization { auth_callout { issuer: ABJHLOVMPA4CI6R5KLNGOB4GSLNIY7IOUPAJC4YFNDLQVIOBYQGUWVLA, account: A, auth_users: [u], allowed_accounts: [B] } }",
+        "accounts { A { users: [{ user: u }] } }\nauthorization { auth_callout { issuer: ABJHLOVMPA4CI6R5KLNGOB4GSLNIY7IOUPAJC4YFNDLQVIOBYQGUWVLA, account: A, auth_users: [u], allowed_accounts: [A] } }",
+    ),
+    ("resolver: x", "resolver: MEMORY"),
+    ("resolver { dir: \"./jwt\" }", "resolver { type: memory }"),
+    ("resolver { type: memory, timeout: soon }", "resolver { type: memory, timeout: \"2s\" }"),
     ("lame_duck_duration: 30s\nlame_duck_grace_period: 31s", "lame_duck_duration: 30s\nlame_duck_grace_period: 29s"),
 ];
 

@@ -32,7 +32,7 @@ fn signed(issuer: &KeyPair, subject: &KeyPair, name: &str, kind: &str, mut nats:
 /// An operator, its accounts with a user each, and their JWTs.
 struct World {
     operator: String,
-    accounts: Vec<(&'static str, KeyPair, String)>,
+    accounts: Vec<(String, KeyPair, String)>,
 }
 
 impl World {
@@ -43,7 +43,7 @@ impl World {
         let signing = KeyPair::new_operator();
         let [a, b, c, system] = [(); 4].map(|()| KeyPair::new_account());
         let a_signing = KeyPair::new_account();
-        let unlimited = json!({ "conn": -1, "subs": -1, "payload": -1, "data": -1, "leaf": -1, "imports": -1, "exports": -1, "wildcards": true });
+        let unlimited = unlimited();
         let activation = |to: &KeyPair, by: &KeyPair, subject: &str, kind: &str| {
             signed(
                 by,
@@ -72,6 +72,7 @@ impl World {
                 { "name": "q", "subject": "priv.>", "type": "stream", "token_req": true },
                 { "name": "s", "subject": "svc.*", "type": "service", "token_req": true },
                 { "name": "w", "subject": "who.*.x", "type": "service", "account_token_position": 2 },
+                { "name": "o", "subject": "odd.>.y", "type": "stream" },
                 { "name": "r", "subject": "revoked.>", "type": "stream", "token_req": true, "revocations": { "*": 1_700_000_001 } },
             ],
         });
@@ -80,6 +81,9 @@ impl World {
             import("pub.>", "stream", "in.>", ""),
             import("svc.x", "service", "my.x", &activation(&b, &a, "svc.x", "service")),
             import("priv.>", "stream", "", ""),
+            import("odd.a", "stream", "", ""),
+            import("odd.*.*", "stream", "turned.$2.$1", ""),
+            import("odd.*.*.*", "stream", "twice.$1.$1.$1", ""),
             import("revoked.>", "stream", "", &activation(&b, &a, "revoked.>", "stream")),
         ] });
         let of_c = json!({ "limits": unlimited, "imports": [
@@ -94,7 +98,8 @@ impl World {
         let claims = json!({ "signing_keys": [signing.public_key()], "system_account": system.public_key() });
         let operator = signed(&operator, &operator, "O", "operator", claims);
         let [of_a, of_b, of_c] = jwts;
-        let accounts = vec![("A", a, of_a), ("B", b, of_b), ("C", c, of_c), ("SYS", system, system_jwt)];
+        let accounts = [("A", a, of_a), ("B", b, of_b), ("C", c, of_c), ("SYS", system, system_jwt)];
+        let accounts = accounts.map(|(name, key, jwt)| (name.to_owned(), key, jwt)).into();
         Self { operator, accounts }
     }
 
@@ -111,17 +116,9 @@ impl World {
 
     async fn connect(&self, account: &str, port: u16) -> Client {
         let (_, key, _) = self.accounts.iter().find(|(name, ..)| *name == account).expect("an account");
-        let user = KeyPair::new_user();
-        let jwt = signed(key, &user, account, "user", json!({ "subs": -1, "data": -1, "payload": -1 }));
         let start = Instant::now();
         loop {
-            let user = KeyPair::from_seed(&user.seed().expect("a seed")).expect("a pair");
-            let user = std::sync::Arc::new(user);
-            let options = ConnectOptions::with_jwt(jwt.clone(), move |nonce| {
-                let user = user.clone();
-                async move { user.sign(&nonce).map_err(async_nats::AuthError::new) }
-            });
-            match options.connect(format!("127.0.0.1:{port}")).await {
+            match login(key, port).await {
                 Ok(client) => return client,
                 Err(e) => assert!(start.elapsed() < PATIENCE, "{account} cannot connect: {e}"),
             }
@@ -131,10 +128,36 @@ impl World {
 
     fn subjects(&self) -> Vec<String> {
         let named = self.accounts[1..3].iter().map(|(_, key, _)| format!("who.{}.x", key.public_key()));
-        let texts =
-            ["pub.x", "priv.x", "priv.y", "svc.x", "svc.y", "my.x", "m.z", "ask", "pose", "revoked.x", "free.x"];
+        let texts = [
+            "pub.x",
+            "priv.x",
+            "priv.y",
+            "svc.x",
+            "svc.y",
+            "my.x",
+            "m.z",
+            "ask",
+            "pose",
+            "revoked.x",
+            "free.x",
+            "odd.a",
+            "odd.b",
+            "odd.c.d",
+            "odd.c.d.e",
+        ];
         texts.iter().map(|text| (*text).to_owned()).chain(named).collect()
     }
+}
+
+/// Logs in as a new user of an account.
+async fn login(account: &KeyPair, port: u16) -> Result<Client, async_nats::ConnectError> {
+    let user = std::sync::Arc::new(KeyPair::new_user());
+    let jwt = signed(account, &user, "u", "user", json!({ "subs": -1, "data": -1, "payload": -1 }));
+    let options = ConnectOptions::with_jwt(jwt, move |nonce| {
+        let user = user.clone();
+        async move { user.sign(&nonce).map_err(async_nats::AuthError::new) }
+    });
+    options.connect(format!("127.0.0.1:{port}")).await
 }
 
 type Deliveries = BTreeSet<(String, String, String, String)>;
@@ -205,7 +228,7 @@ async fn what_is_foretold_of_accounts_in_jwts_is_what_happens() {
     assert_eq!(found, expected);
     // The control: each kind of share carries something, and what is not activated does not.
     let crossings = |from: &str, to: &str| found.iter().filter(|(f, t, ..)| f == from && t == to).count();
-    assert_eq!(crossings("A", "B"), 2, "the stream for everybody, by a mapping too");
+    assert_eq!(crossings("A", "B"), 5, "the stream for everybody, by a mapping too, and three of `odd.>.y`");
     assert_eq!(crossings("A", "C"), 1, "the activated stream");
     assert_eq!((crossings("B", "A"), crossings("C", "A")), (1, 1), "services");
     assert_eq!((crossings("B", "C"), crossings("C", "B")), (0, 0));
@@ -259,4 +282,176 @@ fn an_account_that_no_operator_has_signed_is_undecided_and_a_broken_one_refused(
     );
     let refused = Command::new(nats_server()).args(["-t", "-c"]).arg(project.path().join("broken.conf")).output();
     assert!(!refused.expect("nats-server runs").status.success(), "the server refuses it too");
+}
+
+/// Claims of an account that the server rejects, each beside some that it takes. `X` stands for the
+/// key of an account that exports `>` as a stream and as a service.
+fn claims() -> Vec<(Json, Json)> {
+    let exports = |exports: Json| json!({ "exports": exports });
+    let stream = |subject: &str| json!({ "subject": subject, "type": "stream" });
+    let service = |subject: &str| json!({ "subject": subject, "type": "service" });
+    let with = |mut share: Json, key: &str, value: Json| {
+        share[key] = value;
+        share
+    };
+    let of_x = |share: &Json| with(share.clone(), "account", "X".into());
+    let import = |share: Json| json!({ "imports": [of_x(&share)] });
+    let imports = |shares: &[Json]| json!({ "imports": shares.iter().map(of_x).collect::<Vec<_>>() });
+    let local = |share: &Json, local: &str| import(with(share.clone(), "local_subject", local.into()));
+    let latency = |results: &str, sampling: Json| {
+        exports(json!([with(service("s"), "service_latency", json!({ "results": results, "sampling": sampling }))]))
+    };
+    let limits = |key: &str, value: i64, rest: Json| {
+        let mut limits = unlimited();
+        limits[key] = value.into();
+        let mut claims = rest;
+        claims["limits"] = limits;
+        claims
+    };
+    let trace = |dest: &str, sampling: i64| json!({ "trace": { "dest": dest, "sampling": sampling } });
+    let mapped = |from: &str, to: &[(&str, u8)]| {
+        let to: Vec<Json> = to.iter().map(|(to, weight)| json!({ "subject": to, "weight": weight })).collect();
+        json!({ "mappings": { from: to } })
+    };
+    let callout = |users: &[&str], accounts: &[&str]| json!({ "authorization": { "auth_users": users, "allowed_accounts": accounts } });
+    let [user, account] = [KeyPair::new_user(), KeyPair::new_account()].map(|pair| pair.public_key());
+    let [user, account] = [user.as_str(), account.as_str()];
+    let defaults = |side: &str, subject: &str| json!({ "default_permissions": { side: { "allow": [subject] } } });
+    vec![
+        // Exports.
+        (exports(json!([stream("a.>"), stream("a.b")])), exports(json!([stream("a.>"), service("a.b")]))),
+        (exports(json!([service("a.*"), service("a.*")])), exports(json!([service("a.*"), service("a.b.c")]))),
+        (exports(json!([stream("a b")])), exports(json!([stream("a.>.b")]))),
+        (exports(json!([stream(".a")])), exports(json!([stream("a>")]))),
+        (exports(json!([{ "subject": "a" }])), exports(json!([stream("a")]))),
+        (exports(json!([null])), json!({ "exports": null })),
+        (
+            exports(json!([with(stream("a"), "allow_trace", true.into())])),
+            exports(json!([with(service("a"), "allow_trace", true.into())])),
+        ),
+        (
+            exports(json!([with(stream("a"), "response_type", "Stream".into())])),
+            exports(json!([with(service("a"), "response_type", "Stream".into())])),
+        ),
+        (
+            exports(json!([with(service("a"), "response_type", "stream".into())])),
+            exports(json!([with(service("a"), "response_type", "Chunked".into())])),
+        ),
+        (
+            exports(json!([with(stream("a"), "response_threshold", 1.into())])),
+            exports(json!([with(service("a"), "response_threshold", 1.into())])),
+        ),
+        (
+            exports(json!([with(service("a"), "response_threshold", (-1).into())])),
+            exports(json!([with(service("a"), "response_threshold", 0.into())])),
+        ),
+        (
+            exports(json!([with(stream("a.*"), "account_token_position", 1.into())])),
+            exports(json!([with(stream("a.*"), "account_token_position", 2.into())])),
+        ),
+        (
+            exports(json!([with(stream("a.*"), "account_token_position", 3.into())])),
+            exports(json!([with(stream("*.*"), "account_token_position", 1.into())])),
+        ),
+        (
+            exports(json!([with(stream("a"), "info_url", "x".into())])),
+            exports(json!([with(stream("a"), "info_url", "https://x".into())])),
+        ),
+        (exports(json!([with(stream("a"), "service_latency", json!({ "results": "l" }))])), latency("l", json!(50))),
+        (latency("l.*", json!(50)), latency("l.>.x", json!("headers"))),
+        (latency("", json!(50)), latency("l", json!("HEADERS"))),
+        (latency("l", json!(101)), latency("l", json!(100))),
+        // Imports.
+        (import(json!({ "subject": "a" })), import(stream("a"))),
+        (json!({ "imports": [stream("a")] }), import(service("a"))),
+        (import(with(stream("a"), "share", true.into())), import(with(service("a"), "share", true.into()))),
+        (import(with(service("a"), "allow_trace", true.into())), import(with(stream("a"), "allow_trace", true.into()))),
+        (imports(&[service("a.*"), service("a.b")]), imports(&[stream("a.*"), stream("a.b")])),
+        (local(&stream("a.*"), "b"), local(&stream("a.*"), "b.$1")),
+        (local(&stream("a"), "b.*"), local(&stream("a.*"), "b.*")),
+        (local(&stream("a.*.*"), "b.$1"), local(&stream("a.*.*"), "b.$1.$1")),
+        (local(&stream("a.>"), "b"), local(&stream("a.>"), "b.>")),
+        (local(&service("a.*"), "b.$2"), local(&service("a.*.*"), "b.$2.$1")),
+        (
+            import(with(with(stream("a"), "to", "b".into()), "local_subject", "c".into())),
+            import(with(stream("a"), "to", "b".into())),
+        ),
+        (import(with(stream("a"), "token", "x".into())), import(with(stream("a"), "token", "".into()))),
+        (import(with(stream("a"), "token", "http://x/y".into())), import(with(stream("a"), "token", "".into()))),
+        (import(stream("a..b")), import(stream("a.>.b"))),
+        // Limits.
+        (limits("imports", 0, import(stream("a"))), limits("imports", 1, import(stream("a")))),
+        (limits("exports", 0, exports(json!([stream("a")]))), limits("exports", 1, exports(json!([stream("a")])))),
+        (limits("imports", -2, json!({})), limits("imports", -1, json!({}))),
+        (
+            json!({ "limits": { "tiered_limits": { "": {} }, "conn": -1 } }),
+            json!({ "limits": { "tiered_limits": { "R1": {} }, "conn": -1 } }),
+        ),
+        // Traces, mappings, permissions, callouts, keys, words.
+        (trace("t.*", 0), trace("t", 0)),
+        (trace("", 0), json!({ "trace": null })),
+        (trace("t", 101), trace("t", 100)),
+        (mapped("a", &[("b", 60), ("c", 60)]), mapped("a", &[("b", 60), ("c", 40)])),
+        (mapped("a", &[("b c", 60)]), mapped("a", &[("b", 60)])),
+        (mapped("a..b", &[("b", 60)]), mapped("a>", &[("b", 60)])),
+        (mapped("a", &[("b", 0), ("c", 0)]), mapped("a", &[("b", 0)])),
+        (defaults("pub", "a b"), defaults("sub", "a b")),
+        (defaults("sub", "a b c"), defaults("sub", "a>")),
+        (callout(&["x"], &[]), callout(&[], &[])),
+        (callout(&[], &[account]), json!({})),
+        (json!({ "signing_keys": [user] }), json!({ "signing_keys": [account] })),
+        (
+            json!({ "signing_keys": [{ "kind": "user_scope", "key": "x" }] }),
+            json!({ "signing_keys": [{ "kind": "user_scope", "key": account }, 7] }),
+        ),
+        (json!({ "cluster_traffic": "none" }), json!({ "cluster_traffic": "owner" })),
+        (json!({ "info_url": "x" }), json!({ "info_url": "https://x/y" })),
+        (json!({ "info_url": "https://:80" }), json!({ "info_url": "ftp://u@x:80" })),
+        (json!({ "description": "x".repeat(8193) }), json!({ "description": "x".repeat(8192) })),
+    ]
+}
+
+fn unlimited() -> Json {
+    json!({ "conn": -1, "subs": -1, "payload": -1, "data": -1, "leaf": -1, "imports": -1, "exports": -1, "wildcards": true })
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn accounts_that_the_server_rejects_are_foretold() {
+    let (project, mut world) = (Project::new(), World::new());
+    let (operator, system, exporter) = (KeyPair::new_operator(), KeyPair::new_account(), KeyPair::new_account());
+    world.operator = signed(&operator, &operator, "O", "operator", json!({ "system_account": system.public_key() }));
+    world.accounts.clear();
+    let mut add = |name: String, key: KeyPair, mut nats: Json| {
+        if nats["limits"].is_null() {
+            nats["limits"] = unlimited();
+        }
+        let text = nats.to_string().replace("\"X\"", &format!("\"{}\"", exporter.public_key()));
+        let jwt = signed(&operator, &key, &name, "account", serde_json::from_str(&text).expect("JSON"));
+        world.accounts.push((name, key, jwt));
+    };
+    add("SYS".to_owned(), system, json!({}));
+    for (i, (wrong, right)) in claims().into_iter().enumerate() {
+        add(format!("wrong{i}"), KeyPair::new_account(), wrong);
+        add(format!("right{i}"), KeyPair::new_account(), right);
+    }
+    let offers = json!({ "exports": [{ "subject": ">", "type": "stream" }, { "subject": ">", "type": "service" }] });
+    add("X".to_owned(), KeyPair::from_seed(&exporter.seed().expect("a seed")).expect("a pair"), offers);
+    project.write("nats.conf", &world.conf(project.port));
+    let ran = project.run(&["audit", "nats.conf", "--format", "json"]);
+    let messages: Vec<String> = ran.json()["findings"]
+        .as_array()
+        .expect("findings")
+        .iter()
+        .filter_map(|finding| finding["message"].as_str().map(str::to_owned))
+        .collect();
+    let mut command = Command::new(nats_server());
+    command.arg("-c").arg(project.path().join("nats.conf")).stdout(Stdio::null()).stderr(Stdio::null());
+    let _server = Server(command.spawn().expect("nats-server starts"));
+    drop(world.connect("SYS", project.port).await);
+    for (name, key, jwt) in &world.accounts {
+        let is_in = login(key, project.port).await.is_ok();
+        let foretold = messages.iter().find(|m| m.starts_with(&format!("the server rejects the account `{name}`: ")));
+        assert_eq!(is_in, foretold.is_none(), "{name}: {foretold:?}\n{jwt}");
+        assert_eq!(is_in, !name.starts_with("wrong"), "{name}: {foretold:?}\n{jwt}");
+    }
 }

@@ -384,8 +384,7 @@ fn imported<'w>(system: &'w System, carried: &Carried<'w>, other: &'w Account) -
     let is_from = |i: &&Import| i.from.0 == carried.account.name && carried.subject.may_match(&i.subject);
     for import in of_kind(ShareKind::Stream).filter(is_from) {
         let what = format!("`{}` imports the stream `{}` from `{}`", other.name, import.subject, carried.account.name);
-        let renamed = carried.renamed(|unknowns| Rename::new(&import.subject, &import.to, unknowns));
-        next.extend(renamed.map(|message| across(message, other, import, what)));
+        next.extend(carried.renamed(|unknowns| renames(import, unknowns)).map(|m| across(m, other, import, what)));
     }
     if other.name == carried.account.name {
         for import in of_kind(ShareKind::Service).filter(|i| carried.subject.may_match(&i.local)) {
@@ -394,19 +393,22 @@ fn imported<'w>(system: &'w System, carried: &Carried<'w>, other: &'w Account) -
                 "requests to `{}` go to the service `{}` of `{}`, and answers come back",
                 import.local, import.subject, exporter.name
             );
-            let rename = |unknowns: &mut Unknowns| match import.subject.has_wildcard() {
-                true => Some(Rename::new(&import.subject, &import.to, unknowns)?.reversed()),
-                // Whatever the local name matches goes to this one subject.
-                false => {
-                    Some(Rename { from: Term::of(&import.local, unknowns), to: Term::of(&import.subject, unknowns) })
-                }
-            };
+            let rename = |unknowns: &mut Unknowns| Some(renames(import, unknowns)?.reversed());
             // The exporter's mappings apply to requests from other accounts too.
             let request = carried.renamed(rename).map(|message| across(message, exporter, import, what));
             next.extend(request.into_iter().flat_map(|request| mapped(exporter, request)));
         }
     }
     next
+}
+
+/// How an import renames the exporter's subjects. One subject may be imported under wildcards: requests
+/// to whatever they match go to it, and subscribers to whatever they match hear its messages.
+fn renames(import: &Import, unknowns: &mut Unknowns) -> Option<Rename> {
+    match import.subject.has_wildcard() {
+        true => Rename::new(&import.subject, &import.to, unknowns),
+        false => Some(Rename { from: Term::of(&import.subject, unknowns), to: Term::of(&import.local, unknowns) }),
+    }
 }
 
 fn across<'w>(message: Carried<'w>, account: &'w Account, import: &Import, what: String) -> Carried<'w> {
@@ -639,6 +641,23 @@ mod tests {
         assert_eq!(found(&system, "B/b", "A/a", None), ["x -> x"]);
         assert_eq!(found(&system, "A/a", "C/c", None), ["x -> x"]);
         assert!(found(&system, "B/b", "C/c", None).is_empty());
+    }
+
+    #[test]
+    fn a_literal_stream_under_wildcards_reaches_whoever_hears_them() {
+        let system = system(
+            "A { users: [{ user: a, password: p }], exports: [{ stream: \"x.$2.$1\" }, { stream: \"o.>.y\" }, { stream: \"a b\" }] }\n\
+             B { users: [{ user: b, password: p, permissions: { subscribe: \"z.k.*\" } }], imports: [\n\
+             { stream: { account: A, subject: \"x.$2.$1\" }, to: \"z.*.*\" }] }\n\
+             C { users: [{ user: c, password: p }], imports: [{ stream: { account: A, subject: \"o.k\" } }] }",
+        );
+        let [a, b, c] = [0, 1, 2].map(|i| (&system.accounts[i], &system.accounts[i].users[0]));
+        let arrive = |to| {
+            let found = paths(&system, Question { from: a, to, subject: None }).paths;
+            found.iter().map(|path| format!("{} {}", path.subject, path.arrives)).collect::<Vec<_>>()
+        };
+        assert_eq!(arrive(b), ["x.$2.$1 z.k.*"]);
+        assert_eq!(arrive(c), ["o.k o.k"], "an export is read up to its first `>`");
     }
 
     #[test]

@@ -46,6 +46,7 @@ pub fn listener_authorization(kind: ListenerKind, node: &Node, collector: &mut C
 
 /// Checks a `tls` block. `is_of_servers`: of routes or gateways.
 pub fn tls(options: &Options<'_>, is_of_servers: bool, collector: &mut Collector) {
+    tls_lists(options, collector);
     let pair = [("cert_file", "key_file"), ("key_file", "cert_file")];
     for (given, missing) in pair {
         if let (Some(entry), None) = (options.entry(given), options.get(missing)) {
@@ -58,6 +59,84 @@ pub fn tls(options: &Options<'_>, is_of_servers: bool, collector: &mut Collector
     {
         collector.refuse(entry.key_span, "only routes and gateways have known URLs", "use `verify`");
     }
+}
+
+/// Cipher suites that the server knows, the secure ones first.
+const CIPHER_SUITES: [&[&str]; 2] = [
+    &[
+        "TLS_AES_128_GCM_SHA256",
+        "TLS_AES_256_GCM_SHA384",
+        "TLS_CHACHA20_POLY1305_SHA256",
+        "TLS_ECDHE_ECDSA_WITH_AES_128_CBC_SHA",
+        "TLS_ECDHE_ECDSA_WITH_AES_128_GCM_SHA256",
+        "TLS_ECDHE_ECDSA_WITH_AES_256_CBC_SHA",
+        "TLS_ECDHE_ECDSA_WITH_AES_256_GCM_SHA384",
+        "TLS_ECDHE_ECDSA_WITH_CHACHA20_POLY1305_SHA256",
+        "TLS_ECDHE_RSA_WITH_AES_128_CBC_SHA",
+        "TLS_ECDHE_RSA_WITH_AES_128_GCM_SHA256",
+        "TLS_ECDHE_RSA_WITH_AES_256_CBC_SHA",
+        "TLS_ECDHE_RSA_WITH_AES_256_GCM_SHA384",
+        "TLS_ECDHE_RSA_WITH_CHACHA20_POLY1305_SHA256",
+    ],
+    &[
+        "TLS_ECDHE_ECDSA_WITH_AES_128_CBC_SHA256",
+        "TLS_ECDHE_ECDSA_WITH_RC4_128_SHA",
+        "TLS_ECDHE_RSA_WITH_3DES_EDE_CBC_SHA",
+        "TLS_ECDHE_RSA_WITH_AES_128_CBC_SHA256",
+        "TLS_ECDHE_RSA_WITH_RC4_128_SHA",
+        "TLS_RSA_WITH_3DES_EDE_CBC_SHA",
+        "TLS_RSA_WITH_AES_128_CBC_SHA",
+        "TLS_RSA_WITH_AES_128_CBC_SHA256",
+        "TLS_RSA_WITH_AES_128_GCM_SHA256",
+        "TLS_RSA_WITH_AES_256_CBC_SHA",
+        "TLS_RSA_WITH_AES_256_GCM_SHA384",
+        "TLS_RSA_WITH_RC4_128_SHA",
+    ],
+];
+
+/// Curves that the server knows.
+const CURVES: &[&str] =
+    &["CurveP256", "CurveP384", "CurveP521", "SecP256r1MLKEM768", "SecP384r1MLKEM1024", "X25519", "X25519MLKEM768"];
+
+/// Checks the lists of a `tls` block.
+fn tls_lists(options: &Options<'_>, collector: &mut Collector) {
+    let [secure, insecure] = CIPHER_SUITES;
+    let allows_insecure =
+        options.get("allow_insecure_cipher_suites").is_some_and(|node| node.value == Value::Bool(true));
+    for node in entries(options, "cipher_suites", collector) {
+        let Some(name) = collector.text(Some(node)) else { continue };
+        match (secure.contains(&name), insecure.contains(&name)) {
+            (false, false) => collector.refuse(node.span, format!("there is no cipher suite `{name}`"), ""),
+            (_, true) if !allows_insecure => {
+                let hint = "`allow_insecure_cipher_suites: true`, or another suite";
+                collector.refuse(node.span, format!("`{name}` is insecure"), hint);
+            }
+            _ => {}
+        }
+    }
+    for node in entries(options, "curve_preferences", collector) {
+        let Some(name) = collector.text(Some(node)).filter(|name| !CURVES.contains(name)) else { continue };
+        collector.refuse(node.span, format!("there is no curve `{name}`"), "such as X25519");
+    }
+    for node in options.get("pinned_certs").map(|node| collector.list(node)).unwrap_or_default() {
+        let is_digest = |text: &str| text.len() == 64 && text.bytes().all(|b| b.is_ascii_hexdigit());
+        if !collector.text(Some(node)).is_some_and(|text| is_digest(&text.to_lowercase())) {
+            collector.refuse(node.span, "a pinned certificate is a SHA-256 of its public key", "64 hex digits");
+        }
+    }
+    if let (Some(entry), Some(_)) = (options.entry("certs"), options.get("cert_file")) {
+        collector.refuse(entry.key_span, "`certs` and `cert_file` do not go together", "keep one of them");
+    }
+}
+
+/// The entries of a list that may be left out, and not be empty.
+fn entries<'m>(options: &Options<'m>, key: &str, collector: &mut Collector) -> &'m [Node] {
+    let Some(node) = options.get(key) else { return &[] };
+    let entries = collector.list(node);
+    if entries.is_empty() {
+        collector.refuse(node.span, format!("`{key}` is empty"), "remove it");
+    }
+    entries
 }
 
 /// Checks `compression`, of a listener or a remote.
@@ -213,6 +292,9 @@ pub fn without_blanks(to: &str) -> String {
 
 /// Whether the server accepts a mapping. Errors: why not.
 pub fn mapping_renames(from: &Subject, to: &str) -> Result<(), &'static str> {
+    if to.is_empty() {
+        return Err("the server starts, and the first message to it ends the server");
+    }
     if Subject::as_the_server_reads(to).is_none() {
         return Err("that is no subject");
     }

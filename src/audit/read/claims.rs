@@ -5,16 +5,19 @@ use std::collections::HashMap;
 
 use data_encoding::BASE64URL_NOPAD;
 use nkeys::KeyPair;
-use serde::Deserialize;
-use serde_json::Value;
+use serde::de::Error as _;
+use serde::{Deserialize, Deserializer};
+use serde_json::{Value, json};
 
-/// What the JWTs of one kind say.
+use crate::model::ShareKind;
+
+/// The `nats` object of one type of claims.
 pub trait Content: for<'d> Deserialize<'d> {
-    /// The `type` of their claims.
+    /// The `type` of the claims.
     const KIND: &'static str;
 }
 
-/// A decoded JWT. `iss` has signed it; `sub` is whom it is about.
+/// A decoded JWT, signed by `iss` about `sub`.
 #[derive(Debug, Deserialize)]
 pub struct Claims<T> {
     /// Public key of the issuer.
@@ -36,11 +39,11 @@ pub struct Claims<T> {
     /// Name, for people.
     #[serde(default)]
     pub name: String,
-    /// What is said about the subject.
+    /// The claims about `sub`.
     pub nats: T,
 }
 
-/// What an operator's JWT says.
+/// The claims of an operator's JWT.
 #[derive(Debug, Default, Deserialize)]
 #[serde(default)]
 pub struct Operator {
@@ -54,42 +57,52 @@ pub struct Operator {
     pub account_server_url: String,
 }
 
-/// What an account's JWT says.
+/// The claims of an account's JWT.
 #[derive(Debug, Default, Deserialize)]
 #[serde(default)]
 pub struct Account {
     /// Its exports.
-    pub exports: Option<Vec<Export>>,
+    pub exports: Vec<Export>,
     /// Its imports.
-    pub imports: Option<Vec<Import>>,
+    pub imports: Vec<Import>,
     /// Its limits.
     pub limits: Limits,
     /// Further keys that sign its users and activations.
-    pub signing_keys: Vec<SigningKey>,
+    #[serde(deserialize_with = "signing_keys")]
+    pub signing_keys: Vec<String>,
+    /// What users may do that have no permissions of their own.
+    pub default_permissions: Permissions,
     /// Its mappings.
     pub mappings: HashMap<String, Vec<Destination>>,
-    /// Who decides about its users instead of the server.
+    /// Its auth callout.
     pub authorization: Authorization,
     /// Where its messages are traced.
-    pub trace: Trace,
+    pub trace: Option<Trace>,
+    /// Whose connections carry the traffic of its streams' replicas.
+    pub cluster_traffic: String,
+    /// What people read about it.
+    #[serde(flatten)]
+    pub info: Info,
+}
+
+/// What people read about an account or an export.
+#[derive(Debug, Default, Deserialize)]
+#[serde(default)]
+pub struct Info {
+    /// A description.
+    pub description: String,
+    /// A page about it.
+    pub info_url: String,
 }
 
 /// Where messages are traced.
 #[derive(Debug, Default, Deserialize)]
 #[serde(default)]
 pub struct Trace {
-    /// The subject of the traces. Empty: none.
+    /// The subject of the traces.
     pub dest: String,
-}
-
-/// What is exported or imported.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize)]
-#[serde(rename_all = "lowercase")]
-pub enum Kind {
-    /// A stream.
-    Stream,
-    /// A service.
-    Service,
+    /// Percent of the messages. 0: all.
+    pub sampling: i64,
 }
 
 /// An export.
@@ -99,17 +112,24 @@ pub struct Export {
     /// The exported subjects.
     pub subject: String,
     /// A stream or a service.
-    pub r#type: Option<Kind>,
+    pub r#type: Option<ShareKind>,
     /// Whether an import needs an activation.
     pub token_req: bool,
     /// Activations that no longer count: the importer's key or `*`, with the last second.
     pub revocations: HashMap<String, i64>,
     /// 1-based position of the token that must be the importer's key. 0: no such token.
-    pub account_token_position: i64,
+    pub account_token_position: u64,
+    /// `Singleton`, `Stream` or `Chunked`. Empty: `Singleton`.
+    pub response_type: String,
+    /// Nanoseconds in which a service answers.
+    pub response_threshold: i64,
     /// The measuring of latency.
     pub service_latency: Option<Latency>,
     /// Whether traces pass.
     pub allow_trace: bool,
+    /// What people read about it.
+    #[serde(flatten)]
+    pub info: Info,
 }
 
 /// The measuring of a service's latency.
@@ -118,6 +138,22 @@ pub struct Export {
 pub struct Latency {
     /// The subject of the reports.
     pub results: String,
+    /// How many requests are measured.
+    pub sampling: Sampling,
+}
+
+/// Percent of the requests. 0: those whose headers ask for it.
+#[derive(Debug, Default)]
+pub struct Sampling(pub i64);
+
+impl<'de> Deserialize<'de> for Sampling {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        match Value::deserialize(deserializer)? {
+            Value::String(text) if text.eq_ignore_ascii_case("headers") => Ok(Self(0)),
+            Value::Number(number) if number.is_i64() => Ok(Self(number.as_i64().unwrap_or_default())),
+            _ => Err(D::Error::custom("neither a percentage nor `headers`")),
+        }
+    }
 }
 
 /// An import.
@@ -135,7 +171,7 @@ pub struct Import {
     /// The subject in the importer's account.
     pub local_subject: String,
     /// A stream or a service.
-    pub r#type: Option<Kind>,
+    pub r#type: Option<ShareKind>,
     /// Whether the exporter learns who asks.
     pub share: bool,
     /// Whether traces pass.
@@ -181,17 +217,30 @@ pub struct JetStream {
     pub consumer: i64,
 }
 
-/// A signing key, alone or with what its users may do.
-#[derive(Debug, Deserialize)]
-#[serde(untagged)]
-pub enum SigningKey {
-    /// The key.
-    Plain(String),
-    /// The key of a scope.
-    Scoped {
-        /// The key.
-        key: String,
-    },
+/// The public keys of signing keys: alone, or with the scope of what their users may do.
+fn signing_keys<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Vec<String>, D::Error> {
+    let mut keys = Vec::new();
+    for entry in Vec::<Value>::deserialize(deserializer)? {
+        match entry {
+            Value::String(key) => keys.push(key),
+            Value::Object(scope) if scope.get("kind") == Some(&Value::from("user_scope")) => {
+                keys.push(scope.get("key").and_then(Value::as_str).unwrap_or_default().to_owned());
+            }
+            Value::Object(_) => return Err(D::Error::custom("a signing key of an unknown kind")),
+            _ => {}
+        }
+    }
+    Ok(keys)
+}
+
+/// Permissions to publish and to subscribe.
+#[derive(Debug, Default, Deserialize)]
+#[serde(default)]
+pub struct Permissions {
+    /// Its permissions to publish.
+    pub r#pub: Side,
+    /// Its permissions to subscribe.
+    pub sub: Side,
 }
 
 /// A destination of a mapping.
@@ -206,12 +255,21 @@ pub struct Destination {
     pub cluster: String,
 }
 
+impl Destination {
+    /// Percent of the messages.
+    pub fn percent(&self) -> u32 {
+        if self.weight == 0 { 100 } else { u32::from(self.weight) }
+    }
+}
+
 /// An auth callout of an account.
 #[derive(Debug, Default, Deserialize)]
 #[serde(default)]
 pub struct Authorization {
     /// The users that log in without it.
-    pub auth_users: Option<Vec<String>>,
+    pub auth_users: Vec<String>,
+    /// The accounts into which it may put users, or `*`.
+    pub allowed_accounts: Vec<String>,
     /// The key that encrypts its requests.
     pub xkey: String,
 }
@@ -219,25 +277,25 @@ pub struct Authorization {
 impl Authorization {
     /// Whether there is one.
     pub fn is_callout(&self) -> bool {
-        self.auth_users.as_ref().is_some_and(|users| !users.is_empty())
+        !self.auth_users.is_empty()
     }
 }
 
-/// What an activation says: that an account may import.
+/// The claims of an activation, by which an account may import.
 #[derive(Debug, Default, Deserialize)]
 #[serde(default)]
 pub struct Activation {
     /// The subjects that may be imported.
     pub subject: String,
     /// A stream or a service.
-    pub kind: Option<Kind>,
+    pub kind: Option<ShareKind>,
     /// The same in version 1; the kind of the claims in version 2.
     r#type: String,
     /// The exporter, where a signing key of it has signed.
     issuer_account: String,
 }
 
-/// What a user says, as far as it is asked for.
+/// The claims of a user's JWT that decide whether it can be a sentinel.
 #[derive(Debug, Default, Deserialize)]
 #[serde(default)]
 pub struct User {
@@ -245,13 +303,12 @@ pub struct User {
     pub bearer_token: bool,
     /// Its account, where a signing key has signed.
     pub issuer_account: String,
-    /// What it may publish. Absent: everything.
-    pub r#pub: Side,
-    /// What it may subscribe to.
-    pub sub: Side,
+    /// Its permissions.
+    #[serde(flatten)]
+    pub permissions: Permissions,
 }
 
-/// One side of a user's permissions.
+/// One side of permissions.
 #[derive(Debug, Default, Deserialize)]
 #[serde(default)]
 pub struct Side {
@@ -283,10 +340,10 @@ impl Content for User {
 
 impl Claims<Activation> {
     /// Whether a stream or a service is activated.
-    pub fn activated(&self) -> Option<Kind> {
+    pub fn activated(&self) -> Option<ShareKind> {
         self.nats.kind.or(match self.nats.r#type.as_str() {
-            "stream" => Some(Kind::Stream),
-            "service" => Some(Kind::Service),
+            "stream" => Some(ShareKind::Stream),
+            "service" => Some(ShareKind::Service),
             _ => None,
         })
     }
@@ -312,43 +369,50 @@ fn now() -> i64 {
     since.ok().and_then(|since| i64::try_from(since.as_secs()).ok()).unwrap_or(0)
 }
 
-impl SigningKey {
-    /// The public key.
-    pub fn key(&self) -> &str {
-        match self {
-            Self::Plain(key) | Self::Scoped { key } => key,
-        }
-    }
-}
-
 /// Decodes a JWT and checks its signature, not whether its issuer is trusted. `None`: the server
 /// rejects it too.
 pub fn decode<T: Content>(jwt: &str) -> Option<Claims<T>> {
-    #[derive(Deserialize)]
-    struct Header {
-        alg: String,
-    }
     let mut parts = jwt.split('.');
     let (header, payload, signature) = (parts.next()?, parts.next()?, parts.next()?);
     if parts.next().is_some() {
         return None;
     }
     let bytes = |text: &str| BASE64URL_NOPAD.decode(text.as_bytes()).ok();
-    let Header { alg } = serde_json::from_value(as_go_reads(serde_json::from_slice(&bytes(header)?).ok()?)).ok()?;
-    let (signed, is_old) = match alg.as_str() {
-        "ed25519-nkey" => (&jwt[..header.len() + 1 + payload.len()], false),
-        "ed25519" => (payload, true),
-        _ => return None,
+    let json = |text: &str| Some(as_go_reads(serde_json::from_slice(&bytes(text)?).ok()?));
+    let fields = json(header)?;
+    let says = |field: &str, words: &[&str]| {
+        fields[field].as_str().is_some_and(|text| words.iter().any(|word| text.eq_ignore_ascii_case(word)))
     };
-    let text = as_go_reads(serde_json::from_slice(&bytes(payload)?).ok()?);
-    let kind = if is_old { &text["type"] } else { &text["nats"]["type"] };
-    if kind != T::KIND || !is_old && text["nats"]["version"] != 2 {
+    if !says("typ", &["JWT"]) || !says("alg", &["ed25519", "ed25519-nkey"]) {
         return None;
+    }
+    let mut text = json(payload)?;
+    let old_kind = text["type"].as_str().filter(|kind| !kind.is_empty());
+    let is_old = old_kind.is_some() || text["nats"]["version"] == 1;
+    if old_kind.or(text["nats"]["type"].as_str()) != Some(T::KIND) || !is_old && text["nats"]["version"] != 2 {
+        return None;
+    }
+    if is_old {
+        forget_what_is_newer(&mut text["nats"]);
     }
     let claims: Claims<T> = serde_json::from_value(text).ok()?;
     let issuer = KeyPair::from_public_key(&claims.iss).ok()?;
+    let signed = if is_old { payload } else { &jwt[..header.len() + 1 + payload.len()] };
     issuer.verify(signed.as_bytes(), &bytes(signature)?).ok()?;
     Some(claims)
+}
+
+/// Leaves the claims that version 1 knows: what others a JWT of it has, the server ignores.
+fn forget_what_is_newer(nats: &mut Value) {
+    const NEWER: &[&str] =
+        &["default_permissions", "mappings", "authorization", "trace", "cluster_traffic", "description", "info_url"];
+    let Some(claims) = nats.as_object_mut() else { return };
+    claims.retain(|name, _| !NEWER.contains(&name.as_str()));
+    if let Some(limits) = claims.get_mut("limits").and_then(Value::as_object_mut) {
+        limits.retain(|name, _| {
+            ["imports", "exports", "wildcards", "conn", "subs", "payload", "leaf"].contains(&name.as_str())
+        });
+    }
 }
 
 /// JSON as Go reads it into structures: names of fields in any case, and null as nothing. The names in
@@ -363,6 +427,11 @@ fn as_go_reads(value: Value) -> Value {
                     Value::Object(map) if is_data(&name) => {
                         let kept = map.into_iter().filter(|(_, value)| !value.is_null());
                         Value::Object(kept.map(|(key, value)| (key, as_go_reads(value))).collect())
+                    }
+                    // Go keeps a null in a list of structures, and the server rejects it.
+                    Value::Array(items) if matches!(name.as_str(), "imports" | "exports") => {
+                        let shares = items.into_iter().map(|item| if item.is_null() { json!({}) } else { item });
+                        Value::Array(shares.map(as_go_reads).collect())
                     }
                     other => as_go_reads(other),
                 };
@@ -407,7 +476,6 @@ pub(super) mod testing {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use serde_json::json;
 
     #[test]
     fn a_jwt_is_decoded_if_its_issuer_has_signed_it() {
@@ -429,13 +497,18 @@ mod tests {
         let (operator, account) = (KeyPair::new_operator(), KeyPair::new_account());
         let of = |nats| decode::<Account>(&testing::signed(&operator, &account.public_key(), "A", &nats));
         let read = of(json!({
-            "Exports": [{ "SUBJECT": "x.Y", "Type": "stream", "revocations": null, "service_latency": null }, null],
+            "Exports": [{ "SUBJECT": "x.Y", "Type": "stream", "revocations": null, "service_latency": null }],
             "imports": null, "signing_keys": null, "authorization": null, "limits": null,
             "mappings": { "Q.*": [{ "Subject": "r" }], "z": null },
         }));
         let nats = read.expect("as Go reads it").nats;
-        let exports = nats.exports.expect("an export");
-        assert_eq!((exports.len(), exports[0].subject.as_str(), exports[0].r#type), (1, "x.Y", Some(Kind::Stream)));
+        let exports = nats.exports;
+        assert_eq!(
+            (exports.len(), exports[0].subject.as_str(), exports[0].r#type),
+            (1, "x.Y", Some(ShareKind::Stream))
+        );
+        let with_null = of(json!({ "exports": [null] })).expect("as Go reads it").nats;
+        assert_eq!(with_null.exports[0].r#type, None, "which the server rejects");
         assert_eq!(nats.mappings.keys().collect::<Vec<_>>(), ["Q.*"], "keys of maps are data");
         for refused in [
             json!({ "type": "user" }),
@@ -455,7 +528,7 @@ mod tests {
         let signature = BASE64URL_NOPAD.encode(&issuer.sign(payload.as_bytes()).expect("a signature"));
         let header = BASE64URL_NOPAD.encode(br#"{"typ":"jwt","alg":"ed25519"}"#);
         let read: Claims<Activation> = decode(&format!("{header}.{payload}.{signature}")).expect("version 1");
-        assert_eq!((read.activated(), read.exporter()), (Some(Kind::Stream), ""));
+        assert_eq!((read.activated(), read.exporter()), (Some(ShareKind::Stream), ""));
         assert!(decode::<Account>(&format!("{header}.{payload}.{signature}")).is_none(), "another kind");
     }
 
@@ -472,7 +545,7 @@ mod tests {
             json!({ "signing_keys": ["AA", { "kind": "user_scope", "key": "AB", "template": {} }] }),
         )
         .expect("both forms");
-        let keys: Vec<&str> = account.signing_keys.iter().map(SigningKey::key).collect();
+        let keys = account.signing_keys;
         assert_eq!(keys, ["AA", "AB"]);
     }
 }

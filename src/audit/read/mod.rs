@@ -6,6 +6,7 @@ mod claims;
 mod operator;
 mod option_names;
 pub mod options;
+mod rejected;
 mod server;
 mod shares;
 mod signed;
@@ -449,7 +450,12 @@ mod tests {
                 2,
                 "there is no connection type `TELNET`",
             ),
-            ("accounts { A { exports: [{ stream: a..b }] } }", 1, 36, "`a..b` is not a valid subject"),
+            (
+                "accounts { A { exports: [{ stream: a }] }, B { imports: [{ stream: { account: A, subject: a..b } }] } }",
+                1,
+                91,
+                "`a..b` is not a valid subject",
+            ),
             (
                 "accounts { A { exports: [\n { stream: a, service: b }\n] } }",
                 2,

@@ -7,7 +7,8 @@ use std::path::Path;
 
 use super::claims::{self, Claims, decode};
 use super::options::Options;
-use super::signed::{Claimed, Signed, rejected};
+use super::rejected::rejected;
+use super::signed::{Claimed, Signed};
 use super::start::nodes;
 use super::{SystemReader, is_public};
 use crate::audit::system::{Callout, Operator, System};
@@ -52,19 +53,36 @@ impl SystemReader<'_> {
         let signed = Signed::new(&accounts, self.is_clustered);
         self.sentinel(options, system, &accounts, &signed);
         self.system_account(&operators, entry.key_span, system);
+        let system_account_key = system.system_account.as_ref().map(|(key, _)| key.clone());
         if let Some((name, _)) = &mut system.system_account {
             *name = signed.name(name);
         }
         for remote in system.server.listeners.iter_mut().flat_map(|listener| &mut listener.remotes) {
             remote.account = signed.name(&remote.account);
         }
+        let pinned = options.get("resolver_pinned_accounts").map(nodes).map(|keys| {
+            let keys = keys.iter().filter_map(|node| self.collector.text(Some(node)).map(str::to_owned));
+            keys.chain(system_account_key.clone()).collect::<HashSet<_>>()
+        });
+        let strict = operators.iter().filter(|operator| operator.nats.strict_signing_key_usage);
+        let strict: HashSet<&String> = strict.flat_map(|operator| &operator.nats.signing_keys).collect();
+        // Its own key signs no users then, and it has no other.
+        let has_no_key =
+            |claims: &Claims<claims::Account>| strict.contains(&claims.iss) && claims.nats.signing_keys.is_empty();
+        let is_shut_out = |claims: &Claims<claims::Account>| {
+            pinned.as_ref().is_some_and(|pinned| !pinned.contains(&claims.sub)) || has_no_key(claims)
+        };
         for claimed in &accounts {
             let (Claims { sub, nats: claims::Account { authorization, .. }, .. }, span) = claimed;
             if authorization.is_callout() {
                 let encrypted = !authorization.xkey.is_empty();
                 system.callout = Some(Callout { account: signed.name(sub), encrypted, span: *span });
             }
-            system.accounts.push(signed.account(claimed));
+            let mut account = signed.account(claimed);
+            if is_shut_out(&claimed.0) {
+                account.users.clear();
+            }
+            system.accounts.push(account);
         }
     }
 
@@ -135,14 +153,15 @@ impl SystemReader<'_> {
         let Some(user) = self.collector.text(Some(node)).and_then(|text| decode::<claims::User>(text.trim())) else {
             return self.collector.refuse(node.span, "this is no user's JWT", "a bearer token, signed by an account");
         };
-        let (nats, is_open) = (&user.nats, user.nats.r#pub.is_empty() && user.nats.sub.is_empty());
+        let (nats, permissions) = (&user.nats, &user.nats.permissions);
+        let is_open = permissions.r#pub.is_empty() && permissions.sub.is_empty();
         if !nats.bearer_token && (nats.issuer_account.is_empty() || !is_open) {
             return self.collector.refuse(node.span, "a sentinel is a bearer token", "`nsc edit user --bearer`");
         }
         let key = if nats.issuer_account.is_empty() { &user.iss } else { &nats.issuer_account };
         let Some((claims, _)) = accounts.iter().find(|(claims, _)| claims.sub == *key) else { return };
         let closed = |side: &claims::Side| side.deny.iter().any(|subject| subject == ">");
-        let is_closed = closed(&nats.r#pub) && closed(&nats.sub);
+        let is_closed = closed(&permissions.r#pub) && closed(&permissions.sub);
         if !(claims.nats.authorization.is_callout() || is_closed) {
             system.sentinel = Some((signed.name(key), node.span));
         }

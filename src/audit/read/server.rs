@@ -311,20 +311,19 @@ fn names_somebody(node: &Node) -> bool {
 }
 
 /// The address on which a block listens.
-struct Address<'m> {
-    host: &'m str,
-    port: Option<i64>,
+pub(super) struct Address<'m> {
+    /// As written; may be empty.
+    pub host: &'m str,
+    /// `None`: none is written.
+    pub port: Option<i64>,
 }
 
 impl<'m> Address<'m> {
-    fn read(map: &'m Map) -> Self {
+    pub(super) fn read(map: &'m Map) -> Self {
         let listen = last(map, &["listen"]).map(|node| &node.value);
         let host = || last(map, &["host"]).or_else(|| last(map, &["net"])).and_then(text).unwrap_or_default();
         match (listen, last(map, &["port"]).map(|node| &node.value)) {
-            (Some(Value::Text(listen)), _) => {
-                let (host, port) = listen.rsplit_once(':').unwrap_or(("", listen));
-                Self { host, port: port.parse().ok() }
-            }
+            (Some(Value::Text(listen)), _) => Self::of(listen),
             (Some(Value::Integer(port)), _) | (None, Some(Value::Integer(port))) => {
                 Self { host: host(), port: Some(*port) }
             }
@@ -332,7 +331,13 @@ impl<'m> Address<'m> {
         }
     }
 
-    fn is_everywhere(&self) -> bool {
+    /// `host:port`, or a port.
+    pub(super) fn of(text: &'m str) -> Self {
+        let (host, port) = text.rsplit_once(':').unwrap_or(("", text));
+        Self { host, port: port.parse().ok() }
+    }
+
+    pub(super) fn is_everywhere(&self) -> bool {
         matches!(self.host, "" | "0.0.0.0" | "::" | "[::]")
     }
 

@@ -107,8 +107,9 @@ impl SystemReader<'_> {
             names
         });
         let allow_trace = self.collector.bool(options.get("allow_trace"));
-        let span = subject.span;
-        let subject = self.subject(subject)?;
+        // What is no subject offers nothing, and the server takes it.
+        let (span, text) = (subject.span, self.collector.text(Some(subject))?);
+        let subject = Subject::as_exported(text)?;
         let token_position = self.collector.integer(options.get("account_token_position")).unwrap_or(0);
         if let Some(node) = options.get("account_token_position")
             && token_position != 0

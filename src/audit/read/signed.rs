@@ -60,8 +60,8 @@ impl<'c> Signed<'c> {
         };
         Account {
             users: vec![anybody],
-            exports: nats.exports.iter().flatten().filter_map(|export| self.export(claims, export, span)).collect(),
-            imports: imports(claims).filter_map(|import| self.import(claims, import, span)).collect(),
+            exports: nats.exports.iter().filter_map(|export| self.export(claims, export, span)).collect(),
+            imports: nats.imports.iter().filter_map(|import| self.import(claims, import, span)).collect(),
             jetstream: jetstream(&nats.limits, span),
             limits: Limits {
                 connections: limit(nats.limits.conn),
@@ -70,15 +70,15 @@ impl<'c> Signed<'c> {
                 leafnodes: limit(nats.limits.leaf),
             },
             mappings: nats.mappings.iter().filter_map(|mapping| self.mapping(mapping, span)).collect(),
-            trace: Subject::as_the_server_reads(&nats.trace.dest).map(|subject| (subject, span)),
+            trace: nats.trace.as_ref().and_then(|t| Some((Subject::as_the_server_reads(&t.dest)?, span))),
             ..empty_account(&name, span)
         }
     }
 
     fn export(&self, exporter: &Claims<claims::Account>, export: &claims::Export, span: Span) -> Option<Export> {
-        let (kind, subject) = (share_kind(export.r#type?), Subject::as_the_server_reads(&export.subject)?);
+        let (kind, subject) = (export.r#type?, Subject::as_exported(&export.subject)?);
         let activates = |importer: &Claims<claims::Account>| {
-            imports(importer).any(|import| activated(import, importer, exporter, export))
+            importer.nats.imports.iter().any(|import| activated(import, importer, exporter, export))
         };
         let needs_activation = export.token_req && export.account_token_position == 0;
         let importers = self.claimed.values().filter(|importer| activates(importer));
@@ -93,17 +93,18 @@ impl<'c> Signed<'c> {
             subject,
             span,
             to: needs_activation.then_some(to),
-            token_position: export.account_token_position,
+            token_position: i64::try_from(export.account_token_position).unwrap_or(i64::MAX),
             allow_trace: export.allow_trace.then_some(span),
             latency: latency.map(|l| Latency { span, subject: Subject::as_the_server_reads(&l.results) }),
         })
     }
 
     fn import(&self, importer: &Claims<claims::Account>, import: &claims::Import, span: Span) -> Option<Import> {
-        let (kind, exporter) = (share_kind(import.r#type?), self.claimed.get(import.account.as_str())?);
+        let (kind, exporter) = (import.r#type?, self.claimed.get(import.account.as_str())?);
         let (subject, to) = subjects(import, kind);
         let from = Subject::as_the_server_reads(&subject)?;
-        if !is_authorized(exporter, importer, import, &from) {
+        let renames = |from: &Subject| from.as_str() == to || import_renames(from, &to).is_ok();
+        if !is_authorized(exporter, importer, import, &from) || from.has_wildcard() && !renames(&from) {
             return None;
         }
         let local = Rename::new(&from, &to, &mut Unknowns::default()).map(|rename| rename.to.pattern());
@@ -124,74 +125,10 @@ impl<'c> Signed<'c> {
         let counts = |d: &&claims::Destination| d.cluster.is_empty() || self.is_clustered;
         let to: Vec<String> = destinations.iter().filter(counts).map(|d| d.subject.clone()).collect();
         let fits = to.iter().all(|to| mapping_renames(&from, to).is_ok());
-        let weight = |d: &claims::Destination| if d.weight == 0 { 100 } else { u32::from(d.weight) };
-        let total: u32 = destinations.iter().filter(|d| d.cluster.is_empty()).map(weight).sum();
+        let total: u32 = destinations.iter().filter(|d| d.cluster.is_empty()).map(claims::Destination::percent).sum();
         let keeps = total < 100 || destinations.iter().any(|d| !d.cluster.is_empty());
         fits.then_some(Mapping { from, to, keeps, span })
     }
-}
-
-fn share_kind(kind: claims::Kind) -> ShareKind {
-    match kind {
-        claims::Kind::Stream => ShareKind::Stream,
-        claims::Kind::Service => ShareKind::Service,
-    }
-}
-
-/// Why the server rejects an account, so that nobody can use it. `None`: it does not.
-pub fn rejected(claims: &Claims<claims::Account>) -> Option<String> {
-    let Claims { nats, .. } = claims;
-    let exports = || nats.exports.iter().flatten();
-    let count = |number: usize| i64::try_from(number).unwrap_or(i64::MAX);
-    let beyond = |limit: i64, number: usize| limit >= 0 && count(number) > limit;
-    if !claims.is_current() {
-        return Some("it is not valid at this time".to_owned());
-    }
-    if beyond(nats.limits.imports, imports(claims).count()) || beyond(nats.limits.exports, exports().count()) {
-        return Some("it has more imports or exports than its limits allow".to_owned());
-    }
-    if let Some(export) = exports().find(|export| export.subject.contains('*') || export.subject.contains('>'))
-        && !nats.limits.wildcards
-        && nats.limits.exports != -1
-    {
-        return Some(format!("its limits allow no wildcard in the export `{}`", export.subject));
-    }
-    if let Some(export) = exports().find(|e| e.allow_trace && e.r#type == Some(claims::Kind::Stream)) {
-        return Some(format!("the stream `{}` cannot be traced", export.subject));
-    }
-    let import = imports(claims).find(|import| {
-        let is_service = import.r#type == Some(claims::Kind::Service);
-        let both = !import.to.is_empty() && !import.local_subject.is_empty();
-        both || is_service && import.allow_trace
-            || !is_service && import.share
-            || !local_fits(import)
-            || !token_fits(import, &claims.sub)
-    })?;
-    Some(format!("its import of `{}` does not fit", import.subject))
-}
-
-/// Whether the local subject of an import uses each wildcard of the subject.
-fn local_fits(import: &claims::Import) -> bool {
-    let (Some(from), local) = (Subject::as_the_server_reads(&import.subject), import.local_subject.as_str()) else {
-        return false;
-    };
-    local.is_empty()
-        || Subject::as_the_server_reads(local).is_some_and(|to| from.has_wildcard() || !to.has_wildcard())
-            && import_renames(&from, local).is_ok()
-}
-
-/// Whether the activation of an import, if it has one, is about this import.
-fn token_fits(import: &claims::Import, importer: &str) -> bool {
-    if import.token.is_empty() || import.token.starts_with("http") {
-        return true;
-    }
-    let Some(activation) = decode::<claims::Activation>(&import.token) else { return false };
-    let is_of_exporter = activation.iss == import.account || activation.exporter() == import.account;
-    is_of_exporter && activation.sub == importer && activation.activated() == import.r#type
-}
-
-fn imports(claims: &Claims<claims::Account>) -> impl Iterator<Item = &claims::Import> {
-    claims.nats.imports.iter().flatten()
 }
 
 /// The subject of an import in the exporter's account, and the local one.
@@ -234,7 +171,7 @@ fn is_authorized(
     import: &claims::Import,
     subject: &Subject,
 ) -> bool {
-    let exports = || exporter.nats.exports.iter().flatten().filter(|export| export.r#type == import.r#type);
+    let exports = || exporter.nats.exports.iter().filter(|export| export.r#type == import.r#type);
     let by = |export: &claims::Export, is_exact: bool| {
         if export.account_token_position > 0 {
             let position = usize::try_from(export.account_token_position).unwrap_or_default();
@@ -246,7 +183,7 @@ fn is_authorized(
         return by(export, true);
     }
     let contains = |export: &&claims::Export| {
-        Subject::as_the_server_reads(&export.subject).is_some_and(|offered| offered.contains(subject))
+        Subject::as_exported(&export.subject).is_some_and(|offered| offered.contains(subject))
     };
     exports().filter(contains).any(|export| by(export, false))
 }
@@ -261,29 +198,12 @@ fn activated(
     if import.account != exporter.sub || import.r#type != export.r#type {
         return false;
     }
-    // The server fetches it, so that it may be anything.
-    if import.token.starts_with("http") {
-        return true;
-    }
     let Some(activation) = decode::<claims::Activation>(&import.token) else { return false };
-    let by_key = exporter.nats.signing_keys.iter().any(|key| key.key() == activation.iss);
+    let by_key = exporter.nats.signing_keys.contains(&activation.iss);
     let is_trusted = match activation.exporter() {
         "" => activation.iss == exporter.sub,
         account => account == exporter.sub && (by_key || activation.iss == exporter.sub),
     };
     let revoked = |who: &str| export.revocations.get(who).is_some_and(|until| activation.iat <= *until);
-    let Some(kind) = import.r#type else { return false };
-    let (subject, _) = subjects(import, share_kind(kind));
-    let contains = |pattern: &str, subject: &str| {
-        let (pattern, subject) = (Subject::as_the_server_reads(pattern), Subject::as_the_server_reads(subject));
-        pattern.zip(subject).is_some_and(|(pattern, subject)| pattern.contains(&subject))
-    };
-    is_trusted
-        && activation.sub == importer.sub
-        && activation.activated() == Some(kind)
-        && activation.is_current()
-        && contains(&activation.nats.subject, &subject)
-        && contains(&export.subject, &subject)
-        && !revoked("*")
-        && !revoked(&importer.sub)
+    is_trusted && activation.sub == importer.sub && activation.is_current() && !revoked("*") && !revoked(&importer.sub)
 }

@@ -7,10 +7,10 @@ use nkeys::KeyPair;
 
 use super::is_public;
 use super::options::{Collector, Options, go_duration};
-use super::server::{last, listens, text};
+use super::server::{Address, last, listens, text};
 use crate::audit::system::System;
 use crate::conf::value::{Entry, Map, Node, Value};
-use crate::diag::Diagnostic;
+use crate::diag::{Diagnostic, Span};
 use crate::subject::Subject;
 
 /// Refuses every configuration with which the server does not start.
@@ -35,8 +35,13 @@ impl<'m> Blocks<'_, 'm, '_> {
         self.gateways();
         self.leaf_nodes();
         self.operators();
+        self.resolver();
+        self.callout();
+        self.default_domains();
+        self.ocsp();
         self.jetstream();
         self.monitoring();
+        self.ports();
         self.addresses();
         self.proxies();
         self.lame_duck();
@@ -295,6 +300,58 @@ impl<'m> Blocks<'_, 'm, '_> {
         }
     }
 
+    /// Each listener has a port of its own.
+    fn ports(&mut self) {
+        const PORTS: std::ops::RangeInclusive<i64> = -1..=65535;
+        let mut taken: Vec<(&str, String, i64)> = Vec::new();
+        for (what, node, address) in self.listeners() {
+            let Some(port) = address.port else { continue };
+            if !PORTS.contains(&port) {
+                self.collector.refuse(node.span, format!("there is no port {port}"), "a port is at most 65535");
+                continue;
+            }
+            let host =
+                if address.is_everywhere() { String::new() } else { address.host.replace("localhost", "127.0.0.1") };
+            let meets = |other: &str| other.is_empty() || host.is_empty() || other == host;
+            match taken.iter().find(|(_, other, at)| port > 0 && *at == port && meets(other)) {
+                Some((first, ..)) => {
+                    let message = format!("{first} and {what} both listen on port {port}");
+                    self.collector.refuse(node.span, message, "give each a port of its own");
+                }
+                None => taken.push((what, host, port)),
+            }
+        }
+    }
+
+    /// Where the server listens, and what for.
+    fn listeners(&self) -> Vec<(&'static str, &'m Node, Address<'m>)> {
+        let mut all = Vec::new();
+        let top = |key: &str| self.options.get(key);
+        let host = top("host").and_then(text).unwrap_or_default();
+        let written = |node: &'m Node| match &node.value {
+            Value::Text(text) => Some(Address::of(text)),
+            Value::Integer(port) => Some(Address { host, port: Some(*port) }),
+            _ => None,
+        };
+        let clients = top("listen").or_else(|| top("port"));
+        let monitoring = ["http", "http_port", "https", "https_port"].map(|key| ("monitoring", top(key)));
+        for (what, node) in [("clients", clients), ("profiling", top("prof_port"))].into_iter().chain(monitoring) {
+            all.extend(node.and_then(|node| Some((what, node, written(node)?))));
+        }
+        let blocks = [
+            ("cluster", "routes"),
+            ("gateway", "gateways"),
+            ("leafnodes", "leaf nodes"),
+            ("websocket", "WebSocket"),
+            ("mqtt", "MQTT"),
+        ];
+        for (block, what) in blocks {
+            let Some((entry, map)) = self.block(block).filter(|(_, map)| listens(map)) else { continue };
+            all.push((what, last(map, &["listen", "port"]).unwrap_or(&entry.node), Address::read(map)));
+        }
+        all
+    }
+
     /// Addresses that are told to others, and URLs of other servers.
     fn addresses(&mut self) {
         let told =
@@ -323,6 +380,91 @@ impl<'m> Blocks<'_, 'm, '_> {
         for node in urls {
             if text(node).is_some_and(|url| !is_url(url)) {
                 self.collector.refuse(node.span, "expected a URL", "such as \"nats://host:7422\"");
+            }
+        }
+    }
+
+    fn resolver(&mut self) {
+        let Some(node) = self.options.get("resolver") else { return };
+        let map = match &node.value {
+            Value::Map(map) => map,
+            Value::Text(text) if !["MEM", "URL"].iter().any(|kind| text.to_uppercase().contains(kind)) => {
+                return self.collector.refuse(node.span, format!("there is no resolver `{text}`"), "MEMORY");
+            }
+            _ => return,
+        };
+        // The server reads the names here with their case.
+        let option = |name: &str| map.entries.iter().rfind(|entry| entry.key == name).map(|entry| &entry.node);
+        let kind = option("type").and_then(text).unwrap_or_default().to_uppercase();
+        let refused: &[&str] = match kind.as_str() {
+            "FULL" => &["ttl"],
+            "CACHE" => &["interval", "allow_delete", "hard_delete"],
+            "MEM" | "MEMORY" => &[],
+            _ => {
+                let message = "a resolver has a `type`: full, cache or memory";
+                return self.collector.refuse(option("type").unwrap_or(node).span, message, "");
+            }
+        };
+        let is_set = |node: &&Node| node.value != Value::Bool(false);
+        for (name, node) in refused.iter().filter_map(|name| Some((name, option(name).filter(is_set)?))) {
+            let message = format!("a resolver of this type has no `{name}`");
+            self.collector.refuse(node.span, message, "remove it");
+        }
+        for node in ["ttl", "interval", "timeout"].iter().filter_map(|name| option(name)) {
+            if text(node).is_none_or(|text| go_duration(text).is_none()) {
+                self.collector.refuse(node.span, "expected a duration", "such as \"2m\"");
+            }
+        }
+        if !refused.is_empty() && option("dir").and_then(text).is_none_or(str::is_empty) {
+            self.collector.refuse(node.span, "this resolver needs a folder", "`dir: \"./jwt\"`");
+        }
+        if let Some(node) = option("hard_delete")
+            && kind == "FULL"
+            && option("allow_delete").is_none_or(|node| node.value != Value::Bool(true))
+        {
+            self.collector.refuse(node.span, "`hard_delete` needs `allow_delete`", "");
+        }
+    }
+
+    /// An auth callout puts users into accounts that exist.
+    fn callout(&mut self) {
+        let Some((_, map)) = self.block("authorization") else { return };
+        let Some(Value::Map(callout)) = last(map, &["auth_callout", "auth_hook"]).map(|node| &node.value) else {
+            return;
+        };
+        let allowed = last(callout, &["allowed_accounts", "accounts"]).map(nodes).unwrap_or_default();
+        self.accounts_exist(allowed.iter().filter_map(|node| Some((text(node)?, node.span))).collect());
+    }
+
+    /// The JetStream of these accounts is another server's.
+    fn default_domains(&mut self) {
+        let Some((_, map)) = self.block("default_js_domain").filter(|_| !self.has_operator()) else { return };
+        self.accounts_exist(map.entries.iter().map(|entry| (entry.key.as_str(), entry.key_span)).collect());
+        for entry in &map.entries {
+            if self.system.account(&entry.key).is_some_and(|account| account.jetstream.is_some()) {
+                let message = format!("`{}` has JetStream of this server", entry.key);
+                self.refuse(entry, message, "remove it here, or the account's `jetstream`");
+            }
+        }
+    }
+
+    fn accounts_exist(&mut self, names: Vec<(&str, Span)>) {
+        for (name, span) in names {
+            if self.system.account(name).is_none() && !matches!(name, "*" | "$G" | "$SYS") {
+                self.collector.refuse(span, format!("there is no account `{name}`"), "");
+            }
+        }
+    }
+
+    fn ocsp(&mut self) {
+        let Some((_, map)) = self.block("ocsp") else { return };
+        for entry in &map.entries {
+            let value = text(&entry.node).map(str::to_lowercase);
+            match (entry.key.as_str(), value.as_deref()) {
+                ("mode", Some("always" | "must" | "never" | "auto")) | ("url", Some(_)) => {}
+                ("mode", _) => self.refuse(entry, "there is no such mode", "always, must, never or auto"),
+                // With `urls` the server's own reader ends in a panic.
+                _ => self.refuse(entry, format!("`{}` is no option of OCSP", entry.key), "mode or url"),
             }
         }
     }
