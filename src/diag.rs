@@ -195,6 +195,11 @@ impl Sources {
         (before.matches('\n').count() + 1, before[line_start..].chars().count() + 1)
     }
 
+    /// `file:line` of the start of `span`.
+    pub fn place(&self, span: Span) -> String {
+        format!("{}:{}", self.path(span.file).display(), self.position(span).0)
+    }
+
     /// Converts a diagnostic for JSON output.
     pub fn finding(&self, diagnostic: &Diagnostic) -> Finding {
         let position = diagnostic.span.map(|span| self.position(span));

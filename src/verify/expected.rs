@@ -82,6 +82,15 @@ pub fn concrete(pattern: &Subject, token: &str) -> String {
     tokens.join(".")
 }
 
+/// Subjects that a pattern matches, at several depths below `>`: a leak may be narrower than a pattern.
+pub fn depths(pattern: &Subject, token: &str) -> Vec<String> {
+    let at = concrete(pattern, token);
+    match pattern.as_str().ends_with('>') {
+        true => vec![format!("{at}.{token}.{token}"), format!("{at}.{token}"), at],
+        false => vec![at],
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;

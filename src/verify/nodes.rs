@@ -44,9 +44,10 @@ impl KnownConfiguration {
         let logins = users.chain(leaves.map(|a| format!("{}/(leaf node)", a.name))).collect();
         let errors = audit.findings.iter().filter(|finding| finding.severity == Severity::Error);
         let leaks = errors.map(|finding| {
-            let line = finding.span.map_or(1, |span| audit.sources.position(span).0);
-            format!("{}: {} (line {line})", finding.rule, finding.message)
+            let place = finding.span.map_or_else(|| name.clone(), |span| audit.sources.place(span));
+            format!("{place}: {}: {}", finding.rule, finding.message)
         });
+        let leaks = leaks.collect();
         let limits = system.accounts.iter().map(|account| {
             let limits = &account.limits;
             let numbers = [limits.connections, limits.subscriptions, limits.payload];
@@ -58,7 +59,7 @@ impl KnownConfiguration {
             verdict: audit.verdict(),
             is_rendered,
             logins,
-            leaks: leaks.collect(),
+            leaks,
             limits: limits.collect(),
         }
     }
@@ -148,7 +149,7 @@ impl Run<'_> {
                 Verdict::Isolated => {}
                 Verdict::Leaky => {
                     for leak in &found.leaks {
-                        self.ledger.leak(None, None, format!("{name} runs {}, in which {leak}", found.name));
+                        self.ledger.leak(None, None, format!("{name} runs {}: {leak}", found.name));
                     }
                 }
                 Verdict::Inconclusive => self.ledger.not_run_for_anybody(&format!(

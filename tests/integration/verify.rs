@@ -121,6 +121,32 @@ fn registries_of_all_kinds_are_isolated() {
     }
 }
 
+#[test]
+fn limits_that_leave_no_room_get_a_verdict_and_what_was_not_tried_is_said() {
+    let roomless = [
+        ("streams   = 10", "streams   = 2", "jetstream-api", "its limit allows no stream beside those that it has"),
+        (
+            "payload       = \"512KiB\"",
+            "payload       = \"2KiB\"",
+            "setting",
+            "its messages are smaller than 4096 bytes",
+        ),
+        ("connections   = 100", "connections   = 3", "limits", "its limit allows no more"),
+    ];
+    for (from, to, probe, why) in roomless {
+        let project = Project::new();
+        project.edit(from, to);
+        project.up();
+        let report = verify(&project, &["--server", &format!("127.0.0.1:{}", project.port)], 0);
+        assert_eq!(outcomes(&report, "not-run"), Vec::<String>::new(), "{to}");
+        let untried = outcomes(&report, "not-tried");
+        let is_said = |o: &String| o.contains(probe) && o.contains("TENANT_A") && o.contains(why);
+        assert!(untried.iter().any(is_said), "{to}: {untried:#?}");
+        // The control: the tenant beside it was attacked in full.
+        assert!(!untried.iter().any(|o| o.contains("jetstream-api") && o.contains("TENANT_B")), "{untried:#?}");
+    }
+}
+
 /// The state of each of a tenant's streams and consumers, as its admin sees it: how many messages,
 /// the first and last sequence, what is pending and what was delivered.
 async fn state(project: &Project, admin: &str) -> Json {
@@ -386,7 +412,27 @@ fn a_user_with_an_unknown_secret_is_left_out_by_name() {
     }
 }
 
-/// Something that listens and is no NATS server, or not a good one.
+#[tokio::test(flavor = "multi_thread")]
+async fn workers_of_a_shared_service_get_no_request_of_the_proof() {
+    let project = Project::new();
+    project.edit("service = \"TENANT_A.api.quote\"", "service = \"TENANT_A.api.>\"");
+    project.up();
+    let address = format!("127.0.0.1:{}", project.port);
+    let declared = |report: &Json, outcome: &str| {
+        outcomes(report, outcome).into_iter().filter(|o| o.contains("shares") && o.contains("TENANT_A.api.")).count()
+    };
+    let report = verify(&project, &["--server", &address], 0);
+    assert_eq!((declared(&report, "pass"), declared(&report, "not-tried")), (1, 0), "the control: nobody listens");
+    let worker = project.connect("TENANT_A/tenant_a_app").await;
+    let mut jobs = worker.client.queue_subscribe("TENANT_A.api.*", "workers".into()).await.expect("subscribe");
+    worker.client.flush().await.expect("flush");
+    let report = verify(&project, &["--server", &address], 0);
+    assert_eq!((declared(&report, "pass"), declared(&report, "not-tried")), (0, 1));
+    worker.client.publish("TENANT_A.api.real", "job".into()).await.expect("publish");
+    let first = tokio::time::timeout(PATIENCE, futures_util::StreamExt::next(&mut jobs)).await.expect("in time");
+    assert_eq!(first.expect("a job").subject.as_str(), "TENANT_A.api.real", "the first that it gets");
+}
+
 /// A server that has not been reloaded since lets in who was sent away, and keeps
 /// accounts that nobody tried.
 #[test]
@@ -412,6 +458,7 @@ fn what_was_given_up_must_be_gone() {
     verify(&project, &["--server", &address], 0);
 }
 
+/// Something that listens and is no NATS server, or not a good one.
 fn listener(serve: impl Fn(TcpStream) + Send + 'static) -> String {
     let listener = TcpListener::bind("127.0.0.1:0").expect("a port");
     let address = listener.local_addr().expect("an address").to_string();

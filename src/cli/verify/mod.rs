@@ -2,6 +2,7 @@
 
 mod mutants;
 
+use std::collections::{BTreeMap, BTreeSet};
 use std::fs;
 use std::path::PathBuf;
 
@@ -236,14 +237,7 @@ fn show(context: &Context, report: &Report) {
         std::time::Duration::from_millis(*duration_ms).as_secs_f64(),
     );
     let gaps = worst(Outcome::NotRun).count();
-    let (left_out, untried): (Vec<_>, Vec<_>) = worst(Outcome::NotTried).partition(|c| c.probe == SETTING);
-    for check in left_out {
-        context.ui.note(&format!("not tried: {}", check.evidence));
-    }
-    let exhaustive = untried.iter().filter(|c| c.evidence.starts_with(EXHAUSTIVE)).count();
-    if exhaustive > 0 {
-        context.ui.note(&format!("not tried: {}, because --exhaustive is not given", count(exhaustive, "check")));
-    }
+    show_untried(context, report);
     let runs_rendered = server.runs_rendered == Some(true);
     if runs_rendered {
         context
@@ -263,6 +257,29 @@ fn show(context: &Context, report: &Report) {
         Verdict::Inconclusive => {
             context.ui.unknown(&format!("inconclusive: {} not run in {what}", count(gaps, "check")));
         }
+    }
+}
+
+/// Prints what was not tried, each reason once.
+fn show_untried(context: &Context, report: &Report) {
+    let mut reasons: BTreeMap<&str, BTreeSet<&str>> = BTreeMap::new();
+    let mut exhaustive = 0;
+    for check in report.checks.iter().filter(|check| check.outcome == Outcome::NotTried) {
+        if check.evidence.starts_with(EXHAUSTIVE) {
+            exhaustive += 1;
+        } else {
+            reasons.entry(&check.evidence).or_default().insert(&check.from);
+        }
+    }
+    for (why, tenants) in reasons.iter().take(SHOWN) {
+        let tenants = first_few(&tenants.iter().map(|name| (*name).to_owned()).collect::<Vec<_>>());
+        context.ui.note(&format!("not tried: {tenants}: {}", shortened(why)));
+    }
+    if reasons.len() > SHOWN {
+        context.ui.note(&format!("… and {} more reasons: --html FILE or --format json has all", reasons.len() - SHOWN));
+    }
+    if exhaustive > 0 {
+        context.ui.note(&format!("not tried: {}, because --exhaustive is not given", count(exhaustive, "check")));
     }
 }
 
@@ -291,9 +308,7 @@ fn show_pairs(context: &Context, report: &Report) {
 fn show_causes(context: &Context, report: &Report) {
     let causes = report.causes();
     for cause in causes.iter().take(SHOWN) {
-        let some = |names: &std::collections::BTreeSet<&str>| {
-            first_few(&names.iter().map(|name| (*name).to_owned()).collect::<Vec<_>>())
-        };
+        let some = |names: &BTreeSet<&str>| first_few(&names.iter().map(|name| (*name).to_owned()).collect::<Vec<_>>());
         let times = if cause.checks > 1 { format!(" ({})", count(cause.checks, "check")) } else { String::new() };
         let text = format!(
             "{}: {}: {} → {}{times}: {}",
@@ -309,10 +324,12 @@ fn show_causes(context: &Context, report: &Report) {
             context.ui.unknown(&text);
         }
         if !cause.places.is_empty() {
-            context.ui.note(&format!("  declared at {}", first_few(&cause.places.iter().cloned().collect::<Vec<_>>())));
+            context
+                .ui
+                .result(&format!("  declared at {}", first_few(&cause.places.iter().cloned().collect::<Vec<_>>())));
         }
         if cause.outcome == Outcome::Leak {
-            context.ui.note(&format!("  remedy: {}", cause.mend));
+            context.ui.result(&format!("  remedy: {}", cause.mend));
         }
     }
     if causes.len() > SHOWN {

@@ -3,7 +3,7 @@
 
 use super::Probe;
 use crate::subject::Subject;
-use crate::verify::expected::{concrete, listed, may_subscribe};
+use crate::verify::expected::{concrete, depths, listed, may_subscribe};
 use crate::verify::run::{Run, Session, TenantRun, each};
 
 pub const PROBE: Probe = Probe {
@@ -59,13 +59,7 @@ fn publish_subjects(run: &Run<'_>, session: &Session<'_>) -> Vec<String> {
     let own = listed(&session.user.permissions.publish).iter().filter(|s| !s.first_token().starts_with(['$', '_']));
     // On a server in use, a message on a subject without a wildcard would reach an application.
     let free = own.filter(|s| run.throwaway || s.has_wildcard());
-    // A leak may be narrower than the granted pattern, so several depths are tried.
-    let depths = |s: &Subject| {
-        let (token, is_open) = (run.token(), s.as_str().ends_with('>'));
-        let at = concrete(s, &token);
-        if is_open { vec![format!("{at}.{token}.{token}"), format!("{at}.{token}"), at] } else { vec![at] }
-    };
-    free.flat_map(depths).collect()
+    free.flat_map(|s| depths(s, &run.token())).filter(|subject| !run.has_workers(subject)).collect()
 }
 
 /// Every user publishes its tenant's canary to everything that it is granted.

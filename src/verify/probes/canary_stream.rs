@@ -15,6 +15,12 @@ const NAME_IN_USE: u64 = 10058;
 /// JetStream error code: subjects overlap with an existing stream.
 const OVERLAP: u64 = 10065;
 
+/// JetStream error code: the account has as many streams as its limit allows.
+const MAXIMUM_STREAMS: u64 = 10027;
+
+/// JetStream error code: no storage is left, of the account or of the server.
+const NO_STORAGE: u64 = 10047;
+
 /// A subject of this run that a tenant's manager may publish to: preferably one of a bucket,
 /// which no stream of the tenant captures, else one in the tenant's own space.
 pub fn subject(run: &Run<'_>, tenant_run: &mut TenantRun<'_>, last: &str) -> Option<String> {
@@ -55,9 +61,8 @@ pub async fn make<'p>(run: &Run<'p>, tenant_run: &mut TenantRun<'p>, name: &str,
         run.ledger.leak(None, Some(index), format!("stream {name} is there already, and it is another tenant's"));
         return false;
     }
-    if let Some(why) = made["error"]["description"].as_str() {
-        let hint = if made["error"]["err_code"] == OVERLAP { "; is another proof running?" } else { "" };
-        run.ledger.not_run(index, format!("no stream could be made: {why}{hint}"));
+    if made["error"].is_object() {
+        refused(run, tenant_run, &made["error"]);
         return false;
     }
     if made.is_null() {
@@ -74,6 +79,24 @@ pub async fn make<'p>(run: &Run<'p>, tenant_run: &mut TenantRun<'p>, name: &str,
         tokio::time::sleep(Duration::from_millis(20)).await;
     };
     has_stored(run, index, name, &ack)
+}
+
+/// Records why the server makes no stream for an attack.
+pub fn refused<'p>(run: &Run<'p>, tenant_run: &TenantRun<'p>, error: &Value) {
+    let (index, why) = (tenant_run.index, error["description"].as_str().unwrap_or_default());
+    match error["err_code"].as_u64() {
+        Some(MAXIMUM_STREAMS) => {
+            run.ledger.not_tried(index, "JetStream: its limit allows no stream beside those that it has");
+        }
+        Some(NO_STORAGE) if tenant_run.reserves_everything() => {
+            run.ledger
+                .not_tried(index, "JetStream: its streams reserve all of its storage, and leave none for another");
+        }
+        Some(OVERLAP) => {
+            run.ledger.not_run(index, format!("no stream could be made: {why}; is another proof running?"));
+        }
+        _ => run.ledger.not_run(index, format!("no stream could be made: {why}")),
+    }
 }
 
 /// Judges the acknowledgement of a new stream's first message. A message that was there

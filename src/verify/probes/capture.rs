@@ -56,8 +56,8 @@ async fn make<'p>(run: &Run<'p>, tenant_run: &mut TenantRun<'p>) {
         subjects.dedup();
         manager.api(run, &create, config(json!(subjects))).await
     };
-    if let Some(error) = made["error"]["description"].as_str() {
-        run.ledger.not_run(index, format!("no stream for it: {error}"));
+    if made["error"].is_object() {
+        canary_stream::refused(run, tenant_run, &made["error"]);
     }
 }
 

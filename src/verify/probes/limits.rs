@@ -5,7 +5,7 @@ use serde_json::json;
 use super::{AT_ONCE, Probe};
 use crate::model::JetStream;
 use crate::verify::expected::may_publish;
-use crate::verify::run::{Run, TenantRun, each};
+use crate::verify::run::{Run, TenantRun, each, is_full};
 use crate::verify::wire::Connection;
 
 pub const PROBE: Probe = Probe {
@@ -14,6 +14,9 @@ pub const PROBE: Probe = Probe {
     mend: "the server's limits are not the registry's: `tenantry up` renders and reloads them",
     run: |run, tenant_runs| Box::pin(probe(run, tenant_runs)),
 };
+
+/// Why something is not tried.
+pub const BESIDE_USERS: &str = "what takes a connection beside those of its users: its limit allows no more";
 
 /// Limits above these are tested with `--exhaustive` only.
 const CHEAP_SUBSCRIPTIONS: u32 = 5_000;
@@ -100,6 +103,10 @@ async fn open_connection<'p>(run: &Run<'p>, tenant_run: &TenantRun<'p>) -> Optio
     let session = tenant_run.spare()?;
     match session.another(run).await {
         Ok(connection) => Some(connection),
+        Err(why) if is_full(&why) => {
+            run.ledger.not_tried(tenant_run.index, BESIDE_USERS);
+            None
+        }
         Err(why) => {
             run.ledger.not_run(
                 tenant_run.index,
@@ -182,7 +189,7 @@ async fn connections<'p>(
     for _ in 0..=limit {
         match session.another(run).await {
             Ok(connection) => open.push(connection),
-            Err(why) if why.to_string().to_lowercase().contains("connections exceeded") => {
+            Err(why) if is_full(&why) => {
                 held.push(format!("connection {}: {why}", open.len() + 1));
                 return;
             }

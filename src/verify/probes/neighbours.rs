@@ -4,10 +4,11 @@
 use std::time::{Duration, Instant};
 
 use super::Probe;
+use super::limits::BESIDE_USERS;
 use crate::model::ShareKind;
 use crate::verify::expected::{concrete, may_publish, may_subscribe};
-use crate::verify::run::{Run, Session, TenantRun};
-use crate::verify::wire::{Connection, FILLER, Lost};
+use crate::verify::run::{Run, Session, TenantRun, is_full};
+use crate::verify::wire::{Connection, FILLER, Lost, OpenError};
 
 pub const PROBE: Probe = Probe {
     id: "noisy-neighbours",
@@ -18,8 +19,10 @@ pub const PROBE: Probe = Probe {
 
 /// Number of shares that are tested: they all work in the same way.
 const TRIED: usize = 2;
-/// Size of one message. Bytes.
+/// Size of one message, unless the exporter's limit is smaller. Bytes.
 const BYTES: usize = 4 << 10;
+/// With smaller messages a round takes too long. Bytes.
+const LEAST: usize = 512;
 /// Number of messages in a burst, which is what is timed.
 const BURST: usize = 100;
 /// Maximum amount of data that is published in each of the two rounds. Bytes.
@@ -46,8 +49,15 @@ async fn probe<'p>(run: &Run<'p>, tenant_runs: &mut [TenantRun<'p>]) {
                 continue;
             }
             let subject = concrete(&import.subject, &run.token());
-            match measure_bursts(run, tenant_runs, index, exporter, &subject).await {
-                Err(why) => run.ledger.not_run(exporter, why.0),
+            let payload = run.topology.tenant(exporter).limits.payload.bytes();
+            let bytes = usize::try_from(payload).unwrap_or(BYTES).min(BYTES);
+            if bytes < LEAST {
+                run.ledger.not_tried(exporter, format!("a flood of messages, which have at most {bytes} bytes"));
+                continue;
+            }
+            match measure_bursts(run, tenant_runs, (index, exporter), &subject, bytes).await {
+                Err(why) if is_full(&why) => run.ledger.not_tried(exporter, BESIDE_USERS),
+                Err(why) => run.ledger.not_run(exporter, why.to_string()),
                 Ok(None) => {}
                 Ok(Some((alone, beside))) if beside > NOTICED && beside > alone * FACTOR => run.ledger.leak(
                     Some(index),
@@ -65,18 +75,18 @@ async fn probe<'p>(run: &Run<'p>, tenant_runs: &mut [TenantRun<'p>]) {
 async fn measure_bursts<'p>(
     run: &Run<'p>,
     tenant_runs: &mut [TenantRun<'p>],
-    importer: usize,
-    exporter: usize,
+    (importer, exporter): (usize, usize),
     subject: &str,
-) -> Result<Option<(Duration, Duration)>, Lost> {
+    bytes: usize,
+) -> Result<Option<(Duration, Duration)>, OpenError> {
     let subscribing =
         tenant_runs[importer].sessions.iter().find(|m| m.connection.is_some() && may_subscribe(m.user, subject));
     let publishing =
         tenant_runs[exporter].sessions.iter().find(|m| m.connection.is_some() && may_publish(m.user, subject));
     let (Some(subscribing), Some(publishing)) = (subscribing, publishing) else { return Ok(None) };
-    let open = |e: crate::verify::wire::OpenError| Lost(e.to_string());
-    let mut publisher = publishing.another(run).await.map_err(open)?;
-    let mut stalled = subscribing.another(run).await.map_err(open)?;
+    let mut publisher = publishing.another(run).await?;
+    let mut stalled = subscribing.another(run).await?;
+    let lost = |lost: Lost| OpenError::Broken(lost.0);
     // Every other subscriber reads, so that the server has no pending data for them.
     let may_receive = |s: &TenantRun<'_>| {
         s.index == exporter || s.tenant.imports.iter().any(|i| i.from == run.topology.tenant(exporter).name)
@@ -87,17 +97,17 @@ async fn measure_bursts<'p>(
     // `max_pending`, and closes the subscriber's connection once it exceeds all of it. The
     // socket buffers hold some megabytes as well. So 15/16 of `max_pending` is published.
     let kept = run.model.server.max_pending.bytes() / 16 * 15;
-    let bursts = usize::try_from(kept.min(MOST)).unwrap_or_default() / BYTES / BURST;
+    let bursts = usize::try_from(kept.min(MOST)).unwrap_or_default() / bytes / BURST;
     // Once enough data is pending, every burst is stalled. The fastest of the last bursts
     // shows that reliably, whatever else slows this machine down.
     let mut took = [Duration::MAX; 2];
     for (round, took) in took.iter_mut().enumerate() {
         if round == 1 {
             stalled.subscribe(subject, None);
-            stalled.settle().await?;
+            stalled.settle().await.map_err(lost)?;
         }
         for n in 0..bursts {
-            let burst = publish_burst(&mut publisher, &run.common(), subject).await?;
+            let burst = publish_burst(&mut publisher, &run.common(), subject, bytes).await.map_err(lost)?;
             if n + LAST >= bursts {
                 *took = burst.min(*took);
             }
@@ -109,8 +119,15 @@ async fn measure_bursts<'p>(
     Ok(Some((took[0], took[1])))
 }
 
-async fn publish_burst(publisher: &mut Connection, stream: &str, subject: &str) -> Result<Duration, Lost> {
-    let body = FILLER.repeat(BYTES / FILLER.len());
+async fn publish_burst(
+    publisher: &mut Connection,
+    stream: &str,
+    subject: &str,
+    bytes: usize,
+) -> Result<Duration, Lost> {
+    // Headers count as payload.
+    const HEADERS: usize = 128;
+    let body = FILLER.repeat((bytes - HEADERS) / FILLER.len());
     let start = Instant::now();
     (0..BURST).for_each(|_| publisher.publish_stored_by(stream, subject, None, &body));
     publisher.settle().await?;

@@ -24,7 +24,8 @@ async fn probe<'p>(run: &Run<'p>, tenant_runs: &mut [TenantRun<'p>]) {
 
 /// The subject on which a share is tested. `None` if a message on it would reach an application.
 fn test_subject(run: &Run<'_>, subject: &Subject) -> Option<String> {
-    (run.throwaway || subject.has_wildcard()).then(|| concrete(subject, &run.token()))
+    let free = (run.throwaway || subject.has_wildcard()).then(|| concrete(subject, &run.token()));
+    free.filter(|subject| !run.has_workers(subject))
 }
 
 /// Every exporter publishes on the streams that it shares; every importer must receive it.
@@ -53,9 +54,8 @@ async fn check_streams<'p>(run: &Run<'p>, tenant_runs: &mut [TenantRun<'p>]) {
         for import in tenant_run.tenant.imports.iter().filter(|i| i.kind == ShareKind::Stream) {
             let Some(exporter) = run.topology.place(&import.from) else { continue };
             let Some(subject) = test_subject(run, &import.subject) else {
-                let what =
-                    format!("{} of {}: not said, it would be somebody's real message", import.subject, import.from);
-                run.ledger.pass(tenant_run.index, what);
+                let what = format!("{} of {}: whoever hears it would get a message", import.subject, import.from);
+                run.ledger.not_tried(tenant_run.index, what);
                 continue;
             };
             let has_subscriber =
@@ -87,8 +87,8 @@ async fn check_services<'p>(run: &Run<'p>, tenant_runs: &mut [TenantRun<'p>]) {
         for import in tenant.imports.iter().filter(|i| i.kind == ShareKind::Service) {
             let Some(exporter) = run.topology.place(&import.from) else { continue };
             let Some(subject) = test_subject(run, &import.subject) else {
-                let what = format!("{} of {}: not asked, it would be a real request", import.subject, import.from);
-                run.ledger.pass(index, what);
+                let what = format!("{} of {}: its workers would get a request", import.subject, import.from);
+                run.ledger.not_tried(index, what);
                 continue;
             };
             if exporter != index {

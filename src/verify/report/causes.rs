@@ -57,7 +57,7 @@ impl Report {
                 cause.checks += 1;
                 cause.from.insert(&check.from);
                 cause.to.insert(&check.to);
-                cause.places.extend(self.origin.place(&check.from));
+                cause.places.extend(self.origin.place(&check.from).or_else(|| self.origin.place(&check.to)));
             }
         }
         causes
@@ -73,7 +73,7 @@ fn mend(check: &Check) -> &'static str {
         return "the server grants more than the registry: `tenantry up` renders and reloads it, `tenantry audit FILE` finds it in what the server runs";
     }
     let probe = PROBES.iter().find(|p| p.id == check.probe);
-    probe.map_or("look at the evidence", |probe| probe.mend)
+    probe.map_or("`tenantry audit FILE` explains what the server's file grants; `tenantry up` renders and reloads what is declared", |probe| probe.mend)
 }
 
 /// The text with `*` in place of every known name and every number.

@@ -7,9 +7,10 @@ mod detect;
 mod ledger;
 mod session;
 mod topology;
+mod workers;
 
 use std::cell::{Cell, RefCell};
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 use std::time::Duration;
 
 use futures_util::{StreamExt as _, stream};
@@ -54,6 +55,8 @@ pub struct Run<'p> {
     /// The random part of each tenant's canary, in the model's order.
     canaries: Vec<String>,
     by_canary: HashMap<String, usize>,
+    /// Test subjects of shared services on which workers listen.
+    listened: RefCell<HashSet<String>>,
     /// Part of stream names, incremented for each set of streams. If a stream is created
     /// just after one of the same name was deleted, the server may find a file of the
     /// deleted one.
@@ -86,6 +89,11 @@ pub fn nobody_is_in(tenant_runs: &[TenantRun<'_>]) -> Option<OpenError> {
     Some(by_the_server.or_else(|| refusals().next()).cloned().unwrap_or_else(none))
 }
 
+/// Whether the server refuses a connection because the account has all that its limit allows.
+pub fn is_full(refusal: &OpenError) -> bool {
+    refusal.to_string().to_lowercase().contains("connections exceeded")
+}
+
 impl<'p> Run<'p> {
     /// A run with a new id and new canaries. `probes` are the ids of all probes, in the
     /// order in which they run.
@@ -102,6 +110,7 @@ impl<'p> Run<'p> {
             topology: Topology::new(plan.model, plan.throwaway),
             by_canary: canaries.iter().cloned().enumerate().map(|(i, c)| (c, i)).collect(),
             canaries,
+            listened: RefCell::default(),
             phase: Cell::new(0),
             info: RefCell::default(),
         }

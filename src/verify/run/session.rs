@@ -2,8 +2,9 @@
 
 use serde_json::Value;
 
-use super::Run;
+use super::{Run, is_full};
 use crate::keys::Login;
+use crate::model::jetstream::keys::stream::{MAX_BYTES, STORAGE};
 use crate::model::{Tenant, User};
 use crate::subject::Subject;
 use crate::verify::expected::{manages_streams, may_subscribe};
@@ -85,7 +86,7 @@ impl<'p> TenantRun<'p> {
             let why = format!(
                 "JetStream is not tried: its messages are smaller than {REQUEST} bytes, and so are its requests"
             );
-            run.ledger.not_run(self.index, why);
+            run.ledger.not_tried(self.index, why);
         } else if self.tenant.jetstream.is_some() && !self.sessions.iter().any(Session::is_granted_streams) {
             // Nobody of the tenant could do what the attacks do either; for the rest there are the static
             // proof of what the server confirms to run, and a throwaway server.
@@ -147,6 +148,18 @@ impl<'p> TenantRun<'p> {
         usable().find(|m| m.is_cheap()).or_else(|| usable().next())
     }
 
+    /// Whether the declared streams reserve so much that there is no room for a test stream.
+    pub fn reserves_everything(&self) -> bool {
+        let Some(js) = self.tenant.jetstream else { return false };
+        let (kind, limit) = match self.storage() {
+            "memory" => ("memory", js.memory.bytes()),
+            _ => ("file", js.storage.bytes()),
+        };
+        let of_kind = self.tenant.streams.iter().filter(|s| s.config.get(STORAGE.name) == kind);
+        let reserved: u64 = of_kind.filter_map(|s| s.config.get(MAX_BYTES.name).as_u64()).sum();
+        reserved + ENOUGH > limit
+    }
+
     /// The storage type for test streams: `memory` or `file`.
     pub fn storage(&self) -> &'static str {
         match self.tenant.jetstream {
@@ -177,6 +190,14 @@ impl<'p> Session<'p> {
                     self.can_ask = false;
                     run.ledger.not_run(self.tenant, format!("{user_name} may not listen to its own inbox: {words}"));
                 }
+            }
+            Err(refusal) if self.user.is_provisioner() && is_full(&refusal) => {
+                let what = format!(
+                    "the provisioner finds no connection beside those of {}'s users",
+                    run.topology.tenant(self.tenant).name
+                );
+                run.ledger.not_tried(self.tenant, what);
+                self.refusal = Some(refusal);
             }
             Err(refusal) => {
                 let hint = if refusal.to_string().contains("Authorization") {
