@@ -6,7 +6,7 @@ use std::path::{Path, PathBuf};
 use crate::error::Error;
 
 /// The main configuration file and the accounts file that it includes.
-#[derive(Debug, Clone)]
+#[derive(Debug, Clone, PartialEq, Eq)]
 pub struct ConfFiles {
     /// Text of `nats-server.conf`, which includes `accounts.conf`.
     pub main: String,

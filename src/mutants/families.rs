@@ -42,7 +42,7 @@ macro_rules! limits {
             class: "limits",
             what: concat!("`", $key, ": ", $value, "`"),
             catchers: &$catchers,
-            make: |d| d.set(d.a, $key, |_| Some($value.to_owned())),
+            make: |d| without_limit(d, $key, $value),
         },)*]
     };
 }
@@ -123,6 +123,13 @@ pub const EXPORTS: &[Mutant] = exports! {
     "export-one", "stream", "nobody.declared.this", ["declarations"];
     "serve-one", "service", "nobody.declared.this", ["declarations"];
 };
+
+/// Gives `a` a limit that is none. Where its messages are as large as the server's anyway, nothing changes.
+fn without_limit(d: &mut Draft<'_>, key: &str, none: &str) -> Option<()> {
+    let is_servers = d.a.limits.payload.bytes() >= d.model.server.max_payload.bytes();
+    (key != "max_payload" || !is_servers).then_some(())?;
+    d.set(d.a, key, |_| Some(none.to_owned()))
+}
 
 /// Limits that are none, or others than declared.
 pub const LIMITS: &[Mutant] = limits! {

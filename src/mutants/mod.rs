@@ -100,7 +100,7 @@ impl Mutant {
     fn applied(&self, model: &Model, conf: &ConfFiles) -> Option<ConfFiles> {
         let mut draft = Draft::new(model, conf)?;
         (self.make)(&mut draft)?;
-        Some(draft.conf)
+        (draft.conf != *conf).then_some(draft.conf)
     }
 
     /// The rules and probes that must catch it here: every rule, and, where there is a server
