@@ -38,6 +38,10 @@ struct Member<'w> {
     hears_everything: Option<Carrier>,
     /// How it receives what others publish by MQTT.
     hears_mqtt: Option<Carrier>,
+    /// How its answers to other accounts pass through its own.
+    answers_others: Option<Carrier>,
+    /// Whether it receives such answers of others.
+    hears_answers: bool,
 }
 
 /// A mechanism that publishes or receives for a user without looking at its permissions.
@@ -97,6 +101,7 @@ pub fn crossings<'w>(
         user.permissions.subscribe.heard().iter().for_each(|heard| index.insert(&heard.subject, i));
     }
     let captures = may_capture(account);
+    let answers = Subject::as_the_server_reads("_R_.>").map(|subject| Carried::new(account, &subject));
     let mut search = Search { account, members: Vec::new(), found: Vec::new(), pairs: HashSet::new(), most };
     for (user, tenant) in account.users.iter().zip(of) {
         search.members.push(Member {
@@ -107,6 +112,8 @@ pub fn crossings<'w>(
             speaks_anywhere: speaks_anywhere(system, account, user, captures),
             hears_everything: hears_everything(account, user),
             hears_mqtt: hears_mqtt(system, account, user),
+            answers_others: answers_others(system, account, user),
+            hears_answers: answers.as_ref().is_some_and(|answers| answers.received_by(user).is_some()),
         });
     }
     search.direct(system, &index);
@@ -187,7 +194,12 @@ impl<'w> Search<'w> {
         let everything = first(members, &|m| m.hears_everything.is_some());
         let (by_mqtt, overhearing) =
             (first(members, &|m| m.user.may_use(ListenerKind::Mqtt)), first(members, &|m| m.hears_mqtt.is_some()));
+        let (answering, by_answers) =
+            (first(members, &|m| m.answers_others.is_some()), first(members, &|m| m.hears_answers));
         let mut pairs: Vec<(usize, usize, Option<Carrier>)> = Vec::new();
+        for from in answering {
+            pairs.extend(by_answers.iter().map(|to| (from, *to, members[from].answers_others.clone())));
+        }
         for from in everywhere {
             pairs.extend(hearing.iter().map(|to| (from, *to, members[from].speaks_anywhere.clone())));
         }
@@ -236,7 +248,25 @@ pub fn carried(system: &System, question: Question<'_>) -> Vec<Path> {
             path
         }));
     }
+    found.extend(overheard(system, question));
     found
+}
+
+/// The path of what a user answers to requests of other accounts, if the other one hears it.
+fn overheard(system: &System, question: Question<'_>) -> Option<Path> {
+    let ((account, sender), (target, receiver)) = (question.from, question.to);
+    let answers = Subject::as_the_server_reads("_R_.>")?;
+    if account.name != target.name || question.subject.is_some_and(|subject| !subject.overlaps(&answers)) {
+        return None;
+    }
+    let Carrier { what, place, .. } = answers_others(system, account, sender)?;
+    let arrives = Carried::new(account, &answers).received_by(receiver)?;
+    let hears = format!("`{}/{}` may subscribe to `{arrives}`", account.name, receiver.display_name());
+    let steps = vec![
+        (format!("`{}/{}` publishes {what}", account.name, sender.display_name()), place),
+        (hears, receiver.place_of(&receiver.permissions.subscribe)),
+    ];
+    Some(Path { subject: answers, arrives, steps, way: None })
 }
 
 /// The paths of an answer that comes in by a service import.
@@ -338,6 +368,21 @@ fn hears_mqtt(system: &System, account: &Account, user: &User) -> Option<Carrier
     Some(Carrier { what: format!("what it publishes by MQTT, on `{subject}`"), place, by_import: false })
 }
 
+/// How the answers of a user that may answer pass through its account on `_R_.>`: those to requests of other
+/// accounts.
+fn answers_others(system: &System, account: &Account, user: &User) -> Option<Carrier> {
+    let place = user.permissions.responses?.span;
+    let others = system.accounts.iter().filter(|other| other.name != account.name);
+    let imports = others.flat_map(Account::services).filter(|import| import.from.0 == account.name);
+    let anybody = User { permissions: Permissions::default(), ..user.clone() };
+    let mut asked = imports.flat_map(|import| {
+        let requests = published(account, &anybody, Some(&import.subject));
+        requests.into_iter().filter_map(|request| request.received_by(user))
+    });
+    let what = format!("what it answers to requests of other accounts on `{}`, on `_R_.>`", asked.next()?);
+    Some(Carrier { what, place, by_import: false })
+}
+
 /// A service import that a user's list does not name, and that it reaches by the reply subject of
 /// a request that is answered.
 #[derive(Debug)]
@@ -411,6 +456,33 @@ mod tests {
             (both("{ deny: \">\" }", "a.>"), both("b.>", "{ deny: \">\" }"), &[]),
         ] {
             assert_eq!(found(&[("t1", &one), ("t2", &two)], ""), expected, "{one} | {two}");
+        }
+    }
+
+    #[test]
+    fn answers_to_other_accounts_are_overheard_in_the_own_one() {
+        let crossing = |answers: &str, subscribe: &str, importer: &str| {
+            let text = format!(
+                "accounts {{ A {{ exports: [{{ service: s.x }}], users: [\n\
+                 {{ user: t1, permissions {{ publish: {{ deny: \">\" }}, subscribe: \"s.>\"{answers} }} }}\n\
+                 {{ user: t2, permissions {{ publish: {{ deny: \">\" }}, subscribe: {subscribe} }} }}] }}\n\
+                 B {{ {importer} }} }}"
+            );
+            let system = system(&text);
+            let found = crossings(&system, &system.accounts[0], |user| &user.name[..2], 20);
+            found.iter().map(|c| format!("{}>{}", c.from.name, c.to.name)).collect::<Vec<_>>()
+        };
+        let importer = "imports: [{ service: { account: A, subject: s.x } }]";
+        let answers = ", allow_responses: true";
+        assert_eq!(crossing(answers, "\"_R_.>\"", importer), ["t1>t2"]);
+        assert_eq!(crossing(answers, "{ deny: \"x\" }", importer), ["t1>t2"], "without a list of subjects");
+        for (answers, subscribe, importer) in [
+            ("", "\"_R_.>\"", importer),
+            (answers, "\"r.>\"", importer),
+            (answers, "{ deny: \"_R_.>\" }", importer),
+            (answers, "\"_R_.>\"", ""),
+        ] {
+            assert!(crossing(answers, subscribe, importer).is_empty(), "{answers} {subscribe} {importer}");
         }
     }
 

@@ -388,6 +388,14 @@ pub struct Import {
     pub allow_trace: Option<Span>,
 }
 
+impl Import {
+    /// Whether subscribers hear the exporter's subjects of the local name as well: one stream is imported
+    /// under a name with wildcards.
+    pub fn opens_its_local_name(&self) -> bool {
+        self.kind == ShareKind::Stream && !self.subject.has_wildcard() && self.local.has_wildcard()
+    }
+}
+
 /// A subject mapping.
 #[derive(Debug)]
 pub struct Mapping {

@@ -132,7 +132,7 @@ pub fn run(context: &Context, args: &Args) -> Result<Exit, Error> {
         let answers = reach::paths_to_each(system, sender, &receivers, subject.as_ref());
         for (receiver, answer) in receivers.into_iter().zip(answers) {
             let question = Question { from: sender, to: receiver, subject: subject.as_ref() };
-            pairs.push(pair(system, sources, question, answer, !listed));
+            pairs.push(pair(system, sources, question, answer));
         }
     }
     let is_cut = pairs.iter().any(|pair| pair.caveat == Some(CUT));
@@ -246,8 +246,7 @@ fn caveat(system: &System, question: Question<'_>) -> Option<&'static str> {
     asks.then_some(ANSWERS)
 }
 
-/// `past_lists`: whether to ask too for what JetStream and users that answer publish for others.
-fn pair(system: &System, sources: &Sources, question: Question<'_>, answer: Answer, past_lists: bool) -> Pair {
+fn pair(system: &System, sources: &Sources, question: Question<'_>, answer: Answer) -> Pair {
     let step = |(what, span): (String, Span)| Step {
         what,
         file: sources.path(span.file).file_name().map_or_else(String::new, |n| n.to_string_lossy().into_owned()),
@@ -255,7 +254,7 @@ fn pair(system: &System, sources: &Sources, question: Question<'_>, answer: Answ
     };
     let name = |(account, user): (&Account, &User)| format!("{}/{}", account.name, user.display_name());
     let Answer { paths: mut found, is_complete } = answer;
-    if found.is_empty() && is_complete && past_lists {
+    if found.is_empty() && is_complete {
         found = crossing::carried(system, question);
     }
     let caveat = if is_complete { caveat(system, question) } else { Some(CUT) };

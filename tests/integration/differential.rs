@@ -12,8 +12,10 @@ use std::time::{Duration, Instant};
 
 use futures_util::{StreamExt as _, stream};
 use tenantry::audit::reach::{self, Question};
-use tenantry::audit::system::{Account, User};
+use tenantry::audit::system::{Account, System, User};
+use tenantry::audit::tenants::Tenants;
 use tenantry::audit::{self, Audit};
+use tenantry::diag::Severity;
 use tenantry::subject::Subject;
 use tokio::io::{AsyncBufReadExt as _, AsyncReadExt as _, AsyncWriteExt as _, BufStream};
 use tokio::net::TcpStream;
@@ -76,14 +78,15 @@ fn side(dice: &mut Dice, queues: bool) -> String {
     }
 }
 
-/// The permissions of a user: both sides, one, or none.
+/// The permissions of a user: both sides, one, or none; a few may answer.
 fn permissions(dice: &mut Dice) -> String {
     let (publish, subscribe) = (side(dice, false), side(dice, true));
+    let answers = if dice.is_one_in(4) { ", allow_responses: true" } else { "" };
     match dice.roll(10) {
-        0 => format!("{{ publish: {publish} }}"),
+        0 => format!("{{ publish: {publish}{answers} }}"),
         1 => format!("{{ subscribe: {subscribe} }}"),
         2 => "{}".to_owned(),
-        _ => format!("{{ publish: {publish}, subscribe: {subscribe} }}"),
+        _ => format!("{{ publish: {publish}, subscribe: {subscribe}{answers} }}"),
     }
 }
 
@@ -197,6 +200,8 @@ struct Raw {
     stream: BufStream<TcpStream>,
     /// Subject and payload of every message received.
     received: Vec<(String, String)>,
+    /// Reply subject and payload of every message that asks for an answer, until it is answered.
+    asked: Vec<(String, String)>,
 }
 
 impl Raw {
@@ -209,7 +214,7 @@ impl Raw {
             }
             tokio::time::sleep(Duration::from_millis(10)).await;
         };
-        let mut raw = Self { stream, received: Vec::new() };
+        let mut raw = Self { stream, received: Vec::new(), asked: Vec::new() };
         raw.send(&format!("CONNECT {{\"user\":\"{user}\",\"pass\":\"pw\",\"verbose\":false,\"pedantic\":false}}\r\n"))
             .await;
         raw.settled().await;
@@ -241,7 +246,10 @@ impl Raw {
                 let mut payload = vec![0; length + 2];
                 self.stream.read_exact(&mut payload).await.expect("a payload");
                 let payload = String::from_utf8_lossy(&payload[..length]).into_owned();
-                self.received.push((words[0].to_owned(), payload));
+                match words.as_slice() {
+                    [_, _, reply, _] => self.asked.push(((*reply).to_owned(), payload)),
+                    _ => self.received.push((words[0].to_owned(), payload)),
+                }
             }
         };
         tokio::time::timeout(PATIENCE, all).await.expect("the server answers in time");
@@ -308,12 +316,11 @@ fn narrowest() -> Wanted {
     subjects.collect::<BTreeSet<_>>().into_iter().map(|subject| (subject, None)).collect()
 }
 
-/// What the server does.
-async fn observed(port: u16, audit: &Audit, times: usize) -> Deliveries {
+/// Every user's connections: one with the widest subscriptions, one with the narrowest. How a deny is
+/// enforced depends on what else a connection asked for.
+async fn connections(port: u16, audit: &Audit) -> Vec<(String, Raw)> {
     let mut receivers = Vec::new();
     for (_, user) in everybody(audit) {
-        // One connection with the widest subscriptions, one with the narrowest:
-        // how a deny is enforced depends on what else a connection asked for.
         for wanted in [widest(user), narrowest()] {
             let mut raw = Raw::connect(port, &user.name).await;
             for (i, (subject, queue)) in wanted.into_iter().enumerate() {
@@ -324,6 +331,11 @@ async fn observed(port: u16, audit: &Audit, times: usize) -> Deliveries {
             receivers.push((user.name.clone(), raw));
         }
     }
+    receivers
+}
+
+/// What the server does.
+async fn observed(receivers: &mut [(String, Raw)], times: usize) -> Deliveries {
     for (name, raw) in receivers.iter_mut().step_by(2) {
         for literal in LITERALS {
             for _ in 0..times {
@@ -334,7 +346,7 @@ async fn observed(port: u16, audit: &Audit, times: usize) -> Deliveries {
         raw.settled().await;
     }
     let mut all = Deliveries::new();
-    for (name, raw) in &mut receivers {
+    for (name, raw) in receivers {
         // What was sent to it before this answer has arrived.
         raw.settled().await;
         for (subject, said) in &raw.received {
@@ -343,6 +355,61 @@ async fn observed(port: u16, audit: &Audit, times: usize) -> Deliveries {
         }
     }
     all
+}
+
+/// Who gets an answer of whom: who answered or, if the server led the answer back to the subject that the asker
+/// chose, who asked; then who got it. Every user asks on each subject, for an answer on the next one, and
+/// whoever hears it answers.
+async fn answered(receivers: &mut [(String, Raw)], account_of: impl Fn(&str) -> String) -> BTreeSet<(String, String)> {
+    for (name, raw) in receivers.iter_mut().step_by(2) {
+        for (i, literal) in LITERALS.iter().enumerate() {
+            let reply = LITERALS[(i + 1) % LITERALS.len()];
+            raw.send(&format!("PUB {literal} {reply} {}\r\n{name}\r\n", name.len())).await;
+        }
+        raw.settled().await;
+    }
+    for (name, raw) in &mut *receivers {
+        raw.settled().await;
+        for (reply, asker) in std::mem::take(&mut raw.asked) {
+            // Who hears a stream of another account and answers says something of its own in its own account.
+            let is_led_back = reply.starts_with("_R_") || account_of(&asker) == account_of(name);
+            let said = format!("{} {name} answer", if is_led_back { &asker } else { &*name });
+            raw.send(&format!("PUB {reply} {}\r\n{said}\r\n", said.len())).await;
+        }
+        raw.settled().await;
+    }
+    let mut all = BTreeSet::new();
+    for (name, raw) in receivers {
+        raw.settled().await;
+        for (_, said) in std::mem::take(&mut raw.received) {
+            if let [asker, answering, "answer"] = said.split(' ').collect::<Vec<_>>().as_slice() {
+                all.extend([asker, answering].map(|from| ((*from).to_owned(), name.clone())));
+            }
+        }
+    }
+    all
+}
+
+/// The accounts in which users reach each other according to the proof, if each is a tenant of its own.
+fn accounts_that_leak(path: &std::path::Path) -> BTreeSet<String> {
+    let each_user = |system: &System| {
+        let users = system.users().map(|(account, user)| {
+            format!("[[tenant]]\nname = \"{0}\"\nusers = [\"{1}/{0}\"]\n", user.name, account.name)
+        });
+        let file = path.with_extension("tenants.toml");
+        std::fs::write(&file, users.collect::<String>()).expect("a file");
+        Tenants::read(&file)
+    };
+    let audit = audit::audit_of(path, &|_| None, each_user).expect("accepted");
+    let errors = audit
+        .findings
+        .iter()
+        .filter(|f| f.severity == Severity::Error && ["shared-account", "answered-import"].contains(&f.rule));
+    // As in "`A/a0` of `a0` reaches `A/a1`" and "`C` chooses where `A/a0` answers".
+    let named = |f: &tenantry::diag::Diagnostic| {
+        f.message.split('`').find_map(|part| part.split_once('/')).map(|(account, _)| account.to_owned())
+    };
+    errors.filter_map(named).collect()
 }
 
 /// Why something may be foretold that does not happen. `None`: there is no reason.
@@ -387,7 +454,25 @@ async fn compare(project: &Project, seed: u64) -> Option<(u64, BTreeMap<&'static
     let _server = Server(command.spawn().expect("nats-server starts"));
     // By weights, each of several destinations gets some of many messages.
     let times = if text.contains("weight") { 120 } else { 1 };
-    let (expected, found) = (foretold(&audit), observed(port, &audit, times).await);
+    let mut receivers = connections(port, &audit).await;
+    let (expected, found) = (foretold(&audit), observed(&mut receivers, times).await);
+    let leaking = accounts_that_leak(&path);
+    let account_of = |user: &str| {
+        let all = everybody(&audit);
+        all.iter().find(|(_, u)| u.name == user).map(|(account, _)| account.name.clone()).expect("its account")
+    };
+    let mut met: BTreeSet<(String, String)> = found.iter().map(|(from, to, ..)| (from.clone(), to.clone())).collect();
+    met.extend(answered(&mut receivers, account_of).await);
+    let together: BTreeSet<String> = met
+        .iter()
+        .filter(|(from, to)| from != to && account_of(from) == account_of(to))
+        .map(|(from, _)| account_of(from))
+        .collect();
+    let unforetold: Vec<_> = together.difference(&leaking).collect();
+    assert!(
+        unforetold.is_empty(),
+        "seed {seed}: users of {unforetold:?} met, in {met:?}, foretold: {leaking:?}\n{text}"
+    );
     let surprising: Vec<_> = found.difference(&expected).collect();
     assert!(surprising.is_empty(), "seed {seed}: seen and not foretold: {surprising:?}\n{text}");
     let mut causes = BTreeMap::new();
@@ -396,6 +481,9 @@ async fn compare(project: &Project, seed: u64) -> Option<(u64, BTreeMap<&'static
         let cause = cause.unwrap_or_else(|| panic!("seed {seed}: foretold and not seen: {delivery:?}\n{text}"));
         *causes.entry(cause).or_default() += 1;
     }
+    *causes.entry("users of one account that the subjects here do not show").or_default() +=
+        leaking.difference(&together).count() as u64;
+    *causes.entry("(users of one account that did meet)").or_default() += together.len() as u64;
     let account = |user: &str| user.chars().next();
     Some((found.iter().filter(|(from, to, ..)| account(from) != account(to)).count() as u64, causes))
 }

@@ -145,18 +145,20 @@ pub fn follow<'w>(system: &'w System, start: Vec<Carried<'w>>, mut at: impl FnMu
 /// it: importers of its streams, and exporters of the services it imports,
 /// directly or through further service imports.
 pub fn reachable<'w>(system: &'w System, account: &'w Account) -> Vec<&'w Account> {
-    let importers = system.importers.get(&account.name).into_iter().flatten().map(|i| &system.accounts[*i]);
-    let mut found: Vec<&Account> = importers.collect();
+    let mut asked: Vec<&Account> = Vec::new();
     let mut open = vec![account];
     while let Some(asking) = open.pop() {
         for import in asking.services() {
             let Some(exporter) = system.account(&import.from.0) else { continue };
-            if !found.iter().any(|a| a.name == exporter.name) {
-                found.push(exporter);
+            if !asked.iter().any(|a| a.name == exporter.name) {
+                asked.push(exporter);
                 open.push(exporter);
             }
         }
     }
+    let importers = system.importers.get(&account.name).into_iter().flatten().map(|i| &system.accounts[*i]);
+    let mut found: Vec<&Account> = importers.filter(|i| !asked.iter().any(|a| a.name == i.name)).collect();
+    found.extend(asked);
     found.retain(|other| other.name != account.name);
     found
 }
@@ -381,8 +383,15 @@ fn imported<'w>(system: &'w System, carried: &Carried<'w>, other: &'w Account) -
         let goes_on = carried.way.is_none_or(|way| way == ShareKind::Service && kind == ShareKind::Service);
         other.imports.iter().filter(move |i| i.kind == kind && goes_on)
     };
-    let is_from = |i: &&Import| i.from.0 == carried.account.name && carried.subject.may_match(&i.subject);
+    let is_from = |i: &&Import| i.from.0 == carried.account.name;
     for import in of_kind(ShareKind::Stream).filter(is_from) {
+        if import.opens_its_local_name() && carried.subject.may_match(&import.local) {
+            let what = format!("`{}` hears what of `{}` matches `{}`", other.name, carried.account.name, import.local);
+            next.extend(carried.narrowed(&import.local).map(|message| across(message, other, import, what)));
+        }
+        if !carried.subject.may_match(&import.subject) {
+            continue;
+        }
         let what = format!("`{}` imports the stream `{}` from `{}`", other.name, import.subject, carried.account.name);
         next.extend(carried.renamed(|unknowns| renames(import, unknowns)).map(|m| across(m, other, import, what)));
     }
@@ -656,7 +665,7 @@ mod tests {
             let found = paths(&system, Question { from: a, to, subject: None }).paths;
             found.iter().map(|path| format!("{} {}", path.subject, path.arrives)).collect::<Vec<_>>()
         };
-        assert_eq!(arrive(b), ["x.$2.$1 z.k.*"]);
+        assert_eq!(arrive(b), ["x.$2.$1 z.k.*", "z.k.* z.k.*"], "its own subjects too");
         assert_eq!(arrive(c), ["o.k o.k"], "an export is read up to its first `>`");
     }
 

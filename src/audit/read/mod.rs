@@ -221,7 +221,12 @@ impl SystemReader<'_> {
                 continue;
             };
             let (to, keeps) = self.destinations(&entry.node);
-            let to: Vec<String> = to.iter().map(|to| checks::without_blanks(to)).collect();
+            let mut to: Vec<String> = to.iter().map(|to| checks::without_blanks(to)).collect();
+            if to.iter().any(String::is_empty) {
+                let message = format!("`{from}` is mapped to nothing: the first message on it ends the server");
+                self.collector.findings.push(Diagnostic::error("server-crash", entry.key_span, message));
+                to.retain(|to| !to.is_empty());
+            }
             for to in &to {
                 if let Err(why) = checks::mapping_renames(&from, to) {
                     let message = format!("`{from}` cannot be mapped to `{to}`: {why}");
@@ -242,7 +247,7 @@ impl SystemReader<'_> {
         };
         // The weights of the destinations of each cluster, and of those of no cluster.
         let (mut given, mut to) = (Vec::new(), Vec::new());
-        let mut totals = HashMap::from([(String::new(), 0.0)]);
+        let mut totals = HashMap::from([(String::new(), 0)]);
         for node in nodes {
             let Some(map) = self.collector.map(node) else { continue };
             let options = self.collector.options(map, DESTINATION, "a mapping");
@@ -250,23 +255,26 @@ impl SystemReader<'_> {
             let cluster = self.collector.text(options.get("cluster")).unwrap_or_default().to_owned();
             given.extend(destination.clone());
             // Those of no weight, and of a cluster where there is none, are never chosen.
-            let is_chosen = weight(options.get("weight")) > 0.0 && (cluster.is_empty() || self.is_clustered);
+            let weighed = options.get("weight").and_then(weight);
+            let is_chosen = weighed.is_some_and(|weight| weight > 0) && (cluster.is_empty() || self.is_clustered);
             to.extend(destination.filter(|_| is_chosen));
-            match options.get("weight") {
-                None => self.collector.refuse(node.span, "a mapping's destination has no weight", "`weight: 100%`"),
-                weighed if !(0.0..=100.0).contains(&weight(weighed)) => {
-                    self.collector.refuse(node.span, "a weight is from 0 to 100", "`weight: 50%`");
+            match (options.get("weight"), weighed) {
+                (None, _) => {
+                    self.collector.refuse(node.span, "a mapping's destination has no weight", "`weight: 100%`");
                 }
-                weighed => *totals.entry(cluster).or_default() += weight(weighed),
+                (Some(node), None) => {
+                    self.collector.refuse(node.span, "a weight is a number from 0 to 100", "`weight: 50%`");
+                }
+                (_, Some(weight)) => *totals.entry(cluster).or_default() += weight,
             }
         }
         if given.iter().collect::<HashSet<_>>().len() < given.len() {
             self.collector.refuse(node.span, "a destination of a mapping is given twice", "one weight for each");
         }
-        if totals.values().any(|total| *total > 100.0) {
+        if totals.values().any(|total| *total > 100) {
             self.collector.refuse(node.span, "the weights of a mapping add up to more than 100", "");
         }
-        (to, totals.values().any(|total| *total < 100.0))
+        (to, totals.values().any(|total| *total < 100))
     }
 
     // --------------------------------------------------------- authorization
@@ -356,12 +364,14 @@ impl SystemReader<'_> {
     }
 }
 
-fn weight(node: Option<&Node>) -> f64 {
-    match node.map(|n| &n.value) {
-        Some(Value::Integer(number)) => f64::from(i32::try_from(*number).unwrap_or(i32::MAX)),
-        Some(Value::Text(text)) => text.trim_end_matches('%').trim().parse().unwrap_or(0.0),
-        _ => 0.0,
-    }
+/// A weight in percent. `None`: the server takes none.
+fn weight(node: &Node) -> Option<i64> {
+    let percent = match &node.value {
+        Value::Integer(number) => *number,
+        Value::Text(text) => text.strip_suffix('%').unwrap_or(text).parse().ok()?,
+        _ => return None,
+    };
+    (0..=100).contains(&percent).then_some(percent)
 }
 
 fn empty_account(name: &str, span: Span) -> Account {

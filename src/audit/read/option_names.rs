@@ -3,8 +3,8 @@
 //! its value.
 
 use super::options::Kind::{
-    Address, Any, Bool, BoolOrDuration, BoolOrMap, BoolTextOrMap, Duration, DurationOrAlways, DurationText, Integer,
-    List, LongDuration, Map, Name, Range, Seconds, Text, TextOrList, TextOrMap, Word,
+    Address, Any, Bool, BoolMap, BoolOrDuration, BoolOrMap, BoolTextOrMap, Duration, DurationOrAlways, DurationText,
+    Integer, List, LongDuration, Map, Maps, Name, Range, Seconds, Text, TextMap, TextOrList, TextOrMap, Texts, Word,
 };
 use super::options::OptionNames;
 
@@ -65,7 +65,7 @@ pub const TOP: OptionNames = &[
     (&["operator", "operators", "roots", "root", "root_operators", "root_operator"], Any),
     (&["resolver", "account_resolver", "accounts_resolver"], TextOrMap),
     (&["resolver_tls"], Map),
-    (&["resolver_preload"], Map),
+    (&["resolver_preload"], TextMap),
     (&["resolver_pinned_accounts"], TextOrList),
     (&["no_auth_user"], Any),
     (&["system_account", "system"], Any),
@@ -76,9 +76,9 @@ pub const TOP: OptionNames = &[
     (&["reconnect_error_reports"], Integer),
     (&["websocket", "ws"], Any),
     (&["mqtt"], Any),
-    (&["server_tags"], TextOrList),
-    (&["server_metadata"], Map),
-    (&["feature_flags"], Map),
+    (&["server_tags"], Texts),
+    (&["server_metadata"], TextMap),
+    (&["feature_flags"], BoolMap),
     (&["default_js_domain"], Map),
     (&["ocsp_cache"], BoolOrMap),
     (&["no_fast_producer_stall"], Any),
@@ -226,7 +226,7 @@ pub const CLUSTER: OptionNames = &[
     (&["connect_backoff"], Bool),
     (&["permissions"], Map),
     (&["pool_size"], Integer),
-    (&["accounts"], TextOrList),
+    (&["accounts"], Texts),
     (&["compression"], BoolTextOrMap),
     (&["ping_interval"], Duration),
     (&["ping_max"], Integer),
@@ -245,7 +245,7 @@ pub const GATEWAY: OptionNames = &[
     (&["advertise"], Text),
     (&["connect_retries"], Integer),
     (&["connect_backoff"], Bool),
-    (&["gateways"], List),
+    (&["gateways"], Maps),
     (&["reject_unknown", "reject_unknown_cluster"], Bool),
     (&["write_deadline"], Duration),
     (&["write_timeout"], Word(&["default", "close", "retry"])),
@@ -273,14 +273,14 @@ pub const LEAFNODES: OptionNames = &[
 /// A remote of the `leafnodes` block.
 pub const REMOTE: OptionNames = &[
     (&["no_randomize", "dont_randomize"], Bool),
-    (&["url", "urls"], TextOrList),
+    (&["url", "urls"], Texts),
     (&["account", "local"], Any),
     (&["creds", "credentials"], Text),
     (&["nkey", "seed"], Text),
     (&["tls"], Map),
     (&["hub"], Bool),
-    (&["deny_imports", "deny_import"], TextOrList),
-    (&["deny_exports", "deny_export"], TextOrList),
+    (&["deny_imports", "deny_import"], Texts),
+    (&["deny_exports", "deny_export"], Texts),
     (&["ws_compress", "ws_compression", "websocket_compress", "websocket_compression"], Bool),
     (&["ws_no_masking", "websocket_no_masking"], Bool),
     (&["jetstream_cluster_migrate", "js_cluster_migrate"], BoolOrMap),
@@ -332,7 +332,7 @@ pub const WEBSOCKET: OptionNames = &[
     (&["pass_cookie"], Text),
     (&["token_cookie"], Text),
     (&["no_auth_user"], Any),
-    (&["headers"], Map),
+    (&["headers"], TextMap),
     (&["ping_interval"], Duration),
 ];
 
@@ -373,10 +373,10 @@ pub const DESTINATION: OptionNames = &[(&["destination", "dest"], Any), (&["weig
 
 /// The `authorization` block of a leaf node listener.
 pub const LEAF_AUTHORIZATION: OptionNames = &[
-    (&["user", "username"], Any),
-    (&["password", "pass"], Any),
+    (&["user", "username"], Text),
+    (&["password", "pass"], Text),
     (&["nkey"], Text),
-    (&["account"], Any),
+    (&["account"], Text),
     (&["timeout"], Seconds),
     (&["users"], Any),
     (&["proxy_required"], Bool),
@@ -384,8 +384,8 @@ pub const LEAF_AUTHORIZATION: OptionNames = &[
 
 /// The `authorization` block of the WebSocket and MQTT listeners.
 pub const CLIENT_AUTHORIZATION: OptionNames = &[
-    (&["user", "username"], Any),
-    (&["password", "pass"], Any),
+    (&["user", "username"], Text),
+    (&["password", "pass"], Text),
     (&["token"], Any),
     (&["timeout"], Seconds),
     (&["proxy_required"], Bool),
@@ -393,10 +393,10 @@ pub const CLIENT_AUTHORIZATION: OptionNames = &[
 
 /// A user of a leaf node listener.
 pub const LISTENER_USER: OptionNames = &[
-    (&["user", "username"], Any),
-    (&["password", "pass"], Any),
+    (&["user", "username"], Text),
+    (&["password", "pass"], Text),
     (&["nkey"], Text),
-    (&["account"], Any),
+    (&["account"], Text),
     (&["proxy_required"], Bool),
 ];
 

@@ -43,6 +43,14 @@ pub enum Kind {
     List,
     /// A text or a list.
     TextOrList,
+    /// A text or a list of texts.
+    Texts,
+    /// A list of maps.
+    Maps,
+    /// A map of texts.
+    TextMap,
+    /// A map of `true` and `false`.
+    BoolMap,
     /// A text or a map.
     TextOrMap,
     /// `true`, `false`, `auto` or a duration as text.
@@ -78,6 +86,12 @@ impl Kind {
 
     /// What is expected, if the value is something else.
     fn expects(self, value: &Value) -> Option<String> {
+        let all = |value: &Value, is: fn(&Value) -> bool| match value {
+            Value::Array(nodes) => nodes.iter().all(|node| is(&node.value)),
+            Value::Map(map) => map.entries.iter().all(|entry| is(&entry.node.value)),
+            _ => false,
+        };
+        let is_text = |value: &Value| matches!(value, Value::Text(_));
         let is_duration = |text: &str| go_duration(text).is_some();
         let is_right = match (self, value) {
             (Self::Any, _)
@@ -100,8 +114,13 @@ impl Kind {
             (Self::Duration | Self::DurationText | Self::Seconds, Value::Text(text)) => is_duration(text),
             (Self::DurationOrAlways, Value::Text(text)) => text == "always" || is_duration(text),
             (Self::Address, Value::Text(text)) => {
-                text.rsplit_once(':').is_some_and(|(_, port)| port.parse::<i64>().is_ok())
+                let is_host = |host: &str| !host.contains(':') || host.starts_with('[') && host.ends_with(']');
+                text.rsplit_once(':').is_some_and(|(host, port)| is_host(host) && port.parse::<i64>().is_ok())
             }
+            (Self::Texts, Value::Text(_)) => true,
+            (Self::Texts, Value::Array(_)) | (Self::TextMap, Value::Map(_)) => all(value, is_text),
+            (Self::Maps, Value::Array(_)) => all(value, |value| matches!(value, Value::Map(_))),
+            (Self::BoolMap, Value::Map(_)) => all(value, |value| matches!(value, Value::Bool(_))),
             _ => false,
         };
         (!is_right).then(|| match self {
@@ -123,6 +142,10 @@ impl Kind {
             Self::Address => "a port, or \"host:port\"".into(),
             Self::List => "a list".into(),
             Self::TextOrList => "text or a list".into(),
+            Self::Texts => "text or a list of texts".into(),
+            Self::Maps => "a list of maps".into(),
+            Self::TextMap => "a map of texts".into(),
+            Self::BoolMap => "a map of true and false".into(),
             Self::Map => "a map".into(),
             Self::BoolOrMap => "true, false or a map".into(),
             Self::BoolTextOrMap => "true, false, text or a map".into(),
@@ -171,13 +194,17 @@ impl Collector {
     /// `what` names the block in errors.
     pub fn options<'m>(&mut self, map: &'m Map, names: OptionNames, what: &str) -> Options<'m> {
         let mut found: HashMap<&'static str, &'m Entry> = HashMap::new();
-        for entry in &map.entries {
+        for (i, entry) in map.entries.iter().enumerate() {
             let lower = entry.key.to_lowercase();
+            // The server looks at the last of several entries only.
+            let counts = !map.entries[i + 1..].iter().any(|later| later.key == entry.key);
             let Some((aliases, kind)) = names.iter().find(|(aliases, _)| aliases.contains(&lower.as_str())) else {
-                self.unknown(entry, &lower, names, what);
+                if counts {
+                    self.unknown(entry, &lower, names, what);
+                }
                 continue;
             };
-            if let Some(expected) = kind.expects(&entry.node.value) {
+            if counts && let Some(expected) = kind.expects(&entry.node.value) {
                 let found = kind.shows(&entry.node.value).unwrap_or_else(|| entry.node.value.kind().to_owned());
                 self.refuse(entry.node.span, format!("expected {expected}, found {found}"), "");
             }

@@ -80,7 +80,7 @@ pub(super) fn server(options: &Options<'_>, start: Span, collector: &mut Collect
             kind,
             span: entry.key_span,
             has_authorization: inside.get("authorization").is_some_and(names_somebody) || certificates.is_some(),
-            listens: listens(map) || is_of_servers,
+            listens: listens(map),
             address: listener.address(),
             everywhere: listener.is_everywhere(),
             certificates,
@@ -119,18 +119,27 @@ pub(super) fn server(options: &Options<'_>, start: Span, collector: &mut Collect
     server
 }
 
-/// Whether the server or its cluster has a name.
+/// Whether the server knows connections of its own: by the name of its cluster, or by its own if it is in
+/// none. A cluster without a name gets one of chance, by which it knows nothing.
 fn is_named(options: &Options<'_>) -> bool {
-    let of_cluster = options.get("cluster").and_then(|node| match &node.value {
-        Value::Map(map) => last(map, &["name"]),
+    let name = |block: &str| match options.get(block).map(|node| &node.value) {
+        Some(Value::Map(map)) if listens(map) => Some(last(map, &["name"]).and_then(text).unwrap_or_default()),
         _ => None,
-    });
-    let names = options.get("server_name").into_iter().chain(of_cluster);
-    names.filter_map(text).any(|name| !name.is_empty())
+    };
+    let of_cluster = match (name("cluster"), name("gateway")) {
+        (Some(""), Some(gateway)) => Some(gateway),
+        (cluster, _) => cluster,
+    };
+    !of_cluster.or_else(|| options.get("server_name").and_then(text)).unwrap_or_default().is_empty()
 }
 
+/// Whether a block names where it listens. Port 0 is none.
 pub(super) fn listens(map: &Map) -> bool {
-    last(map, &["port", "listen"]).is_some()
+    let is_none = |node: &Node| match &node.value {
+        Value::Text(listen) => listen == "0" || listen.ends_with(":0"),
+        value => *value == Value::Integer(0),
+    };
+    last(map, &["port", "listen"]).is_some_and(|node| !is_none(node))
 }
 
 /// Numbers that have to fit each other.

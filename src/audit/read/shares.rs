@@ -28,6 +28,13 @@ impl SystemReader<'_> {
                 }
                 None => account.exports.push(export),
             }
+            let (latency, earlier) = (account.exports.last().and_then(|e| e.latency.as_ref()), &account.exports);
+            if let Some((reports, span)) = latency.and_then(|latency| Some((latency.subject.as_ref()?, latency.span)))
+                && earlier.iter().any(|e| e.kind == ShareKind::Service && e.subject.contains(reports))
+            {
+                let message = format!("the latency goes to `{reports}`, which is a service itself");
+                self.collector.refuse(span, message, "a subject that no service has");
+            }
         }
         for node in options.get("imports").map(|n| self.collector.list(n)).unwrap_or_default() {
             let Some(import) = self.import(node) else { continue };
@@ -148,6 +155,12 @@ impl SystemReader<'_> {
         };
         let (name, subject) = (self.collector.text(Some(account))?.to_owned(), self.subject(subject)?);
         let (prefix, to) = (self.collector.text(options.get("prefix")), self.collector.text(options.get("to")));
+        let to = to.filter(|to| !to.is_empty());
+        if let Some(node) = options.get("prefix").filter(|_| kind == ShareKind::Stream)
+            && prefix.is_some_and(|prefix| prefix.split('.').any(|token| matches!(token, "*" | ">")))
+        {
+            self.collector.refuse(node.span, "a prefix has no wildcards", "");
+        }
         let to = match (kind, prefix, to) {
             (ShareKind::Stream, Some(prefix), _) => format!("{}.{subject}", prefix.trim_end_matches('.')),
             (_, _, Some(to)) => to.to_owned(),

@@ -110,7 +110,8 @@ impl<'m> Blocks<'_, 'm, '_> {
             }
         }
         let has_trust = self.has_operator() || self.options.get("trusted").is_some();
-        if let Some(entry) = entry(map, &["jwt_cookie"]).filter(|_| !has_trust) {
+        let cookie = entry(map, &["jwt_cookie"]).filter(|entry| text(&entry.node) != Some(""));
+        if let Some(entry) = cookie.filter(|_| !has_trust) {
             self.refuse(entry, "a JWT in a cookie needs an operator", "use `user_cookie` and `pass_cookie`");
         }
         let Some(Value::Map(headers)) = last(map, &["headers"]).map(|node| &node.value) else { return };

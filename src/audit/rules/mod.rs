@@ -28,6 +28,7 @@ mod public_export;
 mod queue_stealing;
 mod reserved_export;
 mod reserved_import;
+mod server_crash;
 mod shared_account;
 mod shared_identity;
 mod system_tenant;
@@ -39,6 +40,7 @@ mod unlimited_connections;
 mod unlimited_jetstream;
 mod weak_login;
 mod widened_subscription;
+mod wider_import;
 mod wildcard_service;
 
 pub use undecided_tenants::undecided;
@@ -72,6 +74,8 @@ pub const RULES: &[Rule] = &[
     shared_account::RULE,
     undecided_tenants::RULE,
     public_export::RULE,
+    wider_import::RULE,
+    server_crash::RULE,
     wildcard_service::RULE,
     reserved_export::RULE,
     reserved_import::RULE,

@@ -1,0 +1,52 @@
+//! Imports that open more of the exporter than they name.
+
+use super::Rule;
+use crate::audit::system::System;
+use crate::audit::tenants::Tenants;
+use crate::diag::Diagnostic;
+use crate::model::ShareKind;
+
+pub const RULE: Rule = Rule {
+    id: "wider-import",
+    proves: "an import opens nothing of the exporter beyond what it names",
+    why: "where a stream of one subject is imported under a name with wildcards, nats-server subscribes in the exporter's account to whatever that name and a subscription of the importer have in common: to the exporter's own subjects, exported or not",
+    mend: "import one subject under one subject",
+    check,
+};
+
+fn check(system: &System, tenants: &Tenants, out: &mut Vec<Diagnostic>) {
+    for account in &system.accounts {
+        let streams = account.imports.iter().filter(|import| import.kind == ShareKind::Stream);
+        for import in streams.filter(|import| import.opens_its_local_name()) {
+            if tenants.are_apart(&account.name, &import.from.0) {
+                let message = format!(
+                    "`{}` hears subjects of `{}` that match `{}`, whatever is exported",
+                    account.name, import.from.0, import.local
+                );
+                out.push(RULE.error(import.span, message));
+            }
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use crate::audit::testing::rules;
+
+    #[test]
+    fn one_subject_is_imported_under_one_subject() {
+        for (subject, to, is_wider) in [
+            ("status", "to: \"a.*\"", true),
+            ("status", "to: \">\"", true),
+            ("status", "to: \"a.b\"", false),
+            ("status", "to: \"a.$1\"", false),
+            ("s.*", "to: \"a.*\"", false),
+        ] {
+            let text = format!(
+                "accounts {{ A {{ exports: [{{ stream: \"{subject}\", accounts: [B] }}] }}
+                 B {{ imports: [{{ stream: {{ account: A, subject: \"{subject}\" }}, {to} }}] }} }}"
+            );
+            assert_eq!(rules(&text).contains(&"wider-import"), is_wider, "{text}");
+        }
+    }
+}
