@@ -112,6 +112,9 @@ fn registries_of_all_kinds_are_isolated() {
              [[share]]\nfrom = \"B\"\nto = [\"A\"]\nservice = \"us.orders.quote.*\"\n\
              [[share]]\nfrom = \"C\"\nto = [\"B\"]\nstream = \"C.news\"\n"
         )),
+        ("one service for two", "", "[[tenant]]\nname = \"A\"\nsubjects = [\"api.*\"]\n[[tenant.user]]\nname = \"a\"\n\
+            [[tenant]]\nname = \"B\"\n[[tenant.user]]\nname = \"b\"\n[[tenant]]\nname = \"C\"\n[[tenant.user]]\nname = \"c\"\n\
+            [[share]]\nfrom = \"A\"\nto = [\"B\", \"C\"]\nservice = \"api.*\"\n".to_owned()),
     ];
     for (what, jetstream, tenants) in registries {
         let project = Project::with_registry(&head.replacen("[keys]", &format!("{jetstream}[keys]"), 1)).with(&tenants);

@@ -8,7 +8,7 @@ use crate::model::{Import, ShareKind, Tenant};
 use crate::subject::Subject;
 use crate::verify::expected::{concrete, may_publish, may_subscribe};
 use crate::verify::run::{Run, TenantRun, each};
-use crate::verify::wire::{Answer, Request};
+use crate::verify::wire::{Answer, Message, Request};
 
 pub const PROBE: Probe = Probe {
     id: "shares",
@@ -119,8 +119,9 @@ async fn check_service<'p>(
         Request { subject: subject.to_owned(), body: run.canary(asking).into_bytes(), stored_by: Some(run.common()) };
     let respond = async {
         let Some(connection) = &mut responder.connection else { return false };
-        // An earlier probe has subscribed this user to everything it may subscribe to.
-        let Ok(Some(message)) = connection.next_message(|m| m.subject == subject).await else { return false };
+        // An earlier probe has subscribed this user to everything it may subscribe to, to some of it twice.
+        let is_it = |m: &Message| m.subject == subject && run.is_from(asking, &m.payload);
+        let Ok(Some(message)) = connection.next_message(is_it).await else { return false };
         // The exporter may learn the requester's account, but nothing about its user or
         // connection.
         let headers = String::from_utf8_lossy(&message.headers).into_owned();
