@@ -249,7 +249,30 @@ pub fn carried(system: &System, question: Question<'_>) -> Vec<Path> {
         }));
     }
     found.extend(overheard(system, question));
+    found.extend(answered_back(system, question));
     found
+}
+
+/// The path of an answer to the receiver's own message, which it asks for where it likes.
+fn answered_back(system: &System, question: Question<'_>) -> Option<Path> {
+    let ((account, sender), (target, receiver)) = (question.from, question.to);
+    let responses = sender.permissions.responses.filter(|_| account.name == target.name)?;
+    let back = Question { from: question.to, to: question.from, subject: None };
+    let asked = reach::paths(system, back).paths.into_iter().next()?.subject;
+    let anything = question.subject.cloned().unwrap_or_else(Subject::everything);
+    let arrives = Carried::new(account, &anything).received_by(receiver)?;
+    let (sender, receiver_name) = (sender.display_name(), receiver.display_name());
+    let steps = vec![
+        (
+            format!("`{}/{sender}` answers `{receiver_name}` on `{asked}`, by `allow_responses`", account.name),
+            responses.span,
+        ),
+        (
+            format!("`{}/{receiver_name}` may subscribe to `{arrives}`, and asks for answers there", account.name),
+            receiver.place_of(&receiver.permissions.subscribe),
+        ),
+    ];
+    Some(Path { subject: arrives.clone(), arrives, steps, way: None })
 }
 
 /// The path of what a user answers to requests of other accounts, if the other one hears it.

@@ -174,10 +174,16 @@ impl Silence {
     pub async fn wait<T>(&self, left: Duration, future: impl Future<Output = T>) -> Option<T> {
         let done = timeout(left, future).await.ok();
         if done.is_none() {
-            self.is_silent.set(true);
-            self.was_silent.set(true);
+            let _ = self.give_up();
         }
         done
+    }
+
+    /// Takes the server for silent: what it says is no answer.
+    pub fn give_up(&self) -> Lost {
+        self.is_silent.set(true);
+        self.was_silent.set(true);
+        Lost("the server says things without end, and does not answer".into())
     }
 
     /// How long to wait for an answer that does not come from the server's protocol: not for long once

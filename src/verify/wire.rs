@@ -335,10 +335,15 @@ impl Connection {
     pub async fn settle(&mut self) -> Result<(), Lost> {
         self.write("PING");
         self.flush().await?;
-        // A server that only pings says nothing.
-        let mut last = Instant::now();
+        // A server that only pings says nothing, and one that says other things without end does not answer.
+        let start = Instant::now();
+        let mut last = start;
         loop {
-            let line = self.line(self.silence.stall().saturating_sub(last.elapsed())).await?;
+            let stall = self.silence.stall();
+            if !stall.is_zero() && start.elapsed() > stall * 2 {
+                return Err(self.silence.give_up());
+            }
+            let line = self.line(stall.saturating_sub(last.elapsed())).await?;
             if matches!(line, Line::Message(_) | Line::Error(_)) {
                 last = Instant::now();
             }

@@ -370,6 +370,11 @@ const NOT_STARTING: &[(&str, &str)] = &[
     ),
     ("resolver: x", "resolver: MEMORY"),
     (
+        "accounts { A { exports: [{ service: \"x.*\" }] }, B { imports: [{ service: { account: A, subject: \"x.*\" }, to: \"z.$1\" }, { service: { account: A, subject: \"x.*\" }, to: \"z.*\" }] } }",
+        "accounts { A { exports: [{ service: \"x.*\" }] }, B { imports: [{ service: { account: A, subject: \"x.*\" }, to: \"z.*\" }, { service: { account: A, subject: \"x.*\" }, to: \"z.$1\" }] } }",
+    ),
+    ("tls { handshake_first: sometimes }", "tls { handshake_first: \"ON\" }"),
+    (
         "accounts { A { mappings { m: [{ destination: x, weight: \"4 %\" }] } } }",
         "accounts { A { mappings { m: [{ destination: x, weight: \"4%\" }] } } }",
     ),
@@ -473,6 +478,18 @@ fn what_ends_the_server_or_opens_too_much_is_measured() {
     assert_eq!(said(one, &imported("s.*", "in.$1"), "in.x", "s.x"), (String::new(), true, true), "the control");
     assert_eq!(said("mappings { m: \"\" }", "", "x", "m"), ("server-crash".to_owned(), false, false));
     assert_eq!(said("mappings { m: \"n\" }", "", "x", "m"), (String::new(), true, false), "the control");
+    // Here A imports, and asks the server for an answer at the service.
+    let asks = "imports: [{ service: { account: B, subject: x } }]";
+    let request = "$SYS.REQ.USER.INFO x";
+    assert_eq!(
+        said(asks, "exports: [{ service: x, accounts: [A], latency: l }]", "y", request),
+        ("server-crash".to_owned(), false, false)
+    );
+    assert_eq!(
+        said(asks, "exports: [{ service: x, accounts: [A] }]", "y", request),
+        (String::new(), true, false),
+        "the control"
+    );
     let status = "exports: [{ stream: status, accounts: [B] }]";
     assert_eq!(
         said(status, &imported("status", "a.*"), "*.secret", "a.secret"),
@@ -757,7 +774,7 @@ fn leaf_nodes_and_reports_in_an_account_that_tenants_share() {
             None,
         ),
         ("reports to the other tenant", measured("b.lat"), 1, Some("shared-account")),
-        ("reports to the one who answers", measured("a.lat"), 0, None),
+        ("reports to the one who answers", measured("a.lat"), 1, Some("server-crash")),
     ] {
         project.write("x.conf", &format!("{head}{text}"));
         let ran = project.run(&["audit", "x.conf", "--tenants", "t.toml", "--format", "json"]);

@@ -526,6 +526,15 @@ fn servers_that_are_none() {
         ),
         (
             listener(|mut s| {
+                let _ = s.write_all(INFO.as_bytes());
+                while s.write_all(b"MSG a 1 1\r\nx\r\n").is_ok() {
+                    std::thread::sleep(std::time::Duration::from_millis(100));
+                }
+            }),
+            "says things without end",
+        ),
+        (
+            listener(|mut s| {
                 let _ = s.write_all(INFO.replace("\"version\"", "\"tls_required\":true,\"version\"").as_bytes());
                 let _ = s.write_all(b"PING\r\n");
             }),

@@ -138,7 +138,7 @@ pub const ACCOUNT_JETSTREAM: OptionNames = &[
     (&["mem_max_stream_bytes", "memory_max_stream_bytes"], Integer),
     (&["disk_max_stream_bytes", "store_max_stream_bytes"], Integer),
     (&["max_ack_pending"], Integer),
-    (&["cluster_traffic"], Word(&["system", "owner"])),
+    (&["cluster_traffic"], Word(&["", "system", "owner"])),
 ];
 
 /// JetStream of the server.

@@ -104,7 +104,10 @@ impl Kind {
             | (Self::Seconds, Value::Float(_))
             | (Self::List | Self::TextOrList, Value::Array(_))
             | (Self::Map | Self::TextOrMap | Self::BoolOrMap | Self::BoolTextOrMap, Value::Map(_)) => true,
-            (Self::BoolOrDuration, Value::Text(text)) => text.eq_ignore_ascii_case("auto") || is_duration(text),
+            (Self::BoolOrDuration, Value::Text(text)) => {
+                let words = ["auto", "auto_fallback", "true", "on", "false", "off"];
+                words.iter().any(|word| text.eq_ignore_ascii_case(word)) || is_duration(text)
+            }
             (Self::LongDuration, Value::Text(text)) => {
                 go_duration(text).flatten().is_some_and(|length| length >= Duration::from_secs(30))
             }

@@ -40,7 +40,8 @@ impl SystemReader<'_> {
             let Some(import) = self.import(node) else { continue };
             let is_same = |i: &Import| {
                 let same = |a: &Import, b: &Import| match a.kind {
-                    ShareKind::Service => a.to == b.to,
+                    // Numbered wildcards are stars once the server has read them.
+                    ShareKind::Service => a.to == b.to || a.local.as_str() == b.to,
                     ShareKind::Stream => a.subject == b.subject,
                 };
                 i.kind == import.kind && i.from.0 == import.from.0 && same(i, &import)

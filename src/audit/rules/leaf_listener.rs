@@ -13,7 +13,7 @@ pub const RULE: Rule = Rule {
     check,
 };
 
-fn check(system: &System, _: &Tenants, out: &mut Vec<Diagnostic>) {
+fn check(system: &System, tenants: &Tenants, out: &mut Vec<Diagnostic>) {
     let listeners =
         system.server.listeners.iter().filter(|d| d.kind == ListenerKind::Leaf && d.listens && !d.has_authorization);
     for listener in listeners {
@@ -23,7 +23,11 @@ fn check(system: &System, _: &Tenants, out: &mut Vec<Diagnostic>) {
         };
         if let Some(account) = system.tenants().find(may) {
             let message = format!("users of `{}` can attach servers of their own", account.name);
-            let finding = RULE.error(listener.span, message);
+            // A server that is attached to an account reaches nothing but that account.
+            let finding = match tenants.share(account) {
+                true => RULE.error(listener.span, message),
+                false => RULE.warning(listener.span, message),
+            };
             out.push(finding.related(account.span, "no `max_leafnodes: 0`, and a user that may be a leaf node"));
         }
     }

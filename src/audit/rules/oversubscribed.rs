@@ -35,6 +35,19 @@ fn check(system: &System, _: &Tenants, out: &mut Vec<Diagnostic>) {
         let limits = system.accounts.iter().filter_map(|a| a.jetstream.as_ref()).filter_map(limit);
         limits.map(|(n, _)| i128::from(n.max(0))).sum()
     };
+    let unlimited = [
+        ("memory", "max_mem", server.memory, sum(|j| j.memory)),
+        ("disk", "max_file", server.storage, sum(|j| j.storage)),
+    ];
+    for (what, key, _, promised) in
+        unlimited.into_iter().filter(|(.., has, promised)| has.is_none() && *promised > 0 && !alone)
+    {
+        let message = format!("accounts may use {promised} bytes of {what}, and the server takes what its machine has");
+        out.push(
+            RULE.warning(server.span, message)
+                .hint(format!("`{key}` under the server's jetstream, not below that sum")),
+        );
+    }
     for (what, has, promised) in
         [("memory", server.memory, sum(|j| j.memory)), ("disk", server.storage, sum(|j| j.storage))]
     {

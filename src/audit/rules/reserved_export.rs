@@ -52,16 +52,25 @@ fn check(system: &System, _: &Tenants, out: &mut Vec<Diagnostic>) {
                 format!("`{}` is mapped to `{subject}`, the server's own space in `{}`", export.subject, account.name)
             };
             let is_exact =
-                first != "$SYS" && !subject.has_wildcard() && !export.is_public() && !changes_a_stream(&subject);
+                first != "$SYS" && !subject.has_wildcard() && !export.is_public() && !chooses_subjects(&subject);
             out.push(if is_exact { RULE.warning(export.span, message) } else { RULE.error(export.span, message) });
         }
     }
 }
 
-/// Whether a request on this subject decides what a stream captures and publishes again: anything of the account.
-fn changes_a_stream(subject: &Subject) -> bool {
-    let kinds = ["CREATE", "UPDATE", "RESTORE"].map(|kind| format!("$JS.API.STREAM.{kind}."));
-    kinds.iter().any(|kind| subject.as_str().starts_with(kind))
+/// Whether who asks on this subject chooses what a stream captures, or where JetStream publishes: anything of the
+/// account.
+fn chooses_subjects(subject: &Subject) -> bool {
+    const CHOOSING: [&str; 6] = [
+        "STREAM.CREATE.",
+        "STREAM.UPDATE.",
+        "STREAM.RESTORE.",
+        "STREAM.SNAPSHOT.",
+        "CONSUMER.CREATE.",
+        "CONSUMER.DURABLE.CREATE.",
+    ];
+    let request = subject.as_str().strip_prefix("$JS.API.").unwrap_or_default();
+    CHOOSING.iter().any(|kind| request.starts_with(kind))
 }
 
 /// Whether an export is one of those by which one account copies a stream of another:

@@ -1,4 +1,4 @@
-//! Imports with which a client's subscription ends the server.
+//! Imports and measured services with which a client ends the server.
 
 use super::Rule;
 use crate::audit::system::System;
@@ -10,8 +10,8 @@ use crate::subject::Subject;
 pub const RULE: Rule = Rule {
     id: "server-crash",
     proves: "no message and no subscription of a tenant ends the server for all",
-    why: "where a stream is imported under a name with more wildcards than it has, a subscription to one subject of that name ends nats-server with a nil pointer; so does a message on a subject that is mapped to nothing",
-    mend: "use each wildcard of the stream once in the local name; map to a subject",
+    why: "three ways end nats-server 2.15.1: a subscription to one subject of a local name with more wildcards than the imported stream has; a message on a subject that is mapped to nothing; and a request without a client to an imported service whose latency is measured, which every importer can cause: by the reply subject of a request to the server, by a trace of its own message, by MQTT or a consumer",
+    mend: "use each wildcard of the stream once in the local name; map to a subject; measure latency outside of the server: remove `latency`",
     check,
 };
 
@@ -24,7 +24,23 @@ fn check(system: &System, _: &Tenants, out: &mut Vec<Diagnostic>) {
                 "whoever subscribes to a subject of `{}` in `{}` ends the server: `{}` has fewer wildcards",
                 import.local, account.name, import.subject
             );
-            out.push(RULE.error(import.span, message));
+            out.push(RULE.error(import.span, message).hint("use each wildcard of the stream once: `to: \"in.$1\"`"));
+        }
+    }
+    for account in &system.accounts {
+        for (export, latency) in account.exports.iter().filter_map(|e| Some((e, e.latency.as_ref()?))) {
+            let others = system.accounts.iter().filter(|other| other.name != account.name);
+            let import = others.flat_map(|other| other.services().map(move |import| (other, import)));
+            let mut import = import.filter(|(_, i)| i.from.0 == account.name && export.subject.contains(&i.subject));
+            if let Some((importer, import)) = import.next() {
+                let message = format!(
+                    "users of `{}` can end the server by `{}` of `{}`, whose latency is measured",
+                    importer.name, export.subject, account.name
+                );
+                out.push(
+                    RULE.error(latency.span, message).related(import.span, "imported here").hint("remove `latency`"),
+                );
+            }
         }
     }
 }
@@ -34,7 +50,7 @@ mod tests {
     use crate::audit::testing::rules;
 
     #[test]
-    fn a_local_name_has_no_more_wildcards_than_the_stream() {
+    fn what_ends_the_server_is_found() {
         for (subject, to, ends) in [
             ("ev.*", "to: \"in.$1.$1\"", true),
             ("ev.*", "prefix: \"p.$1\"", true),
@@ -50,6 +66,13 @@ mod tests {
             );
             assert_eq!(rules(&text).contains(&"server-crash"), ends, "{text}");
         }
+        let measured = |latency: &str, importer: &str| {
+            format!("accounts {{ A {{ exports: [{{ service: s.x, accounts: [B]{latency} }}] }}{importer} }}")
+        };
+        let importer = ", B { imports: [{ service: { account: A, subject: s.x } }] }";
+        assert!(rules(&measured(", latency: { sampling: 50, subject: l }", importer)).contains(&"server-crash"));
+        assert!(!rules(&measured("", importer)).contains(&"server-crash"), "the control");
+        assert!(!rules(&measured(", latency: l", ", B {}")).contains(&"server-crash"), "nobody imports it");
         let mapped = |to: &str| format!("accounts {{ A {{ mappings {{ \"m\": \"{to}\" }} }} }}");
         assert!(rules(&mapped("")).contains(&"server-crash"));
         assert!(!rules(&mapped("x")).contains(&"server-crash"), "the control");
