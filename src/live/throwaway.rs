@@ -1,7 +1,8 @@
 //! A nats-server for a moment: in a folder of its own, on a port that it picks,
 //! gone with whoever started it.
 
-use std::fs::{self, File};
+use std::fs::{self, File, Permissions};
+use std::os::unix::fs::PermissionsExt as _;
 use std::path::Path;
 use std::process::{Child, Command, ExitStatus, Stdio};
 use std::time::Duration;
@@ -27,8 +28,10 @@ pub struct Throwaway {
 impl Throwaway {
     /// Boots a server and waits until it takes connections.
     pub fn boot(server: &NatsServer, conf: &ConfFiles) -> Result<Self, Error> {
-        let folder =
-            TempDir::with_prefix("tenantry-verify-").map_err(|e| Error::io("create", Path::new("a folder"), e))?;
+        // It holds hashes of passwords, and stays if this process is killed.
+        let private = Permissions::from_mode(0o700);
+        let folder = tempfile::Builder::new().prefix("tenantry-verify-").permissions(private).tempdir();
+        let folder = folder.map_err(|e| Error::io("create", Path::new("a folder"), e))?;
         let main = conf.write(folder.path())?;
         let log_path = folder.path().join("nats-server.log");
         let log = File::create(&log_path).map_err(|e| Error::io("write", &log_path, e))?;

@@ -118,7 +118,9 @@ fn authorities(file: Option<&Path>) -> Result<RootCertStore, Error> {
 
 /// The address of a URL, and whether it asks for TLS.
 fn address(url: &str) -> Result<(String, bool), Error> {
-    let refuse = |hint: &str| Err(Error::usage(format!("`{url}` is not where a NATS server is"), hint));
+    // Whoever writes credentials does not want to read them in a log.
+    let shown = url.rsplit_once('@').map_or_else(|| url.to_owned(), |(_, host)| format!("…@{host}"));
+    let refuse = |hint: &str| Err(Error::usage(format!("`{shown}` is not where a NATS server is"), hint));
     let (rest, is_tls) = match url.split_once("://") {
         Some(("nats", rest)) => (rest, false),
         Some(("tls", rest)) => (rest, true),
@@ -143,27 +145,32 @@ fn address(url: &str) -> Result<(String, bool), Error> {
 /// Whether a server has stopped talking: the first connection waits for it, the others do not wait
 /// again.
 #[derive(Debug, Clone, Default)]
-pub struct Silence {
-    is_silent: Rc<Cell<bool>>,
-    was_silent: Rc<Cell<bool>>,
+pub struct Silence(Rc<State>);
+
+#[derive(Debug, Default)]
+struct State {
+    is_silent: Cell<bool>,
+    was_silent: Cell<bool>,
+    /// Whether it says things without end, none of which is an answer.
+    is_endless: Cell<bool>,
     /// Number of requests in a row that nobody has answered.
-    unanswered: Rc<Cell<u32>>,
+    unanswered: Cell<u32>,
 }
 
 impl Silence {
     /// Whether the server has stopped talking.
     pub fn is_silent(&self) -> bool {
-        self.is_silent.get()
+        self.0.is_silent.get()
     }
 
     /// Gives the server another, shorter chance.
     pub fn forgive(&self) {
-        self.is_silent.set(false);
+        self.0.is_silent.set(false);
     }
 
     /// How long to wait for the server.
     pub fn stall(&self) -> Duration {
-        match (self.is_silent.get(), self.was_silent.get()) {
+        match (self.is_silent(), self.0.was_silent.get()) {
             (true, _) => Duration::ZERO,
             (false, true) => STALL_AGAIN,
             (false, false) => STALL,
@@ -174,33 +181,41 @@ impl Silence {
     pub async fn wait<T>(&self, left: Duration, future: impl Future<Output = T>) -> Option<T> {
         let done = timeout(left, future).await.ok();
         if done.is_none() {
-            let _ = self.give_up();
+            self.falls();
         }
         done
     }
 
+    fn falls(&self) {
+        self.0.is_silent.set(true);
+        self.0.was_silent.set(true);
+    }
+
     /// Takes the server for silent: what it says is no answer.
     pub fn give_up(&self) -> Lost {
-        self.is_silent.set(true);
-        self.was_silent.set(true);
-        Lost("the server says things without end, and does not answer".into())
+        self.falls();
+        self.0.is_endless.set(true);
+        self.lost()
+    }
+
+    /// What is said of a server that is silent.
+    pub fn lost(&self) -> Lost {
+        Lost(match self.0.is_endless.get() {
+            true => "the server says things without end, and does not answer".into(),
+            false => format!("the server said nothing for {} s", STALL.as_secs()),
+        })
     }
 
     /// How long to wait for an answer that does not come from the server's protocol: not for long once
     /// many have not come.
     pub fn patience(&self) -> Duration {
         const MANY: u32 = 4;
-        if self.unanswered.get() >= MANY { IMPATIENCE } else { PATIENCE }
+        if self.0.unanswered.get() >= MANY { IMPATIENCE } else { PATIENCE }
     }
 
     /// Keeps in mind whether a request was answered.
     pub fn answered(&self, is_answered: bool) {
-        self.unanswered.set(if is_answered { 0 } else { self.unanswered.get() + 1 });
-    }
-
-    /// What is said of a server that is silent.
-    pub fn lost() -> Lost {
-        Lost(format!("the server said nothing for {} s", STALL.as_secs()))
+        self.0.unanswered.set(if is_answered { 0 } else { self.0.unanswered.get() + 1 });
     }
 }
 

@@ -150,18 +150,25 @@ fn own_node(run: &Run<'_>, nodes: &Nodes) -> Value {
 struct Interrupts {
     interrupt: Signal,
     terminate: Signal,
+    hangup: Signal,
 }
 
 impl Interrupts {
     fn listen() -> Result<Self, Error> {
         let listen = |kind| signal(kind).map_err(|e| Error::server(format!("cannot listen to signals: {e}"), ""));
-        Ok(Self { interrupt: listen(SignalKind::interrupt())?, terminate: listen(SignalKind::terminate())? })
+        Ok(Self {
+            interrupt: listen(SignalKind::interrupt())?,
+            terminate: listen(SignalKind::terminate())?,
+            hangup: listen(SignalKind::hangup())?,
+        })
     }
 
     async fn next(&mut self) {
         tokio::select! {
             _ = self.interrupt.recv() => {}
             _ = self.terminate.recv() => {}
+            // Its terminal is gone: nobody reads the report, and what it made is removed.
+            _ = self.hangup.recv() => {}
         }
     }
 }

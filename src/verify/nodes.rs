@@ -119,6 +119,11 @@ impl Run<'_> {
             };
             self.ledger.not_run_for_anybody(why);
         }
+        if !after.is_empty() && self.strayed(after) && self.strayed(before) {
+            self.ledger.not_run_for_anybody(
+                "connections reached servers that are none of this system: what is behind this address? verify each server by its own",
+            );
+        }
         if after.is_empty() || known.is_empty() {
             return None;
         }

@@ -210,7 +210,7 @@ async fn connected(endpoint: &Endpoint) -> Result<(Reader, Writer, Info), OpenEr
     let _ = stream.set_nodelay(true);
     let mut reader = BufReader::with_capacity(BUFFER, stream);
     let line = match silence.wait(silence.stall(), read_bytes_of_line(&mut reader)).await {
-        None => return Err(broken(&Silence::lost())),
+        None => return Err(broken(&silence.lost())),
         Some(Err(lost)) => return Err(broken(&lost)),
         Some(Ok(line)) => line,
     };
@@ -233,7 +233,7 @@ async fn connected(endpoint: &Endpoint) -> Result<(Reader, Writer, Info), OpenEr
         true => {
             let (connector, name) = endpoint.connector().map_err(|e| broken(&e))?;
             let secured = silence.wait(silence.stall(), connector.connect(name, stream)).await;
-            let secured = secured.ok_or_else(|| broken(&Silence::lost()))?;
+            let secured = secured.ok_or_else(|| broken(&silence.lost()))?;
             let secured = secured.map_err(|e| broken(&format!("TLS: {e}; --ca names who signed its certificate")))?;
             let (reader, writer) = tokio::io::split(secured);
             (Box::new(reader), Box::new(writer))
@@ -363,7 +363,7 @@ impl Connection {
             self.writer.flush().await
         };
         match silence.wait(silence.stall(), written).await {
-            None => Err(Silence::lost()),
+            None => Err(silence.lost()),
             // The server's last error explains more than a broken pipe.
             Some(Err(e)) => Err(self.read_last_error().await.unwrap_or_else(|| Lost(e.to_string()))),
             Some(Ok(())) => Ok(()),
@@ -511,7 +511,7 @@ impl Connection {
     async fn line(&mut self, left: Duration) -> Result<Line, Lost> {
         let silence = self.silence.clone();
         match silence.wait(left, self.read_line()).await {
-            None => Err(Silence::lost()),
+            None => Err(silence.lost()),
             Some(Err(lost)) => Err(match self.refused.last() {
                 Some(words) => Lost(words.clone()),
                 None => lost,

@@ -526,10 +526,12 @@ fn servers_that_are_none() {
         ),
         (
             listener(|mut s| {
-                let _ = s.write_all(INFO.as_bytes());
-                while s.write_all(b"MSG a 1 1\r\nx\r\n").is_ok() {
-                    std::thread::sleep(std::time::Duration::from_millis(100));
-                }
+                std::thread::spawn(move || {
+                    let _ = s.write_all(INFO.as_bytes());
+                    while s.write_all(b"MSG a 1 1\r\nx\r\n").is_ok() {
+                        std::thread::sleep(std::time::Duration::from_millis(100));
+                    }
+                });
             }),
             "says things without end",
         ),
@@ -576,6 +578,60 @@ fn proxy(port: u16, from: &'static str, to: &'static str) -> String {
         });
         std::thread::spawn(move || std::io::copy(&mut client, &mut server).is_ok());
     })
+}
+
+#[test]
+fn servers_behind_one_address_are_not_taken_for_one() {
+    // Two that run the same, and do not know each other.
+    let (one, other) = (Project::new(), Project::new());
+    one.up();
+    other.up();
+    let (ports, turn) = ([one.port, other.port], std::sync::Arc::new(std::sync::atomic::AtomicUsize::new(0)));
+    let address = listener(move |mut client| {
+        // The first connection goes to the other server, and each eighth later.
+        let to = ports[usize::from(turn.fetch_add(1, std::sync::atomic::Ordering::Relaxed) % 8 == 0)];
+        let Ok(mut server) = TcpStream::connect(("127.0.0.1", to)) else { return };
+        let (Ok(mut back), Ok(mut forth)) = (server.try_clone(), client.try_clone()) else { return };
+        std::thread::spawn(move || {
+            let _ = std::io::copy(&mut back, &mut forth);
+            let _ = forth.shutdown(std::net::Shutdown::Both);
+        });
+        std::thread::spawn(move || {
+            let _ = std::io::copy(&mut client, &mut server);
+            let _ = server.shutdown(std::net::Shutdown::Both);
+        });
+    });
+    let said = outcomes(&verify(&one, &["--server", &address], 3), "not-run");
+    assert!(said.iter().any(|o| o.contains("none of this system") || o.contains("changed meanwhile")), "{said:?}");
+    verify(&one, &["--server", &format!("127.0.0.1:{}", one.port)], 0);
+}
+
+/// Where a share or a stream would pass on what the server writes, nothing is led there.
+#[tokio::test(flavor = "multi_thread")]
+async fn streams_on_whole_shares_store_nothing_of_the_proof() {
+    let registry = "version = 1\n[server]\nname = \"x\"\nclient = \"127.0.0.1:4222\"\n[server.jetstream]\nmemory = \"128MiB\"\n\
+        storage = \"1GiB\"\n[keys]\nroot = \"development\"\n[[system.user]]\nname = \"op\"\n\
+        [[tenant]]\nname = \"SHOP\"\nsubjects = [\"shop.>\", \"api.>\"]\n[tenant.jetstream]\nstorage = \"256MiB\"\n\
+        [[tenant.user]]\nname = \"app\"\n[[tenant.user]]\nname = \"admin\"\nrole = \"admin\"\n\
+        [[tenant.stream]]\nname = \"JOBS\"\nsubjects = [\"api.>\"]\nretention = \"workqueue\"\n\
+        [[tenant]]\nname = \"BILL\"\n[tenant.jetstream]\nstorage = \"128MiB\"\n\
+        [[tenant.user]]\nname = \"app\"\n[[tenant.user]]\nname = \"admin\"\nrole = \"admin\"\n\
+        [[tenant.stream]]\nname = \"NEWS\"\nsubjects = [\"shop.>\"]\nno_ack = true\n\
+        [[share]]\nfrom = \"SHOP\"\nto = [\"BILL\"]\nstream = \"shop.>\"\n\
+        [[share]]\nfrom = \"SHOP\"\nto = [\"BILL\"]\nservice = \"api.>\"\n";
+    let project = Project::with_registry(registry);
+    project.up();
+    let both = async || (state(&project, "SHOP/admin").await, state(&project, "BILL/admin").await);
+    let before = both().await;
+    let report = verify(&project, &["--server", &format!("127.0.0.1:{}", project.port)], 0);
+    assert_eq!(both().await, before);
+    let untried = outcomes(&report, "not-tried");
+    assert!(untried.iter().any(|o| o.contains("redirection") && o.contains("BILL")), "{untried:?}");
+    // The control: what is published there is stored.
+    let app = project.connect("SHOP/app").await;
+    app.client.publish("shop.real", "1".into()).await.expect("publish");
+    app.client.flush().await.expect("flush");
+    eventually("the message is stored", async || both().await.1 != before.1).await;
 }
 
 #[test]

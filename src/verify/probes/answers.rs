@@ -32,7 +32,8 @@ async fn probe<'p>(run: &Run<'p>, tenant_runs: &mut [TenantRun<'p>]) {
                 continue;
             };
             if let Some(connection) = &mut publisher.connection {
-                connection.publish_stored_by(&run.common(), &subject, Some(&target), canary.as_bytes());
+                let said = run.said_on(&canary, &subject);
+                connection.publish_stored_by(&run.common(), &subject, Some(&target), said.as_bytes());
             }
             publisher.settle(run).await;
         }

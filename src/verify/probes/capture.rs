@@ -6,6 +6,7 @@ use std::time::{Duration, Instant};
 use serde_json::json;
 
 use super::{AT_ONCE, Probe, canaries, canary_stream};
+use crate::subject::Subject;
 use crate::verify::run::{Run, TenantRun, each};
 use crate::verify::wire::Request;
 
@@ -34,10 +35,14 @@ async fn make<'p>(run: &Run<'p>, tenant_run: &mut TenantRun<'p>) {
     let neighbours = tenant_run.neighbours.clone();
     let Some(manager) = tenant_run.manager() else { return };
     let canary = run.canary(index);
+    // What a flood of shared messages fills is taken from the tenant's own limit.
+    let most = if run.throwaway { 1 << 20 } else { 64 << 10 };
     let config = |subjects: serde_json::Value| {
         json!({
             "name": name, "subjects": subjects, "storage": storage, "no_ack": true, "retention": "limits",
-            "discard": "old", "max_msgs": KEPT, "max_bytes": 1 << 20, "num_replicas": 1, "metadata": { "canary": canary },
+            "discard": "old", "max_msgs": KEPT, "max_bytes": most, "num_replicas": 1, "metadata": { "canary": canary },
+            // A run that is killed leaves little for long.
+            "max_age": 60_000_000_000u64,
         })
     };
     let create = format!("STREAM.CREATE.{name}");
@@ -47,13 +52,16 @@ async fn make<'p>(run: &Run<'p>, tenant_run: &mut TenantRun<'p>) {
         // Capturing `>` would overlap with the tenant's own streams, so the stream lists
         // other tenants' subjects.
         let others = neighbours.iter().copied().chain((0..run.model.tenants.len()).filter(|i| *i != index));
-        let mut subjects: Vec<&str> = others
-            .take(NAMED)
-            .flat_map(|o| &run.topology.tenant(o).subjects)
-            .map(crate::subject::Subject::as_str)
-            .collect();
+        let is_free = |subject: &&Subject| run.is_captured(index, subject) != Some(true);
+        let of_others = others.take(NAMED).flat_map(|o| &run.topology.tenant(o).subjects);
+        let mut subjects: Vec<&str> = of_others.filter(is_free).map(Subject::as_str).collect();
         subjects.sort_unstable();
         subjects.dedup();
+        if subjects.is_empty() {
+            return run
+                .ledger
+                .not_tried(index, "its own streams capture the subjects of others, as far as they are shared");
+        }
         manager.api(run, &create, config(json!(subjects))).await
     };
     if made["error"].is_object() {

@@ -30,9 +30,12 @@ mod version;
 use std::collections::HashSet;
 use std::pin::Pin;
 
-use super::expected::{may_join_queue, may_publish, may_subscribe};
+use serde_json::json;
+
+use super::expected::{concrete, may_join_queue, may_publish, may_subscribe};
 use super::run::{Run, Session, TenantRun};
 use super::wire::is_about;
+use crate::model::ShareKind;
 use crate::subject::Subject;
 
 type Attack = for<'a, 'p> fn(&'a Run<'p>, &'a mut [TenantRun<'p>]) -> Pin<Box<dyn Future<Output = ()> + 'a>>;
@@ -165,6 +168,47 @@ impl Attempt {
 fn distinct<'s>(subjects: impl Iterator<Item = &'s Subject>) -> impl Iterator<Item = &'s Subject> {
     let mut seen = HashSet::new();
     subjects.filter(move |subject| seen.insert(subject.as_str()))
+}
+
+/// Subjects of the neighbours to which the server, or somebody who answers, may be led in the tenant's account. On
+/// a server in use those are left out on which somebody would get what they write: it has no header of ours.
+async fn foreign_targets<'p>(run: &Run<'p>, tenant_run: &mut TenantRun<'p>) -> Vec<String> {
+    let theirs = tenant_run.neighbours.iter().flat_map(|n| run.topology.free_subjects(*n));
+    let theirs: Vec<String> = theirs.map(|s| concrete(s, &run.token())).collect();
+    if run.throwaway || theirs.is_empty() {
+        return theirs;
+    }
+    let mut free = Vec::new();
+    for subject in theirs {
+        if !is_taken(run, tenant_run, &subject).await {
+            free.push(subject);
+        }
+    }
+    if free.is_empty() {
+        let what = "what is led to others' subjects: each passes a declared share, or a stream stores it";
+        run.ledger.not_tried(tenant_run.index, what);
+    }
+    free
+}
+
+/// Whether what is written on a subject in the tenant's account leaves it by a share, or is stored by a stream.
+async fn is_taken<'p>(run: &Run<'p>, tenant_run: &mut TenantRun<'p>, text: &str) -> bool {
+    let Some(subject) = Subject::as_the_server_reads(text) else { return true };
+    let tenant = tenant_run.tenant;
+    let services = tenant.imports.iter().filter(|import| import.kind == ShareKind::Service);
+    let mut shared = tenant.exports.iter().map(|e| &e.subject).chain(services.map(|import| &import.subject));
+    if shared.any(|shared| shared.contains(&subject)) {
+        return true;
+    }
+    if let Some(is_captured) = run.is_captured(tenant_run.index, &subject) {
+        return is_captured;
+    }
+    if tenant.jetstream.is_none() {
+        return false;
+    }
+    let Some(manager) = tenant_run.manager() else { return true };
+    let names = manager.api(run, "STREAM.NAMES", json!({ "subject": text })).await;
+    names["total"] != 0
 }
 
 /// Every user of a tenant attempts the operations that it is not granted. An attempt that the

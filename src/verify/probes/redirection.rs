@@ -3,8 +3,7 @@
 
 use serde_json::json;
 
-use super::{AT_ONCE, Probe, canary_stream};
-use crate::verify::expected::concrete;
+use super::{AT_ONCE, Probe, canary_stream, foreign_targets};
 use crate::verify::run::{Run, Session, TenantRun, each};
 
 pub const PROBE: Probe = Probe {
@@ -21,8 +20,7 @@ async fn probe<'p>(run: &Run<'p>, tenant_runs: &mut [TenantRun<'p>]) {
 async fn redirect<'p>(run: &Run<'p>, tenant_run: &mut TenantRun<'p>) {
     let (index, name) = (tenant_run.index, run.common());
     let Some(subject) = canary_stream::subject(run, tenant_run, "source") else { return };
-    let theirs = tenant_run.neighbours.iter().flat_map(|n| run.topology.free_subjects(*n));
-    let theirs: Vec<String> = theirs.map(|s| concrete(s, &run.token())).collect();
+    let theirs = foreign_targets(run, tenant_run).await;
     let Some(first) = theirs.first().cloned() else { return };
     let canary = run.canary(index);
     if !canary_stream::make(run, tenant_run, &name, &subject, json!({ "republish": { "src": subject, "dest": first } }))

@@ -1,7 +1,7 @@
 //! The server does not check the reply subject of a message, and a responder publishes to
 //! whatever the requester put there. That works inside one account and must not reach another.
 
-use super::Probe;
+use super::{Probe, foreign_targets};
 use crate::verify::expected::{concrete, listed, may_publish};
 use crate::verify::run::{Run, TenantRun, each};
 use crate::verify::wire::Connection;
@@ -21,12 +21,7 @@ async fn probe<'p>(run: &Run<'p>, tenant_runs: &mut [TenantRun<'p>]) {
 /// Every user publishes requests whose reply subjects are its neighbours', and one whose reply
 /// subject is in its own inbox, which is the control.
 async fn ask<'p>(run: &Run<'p>, tenant_run: &mut TenantRun<'p>) {
-    let theirs: Vec<String> = tenant_run
-        .neighbours
-        .iter()
-        .flat_map(|n| run.topology.free_subjects(*n))
-        .map(|s| concrete(s, &run.token()))
-        .collect();
+    let theirs = foreign_targets(run, tenant_run).await;
     let canary = run.canary(tenant_run.index);
     for session in &mut tenant_run.sessions {
         let Some(subject) = own_subject(run, session.user, tenant_run.index) else { continue };

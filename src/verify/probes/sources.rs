@@ -57,9 +57,8 @@ async fn source_from_all<'p>(run: &Run<'p>, tenant_run: &mut TenantRun<'p>) {
         "max_msgs": 16, "max_bytes": 65536, "num_replicas": 1, "metadata": { "canary": run.canary(index) },
     });
     let made = manager.api(run, &format!("STREAM.CREATE.{name}"), config).await;
-    if let Some(why) = made["error"]["description"].as_str() {
-        run.ledger.not_run(index, format!("no stream that copies could be made: {why}"));
-        return;
+    if made["error"].is_object() {
+        return canary_stream::refused(run, tenant_run, &made["error"]);
     }
     let start = std::time::Instant::now();
     let (messages, reached) = loop {

@@ -1,10 +1,7 @@
 //! Message tracing: the server reports to which connections, and through which accounts, a
 //! message is delivered.
 
-use serde_json::json;
-
-use super::Probe;
-use crate::subject::Subject;
+use super::{Probe, foreign_targets, is_taken};
 use crate::verify::expected::{concrete, may_publish};
 use crate::verify::run::{Run, TenantRun, each};
 
@@ -38,16 +35,11 @@ async fn trace<'p>(run: &Run<'p>, tenant_run: &mut TenantRun<'p>) {
         // The server's report has no header of ours: a stream would store it.
         let mut kept = Vec::new();
         for subject in own {
-            if is_stored(run, tenant_run, &subject).await { stored += 1 } else { kept.push(subject) }
+            if is_taken(run, tenant_run, &subject).await { stored += 1 } else { kept.push(subject) }
         }
         own = kept;
     }
-    let theirs: Vec<String> = tenant_run
-        .neighbours
-        .iter()
-        .flat_map(|n| run.topology.free_subjects(*n))
-        .map(|s| concrete(s, &token))
-        .collect();
+    let theirs = foreign_targets(run, tenant_run).await;
     let mut traced = 0;
     for session in &mut tenant_run.sessions {
         let Some(connection) = &mut session.connection else { continue };
@@ -91,16 +83,4 @@ async fn trace<'p>(run: &Run<'p>, tenant_run: &mut TenantRun<'p>) {
             format!("{traced} messages traced; {events} reports came, all of its own account{none}"),
         );
     }
-}
-
-/// Whether a stream of the tenant, or of one that it shares with, may capture a subject.
-async fn is_stored<'p>(run: &Run<'p>, tenant_run: &mut TenantRun<'p>, subject: &str) -> bool {
-    let exported = Subject::as_the_server_reads(subject)
-        .is_none_or(|subject| tenant_run.tenant.exports.iter().any(|e| e.subject.contains(&subject)));
-    if exported || tenant_run.tenant.jetstream.is_none() {
-        return exported;
-    }
-    let Some(manager) = tenant_run.manager() else { return true };
-    let names = manager.api(run, "STREAM.NAMES", json!({ "subject": subject })).await;
-    names["total"] != 0
 }

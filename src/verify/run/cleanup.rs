@@ -1,12 +1,12 @@
 //! Keeps a server in use as it was: removes the streams that a run created, and nothing else.
 //! Messages of a run are in no other stream: each names the only stream that may store it.
 
-use std::collections::{HashMap, HashSet};
+use std::collections::HashSet;
 use std::time::Duration;
 
 use serde_json::json;
 
-use super::{CANARY_LENGTH, MARK, Run, Session, TenantRun, each};
+use super::{CANARY_LENGTH, Captured, MARK, Run, Session, TenantRun, each};
 use crate::subject::Subject;
 use crate::verify::wire::Request;
 
@@ -57,7 +57,7 @@ impl<'p> Run<'p> {
             return;
         }
         let Some(mut operator) = self.operator().await else { return };
-        let mut streams: HashMap<String, Vec<(String, Subject)>> = HashMap::new();
+        let mut streams = Captured::new();
         for offset in (0..=self.model.tenants.len()).step_by(AT_ONCE) {
             let body = json!({ "accounts": true, "streams": true, "config": true, "limit": AT_ONCE, "offset": offset });
             let answers = operator.ask_all(Request::json("$SYS.REQ.SERVER.PING.JSZ", &body)).await.unwrap_or_default();
@@ -74,10 +74,18 @@ impl<'p> Run<'p> {
                 }
             }
         }
-        for tenant_run in tenant_runs {
+        for tenant_run in &mut *tenant_runs {
             let of = streams.get(tenant_run.tenant.name.as_str()).map(Vec::as_slice).unwrap_or_default();
             tenant_run.leave_alone(self, of);
         }
+        *self.captured.borrow_mut() = Some(streams);
+    }
+
+    /// Whether a stream of the tenant captures a subject, as its operator knows. `None`: nobody knows.
+    pub fn is_captured(&self, tenant: usize, subject: &Subject) -> Option<bool> {
+        let captured = self.captured.borrow();
+        let of = captured.as_ref()?.get(self.topology.tenant(tenant).name.as_str());
+        Some(of.into_iter().flatten().any(|(_, captured)| captured.overlaps(subject)))
     }
 
     /// The ids of all runs with a connection, this one included. `None`: the server cannot be asked,

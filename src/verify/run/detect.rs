@@ -52,6 +52,11 @@ impl<'p> Run<'p> {
             if !self.throwaway && came_shared && is_own(self.topology.tenant(receiver), subject) {
                 continue;
             }
+            // And the sender's own clients publish again, where a share delivers it, what they hear in their space.
+            let is_of_sender = published_on.as_deref().is_some_and(|s| is_own(self.topology.tenant(sender), s));
+            if !self.throwaway && is_of_sender && self.is_declared(sender, receiver, subject) {
+                continue;
+            }
             let probe = self.ledger.probe_at_start_of(after).unwrap_or_else(|| self.ledger.probe());
             let evidence = format!("its canary came to {user} on {subject}");
             self.ledger.leak_of(probe, Some(sender), Some(receiver), evidence);

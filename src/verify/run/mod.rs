@@ -18,11 +18,13 @@ use rand::Rng as _;
 
 use super::Plan;
 use super::endpoint::Endpoint;
+use super::nodes::Nodes;
 use super::probes::OF_JETSTREAM;
 use super::report::{AttackedServer, Report};
 use super::test_bed::Logins;
 use super::wire::{Connection, Identity, Info, OpenError};
 use crate::model::Model;
+use crate::subject::Subject;
 use ledger::Ledger;
 pub use session::{Session, TenantRun};
 use topology::Topology;
@@ -33,6 +35,9 @@ pub const MARK: &str = "TENANTRY_";
 const UNGUESSABLE: usize = 10;
 /// The same in characters: base32 encodes 5 bytes in 8 characters.
 const CANARY_LENGTH: usize = UNGUESSABLE * 8 / 5;
+
+/// What the streams of each account capture, each with its name.
+pub type Captured = HashMap<String, Vec<(String, Subject)>>;
 
 /// One run.
 pub struct Run<'p> {
@@ -57,6 +62,10 @@ pub struct Run<'p> {
     by_canary: HashMap<String, usize>,
     /// Test subjects of shared services on which workers listen.
     listened: RefCell<HashSet<String>>,
+    /// What the streams of each account capture, each with its name. `None`: nobody knows.
+    captured: RefCell<Option<Captured>>,
+    /// The ids of the servers that connections reached.
+    reached: RefCell<HashSet<String>>,
     /// Part of stream names, incremented for each set of streams. If a stream is created
     /// just after one of the same name was deleted, the server may find a file of the
     /// deleted one.
@@ -111,6 +120,8 @@ impl<'p> Run<'p> {
             by_canary: canaries.iter().cloned().enumerate().map(|(i, c)| (c, i)).collect(),
             canaries,
             listened: RefCell::default(),
+            captured: RefCell::default(),
+            reached: RefCell::default(),
             phase: Cell::new(0),
             info: RefCell::default(),
         }
@@ -187,8 +198,19 @@ impl<'p> Run<'p> {
         let inbox = format!("_INBOX.{}", self.id);
         let identity = Identity::User(self.logins.operator.clone()?);
         let mut operator = Connection::open(self.endpoint, &identity, &inbox, "tenantry verify").await.ok()?;
+        self.note_server(&operator);
         operator.listen_for_answers();
         Some(operator)
+    }
+
+    /// Keeps in mind which server a connection reached.
+    pub fn note_server(&self, connection: &Connection) {
+        self.reached.borrow_mut().insert(connection.info.server_id.clone());
+    }
+
+    /// Whether a connection reached a server that is none of these.
+    pub fn strayed(&self, nodes: &Nodes) -> bool {
+        !self.reached.borrow().iter().all(|id| nodes.contains_key(id))
     }
 
     /// The report of this run.

@@ -224,7 +224,9 @@ impl<'p> Session<'p> {
     /// Opens an additional connection of this user.
     pub async fn another(&self, run: &Run<'p>) -> Result<Connection, OpenError> {
         let login = self.login.clone().ok_or_else(|| OpenError::Broken("its secret is not known here".into()))?;
-        Connection::open(run.endpoint, &Identity::User(login), &self.inbox, &run.canary(self.tenant)).await
+        let opened =
+            Connection::open(run.endpoint, &Identity::User(login), &self.inbox, &run.canary(self.tenant)).await;
+        opened.inspect(|connection| run.note_server(connection))
     }
 
     /// Whether the user is connected and may create, read and delete the run's streams.
