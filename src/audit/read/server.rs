@@ -10,7 +10,7 @@ use super::super::system::{
 };
 use super::checks;
 use super::option_names::{CLUSTER, GATEWAY, LEAFNODES, MQTT, REMOTE, SERVER_JETSTREAM, TLS, WEBSOCKET};
-use super::options::{Collector, Options};
+use super::options::{Collector, OptionNames, Options};
 use super::start::nodes;
 use super::users::auth_method;
 use crate::conf::value::{Entry, Map, Node, Value};
@@ -40,55 +40,14 @@ pub(super) fn server(options: &Options<'_>, start: Span, collector: &mut Collect
         ("cluster", ListenerKind::Cluster, CLUSTER),
         ("gateway", ListenerKind::Gateway, GATEWAY),
     ] {
-        let Some(entry) = options.entry(key) else { continue };
-        let Some(map) = collector.map(&entry.node) else { continue };
-        let inside = collector.options(map, known, key);
-        let is_of_servers = matches!(kind, ListenerKind::Cluster | ListenerKind::Gateway);
-        tls(&inside, is_of_servers, collector);
-        checks::compression(&inside, collector);
-        if let Some(node) = inside.get("authorization") {
-            checks::listener_authorization(kind, node, collector);
+        if let Some(entry) = options.entry(key) {
+            server.listeners.extend(listener(entry, kind, known, &mut server.hazards, collector));
         }
-        if kind == ListenerKind::Leaf {
-            checks::minimum_version(&inside, collector);
-        }
-        let is_clear = inside.get("no_tls").is_some_and(|node| node.value == Value::Bool(true));
-        if kind == ListenerKind::WebSocket && !is_clear && inside.get("tls").is_none() && listens(map) {
-            collector.refuse(entry.key_span, "WebSocket needs `tls`, or `no_tls: true`", "");
-        }
-        let mut remotes: Vec<Remote> = Vec::new();
-        for node in inside.get("remotes").map(|node| collector.list(node)).unwrap_or_default() {
-            let Some(remote) = remote(node, collector) else { continue };
-            let is_same = |other: &Remote| other.account == remote.account && other.urls == remote.urls;
-            if !remote.urls.is_empty() && remotes.iter().any(is_same) {
-                collector.refuse(node.span, "two remotes with the same URLs and account", "remove one of them");
-            }
-            remotes.push(remote);
-        }
-        let no_auth_user = inside.get("no_auth_user");
-        let no_auth_user = collector.text(no_auth_user).map(str::to_owned).zip(no_auth_user.map(|node| node.span));
-        let logins = inside.get("authorization").map(listener_logins).unwrap_or_default();
-        let certificates = certificates(map, is_of_servers);
-        if let Some(ca) = certificates.as_ref().and_then(|c| c.ca.clone())
-            && !is_of_servers
-        {
-            server.client_cas.push(ca);
-        }
-        let listener = Address::read(map);
-        hazards_of_listener(entry, kind, &inside, &listener, &mut server.hazards);
-        server.listeners.push(Listener {
-            kind,
-            span: entry.key_span,
-            has_authorization: inside.get("authorization").is_some_and(names_somebody) || certificates.is_some(),
-            listens: listens(map),
-            address: listener.address(),
-            everywhere: listener.is_everywhere(),
-            certificates,
-            no_auth_user,
-            logins,
-            remotes,
-        });
     }
+    // Routes and gateways have authorities of their own.
+    let of_clients =
+        server.listeners.iter().filter(|l| !matches!(l.kind, ListenerKind::Cluster | ListenerKind::Gateway));
+    server.client_cas.extend(of_clients.filter_map(|l| l.certificates.as_ref()?.ca.clone()));
     for key in ["debug", "trace", "logtime", "logtime_utc", "syslog", "no_header_support"] {
         let _ = collector.bool(options.get(key));
     }
@@ -117,6 +76,63 @@ pub(super) fn server(options: &Options<'_>, start: Span, collector: &mut Collect
         server.monitoring.push((format!("{}:{port}", host(options)), node.span));
     }
     server
+}
+
+/// Reads a block that may listen.
+fn listener(
+    entry: &Entry,
+    kind: ListenerKind,
+    known: OptionNames,
+    hazards: &mut Vec<(Hazard, Span)>,
+    collector: &mut Collector,
+) -> Option<Listener> {
+    let map = collector.map(&entry.node)?;
+    let inside = collector.options(map, known, &entry.key);
+    let is_of_servers = matches!(kind, ListenerKind::Cluster | ListenerKind::Gateway);
+    tls(&inside, is_of_servers, collector);
+    checks::compression(&inside, collector);
+    if let Some(node) = inside.get("authorization") {
+        checks::listener_authorization(kind, node, collector);
+    }
+    if kind == ListenerKind::Leaf {
+        checks::minimum_version(&inside, collector);
+    }
+    let is_clear = inside.get("no_tls").is_some_and(|node| node.value == Value::Bool(true));
+    if kind == ListenerKind::WebSocket && !is_clear && inside.get("tls").is_none() && listens(map) {
+        collector.refuse(entry.key_span, "WebSocket needs `tls`, or `no_tls: true`", "");
+    }
+    let remotes = remotes(&inside, collector);
+    let no_auth_user = inside.get("no_auth_user");
+    let no_auth_user = collector.text(no_auth_user).map(str::to_owned).zip(no_auth_user.map(|node| node.span));
+    let certificates = certificates(map, is_of_servers);
+    let address = Address::read(map);
+    hazards_of_listener(entry, kind, &inside, &address, hazards);
+    Some(Listener {
+        kind,
+        span: entry.key_span,
+        has_authorization: inside.get("authorization").is_some_and(names_somebody) || certificates.is_some(),
+        listens: listens(map),
+        address: address.address(),
+        everywhere: address.is_everywhere(),
+        certificates,
+        no_auth_user,
+        logins: inside.get("authorization").map(listener_logins).unwrap_or_default(),
+        remotes,
+    })
+}
+
+/// The servers that a `leafnodes` block dials.
+fn remotes(leafnodes: &Options<'_>, collector: &mut Collector) -> Vec<Remote> {
+    let mut remotes: Vec<Remote> = Vec::new();
+    for node in leafnodes.get("remotes").map(|node| collector.list(node)).unwrap_or_default() {
+        let Some(remote) = remote(node, collector) else { continue };
+        let is_same = |other: &Remote| other.account == remote.account && other.urls == remote.urls;
+        if !remote.urls.is_empty() && remotes.iter().any(is_same) {
+            collector.refuse(node.span, "two remotes with the same URLs and account", "remove one of them");
+        }
+        remotes.push(remote);
+    }
+    remotes
 }
 
 /// Whether the server knows connections of its own: by the name of its cluster, or by its own if it is in
