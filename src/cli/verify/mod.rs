@@ -151,17 +151,34 @@ struct Document<'r> {
 
 /// The leaks and the checks that were not run, as findings: a leak is an error.
 fn findings(report: &Report) -> Vec<Finding> {
-    let finding = |check: &Check| {
-        let severity = match check.outcome {
-            Outcome::Leak => Severity::Error,
-            Outcome::NotRun => Severity::Warning,
-            Outcome::NotTried if check.probe == SETTING => Severity::Warning,
-            Outcome::NotTried | Outcome::Pass => return None,
-        };
+    let causes = report.causes();
+    let failed = causes.iter().map(|cause| {
+        let severity = if cause.outcome == Outcome::Leak { Severity::Error } else { Severity::Warning };
+        let place = cause.places.first().and_then(|place| place.rsplit_once(':'));
+        Finding {
+            rule: cause.probe,
+            severity,
+            message: cause_text(cause),
+            file: place.map(|(file, _)| file.to_owned()),
+            line: place.and_then(|(_, line)| line.parse().ok()),
+            column: None,
+            hint: Some(cause.mend.to_owned()),
+        }
+    });
+    let left_out = report.checks.iter().filter(|c| c.outcome == Outcome::NotTried && c.probe == SETTING);
+    let left_out = left_out.map(|check| {
         let message = format!("{} → {}: {}", check.from, check.to, check.evidence);
-        Some(Finding { rule: check.probe, severity, message, file: None, line: None, column: None, hint: None })
-    };
-    report.checks.iter().filter_map(finding).collect()
+        let severity = Severity::Warning;
+        Finding { rule: check.probe, severity, message, file: None, line: None, column: None, hint: None }
+    });
+    failed.chain(left_out).collect()
+}
+
+/// Whom a cause is about, how often it was met, and the evidence of the first time.
+fn cause_text(cause: &Cause<'_>) -> String {
+    let some = |names: &BTreeSet<&str>| first_few(&names.iter().map(|name| (*name).to_owned()).collect::<Vec<_>>());
+    let times = if cause.checks > 1 { format!(" ({})", count(cause.checks, "check")) } else { String::new() };
+    format!("{} → {}{times}: {}", some(&cause.from), some(&cause.to), shortened(cause.evidence))
 }
 
 /// The text of docs/probes.md: every probe and every mutant.
@@ -308,16 +325,7 @@ fn show_pairs(context: &Context, report: &Report) {
 fn show_causes(context: &Context, report: &Report) {
     let causes = report.causes();
     for cause in causes.iter().take(SHOWN) {
-        let some = |names: &BTreeSet<&str>| first_few(&names.iter().map(|name| (*name).to_owned()).collect::<Vec<_>>());
-        let times = if cause.checks > 1 { format!(" ({})", count(cause.checks, "check")) } else { String::new() };
-        let text = format!(
-            "{}: {}: {} → {}{times}: {}",
-            cause.outcome.as_str(),
-            cause.probe,
-            some(&cause.from),
-            some(&cause.to),
-            shortened(cause.evidence)
-        );
+        let text = format!("{}: {}: {}", cause.outcome.as_str(), cause.probe, cause_text(cause));
         if cause.outcome == Outcome::Leak {
             context.ui.found(&text);
         } else {
