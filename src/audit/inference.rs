@@ -2,7 +2,7 @@
 //! the configuration would. A guess never proves anything: it makes the
 //! verdict inconclusive.
 
-use std::collections::{BTreeMap, BTreeSet, HashMap};
+use std::collections::{BTreeMap, BTreeSet, HashSet};
 
 use super::system::{Account, Side, System, User};
 use crate::subject::{Subject, SubjectIndex};
@@ -31,11 +31,14 @@ pub struct Group<'w> {
 
 /// The accounts whose users look like several tenants', without the system account.
 pub fn suspicions(system: &System) -> Vec<Suspicion<'_>> {
-    system.tenants().filter_map(|account| suspicion(system, account)).collect()
+    let names: HashSet<String> =
+        system.tenants().filter(|account| account.name.len() > 1).map(|account| account.name.to_lowercase()).collect();
+    system.tenants().filter_map(|account| suspicion(&names, account)).collect()
 }
 
-/// The suspicion that an account's users are several tenants'. `None`: they look like one tenant's.
-fn suspicion<'w>(system: &'w System, account: &'w Account) -> Option<Suspicion<'w>> {
+/// The suspicion that an account's users are several tenants'. `names`: of all accounts, in lower case. `None`:
+/// they look like one tenant's.
+fn suspicion<'w>(names: &HashSet<String>, account: &'w Account) -> Option<Suspicion<'w>> {
     let (open, limited): (Vec<&User>, Vec<&User>) = account.users.iter().partition(|user| is_open(user));
     let spaces: Vec<(&User, Spaces)> = limited.iter().map(|user| (*user, Spaces::of(user))).collect();
     let groups = groups(&spaces);
@@ -43,7 +46,7 @@ fn suspicion<'w>(system: &'w System, account: &'w Account) -> Option<Suspicion<'
         let why = format!("its users `{}` and `{}` have subjects of their own", groups[0].name, groups[1].name);
         return Some(Suspicion { account, groups, open, why });
     }
-    if let Some(groups) = named_like_accounts(system, account) {
+    if let Some(groups) = named_like_accounts(names, account) {
         let why = format!("its users are named like the accounts `{}` and `{}`", groups[0].name, groups[1].name);
         return Some(Suspicion { account, groups, open, why });
     }
@@ -167,22 +170,21 @@ fn root(parents: &[usize], mut node: usize) -> usize {
 }
 
 /// Groups users by the other accounts whose name theirs contains, if there are several.
-fn named_like_accounts<'w>(system: &System, account: &'w Account) -> Option<Vec<Group<'w>>> {
-    let others: Vec<String> = system
-        .tenants()
-        .filter(|other| other.name != account.name && other.name.len() > 1)
-        .map(|other| other.name.to_lowercase())
-        .collect();
-    let mut groups: HashMap<&str, Vec<&'w User>> = HashMap::new();
+fn named_like_accounts<'w>(names: &HashSet<String>, account: &'w Account) -> Option<Vec<Group<'w>>> {
+    let own = account.name.to_lowercase();
+    let is_other = |name: &str| name != own && names.contains(name);
+    let mut groups: BTreeMap<String, Vec<&'w User>> = BTreeMap::new();
     for user in &account.users {
         let name = user.display_name().to_lowercase();
-        if let Some(other) = others.iter().find(|other| name == **other || words(&name).contains(other.as_str())) {
-            groups.entry(other).or_default().push(user);
+        let other = match is_other(&name) {
+            true => Some(name.as_str()),
+            false => words(&name).into_iter().find(|word| is_other(word)),
+        };
+        if let Some(other) = other {
+            groups.entry(other.to_owned()).or_default().push(user);
         }
     }
-    let mut groups: Vec<Group<'w>> =
-        groups.into_iter().map(|(name, users)| Group { name: name.to_owned(), users }).collect();
-    groups.sort_by(|a, b| a.name.cmp(&b.name));
+    let groups: Vec<Group<'w>> = groups.into_iter().map(|(name, users)| Group { name, users }).collect();
     (groups.len() > 1).then_some(groups)
 }
 
