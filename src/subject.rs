@@ -89,8 +89,7 @@ impl Subject {
         Some(Self(text.into()))
     }
 
-    /// What an export of this text offers, of which the server looks no further than the first `>`.
-    /// `None`: nothing.
+    /// The subjects that an export of this text offers: the server reads it up to its first `>`. `None`: none.
     pub fn as_exported(text: &str) -> Option<Self> {
         let mut tail = false;
         let tokens = text.split('.').take_while(|token| !std::mem::replace(&mut tail, *token == ">"));

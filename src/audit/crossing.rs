@@ -101,6 +101,7 @@ pub fn crossings<'w>(
         user.permissions.subscribe.heard().iter().for_each(|heard| index.insert(&heard.subject, i));
     }
     let captures = may_capture(account);
+    let requests = requests_of_others(system, account);
     let answers = Subject::as_the_server_reads("_R_.>").map(|subject| Carried::new(account, &subject));
     let mut search = Search { account, members: Vec::new(), found: Vec::new(), pairs: HashSet::new(), most };
     for (user, tenant) in account.users.iter().zip(of) {
@@ -112,7 +113,7 @@ pub fn crossings<'w>(
             speaks_anywhere: speaks_anywhere(system, account, user, captures),
             hears_everything: hears_everything(account, user),
             hears_mqtt: hears_mqtt(system, account, user),
-            answers_others: answers_others(system, account, user),
+            answers_others: answers_others(&requests, user),
             hears_answers: answers.as_ref().is_some_and(|answers| answers.received_by(user).is_some()),
         });
     }
@@ -282,7 +283,7 @@ fn overheard(system: &System, question: Question<'_>) -> Option<Path> {
     if account.name != target.name || question.subject.is_some_and(|subject| !subject.overlaps(&answers)) {
         return None;
     }
-    let Carrier { what, place, .. } = answers_others(system, account, sender)?;
+    let Carrier { what, place, .. } = answers_others(&requests_of_others(system, account), sender)?;
     let arrives = Carried::new(account, &answers).received_by(receiver)?;
     let hears = format!("`{}/{}` may subscribe to `{arrives}`", account.name, receiver.display_name());
     let steps = vec![
@@ -391,18 +392,20 @@ fn hears_mqtt(system: &System, account: &Account, user: &User) -> Option<Carrier
     Some(Carrier { what: format!("what it publishes by MQTT, on `{subject}`"), place, by_import: false })
 }
 
-/// How the answers of a user that may answer pass through its account on `_R_.>`: those to requests of other
-/// accounts.
-fn answers_others(system: &System, account: &Account, user: &User) -> Option<Carrier> {
-    let place = user.permissions.responses?.span;
+/// What other accounts ask of the services of an account, as its users hear it.
+fn requests_of_others<'w>(system: &'w System, account: &'w Account) -> Vec<Carried<'w>> {
     let others = system.accounts.iter().filter(|other| other.name != account.name);
     let imports = others.flat_map(Account::services).filter(|import| import.from.0 == account.name);
-    let anybody = User { permissions: Permissions::default(), ..user.clone() };
-    let mut asked = imports.flat_map(|import| {
-        let requests = published(account, &anybody, Some(&import.subject));
-        requests.into_iter().filter_map(|request| request.received_by(user))
-    });
-    let what = format!("what it answers to requests of other accounts on `{}`, on `_R_.>`", asked.next()?);
+    let asked = imports.flat_map(|import| reach::what_becomes(account, &import.subject));
+    asked.map(|subject| Carried::new(account, &subject)).collect()
+}
+
+/// How the answers of a user that may answer pass through its account on `_R_.>`: those to requests of other
+/// accounts.
+fn answers_others(requests: &[Carried<'_>], user: &User) -> Option<Carrier> {
+    let place = user.permissions.responses?.span;
+    let asked = requests.iter().find_map(|request| request.received_by(user))?;
+    let what = format!("what it answers to requests of other accounts on `{asked}`, on `_R_.>`");
     Some(Carrier { what, place, by_import: false })
 }
 

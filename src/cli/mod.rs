@@ -282,10 +282,12 @@ fn no_such_user(account: &str, user: &str, known: &[&str]) -> Error {
 }
 
 /// Lists the first names, and how many more there are.
-fn first_few(names: &[String]) -> String {
+fn first_few<S: AsRef<str>>(names: impl IntoIterator<Item = S>) -> String {
+    let names: Vec<S> = names.into_iter().collect();
     const SHOWN: usize = 5;
     let more = if names.len() > SHOWN { format!(" and {} more", names.len() - SHOWN) } else { String::new() };
-    format!("{}{more}", names[..names.len().min(SHOWN)].join(", "))
+    let shown: Vec<&str> = names.iter().take(SHOWN).map(AsRef::as_ref).collect();
+    format!("{}{more}", shown.join(", "))
 }
 
 /// Formats a number with its noun: `1 tenant`, `2 tenants`.

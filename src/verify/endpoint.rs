@@ -1,20 +1,33 @@
-//! Where a server is, and how to talk to it: in clear or by TLS. Nothing but the server's INFO is read
+//! Where a server is, and how a connection to it begins: in clear or by TLS. Nothing but the server's INFO is read
 //! in clear where either side asks for TLS, so that no secret is ever sent in clear by mistake.
 
 use std::cell::Cell;
+use std::io::Cursor;
 use std::path::{Path, PathBuf};
 use std::rc::Rc;
 use std::sync::Arc;
 use std::time::Duration;
 
+use serde::Deserialize;
+use tokio::io::{AsyncBufReadExt as _, AsyncRead, AsyncReadExt as _, AsyncWrite, BufReader};
+use tokio::net::TcpStream;
 use tokio::time::timeout;
 use tokio_rustls::TlsConnector;
 use tokio_rustls::rustls::pki_types::pem::PemObject as _;
 use tokio_rustls::rustls::pki_types::{CertificateDer, PrivateKeyDer, ServerName};
 use tokio_rustls::rustls::{ClientConfig, RootCertStore};
 
-use super::wire::Lost;
 use crate::error::Error;
+
+/// The reading side of a connection, in clear or by TLS.
+pub type Reader = BufReader<Box<dyn AsyncRead + Unpin>>;
+/// The writing side.
+pub type Writer = Box<dyn AsyncWrite + Unpin>;
+
+/// The longest protocol line that is accepted. Bytes.
+const LINE: u64 = 1 << 20;
+/// Size of what is read at a time. Bytes.
+const BUFFER: usize = 16 << 10;
 
 /// Timeout for the server itself: for connecting, for a line and for the PONG to a PING. Shorter in
 /// unit tests, which wait for it.
@@ -27,6 +40,49 @@ const STALL_AGAIN: Duration = if cfg!(test) { Duration::from_millis(200) } else 
 const PATIENCE: Duration = if cfg!(test) { Duration::from_millis(300) } else { Duration::from_secs(5) };
 /// The same where many replies have not come.
 const IMPATIENCE: Duration = Duration::from_millis(250);
+
+/// The server's INFO, which it sends before the client authenticates.
+#[derive(Debug, Clone, Default, Deserialize)]
+#[serde(default)]
+pub struct Info {
+    /// The version of nats-server.
+    pub version: String,
+    /// The configured name of the server.
+    pub server_name: String,
+    /// The server's id, new at every start.
+    pub server_id: String,
+    /// The challenge that an nkey signs. Empty if the server accepts no nkeys.
+    pub nonce: String,
+    /// Whether the server requires TLS.
+    pub tls_required: bool,
+    /// Whether it offers TLS.
+    pub tls_available: bool,
+    /// The largest payload that a client may publish. Bytes.
+    pub max_payload: u64,
+}
+
+impl Info {
+    /// Whether the server speaks TLS.
+    fn wants_tls(&self) -> bool {
+        self.tls_required || self.tls_available
+    }
+}
+
+/// Why a connection could not be opened.
+#[derive(Debug, Clone, thiserror::Error)]
+pub enum OpenError {
+    /// The server rejected the login. Holds the text of its error.
+    #[error("{0}")]
+    Refused(String),
+    /// No nats-server answers at the address, or it needs what is not supported here.
+    #[error("{0}")]
+    Broken(String),
+}
+
+/// The connection was lost. Holds the reason.
+#[derive(Debug, Clone, thiserror::Error)]
+#[error("{0}")]
+pub struct Lost(pub String);
 
 /// A server.
 #[derive(Clone)]
@@ -82,11 +138,63 @@ impl Endpoint {
     }
 
     /// What makes a connection one of TLS, and the name that the server's certificate must have.
-    pub fn connector(&self) -> Result<(TlsConnector, ServerName<'static>), Lost> {
+    fn connector(&self) -> Result<(TlsConnector, ServerName<'static>), Lost> {
         let host = self.address.rsplit_once(':').map_or(self.address.as_str(), |(host, _)| host);
         let host = host.trim_matches(['[', ']']).to_owned();
         let name = ServerName::try_from(host).map_err(|e| Lost(e.to_string()))?;
         Ok((TlsConnector::from(self.tls.clone()), name))
+    }
+}
+
+/// Connects, reads the server's INFO, and goes on by TLS if either side wants that.
+pub async fn connected(endpoint: &Endpoint) -> Result<(Reader, Writer, Info), OpenError> {
+    let Endpoint { address, silence, .. } = endpoint;
+    let broken = |e: &dyn std::fmt::Display| OpenError::Broken(format!("{address}: {e}"));
+    let stream = silence.wait(silence.stall(), TcpStream::connect(address)).await;
+    let stream = stream.ok_or_else(|| broken(&"nothing answers"))?.map_err(|e| broken(&e))?;
+    let _ = stream.set_nodelay(true);
+    let mut reader = BufReader::with_capacity(BUFFER, stream);
+    let line = match silence.wait(silence.stall(), read_bytes_of_line(&mut reader)).await {
+        None => return Err(broken(&silence.lost())),
+        Some(Err(lost)) => return Err(broken(&lost)),
+        Some(Ok(line)) => line,
+    };
+    let text = String::from_utf8_lossy(&line);
+    let info = text.strip_prefix("INFO ").and_then(|text| serde_json::from_str::<Info>(text.trim()).ok());
+    let info = info.ok_or_else(|| {
+        let start: String = text.trim().chars().take(60).collect();
+        broken(&format!("it is not a NATS server: it began with {start:?}"))
+    })?;
+    let more = reader.buffer().to_vec();
+    let stream = reader.into_inner();
+    let (reader, writer): (Box<dyn AsyncRead + Unpin>, Writer) = match endpoint.is_tls || info.wants_tls() {
+        false => {
+            let (reader, writer) = stream.into_split();
+            (Box::new(Cursor::new(more).chain(reader)), Box::new(writer))
+        }
+        // Whoever is on the way may have put it there.
+        true if !more.is_empty() => return Err(broken(&"it said more in clear before TLS")),
+        true if !info.wants_tls() => return Err(broken(&"it has no TLS, and in clear nothing is sent to tls://")),
+        true => {
+            let (connector, name) = endpoint.connector().map_err(|e| broken(&e))?;
+            let secured = silence.wait(silence.stall(), connector.connect(name, stream)).await;
+            let secured = secured.ok_or_else(|| broken(&silence.lost()))?;
+            let secured = secured.map_err(|e| broken(&format!("TLS: {e}; --ca names who signed its certificate")))?;
+            let (reader, writer) = tokio::io::split(secured);
+            (Box::new(reader), Box::new(writer))
+        }
+    };
+    Ok((BufReader::with_capacity(BUFFER, reader), writer, info))
+}
+
+/// Reads up to the end of a line.
+pub async fn read_bytes_of_line(reader: &mut BufReader<impl AsyncRead + Unpin>) -> Result<Vec<u8>, Lost> {
+    let mut line = Vec::new();
+    let read = reader.take(LINE).read_until(b'\n', &mut line).await.map_err(|e| Lost(e.to_string()))?;
+    match line.last() {
+        Some(b'\n') => Ok(line),
+        _ if read == 0 => Err(Lost("the server closed the connection".into())),
+        _ => Err(Lost("the server stopped in the middle of a line".into())),
     }
 }
 
@@ -118,7 +226,7 @@ fn authorities(file: Option<&Path>) -> Result<RootCertStore, Error> {
 
 /// The address of a URL, and whether it asks for TLS.
 fn address(url: &str) -> Result<(String, bool), Error> {
-    // Whoever writes credentials does not want to read them in a log.
+    // Credentials in a URL are not repeated: messages end up in logs.
     let shown = url.rsplit_once('@').map_or_else(|| url.to_owned(), |(_, host)| format!("…@{host}"));
     let refuse = |hint: &str| Err(Error::usage(format!("`{shown}` is not where a NATS server is"), hint));
     let (rest, is_tls) = match url.split_once("://") {
@@ -198,7 +306,7 @@ impl Silence {
         self.lost()
     }
 
-    /// What is said of a server that is silent.
+    /// The error of a connection to a silent server.
     pub fn lost(&self) -> Lost {
         Lost(match self.0.is_endless.get() {
             true => "the server says things without end, and does not answer".into(),

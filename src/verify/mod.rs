@@ -29,6 +29,7 @@ use crate::audit::system::ListenerKind;
 use crate::error::Error;
 use crate::model::Model;
 use crate::project::Project;
+use endpoint::OpenError;
 pub use endpoint::{Endpoint, TlsFiles};
 pub use nodes::KnownConfiguration;
 use nodes::Nodes;
@@ -36,7 +37,6 @@ pub use probes::{PROBES, Probe};
 use report::{AttackedServer, Report};
 use run::Run;
 use test_bed::Logins;
-use wire::OpenError;
 
 /// Number of tenants that connect at the same time.
 const OPENING: usize = 64;

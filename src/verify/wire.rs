@@ -3,60 +3,23 @@
 //! everything that the client sent. Nothing here knows about tenants.
 
 use std::collections::VecDeque;
-use std::io::Cursor;
 use std::time::{Duration, Instant};
 
-use serde::Deserialize;
 use serde_json::json;
-use tokio::io::{AsyncBufReadExt as _, AsyncRead, AsyncReadExt as _, AsyncWrite, AsyncWriteExt as _, BufReader};
-use tokio::net::TcpStream;
+use tokio::io::{AsyncBufReadExt as _, AsyncReadExt as _, AsyncWriteExt as _};
 use tokio::time::timeout;
 
-use super::endpoint::{Endpoint, Silence};
+use super::endpoint::{Endpoint, Info, Lost, OpenError, Reader, Silence, Writer, connected, read_bytes_of_line};
 use crate::keys::{Login, Secret, sign_nonce};
-
-/// The reading side of a connection, in clear or by TLS.
-type Reader = BufReader<Box<dyn AsyncRead + Unpin>>;
-/// The writing side.
-type Writer = Box<dyn AsyncWrite + Unpin>;
 
 /// How long after the last reply another one may come, where several are asked.
 const QUIET: Duration = Duration::from_millis(500);
-/// The longest protocol line that is accepted. Bytes.
-const LINE: u64 = 1 << 20;
 /// Payload prefix of messages that only take up space; they are dropped on arrival.
 pub const FILLER: &[u8] = b"tenantry filler ";
 /// Header that names the only stream that may store a message.
 const STORED_BY: &str = "Nats-Expected-Stream";
 /// The largest message that is accepted, headers included. Bytes.
 const PAYLOAD: usize = 64 << 20;
-
-/// The server's INFO, which it sends before the client authenticates.
-#[derive(Debug, Clone, Default, Deserialize)]
-#[serde(default)]
-pub struct Info {
-    /// The version of nats-server.
-    pub version: String,
-    /// The configured name of the server.
-    pub server_name: String,
-    /// The server's id, new at every start.
-    pub server_id: String,
-    /// The challenge that an nkey signs. Empty if the server accepts no nkeys.
-    pub nonce: String,
-    /// Whether the server requires TLS.
-    pub tls_required: bool,
-    /// Whether it offers TLS.
-    pub tls_available: bool,
-    /// The largest payload that a client may publish. Bytes.
-    pub max_payload: u64,
-}
-
-impl Info {
-    /// Whether the server speaks TLS.
-    fn wants_tls(&self) -> bool {
-        self.tls_required || self.tls_available
-    }
-}
 
 /// The credentials of a connection.
 #[derive(Clone)]
@@ -73,22 +36,6 @@ pub enum Identity {
         seed: Secret,
     },
 }
-
-/// Why a connection could not be opened.
-#[derive(Debug, Clone, thiserror::Error)]
-pub enum OpenError {
-    /// The server rejected the login. Holds the text of its error.
-    #[error("{0}")]
-    Refused(String),
-    /// No nats-server answers at the address, or it needs what is not supported here.
-    #[error("{0}")]
-    Broken(String),
-}
-
-/// The connection was lost. Holds the reason.
-#[derive(Debug, Clone, thiserror::Error)]
-#[error("{0}")]
-pub struct Lost(pub String);
 
 /// A message that the server delivered.
 #[derive(Debug, Clone)]
@@ -196,60 +143,6 @@ enum Line {
     Ping,
     Pong,
     Other,
-}
-
-/// Size of what is read at a time. Bytes.
-const BUFFER: usize = 16 << 10;
-
-/// Connects, reads the server's INFO, and goes on by TLS if either side wants that.
-async fn connected(endpoint: &Endpoint) -> Result<(Reader, Writer, Info), OpenError> {
-    let Endpoint { address, silence, .. } = endpoint;
-    let broken = |e: &dyn std::fmt::Display| OpenError::Broken(format!("{address}: {e}"));
-    let stream = silence.wait(silence.stall(), TcpStream::connect(address)).await;
-    let stream = stream.ok_or_else(|| broken(&"nothing answers"))?.map_err(|e| broken(&e))?;
-    let _ = stream.set_nodelay(true);
-    let mut reader = BufReader::with_capacity(BUFFER, stream);
-    let line = match silence.wait(silence.stall(), read_bytes_of_line(&mut reader)).await {
-        None => return Err(broken(&silence.lost())),
-        Some(Err(lost)) => return Err(broken(&lost)),
-        Some(Ok(line)) => line,
-    };
-    let text = String::from_utf8_lossy(&line);
-    let info = text.strip_prefix("INFO ").and_then(|text| serde_json::from_str::<Info>(text.trim()).ok());
-    let info = info.ok_or_else(|| {
-        let start: String = text.trim().chars().take(60).collect();
-        broken(&format!("it is not a NATS server: it began with {start:?}"))
-    })?;
-    let more = reader.buffer().to_vec();
-    let stream = reader.into_inner();
-    let (reader, writer): (Box<dyn AsyncRead + Unpin>, Writer) = match endpoint.is_tls || info.wants_tls() {
-        false => {
-            let (reader, writer) = stream.into_split();
-            (Box::new(Cursor::new(more).chain(reader)), Box::new(writer))
-        }
-        // Whoever is on the way may have put it there.
-        true if !more.is_empty() => return Err(broken(&"it said more in clear before TLS")),
-        true if !info.wants_tls() => return Err(broken(&"it has no TLS, and in clear nothing is sent to tls://")),
-        true => {
-            let (connector, name) = endpoint.connector().map_err(|e| broken(&e))?;
-            let secured = silence.wait(silence.stall(), connector.connect(name, stream)).await;
-            let secured = secured.ok_or_else(|| broken(&silence.lost()))?;
-            let secured = secured.map_err(|e| broken(&format!("TLS: {e}; --ca names who signed its certificate")))?;
-            let (reader, writer) = tokio::io::split(secured);
-            (Box::new(reader), Box::new(writer))
-        }
-    };
-    Ok((BufReader::with_capacity(BUFFER, reader), writer, info))
-}
-
-async fn read_bytes_of_line(reader: &mut BufReader<impl AsyncRead + Unpin>) -> Result<Vec<u8>, Lost> {
-    let mut line = Vec::new();
-    let read = reader.take(LINE).read_until(b'\n', &mut line).await.map_err(|e| Lost(e.to_string()))?;
-    match line.last() {
-        Some(b'\n') => Ok(line),
-        _ if read == 0 => Err(Lost("the server closed the connection".into())),
-        _ => Err(Lost("the server stopped in the middle of a line".into())),
-    }
 }
 
 impl Connection {

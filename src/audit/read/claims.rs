@@ -70,7 +70,7 @@ pub struct Account {
     /// Further keys that sign its users and activations.
     #[serde(deserialize_with = "signing_keys")]
     pub signing_keys: Vec<String>,
-    /// What users may do that have no permissions of their own.
+    /// The permissions of users that have none of their own.
     pub default_permissions: Permissions,
     /// Its mappings.
     pub mappings: HashMap<String, Vec<Destination>>,
@@ -80,12 +80,12 @@ pub struct Account {
     pub trace: Option<Trace>,
     /// Whose connections carry the traffic of its streams' replicas.
     pub cluster_traffic: String,
-    /// What people read about it.
+    /// Its description.
     #[serde(flatten)]
     pub info: Info,
 }
 
-/// What people read about an account or an export.
+/// The description of an account or an export, for people.
 #[derive(Debug, Default, Deserialize)]
 #[serde(default)]
 pub struct Info {
@@ -127,7 +127,7 @@ pub struct Export {
     pub service_latency: Option<Latency>,
     /// Whether traces pass.
     pub allow_trace: bool,
-    /// What people read about it.
+    /// Its description.
     #[serde(flatten)]
     pub info: Info,
 }

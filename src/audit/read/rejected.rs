@@ -144,9 +144,9 @@ fn activation(token: &Claims<claims::Activation>, import: &claims::Import, impor
 fn renaming(from: &str, local: &str) -> Verdict {
     subject(local)?;
     let stars = from.split('.').filter(|token| *token == "*").count();
-    let number = |token: &str| token.strip_prefix('$').and_then(|number| number.parse::<i64>().ok());
-    let fits = |token: &str| number(token).is_none_or(|number| i64::try_from(stars).is_ok_and(|stars| number <= stars));
-    let used = local.split('.').filter(|token| *token == "*" || number(token).is_some()).count();
+    let fits =
+        |token: &str| reference(token).is_none_or(|number| i64::try_from(stars).is_ok_and(|stars| number <= stars));
+    let used = local.split('.').filter(|token| *token == "*" || reference(token).is_some()).count();
     let has_tail = |text: &str| text == ">" || text.ends_with(".>");
     unless(local.split('.').all(fits) && used == stars && has_tail(from) == has_tail(local), || {
         format!("`{from}` cannot be imported as `{local}`")
@@ -155,9 +155,13 @@ fn renaming(from: &str, local: &str) -> Verdict {
 
 /// A local subject with stars for its references.
 fn with_stars(local: &str) -> String {
-    let is_reference = |token: &str| token.strip_prefix('$').is_some_and(|number| number.parse::<i64>().is_ok());
-    let tokens: Vec<&str> = local.split('.').map(|token| if is_reference(token) { "*" } else { token }).collect();
-    tokens.join(".")
+    let tokens = local.split('.').map(|token| if reference(token).is_some() { "*" } else { token });
+    tokens.collect::<Vec<_>>().join(".")
+}
+
+/// The number of a token such as `$1`.
+fn reference(token: &str) -> Option<i64> {
+    token.strip_prefix('$')?.parse().ok()
 }
 
 // ------------------------------------------------------------- the rest
@@ -212,7 +216,7 @@ fn within(limit: i64, number: usize) -> bool {
     limit == -1 || i64::try_from(number).is_ok_and(|number| number <= limit)
 }
 
-/// What nats-io/jwt takes for a subject, which is more than the server does.
+/// Refuses what nats-io/jwt takes for no subject. It takes more than the server does.
 fn subject(text: &str) -> Verdict {
     let fits = !text.is_empty() && !text.contains(' ') && text.split('.').all(|token| !token.is_empty());
     unless(fits, || format!("`{text}` is not a valid subject"))

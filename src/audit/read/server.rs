@@ -373,7 +373,8 @@ impl<'m> Address<'m> {
     }
 }
 
-fn host<'o>(options: &'o Options<'_>) -> &'o str {
+/// The host of the client listener, which monitoring and profiling have too.
+pub(super) fn host<'m>(options: &Options<'m>) -> &'m str {
     let text = |key| match options.get(key).map(|node| &node.value) {
         Some(Value::Text(text)) => Some(text.as_str()),
         _ => None,

@@ -14,6 +14,17 @@ impl SystemReader<'_> {
     pub(super) fn shares(&mut self, options: &Options<'_>, account: &mut Account) {
         for node in options.get("exports").map(|n| self.collector.list(n)).unwrap_or_default() {
             let Some(export) = self.export(node) else { continue };
+            if let Some(latency) = &export.latency
+                && let Some(reports) = &latency.subject
+                && account
+                    .exports
+                    .iter()
+                    .chain([&export])
+                    .any(|e| e.kind == ShareKind::Service && e.subject.contains(reports))
+            {
+                let message = format!("the latency goes to `{reports}`, which is a service itself");
+                self.collector.refuse(latency.span, message, "a subject that no service has");
+            }
             // The server merges exports of one subject: the importers of all, with the token
             // position of the last.
             match account.exports.iter_mut().find(|e| e.kind == export.kind && e.subject == export.subject) {
@@ -27,13 +38,6 @@ impl SystemReader<'_> {
                     };
                 }
                 None => account.exports.push(export),
-            }
-            let (latency, earlier) = (account.exports.last().and_then(|e| e.latency.as_ref()), &account.exports);
-            if let Some((reports, span)) = latency.and_then(|latency| Some((latency.subject.as_ref()?, latency.span)))
-                && earlier.iter().any(|e| e.kind == ShareKind::Service && e.subject.contains(reports))
-            {
-                let message = format!("the latency goes to `{reports}`, which is a service itself");
-                self.collector.refuse(span, message, "a subject that no service has");
             }
         }
         for node in options.get("imports").map(|n| self.collector.list(n)).unwrap_or_default() {
@@ -115,7 +119,7 @@ impl SystemReader<'_> {
             names
         });
         let allow_trace = self.collector.bool(options.get("allow_trace"));
-        // What is no subject offers nothing, and the server takes it.
+        // The server takes an export that is no subject, and it offers nothing.
         let (span, text) = (subject.span, self.collector.text(Some(subject))?);
         let subject = Subject::as_exported(text)?;
         let token_position = self.collector.integer(options.get("account_token_position")).unwrap_or(0);

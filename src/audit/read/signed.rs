@@ -77,14 +77,16 @@ impl<'c> Signed<'c> {
 
     fn export(&self, exporter: &Claims<claims::Account>, export: &claims::Export, span: Span) -> Option<Export> {
         let (kind, subject) = (export.r#type?, Subject::as_exported(&export.subject)?);
-        let activates = |importer: &Claims<claims::Account>| {
+        let activates = |importer: &&&Claims<claims::Account>| {
             importer.nats.imports.iter().any(|import| activated(import, importer, exporter, export))
         };
         let needs_activation = export.token_req && export.account_token_position == 0;
-        let importers = self.claimed.values().filter(|importer| activates(importer));
-        let to: Vec<(String, Span)> = importers.map(|importer| (self.name(&importer.sub), span)).collect();
+        let to: Option<Vec<(String, Span)>> = needs_activation.then(|| {
+            let importers = self.claimed.values().filter(activates);
+            importers.map(|importer| (self.name(&importer.sub), span)).collect()
+        });
         // Nobody may import it, and an empty list would mean that everybody may.
-        if needs_activation && to.is_empty() {
+        if to.as_ref().is_some_and(Vec::is_empty) {
             return None;
         }
         let latency = export.service_latency.as_ref();
@@ -92,7 +94,7 @@ impl<'c> Signed<'c> {
             kind,
             subject,
             span,
-            to: needs_activation.then_some(to),
+            to,
             token_position: i64::try_from(export.account_token_position).unwrap_or(i64::MAX),
             allow_trace: export.allow_trace.then_some(span),
             latency: latency.map(|l| Latency { span, subject: Subject::as_the_server_reads(&l.results) }),

@@ -7,7 +7,7 @@ use nkeys::KeyPair;
 
 use super::is_public;
 use super::options::{Collector, Options, go_duration};
-use super::server::{Address, last, listens, text};
+use super::server::{Address, host, last, listens, text};
 use crate::audit::system::System;
 use crate::conf::value::{Entry, Map, Node, Value};
 use crate::diag::{Diagnostic, Span};
@@ -328,7 +328,7 @@ impl<'m> Blocks<'_, 'm, '_> {
     fn listeners(&self) -> Vec<(&'static str, &'m Node, Address<'m>)> {
         let mut all = Vec::new();
         let top = |key: &str| self.options.get(key);
-        let host = top("host").and_then(text).unwrap_or_default();
+        let host = host(self.options);
         let written = |node: &'m Node| match &node.value {
             Value::Text(text) => Some(Address::of(text)),
             Value::Integer(port) => Some(Address { host, port: Some(*port) }),

@@ -35,26 +35,22 @@ fn check(system: &System, _: &Tenants, out: &mut Vec<Diagnostic>) {
         let limits = system.accounts.iter().filter_map(|a| a.jetstream.as_ref()).filter_map(limit);
         limits.map(|(n, _)| i128::from(n.max(0))).sum()
     };
-    let unlimited = [
+    for (what, key, has, promised) in [
         ("memory", "max_mem", server.memory, sum(|j| j.memory)),
         ("disk", "max_file", server.storage, sum(|j| j.storage)),
-    ];
-    for (what, key, _, promised) in
-        unlimited.into_iter().filter(|(.., has, promised)| has.is_none() && *promised > 0 && !alone)
-    {
-        let message = format!("accounts may use {promised} bytes of {what}, and the server takes what its machine has");
-        out.push(
-            RULE.warning(server.span, message)
-                .hint(format!("`{key}` under the server's jetstream, not below that sum")),
-        );
-    }
-    for (what, has, promised) in
-        [("memory", server.memory, sum(|j| j.memory)), ("disk", server.storage, sum(|j| j.storage))]
-    {
-        if let Some(has) = has.filter(|has| *has >= 0 && promised > i128::from(*has)) {
-            out.push(
+    ] {
+        match has {
+            Some(has) if has >= 0 && promised > i128::from(has) => out.push(
                 RULE.error(server.span, format!("accounts may use {promised} bytes of {what}, the server has {has}")),
-            );
+            ),
+            None if promised > 0 && !alone => out.push(
+                RULE.warning(
+                    server.span,
+                    format!("accounts may use {promised} bytes of {what}, and the server takes what its machine has"),
+                )
+                .hint(format!("`{key}` under the server's jetstream, not below that sum")),
+            ),
+            _ => {}
         }
     }
 }

@@ -1,10 +1,9 @@
 //! Imports that open more of the exporter than they name.
 
 use super::Rule;
-use crate::audit::system::System;
+use crate::audit::system::{Import, System};
 use crate::audit::tenants::Tenants;
 use crate::diag::Diagnostic;
-use crate::model::ShareKind;
 
 pub const RULE: Rule = Rule {
     id: "wider-import",
@@ -16,15 +15,13 @@ pub const RULE: Rule = Rule {
 
 fn check(system: &System, tenants: &Tenants, out: &mut Vec<Diagnostic>) {
     for account in &system.accounts {
-        let streams = account.imports.iter().filter(|import| import.kind == ShareKind::Stream);
-        for import in streams.filter(|import| import.opens_its_local_name()) {
-            if tenants.are_apart(&account.name, &import.from.0) {
-                let message = format!(
-                    "`{}` hears subjects of `{}` that match `{}`, whatever is exported",
-                    account.name, import.from.0, import.local
-                );
-                out.push(RULE.error(import.span, message));
-            }
+        let is_wider = |i: &&Import| i.opens_its_local_name() && tenants.are_apart(&account.name, &i.from.0);
+        for import in account.imports.iter().filter(is_wider) {
+            let message = format!(
+                "`{}` hears subjects of `{}` that match `{}`, whatever is exported",
+                account.name, import.from.0, import.local
+            );
+            out.push(RULE.error(import.span, message));
         }
     }
 }

@@ -176,9 +176,8 @@ fn findings(report: &Report) -> Vec<Finding> {
 
 /// Whom a cause is about, how often it was met, and the evidence of the first time.
 fn cause_text(cause: &Cause<'_>) -> String {
-    let some = |names: &BTreeSet<&str>| first_few(&names.iter().map(|name| (*name).to_owned()).collect::<Vec<_>>());
     let times = if cause.checks > 1 { format!(" ({})", count(cause.checks, "check")) } else { String::new() };
-    format!("{} → {}{times}: {}", some(&cause.from), some(&cause.to), shortened(cause.evidence))
+    format!("{} → {}{times}: {}", first_few(&cause.from), first_few(&cause.to), shortened(cause.evidence))
 }
 
 /// The text of docs/probes.md: every probe and every mutant.
@@ -289,8 +288,7 @@ fn show_untried(context: &Context, report: &Report) {
         }
     }
     for (why, tenants) in reasons.iter().take(SHOWN) {
-        let tenants = first_few(&tenants.iter().map(|name| (*name).to_owned()).collect::<Vec<_>>());
-        context.ui.note(&format!("not tried: {tenants}: {}", shortened(why)));
+        context.ui.note(&format!("not tried: {}: {}", first_few(tenants), shortened(why)));
     }
     if reasons.len() > SHOWN {
         context.ui.note(&format!("… and {} more reasons: --html FILE or --format json has all", reasons.len() - SHOWN));
@@ -332,9 +330,7 @@ fn show_causes(context: &Context, report: &Report) {
             context.ui.unknown(&text);
         }
         if !cause.places.is_empty() {
-            context
-                .ui
-                .result(&format!("  declared at {}", first_few(&cause.places.iter().cloned().collect::<Vec<_>>())));
+            context.ui.result(&format!("  declared at {}", first_few(&cause.places)));
         }
         if cause.outcome == Outcome::Leak {
             context.ui.result(&format!("  remedy: {}", cause.mend));

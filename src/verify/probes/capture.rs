@@ -35,7 +35,7 @@ async fn make<'p>(run: &Run<'p>, tenant_run: &mut TenantRun<'p>) {
     let neighbours = tenant_run.neighbours.clone();
     let Some(manager) = tenant_run.manager() else { return };
     let canary = run.canary(index);
-    // What a flood of shared messages fills is taken from the tenant's own limit.
+    // A flood of shared messages fills it, and it counts towards the tenant's own limit.
     let most = if run.throwaway { 1 << 20 } else { 64 << 10 };
     let config = |subjects: serde_json::Value| {
         json!({

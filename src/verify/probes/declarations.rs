@@ -153,7 +153,7 @@ fn compare(run: &Run<'_>, tenant_run: &TenantRun<'_>, info: &Value) {
     for more in found.difference(&declared) {
         run.ledger.leak(None, Some(tenant_run.index), format!("not declared: {more}"));
     }
-    // What the server has with more is on the server: traced, with latency, to more accounts.
+    // A line that the server has with an addition is there: traced, with latency, to more accounts.
     let is_there =
         |less: &&String| found.iter().any(|f| f.strip_prefix(*less).is_some_and(|more| more.starts_with(", ")));
     for less in declared.difference(&found).filter(|less| !is_there(less)) {

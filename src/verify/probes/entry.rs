@@ -2,8 +2,9 @@
 
 use super::{AT_ONCE, Probe};
 use crate::keys::{Login, Secret, public_key_of};
+use crate::verify::endpoint::OpenError;
 use crate::verify::run::{Run, TenantRun, each};
-use crate::verify::wire::{Connection, Identity, OpenError};
+use crate::verify::wire::{Connection, Identity};
 
 pub const PROBE: Probe = Probe {
     id: "entry",

@@ -10,8 +10,9 @@ use super::Probe;
 use crate::audit::system::ListenerKind;
 use crate::keys::Login;
 use crate::verify::endpoint::Endpoint;
+use crate::verify::endpoint::OpenError;
 use crate::verify::run::{Run, TenantRun, each};
-use crate::verify::wire::{Connection, Identity, OpenError};
+use crate::verify::wire::{Connection, Identity};
 
 pub const PROBE: Probe = Probe {
     id: "listeners",

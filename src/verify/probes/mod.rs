@@ -178,15 +178,21 @@ async fn foreign_targets<'p>(run: &Run<'p>, tenant_run: &mut TenantRun<'p>) -> V
     if run.throwaway || theirs.is_empty() {
         return theirs;
     }
-    let mut free = Vec::new();
-    for subject in theirs {
-        if !is_taken(run, tenant_run, &subject).await {
-            free.push(subject);
-        }
-    }
+    let free = untaken(run, tenant_run, theirs).await;
     if free.is_empty() {
         let what = "what is led to others' subjects: each passes a declared share, or a stream stores it";
         run.ledger.not_tried(tenant_run.index, what);
+    }
+    free
+}
+
+/// The subjects of which [`is_taken`] says no.
+async fn untaken<'p>(run: &Run<'p>, tenant_run: &mut TenantRun<'p>, subjects: Vec<String>) -> Vec<String> {
+    let mut free = Vec::new();
+    for subject in subjects {
+        if !is_taken(run, tenant_run, &subject).await {
+            free.push(subject);
+        }
     }
     free
 }

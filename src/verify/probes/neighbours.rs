@@ -6,9 +6,10 @@ use std::time::{Duration, Instant};
 use super::Probe;
 use super::limits::BESIDE_USERS;
 use crate::model::ShareKind;
+use crate::verify::endpoint::{Lost, OpenError};
 use crate::verify::expected::{concrete, may_publish, may_subscribe};
 use crate::verify::run::{Run, Session, TenantRun, is_full};
-use crate::verify::wire::{Connection, FILLER, Lost, OpenError};
+use crate::verify::wire::{Connection, FILLER};
 
 pub const PROBE: Probe = Probe {
     id: "noisy-neighbours",

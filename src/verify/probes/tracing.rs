@@ -1,7 +1,7 @@
 //! Message tracing: the server reports to which connections, and through which accounts, a
 //! message is delivered.
 
-use super::{Probe, foreign_targets, is_taken};
+use super::{Probe, foreign_targets, untaken};
 use crate::verify::expected::{concrete, may_publish};
 use crate::verify::run::{Run, TenantRun, each};
 
@@ -33,11 +33,9 @@ async fn trace<'p>(run: &Run<'p>, tenant_run: &mut TenantRun<'p>) {
     let mut stored = 0;
     if !run.throwaway {
         // The server's report has no header of ours: a stream would store it.
-        let mut kept = Vec::new();
-        for subject in own {
-            if is_taken(run, tenant_run, &subject).await { stored += 1 } else { kept.push(subject) }
-        }
-        own = kept;
+        let all = own.len();
+        own = untaken(run, tenant_run, own).await;
+        stored = all - own.len();
     }
     let theirs = foreign_targets(run, tenant_run).await;
     let mut traced = 0;

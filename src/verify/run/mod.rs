@@ -17,12 +17,12 @@ use futures_util::{StreamExt as _, stream};
 use rand::Rng as _;
 
 use super::Plan;
-use super::endpoint::Endpoint;
+use super::endpoint::{Endpoint, Info, OpenError};
 use super::nodes::Nodes;
 use super::probes::OF_JETSTREAM;
 use super::report::{AttackedServer, Report};
 use super::test_bed::Logins;
-use super::wire::{Connection, Identity, Info, OpenError};
+use super::wire::{Connection, Identity};
 use crate::model::Model;
 use crate::subject::Subject;
 use ledger::Ledger;

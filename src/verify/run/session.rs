@@ -7,8 +7,9 @@ use crate::keys::Login;
 use crate::model::jetstream::keys::stream::{MAX_BYTES, STORAGE};
 use crate::model::{Tenant, User};
 use crate::subject::Subject;
+use crate::verify::endpoint::OpenError;
 use crate::verify::expected::{manages_streams, may_subscribe};
-use crate::verify::wire::{Answer, Connection, Identity, Message, OpenError, Request};
+use crate::verify::wire::{Answer, Connection, Identity, Message, Request};
 
 /// Upper bound of the size of a JetStream request that a run sends. Bytes.
 const REQUEST: u64 = 4 << 10;
@@ -151,10 +152,8 @@ impl<'p> TenantRun<'p> {
     /// Whether the declared streams reserve so much that there is no room for a test stream.
     pub fn reserves_everything(&self) -> bool {
         let Some(js) = self.tenant.jetstream else { return false };
-        let (kind, limit) = match self.storage() {
-            "memory" => ("memory", js.memory.bytes()),
-            _ => ("file", js.storage.bytes()),
-        };
+        let kind = self.storage();
+        let limit = if kind == "memory" { js.memory.bytes() } else { js.storage.bytes() };
         let of_kind = self.tenant.streams.iter().filter(|s| s.config.get(STORAGE.name) == kind);
         let reserved: u64 = of_kind.filter_map(|s| s.config.get(MAX_BYTES.name).as_u64()).sum();
         reserved + ENOUGH > limit
