@@ -473,6 +473,15 @@ impl Account {
         self.imports.iter().filter(|import| import.kind == ShareKind::Service)
     }
 
+    /// Its export to which an import of a service belongs: the one of the same subject, or the only one that
+    /// contains it. `None`: the server takes any of several.
+    pub fn service_of(&self, import: &Import) -> Option<&Export> {
+        let offered = self.exports.iter().filter(|export| export.kind == ShareKind::Service);
+        let same = offered.clone().find(|export| export.subject == import.subject);
+        let mut wider = offered.filter(|export| export.subject.contains(&import.subject));
+        same.or_else(|| wider.next().filter(|_| wider.next().is_none()))
+    }
+
     /// Whether its limits allow a connection of a leaf node.
     pub fn takes_leaf_nodes(&self) -> bool {
         self.limits.leafnodes.is_none_or(|(most, _)| most != 0)

@@ -151,9 +151,39 @@ fn renamed(dice: &mut Dice, kind: &str, subject: &str) -> String {
     }
 }
 
+/// Leaf node connections of one or two accounts that come back to this very server, by the login of another account
+/// or of their own. A server with a name closes them.
+fn leaf_nodes(dice: &mut Dice, port: u16) -> String {
+    let logins = ACCOUNTS.map(|account| format!("{{ user: leaf{account}, password: pw, account: {account} }}"));
+    let remotes = (0..=dice.roll(2)).map(|_| {
+        let (from, to) = (dice.pick(&ACCOUNTS), dice.pick(&ACCOUNTS));
+        let lists = [
+            "",
+            "",
+            "",
+            ", deny_imports: \">\"",
+            ", deny_exports: \">\"",
+            ", deny_imports: \">\", deny_exports: \">\"",
+        ];
+        let lists = dice.pick(&lists);
+        format!("{{ url: \"nats://leaf{to}:pw@127.0.0.1:{port}\", account: {from}{lists} }}")
+    });
+    let remotes = remotes.collect::<Vec<_>>().join(", ");
+    let name = if dice.is_one_in(4) { "server_name: drawn\n" } else { "" };
+    format!(
+        "{name}leafnodes {{ listen: \"127.0.0.1:{port}\", authorization {{ timeout: 60, users: [ {} ] }}, remotes: [ {remotes} ] }}\n",
+        logins.join(", ")
+    )
+}
+
 /// Three accounts with two users each, users outside of accounts, and what passes between them.
-fn system(dice: &mut Dice, port: u16, store: &str) -> String {
+fn system(dice: &mut Dice, port: u16, leaf_port: u16, store: &str) -> String {
     let mut text = format!("listen: \"127.0.0.1:{port}\"\n");
+    // With shares beside them, messages may go round without end.
+    let has_leaf_nodes = dice.is_one_in(6);
+    if has_leaf_nodes {
+        text += &leaf_nodes(dice, leaf_port);
+    }
     let has_jetstream = dice.is_one_in(3);
     if has_jetstream {
         let _ = writeln!(text, "system_account: SYS\njetstream {{ store_dir: \"{store}\" }}");
@@ -193,7 +223,7 @@ fn system(dice: &mut Dice, port: u16, store: &str) -> String {
     for (i, block) in blocks.iter_mut().enumerate() {
         let mut wanted = Vec::new();
         for (from, kind, subject, by_token) in exports.iter().filter(|(from, ..)| *from != i) {
-            if dice.is_one_in(3) {
+            if has_leaf_nodes || dice.is_one_in(3) {
                 continue;
             }
             let subject = if *by_token { subject.replacen('*', ACCOUNTS[i], 1) } else { subject.clone() };
@@ -437,6 +467,12 @@ async fn by_jetstream(
         if i.is_multiple_of(2) {
             config["republish"] = json!({ "src": subject(i, 0), "dest": subject(i, 4) });
         }
+        // The stream of the user before it, if there is one in its account, which exists already.
+        if let Some(source) = i.checked_sub(1).map(|i| &names[i]).filter(|other| account_of(other) == account_of(name))
+        {
+            config["sources"] = json!([{ "name": format!("S{source}") }]);
+            config["republish"] = json!({ "src": ">", "dest": "x.y.>" });
+        }
         vec![(format!("$JS.API.STREAM.CREATE.S{name}"), config)]
     };
     let consumers = |i: usize, name: &str| {
@@ -554,7 +590,7 @@ async fn compare(project: &Project, seed: u64) -> Option<(u64, BTreeMap<&'static
     let port = free_port();
     let name = format!("{seed}.conf");
     let store = project.path().join(format!("{seed}.store"));
-    let text = system(&mut Dice(seed), port, &store.display().to_string());
+    let text = system(&mut Dice(seed), port, free_port(), &store.display().to_string());
     project.write(&name, &text);
     let path = project.path().join(&name);
     let valid = Command::new(nats_server()).arg("-t").arg("-c").arg(&path).output().expect("nats-server runs");
@@ -567,19 +603,24 @@ async fn compare(project: &Project, seed: u64) -> Option<(u64, BTreeMap<&'static
     if audit.findings.iter().any(|f| f.rule == "import-cycle" || f.rule == "fails-at-start") {
         return None;
     }
-    let log = std::fs::File::create(project.path().join(format!("{seed}.log"))).expect("a log");
+    let log_path = project.path().join(format!("{seed}.log"));
+    let log = std::fs::File::create(&log_path).expect("a log");
     let mut command = Command::new(nats_server());
     command.arg("-c").arg(&path).stdout(Stdio::null()).stderr(log);
     let _server = Server(command.spawn().expect("nats-server starts"));
     // By weights, each of several destinations gets some of many messages.
     let times = if text.contains("weight") { 120 } else { 1 };
     let mut receivers = connections(port, &audit).await;
-    let (expected, found) = (foretold(&audit), observed(&mut receivers, times).await);
-    let leaking = accounts_that_leak(&path);
     let account_of = |user: &str| {
         let all = everybody(&audit);
         all.iter().find(|(_, u)| u.name == user).map(|(account, _)| account.name.clone()).expect("its account")
     };
+    if text.contains("leafnodes {") {
+        joined(&log_path, audit.system.server.remotes().count()).await;
+        return Some(compare_leaf_nodes(seed, &text, &audit, &mut receivers, account_of).await);
+    }
+    let (expected, found) = (foretold(&audit), observed(&mut receivers, times).await);
+    let leaking = accounts_that_leak(&path);
     let mut met: BTreeSet<(String, String)> = found.iter().map(|(from, to, ..)| (from.clone(), to.clone())).collect();
     met.extend(answered(&mut receivers, &account_of).await);
     let mut by_jetstream_alone = 0;
@@ -612,6 +653,55 @@ async fn compare(project: &Project, seed: u64) -> Option<(u64, BTreeMap<&'static
     *causes.entry("(users of one account that did meet)").or_default() += together.len() as u64;
     let account = |user: &str| user.chars().next();
     Some((found.iter().filter(|(from, to, ..)| account(from) != account(to)).count() as u64, causes))
+}
+
+/// Waits until so many leaf node connections are made: each says so at both ends.
+async fn joined(log: &std::path::Path, remotes: usize) {
+    let start = Instant::now();
+    loop {
+        let said = std::fs::read_to_string(log).unwrap_or_default();
+        if said.matches("Leafnode connection created").count() >= 2 * remotes {
+            return;
+        }
+        assert!(start.elapsed() < PATIENCE, "the leaf nodes do not connect: {said}");
+        tokio::time::sleep(Duration::from_millis(2)).await;
+    }
+}
+
+/// The result of a system with leaf nodes that come back to it: what crosses accounts beside the shares must be
+/// foretold by `leaf-bridge`.
+async fn compare_leaf_nodes(
+    seed: u64,
+    text: &str,
+    audit: &Audit,
+    receivers: &mut [(String, Raw)],
+    account_of: impl Fn(&str) -> String,
+) -> (u64, BTreeMap<&'static str, u64>) {
+    // Interest comes over a leaf node when the server gets to it.
+    const TRIES: usize = 10;
+    let expected = foretold(audit);
+    let is_joined = audit.findings.iter().any(|f| f.rule == "leaf-bridge" && f.severity == Severity::Error);
+    let (mut crossed, mut unforetold) = (0, Vec::new());
+    for _ in 0..TRIES {
+        let found = observed(receivers, 1).await;
+        let crossing = |(from, to, ..): &&Delivery| account_of(from) != account_of(to);
+        crossed = found.iter().filter(crossing).count() as u64;
+        unforetold = found.difference(&expected).filter(crossing).cloned().collect();
+        if !unforetold.is_empty() {
+            break;
+        }
+        tokio::time::sleep(Duration::from_millis(2)).await;
+    }
+    assert!(
+        is_joined || unforetold.is_empty(),
+        "seed {seed}: leaf nodes carried what was not foretold: {unforetold:?}\n{text}"
+    );
+    let counted = match (is_joined, unforetold.is_empty()) {
+        (true, false) => "(accounts joined by leaf nodes)",
+        (true, true) => "leaf nodes over which these users publish nothing that is heard",
+        (false, _) => "(leaf nodes that join no accounts)",
+    };
+    (crossed, BTreeMap::from([(counted, 1)]))
 }
 
 /// TENANTRY_DIFFERENTIAL_SYSTEMS=5000 tries more, TENANTRY_DIFFERENTIAL_SEED repeats a run.

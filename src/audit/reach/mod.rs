@@ -7,7 +7,7 @@ pub mod term;
 
 use std::collections::{HashMap, HashSet, VecDeque};
 
-use super::system::{Account, AuthMethod, Import, Mapping, Permissions, Side, System, User};
+use super::system::{Account, AuthMethod, Export, Import, Mapping, Permissions, Side, System, User};
 use crate::diag::Span;
 use crate::model::ShareKind;
 use crate::subject::Subject;
@@ -56,6 +56,8 @@ pub struct Carried<'w> {
     way: Option<ShareKind>,
     /// Number of imports crossed.
     hops: usize,
+    /// The service exports crossed, where it is certain which. The server takes none twice on one way.
+    exports: Vec<&'w Export>,
     steps: Vec<(String, Span)>,
 }
 
@@ -120,13 +122,18 @@ fn sorted(mut found: Vec<Path>) -> Vec<Path> {
 pub fn follow<'w>(system: &'w System, start: Vec<Carried<'w>>, mut at: impl FnMut(&Carried<'w>)) -> bool {
     // The server takes each service export at most once on the way of a message.
     let most_hops = 1 + system.accounts.iter().map(|a| a.exports.len()).sum::<usize>();
-    let mut seen: HashSet<String> = HashSet::new();
+    let mut seen: HashMap<String, Vec<Vec<&Export>>> = HashMap::new();
+    let mut followed = 0;
     let mut open: VecDeque<Carried<'w>> = start.into();
     while let Some(carried) = open.pop_front() {
-        if !seen.insert(carried.key()) {
+        let before = seen.entry(carried.key()).or_default();
+        // One that crossed no other exports went wherever this one can go.
+        if before.iter().any(|exports| exports.iter().all(|export| carried.has_crossed(export))) {
             continue;
         }
-        if seen.len() > MOST_FOLLOWED {
+        before.push(carried.exports.clone());
+        followed += 1;
+        if followed > MOST_FOLLOWED {
             return false;
         }
         at(&carried);
@@ -176,6 +183,7 @@ impl<'w> Carried<'w> {
             exclusions: Vec::new(),
             way: None,
             hops: 0,
+            exports: Vec::new(),
             steps: Vec::new(),
         }
     }
@@ -242,6 +250,10 @@ impl<'w> Carried<'w> {
             });
         }
         key
+    }
+
+    fn has_crossed(&self, export: &Export) -> bool {
+        self.exports.iter().any(|crossed| std::ptr::eq(*crossed, export))
     }
 
     fn step(mut self, what: String, span: Span) -> Self {
@@ -398,6 +410,10 @@ fn imported<'w>(system: &'w System, carried: &Carried<'w>, other: &'w Account) -
     if other.name == carried.account.name {
         for import in of_kind(ShareKind::Service).filter(|i| carried.subject.may_match(&i.local)) {
             let Some(exporter) = system.account(&import.from.0) else { continue };
+            let export = exporter.service_of(import);
+            if export.is_some_and(|export| carried.has_crossed(export)) {
+                continue;
+            }
             let what = format!(
                 "requests to `{}` go to the service `{}` of `{}`, and answers come back",
                 import.local, import.subject, exporter.name
@@ -405,7 +421,10 @@ fn imported<'w>(system: &'w System, carried: &Carried<'w>, other: &'w Account) -
             let rename = |unknowns: &mut Unknowns| Some(renames(import, unknowns)?.reversed());
             // The exporter's mappings apply to requests from other accounts too.
             let request = carried.renamed(rename).map(|message| across(message, exporter, import, what));
-            next.extend(request.into_iter().flat_map(|request| mapped(exporter, request)));
+            next.extend(request.into_iter().flat_map(|mut request| {
+                request.exports.extend(export);
+                mapped(exporter, request)
+            }));
         }
     }
     next
@@ -692,6 +711,27 @@ mod tests {
         };
         let system = system(&(text("A", "B") + &text("B", "A")));
         assert_eq!(found(&system, "A/a", "B/b", None), ["x -> x"]);
+    }
+
+    #[test]
+    fn a_request_passes_each_export_once() {
+        let text = |mapping: &str| {
+            open("A", "imports: [{ service: { account: B, subject: \"*\" }, to: \"x.$1\" }]")
+                + &open(
+                    "B",
+                    &format!(
+                        "exports: [{{ service: \"*\" }}]\nimports: [{{ service: {{ account: C, subject: x.y }} }}]\nmappings {{ y: {mapping} }}"
+                    ),
+                )
+                + &open(
+                    "C",
+                    "exports: [{ service: x.y }]\nimports: [{ service: { account: B, subject: \"*\" } }]\nmappings { x.y: x }",
+                )
+        };
+        let asked = |text: &str| found(&system(text), "A/a", "B/b", Some("x.y"));
+        assert!(asked(&text("x.y")).iter().all(|path| !path.ends_with("-> x")), "it would pass `*` of B twice");
+        assert_eq!(found(&system(&text("x.y")), "A/a", "C/c", Some("x.y")), ["x.y -> x"]);
+        assert_eq!(found(&system(&text("x.y")), "B/b", "B/b", Some("x.y")), ["x.y -> x", "x.y -> x.y"], "once");
     }
 
     #[test]
