@@ -189,14 +189,17 @@ mod tests {
         let callout = ISOLATED.replace("authorization {}", "authorization { auth_callout { account: A, auth_users: [a], xkey: XAAACAQDAQCQMBYIBEFAWDANBYHRAEISCMKBKFQXDAMRUGY4DUPB7QO7,
              issuer: ABJHLOVMPA4CI6R5KLNGOB4GSLNIY7IOUPAJC4YFNDLQVIOBYQGUWVLA } }");
         assert_eq!(verdict(&callout), Verdict::Inconclusive);
-        let leaky = callout.replace("limits {", "exports: [{ stream: a.x }]\n limits {");
+        let import = "B { imports: [{ stream: { account: A, subject: a.x } }] }\n        }\n        authorization {";
+        let leaky = callout
+            .replace("limits {", "exports: [{ stream: a.x }]\n limits {")
+            .replace("}\n        authorization {", import);
         assert_eq!(verdict(&leaky), Verdict::Leaky);
     }
 
     #[test]
     fn findings_are_sorted_errors_first_and_then_by_place() {
         let audit = audit_text(
-            "accounts {\n A { users: [{ user: a, password: p }], exports: [{ stream: x }, { stream: y }] }\n}\nhttp: 8222",
+            "accounts {\n A { users: [{ user: a, password: p }], exports: [{ stream: x }, { stream: y }] }\n B { imports: [{ stream: { account: A, subject: x } }, { stream: { account: A, subject: y } }] }\n}\nhttp: 8222",
         );
         let findings = audit.expect("accepted").findings;
         let order: Vec<_> = findings.iter().map(|d| (d.severity, d.span)).collect();

@@ -218,13 +218,13 @@ impl Rename {
                 // Without a wildcard there is nothing to number: `$1` is text.
                 _ if wild.is_empty() && from.rest.is_none() && !token.starts_with("{{") => Token::Text(token.into()),
                 // A function that the server does not know may make anything.
-                _ => match Function::of(token).unwrap_or(Function::Split(Vec::new())) {
+                _ => match Function::of(token).unwrap_or(Function::Split(0)) {
                     // The server finds no wildcard 0, and takes the first token.
                     Function::Wildcard(0) => {
                         from.tokens.first().cloned().unwrap_or_else(|| Token::Unknown(unknowns.next()))
                     }
                     Function::Wildcard(number) => (*wild.get(number - 1)?).clone(),
-                    Function::OneToken(_) => Token::Unknown(unknowns.next()),
+                    Function::OneToken(_) | Function::Number(_) => Token::Unknown(unknowns.next()),
                     Function::Split(_) => {
                         made.rest = Some(unknowns.next());
                         break;
@@ -263,10 +263,17 @@ pub enum Function {
     None,
     /// The token at the wildcard of this number, from 1.
     Wildcard(usize),
-    /// A token that is computed from those at these wildcards.
-    OneToken(Vec<usize>),
-    /// One or more tokens that are computed from the one at these wildcards.
-    Split(Vec<usize>),
+    /// A token that is computed from the one at this wildcard.
+    OneToken(usize),
+    /// A number, of chance or computed from the tokens at these wildcards or from the whole subject.
+    Number(Vec<usize>),
+    /// One or more tokens that are computed from the one at this wildcard.
+    Split(usize),
+}
+
+/// The number of a wildcard. Negative numbers find none, like 0.
+fn numbered(text: &str) -> Option<usize> {
+    Some(usize::try_from(text.parse::<i64>().ok()?).unwrap_or(0))
 }
 
 impl Function {
@@ -274,12 +281,12 @@ impl Function {
     /// knows no such function.
     pub fn of(token: &str) -> Result<Self, &'static str> {
         if let Some(number) = token.strip_prefix('$') {
-            return Ok(number.parse().map_or(Self::None, Self::Wildcard));
+            return Ok(numbered(number).map_or(Self::None, Self::Wildcard));
         }
         let Some(inside) = token.strip_prefix("{{").and_then(|t| t.strip_suffix("}}")) else { return Ok(Self::None) };
         let (name, arguments) = inside.trim().split_once('(').ok_or("a function needs arguments in brackets")?;
         let arguments: Vec<&str> = arguments.trim_end_matches(')').split(',').map(str::trim).collect();
-        let number = |text: &str| text.parse::<usize>().map_err(|_| "a wildcard is named by its number");
+        let number = |text: &str| numbered(text).ok_or("a wildcard is named by its number");
         let limit = |text: &str| text.parse::<i32>().map_err(|_| "a function's limit is a number");
         // The first letter of each word of a name may be small, the others are.
         let is = |known: &&&str| {
@@ -292,17 +299,17 @@ impl Function {
             ("Wildcard", [wildcard]) => Ok(Self::Wildcard(number(wildcard)?)),
             ("Partition", [partitions, wildcards @ ..]) => {
                 limit(partitions)?;
-                Ok(Self::OneToken(wildcards.iter().map(|wildcard| number(wildcard)).collect::<Result<_, _>>()?))
+                Ok(Self::Number(wildcards.iter().map(|wildcard| number(wildcard)).collect::<Result<_, _>>()?))
             }
-            ("Random", [most]) => limit(most).map(|_| Self::OneToken(Vec::new())),
-            ("Split", [wildcard, delimiter]) if !delimiter.contains(' ') => Ok(Self::Split(vec![number(wildcard)?])),
+            ("Random", [most]) => limit(most).map(|_| Self::Number(Vec::new())),
+            ("Split", [wildcard, delimiter]) if !delimiter.contains(' ') => Ok(Self::Split(number(wildcard)?)),
             ("Left" | "Right", [wildcard, length]) => {
                 limit(length)?;
-                Ok(Self::OneToken(vec![number(wildcard)?]))
+                Ok(Self::OneToken(number(wildcard)?))
             }
             ("SplitFromLeft" | "SplitFromRight" | "SliceFromLeft" | "SliceFromRight", [wildcard, length]) => {
                 limit(length)?;
-                Ok(Self::Split(vec![number(wildcard)?]))
+                Ok(Self::Split(number(wildcard)?))
             }
             _ => Err("the server knows no such function with these arguments"),
         }
@@ -350,6 +357,8 @@ mod tests {
             ("a.*", "b.$2", "a.x", None),
             ("a.*", "b.$0", "a.x", Some("b.a")),
             ("*.b", "{{wildcard(0)}}.c", "x.b", Some("x.c")),
+            ("a.*", "b.$-1", "a.x", Some("b.a")),
+            ("a", "b.{{partition(3)}}", "a", Some("b.*")),
             ("a.>", "b.$0.>", "a.x", Some("b.a.x")),
             ("a.*", "$SYS.$1", "a.x", Some("$SYS.x")),
             ("a", "b.*", "a", None),

@@ -269,8 +269,10 @@ fn named_wildcards(to: &str) -> Result<Vec<usize>, &'static str> {
     for token in to.split('.') {
         match Function::of(token)? {
             Function::None => {}
-            Function::Wildcard(wildcard) => named.push(wildcard),
-            Function::OneToken(wildcards) | Function::Split(wildcards) => named.extend(wildcards),
+            Function::Wildcard(wildcard) | Function::OneToken(wildcard) | Function::Split(wildcard) => {
+                named.push(wildcard);
+            }
+            Function::Number(wildcards) => named.extend(wildcards),
         }
     }
     Ok(named)
@@ -302,8 +304,13 @@ pub fn mapping_renames(from: &Subject, to: &str) -> Result<(), &'static str> {
     if has_rest(from.as_str()) != has_rest(to) {
         return Err("both end in `>`, or neither does");
     }
-    let most = wildcards(from);
-    if named_wildcards(to)?.iter().any(|number| *number > most) {
+    let named = named_wildcards(to)?;
+    let is_known = match from.has_wildcard() {
+        true => named.iter().all(|number| *number <= wildcards(from)),
+        // Whatever wildcards a partition names.
+        false => to.split('.').all(|token| matches!(Function::of(token), Ok(Function::None | Function::Number(_)))),
+    };
+    if !is_known {
         return Err("it has no wildcard of that number");
     }
     Ok(())
@@ -318,7 +325,9 @@ pub fn import_renames(subject: &Subject, to: &str) -> Result<(), &'static str> {
         return Err("both end in `>`, or neither does");
     }
     let most = wildcards(subject);
-    let is_computed = |token: &str| matches!(Function::of(token), Ok(Function::OneToken(_) | Function::Split(_)));
+    let is_computed = |token: &str| {
+        matches!(Function::of(token), Ok(Function::OneToken(_) | Function::Number(_) | Function::Split(_)))
+    };
     if to.split('.').any(is_computed) {
         return Err("an import takes no function but wildcard");
     }
@@ -381,6 +390,14 @@ mod tests {
                  B { imports: [{ service: { account: A, subject: a }, to: x }, { service: { account: A, subject: b }, to: y }] } }",
         ),
         ("accounts { A { mappings { a.*: b.$2 } } }", "accounts { A { mappings { a.*: b.$1 } } }"),
+        (
+            "accounts { A { mappings { a: \"b.{{wildcard(0)}}\" } } }",
+            "accounts { A { mappings { a: \"b.{{partition(3,1)}}\" } } }",
+        ),
+        (
+            "accounts { A { mappings { a.*: \"b.{{wildcard(x)}}\" } } }",
+            "accounts { A { mappings { a.*: \"b.{{wildcard(-1)}}\" } } }",
+        ),
         ("accounts { A { mappings { a.>: b } } }", "accounts { A { mappings { a.>: b.> } } }"),
         (
             "accounts { A { exports: [{ service: s, response_type: stream, latency: l }] } }",

@@ -1,23 +1,34 @@
 //! Exports without importers, which every account may import.
 
 use super::Rule;
-use crate::audit::system::System;
+use crate::audit::system::{Account, Export, Import, System};
 use crate::audit::tenants::Tenants;
 use crate::diag::Diagnostic;
 
 pub const RULE: Rule = Rule {
     id: "public-export",
     proves: "every export names its importers",
-    why: "an export without `accounts`, or with an empty list, can be imported by any account",
+    why: "an export without `accounts`, or with an empty list, can be imported by any account: what crosses is decided by whoever writes the import. An error where an account of another tenant does import it",
     mend: "name the importers: `accounts: [A, B]`",
     check,
 };
 
-fn check(system: &System, _: &Tenants, out: &mut Vec<Diagnostic>) {
+fn check(system: &System, tenants: &Tenants, out: &mut Vec<Diagnostic>) {
     for account in &system.accounts {
         for export in account.exports.iter().filter(|e| e.is_public()) {
-            let message = format!("any account may import `{}` from `{}`", export.subject, account.name);
-            let finding = RULE.error(export.span, message);
+            let importer =
+                importers(system, account, export).find(|(other, _)| tenants.are_apart(&account.name, other));
+            let message = match importer {
+                Some((other, _)) => {
+                    format!("`{other}` imports `{}` from `{}`, as any account may", export.subject, account.name)
+                }
+                None => format!("any account may import `{}` from `{}`; none does", export.subject, account.name),
+            };
+            // Without an import nothing crosses.
+            let finding = match importer {
+                Some((_, import)) => RULE.error(export.span, message).related(import.span, "imported here"),
+                None => RULE.warning(export.span, message),
+            };
             out.push(match (&system.operator, &export.to) {
                 (Some(_), _) => finding.label("it needs no activation").hint(format!(
                     "make it private: `nsc edit export --account {} --subject \"{}\" --private`",
@@ -26,6 +37,42 @@ fn check(system: &System, _: &Tenants, out: &mut Vec<Diagnostic>) {
                 (None, Some(_)) => finding.label("an empty list means everybody"),
                 (None, None) => finding.label("no `accounts`"),
             });
+        }
+    }
+}
+
+/// The accounts that import what `account` exports here.
+fn importers<'s>(
+    system: &'s System,
+    account: &'s Account,
+    export: &'s Export,
+) -> impl Iterator<Item = (&'s str, &'s Import)> {
+    let belongs =
+        |i: &&Import| i.kind == export.kind && i.from.0 == account.name && export.subject.contains(&i.subject);
+    let all = system.accounts.iter();
+    all.filter_map(move |other| Some((other.name.as_str(), other.imports.iter().find(belongs)?)))
+}
+
+#[cfg(test)]
+mod tests {
+    use crate::audit::testing::audit_text;
+    use crate::diag::Severity;
+
+    #[test]
+    fn a_public_export_is_an_error_once_another_account_imports_it() {
+        for (imported, expected) in [("a.x", Severity::Error), ("", Severity::Warning)] {
+            let import = if imported.is_empty() {
+                String::new()
+            } else {
+                format!("imports: [{{ stream: {{ account: A, subject: {imported} }} }}]")
+            };
+            let text = format!(
+                "accounts {{ A {{ users: [{{ user: a }}], exports: [{{ stream: a.> }}] }}, B {{ users: [{{ user: b }}], {import} }} }}"
+            );
+            let audit = audit_text(&text).expect("accepted");
+            let found: Vec<Severity> =
+                audit.findings.iter().filter(|f| f.rule == "public-export").map(|f| f.severity).collect();
+            assert_eq!(found, [expected], "{text}");
         }
     }
 }
