@@ -3,7 +3,8 @@
 use std::collections::HashSet;
 
 use super::option_names::{
-    AUTHORIZATION, CLIENT_AUTHORIZATION, COMPRESSION, LATENCY, LEAF_AUTHORIZATION, LISTENER_USER, MSG_TRACE, PROXY,
+    AUTHORIZATION, CLIENT_AUTHORIZATION, COMPRESSION, LATENCY, LEAF_AUTHORIZATION, LISTENER_USER, MSG_TRACE, OCSP_PEER,
+    PROXY,
 };
 use super::options::{Collector, Options, go_duration};
 use crate::audit::reach::term::Function;
@@ -47,6 +48,9 @@ pub fn listener_authorization(kind: ListenerKind, node: &Node, collector: &mut C
 /// Checks a `tls` block. `is_of_servers`: of routes or gateways.
 pub fn tls(options: &Options<'_>, is_of_servers: bool, collector: &mut Collector) {
     tls_lists(options, collector);
+    if let Some(Value::Map(map)) = options.get("ocsp_peer").map(|node| &node.value) {
+        collector.options(map, OCSP_PEER, "ocsp_peer");
+    }
     let pair = [("cert_file", "key_file"), ("key_file", "cert_file")];
     for (given, missing) in pair {
         if let (Some(entry), None) = (options.entry(given), options.get(missing)) {
@@ -358,6 +362,8 @@ mod tests {
             "leafnodes { authorization { users: [{ user: u, password: p }, { user: v, password: p }] } }",
         ),
         ("websocket { authorization { other: x } }", "websocket { authorization { token: x } }"),
+        ("tls { ocsp_peer { unknown: true } }", "tls { ocsp_peer { unknown_is_good: true } }"),
+        ("mqtt { port: 1883, ack_wait: 9999999h }", "mqtt { port: 1883, ack_wait: 9h }"),
         ("tls { cert_file: a }", "tls { cert_file: a, key_file: b }"),
         ("tls { verify_cert_and_check_known_urls: true }", "tls { verify: true }"),
         (

@@ -362,6 +362,17 @@ pub const TLS: OptionNames = &[
     (&["min_version"], Word(&["1.2", "1.3"])),
 ];
 
+/// The checks of client certificates by OCSP.
+pub const OCSP_PEER: OptionNames = &[
+    (&["verify"], Bool),
+    (&["allowed_clockskew"], Seconds),
+    (&["ca_timeout"], Seconds),
+    (&["cache_ttl_when_next_update_unset"], Seconds),
+    (&["warn_only"], Bool),
+    (&["unknown_is_good"], Bool),
+    (&["allow_when_ca_unreachable"], Bool),
+];
+
 /// The publish or subscribe permissions of a user.
 pub const SIDE: OptionNames = &[(&["allow"], Any), (&["deny"], Any)];
 

@@ -316,7 +316,11 @@ pub fn go_duration(text: &str) -> Option<Option<Duration>> {
         seconds += number * scale;
         rest = &rest[unit.len()..];
     }
-    Some((!negative).then(|| Duration::try_from_secs_f64(seconds).unwrap_or(Duration::MAX)))
+    let most = Duration::from_nanos(i64::MAX.unsigned_abs());
+    if seconds > most.as_secs_f64() {
+        return None;
+    }
+    Some((!negative).then(|| Duration::try_from_secs_f64(seconds).unwrap_or(most)))
 }
 
 #[cfg(test)]
@@ -348,6 +352,8 @@ mod tests {
             ("1 s", None),
             ("1.2.3s", None),
             ("--1s", None),
+            ("2562047h", Some(9_223_369_200_000_000_000)),
+            ("2562048h", None),
         ] {
             let read = go_duration(text);
             assert_eq!(read.map(|d| d.map(|d| d.as_nanos())), nanoseconds.map(Some), "{text:?}");
