@@ -4,7 +4,7 @@ use serde_json::{Value, json};
 
 use super::{AT_ONCE, Attempt, Operation, Probe, canary_stream, must_be_refused};
 use crate::verify::expected::may_publish;
-use crate::verify::run::{MARK, Run, Session, TenantRun, each};
+use crate::verify::run::{Run, Session, TenantRun, each};
 use crate::verify::wire::{Answer, Request};
 
 pub const PROBE: Probe = Probe {
@@ -157,17 +157,16 @@ const ACCOUNT_WIDE: [&str; 3] = ["INFO", "STREAM.NAMES", "STREAM.LIST"];
 async fn check_account_wide<'p>(run: &Run<'p>, session: &mut Session<'p>) {
     let mut requests = ACCOUNT_WIDE.map(|verb| Request::empty(format!("$JS.API.{verb}"))).to_vec();
     requests.retain(|r| may_publish(session.user, &r.subject));
-    let own = run.unique(session.tenant);
     let answers = session.ask(run, &requests).await;
     for (request, answer) in requests.iter().zip(answers) {
         let listed = answer.json()["streams"].as_array().cloned().unwrap_or_default();
         let mut names = listed.iter().filter_map(|s| s.as_str().or_else(|| s["config"]["name"].as_str()));
-        if let Some(name) = names.find(|n| n.starts_with(&format!("{MARK}{}", run.id)) && **n != own) {
-            run.ledger.leak(
-                None,
-                Some(session.tenant),
-                format!("{} names {name}, which is another's", request.subject),
-            );
+        // Only a tenant itself knows the name of its stream.
+        let owner = |name: &str| {
+            (0..run.model.tenants.len()).find(|i| *i != session.tenant && run.is_from(*i, name.as_bytes()))
+        };
+        if let Some((name, other)) = names.find_map(|name| Some((name, owner(name)?))) {
+            run.ledger.leak(Some(other), Some(session.tenant), format!("{} names {name}", request.subject));
         }
     }
 }
@@ -181,9 +180,9 @@ async fn check_unchanged<'p>(run: &Run<'p>, tenant_run: &mut TenantRun<'p>) {
     if info.is_null() {
         run.ledger.not_run(index, "JetStream did not say what is left");
     } else if info["state"]["messages"] != 1 || info["state"]["consumer_count"] != 0 {
-        run.ledger.leak(
+        run.note_changed(
             None,
-            Some(index),
+            index,
             format!("its stream was changed by somebody: {} {}", info["state"], info["error"]),
         );
     }

@@ -58,7 +58,7 @@ pub async fn make<'p>(run: &Run<'p>, tenant_run: &mut TenantRun<'p>, name: &str,
         tokio::time::sleep(Duration::from_millis(20)).await;
     };
     if made["error"]["err_code"] == NAME_IN_USE {
-        run.ledger.leak(None, Some(index), format!("stream {name} is there already, and it is another tenant's"));
+        run.note_changed(None, index, format!("stream {name} is there already, and not as it would be made here"));
         return false;
     }
     if made["error"].is_object() {
@@ -107,11 +107,7 @@ fn has_stored(run: &Run<'_>, index: usize, name: &str, ack: &Value) -> bool {
         return false;
     }
     if ack["seq"] != 1 {
-        run.ledger.leak(
-            None,
-            Some(index),
-            format!("stream {name} was new, and its first message is number {}", ack["seq"]),
-        );
+        run.note_changed(None, index, format!("stream {name} was new, and its first message is number {}", ack["seq"]));
     }
     true
 }
@@ -151,7 +147,7 @@ pub async fn sweep<'p>(
                 None => done.push(index),
                 Some(found) => {
                     let by = done.last().copied().filter(|_| done.len() == 1);
-                    run.ledger.leak(by, Some(index), format!("{found}, after {} others damaged their own", done.len()));
+                    run.note_changed(by, index, format!("{found}, after {} others damaged their own", done.len()));
                 }
             }
         }

@@ -89,6 +89,6 @@ async fn source_from_all<'p>(run: &Run<'p>, tenant_run: &mut TenantRun<'p>) {
     match messages {
         0 => run.ledger.not_run(index, "a stream that copies its own tenant's got nothing either"),
         1 => run.ledger.pass(index, format!("copied its own stream, and nothing of {} others", others.len())),
-        n => run.ledger.leak(None, Some(index), format!("copied {n} messages, of which one is its own")),
+        n => run.note_changed(None, index, format!("copied {n} messages, of which one is its own")),
     }
 }

@@ -192,6 +192,18 @@ impl<'p> Run<'p> {
         self.info.borrow().clone().unwrap_or_default()
     }
 
+    /// Records that what the run made in a tenant is not as it was made. On a server of its own another tenant did
+    /// that; on a live one it may have been a program of the tenant itself, which leaves the check undecided.
+    pub fn note_changed(&self, by: Option<usize>, tenant: usize, evidence: String) {
+        match self.throwaway {
+            true => self.ledger.leak(by, Some(tenant), evidence),
+            false => self.ledger.not_run(
+                tenant,
+                format!("{evidence}; whether by another tenant or by a program of its own, nothing tells"),
+            ),
+        }
+    }
+
     /// A new connection as a user of the system account. `None` if no secret of such a
     /// user is known here, or the connection fails.
     pub async fn operator(&self) -> Option<Connection> {
@@ -222,7 +234,8 @@ impl<'p> Run<'p> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::verify::fixtures::{BILLING, ORDERS, SHARING, System};
+    use crate::verify::fixtures::{BILLING, ORDERS, SHARING, System, checks};
+    use crate::verify::report::Outcome;
 
     #[test]
     fn a_canary_is_of_one_tenant_and_one_run() {
@@ -248,6 +261,18 @@ mod tests {
         run.next_phase();
         assert!(run.common() != common && run.unique(ORDERS) != unique);
         assert!([&common, &unique].iter().all(|name| name.starts_with(MARK) && name.contains(&run.id)));
+    }
+
+    #[test]
+    fn a_change_is_anothers_on_a_server_of_the_runs_own_only() {
+        let system = System::load(SHARING);
+        for (throwaway, expected) in [(true, Outcome::Leak), (false, Outcome::NotRun)] {
+            let plan = system.plan(throwaway);
+            let run = Run::new(&plan, vec!["first"]);
+            run.begin("first");
+            run.note_changed(None, ORDERS, "it is gone".into());
+            assert_eq!(checks(run).iter().map(|c| c.outcome).max(), Some(expected), "{throwaway}");
+        }
     }
 
     #[test]
