@@ -78,6 +78,8 @@ const ANSWERS: &str = "but answers to requests that are sent to its services do 
 const SYSTEM: &str = "by subjects only: the system account operates the server, and hears of every account";
 /// Caveat: what leaf nodes connect is not followed.
 const LEAF: &str = "but a leaf node of one of them may connect both elsewhere: `tenantry audit` looks at that";
+/// Caveat of a list: the same.
+const LEAVES: &str = "what leaf nodes connect beside these flows is not followed: `tenantry audit` looks at that";
 /// Caveat: not every message was followed.
 const CUT: &str = "but not all of it was followed: imports and mappings make subjects longer in a circle";
 /// Caveat: inside one account, subject permissions do not decide everything.
@@ -136,6 +138,7 @@ pub fn run(context: &Context, args: &Args) -> Result<Exit, Error> {
         }
     }
     let is_cut = pairs.iter().any(|pair| pair.caveat == Some(CUT));
+    let may_be_joined = pairs.iter().any(|pair| pair.caveat == Some(LEAF));
     pairs.retain(|pair| pair.reaches || !listed);
     let reaches = pairs.iter().any(|p| p.reaches);
     if pairs.len() == 1 || context.ui.is_verbose() {
@@ -155,10 +158,12 @@ pub fn run(context: &Context, args: &Args) -> Result<Exit, Error> {
     }
     let elsewhere =
         system.operator.as_ref().and_then(|operator| operator.elsewhere.as_ref()).map(|(why, _)| why.clone());
+    let dials = listed && system.server.remotes().next().is_some();
+    let elsewhere = elsewhere.or_else(|| dials.then(|| LEAVES.to_owned()));
     if let Some(why) = &elsewhere {
         context.ui.unknown(&format!("inconclusive: {why}"));
     }
-    let is_undecided = is_cut || elsewhere.is_some();
+    let is_undecided = is_cut || may_be_joined || elsewhere.is_some();
     context.ui.json(&ExplainDocument { reaches, pairs, undecided: elsewhere });
     Ok(if args.exit_code && reaches {
         Exit::Found

@@ -664,6 +664,23 @@ proptest::proptest! {
 
 /// explain says the way, or what stops it, and what it cannot promise.
 #[test]
+fn explain_does_not_decide_what_leaf_nodes_connect() {
+    let project = Project::new();
+    let accounts = "accounts { A { users: [{ user: a, password: p }] }, B { users: [{ user: b, password: p }] } }\n";
+    project.write("apart.conf", accounts);
+    project.write(
+        "dials.conf",
+        &format!("{accounts}leafnodes {{ remotes: [{{ url: \"nats://10.0.0.1\", account: A }}] }}"),
+    );
+    for (file, code) in [("apart.conf", 0), ("dials.conf", 3)] {
+        for asked in [&["--from", "A", "--to", "B"][..], &[]] {
+            let ran = project.run(&[&["explain", "--exit-code", "--conf", file], asked].concat()).exited(code);
+            assert_eq!(ran.stdout.contains("`tenantry audit` looks at that"), code == 3, "{}", ran.all());
+        }
+    }
+}
+
+#[test]
 fn explain_says_the_way_or_what_stops_it() {
     let project = Project::new();
     let ask = |from: &str, to: &str, subject: &str| {
