@@ -51,6 +51,8 @@ pub struct Info {
     pub server_name: String,
     /// The server's id, new at every start.
     pub server_id: String,
+    /// This connection's id on the server.
+    pub client_id: u64,
     /// The challenge that an nkey signs. Empty if the server accepts no nkeys.
     pub nonce: String,
     /// Whether the server requires TLS.

@@ -82,13 +82,15 @@ pub async fn attack(plan: &Plan<'_>, advance: &dyn Fn(usize, usize, &'static str
         }
         nodes_before = run.nodes().await;
         run.topology.find_listeners(plan, &own_node(&run, &nodes_before));
-        run.find_workers(&nodes_before).await;
+        let mut operator = run.operator().await;
+        run.find_listeners(&mut operator, &nodes_before).await;
         run.spare(&mut tenant_runs).await;
         run.clean(&mut tenant_runs, true).await;
         let wanted = |probe: &Probe| plan.only.is_none_or(|only| only.contains(&probe.id));
         for (i, probe) in PROBES.iter().enumerate().filter(|(_, probe)| wanted(probe)) {
             advance(i + 1, steps, probe.id);
             run.begin(probe.id);
+            run.find_new_workers(&mut operator, &nodes_before).await;
             reached.set(i);
             probe.attack(&run, &mut tenant_runs).await;
             run.detect_in_all(&mut tenant_runs).await;

@@ -111,15 +111,22 @@ impl Run<'_> {
     /// Compares what the servers run with what is known, and with what they ran before. Returns
     /// whether all of them run what is rendered; `None` if they could not be asked.
     pub fn compare_nodes(&self, before: &Nodes, after: &Nodes, known: &[KnownConfiguration]) -> Option<bool> {
-        if before.keys().ne(after.keys()) || before.iter().any(|(id, varz)| digest(varz) != digest(&after[id])) {
-            let why = if after.is_empty() {
-                "the server cannot be asked any more"
-            } else {
-                "the server's configuration changed meanwhile"
-            };
+        let is_same = |(id, varz): (&String, &Value)| {
+            digest(varz) == digest(&after[id]) && varz["config_load_time"] == after[id]["config_load_time"]
+        };
+        let why = if after.is_empty() && !before.is_empty() {
+            Some("the server cannot be asked any more")
+        } else if before.keys().ne(after.keys()) {
+            Some("a server was restarted, came or went meanwhile")
+        } else if !before.iter().all(is_same) {
+            Some("a server loaded its configuration anew meanwhile: what it ran in between is not known")
+        } else {
+            None
+        };
+        if let Some(why) = why {
             self.ledger.not_run_for_anybody(why);
         }
-        if !after.is_empty() && self.strayed(after) && self.strayed(before) {
+        if !after.is_empty() && self.strayed(before, after) {
             self.ledger.not_run_for_anybody(
                 "connections reached servers that are none of this system: what is behind this address? verify each server by its own",
             );
@@ -243,6 +250,20 @@ mod tests {
             (&[], &[], (None, vec![])),
         ] {
             assert_eq!(compared(before, after, &known), expected, "{before:?} {after:?}");
+        }
+    }
+
+    #[test]
+    fn a_configuration_that_was_loaded_in_between_is_a_change() {
+        let system = System::load(SHARING);
+        let plan = system.plan(false);
+        for (after, expected) in [("2026-01-01T00:00:00Z", 0), ("2026-01-01T00:00:01Z", 1)] {
+            let run = Run::new(&plan, vec!["a"]);
+            let nodes = |loaded: &str| {
+                Nodes::from([("1".to_owned(), json!({ "config_digest": "good", "config_load_time": loaded }))])
+            };
+            run.compare_nodes(&nodes("2026-01-01T00:00:00Z"), &nodes(after), &[]);
+            assert_eq!(checks(run).iter().filter(|check| check.outcome == Outcome::NotRun).count(), expected);
         }
     }
 

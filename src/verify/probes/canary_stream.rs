@@ -84,15 +84,12 @@ pub async fn make<'p>(run: &Run<'p>, tenant_run: &mut TenantRun<'p>, name: &str,
 /// Records why the server makes no stream for an attack.
 pub fn refused<'p>(run: &Run<'p>, tenant_run: &TenantRun<'p>, error: &Value) {
     let (index, why) = (tenant_run.index, error["description"].as_str().unwrap_or_default());
-    match error["err_code"].as_u64() {
-        Some(MAXIMUM_STREAMS) => {
+    match (error["err_code"].as_u64(), tenant_run.lacks_room()) {
+        (Some(MAXIMUM_STREAMS), _) => {
             run.ledger.not_tried(index, "JetStream: its limit allows no stream beside those that it has");
         }
-        Some(NO_STORAGE) if tenant_run.reserves_everything() => {
-            run.ledger
-                .not_tried(index, "JetStream: its streams reserve all of its storage, and leave none for another");
-        }
-        Some(OVERLAP) => {
+        (Some(NO_STORAGE), Some(why)) => run.ledger.not_tried(index, why),
+        (Some(OVERLAP), _) => {
             run.ledger.not_run(index, format!("no stream could be made: {why}; is another proof running?"));
         }
         _ => run.ledger.not_run(index, format!("no stream could be made: {why}")),

@@ -7,6 +7,7 @@ use serde_json::json;
 
 use super::{AT_ONCE, Probe, canaries, canary_stream};
 use crate::subject::Subject;
+use crate::verify::expected::depths;
 use crate::verify::run::{Run, TenantRun, each};
 use crate::verify::wire::Request;
 
@@ -49,12 +50,15 @@ async fn make<'p>(run: &Run<'p>, tenant_run: &mut TenantRun<'p>) {
     let made = if run.throwaway {
         manager.api(run, &create, config(json!([">"]))).await
     } else {
-        // Capturing `>` would overlap with the tenant's own streams, so the stream lists
-        // other tenants' subjects.
+        // Capturing `>` would overlap with the tenant's own streams, and take what its applications ask of
+        // others: the stream lists what other tenants' canaries are published on.
         let others = neighbours.iter().copied().chain((0..run.model.tenants.len()).filter(|i| *i != index));
-        let is_free = |subject: &&Subject| run.is_captured(index, subject) != Some(true);
-        let of_others = others.take(NAMED).flat_map(|o| &run.topology.tenant(o).subjects);
-        let mut subjects: Vec<&str> = of_others.filter(is_free).map(Subject::as_str).collect();
+        let of_others = others.take(NAMED).flat_map(|o| run.topology.free_subjects(o));
+        let said = of_others.flat_map(|subject| depths(subject, &run.token()));
+        let is_free = |text: &String| {
+            Subject::as_the_server_reads(text).is_some_and(|subject| run.is_captured(index, &subject) != Some(true))
+        };
+        let mut subjects: Vec<String> = said.filter(is_free).collect();
         subjects.sort_unstable();
         subjects.dedup();
         if subjects.is_empty() {

@@ -197,13 +197,14 @@ async fn untaken<'p>(run: &Run<'p>, tenant_run: &mut TenantRun<'p>, subjects: Ve
     free
 }
 
-/// Whether what is written on a subject in the tenant's account leaves it by a share, or is stored by a stream.
+/// Whether what is written on a subject in the tenant's account leaves it by a share, is stored by a stream, or is
+/// a job of somebody's.
 async fn is_taken<'p>(run: &Run<'p>, tenant_run: &mut TenantRun<'p>, text: &str) -> bool {
     let Some(subject) = Subject::as_the_server_reads(text) else { return true };
     let tenant = tenant_run.tenant;
     let services = tenant.imports.iter().filter(|import| import.kind == ShareKind::Service);
     let mut shared = tenant.exports.iter().map(|e| &e.subject).chain(services.map(|import| &import.subject));
-    if shared.any(|shared| shared.contains(&subject)) {
+    if run.has_workers(text) || shared.any(|shared| shared.contains(&subject)) {
         return true;
     }
     if let Some(is_captured) = run.is_captured(tenant_run.index, &subject) {

@@ -50,6 +50,12 @@ async fn probe<'p>(run: &Run<'p>, tenant_runs: &mut [TenantRun<'p>]) {
                 continue;
             }
             let subject = concrete(&import.subject, &run.token());
+            if run.has_subscribers(&subject) {
+                let what =
+                    format!("a flood on {}: applications listen there, and would have to read it", import.subject);
+                run.ledger.not_tried(exporter, what);
+                continue;
+            }
             let payload = run.topology.tenant(exporter).limits.payload.bytes();
             let bytes = usize::try_from(payload).unwrap_or(BYTES).min(BYTES);
             if bytes < LEAST {

@@ -4,7 +4,7 @@
 use serde_json::json;
 
 use super::{AT_ONCE, Probe, canary_stream, foreign_targets};
-use crate::verify::run::{Run, Session, TenantRun, each};
+use crate::verify::run::{Run, Session, TenantRun, each, is_ack_of};
 
 pub const PROBE: Probe = Probe {
     id: "redirection",
@@ -90,8 +90,8 @@ async fn lead<'p>(
         }
     }
     // Accepts only a message of the last consumer, not a reply that contains the canary.
-    let last = format!("$JS.ACK.{name}.pusher{}.", targets.len() - 1);
-    let came = manager.next(run, |m| m.reply.as_deref().is_some_and(|r| r.starts_with(&last))).await.is_some();
+    let last = format!("pusher{}", targets.len() - 1);
+    let came = manager.next(run, |m| m.reply.as_deref().is_some_and(|r| is_ack_of(r, name, &last))).await.is_some();
     remove(run, manager, name, made.into_iter()).await;
     (came, accepted + targets.len() * 4)
 }

@@ -67,6 +67,10 @@ impl<'p> Run<'p> {
                     let known = streams.entry(account["name"].as_str().unwrap_or_default().to_owned()).or_default();
                     for stream in account["stream_detail"].as_array().into_iter().flatten() {
                         let name = stream["name"].as_str().unwrap_or_default();
+                        // What a killed run left behind is removed before anything is tried.
+                        if is_ours(name) {
+                            continue;
+                        }
                         let subjects = stream["config"]["subjects"].as_array().into_iter().flatten();
                         let subjects = subjects.filter_map(|s| Subject::as_the_server_reads(s.as_str()?));
                         known.extend(subjects.map(|subject| (name.to_owned(), subject)));

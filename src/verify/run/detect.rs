@@ -57,6 +57,18 @@ impl<'p> Run<'p> {
             if !self.throwaway && is_of_sender && self.is_declared(sender, receiver, subject) {
                 continue;
             }
+            // And clients of a third tenant publish again what a share gave them, where another share passes it on.
+            let passes_on = |by: usize, s: &str| {
+                by != sender
+                    && by != receiver
+                    && self.is_declared(sender, by, s)
+                    && self.is_declared(by, receiver, subject)
+            };
+            let is_passed_on =
+                published_on.as_deref().is_some_and(|s| (0..self.model.tenants.len()).any(|by| passes_on(by, s)));
+            if !self.throwaway && is_passed_on {
+                continue;
+            }
             let probe = self.ledger.probe_at_start_of(after).unwrap_or_else(|| self.ledger.probe());
             let evidence = format!("its canary came to {user} on {subject}");
             self.ledger.leak_of(probe, Some(sender), Some(receiver), evidence);
@@ -246,6 +258,25 @@ mod tests {
             let payload = run.said_on(&run.canary(from), published);
             run.detect(to, "app", arrives, payload.as_bytes());
             assert_eq!(!leaks(run).is_empty(), is_leak, "{from} to {to}: {published} on {arrives}, {throwaway}");
+        }
+    }
+
+    /// A tenant may pass on what it hears to whom it shares with.
+    #[test]
+    fn what_a_third_tenants_clients_pass_on_by_declared_shares_is_no_leak_on_a_server_in_use() {
+        let passed_on = "[[share]]\nfrom = \"BILLING\"\nto = [\"SHIPPING\"]\nstream = \"BILLING.out.>\"\n";
+        let system = System::load(&format!("{SHARING}\n{passed_on}"));
+        for (throwaway, published, arrives, is_leak) in [
+            (false, "ORDERS.events.a", "BILLING.out.a", false),
+            (true, "ORDERS.events.a", "BILLING.out.a", true),
+            (false, "ORDERS.other", "BILLING.out.a", true),
+            (false, "ORDERS.events.a", "BILLING.other", true),
+        ] {
+            let plan = system.plan(throwaway);
+            let run = Run::new(&plan, PROBES.into());
+            let payload = run.said_on(&run.canary(ORDERS), published);
+            run.detect(SHIPPING, "shipper", arrives, payload.as_bytes());
+            assert_eq!(!leaks(run).is_empty(), is_leak, "{published} on {arrives}, {throwaway}");
         }
     }
 

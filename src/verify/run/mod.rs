@@ -26,7 +26,7 @@ use super::wire::{Connection, Identity};
 use crate::model::Model;
 use crate::subject::Subject;
 use ledger::Ledger;
-pub use session::{Session, TenantRun};
+pub use session::{Session, TenantRun, is_ack_of};
 use topology::Topology;
 
 /// Prefix of the names of all streams, buckets and object stores that a run creates.
@@ -60,12 +60,14 @@ pub struct Run<'p> {
     /// The random part of each tenant's canary, in the model's order.
     canaries: Vec<String>,
     by_canary: HashMap<String, usize>,
-    /// Test subjects of shared services on which workers listen.
+    /// Test subjects on which applications listen that must get no message of the run.
     listened: RefCell<HashSet<String>>,
+    /// The same of shared streams, where a flood would reach whoever reads.
+    heard: RefCell<HashSet<String>>,
     /// What the streams of each account capture, each with its name. `None`: nobody knows.
     captured: RefCell<Option<Captured>>,
-    /// The ids of the servers that connections reached.
-    reached: RefCell<HashSet<String>>,
+    /// The connections of the run: the id of the server that each reached, and its own on it.
+    reached: RefCell<HashSet<(String, u64)>>,
     /// Part of stream names, incremented for each set of streams. If a stream is created
     /// just after one of the same name was deleted, the server may find a file of the
     /// deleted one.
@@ -120,6 +122,7 @@ impl<'p> Run<'p> {
             by_canary: canaries.iter().cloned().enumerate().map(|(i, c)| (c, i)).collect(),
             canaries,
             listened: RefCell::default(),
+            heard: RefCell::default(),
             captured: RefCell::default(),
             reached: RefCell::default(),
             phase: Cell::new(0),
@@ -217,12 +220,12 @@ impl<'p> Run<'p> {
 
     /// Keeps in mind which server a connection reached.
     pub fn note_server(&self, connection: &Connection) {
-        self.reached.borrow_mut().insert(connection.info.server_id.clone());
+        self.reached.borrow_mut().insert((connection.info.server_id.clone(), connection.info.client_id));
     }
 
-    /// Whether a connection reached a server that is none of these.
-    pub fn strayed(&self, nodes: &Nodes) -> bool {
-        !self.reached.borrow().iter().all(|id| nodes.contains_key(id))
+    /// Whether a connection reached a server that is none of the system's, before or after the attack.
+    pub fn strayed(&self, before: &Nodes, after: &Nodes) -> bool {
+        !self.reached.borrow().iter().all(|(id, _)| before.contains_key(id) || after.contains_key(id))
     }
 
     /// The report of this run.

@@ -149,20 +149,24 @@ impl<'p> TenantRun<'p> {
         usable().find(|m| m.is_cheap()).or_else(|| usable().next())
     }
 
-    /// Whether the declared streams reserve so much that there is no room for a test stream.
-    pub fn reserves_everything(&self) -> bool {
-        let Some(js) = self.tenant.jetstream else { return false };
+    /// Why there is no room for a test stream beside the declared ones. `None`: there is.
+    pub fn lacks_room(&self) -> Option<String> {
+        let js = self.tenant.jetstream?;
         let kind = self.storage();
         let limit = if kind == "memory" { js.memory.bytes() } else { js.storage.bytes() };
         let of_kind = self.tenant.streams.iter().filter(|s| s.config.get(STORAGE.name) == kind);
         let reserved: u64 = of_kind.filter_map(|s| s.config.get(MAX_BYTES.name).as_u64()).sum();
-        reserved + ENOUGH > limit
+        let why = match reserved {
+            0 => format!("JetStream: there is no room for a stream in its {limit} bytes of {kind} storage"),
+            _ => "JetStream: its streams reserve all of its storage, and leave none for another".to_owned(),
+        };
+        (reserved + ENOUGH > limit).then_some(why)
     }
 
     /// The storage type for test streams: `memory` or `file`.
     pub fn storage(&self) -> &'static str {
         match self.tenant.jetstream {
-            Some(js) if js.memory.bytes() >= ENOUGH => "memory",
+            Some(js) if js.memory.bytes() >= ENOUGH || js.memory.bytes() > js.storage.bytes() => "memory",
             _ => "file",
         }
     }
@@ -339,15 +343,44 @@ impl<'p> Session<'p> {
     /// Pulls the next message of a consumer, without acknowledging it.
     pub async fn pull(&mut self, run: &Run<'p>, stream: &str, consumer: &str) -> Option<Message> {
         let reply = self.reply_to("pulled");
-        let ack_prefix = format!("$JS.ACK.{stream}.{consumer}.");
+        let is_of_it = |m: &Message| m.reply.as_deref().is_some_and(|reply| is_ack_of(reply, stream, consumer));
         let connection = self.connection.as_mut()?;
-        connection.heard.retain(|m| m.reply.as_deref().is_none_or(|r| !r.starts_with(&ack_prefix)));
+        connection.heard.retain(|m| !is_of_it(m));
         connection.publish(&format!("$JS.API.CONSUMER.MSG.NEXT.{stream}.{consumer}"), Some(&reply), b"1");
-        self.next(run, |m| m.reply.as_deref().is_some_and(|r| r.starts_with(&ack_prefix))).await
+        self.next(run, is_of_it).await
     }
 
     /// A subject under the user's inbox.
     pub fn reply_to(&self, name: &str) -> String {
         format!("{}.{name}", self.inbox)
+    }
+}
+
+/// Whether a subject acknowledges messages of a consumer: `$JS.ACK.<stream>.<consumer>.>`, with the domain and the
+/// account before the stream where the server has the feature flag `js_ack_fc_v2`.
+pub fn is_ack_of(subject: &str, stream: &str, consumer: &str) -> bool {
+    let tokens: Vec<&str> = subject.split('.').collect();
+    match tokens.as_slice() {
+        ["$JS", "ACK", first, second, _, ..] if (*first, *second) == (stream, consumer) => true,
+        ["$JS", "ACK", _, _, first, second, _, ..] => (*first, *second) == (stream, consumer),
+        _ => false,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn acknowledgements_name_their_consumer_with_or_without_account() {
+        for (subject, is_it) in [
+            ("$JS.ACK.S.c.1.1.1.0.0", true),
+            ("$JS.ACK._.bL55bHnm.S.c.1.1.1.0.0", true),
+            ("$JS.ACK.S.d.1.1.1.0.0", false),
+            ("$JS.ACK.T.c.1.1.1.0.0", false),
+            ("$JS.FC.S.c.x", false),
+        ] {
+            assert_eq!(is_ack_of(subject, "S", "c"), is_it, "{subject}");
+        }
     }
 }

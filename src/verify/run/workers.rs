@@ -1,60 +1,115 @@
-//! Leaves the workers of shared services alone: on a server in use, a request of the proof is no job of
-//! theirs.
+//! Leaves applications alone: on a server in use, a request of the proof is no job of a worker's, and a flood
+//! of it nothing that a subscriber should have to read.
 
 use std::collections::HashSet;
 
-use serde_json::json;
+use serde_json::{Value, json};
 
 use super::Run;
 use crate::model::ShareKind;
-use crate::verify::expected::depths;
+use crate::verify::expected::{concrete, depths};
 use crate::verify::nodes::Nodes;
-use crate::verify::wire::{Answer, Request};
+use crate::verify::wire::{Answer, Connection, Request};
 
-impl Run<'_> {
-    /// Finds the shared services on whose test subjects somebody listens already. What cannot be asked
-    /// counts as listened to.
-    pub async fn find_workers(&self, nodes: &Nodes) {
+/// An account, and a subject in it on which applications may listen.
+type Place<'p> = (&'p str, String);
+
+impl<'p> Run<'p> {
+    /// Finds where applications listen. What cannot be asked counts as listened to.
+    pub async fn find_listeners(&self, operator: &mut Option<Connection>, nodes: &Nodes) {
         if self.throwaway {
             return;
         }
+        // A queue's members are workers. Others get a copy, which the documentation speaks of.
+        let own: Vec<Place<'p>> = (0..self.model.tenants.len())
+            .flat_map(|i| self.topology.free_subjects(i).map(move |subject| (i, subject)))
+            .flat_map(|(i, subject)| depths(subject, &self.token()).into_iter().map(move |text| (i, text)))
+            .map(|(i, text)| (self.topology.tenant(i).name.as_str(), text))
+            .collect();
+        let shared: Vec<Place<'p>> = self
+            .model
+            .tenants
+            .iter()
+            .flat_map(|tenant| {
+                let streams = tenant.imports.iter().filter(|i| i.kind == ShareKind::Stream);
+                streams.flat_map(|import| {
+                    let subject = concrete(&import.subject, &self.token());
+                    [(tenant.name.as_str(), subject.clone()), (import.from.as_str(), subject)]
+                })
+            })
+            .collect();
+        let mut listened = self.listened_to(operator, nodes, &own, |sub| !sub["qgroup"].is_null()).await;
+        listened.extend(self.listened_to(operator, nodes, &self.services(), |_| true).await);
+        *self.listened.borrow_mut() = listened;
+        *self.heard.borrow_mut() = self.listened_to(operator, nodes, &shared, |_| true).await;
+    }
+
+    /// Finds the workers that have come meanwhile to shared services.
+    pub async fn find_new_workers(&self, operator: &mut Option<Connection>, nodes: &Nodes) {
+        if !self.throwaway {
+            let found = self.listened_to(operator, nodes, &self.services(), |_| true).await;
+            self.listened.borrow_mut().extend(found);
+        }
+    }
+
+    /// The subjects on which shared services are tried.
+    fn services(&self) -> Vec<Place<'p>> {
         let exports = self.model.tenants.iter().flat_map(|tenant| {
             let services = tenant.exports.iter().filter(|e| e.kind == ShareKind::Service && e.subject.has_wildcard());
             services.flat_map(|e| depths(&e.subject, &self.token())).map(|subject| (tenant.name.as_str(), subject))
         });
-        let asked: Vec<(&str, String)> = exports.collect();
+        exports.collect()
+    }
+
+    /// Those subjects on which the server has a subscription that is none of the run's own and that counts.
+    async fn listened_to(
+        &self,
+        operator: &mut Option<Connection>,
+        nodes: &Nodes,
+        asked: &[Place<'_>],
+        counts: impl Fn(&Value) -> bool,
+    ) -> HashSet<String> {
+        /// Number of subscriptions that are looked at.
+        const MOST: usize = 1024;
         let requests: Vec<Request> = nodes
             .keys()
             .flat_map(|id| {
                 asked.iter().map(move |(account, subject)| {
-                    let body = json!({ "subscriptions": true, "account": account, "test": subject, "limit": 1 });
+                    let body = json!({ "subscriptions": true, "account": account, "test": subject, "limit": MOST });
                     Request::json(format!("$SYS.REQ.SERVER.{id}.SUBSZ"), &body)
                 })
             })
             .collect();
         let mut answers = Vec::new();
         if !requests.is_empty()
-            && let Some(mut operator) = self.operator().await
+            && let Some(operator) = operator
         {
             answers = operator.ask(&requests).await.unwrap_or_default();
         }
-        let is_free = |place: usize| {
-            let of_each_node = answers.iter().skip(place).step_by(asked.len());
-            !answers.is_empty()
-                && of_each_node.map(Answer::json).all(|answer| {
-                    // Without subscriptions there is no list.
-                    let data = &answer["data"];
-                    data["num_subscriptions"].is_u64()
-                        && data["subscriptions_list"].as_array().is_none_or(Vec::is_empty)
-                })
+        let own = self.reached.borrow();
+        let is_free = |answer: &Answer| {
+            let answer = answer.json();
+            let (id, data) = (answer["server"]["id"].as_str().unwrap_or_default(), &answer["data"]);
+            // Without subscriptions there is no list.
+            let list = data["subscriptions_list"].as_array().map(Vec::as_slice).unwrap_or_default();
+            let is_own = |sub: &Value| sub["cid"].as_u64().is_some_and(|cid| own.contains(&(id.to_owned(), cid)));
+            data["num_subscriptions"].is_u64()
+                && list.len() < MOST
+                && list.iter().all(|subscription| is_own(subscription) || !counts(subscription))
         };
-        let listened: HashSet<String> =
-            asked.iter().enumerate().filter(|(i, _)| !is_free(*i)).map(|(_, (_, subject))| subject.clone()).collect();
-        *self.listened.borrow_mut() = listened;
+        let is_free_everywhere =
+            |place: usize| !answers.is_empty() && answers.iter().skip(place).step_by(asked.len()).all(is_free);
+        let listened = asked.iter().enumerate().filter(|(place, _)| !is_free_everywhere(*place));
+        listened.map(|(_, (_, subject))| subject.clone()).collect()
     }
 
-    /// Whether a worker may get a message on this subject of a shared service.
+    /// Whether a message on this subject would be a job of somebody's.
     pub fn has_workers(&self, subject: &str) -> bool {
         self.listened.borrow().contains(subject)
+    }
+
+    /// Whether an application hears this subject of a shared stream.
+    pub fn has_subscribers(&self, subject: &str) -> bool {
+        self.heard.borrow().contains(subject)
     }
 }
