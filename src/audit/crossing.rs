@@ -4,7 +4,7 @@
 
 use std::collections::{HashMap, HashSet};
 
-use super::reach::{self, Carried, Path, Question, follow, published};
+use super::reach::{self, Carried, Path, Question, follow, published, sent};
 use super::system::{Account, Import, ListenerKind, Permissions, Responses, System, User};
 use crate::diag::Span;
 use crate::model::ShareKind;
@@ -136,7 +136,7 @@ impl<'w> Search<'w> {
     fn direct(&mut self, system: &'w System, index: &SubjectIndex<usize>) {
         for i in 0..self.members.len() {
             let sender = self.members[i].user;
-            follow(system, published(self.account, sender, None), |carried| {
+            follow(system, sent(self.account, sender, None), |carried| {
                 if carried.account.name != self.account.name {
                     return;
                 }

@@ -275,8 +275,8 @@ impl Raw {
             tokio::time::sleep(Duration::from_millis(10)).await;
         };
         let mut raw = Self { stream, received: Vec::new(), asked: Vec::new(), refused: 0 };
-        raw.send(&format!("CONNECT {{\"user\":\"{user}\",\"pass\":\"pw\",\"verbose\":false,\"pedantic\":false}}\r\n"))
-            .await;
+        let more = "\"verbose\":false,\"pedantic\":false,\"headers\":true";
+        raw.send(&format!("CONNECT {{\"user\":\"{user}\",\"pass\":\"pw\",{more}}}\r\n")).await;
         raw.settled().await;
         raw
     }
@@ -297,16 +297,22 @@ impl Raw {
                 if line.starts_with("PONG") {
                     return;
                 }
-                let Some(head) = line.strip_prefix("MSG ") else {
-                    assert!(!line.starts_with("-ERR") || line.contains("Permissions Violation"), "{line}");
-                    self.refused += usize::from(line.starts_with("-ERR"));
-                    continue;
+                let (head, has_headers) = match (line.strip_prefix("MSG "), line.strip_prefix("HMSG ")) {
+                    (Some(head), _) => (head, false),
+                    (_, Some(head)) => (head, true),
+                    _ => {
+                        assert!(!line.starts_with("-ERR") || line.contains("Permissions Violation"), "{line}");
+                        self.refused += usize::from(line.starts_with("-ERR"));
+                        continue;
+                    }
                 };
-                let words: Vec<&str> = head.split_whitespace().collect();
+                let mut words: Vec<&str> = head.split_whitespace().collect();
                 let length: usize = words[words.len() - 1].parse().expect("a length");
                 let mut payload = vec![0; length + 2];
                 self.stream.read_exact(&mut payload).await.expect("a payload");
-                let payload = String::from_utf8_lossy(&payload[..length]).into_owned();
+                let headers: usize =
+                    if has_headers { words.remove(words.len() - 2).parse().expect("a length") } else { 0 };
+                let payload = String::from_utf8_lossy(&payload[headers..length]).into_owned();
                 match words.as_slice() {
                     [_, _, reply, _] => self.asked.push(((*reply).to_owned(), payload)),
                     _ => self.received.push((words[0].to_owned(), payload)),
@@ -400,9 +406,14 @@ async fn connections(port: u16, audit: &Audit) -> Vec<(String, Raw)> {
 async fn observed(receivers: &mut [(String, Raw)], times: usize) -> Deliveries {
     for (name, raw) in receivers.iter_mut().step_by(2) {
         for literal in LITERALS {
+            // A trace of a message that is not delivered, whether it may be published or not.
+            let headers = format!(
+                "NATS/1.0\r\nNats-Trace-Only: true\r\nNats-Trace-Dest: {literal}\r\nSaid: {name} {literal}\r\n\r\n"
+            );
             for _ in 0..times {
                 let said = format!("{name} {literal}");
                 raw.send(&format!("PUB {literal} {}\r\n{said}\r\n", said.len())).await;
+                raw.send(&format!("HPUB x {0} {0}\r\n{headers}\r\n", headers.len())).await;
             }
         }
         raw.settled().await;
@@ -412,7 +423,8 @@ async fn observed(receivers: &mut [(String, Raw)], times: usize) -> Deliveries {
         // What was sent to it before this answer has arrived.
         raw.settled().await;
         for (subject, said) in &raw.received {
-            let (from, literal) = said.split_once(' ').expect("sender and subject");
+            let of_trace = said.split_once("\"Said\":[\"").and_then(|(_, said)| said.split('"').next());
+            let (from, literal) = of_trace.unwrap_or(said).split_once(' ').expect("sender and subject");
             all.insert((from.to_owned(), name.clone(), literal.to_owned(), subject.clone()));
         }
     }

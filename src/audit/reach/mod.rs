@@ -100,7 +100,7 @@ pub fn paths_to_each(
         by_account.entry(&account.name).or_default().push(i);
     }
     let mut found: Vec<Vec<Path>> = vec![Vec::new(); receivers.len()];
-    let is_complete = follow(system, published(account, sender, subject), |carried| {
+    let is_complete = follow(system, sent(account, sender, subject), |carried| {
         for i in by_account.get(carried.account.name.as_str()).into_iter().flatten() {
             let (account, receiver) = receivers[*i];
             found[*i].extend(arrivals(carried, account, receiver));
@@ -291,19 +291,40 @@ fn is_possible(exclusions: &[Exclusion<'_>]) -> bool {
 /// The messages within `wanted` that a user may publish. Permissions apply to the
 /// subject after the account's mappings.
 pub fn published<'w>(account: &'w Account, user: &'w User, wanted: Option<&Subject>) -> Vec<Carried<'w>> {
+    let message = Carried::new(account, wanted.unwrap_or(&Subject::everything()));
+    granted(account, user, mapped(account, message), "may publish")
+}
+
+/// The traces of its own messages that a user may have published within `wanted`, by the header `Nats-Trace-Dest`:
+/// they hold what it likes. No mapping applies to them.
+pub fn traced<'w>(account: &'w Account, user: &'w User, wanted: Option<&Subject>) -> Vec<Carried<'w>> {
+    let message = Carried::new(account, wanted.unwrap_or(&Subject::everything()));
+    granted(account, user, vec![message], "may have traces of its messages published on")
+}
+
+/// What a user sends by itself: its messages and, where a mapping would take a message elsewhere, traces.
+pub fn sent<'w>(account: &'w Account, user: &'w User, wanted: Option<&Subject>) -> Vec<Carried<'w>> {
+    let mut parts = published(account, user, wanted);
+    if !account.mappings.is_empty() {
+        parts.extend(traced(account, user, wanted));
+    }
+    parts
+}
+
+/// The parts of messages that a user's publish permissions allow.
+fn granted<'w>(account: &'w Account, user: &'w User, parts: Vec<Carried<'w>>, may: &str) -> Vec<Carried<'w>> {
     let side = &user.permissions.publish;
     let place = user.place_of(side);
     let everything = Subject::everything();
-    let message = Carried::new(account, wanted.unwrap_or(&everything));
     let allowed: Vec<&Subject> = match &side.allow {
         Some(allow) => allow.iter().map(|pattern| &pattern.subject).collect(),
         None => vec![&everything],
     };
     let denied: Vec<&Subject> = side.deny.iter().map(|pattern| &pattern.subject).collect();
     let mut found = Vec::new();
-    for part in mapped(account, message) {
+    for part in parts {
         for part in allowed.iter().filter_map(|allow| part.narrowed(allow)?.without(denied.clone())) {
-            let what = format!("`{}/{}` may publish `{}`", account.name, user.display_name(), part.subject.pattern());
+            let what = format!("`{}/{}` {may} `{}`", account.name, user.display_name(), part.subject.pattern());
             found.push(part.step(what, place));
         }
     }
@@ -748,14 +769,41 @@ mod tests {
     }
 
     #[test]
-    fn a_mapping_takes_all_of_its_subject_unless_its_weights_leave_some() {
-        for (destination, expected) in [
-            ("b", &["a -> b"][..]),
-            ("{ destination: b, weight: 100% }", &["a -> b"]),
-            ("{ destination: b, weight: 60% }", &["a -> a", "a -> b"]),
-            ("[{ destination: b, weight: 60% }, { destination: c, weight: 40% }]", &["a -> b", "a -> c"]),
+    fn a_trace_keeps_its_subject_where_a_mapping_takes_messages_elsewhere() {
+        let text = |publish: &str, mappings: &str| account("A", publish, "b.>", mappings) + &account("B", "x", "x", "");
+        let mapped = "mappings { b.log: a.log }";
+        for (publish, mappings, expected) in [
+            ("b.log", mapped, &["b.log -> b.log"][..]),
+            ("a.>", mapped, &[]),
+            ("{ allow: b.>, deny: b.log }", mapped, &["b.> -> b.>"]),
+            ("b.log", "", &["b.log -> b.log"]),
         ] {
-            let system = system(&open("A", &format!("mappings {{ a: {destination} }}")));
+            let system = system(&text(publish, mappings));
+            assert_eq!(found(&system, "A/a", "A/a", None), expected, "{publish} {mappings}");
+        }
+        let system = system(&text("b.log", mapped));
+        assert!(
+            steps(&system, "A/a", "A/a")[0].contains("traces of its messages"),
+            "{:?}",
+            steps(&system, "A/a", "A/a")
+        );
+    }
+
+    #[test]
+    fn a_mapping_takes_all_of_its_subject_unless_its_weights_leave_some() {
+        // Of what stays, or has its traces there, `a` must be granted.
+        for (publish, destination, expected) in [
+            ("{ deny: a }", "b", &["a -> b"][..]),
+            ("{ deny: a }", "{ destination: b, weight: 100% }", &["a -> b"]),
+            ("\">\"", "{ destination: b, weight: 60% }", &["a -> a", "a -> b"]),
+            ("{ deny: a }", "{ destination: b, weight: 60% }", &["a -> b"]),
+            (
+                "{ deny: a }",
+                "[{ destination: b, weight: 60% }, { destination: c, weight: 40% }]",
+                &["a -> b", "a -> c"],
+            ),
+        ] {
+            let system = system(&account("A", publish, ">", &format!("mappings {{ a: {destination} }}")));
             assert_eq!(found(&system, "A/a", "A/a", Some("a")), expected, "{destination}");
         }
     }

@@ -1,7 +1,7 @@
 //! Imports and exports that reveal the clients of another tenant.
 
 use super::Rule;
-use crate::audit::reach::{Carried, follow, published};
+use crate::audit::reach::{Carried, follow, traced};
 use crate::audit::system::{Account, Import, System};
 use crate::audit::tenants::Tenants;
 use crate::diag::Diagnostic;
@@ -72,7 +72,7 @@ fn receiver<'s>(system: &'s System, tenants: &Tenants, account: &'s Account, sub
 /// for whoever may publish to its subject.
 fn traces(system: &System, tenants: &Tenants, account: &Account, out: &mut Vec<Diagnostic>) {
     let Some((subject, span)) = &account.trace else { return };
-    if !account.users.iter().any(|user| !published(account, user, Some(subject)).is_empty()) {
+    if !account.users.iter().any(|user| !traced(account, user, Some(subject)).is_empty()) {
         return;
     }
     if let Some(other) = receiver(system, tenants, account, subject) {
