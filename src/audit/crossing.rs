@@ -66,7 +66,8 @@ impl Carrier {
 }
 
 /// Requests that every account may send to the server, which answers to any subject.
-const SERVER_REQUESTS: [&str; 3] = ["$SYS.REQ.USER.INFO", "$SYS.REQ.ACCOUNT.PING.>", "$SYS.REQ.SERVER.PING.>"];
+const SERVER_REQUESTS: [&str; 4] =
+    ["$SYS.REQ.USER.INFO", "$SYS.REQ.ACCOUNT.PING.CONNZ", "$SYS.REQ.ACCOUNT.PING.STATZ", "$SYS.REQ.SERVER.PING.CONNZ"];
 
 /// Requests that JetStream answers itself; all others of its API come back by a service import.
 const DELIVERIES: [&str; 4] = [
@@ -329,10 +330,11 @@ fn answered(system: &System, account: &Account, sender: &User) -> Option<Carrier
     })
 }
 
-/// The first of the subjects that a user may publish to.
+/// The first of the subjects that a user reaches by what it publishes, after mappings: what it publishes then.
 fn asks(account: &Account, user: &User, subjects: &[&str]) -> Option<Subject> {
+    let messages = published(account, user, None);
     let wanted = subjects.iter().filter_map(|text| Subject::as_the_server_reads(text));
-    wanted.filter_map(|wanted| Some(published(account, user, Some(&wanted)).first()?.published.pattern())).next()
+    wanted.filter_map(|wanted| messages.iter().find_map(|m| Some(m.within(&wanted)?.published.pattern()))).next()
 }
 
 /// How a user has a message published to a subject of its choice, if a request of its own that
@@ -364,7 +366,7 @@ fn speaks_anywhere(system: &System, account: &Account, user: &User, captures: bo
     if let Some((import, request)) = services.filter_map(|i| Some((i, local(i)?))).next() {
         return by(format!("a request on `{request}`, which `{}` answers", import.from.0), true);
     }
-    let request = asks(&SERVER_REQUESTS)?;
+    let request = asks(&SERVER_REQUESTS).filter(|_| !system.server.no_system_account)?;
     by(format!("`{request}`, which the server answers"), true)
 }
 

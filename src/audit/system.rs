@@ -27,6 +27,8 @@ pub struct System {
     pub has_authorization: bool,
     /// Location of a user name or token that all clients share. `None`: none.
     pub shared_login: Option<Span>,
+    /// Logins of listeners that users of accounts have as well.
+    pub same_logins: Vec<SameLogin>,
     /// The operator, who signs accounts in JWTs. `None`: accounts are in the file.
     pub operator: Option<Operator>,
     /// The auth callout. `None`: none.
@@ -71,6 +73,8 @@ pub struct Server {
     pub max_connections: Limit,
     /// Options by which others on the network, or in the log, learn or change messages.
     pub hazards: Vec<(Hazard, Span)>,
+    /// Whether there is no system account, which answers requests of every account.
+    pub no_system_account: bool,
     /// Start of the main file, used as the location of findings about missing options.
     pub start: Option<Span>,
 }
@@ -131,6 +135,19 @@ pub struct Listener {
     pub logins: Vec<ListenerLogin>,
     /// The servers that it dials as a leaf node.
     pub remotes: Vec<Remote>,
+}
+
+/// A listener's login that a user of an account has as well.
+#[derive(Debug)]
+pub struct SameLogin {
+    /// The user.
+    pub user: String,
+    /// The listener.
+    pub listener: ListenerKind,
+    /// The account into which a leaf node comes by it.
+    pub account: String,
+    /// Location.
+    pub span: Span,
 }
 
 /// A login that only one listener knows.
@@ -228,6 +245,8 @@ pub struct Account {
     pub mappings: Vec<Mapping>,
     /// Where traces of its messages are published: what was published, with its headers. `None`: nowhere.
     pub trace: Option<(Subject, Span)>,
+    /// The public keys that sign users into it. Empty: it is no account of a JWT.
+    pub signers: Vec<String>,
 }
 
 /// A limit with its location. `None`: not configured.
@@ -446,6 +465,12 @@ impl System {
         self.by_name.get(name).map(|i| &self.accounts[*i])
     }
 
+    /// Whether a user can connect as a leaf node. A listener with logins of its own rejects the users of accounts.
+    pub fn may_be_leaf(&self, account: &Account, user: &User) -> bool {
+        let takes_users = |l: &Listener| l.kind == ListenerKind::Leaf && l.listens && !l.has_authorization;
+        account.takes_leaf_nodes() && user.may_use(ListenerKind::Leaf) && self.server.listeners.iter().any(takes_users)
+    }
+
     /// Whether `account` is the system account.
     pub fn is_system(&self, account: &Account) -> bool {
         self.system_account.as_ref().map_or(account.name == "$SYS", |(name, _)| *name == account.name)
@@ -511,6 +536,15 @@ impl User {
     /// The label if known, otherwise the name.
     pub fn display_name(&self) -> &str {
         self.label.as_deref().unwrap_or(&self.name)
+    }
+}
+
+impl Permissions {
+    /// Whether both lists deny the subjects of MQTT, which no list of allowed subjects covers for leaf nodes.
+    pub fn deny_mqtt(&self) -> bool {
+        let denies =
+            |side: &Side| side.deny.iter().any(|p| p.queue.is_none() && matches!(p.subject.as_str(), "$MQTT.>" | ">"));
+        denies(&self.publish) && denies(&self.subscribe)
     }
 }
 
@@ -732,6 +766,7 @@ mod tests {
             limits: Limits::default(),
             mappings: Vec::new(),
             trace: None,
+            signers: Vec::new(),
         };
         let mut system = System { accounts: vec![account("$SYS"), account("OPS"), account("A")], ..System::default() };
         let tenants = |system: &System| system.tenants().map(|a| a.name.clone()).collect::<Vec<_>>();

@@ -206,6 +206,11 @@ impl<'w> Carried<'w> {
         Some(part)
     }
 
+    /// The part of the message that is on the subjects of `pattern` now. `None`: no part.
+    pub fn within(&self, pattern: &Subject) -> Option<Self> {
+        self.narrowed(pattern)?.without(Vec::new())
+    }
+
     /// The part of the message that a rename applies to, renamed. `None`: no part.
     fn renamed(&self, rename: impl FnOnce(&mut Unknowns) -> Option<Rename>) -> Option<Self> {
         let mut part = self.clone();

@@ -2,6 +2,7 @@
 
 use std::collections::HashSet;
 
+use super::is_public;
 use super::option_names::{
     AUTHORIZATION, CLIENT_AUTHORIZATION, COMPRESSION, LATENCY, LEAF_AUTHORIZATION, LISTENER_USER, MSG_TRACE, OCSP_PEER,
     PROXY,
@@ -28,6 +29,11 @@ pub fn listener_authorization(kind: ListenerKind, node: &Node, collector: &mut C
         for entry in ["token", "users"].iter().filter_map(|key| options.entry(key)) {
             collector.refuse(entry.key_span, format!("servers have no `{}`", entry.key), "one user and its password");
         }
+    }
+    if let Some(node) = options.get("nkey").filter(|_| kind == ListenerKind::Leaf)
+        && collector.text(Some(node)).is_some_and(|key| !is_public(key, 'U'))
+    {
+        collector.refuse(node.span, "this is no user's public nkey", "it begins with U and has 56 characters");
     }
     let Some(users) = options.get("users").filter(|_| kind == ListenerKind::Leaf) else { return };
     if let Some(entry) = options.entry("user") {
@@ -455,6 +461,22 @@ mod tests {
             "accounts { A {} }\nleafnodes { remotes: [{ url: \"nats://a:1\", account: A }] }",
         ),
         ("max_payload: 100MB", "max_payload: 60MB"),
+        ("max_pending: 100", "max_pending: 2MB"),
+        ("jetstream { limits { nope: 1 } }", "jetstream { limits { batch { max_msgs: 1 } } }"),
+        (
+            "leafnodes { port: 7422, authorization { nkey: UABC } }",
+            "leafnodes { port: 7422, authorization { nkey: UCFHWLYDLMVQXOYBXYR6JUEUA4QQ27FXLXHWWTUU6XRMJFAPDLUCMB7P } }",
+        ),
+        (
+            "accounts { A {} }\nleafnodes { port: 7422, authorization { users: [{ nkey: UABC, account: A }] } }",
+            "accounts { A {} }\nleafnodes { port: 7422, authorization { users: [{ user: u, password: p, account: A }] } }",
+        ),
+        ("resolver: URL(\"http://127.0.0.1:1/\")", "resolver: MEMORY"),
+        ("resolver { type: full, dir: \"/tmp/nowhere\" }", "resolver { type: memory }"),
+        (
+            "authorization { users: [{ user: g, password: g }] }\naccounts { A { exports: [{ stream: x, accounts: [\"$G\"] }] } }",
+            "authorization { users: [{ user: g, password: g }] }\naccounts { A { exports: [{ stream: x, accounts: [A] }] } }",
+        ),
         ("port: -5", "port: -1"),
         ("jetstream { domain: a.b }", "jetstream { domain: ab }"),
         ("websocket { port: 80 }", "websocket { port: 80, no_tls: true }"),

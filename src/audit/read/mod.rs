@@ -29,8 +29,9 @@ use options::{Collector, Options};
 pub fn system(map: &Map, start: Span, collector: &mut Collector) -> System {
     let options = collector.options(map, TOP, "the server");
     let mut system = System { server: server::server(&options, start, collector), ..System::default() };
-    let is_clustered = options.get("cluster").is_some();
-    let mut reader = SystemReader { collector, logins: HashMap::new(), is_clustered };
+    let (is_clustered, has_mappings) = (options.get("cluster").is_some(), options.get("mappings").is_some());
+    let mut reader =
+        SystemReader { collector, logins: HashMap::new(), passwords: HashMap::new(), is_clustered, has_mappings };
     system.has_authorization = options.get("authorization").is_some();
     if let Some(accounts) = options.get("accounts") {
         reader.accounts(accounts, &mut system);
@@ -45,6 +46,9 @@ pub fn system(map: &Map, start: Span, collector: &mut Collector) -> System {
     system.system_account = named(&mut reader, "system_account").filter(|(name, _)| !name.is_empty());
     reader.global_account(&options, &mut system);
     system.no_auth_user = named(&mut reader, "no_auth_user");
+    if options.get("operator").is_none() {
+        system.same_logins = reader.same_logins(&options);
+    }
     reader.operator(&options, &mut system);
     system.by_name = system.accounts.iter().enumerate().map(|(i, a)| (a.name.clone(), i)).collect();
     for (i, account) in system.accounts.iter().enumerate() {
@@ -65,8 +69,12 @@ struct SystemReader<'r> {
     collector: &'r mut Collector,
     /// Locations of user names and nkeys, which must be unique across all accounts.
     logins: HashMap<String, Span>,
+    /// Passwords, or hashes of them, by user name.
+    passwords: HashMap<String, String>,
     /// Whether the server is part of a cluster.
     is_clustered: bool,
+    /// Whether there are mappings outside of accounts.
+    has_mappings: bool,
 }
 
 impl SystemReader<'_> {
@@ -385,6 +393,7 @@ fn empty_account(name: &str, span: Span) -> Account {
         limits: Limits::default(),
         mappings: Vec::new(),
         trace: None,
+        signers: Vec::new(),
     }
 }
 

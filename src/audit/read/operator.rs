@@ -37,6 +37,7 @@ impl SystemReader<'_> {
         }
         let beside = !system.accounts.is_empty() && !operators.is_empty();
         let (found, elsewhere) = self.found(options, &operators, entry.key_span);
+        let known: HashSet<String> = found.keys().cloned().collect();
         let (accounts, strangers): (Vec<Claimed>, Vec<Claimed>) =
             found.into_values().partition(|(claims, _)| trusted.contains(&claims.iss));
         let accounts = self.usable(accounts);
@@ -54,6 +55,12 @@ impl SystemReader<'_> {
         self.sentinel(options, system, &accounts, &signed);
         self.system_account(&operators, entry.key_span, system);
         let system_account_key = system.system_account.as_ref().map(|(key, _)| key.clone());
+        if let (Some((key, span)), Resolver::Memory) = (&system.system_account, resolver(options, &operators))
+            && !known.contains(key)
+        {
+            let message = format!("the system account {key} is not here, and the server does not start without it");
+            self.collector.refuse(*span, message, "add its JWT to `resolver_preload`");
+        }
         if let Some((name, _)) = &mut system.system_account {
             *name = signed.name(name);
         }

@@ -402,14 +402,26 @@ pub const CLIENT_AUTHORIZATION: OptionNames = &[
     (&["proxy_required"], Bool),
 ];
 
-/// A user of a leaf node listener.
-pub const LISTENER_USER: OptionNames = &[
-    (&["user", "username"], Text),
-    (&["password", "pass"], Text),
-    (&["nkey"], Text),
-    (&["account"], Text),
-    (&["proxy_required"], Bool),
+/// What JetStream limits for all accounts together.
+pub const JETSTREAM_LIMITS: OptionNames = &[
+    (&["max_ack_pending"], Integer),
+    (&["max_ha_assets"], Integer),
+    (&["max_request_batch"], Integer),
+    (&["duplicate_window"], Any),
+    (&["batch"], Map),
 ];
+
+/// The batches among them.
+pub const JETSTREAM_BATCH: OptionNames = &[
+    (&["max_inflight_per_stream"], Integer),
+    (&["max_inflight_total"], Integer),
+    (&["max_msgs"], Integer),
+    (&["timeout"], Any),
+];
+
+/// A user of a leaf node listener.
+pub const LISTENER_USER: OptionNames =
+    &[(&["user", "username"], Text), (&["password", "pass"], Text), (&["account"], Text), (&["proxy_required"], Bool)];
 
 /// Compression of a listener or a remote.
 pub const COMPRESSION: OptionNames = &[(&["mode"], Text), (&["rtt_thresholds", "thresholds", "rtts", "rtt"], Any)];

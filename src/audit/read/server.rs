@@ -9,7 +9,9 @@ use super::super::system::{
     Authority, Certificates, Hazard, Listener, ListenerKind, ListenerLogin, Remote, Server, ServerJetStream,
 };
 use super::checks;
-use super::option_names::{CLUSTER, GATEWAY, LEAFNODES, MQTT, REMOTE, SERVER_JETSTREAM, TLS, WEBSOCKET};
+use super::option_names::{
+    CLUSTER, GATEWAY, JETSTREAM_BATCH, JETSTREAM_LIMITS, LEAFNODES, MQTT, REMOTE, SERVER_JETSTREAM, TLS, WEBSOCKET,
+};
 use super::options::{Collector, OptionNames, Options};
 use super::start::nodes;
 use super::users::auth_method;
@@ -68,6 +70,7 @@ pub(super) fn server(options: &Options<'_>, start: Span, collector: &mut Collect
         server.client_cas.extend(last(map, &["ca_file"]).and_then(authority));
         server.maps_certificates = is_on(map, "verify_and_map");
     }
+    server.no_system_account = options.get("no_system_account").is_some_and(|node| node.value == Value::Bool(true));
     let connections = options.get("max_connections");
     server.max_connections = collector.integer(connections).zip(connections.map(|node| node.span));
     if let Some(node) = options.get("prof_port")
@@ -160,17 +163,26 @@ pub(super) fn listens(map: &Map) -> bool {
 
 /// Numbers that have to fit each other.
 fn limits_fit(options: &Options<'_>, collector: &mut Collector) {
-    /// The server's default of `max_pending`. Bytes.
+    /// The server's defaults of `max_pending` and `max_payload`. Bytes.
     const MAX_PENDING: i64 = 64 << 20;
+    const MAX_PAYLOAD: i64 = 1 << 20;
     let number = |key: &str| match options.get(key).map(|node| &node.value) {
         Some(Value::Integer(number)) => Some(*number),
         _ => None,
     };
     let pending = number("max_pending").filter(|n| *n > 0).unwrap_or(MAX_PENDING);
-    if let (Some(payload), Some(node)) = (number("max_payload"), options.get("max_payload"))
-        && payload > pending
+    let payload = number("max_payload").filter(|n| *n != 0).unwrap_or(MAX_PAYLOAD);
+    if let Some(node) = options.get("max_payload").or(options.get("max_pending")).filter(|_| payload > pending) {
+        let message = format!("`max_payload`, {payload} bytes, is larger than `max_pending`, {pending} bytes");
+        collector.refuse(node.span, message, "");
+    }
+    if let Some(Value::Map(jetstream)) = options.get("jetstream").map(|node| &node.value)
+        && let Some(Value::Map(limits)) = last(jetstream, &["limits"]).map(|node| &node.value)
     {
-        collector.refuse(node.span, format!("max_payload is larger than max_pending, {pending} bytes"), "");
+        let inside = collector.options(limits, JETSTREAM_LIMITS, "the limits of JetStream");
+        if let Some(Value::Map(batch)) = inside.get("batch").map(|node| &node.value) {
+            collector.options(batch, JETSTREAM_BATCH, "the limits of batches");
+        }
     }
     if let (Some(..-1), Some(node)) = (number("port"), options.get("port")) {
         collector.refuse(node.span, "a port is -1, which is any, or from 0 to 65535", "");

@@ -6,6 +6,7 @@ use super::{SystemReader, checks};
 use crate::audit::reach::term::{Rename, Unknowns};
 use crate::audit::system::{Account, Export, Import, System};
 use crate::conf::value::Node;
+use crate::diag::{Diagnostic, Span};
 use crate::model::ShareKind;
 use crate::subject::Subject;
 
@@ -211,12 +212,18 @@ impl SystemReader<'_> {
         }
         for account in &system.accounts {
             for (name, span) in account.exports.iter().flat_map(|e| e.to.iter().flatten()) {
-                if system.account(name).is_none() {
+                if name == "$G" {
+                    self.meets_global_account(*span);
+                } else if system.account(name).is_none() {
                     self.collector.refuse(*span, format!("there is no account `{name}` to export to"), "");
                 }
             }
             for import in &account.imports {
                 let (name, span) = &import.from;
+                if name == "$G" {
+                    self.meets_global_account(*span);
+                    continue;
+                }
                 let Some(exporter) = system.account(name) else {
                     self.collector.refuse(*span, format!("there is no account `{name}` to import from"), "");
                     continue;
@@ -239,6 +246,18 @@ impl SystemReader<'_> {
                     );
                 }
             }
+        }
+    }
+
+    /// The account `$G` is there for others only once the server has read mappings outside of accounts, which comes
+    /// before or after by chance.
+    fn meets_global_account(&mut self, span: Span) {
+        if self.has_mappings {
+            let message = "whether the server knows `$G` here changes from start to start";
+            let hint = "name another account: `$G` is where users without an account are";
+            self.collector.findings.push(Diagnostic::error("fails-at-start", span, message).hint(hint));
+        } else {
+            self.collector.refuse(span, "the server knows no account `$G` here", "name another account");
         }
     }
 

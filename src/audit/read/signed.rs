@@ -70,6 +70,7 @@ impl<'c> Signed<'c> {
                 leafnodes: limit(nats.limits.leaf),
             },
             mappings: nats.mappings.iter().filter_map(|mapping| self.mapping(mapping, span)).collect(),
+            signers: std::iter::once(&claims.sub).chain(&nats.signing_keys).cloned().collect(),
             trace: nats.trace.as_ref().and_then(|t| Some((Subject::as_the_server_reads(&t.dest)?, span))),
             ..empty_account(&name, span)
         }

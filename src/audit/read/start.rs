@@ -387,6 +387,16 @@ impl<'m> Blocks<'_, 'm, '_> {
 
     fn resolver(&mut self) {
         let Some(node) = self.options.get("resolver") else { return };
+        let is_fetched = match &node.value {
+            Value::Text(text) => text.to_uppercase().contains("URL"),
+            Value::Map(map) => {
+                last(map, &["type"]).and_then(text).is_some_and(|kind| kind.eq_ignore_ascii_case("full"))
+            }
+            _ => false,
+        };
+        if is_fetched && !self.has_operator() && self.options.get("trusted").is_none() {
+            return self.collector.refuse(node.span, "a resolver of this type needs an `operator`", "remove it");
+        }
         let map = match &node.value {
             Value::Map(map) => map,
             Value::Text(text) if !["MEM", "URL"].iter().any(|kind| text.to_uppercase().contains(kind)) => {

@@ -3,14 +3,47 @@
 use std::time::Duration;
 
 use super::option_names::{PERMISSIONS, RESPONSES, SIDE, USER};
-use super::options::go_duration;
+use super::options::{Options, go_duration};
+use super::server::{last, text};
+use super::start::nodes;
 use super::{SystemReader, is_public};
-use crate::audit::system::{AuthMethod, Permissions, Responses, Side, SubjectPattern, User};
+use crate::audit::system::{AuthMethod, ListenerKind, Permissions, Responses, SameLogin, Side, SubjectPattern, User};
 use crate::conf::value::{Node, Value};
 use crate::diag::Diagnostic;
 use crate::subject::Subject;
 
 impl SystemReader<'_> {
+    /// The logins of listeners for servers that a user of an account has as well, with the same secret.
+    pub(super) fn same_logins(&self, options: &Options<'_>) -> Vec<SameLogin> {
+        let mut found = Vec::new();
+        for (block, listener) in
+            [("leafnodes", ListenerKind::Leaf), ("cluster", ListenerKind::Cluster), ("gateway", ListenerKind::Gateway)]
+        {
+            let Some(Value::Map(map)) = options.get(block).map(|node| &node.value) else { continue };
+            let Some(Value::Map(login)) = last(map, &["authorization", "authentication"]).map(|node| &node.value)
+            else {
+                continue;
+            };
+            let listed = last(login, &["users"]).map(nodes).unwrap_or_default();
+            let listed =
+                listed.iter().filter_map(|node| if let Value::Map(map) = &node.value { Some(map) } else { None });
+            for map in std::iter::once(login).chain(listed) {
+                let given = |keys: &[&str]| last(map, keys).and_then(text).filter(|text| !text.is_empty());
+                let key = given(&["nkey"]).filter(|key| self.logins.contains_key(*key));
+                let password = given(&["password", "pass"]).unwrap_or_default();
+                let of_user = |name: &&str| {
+                    let known = self.logins.contains_key(*name);
+                    known && is_same_password(password, self.passwords.get(*name).map_or("", String::as_str))
+                };
+                let Some(user) = key.or_else(|| given(&["user", "username"]).filter(of_user)) else { continue };
+                let Some(node) = last(map, &["nkey", "user", "username"]) else { continue };
+                let account = given(&["account"]).unwrap_or("$G").to_owned();
+                found.push(SameLogin { user: user.to_owned(), listener, account, span: node.span });
+            }
+        }
+        found
+    }
+
     pub(super) fn users(&mut self, node: &Node, defaults: Option<&Permissions>) -> Vec<User> {
         let mut users = Vec::new();
         for node in self.collector.list(node) {
@@ -51,6 +84,9 @@ impl SystemReader<'_> {
                     .related(first, "here")
                     .hint("names and nkeys are unique on the whole server, whatever the account"),
             );
+        }
+        if let Some(password) = password {
+            self.passwords.insert(login.to_owned(), password.to_owned());
         }
         let permissions = match options.get("permissions") {
             Some(node) => self.permissions(node),
@@ -166,6 +202,11 @@ impl SystemReader<'_> {
 }
 
 /// How the server checks a password as it is written in the file.
+/// Whether one secret fits both: as they are, or as the hash of one of them.
+fn is_same_password(one: &str, other: &str) -> bool {
+    one == other || bcrypt::verify(one, other).unwrap_or(false) || bcrypt::verify(other, one).unwrap_or(false)
+}
+
 pub(super) fn auth_method(password: Option<&str>, node: Option<&Node>) -> AuthMethod {
     let (Some(password), Some(node)) = (password.filter(|p| !p.is_empty()), node) else {
         return AuthMethod::NoPassword;

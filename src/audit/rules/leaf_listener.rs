@@ -1,6 +1,6 @@
 //! A leaf node listener without authorization lets every user attach servers.
 
-use super::Rule;
+use super::{Rule, connection_types};
 use crate::audit::system::{Account, ListenerKind, System};
 use crate::audit::tenants::Tenants;
 use crate::diag::Diagnostic;
@@ -21,10 +21,11 @@ fn check(system: &System, tenants: &Tenants, out: &mut Vec<Diagnostic>) {
             let has_user = account.users.iter().any(|user| user.may_use(ListenerKind::Leaf));
             has_user && account.takes_leaf_nodes()
         };
-        if let Some(account) = system.tenants().find(may) {
+        let worst = system.tenants().filter(may).find(|account| tenants.share(account));
+        if let Some(account) = worst.or_else(|| system.tenants().find(may)) {
             let message = format!("users of `{}` can attach servers of their own", account.name);
             // A server that is attached to an account reaches nothing but that account.
-            let finding = match tenants.share(account) {
+            let finding = match tenants.share(account) && connection_types::opens(system, account) {
                 true => RULE.error(listener.span, message),
                 false => RULE.warning(listener.span, message),
             };

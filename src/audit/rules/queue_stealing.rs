@@ -1,7 +1,7 @@
 //! Importers that can join the exporter's queue groups.
 
 use super::Rule;
-use crate::audit::system::{Account, Import, System};
+use crate::audit::system::{Account, Import, System, User};
 use crate::audit::tenants::Tenants;
 use crate::diag::Diagnostic;
 use crate::model::ShareKind;
@@ -31,8 +31,9 @@ fn check(system: &System, tenants: &Tenants, out: &mut Vec<Diagnostic>) {
                 );
                 out.push(RULE.error(import.span, message).related(span, "may join any queue on it"));
             }
-            let Some(user) = account.users.iter().find(|u| u.permissions.subscribe.joins_queue_on(&import.local))
-            else {
+            let joins = |user: &&User| user.permissions.subscribe.joins_queue_on(&import.local);
+            let Some(user) = account.users.iter().find(joins) else {
+                out.extend(by_leaf_node(system, account, import));
                 continue;
             };
             let message = format!(
@@ -42,6 +43,24 @@ fn check(system: &System, tenants: &Tenants, out: &mut Vec<Diagnostic>) {
             out.push(RULE.error(import.span, message).related(user.span, "may join any queue on it"));
         }
     }
+}
+
+/// The finding that a user joins the queue as a leaf node, of which the server checks no queue. It gets messages only
+/// where the worker is on another leaf node: of its own connections the server prefers clients.
+fn by_leaf_node(system: &System, account: &Account, import: &Import) -> Option<Diagnostic> {
+    let exporter = system.account(&import.from.0)?;
+    let hears = |account: &Account, user: &User, subject| {
+        system.may_be_leaf(account, user) && user.permissions.subscribe.touches(subject)
+    };
+    let has_workers = system.server.leaf_of(&exporter.name).is_some()
+        || exporter.users.iter().any(|user| hears(exporter, user, &import.subject));
+    let user = account.users.iter().find(|user| hears(account, user, &import.local)).filter(|_| has_workers)?;
+    let message = format!(
+        "`{}/{}`, as a leaf node, can take `{}` from workers of `{}` on another leaf node, whatever its lists deny",
+        account.name, user.name, import.subject, exporter.name
+    );
+    let finding = RULE.error(import.span, message).related(user.span, "may connect as a leaf node");
+    Some(finding.hint("`allowed_connection_types: [STANDARD]`, or `max_leafnodes: 0` in the account's limits"))
 }
 
 /// Whether anybody but the importer may subscribe in a queue to what it imports: a user of the exporter,

@@ -13,7 +13,15 @@ pub const RULE: Rule = Rule {
     check,
 };
 
-fn check(system: &System, _: &Tenants, out: &mut Vec<Diagnostic>) {
+fn check(system: &System, of: &Tenants, out: &mut Vec<Diagnostic>) {
+    // Whoever shares an account shares its limit.
+    for account in system.tenants().filter(|account| of.share(account)) {
+        if let Some((most, span)) = account.limits.connections.filter(|(most, _)| *most >= 0) {
+            let message =
+                format!("the tenants in `{}` share its {most} connections: one of them may take all", account.name);
+            out.push(RULE.warning(span, message).hint("give each tenant an account of its own"));
+        }
+    }
     let tenants: Vec<_> = system.tenants().filter(|a| !a.users.is_empty()).collect();
     if tenants.len() < 2 {
         return;
