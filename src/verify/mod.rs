@@ -83,7 +83,7 @@ pub async fn attack(plan: &Plan<'_>, advance: &dyn Fn(usize, usize, &'static str
         nodes_before = run.nodes().await;
         run.topology.find_listeners(plan, &own_node(&run, &nodes_before));
         let mut operator = run.operator().await;
-        run.find_listeners(&mut operator, &nodes_before).await;
+        run.find_workers(&mut operator, &nodes_before).await;
         run.spare(&mut tenant_runs).await;
         run.clean(&mut tenant_runs, true).await;
         let wanted = |probe: &Probe| plan.only.is_none_or(|only| only.contains(&probe.id));

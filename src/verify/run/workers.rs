@@ -15,8 +15,8 @@ use crate::verify::wire::{Answer, Connection, Request};
 type Place<'p> = (&'p str, String);
 
 impl<'p> Run<'p> {
-    /// Finds where applications listen. What cannot be asked counts as listened to.
-    pub async fn find_listeners(&self, operator: &mut Option<Connection>, nodes: &Nodes) {
+    /// Finds where applications listen. A service of which that cannot be asked counts as listened to.
+    pub async fn find_workers(&self, operator: &mut Option<Connection>, nodes: &Nodes) {
         if self.throwaway {
             return;
         }
@@ -38,8 +38,10 @@ impl<'p> Run<'p> {
                 })
             })
             .collect();
-        let mut listened = self.listened_to(operator, nodes, &own, |sub| !sub["qgroup"].is_null()).await;
-        listened.extend(self.listened_to(operator, nodes, &self.services(), |_| true).await);
+        let mut listened = self.listened_to(operator, nodes, &self.services(), |_| true).await;
+        if operator.is_some() {
+            listened.extend(self.listened_to(operator, nodes, &own, |sub| !sub["qgroup"].is_null()).await);
+        }
         *self.listened.borrow_mut() = listened;
         *self.heard.borrow_mut() = self.listened_to(operator, nodes, &shared, |_| true).await;
     }
