@@ -64,6 +64,8 @@ fn hide_secrets(map: &Map, sources: &mut Sources) {
                 let maps = nodes.iter().filter_map(|n| if let Value::Map(map) = &n.value { Some(map) } else { None });
                 maps.for_each(|map| hide_secrets(map, sources));
             }
+            // A number such as `account_token_position` tells nobody anything.
+            Value::Integer(_) if key.ends_with("_position") => {}
             _ if SECRET.iter().any(|word| key.contains(word)) || matches!(key.as_str(), "key" | "ek") => {
                 sources.hide(entry.node.span);
             }

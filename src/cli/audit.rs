@@ -16,7 +16,7 @@ use crate::verdict::Verdict;
 ///
 /// Any nats-server.conf, whoever wrote it. Each account is taken for a tenant, unless its users
 /// look like several tenants': then the verdict is inconclusive until you say who is who.
-/// What nats-server itself would refuse is an error here too.
+/// What nats-server itself would refuse is an error here too, but for files of certificates, which are not opened.
 #[derive(Debug, clap::Args)]
 #[command(
     after_help = "Exit codes: 0 nothing that leaks; 1 findings; 2 nats-server would refuse it; 3 not everything is decided in the file"
@@ -113,6 +113,9 @@ pub fn run(context: &Context, args: &Args) -> Result<Exit, Error> {
         Verdict::Inconclusive => {
             context.ui.unknown(&format!("inconclusive: {what}; not everything is decided in this file{warned}"));
         }
+    }
+    if args.tenants.is_none() && system.tenants().any(|account| account.users.len() > 1) {
+        context.ui.note("the users of an account are taken for one tenant's: --tenants FILE names those that are not");
     }
     let shown = if context.ui.is_verbose() { shares.len() } else { SHARES };
     for share in shares.iter().take(shown) {

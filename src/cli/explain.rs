@@ -24,7 +24,8 @@ use crate::subject::Subject;
 /// --from or --to every flow from one account into another is listed.
 #[derive(Debug, clap::Args)]
 #[command(
-    after_help = "Example: tenantry explain --from TENANT_A/tenant_a_app --to TENANT_B --subject TENANT_A.public.x"
+    after_help = "Exit codes: 0; 1 something reaches, with --exit-code; 2 wrong input; 3 not everything is decided in the file\n\
+                  Example: tenantry explain --from TENANT_A/tenant_a_app --to TENANT_B --subject TENANT_A.public.x"
 )]
 pub struct Args {
     /// Who sends: ACCOUNT/USER, or ACCOUNT for any of its users.
@@ -70,6 +71,9 @@ struct Pair {
     stopped_by: Option<Step>,
     #[serde(skip_serializing_if = "Option::is_none")]
     caveat: Option<&'static str>,
+    /// The tenants of both, or their accounts where nobody said who is one.
+    #[serde(skip)]
+    between: (String, String),
 }
 
 /// Caveat: replies to a service request arrive whatever the requester may subscribe to.
@@ -134,7 +138,11 @@ pub fn run(context: &Context, args: &Args) -> Result<Exit, Error> {
         let answers = reach::paths_to_each(system, sender, &receivers, subject.as_ref());
         for (receiver, answer) in receivers.into_iter().zip(answers) {
             let question = Question { from: sender, to: receiver, subject: subject.as_ref() };
-            pairs.push(pair(system, sources, question, answer));
+            let of = |(account, user): Somebody<'_>| match args.tenants {
+                Some(_) => tenants.of(account, user).to_owned(),
+                None => account.name.clone(),
+            };
+            pairs.push(Pair { between: (of(sender), of(receiver)), ..pair(system, sources, question, answer) });
         }
     }
     let is_cut = pairs.iter().any(|pair| pair.caveat == Some(CUT));
@@ -147,8 +155,9 @@ pub fn run(context: &Context, args: &Args) -> Result<Exit, Error> {
         let flows = summarize(context, &pairs, (args.from.as_deref(), args.to.as_deref()));
         if listed {
             context.ui.done(&format!(
-                "{} from one account into another, for {} of users (-v lists them)",
+                "{} from one {} into another, for {} of users (-v lists them)",
                 super::count(flows, "flow"),
+                if args.tenants.is_some() { "tenant" } else { "account" },
                 super::count(pairs.len(), "pair")
             ));
         }
@@ -259,13 +268,17 @@ fn pair(system: &System, sources: &Sources, question: Question<'_>, answer: Answ
     };
     let name = |(account, user): (&Account, &User)| format!("{}/{}", account.name, user.display_name());
     let Answer { paths: mut found, is_complete } = answer;
-    if found.is_empty() && is_complete {
-        found = crossing::carried(system, question);
+    if is_complete {
+        let carried = crossing::carried(system, question);
+        let is_new = |path: &reach::Path| !found.iter().any(|f| f.subject == path.subject && f.arrives == path.arrives);
+        let more: Vec<reach::Path> = carried.into_iter().filter(is_new).collect();
+        found.extend(more);
     }
     let caveat = if is_complete { caveat(system, question) } else { Some(CUT) };
     Pair {
         from: name(question.from),
         to: name(question.to),
+        between: Default::default(),
         reaches: !found.is_empty(),
         caveat: caveat.filter(|_| found.is_empty()),
         stopped_by: found.is_empty().then(|| step(reach::obstacle(system, question))),
@@ -283,16 +296,15 @@ fn pair(system: &System, sources: &Sources, question: Question<'_>, answer: Answ
 /// Prints each flow between accounts once for all of their users, and for accounts without
 /// a flow each reason once, in the words in which `asked` names them. Returns the number of flows.
 fn summarize(context: &Context, pairs: &[Pair], asked: (Option<&str>, Option<&str>)) -> usize {
-    let account = |user: &str| user.split_once('/').map_or(user, |(account, _)| account).to_owned();
-    let mut flows: BTreeMap<_, (BTreeSet<&str>, BTreeSet<&str>, &PathReport)> = BTreeMap::new();
+    // By sender: who receives.
+    let mut flows: BTreeMap<_, (BTreeMap<&str, BTreeSet<&str>>, &PathReport)> = BTreeMap::new();
     let mut reasons: BTreeMap<_, BTreeSet<String>> = BTreeMap::new();
     for pair in pairs {
-        let between = (account(&pair.from), account(&pair.to));
+        let between = &pair.between;
         for path in &pair.paths {
-            let key = (between.clone(), &path.subject, &path.arrives_as);
-            let flow = flows.entry(key).or_insert_with(|| (BTreeSet::new(), BTreeSet::new(), path));
-            flow.0.insert(&pair.from);
-            flow.1.insert(&pair.to);
+            let key = (between, &path.subject, &path.arrives_as);
+            let flow = flows.entry(key).or_insert_with(|| (BTreeMap::new(), path));
+            flow.0.entry(&pair.from).or_default().insert(&pair.to);
         }
         if let Some(step) = &pair.stopped_by {
             let reason = step.to_string();
@@ -301,13 +313,23 @@ fn summarize(context: &Context, pairs: &[Pair], asked: (Option<&str>, Option<&st
             told.extend(pair.caveat.map(str::to_owned));
         }
     }
-    for (((from, to), subject, arrives), (senders, receivers, path)) in &flows {
+    for (((from, to), subject, arrives), (receivers, path)) in &flows {
         let name = if subject == arrives { String::new() } else { format!(" as {arrives}") };
         context.ui.result(&format!("{from} reaches {to}: {subject}{name}"));
-        for step in &path.steps[1..path.steps.len() - 1] {
+        // What the lists allow the flow says already.
+        let is_of_lists =
+            |step: &&Step| [" may publish `", " may subscribe to `"].iter().any(|may| step.what.contains(may));
+        for step in path.steps.iter().filter(|step| !is_of_lists(step)) {
             context.ui.result(&format!("    {step}"));
         }
-        context.ui.result(&format!("    from {} to {}", some(senders), some(receivers)));
+        // Those who reach the same users, together.
+        let mut groups: BTreeMap<&BTreeSet<&str>, BTreeSet<&str>> = BTreeMap::new();
+        for (sender, receivers) in receivers {
+            groups.entry(receivers).or_default().insert(sender);
+        }
+        for (receivers, senders) in groups {
+            context.ui.result(&format!("    from {} to {}", some(&senders), some(receivers)));
+        }
     }
     for ((from, to), reasons) in &reasons {
         if !flows.keys().any(|((f, t), ..)| (f, t) == (from, to)) {
@@ -334,7 +356,7 @@ fn some(users: &BTreeSet<&str>) -> String {
 
 fn show(context: &Context, pair: &Pair) {
     const SHOWN: usize = 5;
-    let Pair { from, to, reaches: _, paths, stopped_by, caveat } = pair;
+    let Pair { from, to, reaches: _, paths, stopped_by, caveat, between: _ } = pair;
     if let Some(step) = stopped_by {
         context.ui.result(&format!("{from} does not reach {to}: {step}"));
         if let Some(caveat) = caveat {

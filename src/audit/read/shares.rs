@@ -239,11 +239,18 @@ impl SystemReader<'_> {
                 };
                 if !authorized {
                     let message = format!("`{name}` exports no `{}` to `{}`", import.subject, account.name);
-                    self.collector.refuse(
-                        import.span,
-                        message,
-                        "add it to that account's exports, with this account under `accounts`",
-                    );
+                    let by_token = exporter
+                        .exports
+                        .iter()
+                        .find(|e| e.kind == import.kind && e.token_position > 0 && e.subject.contains(&import.subject));
+                    let hint = match by_token {
+                        Some(export) => format!(
+                            "by `account_token_position: {0}`, token {0} of the imported subject is `{1}`",
+                            export.token_position, account.name
+                        ),
+                        None => "add it to that account's exports, with this account under `accounts`".to_owned(),
+                    };
+                    self.collector.refuse(import.span, message, &hint);
                 }
             }
         }

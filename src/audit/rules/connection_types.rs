@@ -9,7 +9,7 @@ pub const RULE: Rule = Rule {
     id: "connection-types",
     proves: "users come through the listeners that are meant for them",
     why: "leaf nodes have subjects of MQTT that allow lists do not cover, and MQTT has sessions that whoever names them takes over: between tenants in one account both pass messages. A user without connection types, or with an empty list, may use every listener",
-    mend: "`allowed_connection_types: [STANDARD]`",
+    mend: "`allowed_connection_types: [STANDARD]`, or the type that the user is meant for",
     check,
 };
 

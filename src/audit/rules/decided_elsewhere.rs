@@ -9,13 +9,17 @@ pub const RULE: Rule = Rule {
     id: "decided-elsewhere",
     proves: "who is isolated is decided in this file",
     why: "with an auth callout, or accounts whose JWTs are elsewhere, accounts and permissions are not in the file; where several tenants' leaf nodes dial other servers, those decide whether they meet: nothing can be proved from the file alone",
-    mend: "attack the running server: `tenantry verify --server URL` with its registry",
+    mend: "audit it where the accounts are, such as a resolver's folder, and audit the other servers; a server that tenantry renders is attacked with `tenantry verify --server URL`",
     check,
 };
 
 fn check(system: &System, tenants: &Tenants, out: &mut Vec<Diagnostic>) {
     if let Some((why, span)) = system.operator.as_ref().and_then(|operator| operator.elsewhere.as_ref()) {
         out.push(RULE.warning(*span, format!("{why}: nothing is proved of them")));
+    }
+    if let Some(span) = system.shared_login.filter(|_| system.operator.is_none()) {
+        let message = "who is behind the one login of everybody is not in this file";
+        out.push(RULE.warning(span, message).hint("accounts with users of their own").confidential());
     }
     if let Some(callout) = &system.callout {
         out.push(RULE.warning(callout.span, "who connecting users are, and may do, is decided by an auth callout"));

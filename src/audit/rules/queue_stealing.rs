@@ -40,7 +40,16 @@ fn check(system: &System, tenants: &Tenants, out: &mut Vec<Diagnostic>) {
                 "`{}/{}` can take `{}` from the workers of `{}`",
                 account.name, user.name, import.subject, import.from.0
             );
-            out.push(RULE.error(import.span, message).related(user.span, "may join any queue on it"));
+            let hint = match system.operator {
+                None => {
+                    format!("deny queues on it to every user of `{}`: `deny: [\"{} >\"]`", account.name, import.local)
+                }
+                Some(_) => format!(
+                    "whoever signs users of `{}` decides that: share with accounts that may take from your workers",
+                    account.name
+                ),
+            };
+            out.push(RULE.error(import.span, message).related(user.span, "may join any queue on it").hint(hint));
         }
     }
 }

@@ -16,11 +16,11 @@ pub const RULE: Rule = Rule {
 fn check(system: &System, of: &Tenants, out: &mut Vec<Diagnostic>) {
     // Whoever shares an account shares its limit.
     for account in system.tenants().filter(|account| of.share(account)) {
-        if let Some((most, span)) = account.limits.connections.filter(|(most, _)| *most >= 0) {
-            let message =
-                format!("the tenants in `{}` share its {most} connections: one of them may take all", account.name);
-            out.push(RULE.warning(span, message).hint("give each tenant an account of its own"));
-        }
+        let most = account.limits.connections.filter(|(most, _)| *most >= 0);
+        let what = most.map_or("the server's".to_owned(), |(most, _)| format!("its {most}"));
+        let message = format!("the tenants in `{}` share {what} connections: one of them may take all", account.name);
+        let span = most.map_or(account.span, |(_, span)| span);
+        out.push(RULE.warning(span, message).hint("give each tenant an account of its own"));
     }
     let tenants: Vec<_> = system.tenants().filter(|a| !a.users.is_empty()).collect();
     if tenants.len() < 2 {

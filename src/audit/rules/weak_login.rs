@@ -9,7 +9,7 @@ pub const RULE: Rule = Rule {
     id: "weak-login",
     proves: "a password is needed, and is not in the file",
     why: "a user without a password logs in with an empty one; a password that is not hashed is known to whoever reads the file; a hash that is malformed lets nobody in",
-    mend: "an nkey, or a bcrypt hash in \"quotes\"",
+    mend: "an nkey, or a bcrypt hash in \"quotes\": `nats server passwd` makes one",
     check,
 };
 
@@ -18,7 +18,7 @@ fn check(system: &System, _: &Tenants, out: &mut Vec<Diagnostic>) {
         match auth {
             AuthMethod::NoPassword => out.push(RULE.error(*span, "this login needs no password")),
             AuthMethod::Plain(span) => {
-                out.push(RULE.warning(*span, "the password of this login is in the file").confidential());
+                out.push(RULE.warning(*span, "the password of this login is plain text, and no hash").confidential());
             }
             AuthMethod::BrokenHash(span) => {
                 out.push(RULE.warning(*span, "nobody can log in: the hash is malformed").confidential());
@@ -40,7 +40,7 @@ fn check(system: &System, _: &Tenants, out: &mut Vec<Diagnostic>) {
             AuthMethod::NoPassword if by_certificate => continue,
             AuthMethod::NoPassword => RULE.error(user.span, format!("{who} logs in with an empty password")),
             AuthMethod::Plain(span) => {
-                RULE.warning(span, format!("the password of {who} is in the file")).confidential()
+                RULE.warning(span, format!("the password of {who} is plain text, and no hash")).confidential()
             }
             AuthMethod::BrokenHash(span) => {
                 RULE.warning(span, format!("{who} cannot log in: the hash is malformed")).confidential()

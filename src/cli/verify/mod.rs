@@ -22,10 +22,11 @@ use crate::verify::{self, Endpoint, KnownConfiguration, PROBES, TlsFiles};
 ///
 /// Without --server it boots a throwaway nats-server from what the registry renders
 /// and ends it afterwards. Every user logs in with its own credentials; every ordered
-/// pair of tenants is tried. What could not be tried makes the result inconclusive.
+/// pair of tenants is tried. What could not be run makes the result
+/// inconclusive; what is left out on purpose is named as not tried.
 #[derive(Debug, clap::Args)]
 #[command(
-    after_help = "Exit codes: 0 isolated; 1 leaky; 2 the registry is invalid; 3 inconclusive: something could not be tried"
+    after_help = "Exit codes: 0 isolated; 1 leaky; 2 the registry is invalid; 3 inconclusive: something could not be run"
 )]
 pub struct Args {
     /// Attack this server instead, nats://HOST:PORT or tls://HOST:PORT. Only streams and subjects of the run's own are
@@ -266,7 +267,12 @@ fn show(context: &Context, report: &Report) {
         context.next("tenantry up, if the server does not run this registry yet; then verify again");
     }
     match verdict {
-        Verdict::Isolated => context.ui.done(&format!("isolated: {what}")),
+        Verdict::Isolated => {
+            let untried = worst(Outcome::NotTried).count();
+            let more =
+                if untried > 0 { format!("; {} not tried, see above", count(untried, "check")) } else { String::new() };
+            context.ui.done(&format!("isolated: {what}{more}"));
+        }
         Verdict::Leaky => {
             context.ui.found(&format!("leaky: {} in {what}", count(worst(Outcome::Leak).count(), "leak")));
         }
@@ -317,6 +323,9 @@ fn show_pairs(context: &Context, report: &Report) {
     context.ui.result("");
     context.ui.table(&header, report.names.iter().map(row).collect());
     context.ui.note("⇢ something is declared to pass this way");
+    if report.leaks_beside_pairs() {
+        context.ui.note("a leak of no one pair is in no cell here: see the leaks above");
+    }
 }
 
 /// Prints what did not hold, once for each cause.

@@ -142,11 +142,19 @@ impl Report {
         }
     }
 
-    /// The outcome between two tenants: the worst of what failed, or else whether anything held.
+    /// The outcome between two tenants: the worst of what failed, or else whether anything held. A leak counts
+    /// for the pair that it names.
     pub fn between(&self, from: &str, to: &str) -> Option<Outcome> {
         let is_of = |name: &str, tenant: &str| name == tenant || name == "*";
+        let names_both = |check: &Check| check.from == from && check.to == to;
         let between = self.checks.iter().filter(|check| is_of(&check.from, from) && is_of(&check.to, to));
+        let between = between.filter(|check| check.outcome != Outcome::Leak || names_both(check));
         between.map(|check| check.outcome).filter(|outcome| *outcome != Outcome::NotTried).max()
+    }
+
+    /// Whether anything leaked that concerns no one pair, such as an old login.
+    pub fn leaks_beside_pairs(&self) -> bool {
+        self.checks.iter().any(|c| c.outcome == Outcome::Leak && (c.from == "*" || c.to == "*"))
     }
 
     /// Whether anything may pass from one tenant to another, by a declared share.
