@@ -5,7 +5,7 @@
 use std::collections::{HashMap, HashSet};
 
 use super::reach::{self, Carried, Path, Question, follow, published, sent};
-use super::system::{Account, Import, ListenerKind, Permissions, Responses, System, User};
+use super::system::{Account, Import, ListenerKind, Permissions, Responses, Side, System, User};
 use crate::diag::Span;
 use crate::model::ShareKind;
 use crate::subject::{Subject, SubjectIndex};
@@ -38,6 +38,10 @@ struct Member<'w> {
     hears_everything: Option<Carrier>,
     /// How it receives what others publish by MQTT.
     hears_mqtt: Option<Carrier>,
+    /// How it sends and receives on `$MQTT.>` as a leaf node.
+    as_leaf_node: [Option<Carrier>; 2],
+    /// Whether its lists allow that.
+    by_lists: [bool; 2],
     /// How its answers to other accounts pass through its own.
     answers_others: Option<Carrier>,
     /// Whether it receives such answers of others.
@@ -104,6 +108,7 @@ pub fn crossings<'w>(
     let captures = may_capture(account);
     let requests = requests_of_others(system, account);
     let answers = Subject::as_the_server_reads("_R_.>").map(|subject| Carried::new(account, &subject));
+    let mqtt = Subject::as_the_server_reads("$MQTT.>");
     let mut search = Search { account, members: Vec::new(), found: Vec::new(), pairs: HashSet::new(), most };
     for (user, tenant) in account.users.iter().zip(of) {
         search.members.push(Member {
@@ -114,6 +119,12 @@ pub fn crossings<'w>(
             speaks_anywhere: speaks_anywhere(system, account, user, captures),
             hears_everything: hears_everything(account, user),
             hears_mqtt: hears_mqtt(system, account, user),
+            as_leaf_node: [&user.permissions.publish, &user.permissions.subscribe]
+                .map(|side| by_leaf_node(system, account, user, side)),
+            by_lists: [
+                mqtt.as_ref().is_some_and(|mqtt| !published(account, user, Some(mqtt)).is_empty()),
+                mqtt.as_ref().is_some_and(|mqtt| Carried::new(account, mqtt).received_by(user).is_some()),
+            ],
             answers_others: answers_others(&requests, user),
             hears_answers: answers.as_ref().is_some_and(|answers| answers.received_by(user).is_some()),
         });
@@ -199,6 +210,19 @@ impl<'w> Search<'w> {
         let (answering, by_answers) =
             (first(members, &|m| m.answers_others.is_some()), first(members, &|m| m.hears_answers));
         let mut pairs: Vec<(usize, usize, Option<Carrier>)> = Vec::new();
+        // Of two users one is a leaf node, and the other one as well, or allowed to.
+        for sends in 0..2 {
+            let is_one = |m: &Member<'_>, i: usize| m.as_leaf_node[i].is_some();
+            let sending = first(members, &|m| is_one(m, 0) || sends == 1 && m.by_lists[0]);
+            let receiving = first(members, &|m| is_one(m, 1) || sends == 0 && m.by_lists[1]);
+            for from in sending {
+                let carried = |to: &usize| {
+                    let carrier = members[from].as_leaf_node[0].clone().or(members[*to].as_leaf_node[1].clone());
+                    carrier.map(|carrier| (from, *to, Some(carrier)))
+                };
+                pairs.extend(receiving.iter().filter_map(carried));
+            }
+        }
         for from in answering {
             pairs.extend(by_answers.iter().map(|to| (from, *to, members[from].answers_others.clone())));
         }
@@ -223,36 +247,101 @@ impl<'w> Search<'w> {
     }
 }
 
-/// The paths that answer `question` past the lists of its users: with what publishes for the
-/// sender on any subject of its account, or receives for the receiver. The first or last step is
-/// that carrier.
+/// The paths that answer `question` past the lists of its users, as [`carried_to_each`] finds them.
 pub fn carried(system: &System, question: Question<'_>) -> Vec<Path> {
-    let ((account, sender), (target, receiver)) = (question.from, question.to);
+    carried_to_each(system, question.from, &[question.to], question.subject).pop().unwrap_or_default()
+}
+
+/// The paths from one user to each of several past their lists: with what publishes for the sender on any subject
+/// of its account, or receives for the receiver. The first or last step is that carrier.
+pub fn carried_to_each(
+    system: &System,
+    (account, sender): (&Account, &User),
+    receivers: &[(&Account, &User)],
+    subject: Option<&Subject>,
+) -> Vec<Vec<Path>> {
     let everything = |user: &User| User { permissions: Permissions::default(), ..user.clone() };
-    let mut found = Vec::new();
+    let mut found: Vec<Vec<Path>> = vec![Vec::new(); receivers.len()];
     if let Some(carrier) = past_publish_list(system, account, sender, may_capture(account)) {
         let open = everything(sender);
-        let question = Question { from: (account, &open), ..question };
-        let paths = if carrier.by_import { by_import(system, question) } else { reach::paths(system, question).paths };
-        found.extend(paths.into_iter().map(|mut path| {
-            path.steps[0] =
-                (format!("`{}/{}` publishes to {}", account.name, sender.display_name(), carrier.what), carrier.place);
-            path
-        }));
+        let paths = match carrier.by_import {
+            true => by_import(system, (account, &open), receivers, subject),
+            false => all_paths(system, (account, &open), receivers, subject),
+        };
+        let step = format!("`{}/{}` publishes to {}", account.name, sender.display_name(), carrier.what);
+        for (found, paths) in found.iter_mut().zip(paths) {
+            found.extend(paths.into_iter().map(|mut path| {
+                path.steps[0] = (step.clone(), carrier.place);
+                path
+            }));
+        }
     }
-    if let Some(carrier) = hears_everything(target, receiver) {
-        let open = everything(receiver);
-        let paths = reach::paths(system, Question { to: (target, &open), ..question }).paths;
-        found.extend(paths.into_iter().map(|mut path| {
-            let step = format!("`{}/{}` receives {}", target.name, receiver.display_name(), carrier.what);
-            path.steps.pop();
-            path.steps.push((step, carrier.place));
-            path
-        }));
+    let hearing = receivers
+        .iter()
+        .enumerate()
+        .filter_map(|(i, (account, user))| Some((i, *account, everything(user), hears_everything(account, user)?)));
+    let hearing: Vec<(usize, &Account, User, Carrier)> = hearing.collect();
+    if !hearing.is_empty() {
+        let open: Vec<(&Account, &User)> = hearing.iter().map(|(_, account, user, _)| (*account, user)).collect();
+        let paths = all_paths(system, (account, sender), &open, subject);
+        for ((i, target, user, carrier), paths) in hearing.iter().zip(paths) {
+            let step = format!("`{}/{}` receives {}", target.name, user.display_name(), carrier.what);
+            found[*i].extend(paths.into_iter().map(|mut path| {
+                path.steps.pop();
+                path.steps.push((step.clone(), carrier.place));
+                path
+            }));
+        }
     }
-    found.extend(overheard(system, question));
-    found.extend(answered_back(system, question));
+    for (found, to) in found.iter_mut().zip(receivers) {
+        let question = Question { from: (account, sender), to: *to, subject };
+        found.extend(overheard(system, question));
+        found.extend(answered_back(system, question));
+        found.extend(as_leaf_nodes(system, question));
+    }
     found
+}
+
+fn all_paths(
+    system: &System,
+    from: (&Account, &User),
+    receivers: &[(&Account, &User)],
+    subject: Option<&Subject>,
+) -> Vec<Vec<Path>> {
+    reach::paths_to_each(system, from, receivers, subject).into_iter().map(|answer| answer.paths).collect()
+}
+
+/// How a leaf node sends or receives on `$MQTT.>`, which no list of allowed subjects covers for it: only a list
+/// that denies it.
+fn by_leaf_node(system: &System, account: &Account, user: &User, side: &Side) -> Option<Carrier> {
+    let is_denied = side.deny.iter().any(|p| p.queue.is_none() && matches!(p.subject.as_str(), "$MQTT.>" | ">"));
+    let what = "`$MQTT.>`, which a leaf node's lists of allowed subjects do not cover".to_owned();
+    (system.may_be_leaf(account, user) && !is_denied).then(|| Carrier {
+        what,
+        place: user.place_of(side),
+        by_import: false,
+    })
+}
+
+/// The path on `$MQTT.>` between two users in one account of which one is a leaf node.
+fn as_leaf_nodes(system: &System, question: Question<'_>) -> Option<Path> {
+    let ((account, sender), (target, receiver)) = (question.from, question.to);
+    let mqtt = Subject::as_the_server_reads("$MQTT.>")?;
+    if account.name != target.name || question.subject.is_some_and(|subject| !subject.overlaps(&mqtt)) {
+        return None;
+    }
+    let (publish, subscribe) = (&sender.permissions.publish, &receiver.permissions.subscribe);
+    let sends = by_leaf_node(system, account, sender, publish);
+    let hears = by_leaf_node(system, account, receiver, subscribe);
+    let is_sent = sends.is_some() || !published(account, sender, Some(&mqtt)).is_empty();
+    let is_heard = hears.is_some() || Carried::new(account, &mqtt).received_by(receiver).is_some();
+    let carrier = sends.or(hears).filter(|_| is_sent && is_heard)?;
+    let name = |user: &User| format!("`{}/{}`", account.name, user.display_name());
+    let steps = vec![
+        (format!("{} publishes to {}", name(sender), carrier.what), carrier.place),
+        (format!("{} receives `$MQTT.>`", name(receiver)), receiver.place_of(subscribe)),
+    ];
+    Some(Path { subject: mqtt.clone(), arrives: mqtt, steps, way: None })
 }
 
 /// The path of an answer to the receiver's own message, which it asks for where it likes.
@@ -295,14 +384,23 @@ fn overheard(system: &System, question: Question<'_>) -> Option<Path> {
 }
 
 /// The paths of an answer that comes in by a service import.
-fn by_import(system: &System, question: Question<'_>) -> Vec<Path> {
-    if question.from.0.name == question.to.0.name {
-        return reach::paths(system, question).paths;
+fn by_import(
+    system: &System,
+    from: (&Account, &User),
+    receivers: &[(&Account, &User)],
+    subject: Option<&Subject>,
+) -> Vec<Vec<Path>> {
+    // The subject of what arrives in another account has the server's tokens in it, not those that were asked for.
+    let mut paths = all_paths(system, from, receivers, None);
+    let own = all_paths(system, from, receivers, subject);
+    for ((paths, own), (target, _)) in paths.iter_mut().zip(own).zip(receivers) {
+        if target.name == from.0.name {
+            *paths = own;
+            continue;
+        }
+        paths.retain(|path| path.way == Some(ShareKind::Service));
+        paths.retain(|path| subject.is_none_or(|subject| path.subject.overlaps(subject)));
     }
-    // The subject of what arrives has the server's tokens in it, not those that were asked for.
-    let mut paths = reach::paths(system, Question { subject: None, ..question }).paths;
-    paths.retain(|path| path.way == Some(ShareKind::Service));
-    paths.retain(|path| question.subject.is_none_or(|subject| path.subject.overlaps(subject)));
     paths
 }
 
@@ -563,6 +661,28 @@ mod tests {
         assert_eq!(found(&both("\"$MQTT.msgs.>\"", "a.>"), &own, on), 1, "it forges them");
         assert_eq!(found(&both("a.>", "a.>"), &own, on), 0);
         assert_eq!(found(&both("a.>", "{ deny: [d.>, d] }"), &own, ""), 0, "without MQTT");
+    }
+
+    /// Measured with raw leaf nodes on nats-server 2.15.1.
+    #[test]
+    fn leaf_nodes_exchange_what_no_list_of_theirs_denies() {
+        let found = |one: &str, two: &str, types: &str| {
+            let text = format!(
+                "leafnodes {{ listen: \"127.0.0.1:7422\" }}\naccounts {{ A {{ users: [
+                    {{ user: t1, allowed_connection_types: [LEAFNODE], permissions {{ {one} }} }},
+                    {{ user: t2, allowed_connection_types: [{types}], permissions {{ {two} }} }}] }} }}"
+            );
+            let system = system(&text);
+            let found = crossings(&system, &system.accounts[0], |user| &user.name[..2], 20);
+            found.iter().map(|c| format!("{}>{}", c.from.name, c.to.name)).collect::<Vec<_>>()
+        };
+        let (own, its) = (both("a.>", "a.>"), both("b.>", "b.>"));
+        let denies = |side: &str| format!("{{ allow: {side}.>, deny: \"$MQTT.>\" }}");
+        assert_eq!(found(&own, &its, "LEAFNODE"), ["t1>t2", "t2>t1"]);
+        assert_eq!(found(&own, &its, "STANDARD"), [""; 0], "its list covers it there");
+        assert_eq!(found(&own, &both("b.>", "[b.>, \"$MQTT.>\"]"), "STANDARD"), ["t1>t2"]);
+        assert_eq!(found(&both(&denies("a"), &denies("a")), &its, "LEAFNODE"), [""; 0]);
+        assert_eq!(found(&both(&denies("a"), "a.>"), &its, "LEAFNODE"), ["t2>t1"]);
     }
 
     #[test]

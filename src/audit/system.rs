@@ -539,15 +539,6 @@ impl User {
     }
 }
 
-impl Permissions {
-    /// Whether both lists deny the subjects of MQTT, which no list of allowed subjects covers for leaf nodes.
-    pub fn deny_mqtt(&self) -> bool {
-        let denies =
-            |side: &Side| side.deny.iter().any(|p| p.queue.is_none() && matches!(p.subject.as_str(), "$MQTT.>" | ">"));
-        denies(&self.publish) && denies(&self.subscribe)
-    }
-}
-
 impl Side {
     /// Whether some subject that `subject` matches is allowed.
     pub fn touches(&self, subject: &Subject) -> bool {

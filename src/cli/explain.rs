@@ -11,7 +11,7 @@ use crate::audit::reach::{self, Answer, Question};
 use crate::audit::system::{Account, System, User};
 use crate::audit::tenants::Tenants;
 use crate::audit::{Audit, crossing};
-use crate::diag::{Sources, Span};
+use crate::diag::{Severity, Sources, Span};
 use crate::error::{Error, Exit};
 use crate::model;
 use crate::project::Project;
@@ -82,6 +82,9 @@ const ANSWERS: &str = "but answers to requests that are sent to its services do 
 const SYSTEM: &str = "by subjects only: the system account operates the server, and hears of every account";
 /// Caveat: what leaf nodes connect is not followed.
 const LEAF: &str = "but a leaf node of one of them may connect both elsewhere: `tenantry audit` looks at that";
+/// The rules whose errors are ways between accounts that are no subjects published and subscribed to.
+const BESIDE: [&str; 6] =
+    ["one-login", "leaf-bridge", "open-cluster", "anonymous-user", "shared-identity", "reserved-export"];
 /// Caveat of a list: the same.
 const LEAVES: &str = "what leaf nodes connect beside these flows is not followed: `tenantry audit` looks at that";
 /// Caveat: not every message was followed.
@@ -136,7 +139,9 @@ pub fn run(context: &Context, args: &Args) -> Result<Exit, Error> {
     }
     for (sender, receivers) in candidates(system, tenants, from, to.as_deref()) {
         let answers = reach::paths_to_each(system, sender, &receivers, subject.as_ref());
-        for (receiver, answer) in receivers.into_iter().zip(answers) {
+        let carried = crossing::carried_to_each(system, sender, &receivers, subject.as_ref());
+        for ((receiver, mut answer), carried) in receivers.into_iter().zip(answers).zip(carried) {
+            add(&mut answer, carried);
             let question = Question { from: sender, to: receiver, subject: subject.as_ref() };
             let of = |(account, user): Somebody<'_>| match args.tenants {
                 Some(_) => tenants.of(account, user).to_owned(),
@@ -167,13 +172,22 @@ pub fn run(context: &Context, args: &Args) -> Result<Exit, Error> {
     }
     let elsewhere =
         system.operator.as_ref().and_then(|operator| operator.elsewhere.as_ref()).map(|(why, _)| why.clone());
+    let is_beside = |f: &&crate::diag::Diagnostic| f.severity == Severity::Error && BESIDE.contains(&f.rule);
+    let beside = audit.findings.iter().find(is_beside).filter(|_| listed || !reaches);
+    if let Some(finding) = beside {
+        context.ui.unknown(&format!(
+            "inconclusive: `tenantry audit` finds a way beside these: {}: {}",
+            finding.rule, finding.message
+        ));
+    }
     let dials = listed && system.server.remotes().next().is_some();
     let elsewhere = elsewhere.or_else(|| dials.then(|| LEAVES.to_owned()));
     if let Some(why) = &elsewhere {
         context.ui.unknown(&format!("inconclusive: {why}"));
     }
-    let is_undecided = is_cut || may_be_joined || elsewhere.is_some();
-    context.ui.json(&ExplainDocument { reaches, pairs, undecided: elsewhere });
+    let is_undecided = is_cut || may_be_joined || elsewhere.is_some() || beside.is_some();
+    let beside = beside.map(|finding| format!("{}: {}", finding.rule, finding.message));
+    context.ui.json(&ExplainDocument { reaches, pairs, undecided: elsewhere.or(beside) });
     Ok(if args.exit_code && reaches {
         Exit::Found
     } else if is_undecided {
@@ -260,6 +274,15 @@ fn caveat(system: &System, question: Question<'_>) -> Option<&'static str> {
     asks.then_some(ANSWERS)
 }
 
+/// Adds the paths past the lists that are no direct ones as well.
+fn add(answer: &mut Answer, carried: Vec<reach::Path>) {
+    let known: BTreeSet<(String, String)> =
+        answer.paths.iter().map(|path| (path.subject.to_string(), path.arrives.to_string())).collect();
+    answer.paths.extend(
+        carried.into_iter().filter(|path| !known.contains(&(path.subject.to_string(), path.arrives.to_string()))),
+    );
+}
+
 fn pair(system: &System, sources: &Sources, question: Question<'_>, answer: Answer) -> Pair {
     let step = |(what, span): (String, Span)| Step {
         what,
@@ -267,13 +290,7 @@ fn pair(system: &System, sources: &Sources, question: Question<'_>, answer: Answ
         line: sources.position(span).0,
     };
     let name = |(account, user): (&Account, &User)| format!("{}/{}", account.name, user.display_name());
-    let Answer { paths: mut found, is_complete } = answer;
-    if is_complete {
-        let carried = crossing::carried(system, question);
-        let is_new = |path: &reach::Path| !found.iter().any(|f| f.subject == path.subject && f.arrives == path.arrives);
-        let more: Vec<reach::Path> = carried.into_iter().filter(is_new).collect();
-        found.extend(more);
-    }
+    let Answer { paths: found, is_complete } = answer;
     let caveat = if is_complete { caveat(system, question) } else { Some(CUT) };
     Pair {
         from: name(question.from),

@@ -365,7 +365,8 @@ pub fn passed_on<'w>(system: &'w System, account: &'w Account) -> (Vec<Forwarded
     for first in account.services() {
         let Some(exporter) = system.account(&first.from.0) else { continue };
         let mut told: HashSet<*const Import> = HashSet::new();
-        let start = Carried { way: Some(ShareKind::Service), ..Carried::new(exporter, &first.subject) };
+        let exports = exporter.service_of(first).into_iter().collect();
+        let start = Carried { way: Some(ShareKind::Service), exports, ..Carried::new(exporter, &first.subject) };
         let is_complete = follow(system, mapped(exporter, start), |carried| {
             let takes =
                 |next: &&Import| carried.subject.may_match(&next.local) && carried.narrowed(&next.local).is_some();
@@ -883,6 +884,15 @@ mod tests {
         assert!(requests(&text("z", ""), "C").is_empty(), "B forwards another subject");
         assert_eq!(requests(&text("z", "mappings { y: z }"), "C"), by_b, "B maps it to that subject");
         assert!(requests(&text("y", ""), "B").is_empty(), "a request of B itself is not passed on");
+        let back = open(
+            "A",
+            "exports: [{ service: \"x.*\", accounts: [B, D] }]\nimports: [{ service: { account: B, subject: n }, to: w }, { service: { account: E, subject: e }, to: x.z }]\nmappings { x.y: w }",
+        ) + &open(
+            "B",
+            "exports: [{ service: n, accounts: [A] }]\nimports: [{ service: { account: A, subject: x.z }, to: m }]\nmappings { n: m }",
+        ) + &open("D", "imports: [{ service: { account: A, subject: x.y } }]")
+            + &open("E", "exports: [{ service: e, accounts: [A] }]");
+        assert!(!requests(&back, "D").iter().any(|(owner, _)| owner == "E"), "it passes `x.*` of A once only");
     }
 
     #[test]

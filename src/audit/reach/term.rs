@@ -283,7 +283,8 @@ impl Function {
         if let Some(number) = token.strip_prefix('$') {
             return Ok(numbered(number).map_or(Self::None, Self::Wildcard));
         }
-        let Some(inside) = token.strip_prefix("{{").and_then(|t| t.strip_suffix("}}")) else { return Ok(Self::None) };
+        let inside = token.strip_prefix("{{").and_then(|t| t.strip_suffix("}}")).filter(|inside| !inside.is_empty());
+        let Some(inside) = inside else { return Ok(Self::None) };
         let (name, arguments) = inside.trim().split_once('(').ok_or("a function needs arguments in brackets")?;
         let arguments: Vec<&str> = arguments.trim_end_matches(')').split(',').map(str::trim).collect();
         let number = |text: &str| numbered(text).ok_or("a wildcard is named by its number");

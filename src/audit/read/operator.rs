@@ -40,6 +40,7 @@ impl SystemReader<'_> {
         let known: HashSet<String> = found.keys().cloned().collect();
         let (accounts, strangers): (Vec<Claimed>, Vec<Claimed>) =
             found.into_values().partition(|(claims, _)| trusted.contains(&claims.iss));
+        let signed_here: HashSet<String> = accounts.iter().map(|(claims, _)| claims.sub.clone()).collect();
         let accounts = self.usable(accounts);
         let stranger = strangers.first().map(|(claims, span)| {
             (format!("no operator of this file has signed the account `{}`, which cannot be used", claims.name), *span)
@@ -56,10 +57,17 @@ impl SystemReader<'_> {
         self.system_account(&operators, entry.key_span, system);
         let system_account_key = system.system_account.as_ref().map(|(key, _)| key.clone());
         if let (Some((key, span)), Resolver::Memory) = (&system.system_account, resolver(options, &operators))
-            && !known.contains(key)
+            && !signed_here.contains(key)
         {
-            let message = format!("the system account {key} is not here, and the server does not start without it");
-            self.collector.refuse(*span, message, "add its JWT to `resolver_preload`");
+            let (why, hint) = match known.contains(key) {
+                true => (
+                    "is not signed with a key that the operator takes",
+                    "sign it again with a signing key of the operator",
+                ),
+                false => ("is not here", "add its JWT to `resolver_preload`"),
+            };
+            let message = format!("the system account {key} {why}, and the server does not start without it");
+            self.collector.refuse(*span, message, hint);
         }
         if let Some((name, _)) = &mut system.system_account {
             *name = signed.name(name);

@@ -407,7 +407,7 @@ pub const JETSTREAM_LIMITS: OptionNames = &[
     (&["max_ack_pending"], Integer),
     (&["max_ha_assets"], Integer),
     (&["max_request_batch"], Integer),
-    (&["duplicate_window"], Any),
+    (&["duplicate_window"], DurationText),
     (&["batch"], Map),
 ];
 
@@ -416,7 +416,7 @@ pub const JETSTREAM_BATCH: OptionNames = &[
     (&["max_inflight_per_stream"], Integer),
     (&["max_inflight_total"], Integer),
     (&["max_msgs"], Integer),
-    (&["timeout"], Any),
+    (&["timeout"], DurationText),
 ];
 
 /// A user of a leaf node listener.

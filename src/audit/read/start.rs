@@ -266,10 +266,11 @@ impl<'m> Blocks<'_, 'm, '_> {
     }
 
     fn jetstream(&mut self) {
-        let (Some((block, map)), Some(_)) = (self.block("cluster"), self.system.server.jetstream) else { return };
-        if !listens(map) {
+        let listening = |name: &str| self.block(name).filter(|(_, map)| listens(map));
+        let cluster = listening("cluster");
+        let (Some((block, map)), Some(_)) = (cluster.or(listening("gateway")), self.system.server.jetstream) else {
             return;
-        }
+        };
         let gateway_has_name = self.block("gateway").is_some_and(|(_, gateway)| last(gateway, &["name"]).is_some());
         let has_routes = last(map, &["routes"]).map(nodes).is_some_and(|routes| !routes.is_empty());
         for (is_given, what) in [
@@ -278,7 +279,7 @@ impl<'m> Blocks<'_, 'm, '_> {
             (has_routes || self.system.server.remotes().next().is_some(), "`routes` to its other servers"),
         ] {
             if !is_given {
-                self.warn(block, format!("JetStream in a cluster does not start without {what}"));
+                self.warn(block, format!("JetStream in a cluster, or with a gateway, does not start without {what}"));
             }
         }
     }

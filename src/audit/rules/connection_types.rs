@@ -1,14 +1,14 @@
 //! Users without connection types may use every listener.
 
 use super::Rule;
-use crate::audit::system::{Account, ListenerKind, System, User};
+use crate::audit::system::{ListenerKind, System};
 use crate::audit::tenants::Tenants;
 use crate::diag::Diagnostic;
 
 pub const RULE: Rule = Rule {
     id: "connection-types",
     proves: "users come through the listeners that are meant for them",
-    why: "leaf nodes have subjects of MQTT that allow lists do not cover, and MQTT has sessions that whoever names them takes over: between tenants in one account both pass messages. A user without connection types, or with an empty list, may use every listener",
+    why: "MQTT has sessions that whoever names them takes over, in one account from one tenant to another; leaf nodes have subjects that allow lists do not cover. A user without connection types, or with an empty list, may use every listener",
     mend: "`allowed_connection_types: [STANDARD]`, or the type that the user is meant for",
     check,
 };
@@ -29,7 +29,7 @@ fn check(system: &System, tenants: &Tenants, out: &mut Vec<Diagnostic>) {
         };
         let span = user.connection_types.as_ref().map_or(user.span, |(_, span)| *span);
         let message = format!("`{}/{}` may connect {how}", account.name, user.name);
-        let finding = match tenants.share(account) && (mqtt.is_some() || crosses(user)) {
+        let finding = match tenants.share(account) && mqtt.is_some() {
             true => RULE.error(span, message),
             false => RULE.warning(span, message),
         };
@@ -38,40 +38,21 @@ fn check(system: &System, tenants: &Tenants, out: &mut Vec<Diagnostic>) {
     }
 }
 
-/// Whether a leaf node of this user exchanges messages with others in its account on subjects of MQTT.
-pub fn crosses(user: &User) -> bool {
-    !user.permissions.deny_mqtt()
-}
-
-/// Whether any user of an account may attach a server by which messages pass the lists.
-pub fn opens(system: &System, account: &Account) -> bool {
-    account.users.iter().any(|user| system.may_be_leaf(account, user) && crosses(user))
-}
-
 #[cfg(test)]
 mod tests {
-    use crate::audit::testing::audit_text;
-    use crate::diag::Severity;
+    use crate::audit::testing::rules;
 
     #[test]
-    fn another_listener_is_an_error_where_it_passes_messages_between_tenants() {
-        let lists = "permissions: { publish: a.>, subscribe: a.> }";
-        let closed =
-            "permissions: { publish: { allow: a.>, deny: \"$MQTT.>\" }, subscribe: { allow: a.>, deny: \"$MQTT.>\" } }";
+    fn only_listeners_that_take_a_user_count() {
+        let user = "user: a, permissions: { publish: a.>, subscribe: a.> }";
         let (leaf, websocket) =
             ("leafnodes { listen: \"127.0.0.1:7422\" }", "websocket { listen: \"127.0.0.1:80\", no_tls: true }");
         let none = "limits { max_leafnodes: 0 }";
-        for (listener, lists, limits, expected) in [
-            (leaf, lists, "", Some(Severity::Warning)),
-            (leaf, lists, none, None),
-            (websocket, lists, "", None),
-            ("", lists, "", None),
-            (leaf, closed, "", Some(Severity::Warning)),
-        ] {
-            let text = format!("{listener}\naccounts {{ A {{ users: [{{ user: a, {lists} }}]\n{limits} }} }}");
-            let audit = audit_text(&text).expect("accepted");
-            let found = audit.findings.iter().find(|f| f.rule == "connection-types").map(|f| f.severity);
-            assert_eq!(found, expected, "{text}");
+        for (listener, limits, is_found) in
+            [(leaf, "", true), (leaf, none, false), (websocket, "", false), ("", "", false)]
+        {
+            let text = format!("{listener}\naccounts {{ A {{ users: [{{ {user} }}]\n{limits} }} }}");
+            assert_eq!(rules(&text).contains(&"connection-types"), is_found, "{text}");
         }
     }
 }

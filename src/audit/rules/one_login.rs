@@ -47,7 +47,8 @@ fn shared_keys(system: &System, tenants: &Tenants, out: &mut Vec<Diagnostic>) {
                 continue;
             }
             let message = format!("the key {key} signs users into `{}` and into `{}`", first.name, account.name);
-            let finding = match is_own || place == 0 {
+            let is_systems = system.is_system(first) || system.is_system(account);
+            let finding = match is_own || place == 0 || is_systems {
                 true => RULE.error(account.span, message),
                 false => RULE.warning(account.span, message),
             };

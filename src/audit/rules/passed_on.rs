@@ -32,7 +32,8 @@ fn check(system: &System, tenants: &Tenants, out: &mut Vec<Diagnostic>) {
                 && told.insert((&owner.name, import.subject.as_str()));
             if is_new {
                 let (third, owner, by) = (&account.name, &owner.name, &by.name);
-                let message = format!("`{third}` gets `{}` of `{owner}` by way of `{by}`", import.subject);
+                let message =
+                    format!("requests of `{third}` go on to `{}` of `{owner}` by way of `{by}`", import.subject);
                 out.push(
                     RULE.error(first.span, message)
                         .related(import.span, "from here")
