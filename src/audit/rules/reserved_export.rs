@@ -1,7 +1,7 @@
 //! Exports of subjects reserved by the server.
 
 use super::{Rule, mapped_reserved};
-use crate::audit::reach;
+use crate::audit::reach::{self, Carried, sent};
 use crate::audit::system::{Account, Export, System};
 use crate::audit::tenants::Tenants;
 use crate::diag::Diagnostic;
@@ -77,7 +77,7 @@ fn chooses_subjects(subject: &Subject) -> bool {
 /// `$JS.API.CONSUMER.RESET.S.C` and `$JS.FC.S.C.>`, with the subject on which that
 /// consumer delivers, `JS.FROM.S.to.TO`. All of them must exist, each with that account
 /// as its only importer. On any other consumer an importer could reset or acknowledge
-/// what is not its own. No user of either account may have `allow_responses`, because a
+/// what is not its own. No user may publish or hear what passes there, nor have `allow_responses`, because a
 /// reply goes to a subject that the requester chooses.
 pub fn is_of_copy(system: &System, account: &Account, export: &Export) -> bool {
     let text = export.subject.as_str();
@@ -97,7 +97,21 @@ pub fn is_of_copy(system: &System, account: &Account, export: &Export) -> bool {
         exports.any(|e| matches!(e.to.as_deref(), Some([(only, _)]) if only == to))
     };
     let answers = |account: &Account| account.users.iter().any(|u| u.permissions.responses.is_some());
+    // What passes there commands the servers of both: no user may publish or hear it.
+    let uses_line = |account: &Account, subject: &str, publishes: bool, hears: bool| {
+        let Some(subject) = Subject::as_the_server_reads(subject) else { return true };
+        account.users.iter().any(|user| {
+            publishes && !sent(account, user, Some(&subject)).is_empty()
+                || hears && Carried::new(account, &subject).received_by(user).is_some()
+        })
+    };
+    let is_used = uses_line(account, &copy.deliver(), true, true)
+        || system.account(to).is_some_and(|importer| {
+            let reset = format!("{}.CONSUMER.RESET.{}.{}", copy.api(), copy.stream, copy.consumer());
+            uses_line(importer, &copy.deliver(), false, true) || uses_line(importer, &reset, true, false)
+        });
     export.kind == ShareKind::Service
+        && !is_used
         && consumer == copy.consumer().as_str()
         && copy.ways().iter().all(is_there)
         && !answers(account)

@@ -23,7 +23,7 @@ async fn probe<'p>(run: &Run<'p>, tenant_runs: &mut [TenantRun<'p>]) {
     each(tenant_runs, usize::MAX, async |tenant_run| {
         let canary = run.canary(tenant_run.index);
         let exports = tenant_run.tenant.exports.iter().filter(|e| e.kind == ShareKind::Stream);
-        let subjects = exports.map(|e| concrete(&e.subject, &run.token()));
+        let subjects = exports.map(|e| concrete(&e.subject, &run.token())).filter(|s| !run.has_workers(s));
         let subjects: Vec<String> = subjects.collect();
         for subject in subjects {
             let publisher =

@@ -35,7 +35,7 @@ use serde_json::json;
 use super::expected::{concrete, may_join_queue, may_publish, may_subscribe};
 use super::run::{Run, Session, TenantRun};
 use super::wire::is_about;
-use crate::model::ShareKind;
+use crate::model::{ShareKind, StreamCopy, Tenant};
 use crate::subject::Subject;
 
 type Attack = for<'a, 'p> fn(&'a Run<'p>, &'a mut [TenantRun<'p>]) -> Pin<Box<dyn Future<Output = ()> + 'a>>;
@@ -162,6 +162,12 @@ impl Attempt {
             Operation::Join(_) => "joining a queue on",
         }
     }
+}
+
+/// The copies of streams from or to a tenant.
+fn copies<'p>(run: &Run<'p>, tenant: &'p Tenant) -> impl Iterator<Item = &'p StreamCopy> {
+    let all = run.model.tenants.iter().flat_map(|t| &t.stream_imports);
+    all.filter(|copy| copy.from == tenant.name || copy.to == tenant.name)
 }
 
 /// Each subject once, in the order of its first mention.

@@ -1,6 +1,7 @@
 //! Publishes to other tenants' subjects, to subjects of no tenant, and to the server's own spaces.
 
-use super::{Attempt, Operation, Probe, distinct, must_be_refused};
+use super::{Attempt, Operation, Probe, copies, distinct, must_be_refused};
+use crate::model::ShareKind;
 use crate::verify::expected::{concrete, listed};
 use crate::verify::run::{Run, TenantRun, each};
 
@@ -33,6 +34,13 @@ async fn probe<'p>(run: &Run<'p>, tenant_runs: &mut [TenantRun<'p>]) {
         let grants = tenant_run.tenant.users.iter().flat_map(|user| listed(&user.permissions.publish));
         let grants = distinct(grants).filter(|s| run.throwaway || s.has_wildcard());
         attempts.extend(grants.map(|s| Attempt::new(Operation::Publish, concrete(s, &token), None)));
+        attempts.extend(copies(run, tenant_run.tenant).flat_map(|copy| {
+            // What the importer asks it asks under names of its own.
+            let is_asked = |kind: ShareKind| kind == ShareKind::Stream || copy.to == tenant_run.tenant.name;
+            let subjects: Vec<String> =
+                copy.ways().into_iter().filter(|(kind, ..)| is_asked(*kind)).map(|(.., local)| local).collect();
+            subjects.into_iter().map(|s| Attempt::new(Operation::Publish, s.replace('>', &token), None))
+        }));
         let buckets = tenant_run.tenant.buckets.iter();
         attempts.extend(buckets.map(|b| Attempt::new(Operation::Publish, format!("$KV.{b}.{token}"), None)));
         must_be_refused(run, tenant_run, &attempts).await;

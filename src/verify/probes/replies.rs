@@ -37,7 +37,7 @@ async fn ask<'p>(run: &Run<'p>, tenant_run: &mut TenantRun<'p>) {
 /// A subject of this run in the tenant's own space that a user may publish to.
 pub(super) fn own_subject(run: &Run<'_>, user: &crate::model::User, place: usize) -> Option<String> {
     let free = run.topology.free_subjects(place);
-    free.map(|s| concrete(s, &run.token())).find(|s| may_publish(user, s))
+    free.map(|s| concrete(s, &run.token())).find(|s| may_publish(user, s) && !run.has_workers(s))
 }
 
 /// Every user that received a request publishes an answer to its reply subject.

@@ -1,6 +1,6 @@
 //! Subscriptions to wildcards, to other tenants' subjects and to the server's own spaces.
 
-use super::{Attempt, Operation, Probe, distinct, must_be_refused};
+use super::{Attempt, Operation, Probe, copies, distinct, must_be_refused};
 use crate::verify::expected::{concrete, listed};
 use crate::verify::run::{Run, TenantRun, each};
 
@@ -40,6 +40,10 @@ async fn probe<'p>(run: &Run<'p>, tenant_runs: &mut [TenantRun<'p>]) {
             let subjects = theirs.subjects.iter().map(ToString::to_string).chain(narrow).chain(shared);
             attempts.extend(subjects.map(|s| Attempt::new(Operation::Subscribe, s, Some(other))));
         }
+        // The messages of a copied stream on their way are no user's.
+        attempts.extend(
+            copies(run, tenant_run.tenant).map(|copy| Attempt::new(Operation::Subscribe, copy.deliver(), None)),
+        );
         // What other users of the tenant may hear, and this one may not.
         let grants = tenant_run.tenant.users.iter().flat_map(|user| listed(&user.permissions.subscribe));
         attempts.extend(distinct(grants).map(|s| Attempt::new(Operation::Subscribe, s.as_str(), None)));

@@ -57,16 +57,11 @@ impl<'p> Run<'p> {
             if !self.throwaway && is_of_sender && self.is_declared(sender, receiver, subject) {
                 continue;
             }
-            // And clients of a third tenant publish again what a share gave them, where another share passes it on.
-            let passes_on = |by: usize, s: &str| {
-                by != sender
-                    && by != receiver
-                    && self.is_declared(sender, by, s)
-                    && self.is_declared(by, receiver, subject)
-            };
-            let is_passed_on =
-                published_on.as_deref().is_some_and(|s| (0..self.model.tenants.len()).any(|by| passes_on(by, s)));
-            if !self.throwaway && is_passed_on {
+            // And clients of other tenants pass on what shares gave them, by further shares.
+            if !self.throwaway
+                && let Some(said) = &published_on
+                && self.is_passed_on((sender, said), (receiver, subject))
+            {
                 continue;
             }
             let probe = self.ledger.probe_at_start_of(after).unwrap_or_else(|| self.ledger.probe());
@@ -74,6 +69,28 @@ impl<'p> Run<'p> {
             self.ledger.leak_of(probe, Some(sender), Some(receiver), evidence);
         }
         found
+    }
+
+    /// Whether clients may have passed a message on: somebody whom a share gave it, or to whom it was passed on,
+    /// published it again where it arrived.
+    fn is_passed_on(&self, (sender, said): (usize, &str), (receiver, subject): (usize, &str)) -> bool {
+        let tenants = &self.model.tenants;
+        let shares = |from: usize, to: usize| {
+            let imports = |a: usize, kind, b: usize| {
+                tenants[a].imports.iter().any(|import| import.kind == kind && import.from == tenants[b].name)
+            };
+            imports(to, ShareKind::Stream, from) || imports(from, ShareKind::Service, to)
+        };
+        let mut holders: Vec<usize> =
+            (0..tenants.len()).filter(|by| *by != sender && self.is_declared(sender, *by, said)).collect();
+        let mut next = 0;
+        while let Some(by) = holders.get(next).copied() {
+            holders
+                .extend((0..tenants.len()).filter(|to| !holders.contains(to) && shares(by, *to)).collect::<Vec<_>>());
+            next += 1;
+        }
+        let is_own = holders.contains(&receiver) && is_own(self.topology.tenant(receiver), subject);
+        is_own || holders.iter().any(|by| *by != receiver && *by != sender && self.is_declared(*by, receiver, subject))
     }
 
     /// Looks for canaries in a message that a user received in its own inbox: whoever exports a
@@ -268,6 +285,9 @@ mod tests {
         let system = System::load(&format!("{SHARING}\n{passed_on}"));
         for (throwaway, published, arrives, is_leak) in [
             (false, "ORDERS.events.a", "BILLING.out.a", false),
+            (false, "ORDERS.events.a", "SHIPPING.log", false),
+            (true, "ORDERS.events.a", "SHIPPING.log", true),
+            (false, "ORDERS.secret", "SHIPPING.log", true),
             (true, "ORDERS.events.a", "BILLING.out.a", true),
             (false, "ORDERS.other", "BILLING.out.a", true),
             (false, "ORDERS.events.a", "BILLING.other", true),

@@ -1,13 +1,13 @@
 //! Leaves applications alone: on a server in use, a request of the proof is no job of a worker's, and a flood
 //! of it nothing that a subscriber should have to read.
 
-use std::collections::HashSet;
+use std::collections::{BTreeSet, HashSet};
 
 use serde_json::{Value, json};
 
 use super::Run;
 use crate::model::ShareKind;
-use crate::verify::expected::{concrete, depths};
+use crate::verify::expected::{concrete, depths, listed};
 use crate::verify::nodes::Nodes;
 use crate::verify::wire::{Answer, Connection, Request};
 
@@ -21,11 +21,11 @@ impl<'p> Run<'p> {
             return;
         }
         // A queue's members are workers. Others get a copy, which the documentation speaks of.
-        let own: Vec<Place<'p>> = (0..self.model.tenants.len())
-            .flat_map(|i| self.topology.free_subjects(i).map(move |subject| (i, subject)))
-            .flat_map(|(i, subject)| depths(subject, &self.token()).into_iter().map(move |text| (i, text)))
-            .map(|(i, text)| (self.topology.tenant(i).name.as_str(), text))
-            .collect();
+        let own = (0..self.model.tenants.len()).flat_map(|i| {
+            let tenant = self.topology.tenant(i);
+            self.said_by(i).into_iter().map(|subject| (tenant.name.as_str(), subject))
+        });
+        let mut own: Vec<Place<'p>> = own.collect();
         let shared: Vec<Place<'p>> = self
             .model
             .tenants
@@ -38,6 +38,7 @@ impl<'p> Run<'p> {
                 })
             })
             .collect();
+        own.extend(shared.iter().cloned());
         let mut listened = self.listened_to(operator, nodes, &self.services(), |_| true).await;
         if operator.is_some() {
             listened.extend(self.listened_to(operator, nodes, &own, |sub| !sub["qgroup"].is_null()).await);
@@ -52,6 +53,15 @@ impl<'p> Run<'p> {
             let found = self.listened_to(operator, nodes, &self.services(), |_| true).await;
             self.listened.borrow_mut().extend(found);
         }
+    }
+
+    /// The subjects on which users of a tenant publish in its account, for colleagues or for whom it shares with.
+    fn said_by(&self, tenant: usize) -> BTreeSet<String> {
+        let grants = self.topology.tenant(tenant).users.iter().flat_map(|user| listed(&user.permissions.publish));
+        let grants = grants.filter(|s| s.has_wildcard() && !s.first_token().starts_with(['$', '_']));
+        let exports = self.topology.tenant(tenant).exports.iter().filter(|e| e.kind == ShareKind::Stream);
+        let all = grants.chain(exports.map(|e| &e.subject)).chain(self.topology.free_subjects(tenant));
+        all.flat_map(|subject| depths(subject, &self.token())).collect()
     }
 
     /// The subjects on which shared services are tried.
