@@ -11,7 +11,7 @@ use crate::audit::reach::{self, Answer, Question};
 use crate::audit::system::{Account, System, User};
 use crate::audit::tenants::Tenants;
 use crate::audit::{Audit, crossing};
-use crate::diag::{Severity, Sources, Span};
+use crate::diag::{Diagnostic, Severity, Sources, Span};
 use crate::error::{Error, Exit};
 use crate::model;
 use crate::project::Project;
@@ -170,24 +170,12 @@ pub fn run(context: &Context, args: &Args) -> Result<Exit, Error> {
     if is_cut {
         context.ui.unknown(&format!("inconclusive {CUT}"));
     }
-    let elsewhere =
-        system.operator.as_ref().and_then(|operator| operator.elsewhere.as_ref()).map(|(why, _)| why.clone());
-    let is_beside = |f: &&crate::diag::Diagnostic| f.severity == Severity::Error && BESIDE.contains(&f.rule);
-    let beside = audit.findings.iter().find(is_beside).filter(|_| listed || !reaches);
-    if let Some(finding) = beside {
-        context.ui.unknown(&format!(
-            "inconclusive: `tenantry audit` finds a way beside these: {}: {}",
-            finding.rule, finding.message
-        ));
-    }
-    let dials = listed && system.server.remotes().next().is_some();
-    let elsewhere = elsewhere.or_else(|| dials.then(|| LEAVES.to_owned()));
-    if let Some(why) = &elsewhere {
+    let undecided = undecided(&audit, listed, reaches);
+    for why in &undecided {
         context.ui.unknown(&format!("inconclusive: {why}"));
     }
-    let is_undecided = is_cut || may_be_joined || elsewhere.is_some() || beside.is_some();
-    let beside = beside.map(|finding| format!("{}: {}", finding.rule, finding.message));
-    context.ui.json(&ExplainDocument { reaches, pairs, undecided: elsewhere.or(beside) });
+    let is_undecided = is_cut || may_be_joined || !undecided.is_empty();
+    context.ui.json(&ExplainDocument { reaches, pairs, undecided: undecided.into_iter().next() });
     Ok(if args.exit_code && reaches {
         Exit::Found
     } else if is_undecided {
@@ -195,6 +183,17 @@ pub fn run(context: &Context, args: &Args) -> Result<Exit, Error> {
     } else {
         Exit::Ok
     })
+}
+
+/// Why there may be ways beside those that were found.
+fn undecided(audit: &Audit, listed: bool, reaches: bool) -> Vec<String> {
+    let elsewhere = audit.system.operator.as_ref().and_then(|operator| operator.elsewhere.as_ref());
+    let elsewhere = elsewhere.map(|(why, _)| why.clone());
+    let dials = listed && audit.system.server.remotes().next().is_some();
+    let is_beside = |f: &&Diagnostic| f.severity == Severity::Error && BESIDE.contains(&f.rule);
+    let beside = audit.findings.iter().find(is_beside).filter(|_| listed || !reaches);
+    let beside = beside.map(|f| format!("`tenantry audit` finds a way beside these: {}: {}", f.rule, f.message));
+    [elsewhere, dials.then(|| LEAVES.to_owned()), beside].into_iter().flatten().collect()
 }
 
 type Somebody<'w> = (&'w Account, &'w User);

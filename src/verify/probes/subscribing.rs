@@ -12,7 +12,7 @@ pub const PROBE: Probe = Probe {
 };
 
 /// Patterns that match everything, or the server's own spaces.
-const WIDE: [&str; 14] = [
+const WIDE: [&str; 15] = [
     ">",
     "*",
     "*.>",
@@ -23,6 +23,7 @@ const WIDE: [&str; 14] = [
     "$KV.>",
     "$O.>",
     "_R_.>",
+    "_R_.*.*",
     "$SRV.>",
     "$MQTT.>",
     "$NRG.>",
