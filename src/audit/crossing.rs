@@ -121,10 +121,7 @@ pub fn crossings<'w>(
             hears_mqtt: hears_mqtt(system, account, user),
             as_leaf_node: [&user.permissions.publish, &user.permissions.subscribe]
                 .map(|side| by_leaf_node(system, account, user, side)),
-            by_lists: [
-                mqtt.as_ref().is_some_and(|mqtt| !published(account, user, Some(mqtt)).is_empty()),
-                mqtt.as_ref().is_some_and(|mqtt| Carried::new(account, mqtt).received_by(user).is_some()),
-            ],
+            by_lists: mqtt.as_ref().map_or([false; 2], |mqtt| allows(account, user, mqtt)),
             answers_others: answers_others(&requests, user),
             hears_answers: answers.as_ref().is_some_and(|answers| answers.received_by(user).is_some()),
         });
@@ -323,6 +320,12 @@ fn by_leaf_node(system: &System, account: &Account, user: &User, side: &Side) ->
     })
 }
 
+/// Whether a user's lists let it publish, and receive, on some of the subjects.
+fn allows(account: &Account, user: &User, subjects: &Subject) -> [bool; 2] {
+    let publishes = !published(account, user, Some(subjects)).is_empty();
+    [publishes, Carried::new(account, subjects).received_by(user).is_some()]
+}
+
 /// The path on `$MQTT.>` between two users in one account of which one is a leaf node.
 fn as_leaf_nodes(system: &System, question: Question<'_>) -> Option<Path> {
     let ((account, sender), (target, receiver)) = (question.from, question.to);
@@ -333,8 +336,8 @@ fn as_leaf_nodes(system: &System, question: Question<'_>) -> Option<Path> {
     let (publish, subscribe) = (&sender.permissions.publish, &receiver.permissions.subscribe);
     let sends = by_leaf_node(system, account, sender, publish);
     let hears = by_leaf_node(system, account, receiver, subscribe);
-    let is_sent = sends.is_some() || !published(account, sender, Some(&mqtt)).is_empty();
-    let is_heard = hears.is_some() || Carried::new(account, &mqtt).received_by(receiver).is_some();
+    let is_sent = sends.is_some() || allows(account, sender, &mqtt)[0];
+    let is_heard = hears.is_some() || allows(account, receiver, &mqtt)[1];
     let carrier = sends.or(hears).filter(|_| is_sent && is_heard)?;
     let name = |user: &User| format!("`{}/{}`", account.name, user.display_name());
     let steps = vec![
@@ -390,16 +393,18 @@ fn by_import(
     receivers: &[(&Account, &User)],
     subject: Option<&Subject>,
 ) -> Vec<Vec<Path>> {
+    let is_here = |(target, _): &(&Account, &User)| target.name == from.0.name;
     // The subject of what arrives in another account has the server's tokens in it, not those that were asked for.
     let mut paths = all_paths(system, from, receivers, None);
-    let own = all_paths(system, from, receivers, subject);
-    for ((paths, own), (target, _)) in paths.iter_mut().zip(own).zip(receivers) {
-        if target.name == from.0.name {
-            *paths = own;
-            continue;
-        }
+    for (paths, _) in paths.iter_mut().zip(receivers).filter(|(_, receiver)| !is_here(receiver)) {
         paths.retain(|path| path.way == Some(ShareKind::Service));
         paths.retain(|path| subject.is_none_or(|subject| path.subject.overlaps(subject)));
+    }
+    if subject.is_some() && receivers.iter().any(is_here) {
+        let own = all_paths(system, from, receivers, subject);
+        for ((paths, own), _) in paths.iter_mut().zip(own).zip(receivers).filter(|(_, receiver)| is_here(receiver)) {
+            *paths = own;
+        }
     }
     paths
 }
@@ -430,7 +435,11 @@ fn answered(system: &System, account: &Account, sender: &User) -> Option<Carrier
 
 /// The first of the subjects that a user reaches by what it publishes, after mappings: what it publishes then.
 fn asks(account: &Account, user: &User, subjects: &[&str]) -> Option<Subject> {
-    let messages = published(account, user, None);
+    first_within(&published(account, user, None), subjects)
+}
+
+/// The same of messages that are known already.
+fn first_within(messages: &[Carried<'_>], subjects: &[&str]) -> Option<Subject> {
     let wanted = subjects.iter().filter_map(|text| Subject::as_the_server_reads(text));
     wanted.filter_map(|wanted| messages.iter().find_map(|m| Some(m.within(&wanted)?.published.pattern()))).next()
 }
@@ -442,7 +451,8 @@ fn speaks_anywhere(system: &System, account: &Account, user: &User, captures: bo
     let by = |what: String, by_import: bool| {
         Some(Carrier { what: format!("any subject, as the reply subject of {what}"), place, by_import })
     };
-    let asks = |subjects: &[&str]| asks(account, user, subjects);
+    let messages = published(account, user, None);
+    let asks = |subjects: &[&str]| first_within(&messages, subjects);
     let has_jetstream = account.jetstream.is_some();
     if has_jetstream && let Some(request) = asks(&DELIVERIES) {
         return by(format!("`{request}`, which JetStream answers"), false);
@@ -452,7 +462,7 @@ fn speaks_anywhere(system: &System, account: &Account, user: &User, captures: bo
     {
         return by(format!("a message on `{message}`, which MQTT's streams acknowledge"), false);
     }
-    if captures && let Some(message) = published(account, user, None).first() {
+    if captures && let Some(message) = messages.first() {
         let subject = message.published.pattern();
         return by(format!("a message on `{subject}`, once a stream acknowledges it"), false);
     }
@@ -492,7 +502,7 @@ fn hears_mqtt(system: &System, account: &Account, user: &User) -> Option<Carrier
     Some(Carrier { what: format!("what it publishes by MQTT, on `{subject}`"), place, by_import: false })
 }
 
-/// What other accounts ask of the services of an account, as its users hear it.
+/// The requests of other accounts to the services of an account, as its users hear them.
 fn requests_of_others<'w>(system: &'w System, account: &'w Account) -> Vec<Carried<'w>> {
     let others = system.accounts.iter().filter(|other| other.name != account.name);
     let imports = others.flat_map(Account::services).filter(|import| import.from.0 == account.name);

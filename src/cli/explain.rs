@@ -332,7 +332,7 @@ fn summarize(context: &Context, pairs: &[Pair], asked: (Option<&str>, Option<&st
     for (((from, to), subject, arrives), (receivers, path)) in &flows {
         let name = if subject == arrives { String::new() } else { format!(" as {arrives}") };
         context.ui.result(&format!("{from} reaches {to}: {subject}{name}"));
-        // What the lists allow the flow says already.
+        // The flow itself says what the lists allow.
         let is_of_lists =
             |step: &&Step| [" may publish `", " may subscribe to `"].iter().any(|may| step.what.contains(may));
         for step in path.steps.iter().filter(|step| !is_of_lists(step)) {

@@ -174,7 +174,7 @@ pub async fn connected(endpoint: &Endpoint) -> Result<(Reader, Writer, Info), Op
             let (reader, writer) = stream.into_split();
             (Box::new(Cursor::new(more).chain(reader)), Box::new(writer))
         }
-        // Whoever is on the way may have put it there.
+        // Somebody between client and server may have put it there.
         true if !more.is_empty() => return Err(broken(&"it said more in clear before TLS")),
         true if !info.wants_tls() => return Err(broken(&"it has no TLS, and in clear nothing is sent to tls://")),
         true => {

@@ -169,7 +169,7 @@ fn foretold(audit: &Audit, world: &World) -> Deliveries {
             for text in world.subjects() {
                 let subject = Subject::parse(&text).expect("a subject");
                 let paths = reach::paths(&audit.system, Question { from, to, subject: Some(&subject) }).paths;
-                // Nobody asks for traces here.
+                // No client of this test asks for traces.
                 for path in paths.iter().filter(|path| !path.steps[0].0.contains("traces")) {
                     all.insert((from.0.name.clone(), to.0.name.clone(), text.clone(), path.arrives.to_string()));
                 }

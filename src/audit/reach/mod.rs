@@ -307,7 +307,7 @@ pub fn traced<'w>(account: &'w Account, user: &'w User, wanted: Option<&Subject>
     granted(account, user, vec![message], "may have traces of its messages published on")
 }
 
-/// What a user sends by itself: its messages and, where a mapping would take a message elsewhere, traces.
+/// The messages that a user publishes and, where a mapping would take a message elsewhere, its traces.
 pub fn sent<'w>(account: &'w Account, user: &'w User, wanted: Option<&Subject>) -> Vec<Carried<'w>> {
     let mut parts = published(account, user, wanted);
     if !account.mappings.is_empty() {

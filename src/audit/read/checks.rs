@@ -317,7 +317,7 @@ pub fn mapping_renames(from: &Subject, to: &str) -> Result<(), &'static str> {
     let named = named_wildcards(to)?;
     let is_known = match from.has_wildcard() {
         true => named.iter().all(|number| *number <= wildcards(from)),
-        // Whatever wildcards a partition names.
+        // A partition of a literal may name any wildcard.
         false => to.split('.').all(|token| matches!(Function::of(token), Ok(Function::None | Function::Number(_)))),
     };
     if !is_known {

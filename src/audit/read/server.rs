@@ -176,14 +176,6 @@ fn limits_fit(options: &Options<'_>, collector: &mut Collector) {
         let message = format!("`max_payload`, {payload} bytes, is larger than `max_pending`, {pending} bytes");
         collector.refuse(node.span, message, "");
     }
-    if let Some(Value::Map(jetstream)) = options.get("jetstream").map(|node| &node.value)
-        && let Some(Value::Map(limits)) = last(jetstream, &["limits"]).map(|node| &node.value)
-    {
-        let inside = collector.options(limits, JETSTREAM_LIMITS, "the limits of JetStream");
-        if let Some(Value::Map(batch)) = inside.get("batch").map(|node| &node.value) {
-            collector.options(batch, JETSTREAM_BATCH, "the limits of batches");
-        }
-    }
     if let (Some(..-1), Some(node)) = (number("port"), options.get("port")) {
         collector.refuse(node.span, "a port is -1, which is any, or from 0 to 65535", "");
     }
@@ -192,6 +184,15 @@ fn limits_fit(options: &Options<'_>, collector: &mut Collector) {
         && text(node).is_some_and(|domain| domain.contains(['.', '*', '>', ' ']))
     {
         collector.refuse(node.span, "a domain is one token, without dots and wildcards", "");
+    }
+}
+
+/// Checks the names and types of JetStream's limits.
+fn jetstream_limits(jetstream: &Options<'_>, collector: &mut Collector) {
+    let Some(Value::Map(limits)) = jetstream.get("limits").map(|node| &node.value) else { return };
+    let limits = collector.options(limits, JETSTREAM_LIMITS, "the limits of JetStream");
+    if let Some(Value::Map(batch)) = limits.get("batch").map(|node| &node.value) {
+        collector.options(batch, JETSTREAM_BATCH, "the limits of batches");
     }
 }
 
@@ -408,6 +409,7 @@ fn server_jetstream(node: &Node, collector: &mut Collector) -> Option<ServerJetS
         },
         Value::Map(map) => {
             let options = collector.options(map, SERVER_JETSTREAM, "jetstream");
+            jetstream_limits(&options, collector);
             let mut size = |key: &str| {
                 let node = options.get(key)?;
                 match &node.value {

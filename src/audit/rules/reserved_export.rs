@@ -97,7 +97,7 @@ pub fn is_of_copy(system: &System, account: &Account, export: &Export) -> bool {
         exports.any(|e| matches!(e.to.as_deref(), Some([(only, _)]) if only == to))
     };
     let answers = |account: &Account| account.users.iter().any(|u| u.permissions.responses.is_some());
-    // What passes there commands the servers of both: no user may publish or hear it.
+    // Messages on these subjects command the servers of both accounts: no user may publish or hear them.
     let uses_line = |account: &Account, subject: &str, publishes: bool, hears: bool| {
         let Some(subject) = Subject::as_the_server_reads(subject) else { return true };
         account.users.iter().any(|user| {

@@ -14,7 +14,7 @@ pub const RULE: Rule = Rule {
 };
 
 fn check(system: &System, of: &Tenants, out: &mut Vec<Diagnostic>) {
-    // Whoever shares an account shares its limit.
+    // Tenants in one account share its limit.
     for account in system.tenants().filter(|account| of.share(account)) {
         let most = account.limits.connections.filter(|(most, _)| *most >= 0);
         let what = most.map_or("the server's".to_owned(), |(most, _)| format!("its {most}"));

@@ -21,7 +21,7 @@ pub const PROBE: Probe = Probe {
 const PATIENCE: std::time::Duration = std::time::Duration::from_secs(5);
 
 async fn probe<'p>(run: &Run<'p>, tenant_runs: &mut [TenantRun<'p>]) {
-    // What acknowledges each tenant's message.
+    // The subject that acknowledges each tenant's message.
     let acks = RefCell::new(vec![None; tenant_runs.len()]);
     canary_stream::sweep(
         run,

@@ -35,7 +35,7 @@ async fn probe<'p>(run: &Run<'p>, tenant_runs: &mut [TenantRun<'p>]) {
         let grants = distinct(grants).filter(|s| run.throwaway || s.has_wildcard());
         attempts.extend(grants.map(|s| Attempt::new(Operation::Publish, concrete(s, &token), None)));
         attempts.extend(copies(run, tenant_run.tenant).flat_map(|copy| {
-            // What the importer asks it asks under names of its own.
+            // The importer sends its requests under local names.
             let is_asked = |kind: ShareKind| kind == ShareKind::Stream || copy.to == tenant_run.tenant.name;
             let subjects: Vec<String> =
                 copy.ways().into_iter().filter(|(kind, ..)| is_asked(*kind)).map(|(.., local)| local).collect();

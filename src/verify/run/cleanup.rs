@@ -67,7 +67,7 @@ impl<'p> Run<'p> {
                     let known = streams.entry(account["name"].as_str().unwrap_or_default().to_owned()).or_default();
                     for stream in account["stream_detail"].as_array().into_iter().flatten() {
                         let name = stream["name"].as_str().unwrap_or_default();
-                        // What a killed run left behind is removed before anything is tried.
+                        // Streams of a killed run are removed before anything is tried.
                         if is_ours(name) {
                             continue;
                         }
