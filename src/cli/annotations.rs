@@ -7,10 +7,29 @@ use serde_json::{Value, json};
 
 use crate::diag::{Finding, Severity};
 
+/// The result of a command, as reviews show it.
+#[derive(Debug, Clone, Copy)]
+pub struct Review<'r> {
+    /// What was judged: a file or a server. Of a command that failed: the error.
+    pub subject: &'r str,
+    /// The verdict.
+    pub verdict: &'r str,
+    /// What was looked at, in numbers. Of a command that failed: the remedy.
+    pub extent: &'r str,
+    /// Whether the command failed, so that nothing was judged.
+    pub is_failure: bool,
+    /// The findings.
+    pub findings: &'r [Finding],
+}
+
 /// A line of GitHub's workflow commands for each finding, which it shows at the place.
-pub fn github(findings: &[Finding]) -> String {
+pub fn github(review: Review<'_>) -> String {
     let mut text = String::new();
-    for finding in findings {
+    if review.is_failure && review.findings.is_empty() {
+        let fix = if review.extent.is_empty() { String::new() } else { format!("\nfix: {}", review.extent) };
+        let _ = writeln!(text, "::error title=tenantry::{}", data(&format!("{}{fix}", review.subject)));
+    }
+    for finding in review.findings {
         let mut properties = vec![format!("title={}", property(finding.rule))];
         properties.extend(finding.file.as_ref().map(|file| format!("file={}", property(file))));
         properties.extend(finding.line.map(|line| format!("line={line}")));
@@ -39,9 +58,13 @@ fn level(severity: Severity) -> &'static str {
     }
 }
 
-/// A heading with the verdict, and a table of the findings.
-pub fn markdown(subject: &str, verdict: &str, findings: &[Finding]) -> String {
+/// A heading with the verdict, what was looked at, and a table of the findings.
+pub fn markdown(review: Review<'_>) -> String {
+    let Review { subject, verdict, extent, findings, .. } = review;
     let mut text = format!("### {}: {verdict}\n", cell(subject));
+    if !extent.is_empty() {
+        let _ = write!(text, "\n{}\n", cell(extent));
+    }
     if !findings.is_empty() {
         text += "\n| | rule | finding | where | fix |\n|---|---|---|---|---|\n";
     }
@@ -68,8 +91,16 @@ fn cell(text: &str) -> String {
     text.replace('\\', "\\\\").replace('|', "\\|").replace('<', "&lt;").replace(['\n', '\r'], " ")
 }
 
-/// A SARIF 2.1.0 log of one run.
-pub fn sarif(findings: &[Finding]) -> Value {
+/// A SARIF 2.1.0 log of one run. An empty list of results means that nothing was found only if the
+/// invocation was successful.
+pub fn sarif(review: Review<'_>) -> Value {
+    let findings = review.findings;
+    let mut invocation = json!({ "executionSuccessful": !review.is_failure });
+    if review.is_failure {
+        let text = format!("{}: {}", review.subject, review.extent);
+        let message = json!({ "text": text.trim_end_matches(": ") });
+        invocation["toolExecutionNotifications"] = json!([{ "level": "error", "message": message }]);
+    }
     let mut rules: Vec<&str> = findings.iter().map(|finding| finding.rule).collect();
     rules.sort_unstable();
     rules.dedup();
@@ -101,7 +132,9 @@ pub fn sarif(findings: &[Finding]) -> Value {
                 "version": env!("CARGO_PKG_VERSION"),
                 "rules": rules.iter().map(|id| json!({ "id": id })).collect::<Vec<_>>(),
             } },
+            "invocations": [invocation],
             "results": results,
+            "properties": { "verdict": review.verdict },
         }],
     })
 }
@@ -122,29 +155,60 @@ mod tests {
         }
     }
 
+    fn review(findings: &[Finding]) -> Review<'_> {
+        Review { subject: "x.conf", verdict: "leaky", extent: "2 tenants", is_failure: false, findings }
+    }
+
+    const FAILURE: Review<'_> = Review {
+        subject: "cannot read x.conf",
+        verdict: "invalid",
+        extent: "is the path right?",
+        is_failure: true,
+        findings: &[],
+    };
+
+    #[test]
+    fn a_command_that_failed_is_an_error_in_every_format() {
+        assert_eq!(github(FAILURE), "::error title=tenantry::cannot read x.conf%0Afix: is the path right?\n");
+        assert_eq!(github(Review { extent: "", ..FAILURE }), "::error title=tenantry::cannot read x.conf\n");
+        assert_eq!(markdown(FAILURE), "### cannot read x.conf: invalid\n\nis the path right?\n");
+        let log = sarif(FAILURE);
+        let invocation = &log["runs"][0]["invocations"][0];
+        assert_eq!(invocation["executionSuccessful"], false);
+        assert_eq!(
+            invocation["toolExecutionNotifications"][0]["message"]["text"],
+            "cannot read x.conf: is the path right?"
+        );
+        let judged = sarif(review(&[]));
+        let judged = &judged["runs"][0];
+        assert_eq!(judged["invocations"], json!([{ "executionSuccessful": true }]));
+        assert_eq!(judged["properties"]["verdict"], "leaky");
+    }
+
     #[test]
     fn an_annotation_escapes_what_would_end_it() {
         assert_eq!(
-            github(&[finding()]),
+            github(review(&[finding()])),
             "::error title=a-rule,file=a%2Cb.conf,line=3,col=7::100%25 of `a|b`%0Aleaks%0Afix: close it\n"
         );
         let nowhere = Finding { file: None, line: None, column: None, severity: Severity::Warning, ..finding() };
-        assert!(github(&[nowhere]).starts_with("::warning title=a-rule::"));
-        assert_eq!(github(&[]), "");
+        assert!(github(review(&[nowhere])).starts_with("::warning title=a-rule::"));
+        assert_eq!(github(review(&[])), "");
     }
 
     #[test]
     fn a_row_of_the_table_is_one_line() {
-        let text = markdown("x.conf", "leaky", &[finding()]);
+        let text = markdown(review(&[finding()]));
         let rows: Vec<&str> = text.lines().collect();
         assert_eq!(rows[0], "### x.conf: leaky");
-        assert_eq!(rows[4], "| error | a-rule | 100% of `a\\|b` leaks | `a,b.conf:3` | close it |");
-        assert_eq!(markdown("x.conf", "isolated", &[]), "### x.conf: isolated\n");
+        assert_eq!(rows[2], "2 tenants");
+        assert_eq!(rows[6], "| error | a-rule | 100% of `a\\|b` leaks | `a,b.conf:3` | close it |");
+        assert_eq!(markdown(review(&[])), "### x.conf: leaky\n\n2 tenants\n");
     }
 
     #[test]
     fn sarif_names_each_rule_once_and_the_place_of_each_result() {
-        let log = sarif(&[finding(), finding()]);
+        let log = sarif(review(&[finding(), finding()]));
         let run = &log["runs"][0];
         assert_eq!(run["tool"]["driver"]["rules"], json!([{ "id": "a-rule" }]));
         assert_eq!(run["results"].as_array().map(Vec::len), Some(2));

@@ -4,6 +4,7 @@ use std::path::{Path, PathBuf};
 
 use serde::Serialize;
 
+use super::annotations::Review;
 use super::{Context, count};
 use crate::audit::system::{System, User};
 use crate::audit::tenants::Tenants;
@@ -98,14 +99,14 @@ pub fn run(context: &Context, args: &Args) -> Result<Exit, Error> {
     let users = system.accounts.iter().map(|a| a.users.len()).sum();
     let errors = findings.iter().filter(|f| f.severity == Severity::Error).count();
     let warnings = findings.len() - errors;
-    let what = format!(
-        "{}: {}, {}, {}, {}",
-        file.display(),
+    let extent = format!(
+        "{}, {}, {}, {}",
         count(tenants.count(system), "tenant"),
         count(system.accounts.len(), "account"),
         count(users, "user"),
         count(shares.len(), "declared share"),
     );
+    let what = format!("{}: {extent}", file.display());
     let warned = if warnings == 0 { String::new() } else { format!(", {}", count(warnings, "warning")) };
     match audit.verdict() {
         Verdict::Isolated => context.ui.done(&format!("{what}; no tenant reaches another beyond that{warned}")),
@@ -128,7 +129,13 @@ pub fn run(context: &Context, args: &Args) -> Result<Exit, Error> {
         context.ui.detail(&format!("no configuration closes: {risk}"));
     }
     let findings: Vec<Finding> = findings.iter().map(|f| sources.finding(f)).collect();
-    context.ui.findings(&file.display().to_string(), audit.verdict().as_str(), &findings);
+    context.ui.review(Review {
+        subject: &file.display().to_string(),
+        verdict: audit.verdict().as_str(),
+        extent: &extent,
+        is_failure: false,
+        findings: &findings,
+    });
     context.ui.json(&AuditDocument {
         verdict: audit.verdict().as_str(),
         findings,

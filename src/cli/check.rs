@@ -4,6 +4,7 @@ use std::path::PathBuf;
 
 use serde::Serialize;
 
+use super::annotations::Review;
 use super::{Context, count};
 use crate::audit::Audit;
 use crate::audit::system::Account;
@@ -50,13 +51,13 @@ pub fn run(context: &Context, args: &Args) -> Result<Exit, Error> {
         0 => String::new(),
         n => format!(", {}", count(n, "warning")),
     };
-    context.ui.done(&format!(
-        "{}: {}, {}, {} files would be rendered{warnings}",
-        valid.path.display(),
+    let extent = format!(
+        "{}, {}, {} files would be rendered{warnings}",
         count(valid.model.tenants.len(), "tenant"),
         count(users, "user"),
         bundle.files.len() + 1,
-    ));
+    );
+    context.ui.done(&format!("{}: {extent}", valid.path.display()));
     let leaks = found.iter().filter(|f| f.severity == Severity::Error).count();
     context.ui.diagnostics(&valid.sources, &found);
     match audit.verdict() {
@@ -71,7 +72,13 @@ pub fn run(context: &Context, args: &Args) -> Result<Exit, Error> {
         }
     }
     let findings: Vec<Finding> = found.iter().chain(&valid.warnings).map(|w| valid.sources.finding(w)).collect();
-    context.ui.findings(&valid.path.display().to_string(), audit.verdict().as_str(), &findings);
+    context.ui.review(Review {
+        subject: &valid.path.display().to_string(),
+        verdict: audit.verdict().as_str(),
+        extent: &extent,
+        is_failure: false,
+        findings: &findings,
+    });
     context.ui.json(&CheckDocument { verdict: audit.verdict().as_str(), findings });
     Ok(audit.verdict().exit())
 }

@@ -31,6 +31,7 @@ use crate::model::Root;
 use crate::project::Project;
 use crate::registry::{self, Valid};
 use crate::state;
+use annotations::Review;
 use ui::Ui;
 
 /// Declare NATS tenants once; get the server configuration, credentials and
@@ -157,7 +158,13 @@ pub fn run(arguments: impl IntoIterator<Item = OsString>) -> Exit {
         Err(error) => {
             ui.error(&error);
             let document = ErrorDocument::from_error(&error);
-            ui.findings(&document.error, document.verdict, &document.findings);
+            ui.review(Review {
+                subject: &document.error,
+                verdict: document.verdict,
+                extent: document.hint.as_deref().unwrap_or_default(),
+                is_failure: true,
+                findings: &document.findings,
+            });
             ui.json(&document);
             error.exit()
         }

@@ -11,8 +11,9 @@ use comfy_table::{ContentArrangement, Table, TableStyle};
 use indicatif::{ProgressBar, ProgressStyle};
 use serde::Serialize;
 
-use super::{Color, Format, annotations};
-use crate::diag::{Diagnostic, Finding, Sources};
+use super::annotations::{self, Review};
+use super::{Color, Format};
+use crate::diag::{Diagnostic, Sources};
 use crate::error::Error;
 
 /// Output settings, from the global options.
@@ -83,22 +84,21 @@ impl Ui {
         matches!(self.format, Format::Json | Format::Markdown | Format::Sarif)
     }
 
-    /// Prints findings in the format for reviews that was asked for, if any. `subject`: what they
-    /// are about.
-    pub fn findings(self, subject: &str, verdict: &str, findings: &[Finding]) {
+    /// Prints a result in the format for reviews that was asked for, if any.
+    pub fn review(self, review: Review<'_>) {
         match self.format {
             Format::Human | Format::Json => {}
             Format::Github => {
-                self.raw(&annotations::github(findings));
+                self.raw(&annotations::github(review));
                 if let Some(file) = std::env::var_os("GITHUB_STEP_SUMMARY").filter(|file| !file.is_empty()) {
-                    let summary = annotations::markdown(subject, verdict, findings);
+                    let summary = annotations::markdown(review);
                     let open = std::fs::OpenOptions::new().append(true).create(true).open(file);
                     keep_lost(open.and_then(|mut file| file.write_all(summary.as_bytes())));
                 }
             }
-            Format::Markdown => self.raw(&annotations::markdown(subject, verdict, findings)),
+            Format::Markdown => self.raw(&annotations::markdown(review)),
             Format::Sarif => {
-                let log = annotations::sarif(findings);
+                let log = annotations::sarif(review);
                 self.raw(&(serde_json::to_string_pretty(&log).unwrap_or_default() + "\n"));
             }
         }

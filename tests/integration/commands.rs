@@ -148,6 +148,21 @@ fn wrong_usage_exits_with_2_and_says_what_is_right() {
     }
 }
 
+/// Whoever reads a log of no results must see whether anything was judged.
+#[test]
+fn a_command_that_fails_is_no_clean_review() {
+    let project = Project::with_registry(DEFAULT_REGISTRY);
+    let log = |arguments: &[&str], exit: i32| -> Json {
+        let ran = project.run(arguments).exited(exit);
+        serde_json::from_str(&ran.stdout).expect("a SARIF log")
+    };
+    let judged = |log: &Json| log["runs"][0]["invocations"][0]["executionSuccessful"].clone();
+    assert_eq!(judged(&log(&["audit", "nowhere.conf", "--format", "sarif"], 2)), json!(false));
+    assert_eq!(judged(&log(&["check", "--format", "sarif"], 0)), json!(true), "the control");
+    let ran = project.run(&["audit", "nowhere.conf", "--format", "github"]).exited(2);
+    assert!(ran.stdout.starts_with("::error title=tenantry::cannot read nowhere.conf"), "{}", ran.stdout);
+}
+
 /// What people see on the main way: a snapshot of each screen.
 #[test]
 fn screens() {

@@ -84,3 +84,23 @@ fn the_reference_of_keys_is_up_to_date() {
     let committed = std::fs::read_to_string(repository().join("docs/probes.md")).expect("docs/probes.md");
     assert!(page == committed, "run `cargo run -- verify --probes > docs/probes.md`");
 }
+
+/// What README and docs/proving.md count is what the generated pages list.
+#[test]
+fn the_numbers_of_rules_probes_and_mutants_are_those_of_their_pages() {
+    let read = |file: &str| std::fs::read_to_string(repository().join(file)).expect(file);
+    let (rules, probes) = (read("docs/rules.md"), read("docs/probes.md"));
+    let rules = rules.lines().take_while(|l| !l.starts_with("## While")).filter(|l| l.starts_with("## ")).count();
+    let rows = |text: &str| text.lines().filter(|l| l.starts_with("| ") && !l.contains(" | what is broken | ")).count();
+    let (probes, mutants) = probes.split_once("## Mutants").expect("two tables");
+    let counted = [
+        ("README.md", format!("[{rules} rules](docs/rules.md)")),
+        ("README.md", format!(" {} probes against", rows(probes) - 1)),
+        ("README.md", format!("up to {} deliberate misconfigurations", rows(mutants))),
+        ("docs/proving.md", format!("[{rules} rules](rules.md)")),
+        ("docs/proving.md", format!("[{} probes](probes.md)", rows(probes) - 1)),
+    ];
+    for (file, text) in counted {
+        assert!(read(file).contains(&text), "{file} does not say: {text}");
+    }
+}

@@ -8,6 +8,7 @@ use std::path::PathBuf;
 
 use serde::Serialize;
 
+use super::annotations::Review;
 use super::{Context, count, first_few};
 use crate::diag::{Finding, Severity};
 use crate::error::{Error, Exit};
@@ -137,7 +138,13 @@ pub fn run(context: &Context, args: &Args) -> Result<Exit, Error> {
             context.ui.note(&format!("written: {}", file.display()));
         }
     }
-    context.ui.findings(&report.server.url, report.verdict.as_str(), &findings(&report));
+    context.ui.review(Review {
+        subject: &report.server.url,
+        verdict: report.verdict.as_str(),
+        extent: &extent(&report),
+        is_failure: false,
+        findings: &findings(&report),
+    });
     context.ui.json(&Document { causes: report.causes(), report: &report });
     Ok(report.verdict.exit())
 }
@@ -208,7 +215,7 @@ const COLUMNS: usize = 6;
 const SHOWN: usize = 12;
 
 fn show(context: &Context, report: &Report) {
-    let Report { verdict, server, tenants, pairs, duration_ms, .. } = report;
+    let Report { verdict, server, .. } = report;
     let cells = report.matrix();
     let is_set = report.checks.iter().any(|c| c.probe == SETTING).then_some(SETTING);
     let rows: Vec<Vec<String>> = PROBES
@@ -244,15 +251,7 @@ fn show(context: &Context, report: &Report) {
     show_pairs(context, report);
     show_causes(context, report);
     let worst = |wanted: Outcome| report.checks.iter().filter(move |c| c.outcome == wanted);
-    let what = format!(
-        "{}, {}, {} probes against nats-server {}{} in {:.1} s",
-        count(*tenants, "tenant"),
-        count(*pairs, "ordered pair"),
-        PROBES.len(),
-        server.version,
-        if server.throwaway { "" } else { " at " }.to_owned() + if server.throwaway { "" } else { &server.url },
-        std::time::Duration::from_millis(*duration_ms).as_secs_f64(),
-    );
+    let what = extent(report);
     let gaps = worst(Outcome::NotRun).count();
     show_untried(context, report);
     let runs_rendered = server.runs_rendered == Some(true);
@@ -268,9 +267,7 @@ fn show(context: &Context, report: &Report) {
     }
     match verdict {
         Verdict::Isolated => {
-            let untried = worst(Outcome::NotTried).count();
-            let more =
-                if untried > 0 { format!("; {} not tried, see above", count(untried, "check")) } else { String::new() };
+            let more = if worst(Outcome::NotTried).next().is_some() { ", see above" } else { "" };
             context.ui.done(&format!("isolated: {what}{more}"));
         }
         Verdict::Leaky => {
@@ -280,6 +277,24 @@ fn show(context: &Context, report: &Report) {
             context.ui.unknown(&format!("inconclusive: {} not run in {what}", count(gaps, "check")));
         }
     }
+}
+
+/// What was attacked, with what, in numbers.
+fn extent(report: &Report) -> String {
+    let Report { server, tenants, pairs, duration_ms, .. } = report;
+    let untried = match report.checks.iter().filter(|c| c.outcome == Outcome::NotTried).count() {
+        0 => String::new(),
+        n => format!("; {} not tried", count(n, "check")),
+    };
+    format!(
+        "{}, {}, {} probes against nats-server {}{} in {:.1} s{untried}",
+        count(*tenants, "tenant"),
+        count(*pairs, "ordered pair"),
+        PROBES.len(),
+        server.version,
+        if server.throwaway { String::new() } else { format!(" at {}", server.url) },
+        std::time::Duration::from_millis(*duration_ms).as_secs_f64(),
+    )
 }
 
 /// Prints what was not tried, each reason once.
