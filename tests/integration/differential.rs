@@ -418,6 +418,11 @@ async fn observed(receivers: &mut [(String, Raw)], times: usize) -> Deliveries {
         }
         raw.settled().await;
     }
+    received(receivers).await
+}
+
+/// What the users have received so far.
+async fn received(receivers: &mut [(String, Raw)]) -> Deliveries {
     let mut all = Deliveries::new();
     for (name, raw) in receivers {
         // What was sent to it before this answer has arrived.
@@ -631,7 +636,12 @@ async fn compare(project: &Project, seed: u64) -> Option<(u64, BTreeMap<&'static
         joined(&log_path, audit.system.server.remotes().count()).await;
         return Some(compare_leaf_nodes(seed, &text, &audit, &mut receivers, account_of).await);
     }
-    let (expected, found) = (foretold(&audit), observed(&mut receivers, times).await);
+    let (expected, mut found) = (foretold(&audit), observed(&mut receivers, times).await);
+    // The server sends traces when it gets to it.
+    let start = Instant::now();
+    while expected.difference(&found).any(|d| cause(d, &audit).is_none()) && start.elapsed() < PATIENCE {
+        found = received(&mut receivers).await;
+    }
     let leaking = accounts_that_leak(&path);
     let mut met: BTreeSet<(String, String)> = found.iter().map(|(from, to, ..)| (from.clone(), to.clone())).collect();
     met.extend(answered(&mut receivers, &account_of).await);

@@ -4,6 +4,8 @@
 use std::collections::BTreeSet;
 use std::io::{Read as _, Write as _};
 use std::net::{TcpListener, TcpStream};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::{Duration, Instant};
 
 use async_nats::jetstream::{self, stream};
@@ -434,6 +436,36 @@ async fn workers_of_a_shared_service_get_no_request_of_the_proof() {
     worker.client.publish("TENANT_A.api.real", "job".into()).await.expect("publish");
     let first = tokio::time::timeout(PATIENCE, futures_util::StreamExt::next(&mut jobs)).await.expect("in time");
     assert_eq!(first.expect("a job").subject.as_str(), "TENANT_A.api.real", "the first that it gets");
+}
+
+/// What applications do with their own tenant's messages is theirs.
+#[tokio::test(flavor = "multi_thread")]
+async fn an_application_that_forwards_its_tenants_messages_to_a_service_is_no_leak() {
+    let project = Project::new();
+    project.up();
+    let service = project.connect("TENANT_A/tenant_a_app").await;
+    let mut requests = service.client.subscribe("TENANT_A.api.quote").await.expect("subscribe");
+    let forwarding = project.connect("TENANT_B/tenant_b_worker").await;
+    let mut heard = forwarding.client.subscribe("TENANT_B.>").await.expect("subscribe");
+    for connection in [&service, &forwarding] {
+        connection.client.flush().await.expect("flush");
+    }
+    let client = forwarding.client.clone();
+    tokio::spawn(async move {
+        while let Some(message) = futures_util::StreamExt::next(&mut heard).await {
+            client.publish("TENANT_A.api.quote", message.payload).await.expect("publish");
+        }
+    });
+    let (client, stored) = (service.client.clone(), Arc::new(AtomicUsize::new(0)));
+    let counter = Arc::clone(&stored);
+    tokio::spawn(async move {
+        while let Some(message) = futures_util::StreamExt::next(&mut requests).await {
+            client.publish("TENANT_A.log", message.payload).await.expect("publish");
+            counter.fetch_add(1, Ordering::Relaxed);
+        }
+    });
+    verify(&project, &["--server", &format!("127.0.0.1:{}", project.port)], 0);
+    assert!(stored.load(Ordering::Relaxed) > 0, "the control: messages of the proof were forwarded");
 }
 
 /// A server that has not been reloaded since lets in who was sent away, and keeps

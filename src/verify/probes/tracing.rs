@@ -59,12 +59,17 @@ async fn trace<'p>(run: &Run<'p>, tenant_run: &mut TenantRun<'p>) {
             let event = message.json();
             let Some(list) = event["events"].as_array() else { continue };
             events += 1;
+            let said = event["request"]["header"]["Nats-Trace-Dest"][0].as_str();
             for step in list {
                 // The name of every connection is its tenant's canary. A trace shows the account
                 // of a shared service's exporter but not its connections. A report that is sent
                 // to a shared subject arrives at the importer, like any message.
                 let step = step.to_string();
-                for other in run.named_in(&step).filter(|o| !run.is_declared(*o, tenant_run.index, &message.subject)) {
+                let arrived = (tenant_run.index, message.subject.as_str());
+                let is_allowed = |other: usize| {
+                    run.is_declared(other, arrived.0, arrived.1) || run.is_by_clients((other, said), arrived)
+                };
+                for other in run.named_in(&step).filter(|other| !is_allowed(*other)) {
                     run.ledger.leak(
                         Some(other),
                         Some(tenant_run.index),

@@ -47,21 +47,7 @@ impl<'p> Run<'p> {
             if sender == receiver || is_same_subject && self.is_declared(sender, receiver, subject) {
                 continue;
             }
-            // On a server in use, the receiver's own clients publish again what a share gave them.
-            let came_shared = published_on.as_deref().is_some_and(|s| self.is_declared(sender, receiver, s));
-            if !self.throwaway && came_shared && is_own(self.topology.tenant(receiver), subject) {
-                continue;
-            }
-            // And the sender's own clients publish again, where a share delivers it, what they hear in their space.
-            let is_of_sender = published_on.as_deref().is_some_and(|s| is_own(self.topology.tenant(sender), s));
-            if !self.throwaway && is_of_sender && self.is_declared(sender, receiver, subject) {
-                continue;
-            }
-            // And clients of other tenants pass on what shares gave them, by further shares.
-            if !self.throwaway
-                && let Some(said) = &published_on
-                && self.is_passed_on((sender, said), (receiver, subject))
-            {
+            if self.is_by_clients((sender, published_on.as_deref()), (receiver, subject)) {
                 continue;
             }
             let probe = self.ledger.probe_at_start_of(after).unwrap_or_else(|| self.ledger.probe());
@@ -71,9 +57,19 @@ impl<'p> Run<'p> {
         found
     }
 
-    /// Whether clients may have passed a message on: somebody whom a share gave it, or to whom it was passed on,
-    /// published it again where it arrived.
-    fn is_passed_on(&self, (sender, said): (usize, &str), (receiver, subject): (usize, &str)) -> bool {
+    /// Whether clients of the tenants may have brought a message where it arrived, on a server in use: by publishing it
+    /// again within what is declared. `said`: where it was published. `None`: the server wrote it where it was asked to.
+    pub fn is_by_clients(&self, (sender, said): (usize, Option<&str>), (receiver, subject): (usize, &str)) -> bool {
+        let (own, its) = (self.topology.tenant(receiver), self.topology.tenant(sender));
+        // The receiver's clients publish again what a share gave them, the sender's what they hear in their space.
+        let by_receiver = is_own(own, subject) && said.is_some_and(|said| self.is_declared(sender, receiver, said));
+        let by_sender = said.is_some_and(|said| is_own(its, said)) && self.is_declared(sender, receiver, subject);
+        !self.throwaway && (by_receiver || by_sender || self.is_passed_on((sender, said), (receiver, subject)))
+    }
+
+    /// Whether clients may have passed a message on: somebody whom a share gave it, or to whom it was passed on, by
+    /// clients of the sender that heard it too, published it again where it arrived.
+    fn is_passed_on(&self, (sender, said): (usize, Option<&str>), (receiver, subject): (usize, &str)) -> bool {
         let tenants = &self.model.tenants;
         let shares = |from: usize, to: usize| {
             let imports = |a: usize, kind, b: usize| {
@@ -81,8 +77,11 @@ impl<'p> Run<'p> {
             };
             imports(to, ShareKind::Stream, from) || imports(from, ShareKind::Service, to)
         };
-        let mut holders: Vec<usize> =
-            (0..tenants.len()).filter(|by| *by != sender && self.is_declared(sender, *by, said)).collect();
+        let gives = |by: usize| by != sender && said.is_some_and(|said| self.is_declared(sender, by, said));
+        let mut holders: Vec<usize> = (0..tenants.len()).filter(|by| gives(*by)).collect();
+        if self.is_overheard(sender, said) {
+            holders.push(sender);
+        }
         let mut next = 0;
         while let Some(by) = holders.get(next).copied() {
             holders
@@ -297,6 +296,27 @@ mod tests {
             let payload = run.said_on(&run.canary(ORDERS), published);
             run.detect(SHIPPING, "shipper", arrives, payload.as_bytes());
             assert_eq!(!leaks(run).is_empty(), is_leak, "{published} on {arrives}, {throwaway}");
+        }
+    }
+
+    /// As a client does that forwards all messages of its tenant to another one's service.
+    #[test]
+    fn what_the_senders_own_clients_hear_they_may_pass_on_by_declared_shares() {
+        let system = System::load(SHARING);
+        let plan = system.plan(false);
+        for (to, arrives, is_overheard, is_leak) in [
+            (BILLING, "BILLING.log", true, false),
+            (BILLING, "BILLING.log", false, true),
+            (BILLING, "ORDERS.secret", true, true),
+            (SHIPPING, "SHIPPING.log", true, true),
+        ] {
+            let run = Run::new(&plan, PROBES.into());
+            if is_overheard {
+                run.overheard.borrow_mut().insert(("ORDERS".to_owned(), "ORDERS.>".to_owned()));
+            }
+            let payload = run.said_on(&run.canary(ORDERS), "ORDERS.secret");
+            run.detect(to, "app", arrives, payload.as_bytes());
+            assert_eq!(!leaks(run).is_empty(), is_leak, "to {to} on {arrives}, {is_overheard}");
         }
     }
 

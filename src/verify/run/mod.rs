@@ -64,6 +64,8 @@ pub struct Run<'p> {
     listened: RefCell<HashSet<String>>,
     /// The same of shared streams, where a flood would reach whoever reads.
     heard: RefCell<HashSet<String>>,
+    /// What applications subscribe to, each with its account: some of it, of the subjects that the run uses.
+    overheard: RefCell<HashSet<(String, String)>>,
     /// What the streams of each account capture, each with its name. `None`: nobody knows.
     captured: RefCell<Option<Captured>>,
     /// The connections of the run: the id of the server that each reached, and its own on it.
@@ -123,6 +125,7 @@ impl<'p> Run<'p> {
             canaries,
             listened: RefCell::default(),
             heard: RefCell::default(),
+            overheard: RefCell::default(),
             captured: RefCell::default(),
             reached: RefCell::default(),
             phase: Cell::new(0),

@@ -7,12 +7,21 @@ use serde_json::{Value, json};
 
 use super::Run;
 use crate::model::ShareKind;
+use crate::subject::Subject;
 use crate::verify::expected::{concrete, depths, listed};
 use crate::verify::nodes::Nodes;
 use crate::verify::wire::{Answer, Connection, Request};
 
 /// An account, and a subject in it on which applications may listen.
 type Place<'p> = (&'p str, String);
+
+/// Subjects on which applications listen. All of them, if that cannot be asked.
+struct Listened {
+    by_anybody: HashSet<String>,
+    by_queues: HashSet<String>,
+    /// What applications subscribe to that any of the subjects matches, each with its account.
+    patterns: HashSet<(String, String)>,
+}
 
 impl<'p> Run<'p> {
     /// Finds where applications listen. A service of which that cannot be asked counts as listened to.
@@ -39,19 +48,21 @@ impl<'p> Run<'p> {
             })
             .collect();
         own.extend(shared.iter().cloned());
-        let mut listened = self.listened_to(operator, nodes, &self.services(), |_| true).await;
+        let mut listened = self.listened_to(operator, nodes, &self.services()).await.by_anybody;
         if operator.is_some() {
-            listened.extend(self.listened_to(operator, nodes, &own, |sub| !sub["qgroup"].is_null()).await);
+            let found = self.listened_to(operator, nodes, &own).await;
+            listened.extend(found.by_queues);
+            *self.overheard.borrow_mut() = found.patterns;
         }
         *self.listened.borrow_mut() = listened;
-        *self.heard.borrow_mut() = self.listened_to(operator, nodes, &shared, |_| true).await;
+        *self.heard.borrow_mut() = self.listened_to(operator, nodes, &shared).await.by_anybody;
     }
 
     /// Finds the workers that have come meanwhile to shared services.
     pub async fn find_new_workers(&self, operator: &mut Option<Connection>, nodes: &Nodes) {
         if !self.throwaway {
-            let found = self.listened_to(operator, nodes, &self.services(), |_| true).await;
-            self.listened.borrow_mut().extend(found);
+            let found = self.listened_to(operator, nodes, &self.services()).await;
+            self.listened.borrow_mut().extend(found.by_anybody);
         }
     }
 
@@ -73,14 +84,8 @@ impl<'p> Run<'p> {
         exports.collect()
     }
 
-    /// Those subjects on which the server has a subscription that is none of the run's own and that counts.
-    async fn listened_to(
-        &self,
-        operator: &mut Option<Connection>,
-        nodes: &Nodes,
-        asked: &[Place<'_>],
-        counts: impl Fn(&Value) -> bool,
-    ) -> HashSet<String> {
+    /// Those subjects on which the server has a subscription that is none of the run's own.
+    async fn listened_to(&self, operator: &mut Option<Connection>, nodes: &Nodes, asked: &[Place<'_>]) -> Listened {
         /// Number of subscriptions that are looked at.
         const MOST: usize = 1024;
         let requests: Vec<Request> = nodes
@@ -99,20 +104,29 @@ impl<'p> Run<'p> {
             answers = operator.ask(&requests).await.unwrap_or_default();
         }
         let own = self.reached.borrow();
-        let is_free = |answer: &Answer| {
-            let answer = answer.json();
-            let (id, data) = (answer["server"]["id"].as_str().unwrap_or_default(), &answer["data"]);
-            // Without subscriptions there is no list.
-            let list = data["subscriptions_list"].as_array().map(Vec::as_slice).unwrap_or_default();
+        let answers: Vec<Value> = answers.iter().map(Answer::json).collect();
+        // Without subscriptions there is no list.
+        let list = |answer: &Value| answer["data"]["subscriptions_list"].as_array().cloned().unwrap_or_default();
+        let of_others = |answer: &Value| {
+            let id = answer["server"]["id"].as_str().unwrap_or_default();
             let is_own = |sub: &Value| sub["cid"].as_u64().is_some_and(|cid| own.contains(&(id.to_owned(), cid)));
-            data["num_subscriptions"].is_u64()
-                && list.len() < MOST
-                && list.iter().all(|subscription| is_own(subscription) || !counts(subscription))
+            list(answer).into_iter().filter(|sub| !is_own(sub)).collect::<Vec<_>>()
         };
-        let is_free_everywhere =
-            |place: usize| !answers.is_empty() && answers.iter().skip(place).step_by(asked.len()).all(is_free);
-        let listened = asked.iter().enumerate().filter(|(place, _)| !is_free_everywhere(*place));
-        listened.map(|(_, (_, subject))| subject.clone()).collect()
+        let has = |answer: &Value, counts: fn(&Value) -> bool| of_others(answer).iter().any(counts);
+        let is_complete = |answer: &Value| answer["data"]["num_subscriptions"].is_u64() && list(answer).len() < MOST;
+        let of = |place: usize| answers.iter().skip(place).step_by(asked.len().max(1));
+        let those = |is: &dyn Fn(usize) -> bool| {
+            let places = asked.iter().enumerate().filter(|(place, _)| is(*place));
+            places.map(|(_, (_, subject))| subject.clone()).collect()
+        };
+        let is_free = |place: usize, counts: fn(&Value) -> bool| {
+            !answers.is_empty() && of(place).all(|answer| is_complete(answer) && !has(answer, counts))
+        };
+        Listened {
+            by_anybody: those(&|place| !is_free(place, |_| true)),
+            by_queues: those(&|place| !is_free(place, |subscription| !subscription["qgroup"].is_null())),
+            patterns: answers.iter().flat_map(of_others).filter_map(|sub| pattern_of(&sub)).collect(),
+        }
     }
 
     /// Whether a message on this subject would be a job of somebody's.
@@ -124,4 +138,23 @@ impl<'p> Run<'p> {
     pub fn has_subscribers(&self, subject: &str) -> bool {
         self.heard.borrow().contains(subject)
     }
+
+    /// Whether an application hears this subject in the account of a tenant. `None`: any subject of the run.
+    pub fn is_overheard(&self, tenant: usize, subject: Option<&str>) -> bool {
+        let subject = subject.map(Subject::as_the_server_reads);
+        let account = self.topology.tenant(tenant).name.as_str();
+        let hears = |pattern: &str| match &subject {
+            Some(subject) => {
+                Subject::as_the_server_reads(pattern).zip(subject.as_ref()).is_some_and(|(p, s)| p.contains(s))
+            }
+            None => true,
+        };
+        self.overheard.borrow().iter().any(|(of, pattern)| of == account && hears(pattern))
+    }
+}
+
+/// The account of a subscription, and what it subscribes to.
+fn pattern_of(subscription: &Value) -> Option<(String, String)> {
+    let text = |name: &str| subscription[name].as_str().map(str::to_owned);
+    Some((text("account")?, text("subject")?))
 }
