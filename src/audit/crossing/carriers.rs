@@ -1,0 +1,180 @@
+//! What publishes or receives for a user without looking at its lists.
+
+use super::super::reach::{self, Carried, Question, published};
+use super::super::system::{Account, Import, ListenerKind, Responses, Side, System, User};
+use crate::diag::Span;
+use crate::subject::Subject;
+
+/// A mechanism that publishes or receives for a user without looking at its permissions.
+#[derive(Debug, Clone)]
+pub struct Carrier {
+    /// What is published or received, as the end of a sentence.
+    pub what: String,
+    /// The location that permits it.
+    pub place: Span,
+    /// Whether it is an answer that comes in by a service import: then it does not become a message of a
+    /// stream that others import, and reaches services under subjects of the server's choice.
+    pub by_import: bool,
+}
+
+impl Carrier {
+    /// The answer of a user of the same account to a request on `subject`.
+    pub fn answer(answering: &User, responses: Responses, subject: &Subject) -> Self {
+        let what = format!(
+            "any subject, as the reply subject of a request on `{subject}`, which `{}` answers by `allow_responses`",
+            answering.display_name()
+        );
+        Self { what, place: responses.span, by_import: false }
+    }
+}
+
+/// Requests that every account may send to the server, which answers to any subject.
+const SERVER_REQUESTS: [&str; 4] =
+    ["$SYS.REQ.USER.INFO", "$SYS.REQ.ACCOUNT.PING.CONNZ", "$SYS.REQ.ACCOUNT.PING.STATZ", "$SYS.REQ.SERVER.PING.CONNZ"];
+
+/// Requests that JetStream answers itself; all others of its API come back by a service import.
+const DELIVERIES: [&str; 4] = [
+    "$JS.API.DIRECT.GET.>",
+    "$JS.API.CONSUMER.MSG.NEXT.>",
+    "$JS.API.CONSUMER.CREATE.>",
+    "$JS.API.CONSUMER.DURABLE.CREATE.>",
+];
+
+/// Requests by which a stream captures or republishes any subject of its account.
+const STREAM_CHANGES: [&str; 3] = ["$JS.API.STREAM.CREATE.*", "$JS.API.STREAM.UPDATE.*", "$JS.API.STREAM.RESTORE.*"];
+
+/// How a leaf node sends or receives on `$MQTT.>`, which no list of allowed subjects covers for it: only a list
+/// that denies it.
+pub fn by_leaf_node(system: &System, account: &Account, user: &User, side: &Side) -> Option<Carrier> {
+    let is_denied = side.deny.iter().any(|p| p.queue.is_none() && matches!(p.subject.as_str(), "$MQTT.>" | ">"));
+    let what = "`$MQTT.>`, which a leaf node's lists of allowed subjects do not cover".to_owned();
+    (system.may_be_leaf(account, user) && !is_denied).then(|| Carrier {
+        what,
+        place: user.place_of(side),
+        by_import: false,
+    })
+}
+
+/// Whether a user's lists let it publish, and receive, on some of the subjects.
+pub fn allows(account: &Account, user: &User, subjects: &Subject) -> [bool; 2] {
+    let publishes = !published(account, user, Some(subjects)).is_empty();
+    [publishes, Carried::new(account, subjects).received_by(user).is_some()]
+}
+
+/// Whether a user of the account may make streams, which then acknowledge what they capture.
+pub fn may_capture(account: &Account) -> bool {
+    account.jetstream.is_some() && account.users.iter().any(|user| asks(account, user, &STREAM_CHANGES).is_some())
+}
+
+/// How a user has a message published to a subject of its choice, by an answer to its own request or by
+/// a user that answers it. `captures` as in [`speaks_anywhere`].
+pub fn past_publish_list(system: &System, account: &Account, user: &User, captures: bool) -> Option<Carrier> {
+    match speaks_anywhere(system, account, user, captures) {
+        Some(carrier) if !carrier.by_import => Some(carrier),
+        other => answered(system, account, user).or(other),
+    }
+}
+
+/// The answer of a user of the account to requests of `sender`, which goes wherever they say.
+fn answered(system: &System, account: &Account, sender: &User) -> Option<Carrier> {
+    let answering = account.users.iter().filter_map(|user| Some((user, user.permissions.responses?)));
+    answering.into_iter().find_map(|(user, responses)| {
+        let question = Question { from: (account, sender), to: (account, user), subject: None };
+        let subject = reach::paths(system, question).paths.into_iter().next()?.subject;
+        Some(Carrier::answer(user, responses, &subject))
+    })
+}
+
+/// The first of the subjects that a user reaches by what it publishes, after mappings: what it publishes then.
+pub fn asks(account: &Account, user: &User, subjects: &[&str]) -> Option<Subject> {
+    first_within(&published(account, user, None), subjects)
+}
+
+/// The same of messages that are known already.
+fn first_within(messages: &[Carried<'_>], subjects: &[&str]) -> Option<Subject> {
+    let wanted = subjects.iter().filter_map(|text| Subject::as_the_server_reads(text));
+    wanted.filter_map(|wanted| messages.iter().find_map(|m| Some(m.within(&wanted)?.published.pattern()))).next()
+}
+
+/// How a user has a message published to a subject of its choice, if a request of its own that
+/// is answered does that. `captures`: whether streams of the account may capture what it publishes.
+pub fn speaks_anywhere(system: &System, account: &Account, user: &User, captures: bool) -> Option<Carrier> {
+    let place = user.place_of(&user.permissions.publish);
+    let by = |what: String, by_import: bool| {
+        Some(Carrier { what: format!("any subject, as the reply subject of {what}"), place, by_import })
+    };
+    let messages = published(account, user, None);
+    let asks = |subjects: &[&str]| first_within(&messages, subjects);
+    let has_jetstream = account.jetstream.is_some();
+    if has_jetstream && let Some(request) = asks(&DELIVERIES) {
+        return by(format!("`{request}`, which JetStream answers"), false);
+    }
+    if uses_mqtt(system, account)
+        && let Some(message) = asks(&["$MQTT.>"])
+    {
+        return by(format!("a message on `{message}`, which MQTT's streams acknowledge"), false);
+    }
+    if captures && let Some(message) = messages.first() {
+        let subject = message.published.pattern();
+        return by(format!("a message on `{subject}`, once a stream acknowledges it"), false);
+    }
+    if has_jetstream && let Some(request) = asks(&["$JS.API.>"]) {
+        return by(format!("`{request}`, which JetStream answers"), true);
+    }
+    let local = |import: &Import| published(account, user, Some(&import.local)).first().map(|p| p.published.pattern());
+    let services = account.services().filter(|import| is_answered(system, import));
+    if let Some((import, request)) = services.filter_map(|i| Some((i, local(i)?))).next() {
+        return by(format!("a request on `{request}`, which `{}` answers", import.from.0), true);
+    }
+    let request = asks(&SERVER_REQUESTS).filter(|_| !system.server.no_system_account)?;
+    by(format!("`{request}`, which the server answers"), true)
+}
+
+/// Whether somebody may answer requests on an import.
+fn is_answered(system: &System, import: &Import) -> bool {
+    let Some(exporter) = system.account(&import.from.0) else { return true };
+    let reply = ["_R_.>"];
+    system.is_system(exporter)
+        || import.subject.first_token() == "$JS"
+        || exporter.services().next().is_some()
+        || exporter.users.iter().any(|u| u.permissions.responses.is_some() || asks(exporter, u, &reply).is_some())
+}
+
+/// Whether the server keeps streams for MQTT in the account.
+fn uses_mqtt(system: &System, account: &Account) -> bool {
+    let listens = system.server.listeners.iter().any(|l| l.kind == ListenerKind::Mqtt && l.listens);
+    listens && account.jetstream.is_some() && account.users.iter().any(|user| user.may_use(ListenerKind::Mqtt))
+}
+
+/// How a user receives what others publish by MQTT: it passes on `$MQTT.msgs.>` and `$MQTT.rmsgs.>`.
+pub fn hears_mqtt(system: &System, account: &Account, user: &User) -> Option<Carrier> {
+    let mqtt = Subject::as_the_server_reads("$MQTT.>").filter(|_| uses_mqtt(system, account))?;
+    let subject = Carried::new(account, &mqtt).received_by(user)?;
+    let place = user.place_of(&user.permissions.subscribe);
+    Some(Carrier { what: format!("what it publishes by MQTT, on `{subject}`"), place, by_import: false })
+}
+
+/// The requests of other accounts to the services of an account, as its users hear them.
+pub fn requests_of_others<'w>(system: &'w System, account: &'w Account) -> Vec<Carried<'w>> {
+    let others = system.accounts.iter().filter(|other| other.name != account.name);
+    let imports = others.flat_map(Account::services).filter(|import| import.from.0 == account.name);
+    let asked = imports.flat_map(|import| reach::what_becomes(account, &import.subject));
+    asked.map(|subject| Carried::new(account, &subject)).collect()
+}
+
+/// How the answers of a user that may answer pass through its account on `_R_.>`: those to requests of other
+/// accounts.
+pub fn answers_others(requests: &[Carried<'_>], user: &User) -> Option<Carrier> {
+    let place = user.permissions.responses?.span;
+    let asked = requests.iter().find_map(|request| request.received_by(user))?;
+    let what = format!("what it answers to requests of other accounts on `{asked}`, on `_R_.>`");
+    Some(Carrier { what, place, by_import: false })
+}
+
+/// How a user receives messages on any subject, by streams.
+pub fn hears_everything(account: &Account, user: &User) -> Option<Carrier> {
+    account.jetstream.as_ref()?;
+    let request = asks(account, user, &STREAM_CHANGES)?;
+    let what = format!("any subject, by a stream that captures it: `{}` may publish `{request}`", user.display_name());
+    Some(Carrier { what, place: user.place_of(&user.permissions.publish), by_import: false })
+}
