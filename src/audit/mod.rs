@@ -76,12 +76,12 @@ fn hide_secrets(map: &Map, sources: &mut Sources) {
 
 /// Residual risks that no configuration can remove, listed in reports.
 pub const RESIDUAL: &[&str] = &[
-    "nats-server limits no rates: messages, bytes and CPU are shared",
-    "the JetStream API has one queue for all accounts; a flood of requests drops everybody's",
-    "an answer to an imported stream's message goes where the exporter likes, within the answering user's permissions",
-    "a stream that captures imported messages acknowledges them to a subject of the exporter's choice",
-    "a later account of the same name reads a removed one's streams",
-    "guessing passwords costs the server one bcrypt each, before anybody is known",
+    "nats-server does not limit rates: accounts share throughput, bandwidth and CPU",
+    "all accounts share one queue of JetStream API requests; a flood of requests drops those of every account",
+    "the exporter of a stream chooses where an answer to its messages goes, within the answering user's permissions",
+    "the exporter of a stream chooses the subject on which an importer's stream acknowledges a captured message",
+    "a new account with the name of a removed one can read its streams",
+    "each guess of a bcrypt password costs the server one comparison, before the client is authenticated",
 ];
 
 /// Reads a configuration and checks every rule; each account is a tenant. Fails

@@ -10,8 +10,8 @@ use crate::diag::Diagnostic;
 pub const RULE: Rule = Rule {
     id: "account-name",
     proves: "an account's data stays in the account's folder",
-    why: "the server keeps an account's streams in a folder of its name: `../x` is outside, names with dots or blanks break requests about the account",
-    mend: "letters, digits, `_` and `-`",
+    why: "The server stores an account's streams in a folder with its name: `../x` is outside the store, and names with dots or blanks break requests about the account",
+    mend: "use letters, digits, `_` and `-` only",
     check,
 };
 

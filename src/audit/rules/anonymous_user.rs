@@ -7,8 +7,8 @@ use crate::diag::Diagnostic;
 
 pub const RULE: Rule = Rule {
     id: "anonymous-user",
-    proves: "nobody is let in without credentials",
-    why: "`no_auth_user`, of the server or of its websocket and mqtt blocks, names the user that anybody without credentials is",
+    proves: "no client logs in without credentials",
+    why: "Clients without credentials become the user that `no_auth_user` names, in the server's options or in its websocket or mqtt block",
     mend: "remove `no_auth_user`",
     check,
 };

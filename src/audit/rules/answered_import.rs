@@ -8,9 +8,9 @@ use crate::model::ShareKind;
 
 pub const RULE: Rule = Rule {
     id: "answered-import",
-    proves: "nobody's answer to a shared message leaves its own permissions",
-    why: "the reply subject of an imported stream's message is the exporter's choice, and `allow_responses` lets an answer go there past every list, deny included",
-    mend: "no `allow_responses` for users of accounts that import streams; what wants an answer is shared as a service",
+    proves: "answering a message of an imported stream stays within the user's own permissions",
+    why: "The exporter chooses the reply subject of such a message, and `allow_responses` lets the answer go there past every list, including `deny`",
+    mend: "remove `allow_responses` from users of accounts that import streams, and share what needs answers as a service",
     check,
 };
 

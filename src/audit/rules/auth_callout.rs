@@ -7,9 +7,9 @@ use crate::diag::Diagnostic;
 
 pub const RULE: Rule = Rule {
     id: "auth-callout",
-    proves: "no tenant is asked for the credentials of others",
-    why: "whoever subscribes in the callout's account hears every login, with its password, unless it is encrypted; and decides who everybody is",
-    mend: "give the callout an account of its own, with its `auth_users` alone, and an `xkey`",
+    proves: "no tenant receives the credentials of others",
+    why: "A subscriber in the callout's account receives every login, with the password in clear text unless it is encrypted, and can decide which account a client gets",
+    mend: "give the callout an account of its own with its `auth_users` and no others, and an `xkey`",
     check,
 };
 

@@ -7,9 +7,9 @@ use crate::diag::Diagnostic;
 
 pub const RULE: Rule = Rule {
     id: "clear-text",
-    proves: "what is sent cannot be read or changed on the way",
-    why: "without TLS everybody on the network path reads passwords and messages and can change them; a certificate that is not checked can be anybody's",
-    mend: "configure `tls` with a certificate, without `allow_non_tls`, `no_tls` and `insecure`; or listen on 127.0.0.1",
+    proves: "nobody can read or change messages on the network",
+    why: "Without TLS, everyone on the network path can read and change passwords and messages; a certificate that is not verified can be anyone's",
+    mend: "configure `tls` with a certificate, without `allow_non_tls`, `no_tls` and `insecure`, or listen on 127.0.0.1",
     check,
 };
 

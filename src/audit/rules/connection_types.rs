@@ -7,8 +7,8 @@ use crate::diag::Diagnostic;
 
 pub const RULE: Rule = Rule {
     id: "connection-types",
-    proves: "users come through the listeners that are meant for them",
-    why: "MQTT has sessions that whoever names them takes over, in one account from one tenant to another; leaf nodes have subjects that allow lists do not cover. A user without connection types, or with an empty list, may use every listener",
+    proves: "users connect through the listeners that are meant for them",
+    why: "An MQTT session can be taken over by any user of the account who uses its name, and allow lists do not cover some subjects of leaf nodes. A user without connection types, or with an empty list, may use every listener",
     mend: "`allowed_connection_types: [STANDARD]`, or the type that the user is meant for",
     check,
 };

@@ -7,9 +7,9 @@ use crate::diag::{Diagnostic, Span};
 
 pub const RULE: Rule = Rule {
     id: "decided-elsewhere",
-    proves: "who is isolated is decided in this file",
-    why: "with an auth callout, or accounts whose JWTs are elsewhere, accounts and permissions are not in the file; where several tenants' leaf nodes dial other servers, those decide whether they meet: nothing can be proved from the file alone",
-    mend: "audit it where the accounts are, such as a resolver's folder, and audit the other servers; a server that tenantry renders is attacked with `tenantry verify --server URL`",
+    proves: "the file decides which tenants are isolated",
+    why: "With an auth callout, or JWT accounts that are stored elsewhere, accounts and permissions are not in the file. If leaf nodes of several tenants dial other servers, those servers decide whether the tenants meet",
+    mend: "audit the file where the accounts are, such as a resolver's folder, and the other servers' files; `tenantry verify --server URL` attacks a server that tenantry renders",
     check,
 };
 

@@ -8,8 +8,8 @@ use crate::diag::Diagnostic;
 pub const RULE: Rule = Rule {
     id: "fails-at-start",
     proves: "a configuration that passes `nats-server -t` starts",
-    why: "`nats-server -t` checks the language and little else, and what several exports decide changes from run to run",
-    mend: "if this file is included by another, audit that one; otherwise add what is missing",
+    why: "`nats-server -t` checks little more than the syntax, and the result of some combinations of exports changes from start to start",
+    mend: "if another file includes this one, audit that file; otherwise add what is missing",
     check,
 };
 

@@ -11,8 +11,8 @@ use crate::subject::Subject;
 
 pub const RULE: Rule = Rule {
     id: "import-cycle",
-    proves: "nothing goes round in a circle between accounts",
-    why: "nats-server refuses some circles and not others, as it happens to read the accounts: what starts today may not start tomorrow",
+    proves: "imports form no cycle",
+    why: "nats-server refuses some cycles and accepts others, depending on the order in which it happens to read the accounts: a file that starts today may fail tomorrow",
     mend: "remove one of the imports",
     check,
 };

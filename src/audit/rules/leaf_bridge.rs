@@ -9,9 +9,9 @@ use crate::diag::Diagnostic;
 
 pub const RULE: Rule = Rule {
     id: "leaf-bridge",
-    proves: "no two tenants are joined by a leaf node",
-    why: "a leaf node's remote carries an account's messages into an account of the server that it dials; where two tenants' remotes log in as one user, or one comes back to this server, they meet. A server with a name knows connections of its own, and closes them",
-    mend: "give the server a `server_name`; let each tenant's remote dial a server of its own, never this one",
+    proves: "no leaf node connects two tenants",
+    why: "A leaf node remote exchanges an account's messages with an account of the server that it dials. Two tenants meet if their remotes log in as the same user there, or if a remote leads back to this server. A server with a name recognises connections to itself and closes them",
+    mend: "set `server_name`; let each tenant's remote dial a server of its own, and never this one",
     check,
 };
 

@@ -7,9 +7,9 @@ use crate::diag::Diagnostic;
 
 pub const RULE: Rule = Rule {
     id: "leaf-listener",
-    proves: "only those who are meant to can join with a leaf node",
-    why: "with a leaf port and no leaf authorization every account's users can attach a server of theirs",
-    mend: "`authorization` under leafnodes, `max_leafnodes: 0` in the accounts' limits, or `allowed_connection_types` of users",
+    proves: "only servers that are meant to can connect as leaf nodes",
+    why: "If the leaf node listener has no authorization of its own, users of every account can connect a server of theirs",
+    mend: "set `authorization` in `leafnodes`, `max_leafnodes: 0` in the accounts' limits, or `allowed_connection_types` of the users",
     check,
 };
 

@@ -7,9 +7,9 @@ use crate::diag::Diagnostic;
 
 pub const RULE: Rule = Rule {
     id: "logged-payloads",
-    proves: "no message stands in the server's log",
-    why: "with `trace` the server logs every message of every tenant with its payload",
-    mend: "remove `trace` and `trace_verbose`; `trace_headers` logs headers alone",
+    proves: "the server's log holds no messages",
+    why: "With `trace` the server logs every message of every tenant, payload included",
+    mend: "remove `trace` and `trace_verbose`; `trace_headers` logs headers only",
     check,
 };
 

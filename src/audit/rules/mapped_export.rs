@@ -10,9 +10,9 @@ use crate::model::ShareKind;
 
 pub const RULE: Rule = Rule {
     id: "mapped-export",
-    proves: "an importer's name in a subject stays where it is",
-    why: "the exporter's mappings are applied after `account_token_position` was checked, and can put another name there, or another exported subject",
-    mend: "do not map what one importer may ask to what another one's name is in",
+    proves: "no mapping changes the importer's name in a subject",
+    why: "The exporter's mappings are applied after `account_token_position` was checked; they can insert another importer's name, or lead to another exported subject",
+    mend: "do not map a subject that one importer may request to a subject with another importer's name",
     check,
 };
 

@@ -116,10 +116,13 @@ pub fn is_undecided(finding: &Diagnostic) -> bool {
 
 /// Findings made while reading a configuration: identifier and description.
 pub const READING: &[(&str, &str)] = &[
-    ("misread-value", "the server reads something else than what is written, and says nothing"),
-    ("overridden-account", "of two accounts with one name the last counts, and the first one's users are gone"),
-    ("overridden-key", "of two keys with one name the last counts"),
-    ("ambiguous-key", "a key is given twice under different names: which one counts changes from start to start"),
+    ("misread-value", "the server silently reads another value than the one that is written"),
+    (
+        "overridden-account",
+        "two accounts have the same name: the server keeps the last one, and the users of the first are gone",
+    ),
+    ("overridden-key", "a key is given twice: the server keeps the last value"),
+    ("ambiguous-key", "a key is given twice under two names: which value the server uses changes from start to start"),
 ];
 
 impl Rule {

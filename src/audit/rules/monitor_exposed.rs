@@ -7,8 +7,8 @@ use crate::diag::Diagnostic;
 
 pub const RULE: Rule = Rule {
     id: "monitor-exposed",
-    proves: "the monitoring endpoints are not offered to the network",
-    why: "they show every account's users, addresses, subjects and streams to whoever asks",
+    proves: "the monitoring endpoints are not reachable from the network",
+    why: "They show every account's users, addresses, subjects and streams without authentication",
     mend: "listen on 127.0.0.1; in a container, publish the port on 127.0.0.1 only, as the rendered compose files do (this file cannot show it)",
     check,
 };

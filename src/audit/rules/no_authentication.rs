@@ -7,9 +7,9 @@ use crate::diag::Diagnostic;
 
 pub const RULE: Rule = Rule {
     id: "no-authentication",
-    proves: "somebody has to prove who they are",
-    why: "with no user anywhere, nats-server runs without authentication: anybody is in the account `$G`",
-    mend: "give every account a user; keep an `authorization` block",
+    proves: "every client must authenticate",
+    why: "If no user is configured anywhere, nats-server runs without authentication and every client is in the account `$G`",
+    mend: "configure users in every account, and keep an `authorization` block",
     check,
 };
 

@@ -9,9 +9,9 @@ use crate::diag::Diagnostic;
 
 pub const RULE: Rule = Rule {
     id: "one-login",
-    proves: "users are told apart",
-    why: "with one name and password, or one token, for the whole server nobody can be told from anybody else; a login of a listener for servers that a user has as well lets the user in there, with another account or with all of them; and whoever has a key that signs for two accounts is in both",
-    mend: "accounts with users of their own, listeners with logins of their own, and keys that sign for one account",
+    proves: "each user has credentials of its own",
+    why: "A server with a single name and password, or token, cannot tell its clients apart. A user who has the login of a leaf node, cluster or gateway listener can use that listener, with another account or with every account. A key that signs for two accounts gives its holder both",
+    mend: "give accounts users of their own, listeners logins of their own, and each account its own signing keys",
     check,
 };
 

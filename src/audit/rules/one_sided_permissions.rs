@@ -7,9 +7,9 @@ use crate::diag::Diagnostic;
 
 pub const RULE: Rule = Rule {
     id: "one-sided-permissions",
-    proves: "publishing and subscribing are both limited where one is",
-    why: "where only one of `publish` and `subscribe` is given, the other is unlimited inside the account",
-    mend: "give both; `deny: \">\"` for nothing",
+    proves: "a user whose publishing is limited is limited in subscribing too, and the other way round",
+    why: "If only one of `publish` and `subscribe` is given, the other is unlimited inside the account",
+    mend: "give both; `deny: \">\"` grants nothing",
     check,
 };
 

@@ -7,9 +7,9 @@ use crate::diag::Diagnostic;
 
 pub const RULE: Rule = Rule {
     id: "open-cluster",
-    proves: "only servers of the system join it",
-    why: "whoever reaches a cluster or gateway port without authorization can be a server, and reads and forges in every account",
-    mend: "`authorization` with a user in the block; or TLS with a `ca_file` that signs servers and nobody else",
+    proves: "only servers of the system can join it",
+    why: "A client that reaches a cluster or gateway port without authorization can act as a server, and read and forge messages in every account",
+    mend: "set `authorization` with a user in the block, or TLS with a `ca_file` that signs these servers only",
     check,
 };
 

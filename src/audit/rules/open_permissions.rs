@@ -7,9 +7,9 @@ use crate::diag::Diagnostic;
 
 pub const RULE: Rule = Rule {
     id: "open-permissions",
-    proves: "what looks closed is closed",
+    proves: "permissions that look closed are closed",
     why: "nats-server reads an empty list or an empty block as \"everything\"",
-    mend: "write `deny: \">\"` for nothing",
+    mend: "write `deny: \">\"` to grant nothing",
     check,
 };
 

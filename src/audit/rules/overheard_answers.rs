@@ -8,9 +8,9 @@ use crate::subject::Subject;
 
 pub const RULE: Rule = Rule {
     id: "overheard-answers",
-    proves: "no user receives answers and acknowledgements that are for others",
-    why: "answers to requests of other accounts pass on `_R_.>`, acknowledgements of every consumer on `$JS.ACK.>`: whoever subscribes there sees what each importer is told",
-    mend: "leave these subjects out of `subscribe`",
+    proves: "no user receives answers and acknowledgements that are meant for others",
+    why: "Answers to requests of other accounts pass on `_R_.>`, acknowledgements of every consumer on `$JS.ACK.>`: a subscriber there sees what each importer is told",
+    mend: "remove these subjects from `subscribe`",
     check,
 };
 

@@ -7,8 +7,8 @@ use crate::diag::Diagnostic;
 
 pub const RULE: Rule = Rule {
     id: "oversubscribed",
-    proves: "what accounts may use adds up to what the server has",
-    why: "the server does not start; after a reload that it accepts, it cuts unrelated accounts off JetStream",
+    proves: "the limits of all accounts together fit the server's",
+    why: "If they do not, the server refuses to start; on a reload, which it accepts, it disables JetStream of unrelated accounts",
     mend: "lower the accounts' limits or raise the server's",
     check,
 };

@@ -8,9 +8,9 @@ use crate::model::ShareKind;
 
 pub const RULE: Rule = Rule {
     id: "producer-stall",
-    proves: "no importer can slow an exporter's publishers",
-    why: "without `no_fast_producer_stall` the server makes a publisher wait for a slow subscriber, of another account too",
-    mend: "`no_fast_producer_stall: true`",
+    proves: "no importer can slow down an exporter's publishers",
+    why: "Without `no_fast_producer_stall` the server makes a publisher wait for a slow subscriber, even one of another account",
+    mend: "set `no_fast_producer_stall: true`",
     check,
 };
 

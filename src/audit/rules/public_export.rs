@@ -8,7 +8,7 @@ use crate::diag::Diagnostic;
 pub const RULE: Rule = Rule {
     id: "public-export",
     proves: "every export names its importers",
-    why: "an export without `accounts`, or with an empty list, can be imported by any account: what crosses is decided by whoever writes the import. An error where an account of another tenant does import it",
+    why: "Any account can import an export without `accounts`, or with an empty list. This is an error if an account of another tenant does import it, and a warning otherwise",
     mend: "name the importers: `accounts: [A, B]`",
     check,
 };

@@ -8,9 +8,9 @@ use crate::model::ShareKind;
 
 pub const RULE: Rule = Rule {
     id: "queue-stealing",
-    proves: "an importer gets copies and takes nothing away",
-    why: "a queue subscription on an imported stream joins the queue of that name in the exporter's account: it takes messages from the exporter's own workers",
-    mend: "deny queues on it to every user of the importer: `deny: [\"subject >\"]`",
+    proves: "importers receive copies and take no message from the exporter's workers",
+    why: "A queue subscription on an imported stream joins the queue of that name in the exporter's account",
+    mend: "deny queue subscriptions on it to every user of the importer: `deny: [\"subject >\"]`",
     check,
 };
 

@@ -11,9 +11,9 @@ use crate::subject::Subject;
 
 pub const RULE: Rule = Rule {
     id: "reserved-export",
-    proves: "nothing of JetStream, the system or inboxes is offered to others",
-    why: "whoever imports `$JS.API.>` manages the exporter's streams; `$SYS`, inboxes and service replies are as good",
-    mend: "export the subjects that are meant, one by one",
+    proves: "no subjects of JetStream, the system account or inboxes are exported",
+    why: "An importer of `$JS.API.>` manages the exporter's streams; `$SYS`, inboxes and service replies are as sensitive",
+    mend: "export the subjects that you mean, one by one",
     check,
 };
 

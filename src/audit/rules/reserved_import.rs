@@ -7,8 +7,8 @@ use crate::diag::Diagnostic;
 
 pub const RULE: Rule = Rule {
     id: "reserved-import",
-    proves: "what is imported does not lie over the account's own requests and replies",
-    why: "with a service import on `>`, an inbox or `$JS.API.>` the account's own messages and requests go to the exporter; with a stream import there the exporter forges replies",
+    proves: "imports do not cover the account's own requests and replies",
+    why: "With a service import on `>`, an inbox or `$JS.API.>`, the account's own messages and requests go to the exporter; with a stream import on them, the exporter can forge replies",
     mend: "import it under a subject of its own",
     check,
 };

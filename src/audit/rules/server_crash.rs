@@ -9,9 +9,9 @@ use crate::subject::Subject;
 
 pub const RULE: Rule = Rule {
     id: "server-crash",
-    proves: "no message and no subscription of a tenant ends the server for all",
-    why: "three ways end nats-server 2.15.1: a subscription to one subject of a local name with more wildcards than the imported stream has; a message on a subject that is mapped to nothing; and a request without a client to an imported service whose latency is measured, which every importer can cause: by the reply subject of a request to the server, by a trace of its own message, by MQTT or a consumer",
-    mend: "use each wildcard of the stream once in the local name; map to a subject; measure latency outside of the server: remove `latency`",
+    proves: "no message and no subscription of a tenant can crash the server",
+    why: "nats-server 2.15.1 crashes in three situations: a subscription to one subject of a local name with more wildcards than the imported stream has; a message on a subject that is mapped to an empty subject; and a request that comes from no client to an imported service whose latency is measured, which any importer can cause by the reply subject of a request to the server, a trace of its own message, MQTT or a consumer",
+    mend: "use each wildcard of the stream exactly once in the local name; map to a subject; remove `latency` and measure it outside the server",
     check,
 };
 

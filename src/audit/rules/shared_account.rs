@@ -12,9 +12,9 @@ use crate::subject::Subject;
 
 pub const RULE: Rule = Rule {
     id: "shared-account",
-    proves: "tenants that share an account do not reach each other in it",
-    why: "inside one account only subject permissions separate users, and a reply subject is never checked: whoever gets an answer, from a colleague, the server or JetStream, can have it written to any subject of the account",
-    mend: "give each tenant an account of its own",
+    proves: "tenants that share an account cannot reach each other in it",
+    why: "Inside one account only subject permissions separate users, and the server never checks a reply subject: a user who gets an answer from another user, from the server or from JetStream can have it published to any subject of the account",
+    mend: "give each tenant its own account",
     check,
 };
 

@@ -9,7 +9,7 @@ use crate::subject::Subject;
 
 pub const RULE: Rule = Rule {
     id: "shared-identity",
-    proves: "requests across accounts do not give away who asks",
+    proves: "requests to other accounts do not reveal who sends them",
     why: "`share: true` sends the requester's address, user and client name to the exporter",
     mend: "remove `share`",
     check,

@@ -8,8 +8,8 @@ use crate::diag::Diagnostic;
 pub const RULE: Rule = Rule {
     id: "system-tenant",
     proves: "no tenant is in the system account",
-    why: "the system account hears every account's connections and can ask and change everything",
-    mend: "keep the system account for operators; give the tenant another one",
+    why: "The system account sees the connections of every account and can query and change everything",
+    mend: "keep the system account for operators, and give the tenant another one",
     check,
 };
 

@@ -7,8 +7,8 @@ use crate::diag::Diagnostic;
 
 pub const RULE: Rule = Rule {
     id: "traced-share",
-    proves: "message tracing stops where an account ends",
-    why: "with `allow_trace` a trace names the other account's clients and subscriptions",
+    proves: "message traces end at the account's boundary",
+    why: "With `allow_trace`, a trace names the other account's clients and subscriptions",
     mend: "remove `allow_trace`",
     check,
 };

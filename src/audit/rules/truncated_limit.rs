@@ -7,9 +7,9 @@ use crate::diag::Diagnostic;
 
 pub const RULE: Rule = Rule {
     id: "truncated-limit",
-    proves: "every limit is what it says",
-    why: "account limits are kept in 32 bits: 4294967296 connections are none, 4294967295 are no limit",
-    mend: "stay below 2147483648",
+    proves: "every limit has the value that is written",
+    why: "Account limits are 32-bit numbers: 4294967296 connections become 0, and 4294967295 become unlimited",
+    mend: "use values below 2147483648",
     check,
 };
 

@@ -7,8 +7,8 @@ use crate::diag::Diagnostic;
 
 pub const RULE: Rule = Rule {
     id: "trusted-peer",
-    proves: "nobody speaks for somebody else",
-    why: "a WebSocket login by cookie is sent by the browser for whatever page asks, unless the origin is checked; with the proxy protocol a client's address is whatever it says",
+    proves: "no client can pose as another one",
+    why: "A browser sends a WebSocket login cookie for any page that asks, unless the server checks the origin; with the proxy protocol, a client chooses its own address",
     mend: "set `same_origin` or `allowed_origins`; let only the proxy reach the port",
     check,
 };

@@ -9,9 +9,9 @@ use crate::diag::Diagnostic;
 
 pub const RULE: Rule = Rule {
     id: "undecided-tenants",
-    proves: "it is known whose each user is",
-    why: "most configurations put several tenants into one account and do not say so; whether they are isolated depends on who is who",
-    mend: "say who is who: `tenantry audit --suggest-tenants FILE > who.toml`, correct it, then `tenantry audit --tenants who.toml FILE`",
+    proves: "it is known which tenant each user belongs to",
+    why: "Most configurations put several tenants into one account and do not say so; whether they are isolated depends on which users belong together",
+    mend: "name the tenants: `tenantry audit --suggest-tenants FILE > who.toml`, correct it, then `tenantry audit --tenants who.toml FILE`",
     check,
 };
 

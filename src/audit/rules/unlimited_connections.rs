@@ -7,9 +7,9 @@ use crate::diag::Diagnostic;
 
 pub const RULE: Rule = Rule {
     id: "unlimited-connections",
-    proves: "no account can use the server's connections up",
-    why: "the server's connections are shared; an account without `max_connections` can take all of them",
-    mend: "`limits { max_connections: 100 }`, and a `max_connections` of the server for all of them together",
+    proves: "no account can use up the server's connections",
+    why: "All accounts share the server's connections; an account without `max_connections` can take all of them",
+    mend: "set `limits { max_connections: 100 }` in the account, and a `max_connections` of the server that covers all accounts",
     check,
 };
 

@@ -7,9 +7,9 @@ use crate::diag::Diagnostic;
 
 pub const RULE: Rule = Rule {
     id: "unlimited-jetstream",
-    proves: "every account's JetStream is finite",
-    why: "an account without a storage limit fills the disk, and every other account's publishes fail",
-    mend: "give max_memory, max_store, max_streams and max_consumers; 0 memory or store is none, 0 streams or consumers is no limit",
+    proves: "JetStream of every account is limited",
+    why: "An account without a storage limit can fill the disk; then publishing to streams fails in every account",
+    mend: "set max_memory, max_store, max_streams and max_consumers (0 memory or store means none, 0 streams or consumers means unlimited)",
     check,
 };
 

@@ -7,9 +7,9 @@ use crate::diag::Diagnostic;
 
 pub const RULE: Rule = Rule {
     id: "weak-login",
-    proves: "a password is needed, and is not in the file",
-    why: "a user without a password logs in with an empty one; a password that is not hashed is known to whoever reads the file; a hash that is malformed lets nobody in",
-    mend: "an nkey, or a bcrypt hash in \"quotes\": `nats server passwd` makes one",
+    proves: "logging in takes a secret that the file does not show",
+    why: "A user without a password logs in with an empty one; a password that is not hashed is readable in the file; with a malformed hash nobody can log in",
+    mend: "use an nkey, or a bcrypt hash in \"quotes\": `nats server passwd` makes one",
     check,
 };
 

@@ -7,9 +7,9 @@ use crate::diag::Diagnostic;
 
 pub const RULE: Rule = Rule {
     id: "widened-subscription",
-    proves: "an allowed `a.*` admits no `a.>`",
-    why: "the server compares a subscription with the list as if it were a subject, so that a last token `*` of the list matches the `>` of a subscription: `a.*` allows `a.>`, and `*` allows everything",
-    mend: "deny what lies below it: `deny: \"a.*.>\"`",
+    proves: "an allowed `a.*` does not admit `a.>`",
+    why: "The server compares a subscription with the list as if it were a subject, so a `*` at the end of a listed subject matches the `>` of a subscription: `a.*` allows `a.>`, and `*` allows everything",
+    mend: "deny the subjects below it: `deny: \"a.*.>\"`",
     check,
 };
 

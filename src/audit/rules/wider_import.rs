@@ -7,9 +7,9 @@ use crate::diag::Diagnostic;
 
 pub const RULE: Rule = Rule {
     id: "wider-import",
-    proves: "an import opens nothing of the exporter beyond what it names",
-    why: "where a stream of one subject is imported under a name with wildcards, nats-server subscribes in the exporter's account to whatever that name and a subscription of the importer have in common: to the exporter's own subjects, exported or not",
-    mend: "import one subject under one subject",
+    proves: "an import exposes no subjects of the exporter beyond those it names",
+    why: "If a stream of one subject is imported under a name with wildcards, nats-server subscribes in the exporter's account to the overlap of that name and the importer's subscription, which includes subjects that are not exported",
+    mend: "import a single subject under a single subject",
     check,
 };
 

@@ -11,9 +11,9 @@ use crate::subject::SubjectIndex;
 
 pub const RULE: Rule = Rule {
     id: "wildcard-service",
-    proves: "who imports a service with a wildcard cannot name another tenant",
-    why: "without `account_token_position` every importer chooses what stands in the wildcard's place, another tenant's name included",
-    mend: "put the importer's name into the subject and its place into `account_token_position`; or export one subject for each importer",
+    proves: "an importer of a service with a wildcard cannot pose as another tenant",
+    why: "Without `account_token_position` every importer chooses the token in the wildcard's place, including another tenant's name",
+    mend: "put the importer's name into the subject and set `account_token_position` to its position, or export one subject to each importer",
     check,
 };
 

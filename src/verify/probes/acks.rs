@@ -12,8 +12,8 @@ use crate::verify::run::{Run, Session, TenantRun};
 
 pub const PROBE: Probe = Probe {
     id: "acknowledgements",
-    proves: "nobody can acknowledge what another tenant has still to deal with",
-    mend: "nobody may publish on `$JS.ACK.>` of another account: give each tenant an account of its own",
+    proves: "no user can acknowledge a message that another tenant has yet to process",
+    mend: "let no user publish on `$JS.ACK.>` of another account: give each tenant its own account",
     run: |run, tenant_runs| Box::pin(probe(run, tenant_runs)),
 };
 

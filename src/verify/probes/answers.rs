@@ -12,8 +12,8 @@ use crate::verify::wire::is_about;
 
 pub const PROBE: Probe = Probe {
     id: "answers",
-    proves: "a shared message cannot lead whoever answers it beyond its own permissions",
-    mend: "no `allow_responses` for users that hear what is shared; `tenantry up` renders that",
+    proves: "the reply subject of a shared message does not lead an answering user beyond its own permissions",
+    mend: "remove `allow_responses` from users who receive what is shared; `tenantry up` renders that",
     run: |run, tenant_runs| Box::pin(probe(run, tenant_runs)),
 };
 

@@ -9,8 +9,8 @@ use crate::verify::wire::{Answer, Request};
 
 pub const PROBE: Probe = Probe {
     id: "jetstream-api",
-    proves: "no verb of the JetStream API works on another tenant's streams, nor names them",
-    mend: "no export may offer `$JS.API.>`, and each tenant needs an account of its own",
+    proves: "no request of the JetStream API works on another tenant's streams, or reveals their names",
+    mend: "export no part of `$JS.API.>`, and give each tenant its own account",
     run: |run, tenant_runs| Box::pin(probe(run, tenant_runs)),
 };
 

@@ -8,8 +8,8 @@ use crate::verify::run::{Run, Session, TenantRun, each};
 
 pub const PROBE: Probe = Probe {
     id: "canaries",
-    proves: "what a tenant publishes, wherever it may, arrives at no other; and its own users hear it",
-    mend: "`tenantry explain --from A --to B` shows the way in what is rendered; if it shows none, the server runs something else",
+    proves: "messages of a tenant, on any subject it may publish on, reach its own users and no other tenant",
+    mend: "`tenantry explain --from A --to B` shows the path in what is rendered; if it shows none, the server runs another configuration",
     run: |run, tenant_runs| Box::pin(probe(run, tenant_runs)),
 };
 

@@ -13,8 +13,8 @@ use crate::verify::wire::Request;
 
 pub const PROBE: Probe = Probe {
     id: "capture",
-    proves: "a stream that captures everything in its account captures nothing undeclared of another tenant",
-    mend: "only what is declared may be exported: `tenantry up` renders that",
+    proves: "a stream that captures every subject of its account captures no undeclared message of another tenant",
+    mend: "export only what is declared: `tenantry up` renders that",
     run: |run, tenant_runs| Box::pin(probe(run, tenant_runs)),
 };
 

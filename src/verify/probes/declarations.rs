@@ -12,8 +12,8 @@ use crate::verify::wire::{Answer, Request};
 
 pub const PROBE: Probe = Probe {
     id: "declarations",
-    proves: "by the server's own account, each tenant exports, imports and maps what is declared and nothing else",
-    mend: "`tenantry up` renders what is declared; what the server has beyond it was added by hand",
+    proves: "the server reports exactly the declared exports, imports and mappings for each tenant",
+    mend: "`tenantry up` renders what is declared; remove what was added to the configuration by hand",
     run: |run, tenant_runs| Box::pin(probe(run, tenant_runs)),
 };
 

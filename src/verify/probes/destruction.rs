@@ -7,8 +7,8 @@ use crate::verify::run::{Run, TenantRun};
 
 pub const PROBE: Probe = Probe {
     id: "destruction",
-    proves: "nobody can change, purge or delete what is another tenant's",
-    mend: "no export may offer `$JS.API.>`, and each tenant needs an account of its own",
+    proves: "no user can change, purge or delete another tenant's streams",
+    mend: "export no part of `$JS.API.>`, and give each tenant its own account",
     run: |run, tenant_runs| Box::pin(probe(run, tenant_runs)),
 };
 

@@ -6,8 +6,8 @@ use crate::verify::run::{Run, TenantRun, each};
 
 pub const PROBE: Probe = Probe {
     id: "discovery",
-    proves: "service discovery does not answer about other tenants",
-    mend: "no tenant may ask on `$SRV.>` beyond its account",
+    proves: "service discovery returns nothing about other tenants",
+    mend: "let no tenant publish on `$SRV.>` beyond its account",
     run: |run, tenant_runs| Box::pin(probe(run, tenant_runs)),
 };
 

@@ -8,8 +8,8 @@ use crate::verify::wire::{Connection, Identity};
 
 pub const PROBE: Probe = Probe {
     id: "entry",
-    proves: "nobody comes in without credentials, or with wrong or borrowed ones",
-    mend: "`tenantry up` renders the registry's users and no others; nobody else belongs to a tenant",
+    proves: "no client logs in without credentials, or with wrong, revoked or someone else's",
+    mend: "`tenantry up` renders the registry's users and no others; remove what was added to the configuration",
     run: |run, tenant_runs| Box::pin(probe(run, tenant_runs)),
 };
 

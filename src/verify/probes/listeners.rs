@@ -16,8 +16,8 @@ use crate::verify::wire::{Connection, Identity};
 
 pub const PROBE: Probe = Probe {
     id: "listeners",
-    proves: "no tenant's user comes in as a leaf node or an MQTT client, past its permissions",
-    mend: "bind the listener's logins to accounts, and name `allowed_connection_types` for each user; `tenantry up` renders that",
+    proves: "no tenant's user can connect as a leaf node or MQTT client to bypass its permissions",
+    mend: "bind the listener's logins to accounts, and set `allowed_connection_types` for each user; `tenantry up` renders that",
     run: |run, tenant_runs| Box::pin(probe(run, tenant_runs)),
 };
 

@@ -13,8 +13,8 @@ use crate::verify::wire::{Connection, FILLER};
 
 pub const PROBE: Probe = Probe {
     id: "noisy-neighbours",
-    proves: "a tenant that does not read what it imports does not slow down whoever shares it",
-    mend: "`no_fast_producer_stall: true`; `tenantry up` renders that",
+    proves: "a tenant that does not read what it imports does not slow down the exporter",
+    mend: "set `no_fast_producer_stall: true`; `tenantry up` renders that",
     run: |run, tenant_runs| Box::pin(probe(run, tenant_runs)),
 };
 

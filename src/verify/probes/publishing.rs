@@ -7,8 +7,8 @@ use crate::verify::run::{Run, TenantRun, each};
 
 pub const PROBE: Probe = Probe {
     id: "publishing",
-    proves: "nobody may publish beyond its own subjects",
-    mend: "the server grants more than the role: `tenantry up` renders and reloads it; `tenantry audit FILE` finds it in what the server runs",
+    proves: "no user can publish beyond its own subjects",
+    mend: "the server grants more than the role: `tenantry up` renders and reloads the role; `tenantry audit FILE` finds the grant in what the server runs",
     run: |run, tenant_runs| Box::pin(probe(run, tenant_runs)),
 };
 

@@ -7,8 +7,8 @@ use crate::verify::run::{Run, TenantRun, each};
 
 pub const PROBE: Probe = Probe {
     id: "queues",
-    proves: "nobody joins a queue on another tenant's subject, shared or not",
-    mend: "deny queues on what is imported: `deny: [\"SUBJECT >\"]`; `tenantry up` renders that",
+    proves: "no user can join a queue on another tenant's subject, shared or not",
+    mend: "deny queues on imported subjects: `deny: [\"SUBJECT >\"]`; `tenantry up` renders that",
     run: |run, tenant_runs| Box::pin(probe(run, tenant_runs)),
 };
 

@@ -8,8 +8,8 @@ use crate::verify::run::{Run, Session, TenantRun, each, is_ack_of};
 
 pub const PROBE: Probe = Probe {
     id: "redirection",
-    proves: "JetStream cannot be led to write to another tenant's subjects",
-    mend: "each tenant needs an account of its own: inside one, JetStream writes to any subject",
+    proves: "no user can make JetStream write to another tenant's subjects",
+    mend: "give each tenant its own account: inside one account, JetStream writes to any subject",
     run: |run, tenant_runs| Box::pin(probe(run, tenant_runs)),
 };
 

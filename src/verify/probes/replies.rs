@@ -8,8 +8,8 @@ use crate::verify::wire::Connection;
 
 pub const PROBE: Probe = Probe {
     id: "replies",
-    proves: "an answer that is led to another tenant's subject does not arrive there",
-    mend: "no user that answers may be asked by another tenant but by a declared service",
+    proves: "an answer whose reply subject is another tenant's does not arrive there",
+    mend: "let other tenants send requests to users who answer through a declared service only",
     run: |run, tenant_runs| Box::pin(probe(run, tenant_runs)),
 };
 

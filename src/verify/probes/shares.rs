@@ -12,8 +12,8 @@ use crate::verify::wire::{Answer, Message, Request};
 
 pub const PROBE: Probe = Probe {
     id: "shares",
-    proves: "declared shares work, for those to whom they were declared",
-    mend: "what is declared does not work: `tenantry up`, if the server does not run this registry yet",
+    proves: "declared shares work for the tenants that they are declared for",
+    mend: "a declared share does not work: run `tenantry up` if the server does not run this registry yet",
     run: |run, tenant_runs| Box::pin(probe(run, tenant_runs)),
 };
 

@@ -9,8 +9,8 @@ use crate::verify::run::{Run, TenantRun, each};
 
 pub const PROBE: Probe = Probe {
     id: "sources",
-    proves: "no stream can be made to copy another tenant's",
-    mend: "no export may offer `$JS.API.CONSUMER.CREATE.>` or what streams deliver",
+    proves: "no stream can copy another tenant's stream",
+    mend: "export neither `$JS.API.CONSUMER.CREATE.>` nor the subjects on which streams deliver",
     run: |run, tenant_runs| Box::pin(probe(run, tenant_runs)),
 };
 

@@ -10,22 +10,22 @@ use crate::verify::wire::{Answer, Request};
 
 pub const STREAMS: Probe = Probe {
     id: "streams",
-    proves: "a stream of the same name is another one in every tenant, read by every way there is",
-    mend: "each tenant needs an account of its own, and no export may offer what its streams answer",
+    proves: "streams of the same name in two tenants are separate, however they are read",
+    mend: "give each tenant its own account, and export none of the answers of its streams",
     run: |run, tenant_runs| Box::pin(probe(run, tenant_runs, StoreKind::Stream)),
 };
 
 pub const BUCKETS: Probe = Probe {
     id: "buckets",
-    proves: "a key-value bucket of the same name is another one in every tenant",
-    mend: "each tenant needs an account of its own, and no export may offer `$KV.>`",
+    proves: "key-value buckets of the same name in two tenants are separate",
+    mend: "give each tenant its own account, and export no part of `$KV.>`",
     run: |run, tenant_runs| Box::pin(probe(run, tenant_runs, StoreKind::Bucket)),
 };
 
 pub const OBJECTS: Probe = Probe {
     id: "object-stores",
-    proves: "an object store of the same name is another one in every tenant",
-    mend: "each tenant needs an account of its own, and no export may offer `$O.>`",
+    proves: "object stores of the same name in two tenants are separate",
+    mend: "give each tenant its own account, and export no part of `$O.>`",
     run: |run, tenant_runs| Box::pin(probe(run, tenant_runs, StoreKind::ObjectStore)),
 };
 

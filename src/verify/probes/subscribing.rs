@@ -6,8 +6,8 @@ use crate::verify::run::{Run, TenantRun, each};
 
 pub const PROBE: Probe = Probe {
     id: "subscribing",
-    proves: "nobody may listen beyond its own subjects, not by a wildcard either",
-    mend: "the server grants more than the role: `tenantry up` renders and reloads it; `tenantry audit FILE` finds it in what the server runs",
+    proves: "no user can subscribe beyond its own subjects, with or without wildcards",
+    mend: "the server grants more than the role: `tenantry up` renders and reloads the role; `tenantry audit FILE` finds the grant in what the server runs",
     run: |run, tenant_runs| Box::pin(probe(run, tenant_runs)),
 };
 

@@ -7,8 +7,8 @@ use crate::verify::wire::{Answer, Request};
 
 pub const PROBE: Probe = Probe {
     id: "system",
-    proves: "the server's own requests are refused, or answered about the own account only",
-    mend: "nobody but the operator has a user in the system account, and no export offers what is under `$SYS`",
+    proves: "the server refuses system requests, or answers about the user's own account only",
+    mend: "give only operators users in the system account, and export nothing under `$SYS`",
     run: |run, tenant_runs| Box::pin(probe(run, tenant_runs)),
 };
 

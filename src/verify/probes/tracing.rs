@@ -7,8 +7,8 @@ use crate::verify::run::{Run, TenantRun, each};
 
 pub const PROBE: Probe = Probe {
     id: "tracing",
-    proves: "tracing one's own message tells nothing of other tenants' users, and is not sent to their subjects",
-    mend: "no `allow_trace` on exports and imports; `tenantry up` renders none",
+    proves: "a message trace reveals nothing about other tenants' users, and cannot be sent to their subjects",
+    mend: "remove `allow_trace` from exports and imports; `tenantry up` renders none",
     run: |run, tenant_runs| Box::pin(probe(run, tenant_runs)),
 };
 

@@ -6,7 +6,7 @@ use crate::verify::run::{Run, TenantRun};
 
 pub const PROBE: Probe = Probe {
     id: "version",
-    proves: "no published advisory about reaching other tenants applies to this server",
+    proves: "the server has no published vulnerability that lets a tenant reach others",
     mend: "update nats-server",
     run: |run, tenant_runs| Box::pin(probe(run, tenant_runs)),
 };
