@@ -346,22 +346,42 @@ fn show_pairs(context: &Context, report: &Report) {
 /// Prints what did not hold, once for each cause.
 fn show_causes(context: &Context, report: &Report) {
     let causes = report.causes();
-    for cause in causes.iter().take(SHOWN) {
-        let text = format!("{}: {}: {}", cause.outcome.as_str(), cause.probe, cause_text(cause));
-        if cause.outcome == Outcome::Leak {
-            context.ui.found(&text);
-        } else {
-            context.ui.unknown(&text);
-        }
-        if !cause.places.is_empty() {
-            context.ui.result(&format!("  declared at {}", first_few(&cause.places)));
-        }
-        if cause.outcome == Outcome::Leak {
-            context.ui.result(&format!("  remedy: {}", cause.mend));
-        }
+    let (follow, causes): (Vec<&Cause<'_>>, Vec<&Cause<'_>>) =
+        causes.iter().partition(|cause| cause.follows.is_some() && !context.ui.is_verbose());
+    let (leaks, gaps): (Vec<&Cause<'_>>, Vec<&Cause<'_>>) =
+        causes.iter().take(SHOWN).partition(|cause| cause.outcome == Outcome::Leak);
+    for cause in leaks {
+        context.ui.found(&headline(cause));
+        show_places(context, cause);
+        context.ui.result(&format!("  remedy: {}", cause.mend));
+    }
+    if let Some(first) = follow.first() {
+        let probes: BTreeSet<&str> = follow.iter().map(|cause| cause.probe).collect();
+        let tenants: BTreeSet<&str> = follow.iter().flat_map(|c| c.from.union(&c.to)).copied().collect();
+        context.ui.found(&format!(
+            "leak: {} found leaks of {}, which may follow from what {} found (-v shows them): {}",
+            if probes.len() == 1 { "another probe".to_owned() } else { format!("{} more probes", probes.len()) },
+            first_few(tenants),
+            first.follows.unwrap_or_default(),
+            Vec::from_iter(probes).join(", "),
+        ));
+    }
+    for cause in gaps {
+        context.ui.unknown(&headline(cause));
+        show_places(context, cause);
     }
     if causes.len() > SHOWN {
         context.ui.note(&format!("… and {} more causes: --html FILE or --format json has all", causes.len() - SHOWN));
+    }
+}
+
+fn headline(cause: &Cause<'_>) -> String {
+    format!("{}: {}: {}", cause.outcome.as_str(), cause.probe, cause_text(cause))
+}
+
+fn show_places(context: &Context, cause: &Cause<'_>) {
+    if !cause.places.is_empty() {
+        context.ui.result(&format!("  in the registry: {}", first_few(&cause.places)));
     }
 }
 

@@ -28,11 +28,17 @@ pub struct Cause<'r> {
     pub places: BTreeSet<String>,
     /// How to fix it.
     pub mend: &'static str,
+    /// The probe whose leak of the same tenants this may follow from.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub follows: Option<&'static str>,
 }
 
+/// The probe that compares what the server declares. A share or mapping too many shows in other probes too.
+const DECLARATIONS: &str = "declarations";
+
 impl Report {
-    /// The causes of what leaked, then those of what could not be run; each in the order of its
-    /// first check.
+    /// The causes of what leaked, what may follow from another cause last, then those of what could not be run; each in
+    /// the order of its first check.
     pub fn causes(&self) -> Vec<Cause<'_>> {
         let names: HashSet<&str> = self.origin.names().chain(self.names.iter().map(String::as_str)).collect();
         let mut causes: Vec<Cause<'_>> = Vec::new();
@@ -50,6 +56,7 @@ impl Report {
                         to: BTreeSet::new(),
                         places: BTreeSet::new(),
                         mend: mend(check),
+                        follows: None,
                     });
                     causes.len() - 1
                 });
@@ -60,6 +67,15 @@ impl Report {
                 cause.places.extend(self.origin.place(&check.from).or_else(|| self.origin.place(&check.to)));
             }
         }
+        let declared = causes.iter().filter(|c| c.probe == DECLARATIONS && c.outcome == Outcome::Leak);
+        let declared: BTreeSet<&str> = declared.flat_map(|c| c.to.iter().copied()).collect();
+        for cause in causes.iter_mut().filter(|c| c.outcome == Outcome::Leak && c.probe != DECLARATIONS) {
+            if cause.from.union(&cause.to).all(|tenant| declared.contains(tenant)) {
+                cause.follows = Some(DECLARATIONS);
+                cause.mend = "this may follow from what `declarations` found of these tenants: fix that first, then verify again";
+            }
+        }
+        causes.sort_by_key(|c| (c.outcome != Outcome::Leak, c.follows.is_some()));
         causes
     }
 }
@@ -135,6 +151,44 @@ mod tests {
                 (Outcome::NotRun, 1, "A".to_owned(), "the server is silent"),
             ]
         );
+    }
+
+    #[test]
+    fn what_may_follow_from_an_undeclared_share_comes_after_it() {
+        let check = |probe, from: &str, to: &str, outcome| Check {
+            probe,
+            from: from.into(),
+            to: to.into(),
+            outcome,
+            evidence: format!("{probe} found something"),
+        };
+        let report = Report::new(
+            server(),
+            vec!["A".into(), "B".into(), "C".into()],
+            vec![
+                check("entry", "*", "A", Outcome::Leak),
+                check("canaries", "A", "B", Outcome::Leak),
+                check("publishing", "A", "C", Outcome::Leak),
+                check("declarations", "*", "A", Outcome::Leak),
+                check("declarations", "*", "B", Outcome::Leak),
+                check("queues", "A", "B", Outcome::NotRun),
+            ],
+            Duration::ZERO,
+        );
+        let causes = report.causes();
+        let found: Vec<_> = causes.iter().map(|c| (c.probe, c.follows)).collect();
+        let declarations = Some("declarations");
+        assert_eq!(
+            found,
+            [
+                ("entry", None),
+                ("publishing", None),
+                ("declarations", None),
+                ("canaries", declarations),
+                ("queues", None)
+            ]
+        );
+        assert!(causes[3].mend.contains("fix that first") && !causes[4].mend.contains("fix that first"));
     }
 
     #[test]
