@@ -2,6 +2,7 @@
 //! one, and checks whether a tenant can see, forge, block or starve another.
 //! Decides as nats-server does.
 
+pub mod connecting;
 pub mod crossing;
 mod inference;
 pub mod reach;
@@ -157,10 +158,14 @@ pub(crate) mod testing {
         }
     }
 
+    /// All findings.
+    pub(crate) fn findings(main: &str) -> Vec<Diagnostic> {
+        audit_text(main).unwrap_or_else(|e| panic!("{main}\n{e}: {e:?}")).findings
+    }
+
     /// Rule identifiers of all findings, each once, sorted.
     pub(crate) fn rules(main: &str) -> Vec<&'static str> {
-        let audit = audit_text(main).unwrap_or_else(|e| panic!("{main}\n{e}: {e:?}"));
-        let found: std::collections::BTreeSet<&str> = audit.findings.iter().map(|d| d.rule).collect();
+        let found: std::collections::BTreeSet<&str> = findings(main).iter().map(|d| d.rule).collect();
         found.into_iter().collect()
     }
 }

@@ -61,8 +61,10 @@ pub struct Server {
     pub listeners: Vec<Listener>,
     /// Whether publishers are not stalled for slow subscribers.
     pub no_fast_producer_stall: bool,
-    /// Certificate authorities of client certificates.
-    pub client_cas: Vec<Authority>,
+    /// The certificate authority of clients. `None`: none is named.
+    pub client_ca: Option<Authority>,
+    /// Whether connections of some proxies are trusted.
+    pub trusts_proxies: bool,
     /// Whether the certificate of a client identifies its user (`verify_and_map`).
     pub maps_certificates: bool,
     /// Maximum number of open atomic batches of one stream, and of all accounts together.
@@ -119,8 +121,11 @@ pub struct Listener {
     pub kind: ListenerKind,
     /// Location of its block.
     pub span: Span,
-    /// Whether it requires credentials or certificates of its own.
-    pub has_authorization: bool,
+    /// Whether it has logins of its own.
+    pub has_logins: bool,
+    /// Whether a certificate decides who a client is (`verify_and_map`). Then no password counts for routes and
+    /// gateways.
+    pub maps_certificates: bool,
     /// Whether it accepts connections; a `leafnodes` block may only dial.
     pub listens: bool,
     /// Whether it listens on every network interface.
@@ -159,6 +164,8 @@ pub struct ListenerLogin {
     pub auth: AuthMethod,
     /// The account that it names. `None`: none.
     pub account: Option<String>,
+    /// Whether it is one of `users`, and not the only login of the listener.
+    pub is_one_of_users: bool,
     /// Location.
     pub span: Span,
 }
@@ -177,8 +184,10 @@ pub struct Authority {
 pub struct Certificates {
     /// The authority that must have signed them. `None`: any that the operating system trusts.
     pub ca: Option<Authority>,
-    /// Whether certificates are listed individually (pinned, or by known URLs).
-    pub named: bool,
+    /// Whether they are listed one by one.
+    pub are_pinned: bool,
+    /// Whether they must name a server that this one knows (`verify_cert_and_check_known_urls`). Then no password counts.
+    pub name_servers: bool,
 }
 
 /// A server that a leaf node connection of an account dials.
@@ -295,6 +304,8 @@ pub struct User {
     pub permissions: Permissions,
     /// Its allowed connection types. `None` and an empty list both mean all.
     pub connection_types: Option<(Vec<String>, Span)>,
+    /// Whether it may connect by trusted proxies only.
+    pub needs_proxy: bool,
 }
 
 /// How a user authenticates.
@@ -441,6 +452,23 @@ impl Server {
         self.listeners.iter().flat_map(|listener| &listener.remotes)
     }
 
+    /// Whether clients of the server can have what a listener asks for: it has no logins of its own, and requires no
+    /// certificate of an authority that signs none of theirs.
+    pub fn admits_clients(&self, listener: &Listener) -> bool {
+        let is_theirs = |certificates: &Certificates| {
+            !certificates.are_pinned && certificates.ca.as_ref().is_none_or(|ca| self.signs_clients(ca))
+        };
+        !listener.has_logins && listener.certificates.as_ref().is_none_or(is_theirs)
+    }
+
+    /// Whether an authority signs certificates of clients.
+    pub fn signs_clients(&self, authority: &Authority) -> bool {
+        let of_clients =
+            self.listeners.iter().filter(|l| matches!(l.kind, ListenerKind::Mqtt | ListenerKind::WebSocket));
+        let authorities = of_clients.filter_map(|l| l.certificates.as_ref()?.ca.as_ref()).chain(&self.client_ca);
+        authorities.into_iter().any(|other| other.identity == authority.identity)
+    }
+
     /// A leaf node's login in an account, or a server dialled for it. `None`: there is neither.
     pub fn leaf_of(&self, account: &str) -> Option<Span> {
         let leaf = self.listeners.iter().filter(|l| l.kind == ListenerKind::Leaf && l.listens);
@@ -467,7 +495,7 @@ impl System {
 
     /// Whether a user can connect as a leaf node. A listener with logins of its own rejects the users of accounts.
     pub fn may_be_leaf(&self, account: &Account, user: &User) -> bool {
-        let takes_users = |l: &Listener| l.kind == ListenerKind::Leaf && l.listens && !l.has_authorization;
+        let takes_users = |l: &Listener| l.kind == ListenerKind::Leaf && l.listens && self.server.admits_clients(l);
         account.takes_leaf_nodes() && user.may_use(ListenerKind::Leaf) && self.server.listeners.iter().any(takes_users)
     }
 
@@ -517,6 +545,14 @@ impl User {
     /// The location of one of its two lists, or of what stands in its place.
     pub fn place_of(&self, side: &Side) -> Span {
         side.span.or(self.permissions.span).unwrap_or(self.span)
+    }
+
+    /// Whether its connection types have this one.
+    pub fn allows(&self, connection_type: &str) -> bool {
+        let has = |(types, _): &(Vec<String>, Span)| {
+            types.is_empty() || types.iter().any(|t| t.eq_ignore_ascii_case(connection_type))
+        };
+        self.connection_types.as_ref().is_none_or(has)
     }
 
     /// Whether its connection types allow this kind of listener. Routes and gateways: never.
@@ -627,6 +663,7 @@ mod tests {
             auth: AuthMethod::Nkey,
             permissions: Permissions::default(),
             connection_types: connection_types.map(|types| (types.iter().map(|t| (*t).to_owned()).collect(), SPAN)),
+            needs_proxy: false,
         }
     }
 

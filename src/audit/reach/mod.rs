@@ -480,6 +480,7 @@ fn anybody(span: Span) -> User {
         auth: AuthMethod::Nkey,
         permissions: Permissions::default(),
         connection_types: None,
+        needs_proxy: false,
     }
 }
 

@@ -46,10 +46,6 @@ pub(super) fn server(options: &Options<'_>, start: Span, collector: &mut Collect
             server.listeners.extend(listener(entry, kind, known, &mut server.hazards, collector));
         }
     }
-    // Routes and gateways have authorities of their own.
-    let of_clients =
-        server.listeners.iter().filter(|l| !matches!(l.kind, ListenerKind::Cluster | ListenerKind::Gateway));
-    server.client_cas.extend(of_clients.filter_map(|l| l.certificates.as_ref()?.ca.clone()));
     for key in ["debug", "trace", "logtime", "logtime_utc", "syslog", "no_header_support"] {
         let _ = collector.bool(options.get(key));
     }
@@ -67,9 +63,12 @@ pub(super) fn server(options: &Options<'_>, start: Span, collector: &mut Collect
         collector.refuse(entry.key_span, "`store_dir` is given here and under `jetstream`", "keep one of them");
     }
     if let Some(Value::Map(map)) = options.get("tls").map(|node| &node.value) {
-        server.client_cas.extend(last(map, &["ca_file"]).and_then(authority));
+        server.client_ca = last(map, &["ca_file"]).and_then(authority);
         server.maps_certificates = is_on(map, "verify_and_map");
     }
+    server.trusts_proxies = options.get("proxies").is_some_and(|node| {
+        matches!(&node.value, Value::Map(map) if matches!(last(map, &["trusted"]).map(|n| &n.value), Some(Value::Array(keys)) if !keys.is_empty()))
+    });
     server.no_system_account = options.get("no_system_account").is_some_and(|node| node.value == Value::Bool(true));
     let connections = options.get("max_connections");
     server.max_connections = collector.integer(connections).zip(connections.map(|node| node.span));
@@ -107,17 +106,18 @@ fn listener(
     let remotes = remotes(&inside, collector);
     let no_auth_user = inside.get("no_auth_user");
     let no_auth_user = collector.text(no_auth_user).map(str::to_owned).zip(no_auth_user.map(|node| node.span));
-    let certificates = certificates(map, is_of_servers);
     let address = Address::read(map);
     hazards_of_listener(entry, kind, &inside, &address, hazards);
     Some(Listener {
         kind,
         span: entry.key_span,
-        has_authorization: inside.get("authorization").is_some_and(names_somebody) || certificates.is_some(),
+        has_logins: inside.get("authorization").is_some_and(names_somebody),
+        maps_certificates: last(map, &["tls"])
+            .is_some_and(|node| matches!(&node.value, Value::Map(tls) if is_on(tls, "verify_and_map"))),
         listens: listens(map),
         address: address.address(),
         everywhere: address.is_everywhere(),
-        certificates,
+        certificates: certificates(map, is_of_servers),
         no_auth_user,
         logins: inside.get("authorization").map(listener_logins).unwrap_or_default(),
         remotes,
@@ -296,19 +296,20 @@ fn remote(node: &Node, collector: &mut Collector) -> Option<Remote> {
 /// The logins in the `authorization` block of a listener.
 fn listener_logins(node: &Node) -> Vec<ListenerLogin> {
     let Value::Map(map) = &node.value else { return Vec::new() };
-    let login = |map: &Map| {
+    let login = |map: &Map, is_one_of_users| {
         let user = last(map, &["user", "username"])?;
         let password = last(map, &["password", "pass"]);
         Some(ListenerLogin {
             name: text(user)?.to_owned(),
             auth: auth_method(password.and_then(text), password),
             account: last(map, &["account"]).and_then(text).map(str::to_owned),
+            is_one_of_users,
             span: user.span,
         })
     };
     let users = last(map, &["users"]).map(|node| &node.value);
-    let Some(Value::Array(users)) = users else { return login(map).into_iter().collect() };
-    users.iter().filter_map(|user| if let Value::Map(map) = &user.value { login(map) } else { None }).collect()
+    let Some(Value::Array(users)) = users else { return login(map, false).into_iter().collect() };
+    users.iter().filter_map(|user| if let Value::Map(map) = &user.value { login(map, true) } else { None }).collect()
 }
 
 /// Checks a `tls` block.
@@ -323,9 +324,10 @@ fn tls(options: &Options<'_>, is_of_servers: bool, collector: &mut Collector) {
 /// require one whenever they use TLS. `None`: none is required.
 fn certificates(map: &Map, always: bool) -> Option<Certificates> {
     let Some(Value::Map(tls)) = last(map, &["tls"]).map(|node| &node.value) else { return None };
-    let named = is_on(tls, "verify_cert_and_check_known_urls") || last(tls, &["pinned_certs"]).is_some();
-    (always || named || is_on(tls, "verify") || is_on(tls, "verify_and_map"))
-        .then(|| Certificates { ca: last(tls, &["ca_file"]).and_then(authority), named })
+    let name_servers = is_on(tls, "verify_cert_and_check_known_urls");
+    let are_pinned = last(tls, &["pinned_certs"]).is_some();
+    let is_checked = always || name_servers || are_pinned || is_on(tls, "verify") || is_on(tls, "verify_and_map");
+    is_checked.then(|| Certificates { ca: last(tls, &["ca_file"]).and_then(authority), are_pinned, name_servers })
 }
 
 fn authority(node: &Node) -> Option<Authority> {
@@ -557,8 +559,8 @@ mod tests {
     }
 
     #[test]
-    fn a_listener_has_authorization_if_its_block_names_a_login_or_certificates() {
-        for (block, has_authorization, logins) in [
+    fn a_listener_has_logins_if_its_block_names_one() {
+        for (block, has_logins, logins) in [
             ("", false, 0),
             ("authorization {}", false, 0),
             ("authorization { users: [] }", false, 0),
@@ -566,15 +568,21 @@ mod tests {
             ("authorization { user: \"\" }", false, 1),
             ("authorization { user: u, password: p }", true, 1),
             ("authorization { users: [{ user: u, password: p, account: A }, { user: v }] }", true, 2),
-            ("tls { cert_file: c, key_file: k }", false, 0),
-            ("tls { cert_file: c, key_file: k, verify: true }", true, 0),
+            ("tls { cert_file: c, key_file: k, verify: true }", false, 0),
         ] {
             let system = system(&format!("accounts {{ A {{}} }}\nleafnodes {{ port: 7422, {block} }}"));
             let listener = &system.server.listeners[0];
-            assert_eq!((listener.has_authorization, listener.logins.len()), (has_authorization, logins), "{block}");
+            assert_eq!((listener.has_logins, listener.logins.len()), (has_logins, logins), "{block}");
         }
-        let cluster = system("cluster { port: 6222, tls { cert_file: c, key_file: k } }");
-        assert!(cluster.server.listeners[0].has_authorization, "routes always check certificates");
+    }
+
+    #[test]
+    fn a_listener_asks_for_certificates_if_it_verifies_them_and_routes_always_do() {
+        let asks = |block: &str| system(block).server.listeners[0].certificates.is_some();
+        let leaf =
+            |verify: &str| asks(&format!("leafnodes {{ port: 7422, tls {{ cert_file: c, key_file: k{verify} }} }}"));
+        assert!(!leaf("") && leaf(", verify: true") && leaf(", verify_and_map: true"));
+        assert!(asks("cluster { port: 6222, tls { cert_file: c, key_file: k } }"));
     }
 
     #[test]

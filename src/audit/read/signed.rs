@@ -57,6 +57,7 @@ impl<'c> Signed<'c> {
             auth: AuthMethod::Nkey,
             permissions: Permissions::default(),
             connection_types: None,
+            needs_proxy: false,
         };
         Account {
             users: vec![anybody],

@@ -107,8 +107,8 @@ impl SystemReader<'_> {
                 );
             }
         }
-        let _ = self.collector.bool(options.get("proxy_required"));
-        Some(User { name: login.to_owned(), label: None, span, auth, permissions, connection_types })
+        let needs_proxy = self.collector.bool(options.get("proxy_required")).unwrap_or_default();
+        Some(User { name: login.to_owned(), label: None, span, auth, permissions, connection_types, needs_proxy })
     }
 
     fn texts(&mut self, node: &Node) -> Vec<String> {

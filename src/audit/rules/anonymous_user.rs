@@ -1,6 +1,9 @@
 //! `no_auth_user` logs clients in without credentials.
 
+use std::collections::HashSet;
+
 use super::Rule;
+use crate::audit::connecting::{ConnectionType, connection_types, types_of};
 use crate::audit::system::{AuthMethod, System, User};
 use crate::audit::tenants::Tenants;
 use crate::diag::Diagnostic;
@@ -14,25 +17,58 @@ pub const RULE: Rule = Rule {
 };
 
 fn check(system: &System, _: &Tenants, out: &mut Vec<Diagnostic>) {
-    for listener in system.server.listeners.iter().filter(|d| d.listens) {
-        let Some((name, span)) = &listener.no_auth_user else { continue };
-        let found = system.users().find(|(_, u)| u.name == *name);
-        if let Some((account, _)) = found.filter(|(_, u)| u.may_use(listener.kind) && lets_in(u)) {
-            out.push(RULE.error(*span, format!("anybody is `{name}` of `{}`, without credentials", account.name)));
-        }
-    }
     if let Some((account, span)) = &system.sentinel {
-        let message = format!("anybody is a user of `{account}`, without credentials");
+        let message = format!("clients without credentials are users of `{account}`");
         out.push(RULE.error(*span, message).hint("remove `default_sentinel`, or deny it everything"));
     }
-    let Some((name, span)) = &system.no_auth_user else { return };
-    let account = system.accounts.iter().find(|a| a.users.iter().any(|u| u.name == *name && lets_in(u)));
-    if let Some(account) = account {
-        out.push(RULE.error(*span, format!("anybody is `{name}` of `{}`, without credentials", account.name)));
+    let mut found = HashSet::new();
+    for (name, span) in connection_types(system).into_iter().filter_map(|kind| kind.no_auth_user) {
+        if !found.insert(*span) {
+            continue;
+        }
+        let Some((account, user)) = system.users().find(|(_, user)| user.name == *name) else { continue };
+        let is_this = |kind: &ConnectionType<'_>| kind.no_auth_user.is_some_and(|(_, other)| other == span);
+        // Where a certificate decides, there is no anonymous client of a user with a password.
+        let types: Vec<&str> = types_of(system, account, user)
+            .iter()
+            .filter(|kind| is_this(kind) && (!kind.maps_certificates || user.auth == AuthMethod::Nkey))
+            .map(|kind| kind.name)
+            .collect();
+        if types.is_empty() || !lets_in(user) {
+            continue;
+        }
+        let message = format!("clients without credentials log in as `{}/{name}` ({})", account.name, types.join(", "));
+        out.push(RULE.error(*span, message));
     }
 }
 
 /// Whether it is of use to be a user without a password: the server still compares a hash.
 fn lets_in(user: &User) -> bool {
     !matches!(user.auth, AuthMethod::Hashed(_) | AuthMethod::BrokenHash(_))
+}
+
+#[cfg(test)]
+mod tests {
+    use crate::audit::testing::rules;
+
+    /// Measured on nats-server 2.15.1.
+    #[test]
+    fn clients_without_credentials_come_by_the_listeners_of_the_named_user() {
+        let map = "tls { cert_file: c, key_file: k, ca_file: a, verify_and_map: true }";
+        let websocket = "websocket { listen: \"127.0.0.1:8080\", no_tls: true, no_auth_user: u }";
+        let leaf = "leafnodes { listen: \"127.0.0.1:7422\" }";
+        let of_leaf = "allowed_connection_types: [LEAFNODE_WS]";
+        for (listeners, user, is_found) in [
+            ("no_auth_user: u".to_owned(), "password: p", true),
+            (format!("no_auth_user: u\n{map}"), "password: p", false),
+            ("no_auth_user: u".to_owned(), "password: p, proxy_required: true", false),
+            ("no_auth_user: u\nproxies { trusted: [{ key: UCARKS2E3KVB7YORL2DG34XLT7PUCOL2SVM7YXV6ETHLW6Z46UUJ2VZ3 }] }".to_owned(), "password: p, proxy_required: true", true),
+            (format!("{websocket}\n{leaf}"), of_leaf, true),
+            (websocket.to_owned(), of_leaf, false),
+            (format!("{websocket}\nleafnodes {{ port: 7422, authorization {{ user: l, password: p }} }}"), of_leaf, false),
+        ] {
+            let text = format!("{listeners}\naccounts {{ A {{ users: [{{ user: u, {user} }}] }} }}");
+            assert_eq!(rules(&text).contains(&"anonymous-user"), is_found, "{text}");
+        }
+    }
 }

@@ -1,6 +1,6 @@
 //! Accounts and permissions that are decided outside the configuration.
 
-use super::{Rule, leaf_bridge};
+use super::{Rule, leaf_bridge, open_cluster};
 use crate::audit::system::{Account, Import, Remote, System};
 use crate::audit::tenants::Tenants;
 use crate::diag::{Diagnostic, Span};
@@ -8,7 +8,7 @@ use crate::diag::{Diagnostic, Span};
 pub const RULE: Rule = Rule {
     id: "decided-elsewhere",
     proves: "the file decides which tenants are isolated",
-    why: "With an auth callout, or JWT accounts that are stored elsewhere, accounts and permissions are not in the file. If leaf nodes of several tenants dial other servers, those servers decide whether the tenants meet",
+    why: "With an auth callout, or JWT accounts that are stored elsewhere, accounts and permissions are not in the file. If leaf nodes of several tenants dial other servers, those servers decide whether the tenants meet. If servers are known by the names in their certificates, and one authority signs clients and servers, the authority decides who is a server",
     mend: "audit the file where the accounts are, such as a resolver's folder, and the other servers' files; `tenantry verify --server URL` attacks a server that tenantry renders",
     check,
 };
@@ -23,6 +23,16 @@ fn check(system: &System, tenants: &Tenants, out: &mut Vec<Diagnostic>) {
     }
     if let Some(callout) = &system.callout {
         out.push(RULE.warning(callout.span, "who connecting users are, and may do, is decided by an auth callout"));
+    }
+    for (listener, what) in open_cluster::listeners(system) {
+        let Some(certificates) = &listener.certificates else { continue };
+        let Some(authority) = open_cluster::authority_of_clients(system, certificates) else { continue };
+        if open_cluster::names_decide(listener, certificates) {
+            let message = format!(
+                "whether a client has a certificate {authority} with a server's name, by which it joins by the {what} port, is not in this file"
+            );
+            out.push(RULE.warning(listener.span, message).hint("a `ca_file` for servers alone"));
+        }
     }
     let remotes = || system.server.remotes().filter(|remote| !remote.is_closed);
     let apart = |account: &str, other: &str| tenants.are_apart(account, other);
