@@ -89,6 +89,8 @@ const BESIDE: [&str; 6] =
 const LEAVES: &str = "what leaf nodes connect beside these flows is not followed: `tenantry audit` looks at that";
 /// Caveat: not every message was followed.
 const CUT: &str = "but not all of it was followed: imports and mappings make subjects longer in a circle";
+/// Caveat: what the streams that the receiver reads captured is not in the configuration.
+const STREAMS: &str = "but it may read streams, and what they capture is on the server and not in this file";
 /// Caveat: inside one account, subject permissions do not decide everything.
 const SAME_ACCOUNT: &str = "by subjects only: inside one account reply subjects are not checked, and JetStream and whoever answers follow them";
 
@@ -151,7 +153,7 @@ pub fn run(context: &Context, args: &Args) -> Result<Exit, Error> {
         }
     }
     let is_cut = pairs.iter().any(|pair| pair.caveat == Some(CUT));
-    let may_be_joined = pairs.iter().any(|pair| pair.caveat == Some(LEAF));
+    let is_open = pairs.iter().any(|pair| [LEAF, STREAMS].map(Some).contains(&pair.caveat));
     pairs.retain(|pair| pair.reaches || !listed);
     let reaches = pairs.iter().any(|p| p.reaches);
     if pairs.len() == 1 || context.ui.is_verbose() {
@@ -174,7 +176,7 @@ pub fn run(context: &Context, args: &Args) -> Result<Exit, Error> {
     for why in &undecided {
         context.ui.unknown(&format!("inconclusive: {why}"));
     }
-    let is_undecided = is_cut || may_be_joined || !undecided.is_empty();
+    let is_undecided = is_cut || is_open || !undecided.is_empty();
     context.ui.json(&ExplainDocument { reaches, pairs, undecided: undecided.into_iter().next() });
     Ok(if args.exit_code && reaches {
         Exit::Found
@@ -259,6 +261,9 @@ fn find<'w>(system: &'w System, tenants: &Tenants, who: &str) -> Result<Vec<(&'w
 /// The caveat to "does not reach". `None` if there is none.
 fn caveat(system: &System, question: Question<'_>) -> Option<&'static str> {
     let (from, to) = (question.from.0, question.to.0);
+    if crossing::may_be_read(system, question) {
+        return Some(STREAMS);
+    }
     if from.name == to.name {
         return Some(SAME_ACCOUNT);
     }

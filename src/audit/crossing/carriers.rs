@@ -171,10 +171,117 @@ pub fn answers_others(requests: &[Carried<'_>], user: &User) -> Option<Carrier> 
     Some(Carrier { what, place, by_import: false })
 }
 
+/// A request that reads a stream.
+struct ReadRequest {
+    subject: &'static str,
+    /// Number of tokens before the stream's name.
+    before: usize,
+    /// Number of tokens from there to the subject that it reads. `None`: it names none, and reads all.
+    filter: Option<usize>,
+    /// Whether a consumer decides what it reads.
+    by_consumer: bool,
+}
+
+const READS: [ReadRequest; 5] = [
+    ReadRequest { subject: "$JS.API.DIRECT.GET.>", before: 4, filter: Some(1), by_consumer: false },
+    ReadRequest { subject: "$JS.API.STREAM.MSG.GET.*", before: 5, filter: None, by_consumer: false },
+    ReadRequest { subject: "$JS.API.CONSUMER.CREATE.>", before: 4, filter: Some(2), by_consumer: false },
+    ReadRequest { subject: "$JS.API.CONSUMER.DURABLE.CREATE.>", before: 5, filter: None, by_consumer: false },
+    ReadRequest { subject: "$JS.API.CONSUMER.MSG.NEXT.>", before: 5, filter: None, by_consumer: true },
+];
+
+/// What a user may read out of a stream.
+pub struct StreamRead {
+    /// The request by which it does.
+    pub request: Subject,
+    /// The location that permits it.
+    pub place: Span,
+    /// The subjects that it reads for certain, if the stream is there: those of a bucket or an object store, whose
+    /// names say what they capture.
+    pub certain: Vec<Subject>,
+    /// The subjects that it reads if the stream captures them, or the consumer selects them.
+    pub possible: Option<Subject>,
+}
+
+impl StreamRead {
+    /// `stream`: `None` for any. `filter`: the subjects that the request is about.
+    fn new(request: Subject, place: Span, stream: Option<&str>, filter: Subject, by_consumer: bool) -> Self {
+        let of = |space: &str, prefix: &str| match stream {
+            None => Some(format!("{space}.>")),
+            Some(stream) => stream.strip_prefix(prefix).map(|bucket| format!("{space}.{bucket}.>")),
+        };
+        let buckets = [of("$KV", "KV_"), of("$O", "OBJ_")].into_iter().flatten();
+        let captured = buckets.filter_map(|text| Subject::as_the_server_reads(&text));
+        let both = captured.filter(|bucket| bucket.overlaps(&filter));
+        let certain: Vec<Subject> = both.map(|b| if filter.contains(&b) { b } else { filter.clone() }).collect();
+        let is_bucket = stream.is_some_and(|stream| ["KV_", "OBJ_"].iter().any(|prefix| stream.starts_with(prefix)));
+        match (is_bucket, by_consumer) {
+            (true, true) => Self { request, place, possible: certain.first().cloned(), certain: Vec::new() },
+            (true, false) => Self { request, place, certain, possible: None },
+            (false, true) => Self { request, place, certain: Vec::new(), possible: Some(filter) },
+            (false, false) => Self { request, place, certain, possible: Some(filter) },
+        }
+    }
+}
+
+/// What a user may read out of streams.
+pub fn stream_reads(account: &Account, user: &User) -> Vec<StreamRead> {
+    if account.jetstream.is_none() || !user.permissions.subscribe.hears_anything() {
+        return Vec::new();
+    }
+    let messages = published(account, user, None);
+    let place = user.place_of(&user.permissions.publish);
+    let mut found = Vec::new();
+    for read in READS {
+        let Some(request) = Subject::as_the_server_reads(read.subject) else { continue };
+        for message in messages.iter().filter_map(|message| message.within(&request)) {
+            let asked = message.subject.pattern();
+            let mut tokens = asked.tokens().skip(read.before);
+            let stream = tokens.next().filter(|token| !matches!(*token, "*" | ">"));
+            let filter = read.filter.map(|skip| tokens.skip(skip - 1).collect::<Vec<_>>().join("."));
+            let filter = filter.filter(|filter| !filter.is_empty()).and_then(|f| Subject::as_the_server_reads(&f));
+            let filter = filter.unwrap_or_else(Subject::everything);
+            found.push(StreamRead::new(message.published.pattern(), place, stream, filter, read.by_consumer));
+        }
+    }
+    found
+}
+
 /// How a user receives messages on any subject, by streams.
 pub fn hears_everything(account: &Account, user: &User) -> Option<Carrier> {
     account.jetstream.as_ref()?;
     let request = asks(account, user, &STREAM_CHANGES)?;
     let what = format!("any subject, by a stream that captures it: `{}` may publish `{request}`", user.display_name());
     Some(Carrier { what, place: user.place_of(&user.permissions.publish), by_import: false })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::audit::testing::system;
+
+    #[test]
+    fn a_request_reads_what_the_name_of_a_bucket_and_its_filter_say() {
+        for (publish, certain, possible) in [
+            ("$JS.API.DIRECT.GET.KV_cfg", &["$KV.cfg.>"][..], None),
+            ("$JS.API.DIRECT.GET.KV_cfg.$KV.cfg.t1.>", &["$KV.cfg.t1.>"], None),
+            ("$JS.API.DIRECT.GET.KV_cfg.$KV.other.>", &[], None),
+            ("$JS.API.STREAM.MSG.GET.OBJ_files", &["$O.files.>"], None),
+            ("$JS.API.CONSUMER.CREATE.KV_cfg.*.$KV.cfg.t1.>", &["$KV.cfg.t1.>"], None),
+            ("$JS.API.CONSUMER.CREATE.KV_cfg.me", &["$KV.cfg.>"], None),
+            ("$JS.API.CONSUMER.MSG.NEXT.KV_cfg.me", &[], Some("$KV.cfg.>")),
+            ("$JS.API.DIRECT.GET.ORDERS", &[], Some(">")),
+            ("$JS.API.DIRECT.GET.ORDERS.orders.t1.>", &[], Some("orders.t1.>")),
+            ("$JS.API.DIRECT.GET.>", &["$KV.>", "$O.>"], Some(">")),
+            ("$JS.API.STREAM.INFO.KV_cfg", &[], None),
+        ] {
+            let system = system(&format!(
+                "jetstream {{}}\naccounts {{ A {{ jetstream: enabled, users: [{{ user: u, permissions {{ publish: \"{publish}\", subscribe: i.> }} }}] }} }}"
+            ));
+            let reads = stream_reads(&system.accounts[0], &system.accounts[0].users[0]);
+            let texts: Vec<&str> = reads.iter().flat_map(|read| &read.certain).map(Subject::as_str).collect();
+            let found = reads.iter().find_map(|read| read.possible.as_ref()).map(Subject::as_str);
+            assert_eq!((texts.as_slice(), found), (certain, possible), "{publish}");
+        }
+    }
 }

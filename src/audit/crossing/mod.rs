@@ -13,11 +13,11 @@ use crate::diag::Span;
 use crate::subject::{Subject, SubjectIndex};
 use carriers::{
     Carrier, allows, answers_others, by_leaf_node, hears_everything, hears_mqtt, past_publish_list, requests_of_others,
-    speaks_anywhere,
+    speaks_anywhere, stream_reads,
 };
 
 pub use carriers::may_capture;
-pub use paths::carried_to_each;
+pub use paths::{carried_to_each, may_be_read};
 
 /// One user's message that another one receives.
 #[derive(Debug)]
@@ -45,6 +45,8 @@ struct Member<'w> {
     speaks_anywhere: Option<Carrier>,
     /// How it receives messages on any subject of the account.
     hears_everything: Option<Carrier>,
+    /// The subjects of buckets that it may read, each with the request.
+    reads: Vec<(Subject, Subject)>,
     /// How it receives what others publish by MQTT.
     hears_mqtt: Option<Carrier>,
     /// How it sends and receives on `$MQTT.>` as a leaf node.
@@ -55,6 +57,22 @@ struct Member<'w> {
     answers_others: Option<Carrier>,
     /// Whether it receives such answers of others.
     hears_answers: bool,
+}
+
+impl Member<'_> {
+    /// How it reads a message out of a bucket, as the end of a sentence. `None`: it does not.
+    fn reads(&self, carried: &Carried<'_>) -> Option<String> {
+        self.reads.iter().find_map(|(bucket, request)| {
+            let subject = carried.within(bucket)?.subject.pattern();
+            Some(format!("`{subject}`, which it reads by `{request}`"))
+        })
+    }
+}
+
+/// The subjects of the buckets that a user may read, each with the request.
+fn buckets(account: &Account, user: &User) -> Vec<(Subject, Subject)> {
+    let reads = stream_reads(account, user).into_iter();
+    reads.flat_map(|read| read.certain.into_iter().map(move |s| (s, read.request.clone()))).collect()
 }
 
 /// One crossing for each ordered pair of tenants, at most `most`. `tenant_of`: the tenant of a
@@ -78,12 +96,16 @@ pub fn crossings<'w>(
     for (i, user) in account.users.iter().enumerate() {
         user.permissions.subscribe.heard().iter().for_each(|heard| index.insert(&heard.subject, i));
     }
+    let reads: Vec<Vec<(Subject, Subject)>> = account.users.iter().map(|user| buckets(account, user)).collect();
+    for (i, (subject, _)) in reads.iter().enumerate().flat_map(|(i, reads)| reads.iter().map(move |read| (i, read))) {
+        index.insert(subject, i);
+    }
     let captures = may_capture(account);
     let requests = requests_of_others(system, account);
     let answers = Subject::as_the_server_reads("_R_.>").map(|subject| Carried::new(account, &subject));
     let mqtt = Subject::as_the_server_reads("$MQTT.>");
     let mut search = Search { account, members: Vec::new(), found: Vec::new(), pairs: HashSet::new(), most };
-    for (user, tenant) in account.users.iter().zip(of) {
+    for ((user, tenant), reads) in account.users.iter().zip(of).zip(reads) {
         search.members.push(Member {
             user,
             tenant,
@@ -91,6 +113,7 @@ pub fn crossings<'w>(
             hears: user.permissions.subscribe.hears_anything(),
             speaks_anywhere: speaks_anywhere(system, account, user, captures),
             hears_everything: hears_everything(account, user),
+            reads,
             hears_mqtt: hears_mqtt(system, account, user),
             as_leaf_node: [&user.permissions.publish, &user.permissions.subscribe]
                 .map(|side| by_leaf_node(system, account, user, side)),
@@ -146,7 +169,15 @@ impl<'w> Search<'w> {
         if !is_new_pair && (pair.0 != pair.1 || answers.is_none()) {
             return;
         }
-        let Some(subject) = carried.received_by(receiver.user) else { return };
+        let Some(subject) = carried.received_by(receiver.user) else {
+            let what = receiver.reads(carried).filter(|_| is_new_pair);
+            if let Some(what) = what {
+                let (from, to, place) = (sender.user, receiver.user, sender.user.span);
+                self.found.push(Crossing { from, to, what, place });
+                self.pairs.insert(pair);
+            }
+            return;
+        };
         if is_new_pair {
             self.found.push(Crossing {
                 from: sender.user,
@@ -324,6 +355,20 @@ mod tests {
         assert_eq!(found(&[("t1", &answering), ("t1_asks", &asker), ("t2", &two)], ""), [expected]);
         let own = both("a.>", "a.>") + ", allow_responses: true";
         assert_eq!(found(&[("t1", &own), ("t2", &two)], "").len(), 1, "a user answers itself");
+    }
+
+    #[test]
+    fn a_bucket_is_read_past_the_list_of_what_may_be_subscribed_to() {
+        let one = both("\"$KV.cfg.t1.>\"", "_INBOX_1.>");
+        let crossing = |publish: &str| {
+            let two = both(&format!("\"{publish}\""), "_INBOX_2.>");
+            let found = found(&[("t1", &one), ("t2", &two)], "jetstream: true");
+            found.into_iter().find(|text| text.starts_with("t1>t2"))
+        };
+        let expected = "t1>t2: `$KV.cfg.t1.>`, which it reads by `$JS.API.DIRECT.GET.KV_cfg`";
+        assert_eq!(crossing("$JS.API.DIRECT.GET.KV_cfg").as_deref(), Some(expected));
+        assert_eq!(crossing("$JS.API.DIRECT.GET.KV_cfg.$KV.cfg.t2.>"), None, "its own keys");
+        assert_eq!(crossing("$JS.API.DIRECT.GET.KV_other"), None);
     }
 
     #[test]

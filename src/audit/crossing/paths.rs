@@ -1,9 +1,10 @@
 //! The paths from one user to another past their lists, step by step.
 
 use super::super::reach::{self, Carried, Path, Question};
-use super::super::system::{Account, Permissions, System, User};
+use super::super::system::{Account, Permissions, SubjectPattern, System, User};
 use super::carriers::{
-    Carrier, allows, answers_others, by_leaf_node, hears_everything, may_capture, past_publish_list, requests_of_others,
+    Carrier, StreamRead, allows, answers_others, by_leaf_node, hears_everything, may_capture, past_publish_list,
+    requests_of_others, stream_reads,
 };
 use crate::model::ShareKind;
 use crate::subject::Subject;
@@ -32,11 +33,11 @@ pub fn carried_to_each(
             }));
         }
     }
-    let hearing = receivers
-        .iter()
-        .enumerate()
-        .filter_map(|(i, (account, user))| Some((i, *account, everything(user), hears_everything(account, user)?)));
-    let hearing: Vec<(usize, &Account, User, Carrier)> = hearing.collect();
+    let mut hearing: Vec<(usize, &Account, User, Carrier)> = Vec::new();
+    for (i, (account, user)) in receivers.iter().enumerate() {
+        hearing.extend(hears_everything(account, user).map(|carrier| (i, *account, everything(user), carrier)));
+        hearing.extend(by_reading(account, user).into_iter().map(|(user, carrier)| (i, *account, user, carrier)));
+    }
     if !hearing.is_empty() {
         let open: Vec<(&Account, &User)> = hearing.iter().map(|(_, account, user, _)| (*account, user)).collect();
         let paths = all_paths(system, (account, sender), &open, subject);
@@ -56,6 +57,40 @@ pub fn carried_to_each(
         found.extend(as_leaf_nodes(system, question));
     }
     found
+}
+
+/// What a user receives by reading streams: with each carrier the user, as if it subscribed to that.
+fn by_reading(account: &Account, user: &User) -> Vec<(User, Carrier)> {
+    let captures = may_capture(account);
+    let mut found = Vec::new();
+    for read in stream_reads(account, user) {
+        let StreamRead { request, place, certain, possible } = read;
+        let possible = possible.filter(|_| captures);
+        let known = certain.into_iter().map(|subject| (subject, "from the bucket"));
+        for (subject, how) in known.chain(possible.map(|subject| (subject, "by a stream that captures it"))) {
+            let what = format!("`{subject}`, {how}: it may publish `{request}`");
+            found.push((subscriber(user, subject), Carrier { what, place, by_import: false }));
+        }
+    }
+    found
+}
+
+/// A user that may do everything but subscribe, except to one subject.
+fn subscriber(user: &User, subject: Subject) -> User {
+    let mut user = User { permissions: Permissions::default(), ..user.clone() };
+    user.permissions.subscribe.allow = Some(vec![SubjectPattern { subject, queue: None }]);
+    user
+}
+
+/// Whether a message arrives if streams that the receiver reads capture it, of which the configuration says nothing.
+pub fn may_be_read(system: &System, question: Question<'_>) -> bool {
+    let (target, receiver) = question.to;
+    let mut possible = stream_reads(target, receiver).into_iter().filter_map(|read| read.possible);
+    !may_capture(target)
+        && possible.any(|subject| {
+            let reader = subscriber(receiver, subject);
+            !reach::paths(system, Question { to: (target, &reader), ..question }).paths.is_empty()
+        })
 }
 
 fn all_paths(
