@@ -4,8 +4,8 @@ use std::collections::HashSet;
 
 use super::is_public;
 use super::option_names::{
-    AUTHORIZATION, CLIENT_AUTHORIZATION, COMPRESSION, LATENCY, LEAF_AUTHORIZATION, LISTENER_USER, MSG_TRACE, OCSP_PEER,
-    PROXY,
+    AUTHORIZATION, CERTIFICATE, CLIENT_AUTHORIZATION, COMPRESSION, LATENCY, LEAF_AUTHORIZATION, LISTENER_USER,
+    MSG_TRACE, OCSP_PEER, PROXY,
 };
 use super::options::{Collector, Options, go_duration};
 use crate::audit::reach::term::Function;
@@ -134,6 +134,13 @@ fn tls_lists(options: &Options<'_>, collector: &mut Collector) {
             collector.refuse(node.span, "a pinned certificate is a SHA-256 of its public key", "64 hex digits");
         }
     }
+    for node in options.get("certs").map(|node| collector.list(node)).unwrap_or_default() {
+        let Value::Map(map) = &node.value else { continue };
+        let certificate = collector.options(map, CERTIFICATE, "a certificate");
+        if certificate.get("cert_file").is_none() || certificate.get("key_file").is_none() {
+            collector.refuse(node.span, "a certificate needs `cert_file` and `key_file`", "");
+        }
+    }
     if let (Some(entry), Some(_)) = (options.entry("certs"), options.get("cert_file")) {
         collector.refuse(entry.key_span, "`certs` and `cert_file` do not go together", "keep one of them");
     }
@@ -208,8 +215,8 @@ pub fn proxy(options: &Options<'_>, collector: &mut Collector) {
 pub fn minimum_version(options: &Options<'_>, collector: &mut Collector) {
     let Some(node) = options.get("min_version") else { return };
     let Some(text) = collector.text(Some(node)) else { return };
-    let numbers: Vec<u64> = text.trim_start_matches('v').split('.').filter_map(|part| part.parse().ok()).collect();
-    let is_right = matches!(numbers.as_slice(), [major, minor, patch] if (*major, *minor, *patch) >= OLDEST_LEAF);
+    let numbers: Option<Vec<u64>> = text.trim_start_matches('v').split('.').map(|part| part.parse().ok()).collect();
+    let is_right = matches!(numbers.as_deref(), Some([major, minor, patch]) if (*major, *minor, *patch) >= OLDEST_LEAF);
     if !is_right {
         collector.refuse(node.span, format!("`{text}` is no version from 2.8.0 on"), "such as \"2.10.0\"");
     }
@@ -378,6 +385,35 @@ mod tests {
         ),
         ("cluster { compression { mode: 123 } }", "cluster { compression { mode: fast } }"),
         ("leafnodes { min_version: 2.7.9 }", "leafnodes { min_version: 2.8.0 }"),
+        ("leafnodes { min_version: \"127.0.0.1:7422\" }", "leafnodes { min_version: v2.10.0 }"),
+        ("cluster { port: 6222, permissions { imports: a.> } }", "cluster { port: 6222, permissions { import: a.> } }"),
+        (
+            "cluster { port: 6222, permissions { import: { allow: a..b } } }",
+            "cluster { port: 6222, permissions { import: { allow: a.b } } }",
+        ),
+        ("cluster { port: 6222, routes: [true] }", "cluster { port: 6222, routes: [\"nats://127.0.0.1:6223\"] }"),
+        (
+            "gateway { name: g, port: 7222, gateways: [{ name: h, urls: \"nats://127.0.0.1:1\" }] }",
+            "gateway { name: g, port: 7222, gateways: [{ name: h, url: \"nats://127.0.0.1:1\" }] }",
+        ),
+        (
+            "proxies { trusted: [UCARKS2E3KVB7YORL2DG34XLT7PUCOL2SVM7YXV6ETHLW6Z46UUJ2VZ3] }",
+            "proxies { trusted: [{ key: UCARKS2E3KVB7YORL2DG34XLT7PUCOL2SVM7YXV6ETHLW6Z46UUJ2VZ3 }] }",
+        ),
+        ("proxies { a: 1 }", "proxies { trusted: [] }"),
+        ("tls { certs: [{ cert_file: a }] }", "tls { certs: [{ cert_file: a, key_file: b }] }"),
+        ("ocsp_cache { a: 1 }", "ocsp_cache { type: none }"),
+        ("resolver_tls { a: 1 }", "resolver_tls { insecure: true }"),
+        ("jetstream { tpm { a: 1 } }", "jetstream { max_file: 1 }"),
+        ("resolver_pinned_accounts: [{ a: 1 }]", "max_payload: 1MB"),
+        (
+            "accounts { A {} }\nleafnodes { authorization { account: Z } }",
+            "accounts { A {} }\nleafnodes { authorization { account: A } }",
+        ),
+        (
+            "accounts { A {} }\nleafnodes { remotes: [{ url: \"100%\", account: A }] }",
+            "accounts { A {} }\nleafnodes { remotes: [{ url: \"nats://a:1\", account: A }] }",
+        ),
         (
             "leafnodes { remotes: [{ url: \"nats://a:1\", proxy { url: \"ftp://p\" } }] }",
             "leafnodes { remotes: [{ url: \"nats://a:1\", proxy { url: \"http://p\" } }] }",

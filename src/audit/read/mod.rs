@@ -46,6 +46,11 @@ pub fn system(map: &Map, start: Span, collector: &mut Collector) -> System {
     system.system_account = named(&mut reader, "system_account").filter(|(name, _)| !name.is_empty());
     reader.global_account(&options, &mut system);
     system.no_auth_user = named(&mut reader, "no_auth_user");
+    if let Some(Value::Map(cluster)) = options.get("cluster").map(|node| &node.value)
+        && let Some(node) = server::last(cluster, &["permissions"])
+    {
+        reader.permissions(node);
+    }
     if options.get("operator").is_none() {
         system.same_logins = reader.same_logins(&options);
     }

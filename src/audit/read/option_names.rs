@@ -4,7 +4,8 @@
 
 use super::options::Kind::{
     Address, Any, Bool, BoolMap, BoolOrDuration, BoolOrMap, BoolTextOrMap, Duration, DurationOrAlways, DurationText,
-    Integer, List, LongDuration, Map, Maps, Name, Range, Seconds, Text, TextMap, TextOrList, TextOrMap, Texts, Word,
+    Integer, List, LongDuration, Map, Maps, Name, Range, Seconds, Text, TextList, TextMap, TextOrList, TextOrMap,
+    Texts, Word,
 };
 use super::options::OptionNames;
 
@@ -66,7 +67,7 @@ pub const TOP: OptionNames = &[
     (&["resolver", "account_resolver", "accounts_resolver"], TextOrMap),
     (&["resolver_tls"], Map),
     (&["resolver_preload"], TextMap),
-    (&["resolver_pinned_accounts"], TextOrList),
+    (&["resolver_pinned_accounts"], Texts),
     (&["no_auth_user"], Any),
     (&["system_account", "system"], Any),
     (&["no_system_account", "no_system", "no_sys_acc"], Bool),
@@ -218,7 +219,7 @@ pub const CLUSTER: OptionNames = &[
     (&["port"], Integer),
     (&["host", "net"], Text),
     (&["authorization"], Map),
-    (&["routes"], List),
+    (&["routes"], TextList),
     (&["tls"], Map),
     (&["cluster_advertise", "advertise"], Text),
     (&["no_advertise"], Bool),
@@ -354,11 +355,11 @@ pub const TLS: OptionNames = &[
     (&["cert_store"], Text),
     (&["cert_match_by"], Text),
     (&["cert_match"], Text),
-    (&["ca_certs_match"], Any),
+    (&["ca_certs_match"], Texts),
     (&["handshake_first", "first", "immediate"], BoolOrDuration),
     (&["cert_match_skip_invalid"], Bool),
     (&["ocsp_peer"], BoolOrMap),
-    (&["certs", "certificates"], List),
+    (&["certs", "certificates"], Maps),
     (&["min_version"], Word(&["1.2", "1.3"])),
 ];
 
@@ -371,6 +372,31 @@ pub const OCSP_PEER: OptionNames = &[
     (&["warn_only"], Bool),
     (&["unknown_is_good"], Bool),
     (&["allow_when_ca_unreachable"], Bool),
+];
+
+/// A certificate of several.
+pub const CERTIFICATE: OptionNames = &[(&["cert_file"], Text), (&["key_file"], Text)];
+
+/// A gateway that this one knows.
+pub const KNOWN_GATEWAY: OptionNames = &[(&["name"], Text), (&["tls"], Map), (&["url"], Text), (&["urls"], List)];
+
+/// Proxies of clients.
+pub const PROXIES: OptionNames = &[(&["trusted"], Maps)];
+
+/// A trusted proxy.
+pub const TRUSTED_PROXY: OptionNames = &[(&["key", "public_key"], Text)];
+
+/// The cache of answers by OCSP.
+pub const OCSP_CACHE: OptionNames =
+    &[(&["type"], Text), (&["local_store"], Text), (&["preserve_revoked"], Bool), (&["save_interval"], Seconds)];
+
+/// Keys that are in a TPM.
+pub const TPM: OptionNames = &[
+    (&["keys_file"], Text),
+    (&["encryption_password"], Text),
+    (&["srk_password"], Text),
+    (&["pcr"], Integer),
+    (&["cipher"], Text),
 ];
 
 /// The publish or subscribe permissions of a user.

@@ -45,6 +45,8 @@ pub enum Kind {
     TextOrList,
     /// A text or a list of texts.
     Texts,
+    /// A list of texts.
+    TextList,
     /// A list of maps.
     Maps,
     /// A map of texts.
@@ -121,7 +123,7 @@ impl Kind {
                 text.rsplit_once(':').is_some_and(|(host, port)| is_host(host) && port.parse::<i64>().is_ok())
             }
             (Self::Texts, Value::Text(_)) => true,
-            (Self::Texts, Value::Array(_)) | (Self::TextMap, Value::Map(_)) => all(value, is_text),
+            (Self::Texts | Self::TextList, Value::Array(_)) | (Self::TextMap, Value::Map(_)) => all(value, is_text),
             (Self::Maps, Value::Array(_)) => all(value, |value| matches!(value, Value::Map(_))),
             (Self::BoolMap, Value::Map(_)) => all(value, |value| matches!(value, Value::Bool(_))),
             _ => false,
@@ -146,6 +148,7 @@ impl Kind {
             Self::List => "a list".into(),
             Self::TextOrList => "text or a list".into(),
             Self::Texts => "text or a list of texts".into(),
+            Self::TextList => "a list of texts".into(),
             Self::Maps => "a list of maps".into(),
             Self::TextMap => "a map of texts".into(),
             Self::BoolMap => "a map of true and false".into(),

@@ -10,7 +10,8 @@ use super::super::system::{
 };
 use super::checks;
 use super::option_names::{
-    CLUSTER, GATEWAY, JETSTREAM_BATCH, JETSTREAM_LIMITS, LEAFNODES, MQTT, REMOTE, SERVER_JETSTREAM, TLS, WEBSOCKET,
+    CLUSTER, GATEWAY, JETSTREAM_BATCH, JETSTREAM_LIMITS, LEAFNODES, MQTT, OCSP_CACHE, REMOTE, SERVER_JETSTREAM, TLS,
+    TPM, WEBSOCKET,
 };
 use super::options::{Collector, OptionNames, Options};
 use super::start::nodes;
@@ -54,6 +55,13 @@ pub(super) fn server(options: &Options<'_>, start: Span, collector: &mut Collect
     }
     let _ = collector.text(options.get("server_name"));
     hazards(options, &mut server.hazards);
+    if let Some(Value::Map(map)) = options.get("ocsp_cache").map(|node| &node.value) {
+        collector.options(map, OCSP_CACHE, "ocsp_cache");
+    }
+    if let Some(Value::Map(map)) = options.get("resolver_tls").map(|node| &node.value) {
+        let inside = collector.options(map, TLS, "resolver_tls");
+        checks::tls(&inside, false, collector);
+    }
     limits_fit(options, collector);
     tls(options, false, collector);
     if let Some(entry) = options.entry("store_dir")
@@ -189,6 +197,9 @@ fn limits_fit(options: &Options<'_>, collector: &mut Collector) {
 
 /// Checks the names and types of JetStream's limits.
 fn jetstream_limits(jetstream: &Options<'_>, collector: &mut Collector) {
+    if let Some(Value::Map(tpm)) = jetstream.get("tpm").map(|node| &node.value) {
+        collector.options(tpm, TPM, "tpm");
+    }
     let Some(Value::Map(limits)) = jetstream.get("limits").map(|node| &node.value) else { return };
     let limits = collector.options(limits, JETSTREAM_LIMITS, "the limits of JetStream");
     if let Some(Value::Map(batch)) = limits.get("batch").map(|node| &node.value) {

@@ -161,6 +161,7 @@ impl SystemReader<'_> {
         };
         let (name, subject) = (self.collector.text(Some(account))?.to_owned(), self.subject(subject)?);
         let (prefix, to) = (self.collector.text(options.get("prefix")), self.collector.text(options.get("to")));
+        let prefix = prefix.filter(|prefix| !prefix.is_empty());
         let to = to.filter(|to| !to.is_empty());
         if let Some(node) = options.get("prefix").filter(|_| kind == ShareKind::Stream)
             && prefix.is_some_and(|prefix| prefix.split('.').any(|token| matches!(token, "*" | ">")))

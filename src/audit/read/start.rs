@@ -1,11 +1,10 @@
 //! What nats-server checks of whole blocks when it starts, whatever `-t` says: options that need each
 //! other, or do not go together.
 
-use std::path::Path;
-
 use nkeys::KeyPair;
 
 use super::is_public;
+use super::option_names::{KNOWN_GATEWAY, PROXIES, TRUSTED_PROXY};
 use super::options::{Collector, Options, go_duration};
 use super::server::{Address, host, last, listens, text};
 use crate::audit::system::System;
@@ -177,6 +176,7 @@ impl<'m> Blocks<'_, 'm, '_> {
         }
         for node in last(map, &["gateways"]).map(nodes).unwrap_or_default() {
             let Value::Map(other) = &node.value else { continue };
+            self.collector.options(other, KNOWN_GATEWAY, "a gateway");
             if name(other).is_none() || last(other, &["url", "urls"]).is_none() {
                 self.collector.refuse(node.span, "a gateway in the list needs a `name` and a `url`", "");
             }
@@ -197,6 +197,14 @@ impl<'m> Blocks<'_, 'm, '_> {
         {
             self.refuse(users, "leaf node users and an operator do not go together", "leaf nodes log in by JWT");
         }
+        if let Some(Value::Map(login)) = last(map, &["authorization"]).map(|node| &node.value)
+            && last(login, &["user", "username"]).is_none()
+            && let Some(node) = last(login, &["account"])
+            && let Some(name) = text(node).filter(|name| *name != "$G" && !self.has_operator())
+            && self.system.account(name).is_none()
+        {
+            self.collector.refuse(node.span, format!("there is no account `{name}` for leaf nodes"), "");
+        }
         for remote in last(map, &["remotes"]).map(nodes).unwrap_or_default() {
             let Value::Map(remote_map) = &remote.value else { continue };
             let account = last(remote_map, &["account", "local"]).and_then(text);
@@ -216,7 +224,7 @@ impl<'m> Blocks<'_, 'm, '_> {
                 }
             }
             if let Some(seed) = last(remote_map, &["nkey", "seed"])
-                && !text(seed).is_some_and(|seed| Path::new(seed).exists() || KeyPair::from_seed(seed).is_ok())
+                && !text(seed).is_some_and(is_user_seed)
             {
                 self.collector.refuse(seed.span, "this is no seed of an nkey", "it begins with SU");
             }
@@ -483,9 +491,10 @@ impl<'m> Blocks<'_, 'm, '_> {
 
     fn proxies(&mut self) {
         let Some((_, map)) = self.block("proxies") else { return };
-        for node in last(map, &["trusted"]).map(nodes).unwrap_or_default() {
+        let proxies = self.collector.options(map, PROXIES, "proxies");
+        for node in proxies.get("trusted").map(nodes).unwrap_or_default() {
             let Value::Map(proxy) = &node.value else { continue };
-            if let Some(key) = last(proxy, &["key"])
+            if let Some(key) = self.collector.options(proxy, TRUSTED_PROXY, "a proxy").get("key")
                 && text(key).is_none_or(|key| KeyPair::from_public_key(key).is_err())
             {
                 self.collector.refuse(key.span, "this is no public nkey", "");
@@ -526,8 +535,23 @@ pub fn nodes(node: &Node) -> &[Node] {
     }
 }
 
+/// Whether it is a user's seed. Like the server, it does not mind the bits that the last character has too many.
+fn is_user_seed(seed: &str) -> bool {
+    const DIGITS: &str = "ABCDEFGHIJKLMNOPQRSTUVWXYZ234567";
+    const UNUSED: usize = 0b11;
+    let Some((last, digit)) = seed.char_indices().next_back() else { return false };
+    let canonical = DIGITS.find(digit).and_then(|i| DIGITS.get(i & !UNUSED..=i & !UNUSED));
+    let canonical = canonical.map_or_else(|| seed.to_owned(), |digit| format!("{}{digit}", &seed[..last]));
+    seed.starts_with("SU") && KeyPair::from_seed(&canonical).is_ok()
+}
+
 /// Whether Go parses a URL of a server: with a scheme, and a port that is a number.
 fn is_url(url: &str) -> bool {
+    // A percent sign begins two hex digits.
+    let escapes = url.split('%').skip(1);
+    if !escapes.into_iter().all(|rest| rest.len() >= 2 && rest.bytes().take(2).all(|b| b.is_ascii_hexdigit())) {
+        return false;
+    }
     let Some((_, rest)) = url.split_once("://") else {
         // `host:port` has the host as its scheme, unless it begins with a number.
         return !url.contains(':') || !url.starts_with(|c: char| c.is_ascii_digit() || c == '[');

@@ -51,11 +51,18 @@ fn check(system: &System, _: &Tenants, out: &mut Vec<Diagnostic>) {
             } else {
                 format!("`{}` is mapped to `{subject}`, the server's own space in `{}`", export.subject, account.name)
             };
-            let is_exact =
-                first != "$SYS" && !subject.has_wildcard() && !export.is_public() && !chooses_subjects(&subject);
-            out.push(if is_exact { RULE.warning(export.span, message) } else { RULE.error(export.span, message) });
+            let is_narrow = first != "$SYS" && names_one_thing(&subject) && !export.is_public();
+            let is_meant = is_narrow && !chooses_subjects(&subject);
+            out.push(if is_meant { RULE.warning(export.span, message) } else { RULE.error(export.span, message) });
         }
     }
+}
+
+/// Whether a subject is one request, or acknowledges the messages of one consumer.
+pub fn names_one_thing(subject: &Subject) -> bool {
+    let acknowledged = subject.as_str().strip_prefix("$JS.ACK.").and_then(|rest| rest.strip_suffix(".>"));
+    let is_consumer = |text: &str| text.split('.').count() == 2 && !text.split('.').any(|token| token == "*");
+    !subject.has_wildcard() || acknowledged.is_some_and(is_consumer)
 }
 
 /// Whether who asks on this subject chooses what a stream captures, or where JetStream publishes: anything of the
@@ -116,4 +123,40 @@ pub fn is_of_copy(system: &System, account: &Account, export: &Export) -> bool {
         && copy.ways().iter().all(is_there)
         && !answers(account)
         && !system.account(to).is_some_and(answers)
+}
+
+#[cfg(test)]
+mod tests {
+    use crate::audit::testing::findings;
+    use crate::diag::Severity;
+
+    /// Severity of the finding for an export to one account, and for the import of it.
+    fn found(subject: &str, jetstream: &str) -> Vec<(&'static str, Severity)> {
+        let text = format!(
+            "jetstream {{}}\naccounts {{\n\
+             A {{ jetstream: enabled, users: [{{ user: a }}], exports: [{{ service: \"{subject}\", accounts: [B] }}] }}\n\
+             B {{ {jetstream} users: [{{ user: b }}], imports: [{{ service: {{ account: A, subject: \"{subject}\" }} }}] }} }}"
+        );
+        let reserved = findings(&text).into_iter().filter(|f| f.rule.starts_with("reserved-"));
+        let mut found: Vec<_> = reserved.map(|f| (f.rule, f.severity)).collect();
+        found.sort_by_key(|(rule, _)| *rule);
+        found
+    }
+
+    #[test]
+    fn one_consumer_may_be_shared_with_its_acknowledgements() {
+        let export = |severity| ("reserved-export", severity);
+        let import = |severity| ("reserved-import", severity);
+        for (subject, jetstream, expected) in [
+            ("$JS.API.CONSUMER.MSG.NEXT.S.C", "", vec![export(Severity::Warning)]),
+            ("$JS.ACK.S.C.>", "", vec![export(Severity::Warning)]),
+            ("$JS.ACK.S.C.>", "jetstream: enabled,", vec![export(Severity::Warning), import(Severity::Warning)]),
+            ("$JS.ACK.S.>", "", vec![export(Severity::Error), import(Severity::Error)]),
+            ("$JS.ACK.S.*.>", "", vec![export(Severity::Error), import(Severity::Error)]),
+            ("$JS.API.CONSUMER.MSG.NEXT.S.*", "", vec![export(Severity::Error), import(Severity::Error)]),
+            ("$JS.API.CONSUMER.CREATE.S", "", vec![export(Severity::Error)]),
+        ] {
+            assert_eq!(found(subject, jetstream), expected, "{subject} {jetstream}");
+        }
+    }
 }
