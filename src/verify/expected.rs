@@ -1,7 +1,7 @@
 //! What the registry grants, for one concrete subject or pattern at a time, as the
 //! server decides it.
 
-use crate::model::permissions::Grant;
+use crate::model::permissions::{Allowed, Grant};
 use crate::model::{ShareKind, StreamCopy, Tenant, User};
 use crate::subject::Subject;
 use crate::verify::run::MARK;
@@ -16,13 +16,28 @@ pub fn may_subscribe(user: &User, subject: &str) -> bool {
     grants(&user.permissions.subscribe, subject)
 }
 
-/// Whether a user may join a queue on a subject.
-pub fn may_join_queue(user: &User, subject: &str) -> bool {
+/// Whether the server accepts a subscription of a user without a queue. It compares the subscription with the list as if
+/// it were a subject: `a.*` admits `a.>`, which then receives what else the list allows.
+pub fn admits(user: &User, subject: &str) -> bool {
+    let literally = |allowed: &Allowed| matches_literally(allowed.subjects(), subject);
+    may_subscribe(user, subject) || matches!(&user.permissions.subscribe, Grant::Only(allowed) if literally(allowed))
+}
+
+/// Whether the server accepts a subscription of a user with a queue.
+pub fn admits_queue(user: &User, subject: &str) -> bool {
     let denied = match &user.permissions.subscribe {
-        Grant::Only(allowed) => contains(allowed.no_queue_on(), subject),
+        Grant::Only(allowed) => {
+            contains(allowed.no_queue_on(), subject) || matches_literally(allowed.no_queue_on(), subject)
+        }
         _ => false,
     };
-    may_subscribe(user, subject) && !denied
+    admits(user, subject) && !denied
+}
+
+/// The subscription that the last token `*` of a listed subject admits beside it. `None`: the subject ends otherwise.
+pub fn widened(subject: &Subject) -> Option<String> {
+    let before = subject.as_str().strip_suffix('*').filter(|before| before.is_empty() || before.ends_with('.'))?;
+    Some(format!("{before}>"))
 }
 
 fn grants(grant: &Grant, subject: &str) -> bool {
@@ -35,6 +50,10 @@ fn grants(grant: &Grant, subject: &str) -> bool {
 
 fn contains(patterns: &[Subject], subject: &str) -> bool {
     Subject::as_the_server_reads(subject).is_some_and(|s| patterns.iter().any(|p| p.contains(&s)))
+}
+
+fn matches_literally(patterns: &[Subject], subject: &str) -> bool {
+    Subject::as_the_server_reads(subject).is_some_and(|s| patterns.iter().any(|p| p.matches_literally(&s)))
 }
 
 /// Whether a user may create, read and delete streams of a run.
@@ -143,11 +162,7 @@ mod tests {
             ("ORDERS.events.>", true, false),
             ("ORDERS.other", false, false),
         ] {
-            assert_eq!(
-                (may_subscribe(billing, subject), may_join_queue(billing, subject)),
-                (plain, queue),
-                "{subject}"
-            );
+            assert_eq!((may_subscribe(billing, subject), admits_queue(billing, subject)), (plain, queue), "{subject}");
         }
     }
 

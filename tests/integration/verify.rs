@@ -117,6 +117,10 @@ fn registries_of_all_kinds_are_isolated() {
         ("one service for two", "", "[[tenant]]\nname = \"A\"\nsubjects = [\"api.*\"]\n[[tenant.user]]\nname = \"a\"\n\
             [[tenant]]\nname = \"B\"\n[[tenant.user]]\nname = \"b\"\n[[tenant]]\nname = \"C\"\n[[tenant.user]]\nname = \"c\"\n\
             [[share]]\nfrom = \"A\"\nto = [\"B\", \"C\"]\nservice = \"api.*\"\n".to_owned()),
+        ("users of one tenant with one inbox", jetstream, ["A", "B"].map(|t| {
+            let users = ["one", "two"].map(|u| format!("[[tenant.user]]\nname = \"{u}\"\nrole = \"admin\"\ninbox = \"default\"\n"));
+            format!("[[tenant]]\nname = \"{t}\"\n[tenant.jetstream]\nstorage = \"8MiB\"\n{}", users.concat())
+        }).concat()),
     ];
     for (what, jetstream, tenants) in registries {
         let project = Project::with_registry(&head.replacen("[keys]", &format!("{jetstream}[keys]"), 1)).with(&tenants);
@@ -285,6 +289,44 @@ fn a_server_with_another_configuration_is_not_certified() {
     assert_eq!(report["server"]["runs_rendered"], false);
 }
 
+/// Has the running server read other accounts than those that were rendered.
+fn run_changed(project: &Project, changed: &str, what: &str) {
+    let pid = project.run(&["status", "--format", "json"]).succeeded().json()["server"]["pid"].to_string();
+    let log = || project.read(".tenantry/run/nats-server.log");
+    assert_ne!(changed, project.read("infra/nats/accounts.conf"), "{what}");
+    let reloads = log().matches("Reloaded server configuration").count();
+    project.write("infra/nats/accounts.conf", changed);
+    assert!(std::process::Command::new("kill").args(["-HUP", &pid]).status().expect("kill").success());
+    let start = Instant::now();
+    while log().matches("Reloaded server configuration").count() == reloads {
+        assert!(start.elapsed() < PATIENCE, "{what}: no reload: {}", log());
+        std::thread::sleep(Duration::from_millis(10));
+    }
+}
+
+/// A list that ends in `*` admits a subscription to `>`, which is no leak as long as nothing more arrives by it.
+#[test]
+fn a_subscription_wider_than_the_list_is_judged_by_what_arrives() {
+    let registry = "version = 1\n[server]\nname = \"x\"\nclient = \"127.0.0.1:4222\"\n[keys]\nroot = \"development\"\n\
+        [[system.user]]\nname = \"op\"\n[role.one]\npublish = []\nsubscribe = [\"{tenant}.*\", \"{inbox}\"]\n\
+        [[tenant]]\nname = \"A\"\n[[tenant.user]]\nname = \"app\"\n[[tenant.user]]\nname = \"one\"\nrole = \"one\"\n\
+        [[tenant]]\nname = \"B\"\n[[tenant.user]]\nname = \"app\"\n\
+        [[share]]\nfrom = \"A\"\nto = [\"B\"]\nstream = \"A.*\"\n";
+    let project = Project::with_registry(registry);
+    project.up();
+    let address = format!("127.0.0.1:{}", project.port);
+    verify(&project, &[], 0);
+    verify(&project, &["--server", &address], 0);
+    // Without what closes it, more arrives.
+    let accounts = project.read("infra/nats/accounts.conf");
+    run_changed(&project, &accounts.replacen("deny: [\"A.*.>\"]", "", 1), "an open list");
+    let leaks = outcomes(&verify(&project, &["--server", &address], 1), "leak");
+    assert!(
+        leaks.iter().any(|leak| leak.contains("canaries") && leak.contains("which it is not granted")),
+        "{leaks:?}"
+    );
+}
+
 /// What the attack does not know of, a user that the registry does not have or a message trace, is in
 /// a configuration with another digest. The control is the same server before.
 #[test]
@@ -294,20 +336,8 @@ fn a_server_that_runs_more_than_is_rendered_is_not_certified() {
     let address = format!("127.0.0.1:{}", project.port);
     let report = verify(&project, &["--server", &address], 0);
     assert_eq!(report["server"]["runs_rendered"], true);
-    let pid = project.run(&["status", "--format", "json"]).succeeded().json()["server"]["pid"].to_string();
     let accounts = project.read("infra/nats/accounts.conf");
-    let log = || project.read(".tenantry/run/nats-server.log");
-    let reload = |changed: &str, what: &str| {
-        assert_ne!(changed, accounts, "{what}");
-        let reloads = log().matches("Reloaded server configuration").count();
-        project.write("infra/nats/accounts.conf", changed);
-        assert!(std::process::Command::new("kill").args(["-HUP", &pid]).status().expect("kill").success());
-        let start = Instant::now();
-        while log().matches("Reloaded server configuration").count() == reloads {
-            assert!(start.elapsed() < PATIENCE, "{what}: no reload: {}", log());
-            std::thread::sleep(Duration::from_millis(10));
-        }
-    };
+    let reload = |changed: &str, what: &str| run_changed(&project, changed, what);
     for (more, what) in [
         ("users: [\n      { user: guest, password: guest }\n", "a user that may do everything"),
         ("msg_trace: \"TENANT_B.public.trace\"\n    users: [\n", "a trace of another tenant's messages"),

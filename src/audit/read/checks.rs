@@ -33,7 +33,11 @@ pub fn listener_authorization(kind: ListenerKind, node: &Node, collector: &mut C
     if let Some(node) = options.get("nkey").filter(|_| kind == ListenerKind::Leaf)
         && collector.text(Some(node)).is_some_and(|key| !is_public(key, 'U'))
     {
-        collector.refuse(node.span, "this is no user's public nkey", "it begins with U and has 56 characters");
+        collector.refuse(
+            node.span,
+            "this is no user's public nkey",
+            "it begins with U, has 56 characters, and the last ones are a checksum of the others",
+        );
     }
     let Some(users) = options.get("users").filter(|_| kind == ListenerKind::Leaf) else { return };
     if let Some(entry) = options.entry("user") {

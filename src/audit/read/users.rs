@@ -67,7 +67,7 @@ impl SystemReader<'_> {
                     self.collector.refuse(
                         node.span,
                         "this is no user's public nkey",
-                        "it begins with U and has 56 characters",
+                        "it begins with U, has 56 characters, and the last ones are a checksum of the others",
                     );
                 }
                 if name.is_some() || password.is_some_and(|p| !p.is_empty()) {

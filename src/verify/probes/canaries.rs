@@ -3,8 +3,9 @@
 
 use super::Probe;
 use crate::subject::Subject;
-use crate::verify::expected::{concrete, depths, listed, may_subscribe};
+use crate::verify::expected::{concrete, depths, listed, may_subscribe, widened};
 use crate::verify::run::{Run, Session, TenantRun, each};
+use crate::verify::wire::Message;
 
 pub const PROBE: Probe = Probe {
     id: "canaries",
@@ -32,6 +33,9 @@ async fn subscribe_to_granted<'p>(run: &Run<'p>, tenant_run: &mut TenantRun<'p>)
         let is_inbox = |s: &&Subject| Subject::as_the_server_reads(&inbox).is_some_and(|inbox| s.contains(&inbox));
         for subject in listed(&session.user.permissions.subscribe).iter().filter(|s| !is_inbox(s)) {
             connection.subscribe(subject.as_str(), None);
+            if let Some(widened) = widened(subject) {
+                connection.subscribe(&widened, None);
+            }
         }
         // Also subscribes to the exact subjects that other tenants' consumers try to deliver to:
         // a consumer delivers only while there is a subscription to exactly its deliver subject.
@@ -102,10 +106,15 @@ async fn check_received<'p>(run: &Run<'p>, tenant_run: &mut TenantRun<'p>) {
         }
         let messages = session.heard(run);
         let arrived = |subject: &String| {
-            let is_own =
-                |m: &crate::verify::wire::Message| m.subject == *subject && run.is_from(tenant_run.index, &m.payload);
+            let is_own = |m: &Message| m.subject == *subject && run.is_from(tenant_run.index, &m.payload);
             messages.iter().any(is_own)
         };
+        let is_beyond =
+            |m: &&Message| run.is_from(tenant_run.index, &m.payload) && !may_subscribe(session.user, &m.subject);
+        if let Some(message) = messages.iter().find(is_beyond) {
+            let evidence = format!("{} hears {}, which it is not granted", session.user.name, message.subject);
+            run.ledger.leak(Some(tenant_run.index), None, evidence);
+        }
         let expected: Vec<&String> = published.iter().filter(|s| may_subscribe(session.user, s)).collect();
         let missing = expected.iter().find(|s| run.topology.is_own_space(tenant_run.index, s) && !arrived(s));
         match missing {

@@ -32,7 +32,7 @@ use std::pin::Pin;
 
 use serde_json::json;
 
-use super::expected::{concrete, may_join_queue, may_publish, may_subscribe};
+use super::expected::{admits, admits_queue, concrete, may_publish};
 use super::run::{Run, Session, TenantRun};
 use super::wire::is_about;
 use crate::model::{ShareKind, StreamCopy, Tenant};
@@ -132,8 +132,8 @@ impl Attempt {
     fn is_granted(&self, session: &Session<'_>) -> bool {
         match self.operation {
             Operation::Publish => may_publish(session.user, &self.subject),
-            Operation::Subscribe => may_subscribe(session.user, &self.subject),
-            Operation::Join(_) => may_join_queue(session.user, &self.subject),
+            Operation::Subscribe => admits(session.user, &self.subject),
+            Operation::Join(_) => admits_queue(session.user, &self.subject),
         }
     }
 

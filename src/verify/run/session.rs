@@ -56,8 +56,9 @@ impl<'p> TenantRun<'p> {
     pub(super) fn new(run: &Run<'p>, index: usize) -> Self {
         let tenant = run.topology.tenant(index);
         let logins = run.logins.tenants[index].iter();
-        let sessions = tenant.users.iter().zip(logins).map(|(user, login)| {
-            let inbox = format!("{}.{}", user.inbox_prefix(), run.id);
+        let sessions = tenant.users.iter().zip(logins).enumerate().map(|(i, (user, login))| {
+            // Users may have the same prefix, and each hears the answers to itself only.
+            let inbox = format!("{}.{}-{i}u", user.inbox_prefix(), run.id);
             Session {
                 tenant: index,
                 user,
