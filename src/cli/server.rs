@@ -6,7 +6,7 @@ use serde::Serialize;
 
 use super::Context;
 use super::provision::{Order, PlanDocument, provision};
-use super::ui::plain;
+use crate::diag::plain;
 use crate::error::{Error, Exit};
 use crate::keys::{AccountKind, RootKey};
 use crate::live::jetstream::targets::Targets;

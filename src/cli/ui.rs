@@ -30,16 +30,6 @@ const BAD: Style = AnsiColor::Red.on_default().bold();
 const HELP: Style = AnsiColor::Cyan.on_default().bold();
 const DIM: Style = Style::new().dimmed();
 
-/// Escapes untrusted text for a terminal: control characters, line breaks and bidirectional
-/// marks cannot take effect.
-pub fn plain(text: &str) -> String {
-    let is_bad = |c: char| {
-        c.is_control()
-            || matches!(c, '\u{200e}'..='\u{200f}' | '\u{202a}'..='\u{202e}' | '\u{2066}'..='\u{2069}' | '\u{2028}'..='\u{2029}')
-    };
-    text.chars().map(|c| if is_bad(c) { c.escape_unicode().to_string() } else { c.to_string() }).collect()
-}
-
 /// The first failure to write to standard output, of which a process has one. A closed pipe
 /// is none: `tenantry plan | head -1` has seen what it wanted.
 static LOST: OnceLock<io::Error> = OnceLock::new();

@@ -38,6 +38,9 @@ use report::{AttackedServer, Report};
 use run::Run;
 use test_bed::Logins;
 
+/// Why the rest was not run after a signal.
+const INTERRUPTED: &str = "interrupted";
+
 /// Number of tenants that connect at the same time.
 const OPENING: usize = 64;
 
@@ -72,6 +75,8 @@ pub async fn attack(plan: &Plan<'_>, advance: &dyn Fn(usize, usize, &'static str
     let steps = PROBES.len() + 2;
     advance(0, steps, "connecting");
     let (mut nodes_before, reached) = (Nodes::new(), std::cell::Cell::new(0));
+    // Open to the end: other runs know by it that this one is there.
+    let mut operator = None;
     let attacking = async {
         run::each(&mut tenant_runs, OPENING, async |tenant_run| tenant_run.connect(&run).await).await;
         // If no user can connect, the server is unreachable: report that once instead of
@@ -82,7 +87,7 @@ pub async fn attack(plan: &Plan<'_>, advance: &dyn Fn(usize, usize, &'static str
         }
         nodes_before = run.nodes().await;
         run.topology.find_listeners(plan, &own_node(&run, &nodes_before));
-        let mut operator = run.operator().await;
+        operator = run.operator().await;
         run.find_workers(&mut operator, &nodes_before).await;
         run.spare(&mut tenant_runs).await;
         run.clean(&mut tenant_runs, true).await;
@@ -103,7 +108,7 @@ pub async fn attack(plan: &Plan<'_>, advance: &dyn Fn(usize, usize, &'static str
     };
     let ended = tokio::select! {
         ended = attacking => ended?,
-        () = interrupts.next() => Some("interrupted"),
+        () = interrupts.next() => Some(INTERRUPTED),
     };
     if let Some(why) = ended {
         for probe in &PROBES[reached.get()..] {
@@ -122,13 +127,26 @@ pub async fn attack(plan: &Plan<'_>, advance: &dyn Fn(usize, usize, &'static str
         if !plan.throwaway {
             run::each(&mut tenant_runs, OPENING, async |tenant_run| tenant_run.connect_manager(&run).await).await;
             run.clean(&mut tenant_runs, false).await;
-            runs_rendered = run.compare_nodes(&nodes_before, &nodes_after, &plan.known);
+            // Interrupted before it asked, there is nothing to compare.
+            if ended != Some(INTERRUPTED) || !nodes_before.is_empty() {
+                runs_rendered = run.compare_nodes(&nodes_before, &nodes_after, &plan.known);
+            }
         }
     };
-    tokio::select! {
-        () = ending => {}
-        () = interrupts.next() => {
-            run.ledger.not_run_for_anybody("interrupted again: streams of the run may be left, which the next one deletes");
+    {
+        let mut ending = std::pin::pin!(ending);
+        let mut is_interrupted = ended == Some(INTERRUPTED);
+        loop {
+            tokio::select! {
+                () = &mut ending => break,
+                () = interrupts.next() => {
+                    // The first time, what is there to clean up is cleaned up.
+                    if std::mem::replace(&mut is_interrupted, true) {
+                        run.ledger.not_run_for_anybody("interrupted again: streams of the run may be left, which the next one deletes");
+                        break;
+                    }
+                }
+            }
         }
     }
     let server = AttackedServer {

@@ -858,6 +858,51 @@ async fn an_interrupted_proof_is_inconclusive() {
     assert_eq!(report["verdict"], "inconclusive");
     let checks = report["checks"].as_array().expect("checks");
     assert!(checks.iter().any(|c| c["evidence"] == "interrupted"), "{report:#}");
+    let said = outcomes(&report, "not-run");
+    for word in ["interrupted again", "restarted", "another proof"] {
+        assert!(!said.iter().any(|o| o.contains(word)), "{word}: {said:?}");
+    }
+}
+
+/// A tenant that names its connections like those of a proof is in nobody's way.
+#[tokio::test(flavor = "multi_thread")]
+async fn what_tenants_call_their_connections_says_nothing() {
+    let project = Project::new();
+    project.up();
+    let mut connections = Vec::new();
+    for name in ["tenantry/x", "tenantry/aaaaaaaaaaaaaaaa/operator"] {
+        let creds = project.creds("TENANT_A/tenant_a_app");
+        let login = (creds.login.clone().expect("a login"), creds.password.clone().expect("a password"));
+        let options = async_nats::ConnectOptions::with_user_and_password(login.0, login.1).name(name);
+        connections.push(options.connect(&creds.url).await.expect("connected"));
+    }
+    verify(&project, &["--server", &format!("127.0.0.1:{}", project.port)], 0);
+}
+
+/// The acknowledgement of a captured share is a message of the importer's server on a subject of the exporter's choice.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_stream_that_acknowledges_what_is_imported_is_a_leak() {
+    let project = Project::new();
+    project.up();
+    let admin = project.connect("TENANT_B/tenant_b_admin").await;
+    let js = jetstream::new(admin.client.clone());
+    let address = format!("127.0.0.1:{}", project.port);
+    for (no_ack, code) in [(true, 0), (false, 1)] {
+        let config = stream::Config {
+            name: "CAPTURED".into(),
+            subjects: vec!["TENANT_A.public.>".into()],
+            no_ack,
+            max_bytes: 1 << 20,
+            ..Default::default()
+        };
+        match no_ack {
+            true => drop(js.create_stream(config).await.expect("a stream")),
+            false => drop(js.update_stream(config).await.expect("updated")),
+        }
+        let report = verify(&project, &["--server", &address], code);
+        let leaks = outcomes(&report, "leak");
+        assert_eq!(leaks.iter().any(|o| o.contains("answers") && o.contains("CAPTURED")), !no_ack, "{leaks:?}");
+    }
 }
 
 /// A certificate authority with the certificates of a server and of a client, in PEM.

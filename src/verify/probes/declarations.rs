@@ -22,9 +22,8 @@ const AT_A_TIME: usize = 64;
 
 async fn probe<'p>(run: &Run<'p>, tenant_runs: &mut [TenantRun<'p>]) {
     let Some(mut operator) = run.operator().await else {
-        return run.ledger.not_run_for_anybody(
-            "no user of the system account is known here, so nobody can ask the server what it runs",
-        );
+        let why = format!("{}, so the server cannot be asked what it runs", run.lacks_operator());
+        return run.ledger.not_run_for_anybody(&why);
     };
     find_unknown_accounts(run, &mut operator).await;
     for chunk in tenant_runs.chunks(AT_A_TIME) {

@@ -40,9 +40,8 @@ async fn probe<'p>(run: &Run<'p>, tenant_runs: &mut [TenantRun<'p>]) {
         }
     }
     if !is_known {
-        run.ledger.not_run_for_anybody(
-            "no user of the system account is known here, so the server's other listeners are not known",
-        );
+        run.ledger
+            .not_run_for_anybody(&format!("{}, so the server's other listeners are not known", run.lacks_operator()));
     }
     listeners.retain(|(kind, address)| {
         let is_spoken = matches!(kind, ListenerKind::Leaf | ListenerKind::Mqtt);

@@ -7,12 +7,16 @@ use std::time::Duration;
 use serde_json::json;
 
 use super::{CANARY_LENGTH, Captured, MARK, Run, Session, TenantRun, each};
+use crate::model::ShareKind;
 use crate::subject::Subject;
 use crate::verify::wire::Request;
 
 /// Age at which a stream of another run is taken to be left over from a killed run, where the
 /// server does not tell which runs are connected.
 const LEFT_BEHIND: Duration = Duration::from_secs(600);
+
+/// The probe of answers and acknowledgements.
+const ANSWERS: &str = "answers";
 
 impl<'p> Run<'p> {
     /// Removes what this run created, or, if `earlier`, what killed runs left behind. Does
@@ -57,7 +61,7 @@ impl<'p> Run<'p> {
             return;
         }
         let Some(mut operator) = self.operator().await else { return };
-        let mut streams = Captured::new();
+        let (mut streams, mut acknowledging) = (Captured::new(), Vec::new());
         for offset in (0..=self.model.tenants.len()).step_by(AT_ONCE) {
             let body = json!({ "accounts": true, "streams": true, "config": true, "limit": AT_ONCE, "offset": offset });
             let answers = operator.ask_all(Request::json("$SYS.REQ.SERVER.PING.JSZ", &body)).await.unwrap_or_default();
@@ -73,7 +77,11 @@ impl<'p> Run<'p> {
                         }
                         let subjects = stream["config"]["subjects"].as_array().into_iter().flatten();
                         let subjects = subjects.filter_map(|s| Subject::as_the_server_reads(s.as_str()?));
-                        known.extend(subjects.map(|subject| (name.to_owned(), subject)));
+                        let subjects: Vec<Subject> = subjects.collect();
+                        if stream["config"]["no_ack"] != true {
+                            acknowledging.push((account["name"].clone(), name.to_owned(), subjects.clone()));
+                        }
+                        known.extend(subjects.into_iter().map(|subject| (name.to_owned(), subject)));
                     }
                 }
             }
@@ -83,6 +91,22 @@ impl<'p> Run<'p> {
             tenant_run.leave_alone(self, of);
         }
         *self.captured.borrow_mut() = Some(streams);
+        for (account, name, subjects) in acknowledging {
+            self.find_acknowledged_shares(account.as_str().unwrap_or_default(), &name, &subjects);
+        }
+    }
+
+    /// Records that a stream captures what its tenant imports, and acknowledges it: the exporter chooses the subject.
+    fn find_acknowledged_shares(&self, account: &str, stream: &str, captured: &[Subject]) {
+        let Some(index) = self.model.tenants.iter().position(|tenant| tenant.name.as_str() == account) else { return };
+        let imports = self.topology.tenant(index).imports.iter().filter(|import| import.kind == ShareKind::Stream);
+        for import in imports.filter(|import| captured.iter().any(|subject| subject.overlaps(&import.subject))) {
+            let evidence = format!(
+                "its stream {stream} captures `{}` of {} and acknowledges each message on a subject that the publisher chooses: set `no_ack` on the stream",
+                import.subject, import.from
+            );
+            self.ledger.leak_of(ANSWERS, self.topology.place(&import.from), Some(index), &evidence);
+        }
     }
 
     /// Whether a stream of the tenant captures a subject, as its operator knows. `None`: nobody knows.
@@ -92,12 +116,15 @@ impl<'p> Run<'p> {
         Some(of.into_iter().flatten().any(|(_, captured)| captured.overlaps(subject)))
     }
 
-    /// The ids of all runs with a connection, this one included. `None`: the server cannot be asked,
-    /// or has more connections than it names.
+    /// The ids of all runs with a connection of the operator, this one included: what tenants call their connections
+    /// says nothing. `None`: the server cannot be asked, or has more connections than it names.
     async fn running(&self) -> Option<HashSet<String>> {
         const MOST: u64 = 16_384;
         let mut operator = self.operator().await?;
-        let request = Request::json("$SYS.REQ.SERVER.PING.CONNZ", &json!({ "limit": MOST }));
+        let request = Request::json(
+            "$SYS.REQ.SERVER.PING.CONNZ",
+            &json!({ "acc": self.model.system.account, "auth": true, "limit": MOST }),
+        );
         let answers = operator.ask_all(request).await.ok()?;
         let mut ids = HashSet::new();
         for answer in &answers {
@@ -105,7 +132,9 @@ impl<'p> Run<'p> {
             if connz["total"].as_u64()? > MOST {
                 return None;
             }
-            let names = connz["connections"].as_array()?.iter().filter_map(|connection| connection["name"].as_str());
+            let account = self.model.system.account.as_str();
+            let of_operators = connz["connections"].as_array()?.iter().filter(|c| c["account"] == account);
+            let names = of_operators.filter_map(|connection| connection["name"].as_str());
             ids.extend(names.filter_map(|name| Some(name.strip_prefix("tenantry/")?.split('/').next()?.to_owned())));
         }
         ids.contains(&self.id).then_some(ids)

@@ -52,7 +52,7 @@ impl<'p> Run<'p> {
             }
             let probe = self.ledger.probe_at_start_of(after).unwrap_or_else(|| self.ledger.probe());
             let evidence = format!("its canary came to {user} on {subject}");
-            self.ledger.leak_of(probe, Some(sender), Some(receiver), evidence);
+            self.ledger.leak_of(probe, Some(sender), Some(receiver), &evidence);
         }
         found
     }

@@ -7,6 +7,7 @@ use std::collections::hash_map;
 use std::collections::{BTreeMap, HashMap, HashSet};
 use std::time::Duration;
 
+use crate::diag::plain;
 use crate::model::Model;
 use crate::verify::report::{AttackedServer, Check, EXHAUSTIVE, Outcome, Report, SETTING};
 
@@ -55,7 +56,8 @@ impl Ledger {
         self.probes.iter().copied().filter(|id| bytes.starts_with(id.as_bytes())).max_by_key(|id| id.len())
     }
 
-    fn record(&self, from: String, to: String, outcome: Outcome, evidence: String) {
+    fn record(&self, from: String, to: String, outcome: Outcome, evidence: &str) {
+        let evidence = plain(evidence);
         self.checks.borrow_mut().push(Check { probe: self.probe(), from, to, outcome, evidence });
     }
 
@@ -66,18 +68,18 @@ impl Ledger {
     }
 
     /// Records that a tenant is isolated from all others, with the evidence.
-    pub fn pass(&self, tenant: usize, evidence: impl Into<String>) {
-        self.record(self.names[tenant].clone(), "*".into(), Outcome::Pass, evidence.into());
+    pub fn pass(&self, tenant: usize, evidence: impl AsRef<str>) {
+        self.record(self.names[tenant].clone(), "*".into(), Outcome::Pass, evidence.as_ref());
     }
 
     /// Records that a tenant's check could not be run, with the reason.
-    pub fn not_run(&self, tenant: usize, why: impl Into<String>) {
-        self.record(self.names[tenant].clone(), "*".into(), Outcome::NotRun, why.into());
+    pub fn not_run(&self, tenant: usize, why: impl AsRef<str>) {
+        self.record(self.names[tenant].clone(), "*".into(), Outcome::NotRun, why.as_ref());
     }
 
     /// Records that a tenant's check was left out on purpose, and what it would have tried.
-    pub fn not_tried(&self, tenant: usize, what: impl Into<String>) {
-        self.record(self.names[tenant].clone(), "*".into(), Outcome::NotTried, what.into());
+    pub fn not_tried(&self, tenant: usize, what: impl AsRef<str>) {
+        self.record(self.names[tenant].clone(), "*".into(), Outcome::NotTried, what.as_ref());
     }
 
     /// Records that a tenant's check runs with `--exhaustive` only, and what it would try.
@@ -87,18 +89,18 @@ impl Ledger {
 
     /// Records that the check could not be run for any tenant, with the reason.
     pub fn not_run_for_anybody(&self, why: &str) {
-        self.record("*".into(), "*".into(), Outcome::NotRun, why.to_owned());
+        self.record("*".into(), "*".into(), Outcome::NotRun, why);
     }
 
     /// Records that something of `from` reached `to`. `None` stands for no particular tenant.
-    pub fn leak(&self, from: Option<usize>, to: Option<usize>, evidence: impl Into<String>) {
-        self.leak_of(self.probe(), from, to, evidence.into());
+    pub fn leak(&self, from: Option<usize>, to: Option<usize>, evidence: impl AsRef<str>) {
+        self.leak_of(self.probe(), from, to, evidence.as_ref());
     }
 
     /// Records a leak for a given probe, which may have run earlier.
-    pub fn leak_of(&self, probe: &'static str, from: Option<usize>, to: Option<usize>, evidence: String) {
+    pub fn leak_of(&self, probe: &'static str, from: Option<usize>, to: Option<usize>, evidence: &str) {
         let name = |tenant: Option<usize>| tenant.map_or_else(|| "*".to_owned(), |i| self.names[i].clone());
-        let (from, to) = (name(from), name(to));
+        let (from, to, evidence) = (name(from), name(to), plain(evidence));
         let mut checks = self.checks.borrow_mut();
         match self.leaks.borrow_mut().entry((probe, from.clone(), to.clone())) {
             hash_map::Entry::Vacant(entry) => {
@@ -196,7 +198,7 @@ mod tests {
         ledger.leak(Some(0), None, "x");
         ledger.begin("second");
         ledger.leak(Some(0), Some(1), "x");
-        ledger.leak_of("first", Some(0), Some(1), "y".into());
+        ledger.leak_of("first", Some(0), Some(1), "y");
         let checks = checks(ledger);
         assert_eq!(
             rows(&checks),

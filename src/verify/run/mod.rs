@@ -141,7 +141,7 @@ impl<'p> Run<'p> {
         let checked = self.ledger.checked();
         for tenant_run in tenant_runs.iter_mut().filter(|t| t.tenant.jetstream.is_some()) {
             if tenant_run.manager().is_none() && !checked.contains(tenant_run.tenant.name.as_str()) {
-                self.ledger.not_tried(tenant_run.index, "no user whose secret is known may manage streams");
+                self.ledger.not_tried(tenant_run.index, tenant_run.lacks_manager());
             }
         }
     }
@@ -215,10 +215,23 @@ impl<'p> Run<'p> {
     pub async fn operator(&self) -> Option<Connection> {
         let inbox = format!("_INBOX.{}", self.id);
         let identity = Identity::User(self.logins.operator.clone()?);
-        let mut operator = Connection::open(self.endpoint, &identity, &inbox, "tenantry verify").await.ok()?;
+        let mut operator = Connection::open(self.endpoint, &identity, &inbox, &self.operator_name()).await.ok()?;
         self.note_server(&operator);
         operator.listen_for_answers();
         Some(operator)
+    }
+
+    /// The name of the operator's connections, by which other runs know of this one.
+    fn operator_name(&self) -> String {
+        format!("tenantry/{}/operator", self.id)
+    }
+
+    /// Why there is no connection as a user of the system account.
+    pub fn lacks_operator(&self) -> &'static str {
+        match self.logins.operator {
+            None => "no user of the system account is known here",
+            Some(_) => "the user of the system account could not connect",
+        }
     }
 
     /// Keeps in mind which server a connection reached.

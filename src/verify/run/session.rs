@@ -143,6 +143,15 @@ impl<'p> TenantRun<'p> {
         self.sessions.iter_mut().find(|m| m.manages())
     }
 
+    /// Why no user can manage the tenant's streams.
+    pub fn lacks_manager(&self) -> &'static str {
+        let manages = |m: &Session<'_>| !m.is_accepted && m.login.is_some() && manages_streams(m.user);
+        match self.sessions.iter().any(manages) {
+            true => "the user that may manage streams could not be used: `setting` says why",
+            false => "no user whose secret is known may manage streams",
+        }
+    }
+
     /// A user for additional connections, which must be able to receive replies. Prefers an
     /// nkey user, because the server hashes a password with bcrypt at every login.
     pub fn spare(&self) -> Option<&Session<'p>> {
