@@ -149,6 +149,14 @@ pub enum Error {
         /// Whether a server answered and rejected the login.
         refused: bool,
     },
+    /// A change that would harm what runs, and was not made.
+    #[error("{message}")]
+    Refused {
+        /// The change, and what it would do.
+        message: String,
+        /// The remedy.
+        hint: String,
+    },
     /// The input is wrong in a way that has no place in a file.
     #[error("{message}")]
     Usage {
@@ -228,6 +236,11 @@ impl Error {
         Self::Usage { message: message.into(), hint: hint.into() }
     }
 
+    /// A change that was not made.
+    pub fn refused(message: impl Into<String>, hint: impl Into<String>) -> Self {
+        Self::Refused { message: message.into(), hint: hint.into() }
+    }
+
     /// There is no such tenant, user or stream; the nearest is suggested.
     pub fn unknown_name(what: &str, name: &str, known: &[&str]) -> Self {
         if let Some((tenant, user)) = name.split_once('.').filter(|(tenant, _)| known.contains(tenant)) {
@@ -284,6 +297,7 @@ impl Error {
             | Self::AlreadyThere { hint, .. }
             | Self::CannotRun { hint, .. }
             | Self::StartFailed { hint, .. }
+            | Self::Refused { hint, .. }
             | Self::Usage { hint, .. }
             | Self::Server { hint, .. } => Some(hint.clone()).filter(|h| !h.is_empty()),
         }
@@ -305,6 +319,7 @@ impl Error {
             | Self::Usage { .. } => Exit::Invalid,
             Self::Io { action, source, .. } if READING.contains(action) || is_of_the_path(source) => Exit::Invalid,
             Self::Io { .. } => Exit::NotWritten,
+            Self::Refused { .. } => Exit::Found,
             Self::CannotRun { .. } | Self::StartFailed { .. } | Self::NobodyConnects { .. } | Self::Server { .. } => {
                 Exit::Unavailable
             }

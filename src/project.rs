@@ -80,11 +80,17 @@ impl Project {
     }
 
     /// Renders tenants that are not cached and writes files that differ. `is_named`: the
-    /// user named the target explicitly, so another registry's bundle may be replaced.
-    pub fn write(&self, target: &Target, is_named: bool, advance: impl Fn() + Sync) -> Result<WriteSummary, Error> {
+    /// user named the target explicitly, so another registry's bundle may be replaced. `allow`: may refuse the accounts.
+    pub fn write(
+        &self,
+        target: &Target,
+        is_named: bool,
+        advance: impl Fn() + Sync,
+        allow: impl FnOnce(&str) -> Result<(), Error>,
+    ) -> Result<WriteSummary, Error> {
         let registry = std::fs::canonicalize(&self.valid.path).unwrap_or_default().display().to_string();
         let origin = Origin { state: &self.state, registry: &registry, is_named };
-        incremental::write(&self.inputs(self.model()), target, &origin, advance)
+        incremental::write(&self.inputs(self.model()), target, &origin, advance, allow)
             .map_err(|e| e.in_files(&self.valid.sources))
     }
 
@@ -95,10 +101,14 @@ impl Project {
 
     /// Audits a rendered bundle with the main configuration file of a local server.
     pub fn audit(&self, bundle: &Bundle) -> Result<Audit, Error> {
+        self.audit_accounts(bundle.text(render::ACCOUNTS).unwrap_or_default().to_owned())
+    }
+
+    /// Audits rendered accounts with the main configuration file of a local server.
+    pub fn audit_accounts(&self, accounts: String) -> Result<Audit, Error> {
         let server = &self.model().server;
         let paths = ServerPaths::local(server.client, server.monitor, "data".into(), "accounts.conf".into());
         let main = render::local_server_conf(self.model(), &self.engine, &paths)?;
-        let accounts = bundle.text(render::ACCOUNTS).unwrap_or_default().to_owned();
         audit::audit_files(&ConfFiles { main, accounts }, None)
     }
 
@@ -177,7 +187,7 @@ pub(crate) mod tests {
         let bundle = project.render(|| ()).expect("rendered");
         assert_eq!(bundle.manifest(), project.render(|| ()).expect("rendered").manifest());
         let out = folder.path().join("infra");
-        let write = || project.write(&Target::open(&out).expect("target"), true, || ()).expect("written");
+        let write = || project.write(&Target::open(&out).expect("target"), true, || (), |_| Ok(())).expect("written");
         assert_eq!((write().written, write().written), (bundle.files.len() + 1, 0));
         fs::write(out.join("nats/accounts.conf"), "edited").expect("edited");
         let outcome = write();
@@ -192,13 +202,13 @@ pub(crate) mod tests {
         let valid = crate::registry::load(&path).expect("readable").into_valid().expect("valid");
         let second = Project::open(valid, None).expect("root key and templates");
         let target = || Target::open(&folder.path().join("infra")).expect("target");
-        first.write(&target(), false, || ()).expect("there is no bundle yet");
-        let refused = second.write(&target(), false, || ()).expect_err("it is the first registry's");
+        first.write(&target(), false, || (), |_| Ok(())).expect("there is no bundle yet");
+        let refused = second.write(&target(), false, || (), |_| Ok(())).expect_err("it is the first registry's");
         assert!(refused.to_string().contains("was rendered from"), "{refused}");
         fs::rename(folder.path().join("tenants.toml"), folder.path().join("moved.toml")).expect("moved");
-        second.write(&target(), false, || ()).expect("the other registry does not exist any more");
+        second.write(&target(), false, || (), |_| Ok(())).expect("the other registry does not exist any more");
         fs::rename(folder.path().join("moved.toml"), folder.path().join("tenants.toml")).expect("moved");
-        first.write(&target(), true, || ()).expect("the user named the target");
+        first.write(&target(), true, || (), |_| Ok(())).expect("the user named the target");
     }
 
     #[test]

@@ -30,7 +30,9 @@ use crate::render::credentials::{self, password_from_environment};
 /// Streams, consumers, buckets and object stores are compared. The server is read as each tenant's provisioner. What is on it and not in the
 /// registry is shown and left alone.
 #[derive(Debug, clap::Args)]
-#[command(after_help = "Exit codes: 0 nothing to change; 1 changes; 2 the registry is invalid; 3 no server")]
+#[command(
+    after_help = "Exit codes: 0 nothing to change; 1 changes, or the server that `up` runs has an older configuration; 2 the registry is invalid; 3 no server"
+)]
 pub struct PlanArgs {
     #[command(flatten)]
     what: What,
@@ -106,13 +108,16 @@ struct FailureDocument {
 
 pub fn plan(context: &Context, args: &PlanArgs) -> Result<Exit, Error> {
     let valid = context.load()?;
-    let (mut document, exit) = run(context, &valid, &args.what, false)?;
+    let (mut document, mut exit) = run(context, &valid, &args.what, false)?;
     // The reload plan fails if the variable of a supplied password is not set; the plan
     // of the streams is still valid.
     let pending =
         reload_plan(context, valid, args).inspect_err(|e| context.ui.detail(&e.to_string())).unwrap_or_default();
     document.pending = Some(pending.map_or_else(ReloadDocument::default, |pending| {
         note_reload(context, &pending);
+        if (pending.reload || pending.restart) && exit == Exit::Ok {
+            exit = Exit::Found;
+        }
         let ReloadPlan { reload, restart, disconnects, because: _ } = pending;
         ReloadDocument { reload: Some(reload), restart: Some(restart), disconnects }
     }));
@@ -129,15 +134,15 @@ fn reload_plan(context: &Context, valid: Valid, args: &PlanArgs) -> Result<Optio
     }
     let project = Project::open(valid, args.templates.as_deref())?;
     let bundle = project.render(|| {})?;
-    run.reload_plan(project.model(), &project.engine, bundle.text(render::ACCOUNTS).unwrap_or_default().to_owned())
+    super::server::reload_plan(&run, &project, bundle.text(render::ACCOUNTS).unwrap_or_default())
 }
 
 fn note_reload(context: &Context, pending: &ReloadPlan) {
     let ui = context.ui;
     if pending.restart {
         let keys = pending.because.join(", ");
-        ui.note(&format!("the server needs a restart, which disconnects everybody, for {keys}:"));
-        ui.note(&format!("  {}", context.command("tenantry down && tenantry up")));
+        ui.note(&format!("the server needs a restart, which disconnects every client, for {keys}:"));
+        ui.note(&format!("  {}", context.command("tenantry up --restart")));
     } else if pending.reload {
         ui.note(&format!("the server runs an older configuration: {} reloads it", context.command("tenantry up")));
         let gone = pending.disconnects.as_deref().unwrap_or_default();

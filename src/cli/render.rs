@@ -52,7 +52,7 @@ pub fn run(context: &Context, args: &Args) -> Result<Exit, Error> {
         return check(context, args, &project, &out);
     }
     let target = target.unwrap_or_else(|| Target::open(&out))?;
-    let outcome = write(context, &project, &target, args.out.is_some())?;
+    let outcome = write(context, &project, &target, args.out.is_some(), |_| Ok(()))?;
     let WriteSummary { written, unchanged, removed, .. } = outcome;
     let changed = written + removed > 0;
     context.ui.done(&if changed {
@@ -83,10 +83,16 @@ pub fn note_edited(context: &Context, outcome: &WriteSummary) {
     ));
 }
 
-/// Renders and writes, with a progress bar.
-pub fn write(context: &Context, project: &Project, target: &Target, is_named: bool) -> Result<WriteSummary, Error> {
+/// Renders and writes, with a progress bar. `allow`: may refuse the accounts before anything is replaced.
+pub fn write(
+    context: &Context,
+    project: &Project,
+    target: &Target,
+    is_named: bool,
+    allow: impl FnOnce(&str) -> Result<(), Error>,
+) -> Result<WriteSummary, Error> {
     let bar = context.ui.progress(project.model().tenants.len(), "rendering");
-    let outcome = project.write(target, is_named, || bar.step())?;
+    let outcome = project.write(target, is_named, || bar.step(), allow)?;
     bar.finish();
     Ok(outcome)
 }

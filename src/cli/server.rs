@@ -11,6 +11,8 @@ use crate::error::{Error, Exit};
 use crate::keys::{AccountKind, RootKey};
 use crate::live::jetstream::targets::Targets;
 use crate::live::process::{LocalServer, RunningServer, UpAction};
+use crate::live::reload_plan::ReloadPlan;
+use crate::live::reservations::{self, Reserved};
 use crate::live::stats::TenantStatus;
 use crate::live::{docker, locate, stats};
 use crate::model::Model;
@@ -19,6 +21,7 @@ use crate::project::Project;
 use crate::registry::Valid;
 use crate::render::credentials::{self, password_from_environment};
 use crate::render::write::Target;
+use crate::verdict::Verdict;
 
 /// Render, and run the result here; reload it if it runs already.
 ///
@@ -32,6 +35,9 @@ pub struct UpArgs {
     /// Stay until the server ends, with Ctrl-C for example.
     #[arg(long, conflicts_with = "docker")]
     foreground: bool,
+    /// Restart the server if a reload is not enough. A restart disconnects every client.
+    #[arg(long, conflicts_with_all = ["docker", "foreground"])]
+    restart: bool,
     /// The nats-server to run.
     #[arg(long, value_name = "FILE", conflicts_with = "docker")]
     nats_server: Option<PathBuf>,
@@ -93,10 +99,21 @@ pub fn up(context: &Context, args: &UpArgs) -> Result<Exit, Error> {
     } else {
         Some(locate::locate(args.nats_server.as_deref(), |text| context.ui.note(text))?)
     };
+    let run = LocalServer::new(project.state(), &context.registry);
     if !args.docker {
-        LocalServer::new(project.state(), &context.registry).refuse_other_registry()?;
+        run.refuse_other_registry()?;
     }
-    let outcome = super::render::write(context, &project, &Target::open(&out)?, args.out.is_some())?;
+    let mut restart = false;
+    let allow = |accounts: &str| {
+        let plan = if args.docker { None } else { reload_plan(&run, &project, accounts)? };
+        if plan.as_ref().is_none_or(|plan| plan.reload) {
+            prove(context, &project, accounts)?;
+        }
+        let Some(plan) = plan.filter(|plan| plan.restart) else { return Ok(()) };
+        restart = args.restart;
+        refuse_restart(context, args, &plan)
+    };
+    let outcome = super::render::write(context, &project, &Target::open(&out)?, args.out.is_some(), allow)?;
     if outcome.written + outcome.removed > 0 {
         context.ui.note(&format!("{}: {} files written, {} removed", out.display(), outcome.written, outcome.removed));
     }
@@ -108,7 +125,6 @@ pub fn up(context: &Context, args: &UpArgs) -> Result<Exit, Error> {
         return Ok(jetstream.1);
     };
     context.ui.detail(&format!("nats-server {} at {}", server.version, server.path.display()));
-    let run = LocalServer::new(project.state(), &context.registry);
     if args.foreground {
         let status = run.foreground(&server, model, &project.engine, &out, |state| {
             match apply_streams(context, &project, &state.dial) {
@@ -118,11 +134,54 @@ pub fn up(context: &Context, args: &UpArgs) -> Result<Exit, Error> {
         })?;
         return Ok(if status.code().is_none_or(|c| c == 0) { Exit::Ok } else { Exit::Unavailable });
     }
+    if restart && let Some(state) = run.down()? {
+        context.ui.note(&format!("nats-server ended (pid {}), to be started again", state.pid));
+    }
     let (state, action) = run.up(&server, model, &project.engine, &out)?;
     let jetstream = apply_streams(context, &project, &state.dial)?;
     report(context, model, Some(&state), action, jetstream.0);
     context.ui.detail(&format!("log: {}", run.log().display()));
     Ok(jetstream.1)
+}
+
+/// Whether the local server must reload or restart to pick up these accounts. `None` if none runs.
+pub fn reload_plan(run: &LocalServer, project: &Project, accounts: &str) -> Result<Option<ReloadPlan>, Error> {
+    let model = project.model();
+    let Some(mut plan) = run.reload_plan(model, &project.engine, accounts.to_owned())? else { return Ok(None) };
+    // What fits beside the other accounts of the registry need not fit beside what the server still holds.
+    if let (true, Some(state), Some(operator), Some(js)) =
+        (plan.reload, run.running(), project.operator_login(), model.server.jetstream)
+    {
+        let available = Reserved { memory: js.memory.bytes(), storage: js.storage.bytes() };
+        let held = reservations::held(&state.dial, &operator)?;
+        if let Some(why) = reservations::conflict(&held, &reservations::wanted(model), available) {
+            plan.restart = true;
+            plan.because.push(why);
+        }
+    }
+    Ok(Some(plan))
+}
+
+/// Refuses a configuration that nats-server would refuse, or in which tenants are not isolated.
+fn prove(context: &Context, project: &Project, accounts: &str) -> Result<(), Error> {
+    let audit = project.audit_accounts(accounts.to_owned())?;
+    match audit.verdict() {
+        Verdict::Isolated => Ok(()),
+        Verdict::Leaky | Verdict::Inconclusive => Err(Error::refused(
+            format!("nothing was written: the rendered configuration is {}", audit.verdict().as_str()),
+            format!("{} shows why", context.command("tenantry check")),
+        )),
+    }
+}
+
+fn refuse_restart(context: &Context, args: &UpArgs, plan: &ReloadPlan) -> Result<(), Error> {
+    match args.restart {
+        true => Ok(()),
+        false => Err(Error::refused(
+            format!("nothing was written: the server needs a restart for {}", plan.because.join(", ")),
+            format!("{}, which disconnects every client", context.command("tenantry up --restart")),
+        )),
+    }
 }
 
 /// Creates and updates the declared streams. No document if none are declared.

@@ -7,6 +7,7 @@ pub mod locate;
 pub(crate) mod process;
 pub mod ready;
 pub(crate) mod reload_plan;
+pub(crate) mod reservations;
 pub(crate) mod stats;
 pub(crate) mod throwaway;
 

@@ -244,6 +244,10 @@ impl LocalServer {
         let mut command = Command::new(&server.path);
         command.arg("-c").arg(conf).current_dir(&self.folder).stdin(Stdio::null());
         command.stdout(append_to(&log)?).stderr(append_to(&log)?);
+        // A process's environment can be read by others, and lives as long as the process.
+        for variable in model.secret_variables() {
+            command.env_remove(variable);
+        }
         if detached {
             command.process_group(0);
         }
@@ -315,11 +319,16 @@ impl LocalServer {
             let line = |mark: &str| new.lines().find(|l| l.contains(mark)).map(|l| strip_prefix(l).to_owned());
             match line("Failed to reload") {
                 Some(words) => Some(Err(words)),
-                None => line("Reloaded server configuration").map(|_| Ok(())),
+                // The server reloads although parts of it fail, and says so before.
+                None => line("Reloaded server configuration").map(|_| Ok(error_of_server(&new))),
             }
         });
         match answer {
-            Some(Ok(())) => Ok(()),
+            Some(Ok(None)) => Ok(()),
+            Some(Ok(Some(words))) => Err(Error::server(
+                format!("the server reloaded its configuration, and part of it failed: {words}"),
+                "tenants may be without JetStream until it is restarted, which disconnects every client: tenantry down && tenantry up",
+            )),
             Some(Err(words)) => Err(Error::server(
                 format!("the running server did not take the new configuration: {words}"),
                 "it goes on with the old one; some changes need a restart, which disconnects everybody: tenantry down && tenantry up",
@@ -395,6 +404,19 @@ pub(super) fn last_words(log: &str) -> String {
     strip_prefix(words.unwrap_or("it said nothing")).to_owned()
 }
 
+/// The first error in a log that is not about one connection.
+fn error_of_server(log: &str) -> Option<String> {
+    let is_of_connection = |line: &str| {
+        line.split(" - ").any(|part| {
+            part.split_once("id:")
+                .is_some_and(|(kind, id)| kind.len() == 1 && id.starts_with(|c: char| c.is_ascii_digit()))
+        })
+    };
+    log.lines()
+        .find(|line| line.contains("[ERR] ") && !is_of_connection(line))
+        .map(|line| strip_prefix(line).to_owned())
+}
+
 /// A log line without process number and time.
 fn strip_prefix(line: &str) -> &str {
     let marks = ["[FTL] ", "[ERR] ", "[INF] ", "[WRN] "];
@@ -437,4 +459,20 @@ fn start_time(pid: u32) -> Option<u64> {
         return Some(0);
     }
     fields.nth(18)?.parse().ok()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_error_about_a_connection_is_none_of_the_reload() {
+        let of_connection = "[7] 2026/01/01 00:00:00.1 [ERR] 127.0.0.1:1 - cid:27 - \"v0.51.0:rust\" - \"A/user:a\" - authentication error\n";
+        let of_server =
+            "[7] 2026/01/01 00:00:00.1 [ERR] Error enabling jetstream on configured accounts: insufficient (10047)\n";
+        assert_eq!(error_of_server(of_connection), None);
+        let found = error_of_server(&format!("{of_connection}{of_server}"));
+        assert_eq!(found.as_deref(), Some("Error enabling jetstream on configured accounts: insufficient (10047)"));
+        assert_eq!(error_of_server("[7] 2026/01/01 00:00:00.1 [INF] Reloaded server configuration"), None);
+    }
 }

@@ -36,6 +36,8 @@ const RELOADED: [&str; 9] = [
 ];
 /// Keys of the `jetstream` block that nats-server applies on a reload if the value grows.
 const GROWING: [&str; 2] = ["max_memory_store", "max_file_store"];
+/// The key of the `jetstream` block that it applies whatever the value.
+const LIMITS: &str = "limits";
 
 /// Compares two complete configurations. `is_read`: the server has read exactly the old
 /// one, so the disconnected users are known.
@@ -46,7 +48,11 @@ pub fn compare(old: &Map, new: &Map, is_read: bool) -> ReloadPlan {
             (Some(Value::Integer(old)), Some(Value::Integer(new))) => !GROWING.contains(&key.as_str()) || new < old,
             _ => true,
         };
-        let inside = changed(old, new).into_iter().filter(shrinks).map(|key| format!("jetstream.{key}"));
+        let inside = changed(old, new)
+            .into_iter()
+            .filter(|key| key != LIMITS)
+            .filter(shrinks)
+            .map(|key| format!("jetstream.{key}"));
         because.retain(|key| key != "jetstream");
         because.extend(inside);
     }
@@ -175,6 +181,18 @@ mod tests {
         }
         let removed = compare_with(", max_file_store: 4096", "");
         assert_eq!((removed.restart, removed.because), (true, vec!["jetstream.max_file_store".to_owned()]));
+    }
+
+    #[test]
+    fn limits_of_jetstream_for_all_accounts_are_reloaded() {
+        let with = |limits: &str| OLD.replace("store_dir: \"data\",", &format!("store_dir: \"data\", {limits}"));
+        let (few, many) = (
+            with("limits { batch { max_inflight_total: 10 } },"),
+            with("limits { batch { max_inflight_total: 20 } },"),
+        );
+        for (old, new) in [(OLD, few.as_str()), (&few, &many), (&many, OLD)] {
+            assert_eq!(compare(&conf(old), &conf(new), true), none());
+        }
     }
 
     #[test]

@@ -26,8 +26,12 @@ pub struct Throwaway {
 }
 
 impl Throwaway {
-    /// Boots a server and waits until it takes connections.
-    pub fn boot(server: &NatsServer, conf: &ConfFiles) -> Result<Self, Error> {
+    /// Boots a server and waits until it takes connections. `secrets`: environment variables that it does not get.
+    pub fn boot<'s>(
+        server: &NatsServer,
+        conf: &ConfFiles,
+        secrets: impl Iterator<Item = &'s str>,
+    ) -> Result<Self, Error> {
         // It holds hashes of passwords, and stays if this process is killed.
         let private = Permissions::from_mode(0o700);
         let folder = tempfile::Builder::new().prefix("tenantry-verify-").permissions(private).tempdir();
@@ -38,6 +42,9 @@ impl Throwaway {
         let mut command = with_us(&server.path);
         command.arg("-c").arg(&main).arg("--ports_file_dir").arg(folder.path());
         command.current_dir(folder.path()).stdin(Stdio::null()).stdout(Stdio::null()).stderr(log);
+        for variable in secrets {
+            command.env_remove(variable);
+        }
         let child = command.spawn().map_err(|e| Error::cannot_run(&server.path, e))?;
         let mut throwaway = Self { child, address: String::new(), folder };
         throwaway.address = throwaway.wait_until_ready()?;

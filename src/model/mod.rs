@@ -357,6 +357,17 @@ impl Model {
     pub fn has_streams(&self) -> bool {
         self.tenants.iter().any(|tenant| !tenant.streams.is_empty())
     }
+
+    /// The environment variables that hold secrets.
+    pub fn secret_variables(&self) -> impl Iterator<Item = &str> {
+        let root = if let Root::Env(variable) = &self.root { Some(variable.as_str()) } else { None };
+        let users = self.tenants.iter().flat_map(|tenant| &tenant.users).chain(&self.system.users);
+        let passwords = users.filter_map(|user| match &user.credential {
+            Credential::PasswordFromEnv { variable, .. } => Some(variable.as_str()),
+            _ => None,
+        });
+        root.into_iter().chain(passwords)
+    }
 }
 
 impl Tenant {

@@ -25,12 +25,13 @@ pub struct Origin<'o> {
 }
 
 /// Renders tenants that are not cached and writes files that differ. `advance` is called
-/// after each tenant.
+/// after each tenant; `allow` with the text of the accounts before anything replaces what is on disk.
 pub fn write(
     inputs: &Inputs<'_>,
     target: &Target,
     origin: &Origin<'_>,
     advance: impl Fn() + Sync,
+    allow: impl FnOnce(&str) -> Result<(), Error>,
 ) -> Result<WriteSummary, Error> {
     let cached = RenderCache::load(origin.state, target);
     refuse_another_registry(&cached, target, origin)?;
@@ -40,6 +41,7 @@ pub fn write(
     let digests: Vec<_> = tenants.par_iter().map(|t| cache::tenant_input(&common, t, supplied)).collect();
     let whole = cache::whole_input(&common, model, supplied, &digests);
     if cached.is_for(&whole) && target.all_is_intact() {
+        allow(&target.text_of(ACCOUNTS).unwrap_or_default())?;
         return Ok(WriteSummary { unchanged: target.listed(), ..WriteSummary::default() });
     }
     let cached = cached.with_texts(target);
@@ -62,6 +64,7 @@ pub fn write(
     };
     let parts = tenants.par_iter().zip(&digests).map(make).collect::<Result<Vec<Part<'_>>, Error>>()?;
     let bundle = super::render_whole(inputs, &parts)?;
+    allow(bundle.text(ACCOUNTS).unwrap_or_default())?;
     bundle.files.par_iter().try_for_each(|file| stage.put_files([file]))?;
     state::save_hashes(origin.state, inputs.keyring.hashes);
     let (outcome, manifest) = stage.finish()?;

@@ -67,7 +67,7 @@ impl<'m> TestBed<'m> {
 
     /// Starts a server with a configuration, which may be a mutant.
     pub fn boot(&self, conf: &ConfFiles) -> Result<Throwaway, Error> {
-        Throwaway::boot(&self.server, conf)
+        Throwaway::boot(&self.server, conf, self.model.secret_variables())
     }
 
     /// The same; `None` if nats-server itself refuses to start with it.

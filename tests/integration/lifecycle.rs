@@ -144,27 +144,108 @@ fn a_refused_configuration_is_quoted_in_the_servers_words() {
     let project = Project::new();
     let template = include_str!("../../templates/nats/nats-server.conf.hbs");
     project.write("mine/nats/nats-server.conf.hbs", &format!("{template}\nno_such_option: true\n"));
-    let ran = project.run(&["up", "--templates", "mine"]).exited(3);
-    assert!(ran.stderr.contains("no_such_option"), "{}", ran.stderr);
-    // A running server keeps what it has.
-    project.up();
-    let ran = project.run(&["up", "--templates", "mine"]).exited(3);
-    assert!(ran.stderr.contains("did not take the new configuration"), "{}", ran.stderr);
-    assert!(ran.stderr.contains("no_such_option"), "{}", ran.stderr);
-    project.run(&["status"]).succeeded();
-    let ran = project.run(&["up"]).succeeded();
-    assert!(ran.stdout.contains("running already") || ran.stdout.contains("has reloaded"), "{}", ran.stdout);
+    for _ in 0..2 {
+        let ran = project.run(&["up", "--templates", "mine"]).exited(2);
+        assert!(ran.stderr.contains("no_such_option"), "{}", ran.stderr);
+        // A running server keeps what it has, and so does the disk.
+        assert!(project.run(&["up"]).succeeded().stdout.contains("is running"));
+    }
+    // Tenants that are not isolated are not deployed.
+    let open = format!("{template}\ncluster {{ name: c, listen: \"127.0.0.1:6222\" }}\n");
+    project.write("mine/nats/nats-server.conf.hbs", &open);
+    let before = project.read("infra/nats/accounts.conf");
+    let ran = project.run(&["up", "--templates", "mine"]).exited(1);
+    assert!(ran.stderr.contains("nothing was written: the rendered configuration is leaky"), "{}", ran.stderr);
+    assert_eq!(project.read("infra/nats/accounts.conf"), before);
 }
 
 #[test]
 fn what_needs_a_restart_is_said() {
     let project = Project::new();
     project.up();
+    let before = project.read("infra/docker-compose.yml");
     project.edit("name            = \"dev\"", "name            = \"renamed\"");
-    let ran = project.run(&["up"]).exited(3);
-    assert!(ran.stderr.contains("tenantry down && tenantry up"), "{}", ran.stderr);
-    project.run(&["down"]).succeeded();
+    let ran = project.run(&["up"]).exited(1);
+    assert!(
+        ran.stderr.contains("nothing was written") && ran.stderr.contains("tenantry up --restart"),
+        "{}",
+        ran.stderr
+    );
+    assert_eq!(project.read("infra/docker-compose.yml"), before);
+    let pid = || project.run(&["status", "--format", "json"]).succeeded().json()["server"]["pid"].clone();
+    let old = pid();
+    project.run(&["up", "--restart"]).exited(0);
+    assert_ne!(pid(), old);
+    assert_ne!(project.read("infra/docker-compose.yml"), before);
+    project.run(&["up", "--restart"]).exited(0);
+    let last = pid();
+    project.run(&["up", "--restart"]).exited(0);
+    assert_eq!(pid(), last, "without a need nothing is restarted");
+}
+
+/// The server keeps the storage of removed tenants until it restarts: what does not fit beside it takes JetStream from
+/// tenants of the server's choice, so it is not tried.
+#[tokio::test]
+async fn storage_of_removed_tenants_is_counted_until_a_restart() {
+    let tenant = |name: &str, storage: &str| {
+        format!(
+            "[[tenant]]\nname = \"{name}\"\n[tenant.jetstream]\nmemory = \"0B\"\nstorage = \"{storage}\"\n[[tenant.user]]\nname = \"{name}_admin\"\nrole = \"admin\"\n"
+        )
+    };
+    let head = "version = 1\n[server]\nname = \"x\"\nclient = \"127.0.0.1:4222\"\n[server.jetstream]\nmemory = \"64MiB\"\n\
+        storage = \"1GiB\"\n[keys]\nroot = \"development\"\n[[system.user]]\nname = \"op\"\n";
+    let all = |tenants: &[(&str, &str)]| tenants.iter().fold(head.to_owned(), |text, (n, s)| text + &tenant(n, s));
+    let kept = [("A", "100MiB"), ("B", "300MiB"), ("C", "300MiB")];
+    let with = |name: &'static str, storage: &'static str| [&kept[..], &[(name, storage)]].concat();
+    let project = Project::with_registry(&all(&with("OLD", "300MiB")));
+    let registry = |tenants: &[(&str, &str)]| {
+        let ports = project.read("tenants.toml");
+        let server = |text: &str| text.lines().find(|l| l.starts_with("client")).map(str::to_owned);
+        let text = all(tenants).replace("client = \"127.0.0.1:4222\"", &server(&ports).expect("a client line"));
+        project.write("tenants.toml", &text);
+    };
     project.up();
+    registry(&kept);
+    project.up();
+    registry(&with("NEW", "300MiB"));
+    let plan = project.run(&["plan", "--format", "json"]).exited(1).json();
+    assert_eq!(plan["restart"], true, "{plan}");
+    let before = project.read("infra/nats/accounts.conf");
+    let ran = project.run(&["up"]).exited(1);
+    assert!(ran.stderr.contains("still reserves for OLD") && ran.stderr.contains("--restart"), "{}", ran.stderr);
+    assert_eq!(project.read("infra/nats/accounts.conf"), before);
+    let has_jetstream = async |tenant: &str| {
+        let admin = project.connect(&format!("{tenant}/{tenant}_admin")).await;
+        async_nats::jetstream::new(admin.client.clone()).query_account().await.is_ok()
+    };
+    for (tenant, _) in kept {
+        assert!(has_jetstream(tenant).await, "{tenant}");
+    }
+    // What fits beside it is reloaded; with a restart everything fits.
+    registry(&with("NEW", "24MiB"));
+    project.up();
+    registry(&with("NEW", "300MiB"));
+    project.run(&["up", "--restart"]).exited(0);
+    for (tenant, _) in with("NEW", "300MiB") {
+        assert!(has_jetstream(tenant).await, "{tenant}");
+    }
+}
+
+/// Secrets in the environment stay with the command.
+#[test]
+#[cfg(target_os = "linux")]
+fn the_server_does_not_inherit_secrets() {
+    let mut project = Project::new();
+    project.edit(
+        "name = \"tenant_b_app\"\nauth = \"password\"",
+        "name = \"tenant_b_app\"\nauth = \"password\"\npassword_env = \"APP_SECRET\"",
+    );
+    project.set_env("APP_SECRET", "a long secret of a person");
+    project.set_env("SOMETHING_ELSE", "that is no secret");
+    project.up();
+    let pid = project.run(&["status", "--format", "json"]).succeeded().json()["server"]["pid"].to_string();
+    let environment = std::fs::read_to_string(format!("/proc/{pid}/environ")).expect("its environment");
+    assert!(environment.contains("SOMETHING_ELSE") && !environment.contains("APP_SECRET"), "{environment}");
 }
 
 #[test]
@@ -354,7 +435,7 @@ async fn a_plan_knows_what_takes_a_restart_and_whom_a_reload_ends() {
         assert_eq!((reload, restart), (json!(true), json!(true)), "{key}");
         let said = project.run(&["plan"]);
         assert!(said.all().contains("restart") && said.all().contains(key), "{}", said.all());
-        project.run(&["up"]).exited(3);
+        project.run(&["up"]).exited(1);
         project.write("tenants.toml", &before);
         project.up();
     }

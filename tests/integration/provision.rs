@@ -314,6 +314,7 @@ async fn what_others_made_is_shown_and_left_alone() {
         assert!(said.contains(words), "{words}: {said}");
     }
     assert_eq!(info(&boss, "STREAM.NAMES").await["streams"], json!(["OLD", "OTHER", "S"]));
+    project.run(&["up"]).exited(0);
     plan(&project, 0);
     // By name, and only what is not declared.
     let ran = project.run(&["apply", "--delete", "T/S"]).exited(2);
@@ -357,6 +358,9 @@ async fn several_at_once_end_where_one_would() {
     for mut apply in running {
         assert!(apply.wait().expect("it ends").success(), "each of them");
     }
+    // The server's permissions are those of the streams only after a reload.
+    assert_eq!(plan(&project, 1)["reload"], true);
+    project.up();
     plan(&project, 0);
     // Somebody changes a stream by hand while it is changed from the registry.
     let boss = boss(&project).await;
