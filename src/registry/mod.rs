@@ -212,8 +212,18 @@ fn matching(folder: &Path, pattern: &str) -> Result<Vec<PathBuf>, String> {
     let mut files: Vec<PathBuf> = found
         .collect::<Result<_, _>>()
         .map_err(|e| format!("cannot look into {}: {}", e.path().display(), e.error()))?;
-    files.retain(|f| f.is_file());
     files.sort();
+    for file in &files {
+        let kind = fs::symlink_metadata(file).map_err(|e| format!("cannot read {}: {e}", file.display()))?.file_type();
+        // A link leads to what its writer may not read; a device or a pipe has no end.
+        if kind.is_symlink() {
+            return Err(format!("{} is a symbolic link: put the file itself there", file.display()));
+        }
+        if !kind.is_file() && !kind.is_dir() {
+            return Err(format!("{} is no regular file", file.display()));
+        }
+    }
+    files.retain(|f| f.is_file());
     if files.is_empty() && !pattern.contains(['*', '?', '[']) {
         return Err("there is no such file".into());
     }

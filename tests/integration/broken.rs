@@ -443,6 +443,25 @@ fn included_files_are_checked_too() {
     insta::assert_snapshot!("included_file_with_broken_toml", project.run(&["check"]).exited(2).all());
 }
 
+/// A link leads to files that its writer may not read, and a pipe has no end.
+#[test]
+fn an_included_file_is_a_regular_file() {
+    let project = Project::with_registry(&GOOD.replace("version = 1", "version = 1\ninclude = [\"tenants.d/*.toml\"]"));
+    let tenant = "[[tenant]]\nname = \"INITECH\"\n[[tenant.user]]\nname = \"app\"\n";
+    project.write("tenants.d/initech.toml", tenant);
+    project.write("elsewhere/secret", "a line that nobody should see");
+    project.run(&["check"]).succeeded();
+    let link = project.path().join("tenants.d/link.toml");
+    std::os::unix::fs::symlink("../elsewhere/secret", &link).expect("a link");
+    let ran = project.run(&["check"]).exited(2);
+    assert!(ran.all().contains("link.toml is a symbolic link") && !ran.all().contains("nobody"), "{}", ran.all());
+    std::fs::remove_file(link).expect("removed");
+    let pipe = project.path().join("tenants.d/pipe.toml");
+    assert!(std::process::Command::new("mkfifo").arg(&pipe).status().expect("mkfifo").success());
+    let ran = project.run(&["check"]).exited(2);
+    assert!(ran.all().contains("pipe.toml is no regular file"), "{}", ran.all());
+}
+
 #[test]
 fn files_that_are_no_registry_are_said_to_be() {
     let project = Project::new();

@@ -144,17 +144,21 @@ fn what_is_not_ours_stays_as_it_is() {
 #[test]
 fn a_file_in_the_way_is_not_overwritten() {
     let project = Project::new();
-    project.write("infra/docker-compose.yml", "services: {}\n");
-    project.write("infra/nats/nats-server.conf", "port: 4222\n");
+    project.write("infra/notes.txt", "mine\n");
     let ran = project.run(&["render"]).exited(2);
-    assert!(ran.stderr.contains("docker-compose.yml and 1 more exists and was not made by tenantry"), "{}", ran.stderr);
-    assert_eq!(tree(&project.path().join("infra")).len(), 2, "nothing was written");
-    // A file that already is what would be written is no conflict.
+    assert!(ran.stderr.contains("is not empty, and has no manifest of tenantry"), "{}", ran.stderr);
+    assert_eq!(tree(&project.path().join("infra")).len(), 1, "nothing was written");
+    // In a folder of tenantry's own, what others put where a file would be rendered stays.
     let other = Project::new();
     other.run(&["render"]).succeeded();
-    fs::remove_file(other.path().join("infra/.tenantry-manifest")).expect("forget whose files these are");
+    other.write("infra/credentials/TENANT_C/app.nk", "mine\n");
+    other.run(&["tenant", "add", "TENANT_C"]).succeeded();
+    let before = tree(&other.path().join("infra"));
+    let ran = other.run(&["render"]).exited(2);
+    assert!(ran.stderr.contains("TENANT_C/app.nk exists and was not made by tenantry"), "{}", ran.stderr);
+    assert_eq!(tree(&other.path().join("infra")), before, "nothing was written");
+    fs::remove_dir_all(other.path().join("infra/credentials/TENANT_C")).expect("moved away");
     other.run(&["render"]).succeeded();
-    other.run(&["render", "--check"]).succeeded();
     // A folder that would be replaced below the user's feet.
     for out in [".", "..", "/"] {
         assert!(other.run(&["render", "--out", out]).exited(2).stderr.contains("would be replaced"), "{out}");

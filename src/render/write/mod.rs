@@ -76,6 +76,13 @@ impl Target {
         let text = fs::read_to_string(out.join(MANIFEST)).unwrap_or_default();
         let manifest = Manifest::from_text(&text);
         let digest = manifest.is_some().then(|| digest(&text));
+        // The folder is replaced as a whole: what others write into one of theirs meanwhile would be gone.
+        if digest.is_none() && fs::read_dir(&out).is_ok_and(|mut entries| entries.next().is_some()) {
+            return Err(Error::usage(
+                format!("{} is not empty, and has no manifest of tenantry: nothing was written", out.display()),
+                "name a new or an empty folder with --out; a bundle that lost its manifest has to be moved away",
+            ));
+        }
         let manifest = manifest.unwrap_or_default();
         let before = Listing::read(&out, &manifest)?;
         let spare_is_current = digest.is_some_and(|digest| change::spare_is_of(&work, &digest));
