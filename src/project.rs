@@ -14,7 +14,7 @@ use crate::registry::Valid;
 use crate::render::bundle::Bundle;
 use crate::render::credentials::{self, Keyring, Supplied};
 use crate::render::engine::Engine;
-use crate::render::incremental::{self, Origin};
+use crate::render::incremental::{self, Consent, Origin};
 use crate::render::write::{Target, WriteSummary};
 use crate::render::{self, Inputs, ServerPaths};
 use crate::state;
@@ -79,17 +79,17 @@ impl Project {
         render::render(&self.inputs(model), advance).map_err(|e| e.in_files(&self.valid.sources))
     }
 
-    /// Renders tenants that are not cached and writes files that differ. `is_named`: the
-    /// user named the target explicitly, so another registry's bundle may be replaced. `allow`: may refuse the accounts.
+    /// Renders tenants that are not cached and writes files that differ. `allow`: may
+    /// refuse the accounts.
     pub fn write(
         &self,
         target: &Target,
-        is_named: bool,
+        consent: Consent,
         advance: impl Fn() + Sync,
         allow: impl FnOnce(&str) -> Result<(), Error>,
     ) -> Result<WriteSummary, Error> {
         let registry = std::fs::canonicalize(&self.valid.path).unwrap_or_default().display().to_string();
-        let origin = Origin { state: &self.state, registry: &registry, is_named };
+        let origin = Origin { state: &self.state, registry: &registry, consent };
         incremental::write(&self.inputs(self.model()), target, &origin, advance, allow)
             .map_err(|e| e.in_files(&self.valid.sources))
     }
@@ -187,11 +187,16 @@ pub(crate) mod tests {
         let bundle = project.render(|| ()).expect("rendered");
         assert_eq!(bundle.manifest(), project.render(|| ()).expect("rendered").manifest());
         let out = folder.path().join("infra");
-        let write = || project.write(&Target::open(&out).expect("target"), true, || (), |_| Ok(())).expect("written");
+        let write =
+            || project.write(&Target::open(&out).expect("target"), named(true), || (), |_| Ok(())).expect("written");
         assert_eq!((write().written, write().written), (bundle.files.len() + 1, 0));
         fs::write(out.join("nats/accounts.conf"), "edited").expect("edited");
         let outcome = write();
         assert_eq!((outcome.written, outcome.edited), (1, vec!["nats/accounts.conf".to_owned()]));
+    }
+
+    fn named(another_registry: bool) -> Consent {
+        Consent { another_registry, ..Consent::default() }
     }
 
     #[test]
@@ -202,13 +207,13 @@ pub(crate) mod tests {
         let valid = crate::registry::load(&path).expect("readable").into_valid().expect("valid");
         let second = Project::open(valid, None).expect("root key and templates");
         let target = || Target::open(&folder.path().join("infra")).expect("target");
-        first.write(&target(), false, || (), |_| Ok(())).expect("there is no bundle yet");
-        let refused = second.write(&target(), false, || (), |_| Ok(())).expect_err("it is the first registry's");
+        first.write(&target(), named(false), || (), |_| Ok(())).expect("there is no bundle yet");
+        let refused = second.write(&target(), named(false), || (), |_| Ok(())).expect_err("it is the first registry's");
         assert!(refused.to_string().contains("was rendered from"), "{refused}");
         fs::rename(folder.path().join("tenants.toml"), folder.path().join("moved.toml")).expect("moved");
-        second.write(&target(), false, || (), |_| Ok(())).expect("the other registry does not exist any more");
+        second.write(&target(), named(false), || (), |_| Ok(())).expect("the other registry does not exist any more");
         fs::rename(folder.path().join("moved.toml"), folder.path().join("tenants.toml")).expect("moved");
-        first.write(&target(), true, || (), |_| Ok(())).expect("the user named the target");
+        first.write(&target(), named(true), || (), |_| Ok(())).expect("the user named the target");
     }
 
     #[test]

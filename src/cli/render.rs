@@ -8,6 +8,7 @@ use super::{Context, count, first_few};
 use crate::error::{Error, Exit};
 use crate::project::Project;
 use crate::render::compare::{DifferenceKind, FileDifference, compare};
+use crate::render::incremental::Consent;
 use crate::render::write::{Target, WriteSummary};
 
 /// Write the server configuration, compose file, credentials and handout.
@@ -25,6 +26,9 @@ pub struct Args {
     /// Use the templates of this folder.
     #[arg(long, value_name = "DIR")]
     templates: Option<PathBuf>,
+    /// Replace the credentials of every user, because the root key is another one.
+    #[arg(long, conflicts_with = "check")]
+    new_root_key: bool,
 }
 
 #[derive(Serialize)]
@@ -52,7 +56,8 @@ pub fn run(context: &Context, args: &Args) -> Result<Exit, Error> {
         return check(context, args, &project, &out);
     }
     let target = target.unwrap_or_else(|| Target::open(&out))?;
-    let outcome = write(context, &project, &target, args.out.is_some(), |_| Ok(()))?;
+    let consent = Consent { another_registry: args.out.is_some(), new_root_key: args.new_root_key };
+    let outcome = write(context, &project, &target, consent, |_| Ok(()))?;
     let WriteSummary { written, unchanged, removed, .. } = outcome;
     let changed = written + removed > 0;
     context.ui.done(&if changed {
@@ -88,11 +93,11 @@ pub fn write(
     context: &Context,
     project: &Project,
     target: &Target,
-    is_named: bool,
+    consent: Consent,
     allow: impl FnOnce(&str) -> Result<(), Error>,
 ) -> Result<WriteSummary, Error> {
     let bar = context.ui.progress(project.model().tenants.len(), "rendering");
-    let outcome = project.write(target, is_named, || bar.step(), allow)?;
+    let outcome = project.write(target, consent, || bar.step(), allow)?;
     bar.finish();
     Ok(outcome)
 }

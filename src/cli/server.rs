@@ -20,6 +20,7 @@ use crate::model::units::Size;
 use crate::project::Project;
 use crate::registry::Valid;
 use crate::render::credentials::{self, password_from_environment};
+use crate::render::incremental::Consent;
 use crate::render::write::Target;
 use crate::verdict::Verdict;
 
@@ -35,6 +36,9 @@ pub struct UpArgs {
     /// Stay until the server ends, with Ctrl-C for example.
     #[arg(long, conflicts_with = "docker")]
     foreground: bool,
+    /// Replace the credentials of every user, because the root key is another one.
+    #[arg(long)]
+    new_root_key: bool,
     /// Restart the server if a reload is not enough. A restart disconnects every client.
     #[arg(long, conflicts_with_all = ["docker", "foreground"])]
     restart: bool,
@@ -104,6 +108,7 @@ pub fn up(context: &Context, args: &UpArgs) -> Result<Exit, Error> {
         run.refuse_other_registry()?;
     }
     let mut restart = false;
+    let consent = Consent { another_registry: args.out.is_some(), new_root_key: args.new_root_key };
     let allow = |accounts: &str| {
         let plan = if args.docker { None } else { reload_plan(&run, &project, accounts)? };
         if plan.as_ref().is_none_or(|plan| plan.reload) {
@@ -113,7 +118,7 @@ pub fn up(context: &Context, args: &UpArgs) -> Result<Exit, Error> {
         restart = args.restart;
         refuse_restart(context, args, &plan)
     };
-    let outcome = super::render::write(context, &project, &Target::open(&out)?, args.out.is_some(), allow)?;
+    let outcome = super::render::write(context, &project, &Target::open(&out)?, consent, allow)?;
     if outcome.written + outcome.removed > 0 {
         context.ui.note(&format!("{}: {} files written, {} removed", out.display(), outcome.written, outcome.removed));
     }

@@ -51,6 +51,8 @@ impl File {
 pub struct Bundle {
     /// The files by path, relative to the bundle and separated by `/`.
     pub files: BTreeMap<String, File>,
+    /// The id of the root key.
+    pub root: Option<String>,
 }
 
 impl Bundle {
@@ -62,7 +64,7 @@ impl Bundle {
     /// The manifest of these files.
     pub fn manifest(&self) -> Manifest {
         let files: Vec<_> = self.files.par_iter().map(|(path, file)| (path.as_str(), file.entry())).collect();
-        let mut manifest = Manifest::default();
+        let mut manifest = Manifest { root: self.root.clone(), ..Manifest::default() };
         for (path, entry) in files {
             let (folder, name) = split(path);
             manifest.insert(folder, name, entry);
@@ -99,8 +101,12 @@ pub struct Manifest {
     /// Entries by folder, `""` for the bundle itself. An unchanged folder is shared with
     /// the next manifest. The manifest file itself is not listed.
     pub folders: BTreeMap<String, Arc<Names>>,
+    /// The id of the root key that the credentials derive from. `None`: an earlier version wrote the manifest.
+    pub root: Option<String>,
 }
 
+/// Begins the line with the id of the root key.
+const ROOT: &str = "# root key: ";
 const HEADER: &str = "# Files made by tenantry: digest, mode, path. Whatever is not listed is left alone.\n";
 
 impl Manifest {
@@ -135,6 +141,9 @@ impl Manifest {
         let blocks: Vec<String> = self.folders.par_iter().map(|(folder, names)| block(folder, names)).collect();
         let mut text = String::with_capacity(HEADER.len() + blocks.iter().map(String::len).sum::<usize>());
         text.push_str(HEADER);
+        if let Some(root) = &self.root {
+            text.push_str(&format!("{ROOT}{root}\n"));
+        }
         blocks.iter().for_each(|block| text.push_str(block));
         text
     }
@@ -142,8 +151,13 @@ impl Manifest {
     /// Parses a manifest. `None` if any line is malformed or its path could lead out of
     /// the bundle: then no file is known to be managed.
     pub fn from_text(text: &str) -> Option<Self> {
-        let lines = text.strip_prefix(HEADER)?.par_lines();
-        let mut manifest = Self::default();
+        let rest = text.strip_prefix(HEADER)?;
+        let (root, rest) = match rest.strip_prefix(ROOT).and_then(|rest| rest.split_once('\n')) {
+            Some((root, rest)) => (Some(root.to_owned()), rest),
+            None => (None, rest),
+        };
+        let lines = rest.par_lines();
+        let mut manifest = Self { root, ..Self::default() };
         for (folder, name, entry) in lines.map(read_line).collect::<Option<Vec<_>>>()? {
             manifest.insert(folder, name, entry);
         }

@@ -81,7 +81,8 @@ mod tests {
     }
 
     fn bundle(files: &[(&str, File)]) -> Bundle {
-        Bundle { files: files.iter().map(|(path, file)| ((*path).to_owned(), file.clone())).collect() }
+        let root = None;
+        Bundle { root, files: files.iter().map(|(path, file)| ((*path).to_owned(), file.clone())).collect() }
     }
 
     fn states(out: &Path, bundle: &Bundle) -> Vec<(String, DifferenceKind)> {

@@ -19,9 +19,17 @@ pub struct Origin<'o> {
     pub state: &'o Path,
     /// Path of the registry.
     pub registry: &'o str,
-    /// Whether the user named the target explicitly: then another registry's bundle there
-    /// may be replaced.
-    pub is_named: bool,
+    /// What may be replaced.
+    pub consent: Consent,
+}
+
+/// What a user allows to be replaced.
+#[derive(Debug, Clone, Copy, Default)]
+pub struct Consent {
+    /// The bundle of another registry, because the target is named.
+    pub another_registry: bool,
+    /// Every credential, by those of another root key.
+    pub new_root_key: bool,
 }
 
 /// Renders tenants that are not cached and writes files that differ. `advance` is called
@@ -35,6 +43,7 @@ pub fn write(
 ) -> Result<WriteSummary, Error> {
     let cached = RenderCache::load(origin.state, target);
     refuse_another_registry(&cached, target, origin)?;
+    refuse_another_root_key(inputs, target, origin)?;
     let (model, supplied) = (inputs.model, inputs.keyring.supplied);
     let common = cache::common_input(inputs);
     let tenants = &model.tenants;
@@ -45,7 +54,7 @@ pub fn write(
         return Ok(WriteSummary { unchanged: target.listed(), ..WriteSummary::default() });
     }
     let cached = cached.with_texts(target);
-    let stage = target.stage();
+    let stage = target.stage(Some(inputs.keyring.root.id()));
     let make = |(tenant, input): (&Tenant, &Digest)| {
         let folder = super::credentials_folder(tenant.name.as_str());
         let part = match cached.get(tenant, input).filter(|_| target.is_intact(&folder)) {
@@ -75,8 +84,23 @@ pub fn write(
     Ok(outcome)
 }
 
+fn refuse_another_root_key(inputs: &Inputs<'_>, target: &Target, origin: &Origin<'_>) -> Result<(), Error> {
+    let id = inputs.keyring.root.id();
+    match target.root().filter(|other| *other != id && !origin.consent.new_root_key) {
+        Some(other) => Err(Error::refused(
+            format!(
+                "nothing was written: {} was rendered with the root key {other}, and this one is {id}: every credential would change",
+                target.path().display()
+            ),
+            "is it the right key? --new-root-key replaces the credentials of every user, whose clients then have to get the new ones",
+        )),
+        None => Ok(()),
+    }
+}
+
 fn refuse_another_registry(cached: &RenderCache, target: &Target, origin: &Origin<'_>) -> Result<(), Error> {
-    let is_another = |other: &&str| !origin.is_named && *other != origin.registry && Path::new(other).exists();
+    let is_another =
+        |other: &&str| !origin.consent.another_registry && *other != origin.registry && Path::new(other).exists();
     match cached.registry().filter(is_another) {
         Some(other) => Err(Error::usage(
             format!("{} was rendered from {other}", target.path().display()),

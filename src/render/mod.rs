@@ -203,7 +203,7 @@ pub fn render_whole(inputs: &Inputs<'_>, parts: &[Part<'_>]) -> Result<Bundle, E
     let published = model.root == Root::Development;
     let mut accounts = accounts::system(&model.system, &access);
     let mut handout = engine.render("RUNNING-NATS.tenant.md.hbs", &context::system_rows(model, &access, published))?;
-    let mut bundle = Bundle::default();
+    let mut bundle = Bundle { root: Some(keyring.root.id()), ..Bundle::default() };
     bundle.files.extend(credential_files(inputs, model.system.account.as_str(), &model.system.users, &access)?);
     for part in parts {
         accounts.push_str(&part.account);

@@ -121,8 +121,13 @@ impl Target {
         self.is_intact(split(path).0).then(|| fs::read_to_string(self.out.join(path)).ok()).flatten()
     }
 
-    /// Starts a new tree. Nothing is written until the first file differs.
-    pub fn stage(&self) -> Stage<'_> {
-        Stage::new(self)
+    /// The id of the root key of the bundle on disk. `None` if it is not known.
+    pub fn root(&self) -> Option<&str> {
+        self.manifest.root.as_deref()
+    }
+
+    /// Starts a new tree, of a bundle with this root key. Nothing is written until the first file differs.
+    pub fn stage(&self, root: Option<String>) -> Stage<'_> {
+        Stage::new(self, root)
     }
 }

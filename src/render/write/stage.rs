@@ -38,8 +38,10 @@ enum Put {
 }
 
 impl<'t> Stage<'t> {
-    pub(super) fn new(target: &'t Target) -> Self {
-        Self { target, state: Mutex::default() }
+    pub(super) fn new(target: &'t Target, root: Option<String>) -> Self {
+        let mut state = StagedFiles::default();
+        state.change.manifest.root = root;
+        Self { target, state: Mutex::new(state) }
     }
 
     fn state(&self) -> MutexGuard<'_, StagedFiles> {
