@@ -39,6 +39,9 @@ pub fn suspicions(system: &System) -> Vec<Suspicion<'_>> {
 /// The suspicion that an account's users are several tenants'. `names`: of all accounts, in lower case. `None`:
 /// they look like one tenant's.
 fn suspicion<'w>(names: &HashSet<String>, account: &'w Account) -> Option<Suspicion<'w>> {
+    if let Some(why) = &account.scopes {
+        return Some(Suspicion { account, groups: Vec::new(), open: Vec::new(), why: why.clone() });
+    }
     let (open, limited): (Vec<&User>, Vec<&User>) = account.users.iter().partition(|user| is_open(user));
     let spaces: Vec<(&User, Spaces)> = limited.iter().map(|user| (*user, Spaces::of(user))).collect();
     let groups = groups(&spaces);

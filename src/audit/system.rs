@@ -256,6 +256,8 @@ pub struct Account {
     pub trace: Option<(Subject, Span)>,
     /// The public keys that sign users into it. Empty: it is no account of a JWT.
     pub signers: Vec<String>,
+    /// Why users that its scoped signing keys sign look like several tenants'. `None`: they do not.
+    pub scopes: Option<String>,
 }
 
 /// A limit with its location. `None`: not configured.
@@ -795,6 +797,7 @@ mod tests {
             mappings: Vec::new(),
             trace: None,
             signers: Vec::new(),
+            scopes: None,
         };
         let mut system = System { accounts: vec![account("$SYS"), account("OPS"), account("A")], ..System::default() };
         let tenants = |system: &System| system.tenants().map(|a| a.name.clone()).collect::<Vec<_>>();

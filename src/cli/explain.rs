@@ -83,8 +83,15 @@ const SYSTEM: &str = "by subjects only: the system account operates the server, 
 /// Caveat: what leaf nodes connect is not followed.
 const LEAF: &str = "but a leaf node of one of them may connect both elsewhere: `tenantry audit` looks at that";
 /// The rules whose errors are ways between accounts that are no subjects published and subscribed to.
-const BESIDE: [&str; 6] =
-    ["one-login", "leaf-bridge", "open-cluster", "anonymous-user", "shared-identity", "reserved-export"];
+const BESIDE: [&str; 7] = [
+    "one-login",
+    "leaf-bridge",
+    "open-cluster",
+    "anonymous-user",
+    "shared-identity",
+    "shared-stream",
+    "reserved-export",
+];
 /// Caveat of a list: the same.
 const LEAVES: &str = "what leaf nodes connect beside these flows is not followed: `tenantry audit` looks at that";
 /// Caveat: not every message was followed.

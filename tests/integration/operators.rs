@@ -293,6 +293,61 @@ fn an_account_that_no_operator_has_signed_is_undecided_and_a_broken_one_refused(
     }
 }
 
+/// What the server refuses beside an operator, each with the same that it takes; `-t` passes some of them.
+#[test]
+fn what_the_server_refuses_beside_an_operator_is_refused() {
+    let project = Project::new();
+    let world = World::new();
+    let key = world.accounts[0].1.public_key();
+    let refused = |more: &str| {
+        project.write("n.conf", &format!("{}\n{more}\n", world.conf(4222)));
+        audit::audit(&project.path().join("n.conf"), &|_| None).is_err()
+    };
+    assert!(!refused(""), "the control");
+    for (wrong, right) in [
+        ("mappings { a: b }".to_owned(), String::new()),
+        ("resolver_pinned_accounts: [TA]".to_owned(), format!("resolver_pinned_accounts: [{key}]")),
+        ("default_js_domain { TA: x }".to_owned(), format!("default_js_domain {{ {key}: x }}")),
+        (
+            "leafnodes { port: 7422, authorization { user: u, password: p, account: TA } }".to_owned(),
+            format!("leafnodes {{ port: 7422, authorization {{ user: u, password: p, account: {key} }} }}"),
+        ),
+    ] {
+        assert_eq!((refused(&wrong), refused(&right)), (true, false), "{wrong}");
+    }
+}
+
+/// Scoped signing keys make users apart from each other, whose JWTs are elsewhere.
+#[test]
+fn an_account_with_scopes_may_be_several_tenants() {
+    let project = Project::new();
+    let operator = KeyPair::new_operator();
+    let [account, system, one, two] = [(); 4].map(|()| KeyPair::new_account());
+    let scope = |key: &KeyPair, subject: &str| {
+        let allowed = json!({ "allow": [subject] });
+        json!({ "kind": "user_scope", "key": key.public_key(), "role": "r", "template": { "pub": allowed, "sub": allowed, "subs": -1, "data": -1, "payload": -1 } })
+    };
+    for (scopes, is_undecided) in [
+        (json!([scope(&one, "t1.>"), scope(&two, "t2.>")]), true),
+        (json!([scope(&one, "{{name()}}.>")]), true),
+        (json!([scope(&one, "t1.>"), scope(&two, "t1.>")]), false),
+        (json!([scope(&one, "t1.>")]), false),
+        (json!([one.public_key(), two.public_key()]), false),
+    ] {
+        let jwt = |key: &KeyPair, name: &str, nats: Json| signed(&operator, key, name, "account", nats);
+        let of_account = jwt(&account, "A", json!({ "limits": unlimited(), "signing_keys": scopes }));
+        let of_system = jwt(&system, "SYS", json!({ "limits": unlimited() }));
+        let of_operator =
+            signed(&operator, &operator, "O", "operator", json!({ "system_account": system.public_key() }));
+        let preload = [(&account, of_account), (&system, of_system)];
+        let preload: String = preload.iter().map(|(key, jwt)| format!("{}: {jwt}\n", key.public_key())).collect();
+        let text = format!("operator: {of_operator}\nresolver: MEMORY\nresolver_preload {{\n{preload}}}\n");
+        project.write("n.conf", &text);
+        let audit = audit::audit(&project.path().join("n.conf"), &|_| None).expect("accepted");
+        assert_eq!(audit.findings.iter().any(|f| f.rule == "undecided-tenants"), is_undecided, "{scopes}");
+    }
+}
+
 /// Claims of an account that the server rejects, each beside some that it takes. `X` stands for the
 /// key of an account that exports `>` as a stream and as a service.
 fn claims() -> Vec<(Json, Json)> {

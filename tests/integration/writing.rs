@@ -183,7 +183,8 @@ fn another_root_key_replaces_nothing_unasked() {
     let elsewhere = Project::with_registry("");
     fs::remove_file(elsewhere.path().join("tenants.toml")).expect("an empty folder");
     elsewhere.run(&["init"]).succeeded();
-    fs::copy(elsewhere.path().join(".tenantry/root.key"), project.path().join(".tenantry/root.key")).expect("another key");
+    fs::copy(elsewhere.path().join(".tenantry/root.key"), project.path().join(".tenantry/root.key"))
+        .expect("another key");
     for command in ["render", "up"] {
         let ran = project.run(&[command]).exited(1);
         assert!(ran.stderr.contains("--new-root-key") && ran.stderr.contains("every credential"), "{}", ran.stderr);

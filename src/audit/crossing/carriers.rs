@@ -2,6 +2,7 @@
 
 use super::super::reach::{self, Carried, Question, published};
 use super::super::system::{Account, Import, ListenerKind, Responses, Side, System, User};
+use crate::audit::connecting;
 use crate::diag::Span;
 use crate::subject::Subject;
 
@@ -148,7 +149,9 @@ fn uses_mqtt(system: &System, account: &Account) -> bool {
 
 /// How a user receives what others publish by MQTT: it passes on `$MQTT.msgs.>` and `$MQTT.rmsgs.>`.
 pub fn hears_mqtt(system: &System, account: &Account, user: &User) -> Option<Carrier> {
-    let mqtt = Subject::as_the_server_reads("$MQTT.>").filter(|_| uses_mqtt(system, account))?;
+    // By MQTT nobody subscribes to them.
+    let others = connecting::types_of(system, account, user).iter().any(|kind| !kind.name.starts_with("MQTT"));
+    let mqtt = Subject::as_the_server_reads("$MQTT.>").filter(|_| uses_mqtt(system, account) && others)?;
     let subject = Carried::new(account, &mqtt).received_by(user)?;
     let place = user.place_of(&user.permissions.subscribe);
     Some(Carrier { what: format!("what it publishes by MQTT, on `{subject}`"), place, by_import: false })
@@ -182,16 +185,19 @@ struct ReadRequest {
     by_consumer: bool,
 }
 
-const READS: [ReadRequest; 5] = [
+const READS: [ReadRequest; 6] = [
     ReadRequest { subject: "$JS.API.DIRECT.GET.>", before: 4, filter: Some(1), by_consumer: false },
     ReadRequest { subject: "$JS.API.STREAM.MSG.GET.*", before: 5, filter: None, by_consumer: false },
+    ReadRequest { subject: "$JS.API.STREAM.SNAPSHOT.*", before: 5, filter: None, by_consumer: false },
     ReadRequest { subject: "$JS.API.CONSUMER.CREATE.>", before: 4, filter: Some(2), by_consumer: false },
     ReadRequest { subject: "$JS.API.CONSUMER.DURABLE.CREATE.>", before: 5, filter: None, by_consumer: false },
     ReadRequest { subject: "$JS.API.CONSUMER.MSG.NEXT.>", before: 5, filter: None, by_consumer: true },
 ];
 
 /// What a user may read out of a stream.
-pub struct StreamRead {
+pub struct StreamRead<'w> {
+    /// The account of the stream: the user's own, or the owner of a service that it asks.
+    pub owner: &'w Account,
     /// The request by which it does.
     pub request: Subject,
     /// The location that permits it.
@@ -203,9 +209,14 @@ pub struct StreamRead {
     pub possible: Option<Subject>,
 }
 
-impl StreamRead {
+impl<'w> StreamRead<'w> {
     /// `stream`: `None` for any. `filter`: the subjects that the request is about.
-    fn new(request: Subject, place: Span, stream: Option<&str>, filter: Subject, by_consumer: bool) -> Self {
+    fn new(
+        (owner, request, place): (&'w Account, Subject, Span),
+        stream: Option<&str>,
+        filter: Subject,
+        by_consumer: bool,
+    ) -> Self {
         let of = |space: &str, prefix: &str| match stream {
             None => Some(format!("{space}.>")),
             Some(stream) => stream.strip_prefix(prefix).map(|bucket| format!("{space}.{bucket}.>")),
@@ -216,32 +227,40 @@ impl StreamRead {
         let certain: Vec<Subject> = both.map(|b| if filter.contains(&b) { b } else { filter.clone() }).collect();
         let is_bucket = stream.is_some_and(|stream| ["KV_", "OBJ_"].iter().any(|prefix| stream.starts_with(prefix)));
         match (is_bucket, by_consumer) {
-            (true, true) => Self { request, place, possible: certain.first().cloned(), certain: Vec::new() },
-            (true, false) => Self { request, place, certain, possible: None },
-            (false, true) => Self { request, place, certain: Vec::new(), possible: Some(filter) },
-            (false, false) => Self { request, place, certain, possible: Some(filter) },
+            (true, true) => Self { owner, request, place, possible: certain.first().cloned(), certain: Vec::new() },
+            (true, false) => Self { owner, request, place, certain, possible: None },
+            (false, true) => Self { owner, request, place, certain: Vec::new(), possible: Some(filter) },
+            (false, false) => Self { owner, request, place, certain, possible: Some(filter) },
         }
     }
 }
 
-/// What a user may read out of streams.
-pub fn stream_reads(account: &Account, user: &User) -> Vec<StreamRead> {
-    if account.jetstream.is_none() || !user.permissions.subscribe.hears_anything() {
+/// What a user may read out of streams, of its account and of those whose services it asks.
+pub fn stream_reads<'w>(system: &'w System, account: &'w Account, user: &'w User) -> Vec<StreamRead<'w>> {
+    let asks = account.services().next().is_some();
+    if account.jetstream.is_none() && !asks || !user.permissions.subscribe.hears_anything() {
         return Vec::new();
     }
-    let messages = published(account, user, None);
+    let mut messages = published(account, user, None);
+    if asks {
+        let mut followed = Vec::new();
+        reach::follow(system, messages, |carried| followed.push(carried.clone()));
+        messages = followed;
+    }
     let place = user.place_of(&user.permissions.publish);
     let mut found = Vec::new();
     for read in READS {
         let Some(request) = Subject::as_the_server_reads(read.subject) else { continue };
-        for message in messages.iter().filter_map(|message| message.within(&request)) {
+        let has_jetstream = messages.iter().filter(|message| message.account.jetstream.is_some());
+        for message in has_jetstream.filter_map(|message| message.within(&request)) {
             let asked = message.subject.pattern();
             let mut tokens = asked.tokens().skip(read.before);
             let stream = tokens.next().filter(|token| !matches!(*token, "*" | ">"));
             let filter = read.filter.map(|skip| tokens.skip(skip - 1).collect::<Vec<_>>().join("."));
             let filter = filter.filter(|filter| !filter.is_empty()).and_then(|f| Subject::as_the_server_reads(&f));
             let filter = filter.unwrap_or_else(Subject::everything);
-            found.push(StreamRead::new(message.published.pattern(), place, stream, filter, read.by_consumer));
+            let asked_of = (message.account, message.published.pattern(), place);
+            found.push(StreamRead::new(asked_of, stream, filter, read.by_consumer));
         }
     }
     found
@@ -278,7 +297,7 @@ mod tests {
             let system = system(&format!(
                 "jetstream {{}}\naccounts {{ A {{ jetstream: enabled, users: [{{ user: u, permissions {{ publish: \"{publish}\", subscribe: i.> }} }}] }} }}"
             ));
-            let reads = stream_reads(&system.accounts[0], &system.accounts[0].users[0]);
+            let reads = stream_reads(&system, &system.accounts[0], &system.accounts[0].users[0]);
             let texts: Vec<&str> = reads.iter().flat_map(|read| &read.certain).map(Subject::as_str).collect();
             let found = reads.iter().find_map(|read| read.possible.as_ref()).map(Subject::as_str);
             assert_eq!((texts.as_slice(), found), (certain, possible), "{publish}");

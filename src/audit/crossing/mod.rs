@@ -13,11 +13,11 @@ use crate::diag::Span;
 use crate::subject::{Subject, SubjectIndex};
 use carriers::{
     Carrier, allows, answers_others, by_leaf_node, hears_everything, hears_mqtt, past_publish_list, requests_of_others,
-    speaks_anywhere, stream_reads,
+    speaks_anywhere,
 };
 
-pub use carriers::may_capture;
-pub use paths::{carried_to_each, may_be_read};
+pub use carriers::{StreamRead, may_capture, stream_reads};
+pub use paths::{carried_to_each, may_be_read, would_be_read};
 
 /// One user's message that another one receives.
 #[derive(Debug)]
@@ -69,9 +69,9 @@ impl Member<'_> {
     }
 }
 
-/// The subjects of the buckets that a user may read, each with the request.
-fn buckets(account: &Account, user: &User) -> Vec<(Subject, Subject)> {
-    let reads = stream_reads(account, user).into_iter();
+/// The subjects of the account's buckets that a user may read, each with the request.
+fn buckets(system: &System, account: &Account, user: &User) -> Vec<(Subject, Subject)> {
+    let reads = stream_reads(system, account, user).into_iter().filter(|read| read.owner.name == account.name);
     reads.flat_map(|read| read.certain.into_iter().map(move |s| (s, read.request.clone()))).collect()
 }
 
@@ -96,7 +96,7 @@ pub fn crossings<'w>(
     for (i, user) in account.users.iter().enumerate() {
         user.permissions.subscribe.heard().iter().for_each(|heard| index.insert(&heard.subject, i));
     }
-    let reads: Vec<Vec<(Subject, Subject)>> = account.users.iter().map(|user| buckets(account, user)).collect();
+    let reads: Vec<Vec<(Subject, Subject)>> = account.users.iter().map(|user| buckets(system, account, user)).collect();
     for (i, (subject, _)) in reads.iter().enumerate().flat_map(|(i, reads)| reads.iter().map(move |read| (i, read))) {
         index.insert(subject, i);
     }

@@ -36,13 +36,14 @@ pub fn carried_to_each(
     let mut hearing: Vec<(usize, &Account, User, Carrier)> = Vec::new();
     for (i, (account, user)) in receivers.iter().enumerate() {
         hearing.extend(hears_everything(account, user).map(|carrier| (i, *account, everything(user), carrier)));
-        hearing.extend(by_reading(account, user).into_iter().map(|(user, carrier)| (i, *account, user, carrier)));
+        let by_reading = by_reading(system, account, user).into_iter();
+        hearing.extend(by_reading.map(|(owner, user, carrier)| (i, owner, user, carrier)));
     }
     if !hearing.is_empty() {
         let open: Vec<(&Account, &User)> = hearing.iter().map(|(_, account, user, _)| (*account, user)).collect();
         let paths = all_paths(system, (account, sender), &open, subject);
-        for ((i, target, user, carrier), paths) in hearing.iter().zip(paths) {
-            let step = format!("`{}/{}` receives {}", target.name, user.display_name(), carrier.what);
+        for ((i, _, user, carrier), paths) in hearing.iter().zip(paths) {
+            let step = format!("`{}/{}` receives {}", receivers[*i].0.name, user.display_name(), carrier.what);
             found[*i].extend(paths.into_iter().map(|mut path| {
                 path.steps.pop();
                 path.steps.push((step.clone(), carrier.place));
@@ -59,17 +60,18 @@ pub fn carried_to_each(
     found
 }
 
-/// What a user receives by reading streams: with each carrier the user, as if it subscribed to that.
-fn by_reading(account: &Account, user: &User) -> Vec<(User, Carrier)> {
-    let captures = may_capture(account);
+/// What a user receives by reading streams: with each carrier the stream's account, and the user as if it subscribed
+/// there.
+fn by_reading<'w>(system: &'w System, account: &'w Account, user: &'w User) -> Vec<(&'w Account, User, Carrier)> {
     let mut found = Vec::new();
-    for read in stream_reads(account, user) {
-        let StreamRead { request, place, certain, possible } = read;
-        let possible = possible.filter(|_| captures);
-        let known = certain.into_iter().map(|subject| (subject, "from the bucket"));
-        for (subject, how) in known.chain(possible.map(|subject| (subject, "by a stream that captures it"))) {
-            let what = format!("`{subject}`, {how}: it may publish `{request}`");
-            found.push((subscriber(user, subject), Carrier { what, place, by_import: false }));
+    for read in stream_reads(system, account, user) {
+        let StreamRead { owner, request, place, certain, possible } = read;
+        let possible = possible.filter(|_| may_capture(owner));
+        let known = certain.into_iter().map(|subject| (subject, "kept"));
+        for (subject, how) in known.chain(possible.map(|subject| (subject, "if captured"))) {
+            let of = if owner.name == account.name { String::new() } else { format!(" of `{}`", owner.name) };
+            let what = format!("`{subject}`, {how} in a stream{of}: it may publish `{request}`");
+            found.push((owner, subscriber(user, subject), Carrier { what, place, by_import: false }));
         }
     }
     found
@@ -85,12 +87,26 @@ fn subscriber(user: &User, subject: Subject) -> User {
 /// Whether a message arrives if streams that the receiver reads capture it, of which the configuration says nothing.
 pub fn may_be_read(system: &System, question: Question<'_>) -> bool {
     let (target, receiver) = question.to;
-    let mut possible = stream_reads(target, receiver).into_iter().filter_map(|read| read.possible);
-    !may_capture(target)
-        && possible.any(|subject| {
-            let reader = subscriber(receiver, subject);
-            !reach::paths(system, Question { to: (target, &reader), ..question }).paths.is_empty()
-        })
+    stream_reads(system, target, receiver).into_iter().any(|read| {
+        let StreamRead { owner, possible, .. } = read;
+        possible
+            .filter(|_| !may_capture(owner))
+            .is_some_and(|subject| would_be_read(system, question.from, (owner, receiver), subject, question.subject))
+    })
+}
+
+/// Whether a user's messages, its requests to JetStream left out, come to where a stream of the account captures
+/// `captured`, if there is one.
+pub fn would_be_read(
+    system: &System,
+    from: (&Account, &User),
+    (owner, reader): (&Account, &User),
+    captured: Subject,
+    subject: Option<&Subject>,
+) -> bool {
+    let reader = subscriber(reader, captured);
+    let paths = reach::paths(system, Question { from, to: (owner, &reader), subject }).paths;
+    paths.iter().any(|path| path.arrives.first_token() != "$JS")
 }
 
 fn all_paths(

@@ -69,7 +69,7 @@ pub struct Account {
     pub limits: Limits,
     /// Further keys that sign its users and activations.
     #[serde(deserialize_with = "signing_keys")]
-    pub signing_keys: Vec<String>,
+    pub signing_keys: Vec<SigningKey>,
     /// The permissions of users that have none of their own.
     pub default_permissions: Permissions,
     /// Its mappings.
@@ -218,13 +218,24 @@ pub struct JetStream {
 }
 
 /// The public keys of signing keys: alone, or with the scope of what their users may do.
-fn signing_keys<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Vec<String>, D::Error> {
+/// A key that signs users of an account.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct SigningKey {
+    /// The public key.
+    pub key: String,
+    /// The template of the permissions of the users that it signs, as text. `None`: they have permissions of their own.
+    pub template: Option<String>,
+}
+
+fn signing_keys<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Vec<SigningKey>, D::Error> {
     let mut keys = Vec::new();
     for entry in Vec::<Value>::deserialize(deserializer)? {
         match entry {
-            Value::String(key) => keys.push(key),
+            Value::String(key) => keys.push(SigningKey { key, template: None }),
             Value::Object(scope) if scope.get("kind") == Some(&Value::from("user_scope")) => {
-                keys.push(scope.get("key").and_then(Value::as_str).unwrap_or_default().to_owned());
+                let key = scope.get("key").and_then(Value::as_str).unwrap_or_default().to_owned();
+                let template = scope.get("template").map(ToString::to_string).unwrap_or_default();
+                keys.push(SigningKey { key, template: Some(template) });
             }
             Value::Object(_) => return Err(D::Error::custom("a signing key of an unknown kind")),
             _ => {}
@@ -545,7 +556,7 @@ mod tests {
             json!({ "signing_keys": ["AA", { "kind": "user_scope", "key": "AB", "template": {} }] }),
         )
         .expect("both forms");
-        let keys = account.signing_keys;
-        assert_eq!(keys, ["AA", "AB"]);
+        let keys = account.signing_keys.into_iter().map(|key| (key.key, key.template.is_some())).collect::<Vec<_>>();
+        assert_eq!(keys, [("AA".to_owned(), false), ("AB".to_owned(), true)]);
     }
 }

@@ -17,7 +17,7 @@ use std::collections::{HashMap, HashSet};
 
 use nkeys::KeyPair;
 
-use super::system::{Account, Callout, JetStream, Limit, Limits, Mapping, System};
+use super::system::{Account, Callout, JetStream, Limit, Limits, ListenerKind, Mapping, Permissions, Side, System};
 use crate::conf::value::{Entry, Map, Node, Value};
 use crate::diag::{Diagnostic, Span};
 use crate::model::ShareKind;
@@ -55,6 +55,17 @@ pub fn system(map: &Map, start: Span, collector: &mut Collector) -> System {
         system.same_logins = reader.same_logins(&options);
     }
     reader.operator(&options, &mut system);
+    let has_leaf = system.server.listeners.iter().any(|l| l.kind == ListenerKind::Leaf && l.listens);
+    for account in &mut system.accounts {
+        // Without a connection nobody is in it.
+        let is_suspended = account.limits.connections.is_some_and(|(most, _)| most == 0);
+        if is_suspended && !(has_leaf && account.takes_leaf_nodes()) {
+            let nothing = || Side { allow: Some(Vec::new()), ..Side::default() };
+            for user in &mut account.users {
+                user.permissions = Permissions { publish: nothing(), subscribe: nothing(), ..Permissions::default() };
+            }
+        }
+    }
     system.by_name = system.accounts.iter().enumerate().map(|(i, a)| (a.name.clone(), i)).collect();
     for (i, account) in system.accounts.iter().enumerate() {
         for import in account.imports.iter().filter(|i| i.kind == ShareKind::Stream) {
@@ -399,6 +410,7 @@ fn empty_account(name: &str, span: Span) -> Account {
         mappings: Vec::new(),
         trace: None,
         signers: Vec::new(),
+        scopes: None,
     }
 }
 

@@ -32,7 +32,7 @@ fn account(claims: &Claims<claims::Account>) -> Verdict {
         unless(!has_wildcards(&trace.dest), || format!("traces cannot be sent to `{}`", trace.dest))?;
         unless((0..=100).contains(&trace.sampling), || "the sampling of traces is not from 1 to 100".to_owned())?;
     }
-    let strange = account.signing_keys.iter().find(|key| !is_public(key, 'A'));
+    let strange = account.signing_keys.iter().map(|key| &key.key).find(|key| !is_public(key, 'A'));
     strange.map_or(Ok(()), |key| Err(format!("the signing key `{key}` is not one of an account")))?;
     let traffic = account.cluster_traffic.as_str();
     unless(["", "system", "owner"].contains(&traffic), || format!("there is no cluster traffic `{traffic}`"))?;

@@ -1,10 +1,10 @@
 //! Accounts made of the claims of their JWTs, as the server makes them: what does not fit is left out,
 //! and what is not valid is rejected.
 
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 
 use super::checks::{import_renames, mapping_renames};
-use super::claims::{self, Claims, decode};
+use super::claims::{self, Claims, SigningKey, decode};
 use super::empty_account;
 use crate::audit::reach::term::{Rename, Unknowns};
 use crate::audit::system::{
@@ -71,7 +71,11 @@ impl<'c> Signed<'c> {
                 leafnodes: limit(nats.limits.leaf),
             },
             mappings: nats.mappings.iter().filter_map(|mapping| self.mapping(mapping, span)).collect(),
-            signers: std::iter::once(&claims.sub).chain(&nats.signing_keys).cloned().collect(),
+            signers: std::iter::once(&claims.sub)
+                .chain(nats.signing_keys.iter().map(|key| &key.key))
+                .cloned()
+                .collect(),
+            scopes: scopes(&nats.signing_keys),
             trace: nats.trace.as_ref().and_then(|t| Some((Subject::as_the_server_reads(&t.dest)?, span))),
             ..empty_account(&name, span)
         }
@@ -132,6 +136,17 @@ impl<'c> Signed<'c> {
         let total: u32 = destinations.iter().filter(|d| d.cluster.is_empty()).map(claims::Destination::percent).sum();
         let keeps = total < 100 || destinations.iter().any(|d| !d.cluster.is_empty());
         fits.then_some(Mapping { from, to, keeps, span })
+    }
+}
+
+/// What scoped signing keys say of the users of an account that they make apart from each other.
+fn scopes(keys: &[SigningKey]) -> Option<String> {
+    let templates: HashSet<&String> = keys.iter().filter_map(|key| key.template.as_ref()).collect();
+    match templates.len() {
+        0 => None,
+        1 if !templates.iter().any(|template| template.contains("{{")) => None,
+        1 => Some("the template of its scoped signing key gives each user subjects of its own".to_owned()),
+        n => Some(format!("its {n} scoped signing keys give users different permissions")),
     }
 }
 
@@ -203,7 +218,7 @@ fn activated(
         return false;
     }
     let Some(activation) = decode::<claims::Activation>(&import.token) else { return false };
-    let by_key = exporter.nats.signing_keys.contains(&activation.iss);
+    let by_key = exporter.nats.signing_keys.iter().any(|key| key.key == activation.iss);
     let is_trusted = match activation.exporter() {
         "" => activation.iss == exporter.sub,
         account => account == exporter.sub && (by_key || activation.iss == exporter.sub),

@@ -205,6 +205,14 @@ impl<'m> Blocks<'_, 'm, '_> {
         {
             self.collector.refuse(node.span, format!("there is no account `{name}` for leaf nodes"), "");
         }
+        if let Some(Value::Map(login)) = last(map, &["authorization"]).map(|node| &node.value)
+            && let Some(node) = last(login, &["account"])
+            && self.has_operator()
+            && !text(node).is_some_and(|key| is_public(key, 'A'))
+        {
+            let message = "with an operator, `account` of leaf nodes is a public account key";
+            self.collector.refuse(node.span, message, "it begins with A");
+        }
         for remote in last(map, &["remotes"]).map(nodes).unwrap_or_default() {
             let Value::Map(remote_map) = &remote.value else { continue };
             let account = last(remote_map, &["account", "local"]).and_then(text);
@@ -270,6 +278,16 @@ impl<'m> Blocks<'_, 'm, '_> {
             && let Some(entry) = entry(map, &["auth_callout", "auth_hook"])
         {
             self.refuse(entry, "an auth callout and an operator do not go together", "accounts' JWTs have one");
+        }
+        for key in ["mappings", "resolver_pinned_accounts"] {
+            let Some(entry) = self.options.entry(key) else { continue };
+            if key == "mappings" {
+                self.refuse(entry, "with an operator, mappings are in the accounts' JWTs", "remove them");
+                continue;
+            }
+            for node in nodes(&entry.node).iter().filter(|node| !text(node).is_some_and(|key| is_public(key, 'A'))) {
+                self.collector.refuse(node.span, "a pinned account is a public account key", "it begins with A");
+            }
         }
     }
 
@@ -458,7 +476,13 @@ impl<'m> Blocks<'_, 'm, '_> {
 
     /// The JetStream of these accounts is another server's.
     fn default_domains(&mut self) {
-        let Some((_, map)) = self.block("default_js_domain").filter(|_| !self.has_operator()) else { return };
+        let Some((_, map)) = self.block("default_js_domain") else { return };
+        if self.has_operator() {
+            for entry in map.entries.iter().filter(|entry| !is_public(&entry.key, 'A')) {
+                self.refuse(entry, "with an operator, accounts are named by their public keys", "it begins with A");
+            }
+            return;
+        }
         self.accounts_exist(map.entries.iter().map(|entry| (entry.key.as_str(), entry.key_span)).collect());
         for entry in &map.entries {
             if self.system.account(&entry.key).is_some_and(|account| account.jetstream.is_some()) {

@@ -1,7 +1,7 @@
 //! Users without connection types may use every listener.
 
 use super::Rule;
-use crate::audit::system::{ListenerKind, System};
+use crate::audit::system::{ListenerKind, System, User};
 use crate::audit::tenants::Tenants;
 use crate::diag::Diagnostic;
 
@@ -16,6 +16,23 @@ pub const RULE: Rule = Rule {
 fn check(system: &System, tenants: &Tenants, out: &mut Vec<Diagnostic>) {
     let mqtt = system.server.listeners.iter().find(|l| l.kind == ListenerKind::Mqtt && l.listens);
     let leaf = system.server.listeners.iter().find(|l| l.kind == ListenerKind::Leaf && l.listens);
+    if let Some(mqtt) = mqtt {
+        for account in system.tenants().filter(|account| tenants.share(account)) {
+            let mut by_mqtt = account.users.iter().filter(|user| user.may_use(ListenerKind::Mqtt));
+            let Some(first) = by_mqtt.next() else { continue };
+            let is_apart = |user: &&User| tenants.of(account, user) != tenants.of(account, first);
+            if let Some(other) = by_mqtt.find(is_apart) {
+                let message = format!(
+                    "`{0}/{1}` and `{0}/{2}` of another tenant can take over each other's MQTT sessions, by the client id",
+                    account.name,
+                    other.display_name(),
+                    first.display_name()
+                );
+                let finding = RULE.error(other.span, message).related(first.span, "the other one");
+                out.push(finding.related(mqtt.span, "the listener").hint("give each tenant its own account"));
+            }
+        }
+    }
     for (account, user) in system.users().filter(|(account, _)| !system.is_system(account)) {
         if user.connection_types.as_ref().is_some_and(|(types, _)| !types.is_empty()) {
             continue;
@@ -29,10 +46,7 @@ fn check(system: &System, tenants: &Tenants, out: &mut Vec<Diagnostic>) {
         };
         let span = user.connection_types.as_ref().map_or(user.span, |(_, span)| *span);
         let message = format!("`{}/{}` may connect {how}", account.name, user.name);
-        let finding = match tenants.share(account) && mqtt.is_some() {
-            true => RULE.error(span, message),
-            false => RULE.warning(span, message),
-        };
+        let finding = RULE.warning(span, message);
         let opened = mqtt.or(leaf).map(|listener| listener.span);
         out.push(opened.into_iter().fold(finding, |finding, span| finding.related(span, "a listener that is open")));
     }

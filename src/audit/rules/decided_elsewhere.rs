@@ -75,6 +75,13 @@ pub fn behind_leaf(account: &Account, span: Span) -> Diagnostic {
     RULE.warning(span, message).hint("give each tenant an account of its own")
 }
 
+/// The finding that nobody knows whether a stream which one tenant reads holds what another one sends. `read`: who
+/// reads it, as a sentence.
+pub fn captured_of(sender: &str, read: &str, span: Span) -> Diagnostic {
+    let message = format!("whether a stream captures what `{sender}` sends, which {read}, is not in this file");
+    RULE.warning(span, message).hint("give each tenant a stream of its own; or audit the streams on the server")
+}
+
 /// The finding that streams which nobody may make any more may still be there.
 pub fn old_streams(account: &Account) -> Diagnostic {
     let message = format!(

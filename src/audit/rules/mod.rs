@@ -31,6 +31,7 @@ mod reserved_import;
 mod server_crash;
 mod shared_account;
 mod shared_identity;
+mod shared_stream;
 mod system_tenant;
 mod traced_share;
 mod truncated_limit;
@@ -80,6 +81,7 @@ pub const RULES: &[Rule] = &[
     reserved_export::RULE,
     reserved_import::RULE,
     shared_identity::RULE,
+    shared_stream::RULE,
     traced_share::RULE,
     queue_stealing::RULE,
     answered_import::RULE,
