@@ -95,7 +95,7 @@ fn cell(text: &str) -> String {
 /// invocation was successful.
 pub fn sarif(review: Review<'_>) -> Value {
     let findings = review.findings;
-    let mut invocation = json!({ "executionSuccessful": !review.is_failure });
+    let mut invocation = json!({ "executionSuccessful": !review.is_failure && review.verdict != "inconclusive" });
     if review.is_failure {
         let text = format!("{}: {}", review.subject, review.extent);
         let message = json!({ "text": text.trim_end_matches(": ") });

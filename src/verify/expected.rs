@@ -56,9 +56,14 @@ fn matches_literally(patterns: &[Subject], subject: &str) -> bool {
     Subject::as_the_server_reads(subject).is_some_and(|s| patterns.iter().any(|p| p.matches_literally(&s)))
 }
 
-/// Whether a user may create, read and delete streams of a run.
-pub fn manages_streams(user: &User) -> bool {
+/// Whether a user of a tenant may create, read and delete streams of a run, and publish to them.
+pub fn manages_streams(tenant: &Tenant, user: &User) -> bool {
     let may = |verb: &str| may_publish(user, &format!("$JS.API.STREAM.{verb}.{MARK}x"));
+    let spaces = tenant.subjects.iter().filter(|subject| subject.as_str().ends_with('>'));
+    let subjects = spaces.map(|subject| concrete(subject, MARK)).chain([format!("$KV.{MARK}x.y")]);
+    if !subjects.into_iter().any(|subject| may_publish(user, &subject)) {
+        return false;
+    }
     // A provisioner may create streams but not read their messages, which is not enough.
     may("CREATE") && may("DELETE") && may("INFO") && may("MSG.GET")
 }

@@ -88,6 +88,7 @@ pub async fn attack(plan: &Plan<'_>, advance: &dyn Fn(usize, usize, &'static str
         nodes_before = run.nodes().await;
         run.topology.find_listeners(plan, &own_node(&run, &nodes_before));
         operator = run.operator().await;
+        run.find_moved_users(&mut operator, &tenant_runs).await;
         run.find_workers(&mut operator, &nodes_before).await;
         run.spare(&mut tenant_runs).await;
         run.clean(&mut tenant_runs, true).await;

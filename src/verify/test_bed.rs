@@ -136,7 +136,7 @@ pub fn with_managers(model: &Model) -> (Model, Vec<AccountName>) {
     let (Ok(name), Ok(role)) = (UserName::parse(MANAGER), RoleName::parse("admin")) else { return (model, helped) };
     for tenant in &mut model.tenants {
         let is_taken = tenant.users.iter().any(|user| user.name == name);
-        if tenant.jetstream.is_none() || is_taken || tenant.users.iter().any(manages_streams) {
+        if tenant.jetstream.is_none() || is_taken || tenant.users.iter().any(|user| manages_streams(tenant, user)) {
             continue;
         }
         let inboxes: Vec<String> = tenant.users.iter().map(User::inbox_prefix).collect();
@@ -150,7 +150,9 @@ pub fn with_managers(model: &Model) -> (Model, Vec<AccountName>) {
             inbox: Inbox::Private,
         };
         tenant.users.push(user);
-        tenant.limits.connections += 1;
+        // Every user connects, the provisioner too.
+        let users = u32::try_from(tenant.users.len()).unwrap_or(u32::MAX);
+        tenant.limits.connections = tenant.limits.connections.saturating_add(1).max(users);
         helped.push(tenant.name.clone());
     }
     (model, helped)
@@ -303,7 +305,7 @@ mod tests {
         let (helped, names) = with_managers(&model);
         assert_eq!(names.iter().map(AccountName::as_str).collect::<Vec<_>>(), ["APP"]);
         let manages = |model: &Model| -> Vec<bool> {
-            model.tenants.iter().map(|tenant| tenant.users.iter().any(manages_streams)).collect()
+            model.tenants.iter().map(|tenant| tenant.users.iter().any(|user| manages_streams(tenant, user))).collect()
         };
         assert_eq!((manages(&model), manages(&helped)), (vec![false, true, false], vec![true, true, false]));
         let connections = |model: &Model| model.tenants[0].limits.connections;

@@ -117,6 +117,11 @@ fn registries_of_all_kinds_are_isolated() {
         ("one service for two", "", "[[tenant]]\nname = \"A\"\nsubjects = [\"api.*\"]\n[[tenant.user]]\nname = \"a\"\n\
             [[tenant]]\nname = \"B\"\n[[tenant.user]]\nname = \"b\"\n[[tenant]]\nname = \"C\"\n[[tenant.user]]\nname = \"c\"\n\
             [[share]]\nfrom = \"A\"\nto = [\"B\", \"C\"]\nservice = \"api.*\"\n".to_owned()),
+        ("a manager without subjects before an admin, and a limit of one connection", jetstream,
+            "[role.manager]\npublish = [\"$JS.API.>\"]\nsubscribe = [\"{inbox}\"]\n\
+             [[tenant]]\nname = \"A\"\n[tenant.jetstream]\nstorage = \"8MiB\"\n[[tenant.user]]\nname = \"manager\"\nrole = \"manager\"\n\
+             [[tenant.user]]\nname = \"admin\"\nrole = \"admin\"\n\
+             [[tenant]]\nname = \"B\"\n[tenant.limits]\nconnections = 1\n[tenant.jetstream]\nstorage = \"8MiB\"\n[[tenant.user]]\nname = \"b\"\n".to_owned()),
         ("users of one tenant with one inbox", jetstream, ["A", "B"].map(|t| {
             let users = ["one", "two"].map(|u| format!("[[tenant.user]]\nname = \"{u}\"\nrole = \"admin\"\ninbox = \"default\"\n"));
             format!("[[tenant]]\nname = \"{t}\"\n[tenant.jetstream]\nstorage = \"8MiB\"\n{}", users.concat())
@@ -325,6 +330,31 @@ fn a_subscription_wider_than_the_list_is_judged_by_what_arrives() {
         leaks.iter().any(|leak| leak.contains("canaries") && leak.contains("which it is not granted")),
         "{leaks:?}"
     );
+}
+
+/// Where a user is in another tenant's account, everything else follows from that, and the fix is there.
+#[test]
+fn a_user_in_another_tenants_account_is_named_first() {
+    let project = Project::new();
+    project.up();
+    let address = format!("127.0.0.1:{}", project.port);
+    verify(&project, &["--server", &address], 0);
+    let accounts = project.read("infra/nats/accounts.conf");
+    // Two users change places.
+    let login = |user: &str| {
+        let start = accounts.find(&format!("user: \"{user}\"")).expect("the user");
+        let password = start + accounts[start..].find("password:").expect("its password");
+        start..password + accounts[password..].find('\n').expect("its end")
+    };
+    let (one, other) = (login("tenant_a_app"), login("tenant_b_app"));
+    let between = &accounts[one.end..other.start];
+    let changed =
+        [&accounts[..one.start], &accounts[other.clone()], between, &accounts[one], &accounts[other.end..]].concat();
+    run_changed(&project, &changed, "two users changed places");
+    let report = verify(&project, &["--server", &address], 1);
+    let first = &report["causes"][0];
+    assert!(first["evidence"].as_str().is_some_and(|e| e.contains("logs in to the account TENANT_")), "{first}");
+    assert!(first["mend"].as_str().is_some_and(|m| m.contains("another tenant's account")), "{first}");
 }
 
 /// What the attack does not know of, a user that the registry does not have or a message trace, is in

@@ -3,7 +3,7 @@
 
 use super::Probe;
 use crate::subject::Subject;
-use crate::verify::expected::{concrete, depths, listed, may_subscribe, widened};
+use crate::verify::expected::{concrete, depths, listed, may_publish, may_subscribe, widened};
 use crate::verify::run::{Run, Session, TenantRun, each};
 use crate::verify::wire::Message;
 
@@ -13,6 +13,9 @@ pub const PROBE: Probe = Probe {
     mend: "`tenantry explain --from A --to B` shows the path in what is rendered; if it shows none, the server runs another configuration",
     run: |run, tenant_runs| Box::pin(probe(run, tenant_runs)),
 };
+
+/// In the evidence of a message that a user receives beyond its list.
+pub const NOT_GRANTED: &str = "which it is not granted";
 
 async fn probe<'p>(run: &Run<'p>, tenant_runs: &mut [TenantRun<'p>]) {
     each(tenant_runs, usize::MAX, async |tenant_run| subscribe_to_granted(run, tenant_run).await).await;
@@ -63,7 +66,18 @@ fn publish_subjects(run: &Run<'_>, session: &Session<'_>) -> Vec<String> {
     let own = listed(&session.user.permissions.publish).iter().filter(|s| !s.first_token().starts_with(['$', '_']));
     // On a server in use, a message on a subject without a wildcard would reach an application.
     let free = own.filter(|s| run.throwaway || s.has_wildcard());
-    free.flat_map(|s| depths(s, &run.token())).filter(|subject| !run.has_workers(subject)).collect()
+    let mut subjects: Vec<String> = free.flat_map(|s| depths(s, &run.token())).collect();
+    // What a list that ends in `*` may let in besides: the tenant's own lists, and those of its importers.
+    let tenant = run.topology.tenant(session.tenant);
+    let lists = tenant.users.iter().flat_map(|user| listed(&user.permissions.subscribe));
+    let below = lists.chain(tenant.exports.iter().map(|export| &export.subject)).filter_map(widened);
+    let below = below.filter_map(|text| Subject::as_the_server_reads(&text));
+    let below = below.filter(|s| !s.first_token().starts_with(['$', '_']));
+    subjects.extend(below.flat_map(|s| depths(&s, &run.token())).filter(|s| may_publish(session.user, s)));
+    subjects.sort_unstable();
+    subjects.dedup();
+    subjects.retain(|subject| !run.has_workers(subject));
+    subjects
 }
 
 /// Every user publishes its tenant's canary to everything that it is granted.
@@ -112,7 +126,7 @@ async fn check_received<'p>(run: &Run<'p>, tenant_run: &mut TenantRun<'p>) {
         let is_beyond =
             |m: &&Message| run.is_from(tenant_run.index, &m.payload) && !may_subscribe(session.user, &m.subject);
         if let Some(message) = messages.iter().find(is_beyond) {
-            let evidence = format!("{} hears {}, which it is not granted", session.user.name, message.subject);
+            let evidence = format!("{} hears {}, {NOT_GRANTED}", session.user.name, message.subject);
             run.ledger.leak(Some(tenant_run.index), None, evidence);
         }
         let expected: Vec<&String> = published.iter().filter(|s| may_subscribe(session.user, s)).collect();

@@ -58,6 +58,8 @@ impl Probe {
     }
 }
 
+pub use canaries::NOT_GRANTED;
+
 /// Ends what is said of an attempt that the server should have refused.
 pub const NOT_REFUSED: &str = "was not refused, and nothing declares it";
 

@@ -7,7 +7,8 @@ use serde::Serialize;
 
 use super::{Check, Outcome, Report};
 use crate::verify::PROBES;
-use crate::verify::probes::NOT_REFUSED;
+use crate::verify::probes::{NOT_GRANTED, NOT_REFUSED};
+use crate::verify::run::{ACKNOWLEDGES, MOVED};
 
 /// Checks that failed for one reason.
 #[derive(Debug, Serialize)]
@@ -35,6 +36,8 @@ pub struct Cause<'r> {
 
 /// The probe that compares what the server declares. A share or mapping too many shows in other probes too.
 const DECLARATIONS: &str = "declarations";
+/// The probe that tells which users are in another tenant's account.
+const ENTRY: &str = "entry";
 
 impl Report {
     /// The causes of what leaked, what may follow from another cause last, then those of what could not be run; each in
@@ -67,12 +70,19 @@ impl Report {
                 cause.places.extend(self.origin.place(&check.from).or_else(|| self.origin.place(&check.to)));
             }
         }
-        let declared = causes.iter().filter(|c| c.probe == DECLARATIONS && c.outcome == Outcome::Leak);
-        let declared: BTreeSet<&str> = declared.flat_map(|c| c.to.iter().copied()).collect();
-        for cause in causes.iter_mut().filter(|c| c.outcome == Outcome::Leak && c.probe != DECLARATIONS) {
-            if cause.from.union(&cause.to).all(|tenant| declared.contains(tenant)) {
-                cause.follows = Some(DECLARATIONS);
-                cause.mend = "this may follow from what `declarations` found of these tenants: fix that first, then verify again";
+        let is_moved = |cause: &Cause<'_>| cause.evidence.contains(MOVED);
+        let tenants = |is_root: &dyn Fn(&Cause<'_>) -> bool| -> BTreeSet<&str> {
+            let roots = causes.iter().filter(|c| c.outcome == Outcome::Leak && is_root(c));
+            roots.flat_map(|c| c.from.union(&c.to).copied()).filter(|tenant| *tenant != "*").collect()
+        };
+        let roots = [(DECLARATIONS, tenants(&|c| c.probe == DECLARATIONS)), (ENTRY, tenants(&is_moved))];
+        let is_root = |cause: &Cause<'_>| cause.probe == DECLARATIONS || is_moved(cause);
+        for cause in causes.iter_mut().filter(|c| c.outcome == Outcome::Leak && !is_root(c)) {
+            let found =
+                roots.iter().find(|(_, known)| cause.from.union(&cause.to).all(|tenant| known.contains(tenant)));
+            if let Some((root, _)) = found {
+                cause.follows = Some(root);
+                cause.mend = "this may follow from a leak of these tenants that comes before it: fix that first, then verify again";
             }
         }
         causes.sort_by_key(|c| (c.outcome != Outcome::Leak, c.follows.is_some()));
@@ -87,6 +97,15 @@ fn mend(check: &Check) -> &'static str {
     }
     if check.evidence.contains(NOT_REFUSED) {
         return "the server grants more than the registry: `tenantry up` renders and reloads it, `tenantry audit FILE` finds it in what the server runs";
+    }
+    if check.evidence.contains(MOVED) {
+        return "the user is in another tenant's account: `tenantry up` renders and reloads the declared accounts; remove the user from that account in what the server runs";
+    }
+    if check.evidence.contains(ACKNOWLEDGES) {
+        return "set `no_ack` on that stream";
+    }
+    if check.evidence.contains(NOT_GRANTED) {
+        return "the server takes a subscription `a.>` for allowed by `a.*`: let a role list either `a.*` or subjects below it, not both; or the server runs an older configuration: `tenantry up` reloads it";
     }
     let probe = PROBES.iter().find(|p| p.id == check.probe);
     probe.map_or("`tenantry audit FILE` explains what the server's file grants; `tenantry up` renders and reloads what is declared", |probe| probe.mend)
@@ -189,6 +208,22 @@ mod tests {
             ]
         );
         assert!(causes[3].mend.contains("fix that first") && !causes[4].mend.contains("fix that first"));
+    }
+
+    #[test]
+    fn what_is_found_decides_how_to_fix_it() {
+        let leak = |evidence: &str| {
+            let (from, to) = ("A".to_owned(), "B".to_owned());
+            mend(&Check { probe: "limits", from, to, outcome: Outcome::Leak, evidence: evidence.to_owned() })
+        };
+        for (evidence, fix) in [
+            (format!("A/u {MOVED} B"), "another tenant's account"),
+            (format!("its stream S {ACKNOWLEDGES}"), "no_ack"),
+            (format!("u hears A.x.y, {NOT_GRANTED}"), "`a.*`"),
+        ] {
+            assert!(leak(&evidence).contains(fix), "{evidence}");
+            assert!(!leak("something else").contains(fix), "the control");
+        }
     }
 
     #[test]

@@ -17,6 +17,8 @@ const LEFT_BEHIND: Duration = Duration::from_secs(600);
 
 /// The probe of answers and acknowledgements.
 const ANSWERS: &str = "answers";
+/// In the evidence of a stream that acknowledges what its tenant imports.
+pub const ACKNOWLEDGES: &str = "acknowledges each message on a subject that the publisher chooses";
 
 impl<'p> Run<'p> {
     /// Removes what this run created, or, if `earlier`, what killed runs left behind. Does
@@ -100,11 +102,9 @@ impl<'p> Run<'p> {
     fn find_acknowledged_shares(&self, account: &str, stream: &str, captured: &[Subject]) {
         let Some(index) = self.model.tenants.iter().position(|tenant| tenant.name.as_str() == account) else { return };
         let imports = self.topology.tenant(index).imports.iter().filter(|import| import.kind == ShareKind::Stream);
-        for import in imports.filter(|import| captured.iter().any(|subject| subject.overlaps(&import.subject))) {
-            let evidence = format!(
-                "its stream {stream} captures `{}` of {} and acknowledges each message on a subject that the publisher chooses: set `no_ack` on the stream",
-                import.subject, import.from
-            );
+        for import in imports {
+            let Some(subject) = captured.iter().find(|subject| subject.overlaps(&import.subject)) else { continue };
+            let evidence = format!("its stream {stream} captures `{subject}` of {} and {ACKNOWLEDGES}", import.from);
             self.ledger.leak_of(ANSWERS, self.topology.place(&import.from), Some(index), &evidence);
         }
     }

@@ -15,6 +15,7 @@ use std::time::Duration;
 
 use futures_util::{StreamExt as _, stream};
 use rand::Rng as _;
+use serde_json::json;
 
 use super::Plan;
 use super::endpoint::{Endpoint, Info, OpenError};
@@ -22,9 +23,10 @@ use super::nodes::Nodes;
 use super::probes::OF_JETSTREAM;
 use super::report::{AttackedServer, Report};
 use super::test_bed::Logins;
-use super::wire::{Connection, Identity};
+use super::wire::{Connection, Identity, Message, Request};
 use crate::model::Model;
 use crate::subject::Subject;
+pub use cleanup::ACKNOWLEDGES;
 use ledger::Ledger;
 pub use session::{Session, TenantRun, is_ack_of};
 use topology::Topology;
@@ -35,6 +37,11 @@ pub const MARK: &str = "TENANTRY_";
 const UNGUESSABLE: usize = 10;
 /// The same in characters: base32 encodes 5 bytes in 8 characters.
 const CANARY_LENGTH: usize = UNGUESSABLE * 8 / 5;
+
+/// The probe of who may log in.
+const ENTRY: &str = "entry";
+/// In the evidence of a user that is in the account of another tenant.
+pub const MOVED: &str = "logs in to the account";
 
 /// What the streams of each account capture, each with its name.
 pub type Captured = HashMap<String, Vec<(String, Subject)>>;
@@ -224,6 +231,32 @@ impl<'p> Run<'p> {
     /// The name of the operator's connections, by which other runs know of this one.
     fn operator_name(&self) -> String {
         format!("tenantry/{}/operator", self.id)
+    }
+
+    /// Records which users are in another account than their tenant's, as the server tells its operator.
+    pub async fn find_moved_users(&self, operator: &mut Option<Connection>, tenant_runs: &[TenantRun<'p>]) {
+        const MOST: usize = 65_536;
+        let Some(operator) = operator else { return };
+        let request = Request::json("$SYS.REQ.SERVER.PING.CONNZ", &json!({ "auth": true, "limit": MOST }));
+        let answers = operator.ask_all(request).await.unwrap_or_default();
+        let mut accounts: HashMap<(String, u64), String> = HashMap::new();
+        for answer in answers.iter().map(Message::json) {
+            let id = answer["server"]["id"].as_str().unwrap_or_default();
+            for connection in answer["data"]["connections"].as_array().into_iter().flatten() {
+                if let (Some(cid), Some(account)) = (connection["cid"].as_u64(), connection["account"].as_str()) {
+                    accounts.insert((id.to_owned(), cid), account.to_owned());
+                }
+            }
+        }
+        for (tenant_run, session) in tenant_runs.iter().flat_map(|t| t.sessions.iter().map(move |s| (t, s))) {
+            let Some(info) = session.connection.as_ref().map(|connection| &connection.info) else { continue };
+            let Some(account) = accounts.get(&(info.server_id.clone(), info.client_id)) else { continue };
+            if account != tenant_run.tenant.name.as_str() {
+                let other = self.model.tenants.iter().position(|tenant| tenant.name.as_str() == account);
+                let evidence = format!("{}/{} {MOVED} {account}", tenant_run.tenant.name, session.user.name);
+                self.ledger.leak_of(ENTRY, Some(tenant_run.index), other, &evidence);
+            }
+        }
     }
 
     /// Why there is no connection as a user of the system account.

@@ -43,6 +43,8 @@ pub struct Session<'p> {
     /// Whether the user may subscribe to its inbox, and so receive replies.
     pub can_ask: bool,
     inbox: String,
+    /// Whether its role lets it create, read and delete streams, and publish to them.
+    is_manager: bool,
     /// The tenant's limit of one payload. Bytes.
     payload: u64,
     /// Why the connection failed. `None` if it did not, or was not tried.
@@ -67,6 +69,7 @@ impl<'p> TenantRun<'p> {
                 connection: None,
                 can_ask: may_subscribe(user, &format!("{inbox}.*")),
                 inbox,
+                is_manager: manages_streams(tenant, user),
                 payload: tenant.limits.payload.bytes(),
                 refusal: None,
                 is_mute: false,
@@ -93,7 +96,7 @@ impl<'p> TenantRun<'p> {
             // Nobody of the tenant could do what the attacks do either; for the rest there are the static
             // proof of what the server confirms to run, and a throwaway server.
             let what = format!(
-                "JetStream of {}: no user whose secret is known may make, read and delete streams; `tenantry verify` without \
+                "JetStream of {}: no user whose secret is known may make, read and delete streams and publish to them; `tenantry verify` without \
                  --server tries it on a server of its own",
                 self.tenant.name
             );
@@ -145,7 +148,7 @@ impl<'p> TenantRun<'p> {
 
     /// Why no user can manage the tenant's streams.
     pub fn lacks_manager(&self) -> &'static str {
-        let manages = |m: &Session<'_>| !m.is_accepted && m.login.is_some() && manages_streams(m.user);
+        let manages = |m: &Session<'_>| !m.is_accepted && m.login.is_some() && m.is_manager;
         match self.sessions.iter().any(manages) {
             true => "the user that may manage streams could not be used: `setting` says why",
             false => "no user whose secret is known may manage streams",
@@ -253,7 +256,7 @@ impl<'p> Session<'p> {
     }
 
     fn is_granted_streams(&self) -> bool {
-        !self.is_accepted && self.can_ask && manages_streams(self.user)
+        !self.is_accepted && self.can_ask && self.is_manager
     }
 
     fn lost(&mut self, run: &Run<'p>, words: &str) {
