@@ -134,22 +134,7 @@ pub async fn attack(plan: &Plan<'_>, advance: &dyn Fn(usize, usize, &'static str
             }
         }
     };
-    {
-        let mut ending = std::pin::pin!(ending);
-        let mut is_interrupted = ended == Some(INTERRUPTED);
-        loop {
-            tokio::select! {
-                () = &mut ending => break,
-                () = interrupts.next() => {
-                    // The first time, what is there to clean up is cleaned up.
-                    if std::mem::replace(&mut is_interrupted, true) {
-                        run.ledger.not_run_for_anybody("interrupted again: streams of the run may be left, which the next one deletes");
-                        break;
-                    }
-                }
-            }
-        }
-    }
+    clean_up(&run, ending, &mut interrupts, ended == Some(INTERRUPTED)).await;
     let server = AttackedServer {
         url: plan.endpoint.url(),
         version: run.info().version,
@@ -159,6 +144,27 @@ pub async fn attack(plan: &Plan<'_>, advance: &dyn Fn(usize, usize, &'static str
         throwaway: plan.throwaway,
     };
     Ok(run.into_report(server, start.elapsed()))
+}
+
+/// Waits for the end of a run. The first signal lets it end, which takes a moment; a second one does not.
+async fn clean_up(
+    run: &Run<'_>,
+    ending: impl Future<Output = ()>,
+    interrupts: &mut Interrupts,
+    mut is_interrupted: bool,
+) {
+    let mut ending = std::pin::pin!(ending);
+    loop {
+        tokio::select! {
+            () = &mut ending => return,
+            () = interrupts.next() => {
+                if std::mem::replace(&mut is_interrupted, true) {
+                    let why = "interrupted again: streams of the run may be left, which the next one deletes";
+                    return run.ledger.not_run_for_anybody(why);
+                }
+            }
+        }
+    }
 }
 
 /// The server to which the users are connected, as it describes itself; null if it is unknown.
