@@ -150,7 +150,6 @@ struct UserDocument<'m> {
     publish: Vec<String>,
     subscribe: Vec<String>,
     no_queue_on: Vec<String>,
-    allow_responses: bool,
 }
 
 impl<'m> TenantDocument<'m> {
@@ -205,7 +204,6 @@ impl<'m> TenantDocument<'m> {
                     publish: granted(&u.permissions.publish),
                     subscribe: granted(&u.permissions.subscribe),
                     no_queue_on: no_queues(&u.permissions),
-                    allow_responses: u.permissions.responses.is_some(),
                 })
                 .collect(),
         }
@@ -286,12 +284,6 @@ fn show(context: &Context, name: &str) -> Result<Exit, Error> {
         describe(&mut lines, "publish", &user.permissions.publish);
         describe(&mut lines, "subscribe", &user.permissions.subscribe);
         lines.extend(no_queues(&user.permissions).iter().map(|s| format!("    no queue on  {s}")));
-        if let Some(responses) = user.permissions.responses {
-            lines.push(format!(
-                "    may answer   {} messages within {} s of a request",
-                responses.max, responses.expires_secs
-            ));
-        }
     }
     context.ui.result(&lines.join("\n"));
     Ok(Exit::Ok)

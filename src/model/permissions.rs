@@ -10,8 +10,6 @@ pub struct Permissions {
     pub publish: Grant,
     /// Subjects that the user may subscribe to.
     pub subscribe: Grant,
-    /// `allow_responses`. `None`: the user may not publish to the reply subjects of requests.
-    pub responses: Option<Responses>,
 }
 
 /// One side of a user's permissions.
@@ -77,26 +75,6 @@ impl Allowed {
         };
         let below = self.subjects.iter().filter_map(below);
         below.filter(|below| !self.subjects.iter().any(|subject| subject.overlaps(below))).collect()
-    }
-}
-
-/// How a user may reply to requests: on the reply subject of a message it received,
-/// up to `max` times within `expires_secs`.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
-pub struct Responses {
-    /// Maximum number of replies per request.
-    pub max: u32,
-    /// Seconds after the request during which replies are allowed.
-    pub expires_secs: u32,
-}
-
-impl Default for Responses {
-    /// Ten replies within 30 seconds. One is not enough: when two subscriptions
-    /// of a connection match a request, the second delivery counts as a reply
-    /// (`deliverMsg` asks `responseAllowed`, which counts), and the real reply
-    /// is denied.
-    fn default() -> Self {
-        Self { max: 10, expires_secs: 30 }
     }
 }
 

@@ -3,7 +3,7 @@
 //! them breaks a client (docs/roles.md lists which step fails).
 
 use super::names::{AccountName, UserName};
-use super::permissions::{Grant, Permissions, Responses};
+use super::permissions::{Grant, Permissions};
 use super::{Inbox, ShareKind, Tenant, inbox_prefix};
 use crate::subject::Subject;
 
@@ -22,31 +22,18 @@ pub struct Holder<'m> {
 }
 
 impl Holder<'_> {
-    /// Permissions of a user that may reply to requests: the subjects it may publish to
-    /// besides its own, and `allow_responses`, or `None` where that would be unsafe.
+    /// The subjects on which a user that may reply to requests publishes its replies: the tenant's own inboxes and, for
+    /// exported services, the server's reply subjects.
     ///
-    /// A message that arrives through a stream import carries the reply
-    /// subject that its sender chose, and `allow_responses` lets every receiver
-    /// publish there, past every allow and deny list: another tenant could make
-    /// this one purge its own streams. So where streams are imported, replies
-    /// are allowed to the tenant's own inboxes (and, for exported services, to
-    /// the server's reply subjects) and nowhere else.
-    ///
-    /// The same holds at both ends of a copied stream. A user that replies to its own
-    /// message could choose the subject that feeds the copy, and a message on that subject
-    /// commands the importing server (a flow control request is answered on any
-    /// subject it names); or the subject that resets the exporter's consumer.
-    fn answers(&self) -> (Vec<String>, Option<Responses>) {
-        let Tenant { stream_exports, stream_imports, .. } = self.tenant;
-        if self.tenant.imported(ShareKind::Stream).next().is_none()
-            && stream_exports.is_empty()
-            && stream_imports.is_empty()
-        {
-            return (Vec::new(), Some(Responses::default()));
-        }
+    /// The server's `allow_responses` would be narrower, and is never rendered. A reload forgets
+    /// its grants, so that requests in flight get no reply. And it allows a reply to whatever subject the
+    /// requester chose, past every allow and deny list: a message that arrives through a stream import
+    /// carries the reply subject of its sender, another tenant, which could make this one purge its own streams; at
+    /// both ends of a copied stream a reply could command the importing server.
+    fn reply_subjects(&self) -> Vec<String> {
         let serves = self.tenant.exports.iter().any(|e| e.kind == ShareKind::Service);
         let inboxes = self.inboxes.iter().map(|prefix| format!("{prefix}.>"));
-        (inboxes.chain(serves.then(|| "_R_.>".to_owned())).collect(), None)
+        inboxes.chain(serves.then(|| "_R_.>".to_owned())).collect()
     }
 }
 
@@ -116,12 +103,12 @@ impl BuiltIn {
             ),
             Self::Provisioner => (when(js, |_| provision()), inbox().into(), false),
         };
-        let (more, responses) = if answers { holder.answers() } else { (Vec::new(), None) };
-        publish.extend(more);
+        if answers {
+            publish.extend(holder.reply_subjects());
+        }
         Permissions {
             publish: Grant::only(subjects(publish)),
             subscribe: Grant::only(subjects(subscribe)).without_queues_on(tenant.imported(ShareKind::Stream).cloned()),
-            responses,
         }
     }
 }
@@ -305,12 +292,11 @@ impl Declared {
     /// The permissions that the role grants to this user.
     pub fn permissions(&self, holder: Holder<'_>) -> Permissions {
         let expand = |patterns: &[Pattern]| patterns.iter().flat_map(|p| p.expand(holder)).collect::<Vec<_>>();
-        let (more, responses) = if self.responses { holder.answers() } else { (Vec::new(), None) };
+        let replies = if self.responses { holder.reply_subjects() } else { Vec::new() };
         Permissions {
-            publish: Grant::only(expand(&self.publish).into_iter().chain(subjects(more))),
+            publish: Grant::only(expand(&self.publish).into_iter().chain(subjects(replies))),
             subscribe: Grant::only(expand(&self.subscribe))
                 .without_queues_on(holder.tenant.imported(ShareKind::Stream).cloned()),
-            responses,
         }
     }
 }
@@ -381,7 +367,7 @@ mod tests {
                     "$KV.any.k",
                     "$O.any.C.x",
                 ],
-                &["OTHER.x", "OTHER.ask", "$SYS.REQ.USER.INFO", "$SYS.REQ.SERVER.PING", "_INBOX_app.x", "_R_.x"],
+                &["OTHER.x", "OTHER.ask", "$SYS.REQ.USER.INFO", "$SYS.REQ.SERVER.PING", "_INBOX.x", "_R_.x"],
             ),
             (
                 &["T.>", "_INBOX_admin.x", "$JS.EVENT.ADVISORY.STREAM.CREATED.S"],
@@ -520,31 +506,22 @@ mod tests {
     }
 
     #[test]
-    fn where_streams_are_imported_replies_go_to_the_tenants_inboxes_only() {
-        let stream = "[[share]]\nfrom = \"OTHER\"\nto = [\"T\"]\nstream = \"OTHER.feed\"\n";
-        let copied = "[[share]]\nfrom = \"OTHER\"\nto = [\"T\"]\njetstream = \"X\"\n";
-        let shared = "[[share]]\nfrom = \"T\"\nto = [\"OTHER\"]\njetstream = \"S\"\n";
+    fn replies_go_to_the_tenants_inboxes_and_to_those_who_asked_its_services() {
         let serves = "[[share]]\nfrom = \"T\"\nto = [\"OTHER\"]\nservice = \"T.ask\"\n";
-        let app = |shares: &str| user(&tenant_with(shares), "app").permissions.clone();
-        for safe in ["", SERVICE, serves] {
-            let permissions = app(safe);
-            assert_eq!(permissions.responses, Some(Responses::default()), "{safe}");
-            assert!(!covers(&permissions.publish, "_INBOX_admin.x"), "{safe}");
-        }
-        for unsafe_shares in [stream, copied, shared] {
-            let permissions = app(unsafe_shares);
-            assert_eq!(permissions.responses, None, "{unsafe_shares}");
-            assert!(covers(&permissions.publish, "_INBOX_admin.x") && covers(&permissions.publish, "_INBOX_app.x"));
-            assert!(!covers(&permissions.publish, "_R_.x"), "{unsafe_shares}");
-            assert!(covers(&app(&format!("{unsafe_shares}{serves}")).publish, "_R_.x"), "{unsafe_shares}");
+        let stream = "[[share]]\nfrom = \"OTHER\"\nto = [\"T\"]\nstream = \"OTHER.feed\"\n";
+        for (shares, is_asked) in [("", false), (stream, false), (SERVICE, false), (serves, true)] {
+            let publish = &user(&tenant_with(shares), "app").permissions.publish.clone();
+            assert!(covers(publish, "_INBOX_admin.x") && covers(publish, "_INBOX_app.x"), "{shares}");
+            assert!(!covers(publish, "_INBOX_of_another.x"), "{shares}");
+            assert_eq!(covers(publish, "_R_.x"), is_asked, "{shares}");
         }
     }
 
     #[test]
     fn only_roles_that_answer_may_publish_replies() {
         let tenant = tenant_with(SERVICE);
-        let answering: Vec<&str> =
-            tenant.users.iter().filter(|u| u.permissions.responses.is_some()).map(|u| u.name.as_str()).collect();
+        let answers = |user: &&User| covers(&user.permissions.publish, "_INBOX_app.x");
+        let answering: Vec<&str> = tenant.users.iter().filter(answers).map(|u| u.name.as_str()).collect();
         assert_eq!(answering, ["admin", "app"]);
     }
 

@@ -118,12 +118,6 @@ impl<'m> Draft<'m> {
         Some(())
     }
 
-    /// Takes away that a user may answer: with it an absent or empty list of
-    /// subjects to publish to is none at all, and not "everything".
-    pub fn never_answers(&mut self, tenant: &Tenant, user: &User) {
-        let _ = self.user_block(tenant, user, "allow_responses {", "");
-    }
-
     /// The same for a block of an account.
     pub fn account_block(&mut self, tenant: &Tenant, opener: &str, to: &str) -> Option<()> {
         let account = self.account_at(tenant)?;

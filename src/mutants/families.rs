@@ -181,7 +181,6 @@ pub const OTHERS: &[Mutant] = mutants! {
         };
         "publish-null-list", "`publish: { deny: [] }`", ["publishing"] => |d| {
             let user = d.user(d.a)?;
-            d.never_answers(d.a, user);
             d.user_block(d.a, user, "publish {", "publish { deny: [] }")
         };
         "subscribe-null-list", "`subscribe: { deny: [] }`", ["subscribing"] => |d| {
@@ -270,7 +269,7 @@ pub const OTHERS: &[Mutant] = mutants! {
         "consumers-doubled", "twice the declared consumers", ["limits"] => |d| d.set(d.a, "max_consumers", doubled);
     }
     "entry" {
-        "moved-user", "a user is in another tenant's account", ["shared-account", "replies"] => |d| {
+        "moved-user", "a user is in another tenant's account", ["shared-account", "entry"] => |d| {
             let user = d.user(d.a)?;
             let text = d.take_user(d.a, user)?;
             d.add_to_list(d.b, "users", &text)

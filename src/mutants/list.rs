@@ -74,17 +74,14 @@ pub const MUTANTS: &[Mutant] = mutants! {
         };
         "publish-empty", "`publish {}`", ["open-permissions", "publishing"] => |d| {
             let user = d.user(d.a)?;
-            d.never_answers(d.a, user);
             d.user_block(d.a, user, "publish {", "publish {}")
         };
         "publish-empty-array", "`publish: []`", ["open-permissions", "publishing"] => |d| {
             let user = d.user(d.a)?;
-            d.never_answers(d.a, user);
             d.user_block(d.a, user, "publish {", "publish: []")
         };
         "publish-allows-nothing", "`publish { allow: [] }`", ["open-permissions", "publishing"] => |d| {
             let user = d.user(d.a)?;
-            d.never_answers(d.a, user);
             d.user_block(d.a, user, "publish {", "publish { allow: [] }")
         };
         "subscribe-allows-nothing", "`subscribe { allow: [] }`", ["open-permissions", "subscribing"] => |d| {
@@ -97,12 +94,10 @@ pub const MUTANTS: &[Mutant] = mutants! {
         };
         "subscribe-only", "only subscribing is limited", ["publishing"] => |d| {
             let user = d.user(d.a)?;
-            d.never_answers(d.a, user);
             d.user_block(d.a, user, "publish {", "")
         };
         "deny-only", "a deny list instead of an allow list", ["publishing"] => |d| {
             let user = d.user(d.a)?;
-            d.never_answers(d.a, user);
             d.user_block(d.a, user, "publish {", "publish { deny: [\"$SYS.>\"] }")
         };
         "deny-only-subscribe", "a deny list instead of an allow list, subscribing", ["subscribing"] => |d| {
@@ -149,7 +144,11 @@ pub const MUTANTS: &[Mutant] = mutants! {
         };
     }
     "shared-account" {
-        "one-account", "two tenants' users are in one account", ["shared-account", "replies"] => merged;
+        "one-account", "two tenants' users are in one account", ["shared-account", "entry"] => merged;
+        "one-account-answers", "two tenants' users are in one account, and answer wherever they are asked to", ["shared-account", "replies"] => |d| {
+            merged(d)?;
+            d.everywhere_in_account(d.a, "allow_responses: false", "allow_responses { max: 10, expires: \"30s\" }")
+        };
         "one-account-jetstream", "two tenants' users are in one account, and both manage streams", ["shared-account", "streams", "buckets", "object-stores", "acknowledgements", "destruction", "redirection", "sources", "capture"] => |d| {
             let manage = |t: &Tenant| t.jetstream.is_some() && t.users.iter().any(may_manage_streams);
             (manage(d.a) && manage(d.b)).then_some(())?;

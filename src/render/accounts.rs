@@ -115,13 +115,7 @@ fn permissions(w: &mut Writer, permissions: &Permissions) {
     w.block("permissions", |w| {
         grant(w, "publish", &permissions.publish);
         grant(w, "subscribe", &permissions.subscribe);
-        match permissions.responses {
-            Some(responses) => w.block("allow_responses", |w| {
-                w.number("max", responses.max.into());
-                w.text("expires", &format!("{}s", responses.expires_secs));
-            }),
-            None => w.line("allow_responses: false"),
-        }
+        w.line("allow_responses: false");
     });
 }
 
@@ -160,7 +154,6 @@ mod tests {
     use crate::conf::value::{Map, Value};
     use crate::keys::{AccountKind, HashCache, RootKey};
     use crate::model::BcryptCost;
-    use crate::model::permissions::Responses;
     use crate::project::tests::{conf, model};
     use crate::subject::Subject;
 
@@ -206,10 +199,10 @@ mod tests {
     }
 
     /// The permissions that a user with these grants is given.
-    fn permissions_of(publish: &Grant, subscribe: &Grant, responses: Option<Responses>) -> Map {
+    fn permissions_of(publish: &Grant, subscribe: &Grant) -> Map {
         let mut tenant = model(REGISTRY).tenants.remove(0);
         tenant.users.truncate(1);
-        tenant.users[0].permissions = Permissions { publish: publish.clone(), subscribe: subscribe.clone(), responses };
+        tenant.users[0].permissions = Permissions { publish: publish.clone(), subscribe: subscribe.clone() };
         map(&maps(&account(&tenant), "users")[0], "permissions")
     }
 
@@ -225,7 +218,7 @@ mod tests {
         ];
         for (publish, publish_key, publish_list) in &grants {
             for (subscribe, subscribe_key, subscribe_list) in &grants {
-                let permissions = permissions_of(publish, subscribe, None);
+                let permissions = permissions_of(publish, subscribe);
                 let sides = (map(&permissions, "publish"), map(&permissions, "subscribe"));
                 assert_eq!((keys(&sides.0), keys(&sides.1)), (vec![*publish_key], vec![*subscribe_key]));
                 assert_eq!(texts(&sides.0, publish_key), *publish_list);
@@ -238,7 +231,7 @@ mod tests {
     fn a_subject_without_queues_is_allowed_and_its_queues_are_denied() {
         let subject = Subject::parse("B.public.>").expect("a subject");
         let grant = Grant::only([subject.clone()]).without_queues_on([subject]);
-        let side = map(&permissions_of(&Grant::Nothing, &grant, None), "subscribe");
+        let side = map(&permissions_of(&Grant::Nothing, &grant), "subscribe");
         assert_eq!(
             (texts(&side, "allow"), texts(&side, "deny")),
             (vec!["B.public.>".into()], vec!["B.public.> >".into()])
@@ -248,19 +241,16 @@ mod tests {
     #[test]
     fn what_lies_below_a_last_wildcard_is_denied_to_subscriptions_alone() {
         let grant = Grant::only([Subject::parse("A.*").expect("a subject")]);
-        let permissions = permissions_of(&grant, &grant, None);
+        let permissions = permissions_of(&grant, &grant);
         let deny = |side: &str| map(&permissions, side).get("deny").is_some();
         assert_eq!((deny("publish"), deny("subscribe")), (false, true));
         assert_eq!(texts(&map(&permissions, "subscribe"), "deny"), ["A.*.>"]);
     }
 
     #[test]
-    fn responses_are_limited_or_refused_and_never_left_out() {
-        let responses = |responses| permissions_of(&Grant::Nothing, &Grant::Nothing, responses);
-        assert_eq!(*value(&responses(None), "allow_responses"), Value::Bool(false));
-        let limited = map(&responses(Some(Responses { max: 3, expires_secs: 7 })), "allow_responses");
-        assert_eq!(*value(&limited, "max"), Value::Integer(3));
-        assert_eq!(*value(&limited, "expires"), Value::Text("7s".into()));
+    fn replies_beyond_the_lists_are_refused_and_never_left_out() {
+        let permissions = permissions_of(&Grant::Nothing, &Grant::Nothing);
+        assert_eq!(*value(&permissions, "allow_responses"), Value::Bool(false));
     }
 
     #[test]

@@ -186,10 +186,11 @@ async fn inboxes_are_private() {
     let app = project.connect("TENANT_B/tenant_b_app").await;
     app.cannot_subscribe("_INBOX_tenant_b_worker.>").await;
     app.cannot_subscribe("_INBOX.>").await;
-    // Where nothing is imported nobody writes into another's inbox unasked.
     let app = project.connect("TENANT_A/tenant_a_app").await;
     app.cannot_subscribe("_INBOX_tenant_a_admin.>").await;
-    app.cannot_publish("_INBOX_tenant_a_admin.x").await;
+    app.cannot_publish("_INBOX_tenant_b_app.x").await;
+    // Who does not answer requests writes into no inbox.
+    project.connect("TENANT_A/tenant_a_auditor").await.cannot_publish("_INBOX_tenant_a_admin.x").await;
 }
 
 #[tokio::test]

@@ -7,7 +7,7 @@ use std::os::unix::fs::PermissionsExt as _;
 use async_nats::jetstream;
 use serde_json::{Value as Json, json};
 
-use crate::support::{Project, eventually, next};
+use crate::support::{PATIENCE, Project, eventually, next};
 
 #[tokio::test]
 async fn data_survives_a_restart() {
@@ -48,6 +48,42 @@ async fn onboarding_a_tenant_disturbs_nobody() {
     newcomer.cannot_publish("TENANT_A.x").await;
     assert_eq!(project.creds("TENANT_A/tenant_a_app").password, before.password);
     assert!(project.run(&["up"]).succeeded().stdout.contains("is running already with this configuration"));
+}
+
+/// A reload makes the server forget whom it allowed to answer what.
+#[tokio::test]
+async fn requests_in_flight_survive_a_reload() {
+    let project = Project::new();
+    project.up();
+    let service = project.connect("TENANT_A/tenant_a_app").await;
+    let mut asked = Vec::new();
+    for subject in ["TENANT_A.api.quote", "TENANT_A.ask"] {
+        asked.push(service.client.subscribe(subject).await.expect("subscribe"));
+    }
+    service.client.flush().await.expect("flush");
+    let (colleague, other) =
+        (project.connect("TENANT_A/tenant_a_admin").await, project.connect("TENANT_B/tenant_b_app").await);
+    let ask = |client: &async_nats::Client, subject: &'static str| {
+        let client = client.clone();
+        tokio::spawn(async move { client.request(subject, "?".into()).await })
+    };
+    let waiting = [ask(&colleague.client, "TENANT_A.ask"), ask(&other.client, "TENANT_A.api.quote")];
+    let mut requests = Vec::new();
+    for subscription in &mut asked {
+        let request = tokio::time::timeout(PATIENCE, futures_util::StreamExt::next(subscription)).await;
+        requests.push(request.expect("in time").expect("a request"));
+    }
+    project.run(&["tenant", "add", "TENANT_C"]).succeeded();
+    let up = project.run(&["up", "--format", "json"]).succeeded().json();
+    assert_eq!(up["action"], "reloaded");
+    for request in requests {
+        service.client.publish(request.reply.expect("a reply subject"), "!".into()).await.expect("publish");
+    }
+    for answer in waiting {
+        let answer =
+            tokio::time::timeout(PATIENCE, answer).await.expect("in time").expect("it ends").expect("an answer");
+        assert_eq!(answer.payload, "!");
+    }
 }
 
 #[tokio::test]
@@ -359,7 +395,8 @@ async fn up_restores_what_the_server_should_have_read() {
     project.up();
     assert!(project.run(&["up"]).succeeded().stdout.contains("running already"));
     let accounts = project.read("infra/nats/accounts.conf");
-    project.write("infra/nats/accounts.conf", &accounts.replace("\"_INBOX_tenant_a_app.>\"", "\">\""));
+    project
+        .write("infra/nats/accounts.conf", &accounts.replace("[\"TENANT_A.>\", \"_INBOX_tenant_a_app.>\"]", "[\">\"]"));
     let pid = project.run(&["status", "--format", "json"]).succeeded().json()["server"]["pid"].clone();
     let killed = std::process::Command::new("kill").args(["-HUP", &pid.to_string()]).status().expect("kill runs");
     assert!(killed.success());

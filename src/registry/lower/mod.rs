@@ -132,7 +132,7 @@ fn operator(user: UserName, span: crate::diag::Span, credential: Credential) -> 
         role: name(RoleName::parse, "operator"),
         credential,
         inbox: Inbox::Default,
-        permissions: Permissions { publish: Grant::Everything, subscribe: Grant::Everything, responses: None },
+        permissions: Permissions { publish: Grant::Everything, subscribe: Grant::Everything },
     }
 }
 
@@ -316,7 +316,7 @@ fn user(
             declared.permissions(holder)
         }
         // Validation has reported the unknown role; denying everything is the safe choice.
-        (None, None) => Permissions { publish: Grant::Nothing, subscribe: Grant::Nothing, responses: None },
+        (None, None) => Permissions { publish: Grant::Nothing, subscribe: Grant::Nothing },
     };
     User {
         name: raw.name.value.clone(),

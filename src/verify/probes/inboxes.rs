@@ -6,7 +6,7 @@ use crate::verify::run::{Run, TenantRun, each};
 
 pub const PROBE: Probe = Probe {
     id: "inboxes",
-    proves: "no user can read or forge the answers that another user gets",
+    proves: "no user can read the answers that another user gets, and only users who answer its requests can publish to its inbox",
     mend: "give each user an inbox of its own (`inbox = \"private\"`); `tenantry up` renders that",
     run: |run, tenant_runs| Box::pin(probe(run, tenant_runs)),
 };

@@ -49,8 +49,7 @@ async fn answer<'p>(run: &Run<'p>, tenant_run: &mut TenantRun<'p>) {
             continue;
         }
         let received = session.heard(run);
-        let may_answer =
-            session.user.permissions.responses.is_some() || !listed(&session.user.permissions.publish).is_empty();
+        let may_answer = !listed(&session.user.permissions.publish).is_empty();
         let Some(connection) = session.connection.as_mut().filter(|_| may_answer) else { continue };
         for reply in received.iter().filter_map(|m| m.reply.as_deref()).filter(|r| !r.starts_with('$')) {
             connection.publish_stored_by(&run.common(), reply, None, canary.as_bytes());

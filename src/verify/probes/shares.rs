@@ -109,11 +109,10 @@ async fn check_service<'p>(
     let Ok([importer, exporter]) = tenant_runs.get_disjoint_mut([asking, answering]) else { return };
     let requester =
         importer.sessions.iter_mut().find(|m| m.connection.is_some() && m.can_ask && may_publish(m.user, subject));
-    let responder = exporter.sessions.iter_mut().find(|m| {
-        m.connection.is_some()
-            && may_subscribe(m.user, subject)
-            && (m.user.permissions.responses.is_some() || may_publish(m.user, "_R_.x.y"))
-    });
+    let responder = exporter
+        .sessions
+        .iter_mut()
+        .find(|m| m.connection.is_some() && may_subscribe(m.user, subject) && may_publish(m.user, "_R_.x.y"));
     let (Some(requester), Some(responder)) = (requester, responder) else { return };
     let request =
         Request { subject: subject.to_owned(), body: run.canary(asking).into_bytes(), stored_by: Some(run.common()) };

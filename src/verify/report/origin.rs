@@ -118,15 +118,12 @@ fn grants(model: &Model) -> Vec<Granted> {
         Grant::Only(allowed) => allowed.subjects().iter().map(ToString::to_string).collect::<Vec<_>>().join(", "),
     };
     let users = model.tenants.iter().flat_map(|tenant| tenant.users.iter().map(move |user| (tenant, user)));
-    let granted = users.map(|(tenant, user)| {
-        let answers = user.permissions.responses.map_or("", |_| ", and answers to what it receives");
-        Granted {
-            tenant: tenant.name.to_string(),
-            user: user.name.to_string(),
-            role: user.role.to_string(),
-            publish: words(&user.permissions.publish) + answers,
-            subscribe: words(&user.permissions.subscribe),
-        }
+    let granted = users.map(|(tenant, user)| Granted {
+        tenant: tenant.name.to_string(),
+        user: user.name.to_string(),
+        role: user.role.to_string(),
+        publish: words(&user.permissions.publish),
+        subscribe: words(&user.permissions.subscribe),
     });
     granted.collect()
 }
