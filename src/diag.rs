@@ -182,6 +182,15 @@ impl Sources {
         self.files.get(file as usize).map_or(Path::new(""), |f| f.path.as_path())
     }
 
+    /// Makes paths below `folder` relative to it.
+    pub fn strip(&mut self, folder: &Path) {
+        for source in &mut self.files {
+            if let Ok(rest) = source.path.strip_prefix(folder) {
+                source.path = rest.to_owned();
+            }
+        }
+    }
+
     /// The paths of all files, the main one first.
     pub fn paths(&self) -> impl Iterator<Item = &Path> {
         self.files.iter().map(|f| f.path.as_path())

@@ -47,7 +47,12 @@ impl Tenants {
         let file: TenantsFile = toml::from_str(&text)
             .map_err(|e| Error::usage(format!("{}: {}", path.display(), e.to_string().trim_end()), example))?;
         let mut tenants = Self::default();
+        let mut names = HashSet::new();
         for entry in file.tenant {
+            if !names.insert(entry.name.clone()) {
+                let message = format!("{}: two tenants are called `{}`", path.display(), entry.name);
+                return Err(Error::usage(message, "put the accounts and users of a tenant into one [[tenant]]"));
+            }
             if entry.accounts.is_empty() && entry.users.is_empty() {
                 let message = format!("{}: `{}` has neither accounts nor users", path.display(), entry.name);
                 return Err(Error::usage(message, example));
@@ -114,6 +119,11 @@ impl Tenants {
     pub fn count(&self, system: &System) -> usize {
         let tenants = system.tenants().flat_map(Account::members).map(|(account, user)| self.of(account, user));
         tenants.collect::<HashSet<_>>().len()
+    }
+
+    /// Whether any account or user is assigned to a tenant of this name.
+    pub fn assigns_to(&self, tenant: &str) -> bool {
+        self.accounts.values().chain(self.users.values()).any(|name| name == tenant)
     }
 
     /// The tenant assigned to an account. `None`: not assigned.
@@ -221,17 +231,15 @@ mod tests {
             (ONE.to_owned(), "`one` has neither accounts nor users"),
             (format!("{ONE}accounts = ['A']\n{TWO}accounts = ['A']"), "`A` is of `one` and of `two`"),
             (format!("{ONE}users = ['A/a']\n{TWO}users = ['A/a']"), "`A/a` is of `one` and of `two`"),
+            (format!("{ONE}accounts = ['A']\n{ONE}accounts = ['B']"), "two tenants are called `one`"),
             (format!("{ONE}acounts = ['A']"), "unknown field `acounts`"),
             ("[[tenant]]\naccounts = ['A']".to_owned(), "missing field `name`"),
         ] {
             let error = read(&text).expect_err(&text).to_string();
             assert!(error.contains(message), "{text}: {error}");
         }
-        for accepted in [
-            format!("{ONE}accounts = ['A', 'A']"),
-            format!("{ONE}accounts = ['A']\n{TWO}users = ['A/a']"),
-            format!("{ONE}accounts = ['A']\n{ONE}accounts = ['A', 'B']"),
-        ] {
+        for accepted in [format!("{ONE}accounts = ['A', 'A']"), format!("{ONE}accounts = ['A']\n{TWO}users = ['A/a']")]
+        {
             assert!(read(&accepted).is_ok(), "{accepted}");
         }
     }

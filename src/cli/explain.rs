@@ -245,9 +245,8 @@ fn of_registry(context: &Context, args: &Args) -> Result<Audit, Error> {
 
 /// Finds users by their tenant, by their name in the registry or by their name on the server.
 fn find<'w>(system: &'w System, tenants: &Tenants, who: &str) -> Result<Vec<(&'w Account, &'w User)>, Error> {
-    let of_tenant: Vec<_> = system.users().filter(|(a, u)| tenants.of_user(a, u) == Some(who)).collect();
-    if !of_tenant.is_empty() {
-        return Ok(of_tenant);
+    if tenants.assigns_to(who) {
+        return Ok(system.users().filter(|(account, user)| tenants.of(account, user) == who).collect());
     }
     let (name, user) = split_user(who);
     let known: Vec<&str> = system.accounts.iter().map(|a| a.name.as_str()).collect();

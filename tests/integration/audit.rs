@@ -814,6 +814,75 @@ fn leaf_nodes_and_reports_in_an_account_that_tenants_share() {
     }
 }
 
+/// A tenant with an account and users of another one is all of them, whatever it is called.
+#[test]
+fn tenants_of_a_file_are_explained_with_all_their_users() {
+    let project = Project::new();
+    let user = |name: &str, publish: &str, subscribe: &str| {
+        format!(
+            "{{ user: {name}, password: \"{HASH}\", permissions: {{ publish: {publish}, subscribe: {subscribe} }} }}"
+        )
+    };
+    project.write(
+        "x.conf",
+        &format!(
+            "accounts {{ A {{ users: [{}, {}] }}, C {{ users: [{}] }}, H {{ users: [{}], exports: [{{ stream: h.>, accounts: [A] }}] }} }}",
+            user("a1", "x.>", "x1.>"),
+            user("a2", "y.>", "[x.>, h.>]"),
+            user("c", "c.>", "c.>"),
+            user("h", "h.>", "none"),
+        )
+        .replace("A { users", "A { imports: [{ stream: { account: H, subject: h.> } }], users"),
+    );
+    let tenants = "[[tenant]]\nname = \"one\"\naccounts = [\"C\"]\nusers = [\"A/a1\"]\n\
+                   [[tenant]]\nname = \"two\"\nusers = [\"A/a2\"]\n[[tenant]]\nname = \"hub\"\naccounts = [\"H\"]\n";
+    project.write("t.toml", tenants);
+    let explain = |from: &str, to: &str| {
+        let ran = project.run(&[
+            "explain",
+            "--conf",
+            "x.conf",
+            "--tenants",
+            "t.toml",
+            "--from",
+            from,
+            "--to",
+            to,
+            "--format",
+            "json",
+        ]);
+        (ran.json()["reaches"].as_bool().expect("reaches"), ran.json()["pairs"].as_array().map_or(0, Vec::len))
+    };
+    assert_eq!(explain("one", "two"), (true, 2), "both users of `one`");
+    assert_eq!(explain("two", "one"), (false, 2));
+    assert_eq!(explain("hub", "two"), (true, 1), "by its account alone");
+}
+
+/// What an account gets is for every tenant in it that may hear it.
+#[test]
+fn what_is_shared_with_an_account_of_several_tenants_is_said() {
+    let project = Project::new();
+    let conf = |subscribe: &str| {
+        format!(
+            "accounts {{ H {{ users: [{{ user: h, password: \"{HASH}\" }}], exports: [{{ stream: h.>, accounts: [C] }}] }}\n\
+             C {{ imports: [{{ stream: {{ account: H, subject: h.> }} }}], users: [\n\
+             {{ user: u1, password: \"{HASH}\", permissions: {{ publish: a.>, subscribe: [a.>, h.>] }} }},\n\
+             {{ user: u2, password: \"{HASH}\", permissions: {{ publish: b.>, subscribe: {subscribe} }} }}] }} }}"
+        )
+    };
+    project.write(
+        "t.toml",
+        "[[tenant]]\nname = \"t1\"\nusers = [\"C/u1\"]\n[[tenant]]\nname = \"t2\"\nusers = [\"C/u2\"]\n",
+    );
+    let told = |subscribe: &str| {
+        project.write("x.conf", &conf(subscribe));
+        let ran = project.run(&["audit", "x.conf", "--tenants", "t.toml", "--format", "json"]);
+        ran.stdout.contains("`t1`, `t2` all receive `h.>`, which `H` shares with `C`")
+    };
+    assert!(told("[b.>, h.>]"));
+    assert!(!told("b.>"), "the control");
+}
+
 #[test]
 fn flows_are_listed() {
     let project = Project::new();

@@ -185,13 +185,15 @@ struct ReadRequest {
     by_consumer: bool,
 }
 
-const READS: [ReadRequest; 6] = [
+const READS: [ReadRequest; 7] = [
     ReadRequest { subject: "$JS.API.DIRECT.GET.>", before: 4, filter: Some(1), by_consumer: false },
     ReadRequest { subject: "$JS.API.STREAM.MSG.GET.*", before: 5, filter: None, by_consumer: false },
     ReadRequest { subject: "$JS.API.STREAM.SNAPSHOT.*", before: 5, filter: None, by_consumer: false },
     ReadRequest { subject: "$JS.API.CONSUMER.CREATE.>", before: 4, filter: Some(2), by_consumer: false },
     ReadRequest { subject: "$JS.API.CONSUMER.DURABLE.CREATE.>", before: 5, filter: None, by_consumer: false },
     ReadRequest { subject: "$JS.API.CONSUMER.MSG.NEXT.>", before: 5, filter: None, by_consumer: true },
+    // An acknowledgement may ask for the next message.
+    ReadRequest { subject: "$JS.ACK.>", before: 2, filter: None, by_consumer: true },
 ];
 
 /// What a user may read out of a stream.

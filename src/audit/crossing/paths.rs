@@ -77,10 +77,12 @@ fn by_reading<'w>(system: &'w System, account: &'w Account, user: &'w User) -> V
     found
 }
 
-/// A user that may do everything but subscribe, except to one subject.
+/// A user that may do everything but subscribe, except to what a stream captures of a subject: no requests to JetStream.
 fn subscriber(user: &User, subject: Subject) -> User {
     let mut user = User { permissions: Permissions::default(), ..user.clone() };
-    user.permissions.subscribe.allow = Some(vec![SubjectPattern { subject, queue: None }]);
+    let pattern = |subject| SubjectPattern { subject, queue: None };
+    user.permissions.subscribe.allow = Some(vec![pattern(subject)]);
+    user.permissions.subscribe.deny = Subject::as_the_server_reads("$JS.>").into_iter().map(pattern).collect();
     user
 }
 
@@ -95,7 +97,7 @@ pub fn may_be_read(system: &System, question: Question<'_>) -> bool {
     })
 }
 
-/// Whether a user's messages, its requests to JetStream left out, come to where a stream of the account captures
+/// Whether a user's messages come to where a stream of the account captures
 /// `captured`, if there is one.
 pub fn would_be_read(
     system: &System,
@@ -105,8 +107,7 @@ pub fn would_be_read(
     subject: Option<&Subject>,
 ) -> bool {
     let reader = subscriber(reader, captured);
-    let paths = reach::paths(system, Question { from, to: (owner, &reader), subject }).paths;
-    paths.iter().any(|path| path.arrives.first_token() != "$JS")
+    !reach::paths(system, Question { from, to: (owner, &reader), subject }).paths.is_empty()
 }
 
 fn all_paths(

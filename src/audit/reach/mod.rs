@@ -257,6 +257,11 @@ impl<'w> Carried<'w> {
         key
     }
 
+    /// The location that permits its last step. `None`: it has taken none.
+    pub fn place(&self) -> Option<Span> {
+        self.steps.last().map(|(_, span)| *span)
+    }
+
     fn has_crossed(&self, export: &Export) -> bool {
         self.exports.iter().any(|crossed| std::ptr::eq(*crossed, export))
     }

@@ -55,6 +55,7 @@ pub fn system(map: &Map, start: Span, collector: &mut Collector) -> System {
         system.same_logins = reader.same_logins(&options);
     }
     reader.operator(&options, &mut system);
+    map_domain(&mut system);
     let has_leaf = system.server.listeners.iter().any(|l| l.kind == ListenerKind::Leaf && l.listens);
     for account in &mut system.accounts {
         // Without a connection nobody is in it.
@@ -79,6 +80,35 @@ pub fn system(map: &Map, start: Span, collector: &mut Collector) -> System {
     reader.leaf_accounts_are_there(&system);
     start::starts(&options, &system, collector);
     system
+}
+
+/// Adds the mappings by which the server takes requests to JetStream that name its domain, in each account unless an
+/// import takes the place of JetStream there.
+fn map_domain(system: &mut System) {
+    const REQUESTS: [&str; 7] = ["INFO", "STREAM.>", "CONSUMER.>", "DIRECT.>", "META.>", "SERVER.>", "ACCOUNT.>"];
+    const VIEWS: [&str; 2] = ["$KV.>", "$OBJ.>"];
+    let Some((domain, span)) = system.server.jetstream.as_ref().and_then(|jetstream| jetstream.domain.clone()) else {
+        return;
+    };
+    let requests = REQUESTS.map(|request| (request, format!("$JS.API.{request}")));
+    let mappings: Vec<(Subject, String)> = requests
+        .into_iter()
+        .chain(VIEWS.map(|view| (view, view.to_owned())))
+        .filter_map(|(request, to)| Some((Subject::as_the_server_reads(&format!("$JS.{domain}.API.{request}"))?, to)))
+        .collect();
+    let info = Subject::as_the_server_reads("$JS.API.INFO");
+    for account in &mut system.accounts {
+        let is_info = |import: &crate::audit::system::Import| info.as_ref().is_some_and(|i| import.local.contains(i));
+        if account.jetstream.is_none() && account.services().any(is_info) {
+            continue;
+        }
+        for (from, to) in &mappings {
+            if account.mappings.iter().all(|mapping| mapping.from != *from) {
+                let (from, to) = (from.clone(), vec![to.clone()]);
+                account.mappings.push(Mapping { from, to, keeps: false, of_domain: true, span });
+            }
+        }
+    }
 }
 
 struct SystemReader<'r> {
@@ -257,7 +287,7 @@ impl SystemReader<'_> {
                     self.collector.refuse(entry.node.span, message, "");
                 }
             }
-            mappings.push(Mapping { from, to, keeps, span: entry.key_span });
+            mappings.push(Mapping { from, to, keeps, of_domain: false, span: entry.key_span });
         }
         mappings
     }
@@ -384,7 +414,8 @@ impl SystemReader<'_> {
         let Some(global) = system.accounts.iter_mut().find(|account| account.name == "$G") else { return };
         global.mappings = mappings;
         let unlimited = |span| JetStream { span, memory: None, storage: None, streams: None, consumers: None };
-        global.jetstream = system.server.jetstream.filter(|_| is_alone).map(|jetstream| unlimited(jetstream.span));
+        global.jetstream =
+            system.server.jetstream.as_ref().filter(|_| is_alone).map(|jetstream| unlimited(jetstream.span));
     }
 }
 

@@ -409,7 +409,7 @@ pub(super) fn host<'m>(options: &Options<'m>) -> &'m str {
 }
 
 fn server_jetstream(node: &Node, collector: &mut Collector) -> Option<ServerJetStream> {
-    let enabled = ServerJetStream { span: node.span, memory: None, storage: None };
+    let enabled = ServerJetStream { span: node.span, memory: None, storage: None, domain: None };
     match &node.value {
         Value::Bool(is_on) => is_on.then_some(enabled),
         Value::Text(text) => match text.to_lowercase().as_str() {
@@ -442,8 +442,10 @@ fn server_jetstream(node: &Node, collector: &mut Collector) -> Option<ServerJetS
                 }
             };
             let (memory, storage) = (size("max_memory_store"), size("max_file_store"));
+            let domain = options.get("domain").and_then(|node| Some((text(node)?.to_owned(), node.span)));
+            let domain = domain.filter(|(domain, _)| !domain.is_empty());
             let is_on = collector.bool(options.get("enabled")).unwrap_or(true);
-            is_on.then_some(ServerJetStream { span: node.span, memory, storage })
+            is_on.then_some(ServerJetStream { span: node.span, memory, storage, domain })
         }
         _ => {
             collector.refuse(node.span, format!("expected a map or true, found {}", node.value.kind()), "");

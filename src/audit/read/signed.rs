@@ -135,7 +135,7 @@ impl<'c> Signed<'c> {
         let fits = to.iter().all(|to| mapping_renames(&from, to).is_ok());
         let total: u32 = destinations.iter().filter(|d| d.cluster.is_empty()).map(claims::Destination::percent).sum();
         let keeps = total < 100 || destinations.iter().any(|d| !d.cluster.is_empty());
-        fits.then_some(Mapping { from, to, keeps, span })
+        fits.then_some(Mapping { from, to, keeps, of_domain: false, span })
     }
 }
 

@@ -294,7 +294,7 @@ impl<'m> Blocks<'_, 'm, '_> {
     fn jetstream(&mut self) {
         let listening = |name: &str| self.block(name).filter(|(_, map)| listens(map));
         let cluster = listening("cluster");
-        let (Some((block, map)), Some(_)) = (cluster.or(listening("gateway")), self.system.server.jetstream) else {
+        let (Some((block, map)), Some(_)) = (cluster.or(listening("gateway")), &self.system.server.jetstream) else {
             return;
         };
         let gateway_has_name = self.block("gateway").is_some_and(|(_, gateway)| last(gateway, &["name"]).is_some());

@@ -82,6 +82,13 @@ pub fn captured_of(sender: &str, read: &str, span: Span) -> Diagnostic {
     RULE.warning(span, message).hint("give each tenant a stream of its own; or audit the streams on the server")
 }
 
+/// The finding that nobody knows whether a stream which one tenant changes holds what another one sends. `may`: what
+/// it may do, as a sentence.
+pub fn captured_by_changed(sender: &str, may: &str, span: Span) -> Diagnostic {
+    let message = format!("{may}; whether that captures what `{sender}` sends is not in this file");
+    RULE.warning(span, message).hint("give each tenant a stream of its own; or audit the streams on the server")
+}
+
 /// The finding that streams which nobody may make any more may still be there.
 pub fn old_streams(account: &Account) -> Diagnostic {
     let message = format!(

@@ -36,13 +36,13 @@ fn check(system: &System, _: &Tenants, out: &mut Vec<Diagnostic>) {
     for account in &system.accounts {
         for export in account.exports.iter().filter(|e| e.token_position > 0) {
             for mapping in
-                account.mappings.iter().filter(|m| m.from.overlaps(&export.subject) && !keeps_name(m, export))
+                account.written_mappings().filter(|m| m.from.overlaps(&export.subject) && !keeps_name(m, export))
             {
                 let message = format!("`{}` is mapped, after the importer's name in it was checked", export.subject);
                 out.push(RULE.error(mapping.span, message).related(export.span, "exported here"));
             }
         }
-        for mapping in &account.mappings {
+        for mapping in account.written_mappings() {
             let made = reach::results(mapping);
             let services = || account.exports.iter().filter(|e| e.kind == ShareKind::Service);
             let Some(way) = services().find(|e| e.subject.overlaps(&mapping.from)) else { continue };

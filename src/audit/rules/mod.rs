@@ -152,7 +152,7 @@ fn remedy(system: &System, account: &Account, in_file: &str, option: &str) -> St
 
 /// Mappings of subjects reserved by the server, inboxes included, with their results.
 fn mapped_reserved(account: &Account) -> impl Iterator<Item = (&Mapping, Vec<Subject>)> {
-    let reserved = account.mappings.iter().filter(|mapping| mapping.from.touches_reserved_space());
+    let reserved = account.written_mappings().filter(|mapping| mapping.from.touches_reserved_space());
     reserved.map(|mapping| (mapping, reach::results(mapping)))
 }
 

@@ -14,7 +14,7 @@ pub const RULE: Rule = Rule {
 };
 
 fn check(system: &System, _: &Tenants, out: &mut Vec<Diagnostic>) {
-    let Some(server) = system.server.jetstream else { return };
+    let Some(server) = &system.server.jetstream else { return };
     let (per_stream, total) = system.server.batches;
     let with: Vec<_> = system.tenants().filter_map(|a| Some((a, a.jetstream.as_ref()?))).collect();
     let alone = with.len() < 2;

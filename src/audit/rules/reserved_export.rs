@@ -58,11 +58,22 @@ fn check(system: &System, _: &Tenants, out: &mut Vec<Diagnostic>) {
     }
 }
 
-/// Whether a subject is one request, or acknowledges the messages of one consumer.
+/// Whether a subject is one request, or is about one stream, bucket or object store. What several tenants do there
+/// `shared-stream` examines.
 pub fn names_one_thing(subject: &Subject) -> bool {
-    let acknowledged = subject.as_str().strip_prefix("$JS.ACK.").and_then(|rest| rest.strip_suffix(".>"));
-    let is_consumer = |text: &str| text.split('.').count() == 2 && !text.split('.').any(|token| token == "*");
-    !subject.has_wildcard() || acknowledged.is_some_and(is_consumer)
+    /// What comes before the name.
+    const THINGS: [&str; 7] = [
+        "$JS.ACK.",
+        "$JS.API.CONSUMER.MSG.NEXT.",
+        "$JS.API.CONSUMER.INFO.",
+        "$JS.API.CONSUMER.DELETE.",
+        "$JS.API.DIRECT.GET.",
+        "$KV.",
+        "$O.",
+    ];
+    let mut rest = THINGS.iter().filter_map(|before| subject.as_str().strip_prefix(before));
+    let is_named = |rest: &str| rest.split_once('.').is_some_and(|(name, _)| !matches!(name, "*" | ">"));
+    !subject.has_wildcard() || rest.any(is_named)
 }
 
 /// Whether who asks on this subject chooses what a stream captures, or where JetStream publishes: anything of the
@@ -144,16 +155,22 @@ mod tests {
     }
 
     #[test]
-    fn one_consumer_may_be_shared_with_its_acknowledgements() {
+    fn one_stream_or_bucket_may_be_shared() {
         let export = |severity| ("reserved-export", severity);
         let import = |severity| ("reserved-import", severity);
         for (subject, jetstream, expected) in [
             ("$JS.API.CONSUMER.MSG.NEXT.S.C", "", vec![export(Severity::Warning)]),
             ("$JS.ACK.S.C.>", "", vec![export(Severity::Warning)]),
             ("$JS.ACK.S.C.>", "jetstream: enabled,", vec![export(Severity::Warning), import(Severity::Warning)]),
-            ("$JS.ACK.S.>", "", vec![export(Severity::Error), import(Severity::Error)]),
-            ("$JS.ACK.S.*.>", "", vec![export(Severity::Error), import(Severity::Error)]),
-            ("$JS.API.CONSUMER.MSG.NEXT.S.*", "", vec![export(Severity::Error), import(Severity::Error)]),
+            ("$JS.ACK.S.>", "", vec![export(Severity::Warning)]),
+            ("$JS.ACK.>", "", vec![export(Severity::Error), import(Severity::Error)]),
+            ("$KV.b.>", "jetstream: enabled,", vec![export(Severity::Warning), import(Severity::Warning)]),
+            ("$KV.>", "", vec![export(Severity::Error), import(Severity::Error)]),
+            ("$KV.*.x", "", vec![export(Severity::Error), import(Severity::Error)]),
+            ("$JS.API.DIRECT.GET.KV_b.>", "", vec![export(Severity::Warning)]),
+            ("$JS.ACK.*.c.>", "", vec![export(Severity::Error), import(Severity::Error)]),
+            ("$JS.API.CONSUMER.MSG.NEXT.S.*", "", vec![export(Severity::Warning)]),
+            ("$JS.API.CONSUMER.MSG.NEXT.*.c", "", vec![export(Severity::Error), import(Severity::Error)]),
             ("$JS.API.CONSUMER.CREATE.S", "", vec![export(Severity::Error)]),
         ] {
             assert_eq!(found(subject, jetstream), expected, "{subject} {jetstream}");

@@ -38,19 +38,20 @@ fn check(system: &System, tenants: &Tenants, out: &mut Vec<Diagnostic>) {
             if from_system || is_flow || !is_open && !import.local.touches_reserved_space() {
                 continue;
             }
-            // It covers the account's own consumer of that name, if there is one.
-            let is_of_consumer = ["$JS.API.", "$JS.ACK."].iter().any(|p| import.local.as_str().starts_with(p))
-                && reserved_export::names_one_thing(&import.local);
-            if is_of_consumer && account.jetstream.is_none() {
+            // It covers the account's own stream, consumer or bucket of that name, if there is one.
+            let is_one_thing =
+                ["$JS.API.", "$JS.ACK.", "$KV.", "$O."].iter().any(|p| import.local.as_str().starts_with(p))
+                    && reserved_export::names_one_thing(&import.local);
+            if is_one_thing && account.jetstream.is_none() {
                 continue;
             }
             let whose = if is_open { "everything of" } else { "the server's own space in" };
             let message =
                 format!("`{}` of `{}` is imported over {whose} `{}`", import.local, import.from.0, account.name);
-            out.push(match is_of_consumer {
-                true => {
-                    RULE.warning(import.span, message).hint("have no stream of that name in the importer's account")
-                }
+            out.push(match is_one_thing {
+                true => RULE
+                    .warning(import.span, message)
+                    .hint("have no stream or bucket of that name in the importer's account"),
                 false => RULE.error(import.span, message),
             });
         }

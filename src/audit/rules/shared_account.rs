@@ -1,13 +1,14 @@
 //! Tenants that share an account and reach each other in it.
 
-use std::collections::HashSet;
+use std::collections::{BTreeSet, HashSet};
 
 use super::{Rule, decided_elsewhere, undecided};
 use crate::audit::crossing::{crossings, may_capture, past_lists};
-use crate::audit::reach::Carried;
+use crate::audit::reach::{Carried, published};
 use crate::audit::system::{Account, Import, System, User};
 use crate::audit::tenants::Tenants;
 use crate::diag::Diagnostic;
+use crate::model::ShareKind;
 use crate::subject::Subject;
 
 pub const RULE: Rule = Rule {
@@ -33,6 +34,7 @@ fn check(system: &System, tenants: &Tenants, out: &mut Vec<Diagnostic>) {
             );
         }
         services_past_lists(system, tenants, account, out);
+        shares_with_several(tenants, account, out);
         latency_reports(tenants, account, out);
         if let Some(span) = system.server.leaf_of(&account.name) {
             out.push(decided_elsewhere::behind_leaf(account, span));
@@ -82,6 +84,30 @@ fn services_past_lists(system: &System, tenants: &Tenants, account: &Account, ou
             past.what
         );
         out.push(RULE.error(past.place, message).related(past.import.span, "this service"));
+    }
+}
+
+/// Warns of what another account shares with an account and several tenants in it use: the one who shared it may have
+/// meant one of them.
+fn shares_with_several(tenants: &Tenants, account: &Account, out: &mut Vec<Diagnostic>) {
+    for import in account.imports.iter().filter(|i| tenants.are_apart(&i.from.0, &account.name)) {
+        let (message, is_stream) = (Carried::new(account, &import.local), import.kind == ShareKind::Stream);
+        let uses = |user: &&User| match is_stream {
+            true => message.received_by(user).is_some(),
+            false => !published(account, user, Some(&import.local)).is_empty(),
+        };
+        let of = account.users.iter().filter(uses).map(|user| tenants.of(account, user));
+        let using: BTreeSet<&str> = of.filter(|tenant| *tenant != tenants.of_account(&import.from.0)).collect();
+        let mut names = using.into_iter();
+        if let (Some(one), Some(other)) = (names.next(), names.next()) {
+            let more = if names.next().is_some() { " and others" } else { "" };
+            let verb = if is_stream { "receive" } else { "ask" };
+            let (what, from) = (&import.subject, &import.from.0);
+            let message =
+                format!("`{one}`, `{other}`{more} all {verb} `{what}`, which `{from}` shares with `{}`", account.name);
+            let hint = "if it is meant for one of them, give the others permissions without it";
+            out.push(RULE.warning(import.span, message).hint(hint));
+        }
     }
 }
 

@@ -269,6 +269,8 @@ pub struct Mapping {
     pub to: Vec<String>,
     /// Whether messages may keep their subject because the weights add up to less than 100%.
     pub keeps: bool,
+    /// Whether the server makes it for its JetStream domain, and nobody wrote it.
+    pub of_domain: bool,
     /// Location.
     pub span: Span,
 }
@@ -315,6 +317,11 @@ impl Account {
     /// Its users, each with the account.
     pub fn members(&self) -> impl Iterator<Item = (&Self, &User)> {
         self.users.iter().map(move |user| (self, user))
+    }
+
+    /// Its mappings that are written in its configuration.
+    pub fn written_mappings(&self) -> impl Iterator<Item = &Mapping> {
+        self.mappings.iter().filter(|mapping| !mapping.of_domain)
     }
 
     /// Its imports of services.

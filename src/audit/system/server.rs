@@ -59,7 +59,7 @@ pub enum Hazard {
 }
 
 /// JetStream options of the server.
-#[derive(Debug, Clone, Copy)]
+#[derive(Debug, Clone)]
 pub struct ServerJetStream {
     /// Location of the option.
     pub span: Span,
@@ -67,6 +67,8 @@ pub struct ServerJetStream {
     pub memory: Option<i64>,
     /// Disk for all accounts. Bytes. `None`: the server chooses.
     pub storage: Option<i64>,
+    /// Its domain, by which requests may name it. `None`: none.
+    pub domain: Option<(String, Span)>,
 }
 
 /// A listener besides the client listener.
