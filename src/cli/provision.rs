@@ -111,30 +111,42 @@ pub fn plan(context: &Context, args: &PlanArgs) -> Result<Exit, Error> {
     let (mut document, mut exit) = run(context, &valid, &args.what, false)?;
     // The reload plan fails if the variable of a supplied password is not set; the plan
     // of the streams is still valid.
-    let pending =
-        reload_plan(context, valid, args).inspect_err(|e| context.ui.detail(&e.to_string())).unwrap_or_default();
-    document.pending = Some(pending.map_or_else(ReloadDocument::default, |pending| {
-        note_reload(context, &pending);
+    let unknown = |e: &Error| context.ui.note(&format!("whether the server needs a reload is not known: {e}"));
+    let pending = reload_plan(context, valid, args).inspect_err(unknown).unwrap_or_default();
+    document.pending = Some(pending.map_or_else(ReloadDocument::default, |(pending, refusal)| {
+        match refusal {
+            Some(refusal) => {
+                context.ui.note(&format!("{} refuses the new configuration: {refusal}", context.command("tenantry up")))
+            }
+            None => note_reload(context, &pending),
+        }
         if (pending.reload || pending.restart) && exit == Exit::Ok {
             exit = Exit::Found;
         }
-        let ReloadPlan { reload, restart, disconnects, because: _ } = pending;
+        let ReloadPlan { reload, restart, disconnects, lowered, because: _ } = pending;
+        // Which clients of an account those are, the server chooses.
+        let disconnects = disconnects.filter(|_| lowered.is_empty());
         ReloadDocument { reload: Some(reload), restart: Some(restart), disconnects }
     }));
     context.ui.json(&document);
     Ok(exit)
 }
 
-/// Whether the local server must reload or restart to pick up the rendered configuration.
-/// `None` if no local server runs or another server is named.
-fn reload_plan(context: &Context, valid: Valid, args: &PlanArgs) -> Result<Option<ReloadPlan>, Error> {
+/// Whether the local server must reload or restart to pick up the rendered configuration, and why `up` refuses
+/// to. `None` if no local server runs or another server is named.
+fn reload_plan(context: &Context, valid: Valid, args: &PlanArgs) -> Result<Option<(ReloadPlan, Option<Error>)>, Error> {
     let run = LocalServer::new(&context.state(), &context.registry);
     if args.what.server.is_some() || run.running().is_none() {
         return Ok(None);
     }
     let project = Project::open(valid, args.templates.as_deref())?;
     let bundle = project.render(|| {})?;
-    super::server::reload_plan(&run, &project, bundle.text(render::ACCOUNTS).unwrap_or_default())
+    let accounts = bundle.text(render::ACCOUNTS).unwrap_or_default();
+    let plan = super::server::reload_plan(&run, &project, accounts)?;
+    Ok(plan.map(|plan| {
+        let refusal = if plan.reload { super::server::prove(context, &project, accounts).err() } else { None };
+        (plan, refusal)
+    }))
 }
 
 fn note_reload(context: &Context, pending: &ReloadPlan) {
@@ -148,6 +160,10 @@ fn note_reload(context: &Context, pending: &ReloadPlan) {
         let gone = pending.disconnects.as_deref().unwrap_or_default();
         if !gone.is_empty() {
             ui.note(&format!("  and disconnects {}", first_few(gone)));
+        }
+        if !pending.lowered.is_empty() {
+            let whose = first_few(&pending.lowered);
+            ui.note(&format!("  and disconnects clients above the lower connection limit of {whose}"));
         }
     }
 }

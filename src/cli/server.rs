@@ -8,11 +8,11 @@ use super::Context;
 use super::provision::{Order, PlanDocument, provision};
 use crate::diag::plain;
 use crate::error::{Error, Exit};
-use crate::keys::{AccountKind, RootKey};
+use crate::keys::{AccountKind, Login, RootKey};
 use crate::live::jetstream::targets::Targets;
 use crate::live::process::{LocalServer, RunningServer, UpAction};
 use crate::live::reload_plan::ReloadPlan;
-use crate::live::reservations::{self, Reserved};
+use crate::live::reservations::{self, Reservations, Reserved};
 use crate::live::stats::TenantStatus;
 use crate::live::{docker, locate, stats};
 use crate::model::Model;
@@ -111,6 +111,9 @@ pub fn up(context: &Context, args: &UpArgs) -> Result<Exit, Error> {
     let consent = Consent { another_registry: args.out.is_some(), new_root_key: args.new_root_key };
     let allow = |accounts: &str| {
         let plan = if args.docker { None } else { reload_plan(&run, &project, accounts)? };
+        if args.restart {
+            run.refuse_taken(model)?;
+        }
         if plan.as_ref().is_none_or(|plan| plan.reload) {
             prove(context, &project, accounts)?;
         }
@@ -120,7 +123,8 @@ pub fn up(context: &Context, args: &UpArgs) -> Result<Exit, Error> {
     };
     let outcome = super::render::write(context, &project, &Target::open(&out)?, consent, allow)?;
     if outcome.written + outcome.removed > 0 {
-        context.ui.note(&format!("{}: {} files written, {} removed", out.display(), outcome.written, outcome.removed));
+        let written = super::count(outcome.written, "file");
+        context.ui.note(&format!("{}: {written} written, {} removed", out.display(), outcome.removed));
     }
     super::render::note_edited(context, &outcome);
     let Some(server) = server else {
@@ -154,26 +158,33 @@ pub fn reload_plan(run: &LocalServer, project: &Project, accounts: &str) -> Resu
     let model = project.model();
     let Some(mut plan) = run.reload_plan(model, &project.engine, accounts.to_owned())? else { return Ok(None) };
     // What fits beside the other accounts of the registry need not fit beside what the server still holds.
-    if let (true, Some(state), Some(operator), Some(js)) =
-        (plan.reload, run.running(), project.operator_login(), model.server.jetstream)
-    {
+    if let (true, Some(state), Some(js)) = (plan.reload, run.running(), model.server.jetstream) {
         let available = Reserved { memory: js.memory.bytes(), storage: js.storage.bytes() };
-        let held = reservations::held(&state.dial, &operator)?;
-        if let Some(why) = reservations::conflict(&held, &reservations::wanted(model), available) {
-            plan.restart = true;
-            plan.because.push(why);
-        }
+        let (held, wanted) = (held(run, &state, project.operator_login())?, reservations::wanted(model));
+        let why = reservations::conflict(&held, &wanted, available);
+        let back = reservations::back(&held, &wanted, &run.accounts());
+        plan.because.extend(why.into_iter().chain(back));
+        plan.restart |= !plan.because.is_empty();
     }
     Ok(Some(plan))
 }
 
-/// Refuses a configuration that nats-server would refuse, or in which tenants are not isolated.
-fn prove(context: &Context, project: &Project, accounts: &str) -> Result<(), Error> {
+/// What a running server reserves, by its own words if it knows a system user whose secret is known here.
+fn held(run: &LocalServer, state: &RunningServer, operator: Option<Login>) -> Result<Reservations, Error> {
+    match (operator.map(|operator| reservations::held(&state.dial, &operator)), run.reserved()) {
+        (Some(Ok(held)), _) | (_, Some(held)) => Ok(held),
+        (Some(Err(error)), None) => Err(error),
+        (None, None) => Ok(Reservations::new()),
+    }
+}
+
+/// Refuses accounts with which nats-server would not start, or in which tenants are not isolated.
+pub fn prove(context: &Context, project: &Project, accounts: &str) -> Result<(), Error> {
     let audit = project.audit_accounts(accounts.to_owned())?;
     match audit.verdict() {
         Verdict::Isolated => Ok(()),
         Verdict::Leaky | Verdict::Inconclusive => Err(Error::refused(
-            format!("nothing was written: the rendered configuration is {}", audit.verdict().as_str()),
+            format!("the rendered configuration is {}, and was not deployed", audit.verdict().as_str()),
             format!("{} shows why", context.command("tenantry check")),
         )),
     }

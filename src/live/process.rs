@@ -1,6 +1,7 @@
 //! A nats-server on this machine, run from the rendered bundle. What it needs
 //! beside the bundle lives in the state folder: its main file, log and data.
 
+use std::collections::BTreeSet;
 use std::fs::{self, File, OpenOptions};
 use std::io::{self, Read as _, Seek as _, SeekFrom};
 use std::os::unix::process::CommandExt as _;
@@ -14,6 +15,7 @@ use serde::{Deserialize, Serialize};
 use super::locate::NatsServer;
 use super::ready;
 use super::reload_plan::{self, ReloadPlan};
+use super::reservations::{self, Reservations};
 use crate::conf;
 use crate::conf::ConfFiles;
 use crate::conf::value::Map;
@@ -109,6 +111,41 @@ impl LocalServer {
         self.folder.join("state.json")
     }
 
+    fn reserved_file(&self) -> PathBuf {
+        self.folder.join("reserved.json")
+    }
+
+    /// What the running server reserves for each account that it has had since it started, by what was told it. It
+    /// says so itself, but only to a system user whom it knows. `None`: another version of tenantry started it.
+    pub fn reserved(&self) -> Option<Reservations> {
+        serde_json::from_str(&fs::read_to_string(self.reserved_file()).ok()?).ok()
+    }
+
+    /// Takes note of what a server reserves for the accounts of a model, and, if it runs already, for those it had.
+    fn note_reserved(&self, model: &Model, is_running: bool) -> Result<(), Error> {
+        let mut reserved = match self.reserved() {
+            _ if !is_running => Reservations::new(),
+            Some(reserved) => reserved,
+            None => return Ok(()),
+        };
+        reserved.extend(reservations::wanted(model));
+        let text = serde_json::to_string(&reserved).unwrap_or_default();
+        fs::write(self.reserved_file(), text).map_err(|e| Error::io("write", &self.reserved_file(), e))
+    }
+
+    /// Refuses addresses of a model that others than the running server listen on.
+    pub fn refuse_taken(&self, model: &Model) -> Result<(), Error> {
+        let running = self.running();
+        let own = running.iter().flat_map(|state| [Some(&state.dial), state.monitor.as_ref()]).flatten();
+        let own: Vec<&str> = own.filter_map(|url| url.split_once("://")).map(|(_, address)| address).collect();
+        for (what, address) in addresses(model) {
+            if !own.contains(&address.dial().to_string().as_str()) && ready::is_taken(address) {
+                return Err(taken(what, address, model.server.name.as_str()));
+            }
+        }
+        Ok(())
+    }
+
     /// The running server, if there is one.
     pub fn running(&self) -> Option<RunningServer> {
         let text = fs::read_to_string(self.state_file()).ok()?;
@@ -158,6 +195,12 @@ impl LocalServer {
         Ok(Some(reload_plan::compare(&old, &new, is_read)))
     }
 
+    /// The accounts of the configuration that the running server was last told to read.
+    pub fn accounts(&self) -> BTreeSet<String> {
+        let map = read(&self.conf()).unwrap_or_default();
+        reload_plan::accounts(&map).map(str::to_owned).collect()
+    }
+
     /// The main configuration file with which this server runs, or would. `None` if nothing was
     /// ever started here.
     pub fn main_file(&self, model: &Model, engine: &Engine) -> Result<Option<String>, Error> {
@@ -189,15 +232,22 @@ impl LocalServer {
         let running = self.running();
         let prepared = self.prepare(model, engine, bundle)?;
         if let Some(state) = running {
+            // It may have been started a moment ago, by somebody who did not wait.
+            let greets = || state.address().is_none_or(|address| ready::greeting(address).is_some());
+            ready::poll(START_LIMIT, || (!state.is_alive() || greets()).then_some(()));
             if self.read_digest().is_some_and(|read| read == prepared) {
                 return Ok((state, UpAction::Unchanged));
             }
+            self.note_reserved(model, true)?;
             self.reload(&state)?;
             return Ok((state, UpAction::Reloaded));
         }
         let mut child = self.spawn(server, model, true)?;
-        self.wait_until_ready(&mut child, model)?;
+        // Before it is ready, so that one which nobody waits for any more is known.
         let state = self.remember(&child, server, model)?;
+        self.wait_until_ready(&mut child, model).inspect_err(|_| {
+            let _ = fs::remove_file(self.state_file());
+        })?;
         Ok((state, UpAction::Started))
     }
 
@@ -232,11 +282,10 @@ impl LocalServer {
     }
 
     fn spawn(&self, server: &NatsServer, model: &Model, detached: bool) -> Result<Child, Error> {
-        for (what, address) in [("clients", Some(model.server.client)), ("monitoring", model.server.monitor)] {
-            if let Some(address) = address.filter(|a| ready::is_taken(*a)) {
-                return Err(taken(what, address, model.server.name.as_str()));
-            }
+        if let Some((what, address)) = addresses(model).find(|(_, address)| ready::is_taken(*address)) {
+            return Err(taken(what, address, model.server.name.as_str()));
         }
+        self.note_reserved(model, false)?;
         let log = self.log();
         fs::write(&log, "").map_err(|e| Error::io("write", &log, e))?;
         // Absolute: the server runs in its own folder.
@@ -379,6 +428,14 @@ fn append_to(log: &Path) -> Result<Stdio, Error> {
     Ok(file.into())
 }
 
+/// Where a server of the model listens, and for whom.
+fn addresses(model: &Model) -> impl Iterator<Item = (&'static str, Listen)> {
+    let server = &model.server;
+    [("clients", Some(server.client)), ("monitoring", server.monitor)]
+        .into_iter()
+        .filter_map(|(what, address)| Some((what, address?)))
+}
+
 fn taken(what: &str, address: Listen, own_name: &str) -> Error {
     let who = match ready::greeting(address) {
         Some(info) if info["server_name"] == own_name => {
@@ -434,6 +491,11 @@ fn read_from(path: &Path, offset: u64) -> io::Result<String> {
 impl RunningServer {
     fn pid(&self) -> Option<Pid> {
         i32::try_from(self.pid).ok().and_then(Pid::from_raw)
+    }
+
+    /// Where clients on this machine connect.
+    fn address(&self) -> Option<Listen> {
+        Listen::parse(self.dial.split_once("://")?.1).ok()
     }
 
     /// Whether the process is still there, and still the same one.

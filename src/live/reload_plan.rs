@@ -17,13 +17,15 @@ pub struct ReloadPlan {
     /// user name or public nkey. `None` if unknown, because the configuration that the
     /// server read has been overwritten.
     pub disconnects: Option<Vec<String>>,
+    /// Accounts that get fewer connections than they may have now, or `the server`: it disconnects those above.
+    pub lowered: Vec<String>,
     /// Keys of the main configuration file whose changes need a restart.
     pub because: Vec<String>,
 }
 
 /// Keys of the main configuration file that nats-server applies on a reload
 /// (server/reload.go).
-const RELOADED: [&str; 9] = [
+const RELOADED: [&str; 16] = [
     "max_payload",
     "max_connections",
     "write_deadline",
@@ -33,6 +35,13 @@ const RELOADED: [&str; 9] = [
     "logtime",
     "logtime_utc",
     "accounts",
+    "client_advertise",
+    "connect_error_reports",
+    "max_control_line",
+    "max_traced_msg_len",
+    "ping_interval",
+    "ping_max",
+    "server_tags",
 ];
 /// Keys of the `jetstream` block that nats-server applies on a reload if the value grows.
 const GROWING: [&str; 2] = ["max_memory_store", "max_file_store"];
@@ -58,7 +67,35 @@ pub fn compare(old: &Map, new: &Map, is_read: bool) -> ReloadPlan {
     }
     let name = |login: &(String, String)| login.0.clone();
     let gone = || logins(old).difference(&logins(new)).map(name).collect();
-    ReloadPlan { reload: true, restart: !because.is_empty(), disconnects: is_read.then(gone), because }
+    let (disconnects, lowered) = (is_read.then(gone), lowered(old, new));
+    ReloadPlan { reload: true, restart: !because.is_empty(), disconnects, lowered, because }
+}
+
+/// Whose limit of connections is lower than it was.
+fn lowered(old: &Map, new: &Map) -> Vec<String> {
+    const UNLIMITED: i64 = -1;
+    let limit = |map: &Map| match value(map, "max_connections") {
+        Some(Value::Integer(most)) if *most >= 0 => *most,
+        _ => UNLIMITED,
+    };
+    let is_lower = |old: i64, new: i64| new != UNLIMITED && (old == UNLIMITED || new < old);
+    let of_account = |map: &Map, name: &str| {
+        let Some(Value::Map(account)) = value(map, "accounts").and_then(|accounts| match accounts {
+            Value::Map(accounts) => value(accounts, name),
+            _ => None,
+        }) else {
+            return None;
+        };
+        Some(match value(account, "limits") {
+            Some(Value::Map(limits)) => limit(limits),
+            _ => UNLIMITED,
+        })
+    };
+    let server = is_lower(limit(old), limit(new)).then(|| "the server".to_owned());
+    let accounts = accounts(new).filter(
+        |name| matches!((of_account(old, name), of_account(new, name)), (Some(old), Some(new)) if is_lower(old, new)),
+    );
+    server.into_iter().chain(accounts.map(str::to_owned)).collect()
 }
 
 fn value<'m>(map: &'m Map, key: &str) -> Option<&'m Value> {
@@ -75,6 +112,15 @@ fn changed(old: &Map, new: &Map) -> Vec<String> {
     };
     let keys = keys.into_iter().filter(|key| !RELOADED.contains(key));
     keys.filter(|key| alone(old, key) != alone(new, key)).map(str::to_owned).collect()
+}
+
+/// The names of the accounts.
+pub fn accounts(map: &Map) -> impl Iterator<Item = &str> {
+    let accounts = match value(map, "accounts") {
+        Some(Value::Map(accounts)) => accounts.entries.as_slice(),
+        _ => &[],
+    };
+    accounts.iter().map(|entry| entry.key.as_str())
 }
 
 /// Every user that may log in, as `ACCOUNT/LOGIN` and a digest of the password: a changed
@@ -119,7 +165,7 @@ mod tests {
     }
 
     fn none() -> ReloadPlan {
-        ReloadPlan { reload: true, restart: false, disconnects: Some(Vec::new()), because: Vec::new() }
+        ReloadPlan { reload: true, disconnects: Some(Vec::new()), ..ReloadPlan::default() }
     }
 
     #[test]
@@ -144,6 +190,23 @@ mod tests {
         }
         // A new user disconnects no client.
         assert_eq!(compare_with(r#"{ nkey: "UFIRST" }"#, r#"{ nkey: "UFIRST" }, { nkey: "UNEW" }"#), none());
+    }
+
+    #[test]
+    fn lower_limits_of_connections_are_told() {
+        let with = |server: &str, account: &str| {
+            let text = OLD.replace("debug: false", server).replace("B { users", &format!("B {{ {account}\n users"));
+            conf(&text)
+        };
+        for (old, new, lowered) in [
+            (("", ""), ("max_connections: 5", ""), &["the server"][..]),
+            (("max_connections: 5", ""), ("max_connections: 6", ""), &[]),
+            (("", "limits { max_connections: 4 }"), ("", "limits { max_connections: 2 }"), &["B"]),
+            (("", "limits { max_connections: 4 }"), ("", "limits { max_connections: -1 }"), &[]),
+            (("", "limits { max_payload: 4 }"), ("", "limits { max_connections: 4 }"), &["B"]),
+        ] {
+            assert_eq!(compare(&with(old.0, old.1), &with(new.0, new.1), true).lowered, lowered, "{old:?} {new:?}");
+        }
     }
 
     #[test]

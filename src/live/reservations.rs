@@ -4,6 +4,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 
+use serde::{Deserialize, Serialize};
 use serde_json::{Value as Json, json};
 
 use crate::error::Error;
@@ -16,7 +17,7 @@ const LIMIT: Duration = Duration::from_secs(20);
 const PAGE: usize = 1024;
 
 /// Bytes in memory and on disk.
-#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Reserved {
     /// Bytes in memory.
     pub memory: u64,
@@ -80,9 +81,8 @@ pub fn conflict(held: &Reservations, wanted: &Reservations, available: Reserved)
     let kept = if removed.is_empty() {
         "it lets go of what accounts give up after a reload only".to_owned()
     } else {
-        const SHOWN: usize = 5;
-        let more = if removed.len() > SHOWN { format!(" and {} more", removed.len() - SHOWN) } else { String::new() };
-        format!("it still reserves for {}{more}, which are removed", removed[..removed.len().min(SHOWN)].join(", "))
+        let verb = if removed.len() == 1 { "reserves" } else { "reserve" };
+        format!("{} no longer {verb} any, and it lets go of that at a restart only", some(&removed))
     };
     let of_kind = |kind: &str, needed: u64, available: u64| {
         let mib = |bytes: u64| bytes.div_ceil(1 << 20);
@@ -96,6 +96,24 @@ pub fn conflict(held: &Reservations, wanted: &Reservations, available: Reserved)
     };
     of_kind("storage", sum(|r| r.storage), available.storage)
         .or_else(|| of_kind("memory", sum(|r| r.memory), available.memory))
+}
+
+/// The accounts that come back, as the end of "the server needs a restart for": it holds on to what it had of them, and
+/// streams of theirs store nothing any more. `running`: the accounts of its configuration. `None`: there are none.
+pub fn back(held: &Reservations, wanted: &Reservations, running: &BTreeSet<String>) -> Option<String> {
+    let back = wanted.keys().filter(|account| held.contains_key(*account) && !running.contains(*account));
+    let names: Vec<&str> = back.map(String::as_str).collect();
+    let verb = if names.len() == 1 { "was" } else { "were" };
+    (!names.is_empty()).then(|| {
+        format!("the streams of {}, which {verb} removed while it ran: they would store nothing", some(&names))
+    })
+}
+
+/// The first of several accounts by name, and how many more there are.
+fn some(names: &[&str]) -> String {
+    const SHOWN: usize = 5;
+    let more = if names.len() > SHOWN { format!(" and {} more", names.len() - SHOWN) } else { String::new() };
+    format!("{}{more}", names[..names.len().min(SHOWN)].join(", "))
 }
 
 #[cfg(test)]
@@ -115,7 +133,7 @@ mod tests {
             (of(&[("A", 100), ("B", 300), ("C", 300)]), None),
             (of(&[("A", 100), ("B", 300), ("C", 300), ("NEW", 24)]), None),
             (of(&[("A", 100), ("B", 300), ("C", 300), ("NEW", 25)]), Some("1025 MiB of 1024 MiB")),
-            (of(&[("A", 100), ("B", 100), ("C", 300), ("NEW", 200)]), Some("still reserves for GONE")),
+            (of(&[("A", 100), ("B", 100), ("C", 300), ("NEW", 200)]), Some("GONE no longer reserves")),
             (of(&[("A", 125), ("B", 300), ("C", 300)]), Some("storage")),
         ] {
             let found = conflict(&held, &wanted, available);

@@ -191,7 +191,9 @@ fn a_refused_configuration_is_quoted_in_the_servers_words() {
     project.write("mine/nats/nats-server.conf.hbs", &open);
     let before = project.read("infra/nats/accounts.conf");
     let ran = project.run(&["up", "--templates", "mine"]).exited(1);
-    assert!(ran.stderr.contains("nothing was written: the rendered configuration is leaky"), "{}", ran.stderr);
+    assert!(ran.stderr.contains("the rendered configuration is leaky, and was not deployed"), "{}", ran.stderr);
+    let plan = project.run(&["plan", "--templates", "mine"]).exited(1);
+    assert!(plan.stderr.contains("tenantry up refuses the new configuration"), "{}", plan.stderr);
     assert_eq!(project.read("infra/nats/accounts.conf"), before);
 }
 
@@ -248,7 +250,7 @@ async fn storage_of_removed_tenants_is_counted_until_a_restart() {
     assert_eq!(plan["restart"], true, "{plan}");
     let before = project.read("infra/nats/accounts.conf");
     let ran = project.run(&["up"]).exited(1);
-    assert!(ran.stderr.contains("still reserves for OLD") && ran.stderr.contains("--restart"), "{}", ran.stderr);
+    assert!(ran.stderr.contains("OLD no longer reserves") && ran.stderr.contains("--restart"), "{}", ran.stderr);
     assert_eq!(project.read("infra/nats/accounts.conf"), before);
     let has_jetstream = async |tenant: &str| {
         let admin = project.connect(&format!("{tenant}/{tenant}_admin")).await;
@@ -265,6 +267,70 @@ async fn storage_of_removed_tenants_is_counted_until_a_restart() {
     for (tenant, _) in with("NEW", "300MiB") {
         assert!(has_jetstream(tenant).await, "{tenant}");
     }
+}
+
+/// A tenant taken out and put back while the server runs: a reload would leave its streams deaf.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_tenant_that_comes_back_needs_a_restart() {
+    let project = Project::new();
+    let registry = project.read("tenants.toml");
+    let with = format!(
+        "{registry}\n[[tenant]]\nname = \"SHOP\"\n[tenant.jetstream]\nstorage = \"64MiB\"\n[[tenant.user]]\nname = \"shop_admin\"\n\
+         role = \"admin\"\n[[tenant.stream]]\nname = \"ORDERS\"\nsubjects = [\"SHOP.orders.>\"]\n"
+    );
+    project.write("tenants.toml", &with);
+    project.up();
+    let stores = async || {
+        let shop = project.connect("SHOP/shop_admin").await;
+        let jetstream = async_nats::jetstream::new(shop.client.clone());
+        match jetstream.publish("SHOP.orders.1", "x".into()).await {
+            Ok(acknowledged) => acknowledged.await.is_ok(),
+            Err(_) => false,
+        }
+    };
+    assert!(stores().await);
+    project.write("tenants.toml", &registry);
+    project.up();
+    project.write("tenants.toml", &with);
+    let ran = project.run(&["up"]).exited(1);
+    assert!(ran.stderr.contains("the streams of SHOP") && ran.stderr.contains("--restart"), "{}", ran.stderr);
+    assert_eq!(project.run(&["plan", "--format", "json"]).exited(1).json()["restart"], true);
+    project.run(&["up", "--restart"]).exited(0);
+    assert!(stores().await, "the control");
+}
+
+/// The new secret is no way to ask the server that runs with the old one.
+#[test]
+fn the_secret_of_the_system_user_is_replaced_by_a_reload() {
+    let project = Project::new();
+    project.up();
+    project.run(&["user", "rotate", "SYS/sys_admin"]).succeeded();
+    let plan = project.run(&["plan", "--format", "json"]).exited(1).json();
+    assert_eq!((&plan["reload"], &plan["restart"]), (&true.into(), &false.into()), "{plan}");
+    project.up();
+    project.run(&["status"]).succeeded();
+    project.run(&["plan"]).succeeded();
+}
+
+/// Whoever cannot be started again is not ended.
+#[test]
+fn a_restart_looks_at_the_new_port_first() {
+    let project = Project::new();
+    project.up();
+    let pid = || project.run(&["status", "--format", "json"]).succeeded().json()["server"]["pid"].to_string();
+    let before = pid();
+    let taken = std::net::TcpListener::bind("127.0.0.1:0").expect("a port");
+    let registry = project.read("tenants.toml");
+    let line = registry.lines().find(|line| line.starts_with("client")).expect("a client line").to_owned();
+    let other = format!("client = \"{}\"", taken.local_addr().expect("an address"));
+    project.write("tenants.toml", &registry.replace(&line, &other));
+    let ran = project.run(&["up", "--restart"]).exited(3);
+    assert!(ran.stderr.contains("is in use"), "{}", ran.stderr);
+    assert_eq!(pid(), before);
+    assert!(!project.read("infra/nats/nats-server.conf").contains(&other[10..]), "nothing was written");
+    drop(taken);
+    project.run(&["up", "--restart"]).exited(0);
+    assert_ne!(pid(), before, "the control");
 }
 
 /// Secrets in the environment stay with the command.
