@@ -116,7 +116,8 @@ pub fn plan(context: &Context, args: &PlanArgs) -> Result<Exit, Error> {
     document.pending = Some(pending.map_or_else(ReloadDocument::default, |(pending, refusal)| {
         match refusal {
             Some(refusal) => {
-                context.ui.note(&format!("{} refuses the new configuration: {refusal}", context.command("tenantry up")))
+                let up = context.command("tenantry up");
+                context.ui.note(&format!("{up} refuses the new configuration: {refusal}"));
             }
             None => note_reload(context, &pending),
         }

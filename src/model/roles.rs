@@ -263,6 +263,14 @@ impl Pattern {
         Ok(Self::Text(text.to_owned()))
     }
 
+    /// The subject of its text, with a token for each placeholder. `None`: it stands for other subjects.
+    pub fn example(&self) -> Option<Subject> {
+        match self {
+            Self::Text(text) => Subject::parse(&text.replace("{tenant}", "x").replace("{user}", "x")).ok(),
+            Self::EachSubject | Self::Inbox => None,
+        }
+    }
+
     /// The subjects that the pattern stands for, for one user.
     pub fn expand(&self, holder: Holder<'_>) -> Vec<Subject> {
         match self {

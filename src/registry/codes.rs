@@ -72,5 +72,6 @@ codes! {
     UNSHARED_STREAM = "unshared-stream";
     UNSUPPORTED_CREDENTIAL = "unsupported-credential";
     UNSUPPORTED_MODE = "unsupported-mode";
+    WIDENED_ROLE = "widened-role";
     WRONG_TYPE = "wrong-type";
 }

@@ -199,6 +199,7 @@ public_key = "UCFHWLYDLMVQXOYBXYR6JUEUA4QQ27FXLXHWWTUU6XRMJFAPDLUCMB7P"
     // ---------------------------------------------------------------- roles
     ("role_that_is_built_in", Add("[role.app]\npublish = [\"{subject}\"]\n")),
     ("role_that_allows_nothing", Add("[role.nobody]\n")),
+    ("role_that_lists_more_than_it_says", Add("[role.r]\nsubscribe = [\"{tenant}.a.*\", \"{tenant}.a.b.c\"]\n")),
     ("role_with_a_bad_name", Add("[role.\"a b\"]\npublish = [\"{subject}\"]\n")),
     (
         "role_patterns",

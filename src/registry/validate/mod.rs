@@ -63,6 +63,7 @@ const VALIDATIONS: &[Validation] = &[
     users::secrets_are_not_shared,
     users::roles_exist,
     users::declared_roles_are_usable,
+    users::declared_roles_are_not_widened,
     jetstream::is_on_where_it_is_used,
     jetstream::sums_fit_the_server,
     jetstream::streams_fit_the_tenant,

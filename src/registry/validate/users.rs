@@ -9,6 +9,7 @@ use crate::diag::{Diagnostic, Span, Spanned, nearest};
 use crate::model::names::RoleName;
 use crate::model::roles::{BuiltIn, PROVISIONER};
 use crate::registry::codes;
+use crate::subject::Subject;
 
 /// Ensures that every tenant has a user: an account without users locks its tenant out,
 /// and a server without any user accepts anonymous clients.
@@ -233,6 +234,31 @@ pub fn declared_roles_are_usable(cx: &RegistryContext<'_>, out: &mut Vec<Diagnos
     }
 }
 
+/// Ensures that the server does not let a declared role subscribe to more than it lists: to it `a.*` allows `a.>`, which
+/// is closed by a deny of `a.*.>` unless the role lists subjects below `a.*`, too.
+pub fn declared_roles_are_not_widened(cx: &RegistryContext<'_>, out: &mut Vec<Diagnostic>) {
+    for (name, role) in &cx.registry.role.0 {
+        let listed: Vec<(Span, Subject)> =
+            role.subscribe.iter().filter_map(|p| Some((p.span, p.value.0.example()?))).collect();
+        for (span, subject) in listed.iter().filter(|(_, subject)| subject.tokens().last() == Some("*")) {
+            let Some(below) = Subject::as_the_server_reads(&format!("{subject}.>")) else { continue };
+            let is_meant = listed.iter().any(|(_, other)| other.contains(&below));
+            let Some((other, _)) = listed.iter().find(|(_, other)| other.overlaps(&below) && !is_meant) else {
+                continue;
+            };
+            out.push(
+                Diagnostic::error(
+                    codes::WIDENED_ROLE,
+                    *span,
+                    format!("with this, the server lets the role `{}` subscribe to all that lies below it", name.value),
+                )
+                .related(*other, "which cannot be denied, because this lies there")
+                .hint("end it with `>` if all of it is meant, or list no subject below it"),
+            );
+        }
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::super::tests::check_added;
@@ -263,6 +289,16 @@ mod tests {
             ("unknown-role", "role = \"amdin\"\n", "role = \"admin\"\n"),
             ("unknown-role", "role = \"r\"\n", "role = \"r\"\n[role.r]\npublish = [\"{subject}\"]\n"),
             ("empty-role", "[role.r]\npublish = []\n", "[role.r]\nsubscribe = [\"{inbox}\"]\n"),
+            (
+                "widened-role",
+                "[role.r]\nsubscribe = [\"{tenant}.a.*\", \"{tenant}.a.b.{user}\"]\n",
+                "[role.r]\nsubscribe = [\"{tenant}.a.*\", \"{tenant}.a.b\"]\n",
+            ),
+            (
+                "widened-role",
+                "[role.r]\nsubscribe = [\"{tenant}.a.*\", \"{tenant}.a.*.b\"]\n",
+                "[role.r]\nsubscribe = [\"{tenant}.a.*\", \"{tenant}.a.>\"]\n",
+            ),
             ("builtin-role", "[role.app]\npublish = [\"T.x\"]\n", "[role.app2]\npublish = [\"T.x\"]\n"),
             ("invalid-name", "[role.\"a b\"]\npublish = [\"T.x\"]\n", "[role.\"a_b\"]\npublish = [\"T.x\"]\n"),
         ]);
