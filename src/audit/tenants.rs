@@ -75,6 +75,11 @@ impl Tenants {
         Self { is_each_account: true, ..Self::default() }
     }
 
+    /// Whether the configuration is rendered: the registry knows its streams.
+    pub fn are_rendered(&self) -> bool {
+        self.is_each_account
+    }
+
     /// Makes each account of `system` a tenant of all its current users, so that they
     /// keep their tenant if another configuration puts them into another account.
     pub fn of_accounts(system: &System) -> Self {

@@ -93,6 +93,8 @@ pub fn may_be_read(system: &System, question: Question<'_>) -> bool {
         let StreamRead { owner, possible, .. } = read;
         possible
             .filter(|_| !may_capture(owner))
+            // A schedule of a stream may have made another subject of what came from elsewhere.
+            .map(|subject| if owner.name == target.name { subject } else { Subject::everything() })
             .is_some_and(|subject| would_be_read(system, question.from, (owner, receiver), subject, question.subject))
     })
 }

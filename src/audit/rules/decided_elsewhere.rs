@@ -89,6 +89,22 @@ pub fn captured_by_changed(sender: &str, may: &str, span: Span) -> Diagnostic {
     RULE.warning(span, message).hint("give each tenant a stream of its own; or audit the streams on the server")
 }
 
+/// The finding that nobody knows whether one stream captures what two tenants send.
+pub fn captured_together(owner: &str, senders: [&str; 2], span: Span) -> Diagnostic {
+    let [one, other] = senders;
+    let message = format!(
+        "whether a stream of `{owner}` captures what `{one}` and `{other}` send is not in this file: there the headers of a message \
+         (`Nats-Msg-Id`, `Nats-Rollup`) suppress or replace those of others"
+    );
+    RULE.warning(span, message).hint("give each tenant a stream of its own; or audit the streams on the server")
+}
+
+/// The finding that nobody knows whether a consumer that one tenant changes delivers what another one imports.
+pub fn delivered_by_changed(importer: &str, may: &str, span: Span) -> Diagnostic {
+    let message = format!("{may}; whether that delivers what `{importer}` imports is not in this file");
+    RULE.warning(span, message).hint("give each tenant a stream of its own; or audit the streams on the server")
+}
+
 /// The finding that streams which nobody may make any more may still be there.
 pub fn old_streams(account: &Account) -> Diagnostic {
     let message = format!(

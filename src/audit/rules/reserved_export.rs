@@ -51,11 +51,22 @@ fn check(system: &System, _: &Tenants, out: &mut Vec<Diagnostic>) {
             } else {
                 format!("`{}` is mapped to `{subject}`, the server's own space in `{}`", export.subject, account.name)
             };
-            let is_narrow = first != "$SYS" && names_one_thing(&subject) && !export.is_public();
+            // With a token position each importer has what its own name says.
+            let as_asked = if subject == export.subject { own_part(export) } else { subject.clone() };
+            let is_narrow =
+                first != "$SYS" && names_one_thing(&as_asked) && (!export.is_public() || as_asked != subject);
             let is_meant = is_narrow && !chooses_subjects(&subject);
             out.push(if is_meant { RULE.warning(export.span, message) } else { RULE.error(export.span, message) });
         }
     }
+}
+
+/// The subject of an export for one importer, whose name takes the place of the token at its position.
+fn own_part(export: &Export) -> Subject {
+    let position = usize::try_from(export.token_position).unwrap_or_default();
+    let token = |(i, token): (usize, &str)| if i + 1 == position { "IMPORTER".to_owned() } else { token.to_owned() };
+    let text = export.subject.tokens().enumerate().map(token).collect::<Vec<_>>().join(".");
+    Subject::as_the_server_reads(&text).unwrap_or_else(|| export.subject.clone())
 }
 
 /// Whether a subject is one request, or is about one stream, bucket or object store. What several tenants do there

@@ -2,12 +2,13 @@
 
 use std::collections::HashSet;
 
-use super::{Rule, decided_elsewhere};
-use crate::audit::crossing::{StreamRead, stream_reads, would_be_read};
+use super::{Rule, decided_elsewhere, reserved_export};
+use crate::audit::crossing::{StreamRead, may_capture, past_publish_list, stream_reads, would_be_read};
 use crate::audit::reach::{self, Carried};
-use crate::audit::system::{Account, System, User};
+use crate::audit::system::{Account, Export, Permissions, System, User};
 use crate::audit::tenants::Tenants;
 use crate::diag::{Diagnostic, Severity, Span};
+use crate::model::ShareKind;
 use crate::subject::Subject;
 
 pub const RULE: Rule = Rule {
@@ -21,7 +22,7 @@ pub const RULE: Rule = Rule {
 /// What a tenant may do with a stream of another account.
 struct Use<'w> {
     owner: &'w Account,
-    by: &'w Account,
+    tenant: &'w str,
     /// `*`: any.
     stream: String,
     /// The consumer that it takes messages from, acknowledges or changes. `None`: the stream itself.
@@ -34,37 +35,55 @@ struct Use<'w> {
 /// Messages that a tenant sends to another account, where a stream may capture them.
 struct Write<'w> {
     owner: &'w Account,
-    by: &'w Account,
+    tenant: &'w str,
     subject: Subject,
     span: Span,
+}
+
+impl Write<'_> {
+    /// Whether it comes to an account, from another tenant than one, and not from the account's own.
+    fn is_beside(&self, owner: &Account, tenant: &str, tenants: &Tenants) -> bool {
+        self.owner.name == owner.name && ![tenant, tenants.of_account(&owner.name)].contains(&self.tenant)
+    }
 }
 
 fn check(system: &System, tenants: &Tenants, out: &mut Vec<Diagnostic>) {
     let (mut uses, mut writes) = (Vec::new(), Vec::new());
     for account in system.tenants() {
-        collect(system, account, &mut uses, &mut writes);
+        collect(system, tenants, account, &mut uses, &mut writes);
     }
+    // Several requests may do the same.
+    let mut told = HashSet::new();
     for (i, one) in uses.iter().enumerate() {
         for other in &uses[i + 1..] {
             let is_same = one.owner.name == other.owner.name && are_same(&one.stream, &other.stream);
-            if is_same && tenants.are_apart(&one.by.name, &other.by.name) {
-                out.extend(conflict(one, other).or_else(|| conflict(other, one)));
+            if is_same && one.tenant != other.tenant {
+                let found = conflict(one, other).or_else(|| conflict(other, one));
+                out.extend(found.filter(|found| told.insert(found.message.clone())));
             }
         }
     }
-    let writes_beside = |owner: &Account, by: &Account, write: &Write<'_>| {
-        write.owner.name == owner.name
-            && tenants.are_apart(&write.by.name, &by.name)
-            && tenants.are_apart(&write.by.name, &owner.name)
-    };
-    for one in uses.iter().filter(|one| one.changes && tenants.are_apart(&one.by.name, &one.owner.name)) {
-        let beside = writes.iter().filter(|write| writes_beside(one.owner, one.by, write));
-        out.extend(beside.filter_map(|write| harmed(one, write)).min_by_key(|found| found.severity != Severity::Error));
+    for one in uses.iter().filter(|one| one.changes && one.tenant != tenants.of_account(&one.owner.name)) {
+        let beside = writes.iter().filter(|write| write.is_beside(one.owner, one.tenant, tenants));
+        let found = beside.filter_map(|write| harmed(one, write)).min_by_key(|found| found.severity != Severity::Error);
+        let found = found.or_else(|| fed(system, tenants, one));
+        out.extend(found.filter(|found| told.insert(found.message.clone())));
     }
-    for (i, one) in writes.iter().enumerate() {
-        let beside = writes[i + 1..].iter().filter(|other| writes_beside(one.owner, one.by, other));
-        let mut beside = beside.filter(|_| tenants.are_apart(&one.by.name, &one.owner.name));
+    writes.retain(|write| write.tenant != tenants.of_account(&write.owner.name));
+    let (to_buckets, to_streams): (Vec<_>, Vec<_>) =
+        writes.iter().partition(|write| bucket_of(&write.subject).is_some());
+    for (i, one) in to_buckets.iter().enumerate() {
+        let mut beside = to_buckets[i + 1..].iter().filter(|other| other.is_beside(one.owner, one.tenant, tenants));
         out.extend(beside.find_map(|other| replaced(one, other)));
+    }
+    // A registry says what the streams of its tenants capture.
+    let mut told = HashSet::new();
+    for (i, one) in to_streams.iter().enumerate().filter(|_| !tenants.are_rendered()) {
+        let mut beside = to_streams[i + 1..].iter().filter(|other| other.is_beside(one.owner, one.tenant, tenants));
+        if let Some(other) = beside.next().filter(|_| told.insert(&one.owner.name)) {
+            let found = decided_elsewhere::captured_together(&one.owner.name, [one.tenant, other.tenant], one.span);
+            out.push(found.related(other.span, "the other one"));
+        }
     }
     let mut told = HashSet::new();
     for (account, user) in system.users().filter(|(account, _)| !system.is_system(account)) {
@@ -74,6 +93,23 @@ fn check(system: &System, tenants: &Tenants, out: &mut Vec<Diagnostic>) {
             }
         }
     }
+}
+
+/// How a tenant that changes a stream may harm one that imports what a consumer of it may deliver. The streams of a
+/// rendered configuration are known, and deliver to no imports.
+fn fed(system: &System, tenants: &Tenants, one: &Use<'_>) -> Option<Diagnostic> {
+    let is_apart = |account: &&Account| {
+        ![one.tenant, tenants.of_account(&one.owner.name)].contains(&tenants.of_account(&account.name))
+    };
+    let of_owner = |account: &Account| {
+        account.imports.iter().find(|i| i.kind == ShareKind::Stream && i.from.0 == one.owner.name).map(|i| i.span)
+    };
+    let mut importers = system.tenants().filter(is_apart).filter_map(|account| Some((account, of_owner(account)?)));
+    let (account, import) = importers.next().filter(|_| !tenants.are_rendered())?;
+    let what = one.consumer.as_ref().map_or_else(String::new, |consumer| format!("consumer `{consumer}` of "));
+    let may = format!("`{}` may take from or change in `{}` {what}stream `{}`", one.tenant, one.owner.name, one.stream);
+    let found = decided_elsewhere::delivered_by_changed(tenants.of_account(&account.name), &may, one.span);
+    Some(found.related(import, "what the other one imports"))
 }
 
 /// Whether two names of streams, consumers or buckets may be of one.
@@ -87,13 +123,13 @@ fn conflict(one: &Use<'_>, other: &Use<'_>) -> Option<Diagnostic> {
         (Some(consumer), Some(its)) if are_same(consumer, its) && one.changes && other.changes => {
             format!(
                 "consumer `{consumer}` of `{}`, messages of which `{}` takes or acknowledges, too",
-                one.stream, other.by.name
+                one.stream, other.tenant
             )
         }
-        (None, _) if one.changes => format!("stream `{}`, which `{}` uses, too", one.stream, other.by.name),
+        (None, _) if one.changes => format!("stream `{}`, which `{}` uses, too", one.stream, other.tenant),
         _ => return None,
     };
-    let message = format!("`{}` may take from or change in `{}` the {what}", one.by.name, one.owner.name);
+    let message = format!("`{}` may take from or change in `{}` the {what}", one.tenant, one.owner.name);
     Some(RULE.error(one.span, message).related(other.span, "the other one"))
 }
 
@@ -104,12 +140,11 @@ fn harmed(one: &Use<'_>, write: &Write<'_>) -> Option<Diagnostic> {
         return None;
     }
     let what = one.consumer.as_ref().map_or_else(String::new, |consumer| format!("consumer `{consumer}` of "));
-    let may =
-        format!("`{}` may take from or change in `{}` {what}stream `{}`", one.by.name, one.owner.name, one.stream);
+    let may = format!("`{}` may take from or change in `{}` {what}stream `{}`", one.tenant, one.owner.name, one.stream);
     let found = if bucket.is_some() && one.consumer.is_none() {
-        RULE.error(one.span, format!("{may}, which holds what `{}` sends to `{}`", write.by.name, write.subject))
+        RULE.error(one.span, format!("{may}, which holds what `{}` sends to `{}`", write.tenant, write.subject))
     } else {
-        decided_elsewhere::captured_by_changed(&write.by.name, &may, one.span)
+        decided_elsewhere::captured_by_changed(write.tenant, &may, one.span)
     };
     Some(found.related(write.span, "the other one"))
 }
@@ -123,7 +158,7 @@ fn replaced(one: &Write<'_>, other: &Write<'_>) -> Option<Diagnostic> {
     }
     let message = format!(
         "`{}` and `{}` may both write to bucket `{name}` of `{}`, and one message can replace all that it holds",
-        one.by.name, other.by.name, one.owner.name
+        one.tenant, other.tenant, one.owner.name
     );
     Some(RULE.error(one.span, message).related(other.span, "the other one"))
 }
@@ -143,28 +178,55 @@ fn subjects_of_bucket(stream: &str) -> Option<Subject> {
 }
 
 /// Adds what users of an account may do with streams of others, and may send to where those capture it.
-fn collect<'w>(system: &'w System, by: &'w Account, uses: &mut Vec<Use<'w>>, writes: &mut Vec<Write<'w>>) {
+fn collect<'w>(
+    system: &'w System,
+    tenants: &'w Tenants,
+    by: &'w Account,
+    uses: &mut Vec<Use<'w>>,
+    writes: &mut Vec<Write<'w>>,
+) {
+    let has_streams = |owner: &Account| owner.jetstream.is_some() && !system.is_system(owner);
+    if !reach::reachable(system, by).into_iter().any(has_streams) {
+        return;
+    }
+    let captures = may_capture(by);
     let mut told = HashSet::new();
     for user in &by.users {
-        reach::follow(system, reach::published(by, user, None), |carried| {
-            let (owner, subject) = (carried.account, carried.subject.pattern());
-            let is_others = owner.name != by.name && owner.jetstream.is_some() && !system.is_system(owner);
-            if !is_others || !told.insert((owner.name.as_str(), subject.to_string())) {
+        // An answer goes to whatever the request says.
+        let open = past_publish_list(system, by, user, captures).map(|_| anything(user));
+        let tenant = tenants.of(by, user);
+        reach::follow(system, reach::published(by, open.as_ref().unwrap_or(user), None), |carried| {
+            let (name, subject) = (carried.account.name.as_str(), carried.subject.pattern());
+            let Some(owner) = system.account(name).filter(|owner| name != by.name && has_streams(owner)) else {
+                return;
+            };
+            if !told.insert((tenant, name.to_owned(), subject.to_string())) {
                 return;
             }
             let span = carried.place().unwrap_or(user.span);
             if !matches!(subject.first_token(), "$JS" | ">" | "*") {
-                writes.push(Write { owner, by, subject, span });
+                writes.push(Write { owner, tenant, subject, span });
+                return;
+            }
+            // A copy of a stream has a consumer of its own.
+            let is_its =
+                |export: &Export| export.subject == subject && reserved_export::is_of_copy(system, owner, export);
+            if owner.exports.iter().any(is_its) {
                 return;
             }
             for (request, changes) in REQUESTS {
-                let Some(mut names) = names_in(carried, request) else { continue };
+                let Some(mut names) = names_in(system, carried, request) else { continue };
                 let consumer = if names.len() > 1 { names.pop() } else { None };
                 let Some(stream) = names.pop() else { continue };
-                uses.push(Use { owner, by, stream, consumer, changes, span });
+                uses.push(Use { owner, tenant, stream, consumer, changes, span });
             }
         });
     }
+}
+
+/// A user whose messages go anywhere in its account.
+fn anything(user: &User) -> User {
+    User { permissions: Permissions::default(), ..user.clone() }
 }
 
 /// Requests about a stream, or about a consumer of it: their names are the first wildcards. Whether each changes what
@@ -191,9 +253,19 @@ const REQUESTS: [(&str, bool); 17] = [
 
 /// The names of the stream and, if `request` has it, of the consumer that a message is about. `None`: it is another
 /// message.
-fn names_in(message: &Carried<'_>, request: &str) -> Option<Vec<String>> {
+fn names_in(system: &System, message: &Carried<'_>, request: &str) -> Option<Vec<String>> {
     let part = message.within(&Subject::as_the_server_reads(request)?)?.subject.pattern();
-    let before = request.split('.').take_while(|token| !matches!(*token, "*" | ">")).count();
+    let mut before = request.split('.').take_while(|token| !matches!(*token, "*" | ">")).count();
+    if part.as_str().starts_with("$JS.ACK.") {
+        // The newer form has a domain, or `_`, and a hash before the names.
+        let domain = system.server.jetstream.as_ref().and_then(|jetstream| jetstream.domain.as_ref());
+        let is_domain = |token: &str| token == "_" || domain.is_some_and(|(domain, _)| domain == token);
+        before += if part.tokens().nth(before).is_some_and(is_domain) { 2 } else { 0 };
+        let mut names: Vec<String> =
+            part.tokens().skip(before).take(2).filter(|t| *t != ">").map(str::to_owned).collect();
+        names.resize(2, "*".to_owned());
+        return Some(names);
+    }
     let count = request.split('.').filter(|token| *token == "*").count().max(1);
     let names = part.tokens().skip(before).take(count);
     Some(names.map(|name| if name == ">" { "*".to_owned() } else { name.to_owned() }).collect())
@@ -220,7 +292,8 @@ fn read_of_others(
         let message = format!("what `{}` sends to `{bucket}` {by}", third.name);
         return Some(RULE.error(*place, message).related(third.span, "the other tenant"));
     }
-    let third = possible.as_ref().and_then(sender)?;
+    // Whatever it asks for: a message of another subject may have come there by a schedule of the stream.
+    let third = possible.as_ref().and_then(|_| sender(&Subject::everything()))?;
     Some(decided_elsewhere::captured_of(&third.name, &by, *place).related(third.span, "the other tenant"))
 }
 
@@ -270,7 +343,7 @@ mod tests {
             (format!("{next}.b"), "orders.c.>".to_owned(), &["decided-elsewhere"]),
             ("$JS.API.STREAM.MSG.GET.S".to_owned(), "orders.c.>".to_owned(), &["decided-elsewhere"]),
             ("$JS.API.DIRECT.GET.S.orders.c.1".to_owned(), "orders.c.>".to_owned(), &["decided-elsewhere"]),
-            ("$JS.API.DIRECT.GET.S.orders.b.1".to_owned(), "orders.c.>".to_owned(), &[]),
+            ("$JS.API.DIRECT.GET.S.orders.b.1".to_owned(), "orders.c.>".to_owned(), &["decided-elsewhere"]),
             ("$JS.API.DIRECT.GET.KV_cfg".to_owned(), "$KV.cfg.c.>".to_owned(), &["shared-stream"]),
             ("$JS.API.STREAM.PURGE.S".to_owned(), "orders.c.>".to_owned(), &["decided-elsewhere"]),
             ("$JS.API.STREAM.PURGE.KV_cfg".to_owned(), "$KV.cfg.c.>".to_owned(), &["shared-stream"]),
@@ -278,12 +351,54 @@ mod tests {
             ("$JS.ACK.S.b.>".to_owned(), "orders.c.>".to_owned(), &["decided-elsewhere"]),
             ("$KV.cfg.b".to_owned(), "$KV.cfg.c".to_owned(), &["shared-stream"]),
             ("$KV.b.>".to_owned(), "$KV.c.>".to_owned(), &[]),
-            ("orders.b.>".to_owned(), "orders.c.>".to_owned(), &[]),
+            ("orders.b.>".to_owned(), "orders.c.>".to_owned(), &["decided-elsewhere"]),
+            // The newer form of acknowledgements.
+            (format!("{next}.c"), "$JS.ACK._.LNj1UmbN.S.c.>".to_owned(), &["shared-stream"]),
+            (format!("{next}.c"), "$JS.ACK._.*.S.c.>".to_owned(), &["shared-stream"]),
+            (format!("{next}.b"), "$JS.ACK._.LNj1UmbN.S.c.>".to_owned(), &[]),
+            (format!("{next}.c"), "$JS.ACK._.>".to_owned(), &["shared-stream"]),
             ("$JS.API.STREAM.INFO.S".to_owned(), "orders.c.>".to_owned(), &[]),
         ] {
             assert_eq!(found(&to_b, &to_c), expected, "{to_b} {to_c}");
         }
     }
+    /// Measured on nats-server 2.15.1: the answer of D goes to the reply subject, which is another import.
+    #[test]
+    fn a_request_that_is_answered_reaches_every_service() {
+        let found = |list: &str, answers: &str| {
+            let text = format!(
+                "jetstream {{}}\naccounts {{\n\
+                 HUB {{ jetstream: enabled, users: [{{ user: hub }}], exports: [\n\
+                 {{ service: \"$JS.API.STREAM.PURGE.S\", accounts: [B] }}, {{ service: \"$JS.API.CONSUMER.MSG.NEXT.S.c\", accounts: [C] }}] }}\n\
+                 D {{ users: [{{ user: d, permissions {{ publish: {answers}, subscribe: ask }} }}], exports: [{{ service: ask, accounts: [B] }}] }}\n\
+                 B {{ users: [{{ user: b, permissions {{ publish: {list}, subscribe: \"_INBOX_b.>\" }} }}], imports: [\n\
+                 {{ service: {{ account: D, subject: ask }} }}, {{ service: {{ account: HUB, subject: \"$JS.API.STREAM.PURGE.S\" }}, to: p }}] }}\n\
+                 C {{ users: [{{ user: c }}], imports: [{{ service: {{ account: HUB, subject: \"$JS.API.CONSUMER.MSG.NEXT.S.c\" }}, to: n }}] }} }}"
+            );
+            findings(&text).iter().any(|f| f.rule == "shared-stream" && f.severity == Severity::Error)
+        };
+        assert!(found("ask", "\"_R_.>\""));
+        assert!(!found("ask", "d.>"), "nobody answers");
+        assert!(!found("x", "\"_R_.>\""), "it asks nobody");
+    }
+
+    /// Measured on nats-server 2.15.1 with push consumers.
+    #[test]
+    fn what_feeds_an_import_is_not_in_the_file() {
+        let found = |imports: &str| {
+            let text = format!(
+                "jetstream {{}}\naccounts {{\n\
+                 HUB {{ jetstream: enabled, users: [{{ user: hub }}], exports: [\n\
+                 {{ service: \"$JS.API.CONSUMER.DELETE.S.pc\", accounts: [B] }}, {{ stream: deliver.c, accounts: [C] }}] }}\n\
+                 B {{ users: [{{ user: b }}], imports: [{{ service: {{ account: HUB, subject: \"$JS.API.CONSUMER.DELETE.S.pc\" }}, to: p }}] }}\n\
+                 C {{ users: [{{ user: c }}] {imports} }} }}"
+            );
+            findings(&text).iter().filter(|f| f.rule == "decided-elsewhere").count()
+        };
+        assert_eq!(found(", imports: [{ stream: { account: HUB, subject: deliver.c } }]"), 1);
+        assert_eq!(found(""), 0);
+    }
+
     #[test]
     fn a_tenant_uses_what_its_permissions_allow() {
         let next = "$JS.API.CONSUMER.MSG.NEXT.S.c";
