@@ -12,7 +12,7 @@ use crate::keys::{AccountKind, Login, RootKey};
 use crate::live::jetstream::targets::Targets;
 use crate::live::process::{LocalServer, RunningServer, UpAction};
 use crate::live::reload_plan::ReloadPlan;
-use crate::live::reservations::{self, Reservations, Reserved};
+use crate::live::reservations::{self, Held, Reserved};
 use crate::live::stats::TenantStatus;
 use crate::live::{docker, locate, stats};
 use crate::model::Model;
@@ -161,7 +161,7 @@ pub fn reload_plan(run: &LocalServer, project: &Project, accounts: &str) -> Resu
     if let (true, Some(state), Some(js)) = (plan.reload, run.running(), model.server.jetstream) {
         let available = Reserved { memory: js.memory.bytes(), storage: js.storage.bytes() };
         let (held, wanted) = (held(run, &state, project.operator_login())?, reservations::wanted(model));
-        let why = reservations::conflict(&held, &wanted, available);
+        let why = reservations::conflict(&held.reserved, &wanted, available);
         let back = reservations::back(&held, &wanted, &run.accounts());
         plan.because.extend(why.into_iter().chain(back));
         plan.restart |= !plan.because.is_empty();
@@ -169,12 +169,13 @@ pub fn reload_plan(run: &LocalServer, project: &Project, accounts: &str) -> Resu
     Ok(Some(plan))
 }
 
-/// What a running server reserves, by its own words if it knows a system user whose secret is known here.
-fn held(run: &LocalServer, state: &RunningServer, operator: Option<Login>) -> Result<Reservations, Error> {
-    match (operator.map(|operator| reservations::held(&state.dial, &operator)), run.reserved()) {
-        (Some(Ok(held)), _) | (_, Some(held)) => Ok(held),
-        (Some(Err(error)), None) => Err(error),
-        (None, None) => Ok(Reservations::new()),
+/// What a running server holds. What it reserves is by its own words if it knows a system user whose secret is known here.
+fn held(run: &LocalServer, state: &RunningServer, operator: Option<Login>) -> Result<Held, Error> {
+    let noted = run.held();
+    match operator.map(|operator| reservations::reserved(&state.dial, &operator)) {
+        Some(Ok(reserved)) => Ok(Held { reserved, ..noted.unwrap_or_default() }),
+        Some(Err(error)) if noted.is_none() => Err(error),
+        _ => Ok(noted.unwrap_or_default()),
     }
 }
 

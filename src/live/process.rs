@@ -15,7 +15,7 @@ use serde::{Deserialize, Serialize};
 use super::locate::NatsServer;
 use super::ready;
 use super::reload_plan::{self, ReloadPlan};
-use super::reservations::{self, Reservations};
+use super::reservations::Held;
 use crate::conf;
 use crate::conf::ConfFiles;
 use crate::conf::value::Map;
@@ -111,26 +111,26 @@ impl LocalServer {
         self.folder.join("state.json")
     }
 
-    fn reserved_file(&self) -> PathBuf {
-        self.folder.join("reserved.json")
+    fn held_file(&self) -> PathBuf {
+        self.folder.join("held.json")
     }
 
-    /// What the running server reserves for each account that it has had since it started, by what was told it. It
-    /// says so itself, but only to a system user whom it knows. `None`: another version of tenantry started it.
-    pub fn reserved(&self) -> Option<Reservations> {
-        serde_json::from_str(&fs::read_to_string(self.reserved_file()).ok()?).ok()
+    /// What the running server holds of its accounts, by what it was told since it started. It says so itself, but
+    /// only to a system user whom it knows. `None`: another version of tenantry started it.
+    pub fn held(&self) -> Option<Held> {
+        serde_json::from_str(&fs::read_to_string(self.held_file()).ok()?).ok()
     }
 
-    /// Takes note of what a server reserves for the accounts of a model, and, if it runs already, for those it had.
-    fn note_reserved(&self, model: &Model, is_running: bool) -> Result<(), Error> {
-        let mut reserved = match self.reserved() {
-            _ if !is_running => Reservations::new(),
-            Some(reserved) => reserved,
+    /// Takes note of the accounts of a model that a server is told, and, if it runs already, of those it had.
+    fn note_held(&self, model: &Model, is_running: bool) -> Result<(), Error> {
+        let mut held = match self.held() {
+            _ if !is_running => Held::default(),
+            Some(held) => held,
             None => return Ok(()),
         };
-        reserved.extend(reservations::wanted(model));
-        let text = serde_json::to_string(&reserved).unwrap_or_default();
-        fs::write(self.reserved_file(), text).map_err(|e| Error::io("write", &self.reserved_file(), e))
+        held.change(model);
+        let text = serde_json::to_string(&held).unwrap_or_default();
+        fs::write(self.held_file(), text).map_err(|e| Error::io("write", &self.held_file(), e))
     }
 
     /// Refuses addresses of a model that others than the running server listen on.
@@ -238,7 +238,7 @@ impl LocalServer {
             if self.read_digest().is_some_and(|read| read == prepared) {
                 return Ok((state, UpAction::Unchanged));
             }
-            self.note_reserved(model, true)?;
+            self.note_held(model, true)?;
             self.reload(&state)?;
             return Ok((state, UpAction::Reloaded));
         }
@@ -285,7 +285,7 @@ impl LocalServer {
         if let Some((what, address)) = addresses(model).find(|(_, address)| ready::is_taken(*address)) {
             return Err(taken(what, address, model.server.name.as_str()));
         }
-        self.note_reserved(model, false)?;
+        self.note_held(model, false)?;
         let log = self.log();
         fs::write(&log, "").map_err(|e| Error::io("write", &log, e))?;
         // Absolute: the server runs in its own folder.

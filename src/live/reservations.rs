@@ -28,8 +28,26 @@ pub struct Reserved {
 /// Reservations by account.
 pub type Reservations = BTreeMap<String, Reserved>;
 
+/// What a running server holds of accounts with JetStream, those included that it no longer has.
+#[derive(Debug, Default, Serialize, Deserialize)]
+pub struct Held {
+    /// What it reserves for each.
+    pub reserved: Reservations,
+    /// Those that were removed while it ran, whether or not they are back.
+    pub removed: BTreeSet<String>,
+}
+
+impl Held {
+    /// Adds what the server is told next.
+    pub fn change(&mut self, model: &Model) {
+        let is_there = |account: &String| model.tenants.iter().any(|tenant| tenant.name.as_str() == account);
+        self.removed.extend(self.reserved.keys().filter(|account| !is_there(account)).cloned());
+        self.reserved.extend(wanted(model));
+    }
+}
+
 /// What the server reserves for each account that it has had since it started.
-pub fn held(url: &str, operator: &Login) -> Result<Reservations, Error> {
+pub fn reserved(url: &str, operator: &Login) -> Result<Reservations, Error> {
     super::runtime()?.block_on(async { tokio::time::timeout(LIMIT, ask(url, operator)).await }).unwrap_or_else(|_| {
         Err(Error::server(format!("{url} did not answer within {} s", LIMIT.as_secs()), "is it another server?"))
     })
@@ -100,8 +118,9 @@ pub fn conflict(held: &Reservations, wanted: &Reservations, available: Reserved)
 
 /// The accounts that come back, as the end of "the server needs a restart for": it holds on to what it had of them, and
 /// streams of theirs store nothing any more. `running`: the accounts of its configuration. `None`: there are none.
-pub fn back(held: &Reservations, wanted: &Reservations, running: &BTreeSet<String>) -> Option<String> {
-    let back = wanted.keys().filter(|account| held.contains_key(*account) && !running.contains(*account));
+pub fn back(held: &Held, wanted: &Reservations, running: &BTreeSet<String>) -> Option<String> {
+    let is_gone = |account: &&String| held.reserved.contains_key(*account) && !running.contains(*account);
+    let back = wanted.keys().filter(|account| is_gone(account) || held.removed.contains(*account));
     let names: Vec<&str> = back.map(String::as_str).collect();
     let verb = if names.len() == 1 { "was" } else { "were" };
     (!names.is_empty()).then(|| {

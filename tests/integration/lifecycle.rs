@@ -295,6 +295,13 @@ async fn a_tenant_that_comes_back_needs_a_restart() {
     let ran = project.run(&["up"]).exited(1);
     assert!(ran.stderr.contains("the streams of SHOP") && ran.stderr.contains("--restart"), "{}", ran.stderr);
     assert_eq!(project.run(&["plan", "--format", "json"]).exited(1).json()["restart"], true);
+    // Nor if it comes back in two steps.
+    let (without, stream) =
+        (with.find("[[tenant.stream]]\nname = \"ORDERS\""), "[tenant.jetstream]\nstorage = \"64MiB\"\n");
+    project.write("tenants.toml", &with[..without.expect("the stream")].replace(stream, ""));
+    project.up();
+    project.write("tenants.toml", &with);
+    project.run(&["up"]).exited(1);
     project.run(&["up", "--restart"]).exited(0);
     assert!(stores().await, "the control");
 }

@@ -78,11 +78,16 @@ async fn read<'p>(run: &Run<'p>, tenant_run: &mut TenantRun<'p>) {
     let last = canary_stream::subject(run, tenant_run, "last");
     let canary = run.canary(index);
     let Some(manager) = tenant_run.manager() else { return };
+    // A stream stores messages in order: once it holds this one, it holds everything it captured earlier.
     if let (Some(last), Some(connection), true) = (&last, &mut manager.connection, run.throwaway) {
-        // A stream stores messages in order: once it holds this one, it holds everything it
-        // captured earlier.
         connection.publish_stored_by(&name, last, None, canary.as_bytes());
     }
+    // It captures requests, too. Asking in vain would fill it until it drops what it is to be asked for.
+    let request = format!("$JS.API.STREAM.INFO.{name}");
+    if run.throwaway && last.is_none() {
+        manager.api(run, &format!("STREAM.INFO.{name}"), json!({})).await;
+    }
+    let last = last.unwrap_or(request);
     let start = Instant::now();
     let get_last = Request::json(format!("$JS.API.STREAM.MSG.GET.{name}"), &json!({ "last_by_subj": last }));
     while run.throwaway
