@@ -13,7 +13,7 @@ use crate::verify::wire::is_about;
 pub const PROBE: Probe = Probe {
     id: "answers",
     proves: "the reply subject of a shared message does not lead an answering user beyond its own permissions",
-    mend: "remove `allow_responses` from users who receive what is shared; `tenantry up` renders that",
+    mend: "remove `allow_responses` from the user; `tenantry up` renders none",
     run: |run, tenant_runs| Box::pin(probe(run, tenant_runs)),
 };
 
