@@ -68,7 +68,7 @@ pub fn may_capture(account: &Account) -> bool {
 }
 
 /// How a user has a message published to a subject of its choice, by an answer to its own request or by
-/// a user that answers it. `captures` as in [`speaks_anywhere`].
+/// a user that answers it. `captures`: whether streams of the account may capture what it publishes.
 pub fn past_publish_list(system: &System, account: &Account, user: &User, captures: bool) -> Option<Carrier> {
     match speaks_anywhere(system, account, user, captures) {
         Some(carrier) if !carrier.by_import => Some(carrier),
