@@ -76,6 +76,14 @@ pub fn past_publish_list(system: &System, account: &Account, user: &User, captur
     }
 }
 
+/// Whether users answer requests of a user, with what they like, on a subject of its choice. What the server answers is
+/// no request to JetStream.
+pub fn is_answered_by_users(system: &System, account: &Account, user: &User) -> bool {
+    let mut services = account.services().filter(|i| !matches!(i.subject.first_token(), "$JS" | "$SYS"));
+    services.any(|i| is_answered(system, i) && !published(account, user, Some(&i.local)).is_empty())
+        || answered(system, account, user).is_some()
+}
+
 /// The answer of a user of the account to requests of `sender`, which goes wherever they say.
 fn answered(system: &System, account: &Account, sender: &User) -> Option<Carrier> {
     let answering = account.users.iter().filter_map(|user| Some((user, user.permissions.responses?)));

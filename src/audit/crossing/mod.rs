@@ -12,10 +12,11 @@ use super::system::{Account, Import, ListenerKind, System, User};
 use crate::diag::Span;
 use crate::subject::{Subject, SubjectIndex};
 use carriers::{
-    Carrier, allows, answers_others, by_leaf_node, hears_everything, hears_mqtt, requests_of_others, speaks_anywhere,
+    Carrier, allows, answers_others, by_leaf_node, hears_everything, hears_mqtt, past_publish_list, requests_of_others,
+    speaks_anywhere,
 };
 
-pub use carriers::{StreamRead, may_capture, past_publish_list, stream_reads};
+pub use carriers::{StreamRead, is_answered_by_users, may_capture, stream_reads};
 pub use paths::{carried_to_each, may_be_read, would_be_read};
 
 /// One user's message that another one receives.

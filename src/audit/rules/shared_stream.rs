@@ -3,7 +3,7 @@
 use std::collections::HashSet;
 
 use super::{Rule, decided_elsewhere, reserved_export};
-use crate::audit::crossing::{StreamRead, may_capture, past_publish_list, stream_reads, would_be_read};
+use crate::audit::crossing::{StreamRead, is_answered_by_users, stream_reads, would_be_read};
 use crate::audit::reach::{self, Carried};
 use crate::audit::system::{Account, Export, Permissions, System, User};
 use crate::audit::tenants::Tenants;
@@ -189,11 +189,10 @@ fn collect<'w>(
     if !reach::reachable(system, by).into_iter().any(has_streams) {
         return;
     }
-    let captures = may_capture(by);
     let mut told = HashSet::new();
     for user in &by.users {
         // An answer goes to whatever the request says.
-        let open = past_publish_list(system, by, user, captures).map(|_| anything(user));
+        let open = is_answered_by_users(system, by, user).then(|| anything(user));
         let tenant = tenants.of(by, user);
         reach::follow(system, reach::published(by, open.as_ref().unwrap_or(user), None), |carried| {
             let (name, subject) = (carried.account.name.as_str(), carried.subject.pattern());
@@ -380,6 +379,7 @@ mod tests {
         assert!(found("ask", "\"_R_.>\""));
         assert!(!found("ask", "d.>"), "nobody answers");
         assert!(!found("x", "\"_R_.>\""), "it asks nobody");
+        assert!(!found("\"$SYS.REQ.USER.INFO\"", "\"_R_.>\""), "what the server answers is no such request");
     }
 
     /// Measured on nats-server 2.15.1 with push consumers.
