@@ -145,6 +145,18 @@ impl Subject {
         }
     }
 
+    /// The subscription that the server lets an allowed `a.*` admit beside it: `a.>`. `None`: the subject does not end
+    /// in `*`.
+    pub fn widened(&self) -> Option<Self> {
+        let before = self.0.strip_suffix('*').filter(|before| before.is_empty() || before.ends_with('.'))?;
+        Self::as_the_server_reads(&format!("{before}>"))
+    }
+
+    /// What that subscription may receive and `a.*` does not match: `a.*.>`. `None`: the subject does not end in `*`.
+    pub fn below_wildcard(&self) -> Option<Self> {
+        self.widened().and_then(|_| Self::as_the_server_reads(&format!("{self}.>")))
+    }
+
     /// Whether some subject is matched by both.
     pub fn overlaps(&self, other: &Self) -> bool {
         let (mut mine, mut theirs) = (self.tokens(), other.tokens());
@@ -300,6 +312,23 @@ mod tests {
 
     fn subject(text: &str) -> Subject {
         Subject::parse(text).expect(text)
+    }
+
+    #[test]
+    fn a_last_wildcard_admits_a_wider_subscription() {
+        let text = |subject: Option<Subject>| subject.map(|subject| subject.as_str().to_owned());
+        for (listed, widened, below) in [
+            ("a.*", Some("a.>"), Some("a.*.>")),
+            ("*", Some(">"), Some("*.>")),
+            ("a.*.*", Some("a.*.>"), Some("a.*.*.>")),
+            ("a.*.b", None, None),
+            ("a.b*", None, None),
+            ("a.>", None, None),
+        ] {
+            let subject = Subject::as_the_server_reads(listed).expect("a subject");
+            assert_eq!(text(subject.widened()).as_deref(), widened, "{listed}");
+            assert_eq!(text(subject.below_wildcard()).as_deref(), below, "{listed}");
+        }
     }
 
     #[test]

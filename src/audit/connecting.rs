@@ -20,7 +20,7 @@ pub struct ConnectionType<'s> {
 
 /// The connection types for which the server listens.
 pub fn connection_types(system: &System) -> Vec<ConnectionType<'_>> {
-    let listener = |kind| system.server.listeners.iter().find(|l| l.kind == kind && l.listens);
+    let listener = |kind| system.server.listener(kind);
     let of_server = system.no_auth_user.as_ref();
     // A block with logins of its own overrides the server's.
     let anonymous = |listener: &'_ Listener| match listener.no_auth_user.is_some() || listener.has_logins {

@@ -69,11 +69,7 @@ impl Allowed {
     /// server takes the subscription `a.>` for allowed by `a.*`, so `a.*.>` has to be denied.
     /// Not where another allowed subject lies below `a.*`, which that would deny as well.
     pub fn below_wildcards(&self) -> Vec<Subject> {
-        let below = |subject: &Subject| {
-            let ends_so = subject.tokens().last() == Some("*");
-            ends_so.then(|| Subject::as_the_server_reads(&format!("{subject}.>"))).flatten()
-        };
-        let below = self.subjects.iter().filter_map(below);
+        let below = self.subjects.iter().filter_map(Subject::below_wildcard);
         below.filter(|below| !self.subjects.iter().any(|subject| subject.overlaps(below))).collect()
     }
 }

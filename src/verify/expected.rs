@@ -34,12 +34,6 @@ pub fn admits_queue(user: &User, subject: &str) -> bool {
     admits(user, subject) && !denied
 }
 
-/// The subscription that the last token `*` of a listed subject admits beside it. `None`: the subject ends otherwise.
-pub fn widened(subject: &Subject) -> Option<String> {
-    let before = subject.as_str().strip_suffix('*').filter(|before| before.is_empty() || before.ends_with('.'))?;
-    Some(format!("{before}>"))
-}
-
 fn grants(grant: &Grant, subject: &str) -> bool {
     match grant {
         Grant::Nothing => false,

@@ -151,8 +151,9 @@ fn is_answered(system: &System, import: &Import) -> bool {
 
 /// Whether the server keeps streams for MQTT in the account.
 fn uses_mqtt(system: &System, account: &Account) -> bool {
-    let listens = system.server.listeners.iter().any(|l| l.kind == ListenerKind::Mqtt && l.listens);
-    listens && account.jetstream.is_some() && account.users.iter().any(|user| user.may_use(ListenerKind::Mqtt))
+    system.server.listener(ListenerKind::Mqtt).is_some()
+        && account.jetstream.is_some()
+        && account.users.iter().any(|user| user.may_use(ListenerKind::Mqtt))
 }
 
 /// How a user receives what others publish by MQTT: it passes on `$MQTT.msgs.>` and `$MQTT.rmsgs.>`.

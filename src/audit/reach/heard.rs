@@ -44,10 +44,7 @@ impl Side {
         for SubjectPattern { subject, queue } in allow {
             let queue = queue.as_ref().or(own_queue);
             heard.push(Heard { subject: subject.clone(), queue, widened_from: None });
-            let widened =
-                subject.as_str().strip_suffix('*').filter(|before| before.is_empty() || before.ends_with('.'));
-            let widened = widened.and_then(|before| Subject::as_the_server_reads(&format!("{before}>")));
-            let Some(admitted) = widened else { continue };
+            let Some(admitted) = subject.widened() else { continue };
             if self.admits_more(subject, queue, &admitted) {
                 heard.push(Heard { subject: admitted, queue, widened_from: Some(subject) });
             }
@@ -61,7 +58,7 @@ impl Side {
         if self.denied_to(queue).any(|deny| deny.matches_literally(admitted)) {
             return false;
         }
-        let Some(below) = Subject::as_the_server_reads(&format!("{listed}.>")) else { return false };
+        let Some(below) = listed.below_wildcard() else { return false };
         // An entry for another queue is another subscription, of which other subjects are denied.
         let is_as_wide = |pattern: &&SubjectPattern| pattern.queue.is_none() || pattern.queue.as_ref() == queue;
         let listed_too = self.allow.iter().flatten().filter(is_as_wide).map(|pattern| &pattern.subject);

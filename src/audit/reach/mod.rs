@@ -7,7 +7,7 @@ pub mod term;
 
 use std::collections::{HashMap, HashSet, VecDeque};
 
-use super::system::{Account, AuthMethod, Export, Import, Mapping, Permissions, Side, System, User};
+use super::system::{Account, Export, Import, Mapping, Side, System, User};
 use crate::diag::Span;
 use crate::model::ShareKind;
 use crate::subject::Subject;
@@ -476,26 +476,13 @@ fn across<'w>(message: Carried<'w>, account: &'w Account, import: &Import, what:
     Carried { account, way: Some(import.kind), hops, ..message.step(what, import.span) }
 }
 
-/// A user with unlimited permissions.
-fn anybody(span: Span) -> User {
-    User {
-        name: String::new(),
-        label: None,
-        span,
-        auth: AuthMethod::Nkey,
-        permissions: Permissions::default(),
-        connection_types: None,
-        needs_proxy: false,
-    }
-}
-
 /// Explains why no path exists, by the first obstacle: missing shares between the
 /// accounts, then the publisher's permissions, then the subscriber's.
 pub fn obstacle(system: &System, question: Question<'_>) -> (String, Span) {
     let ((account, sender), (target, receiver)) = (question.from, question.to);
     let anything = format!("anything that `{}/{}` may publish", account.name, sender.display_name());
     let what = question.subject.map_or(anything, |subject| format!("`{subject}`"));
-    let anybody = anybody(account.span);
+    let anybody = User::anybody(String::new(), account.span);
     let between =
         |from: &User, to: &User| paths(system, Question { from: (account, from), to: (target, to), ..question }).paths;
     let Some(way) = between(&anybody, &anybody).into_iter().next() else {

@@ -17,7 +17,9 @@ use std::collections::{HashMap, HashSet};
 
 use nkeys::KeyPair;
 
-use super::system::{Account, Callout, JetStream, Limit, Limits, ListenerKind, Mapping, Permissions, Side, System};
+use super::system::{
+    Account, Callout, Import, JetStream, Limit, Limits, ListenerKind, Mapping, Permissions, Side, System,
+};
 use crate::conf::value::{Entry, Map, Node, Value};
 use crate::diag::{Diagnostic, Span};
 use crate::model::ShareKind;
@@ -56,7 +58,7 @@ pub fn system(map: &Map, start: Span, collector: &mut Collector) -> System {
     }
     reader.operator(&options, &mut system);
     map_domain(&mut system);
-    let has_leaf = system.server.listeners.iter().any(|l| l.kind == ListenerKind::Leaf && l.listens);
+    let has_leaf = system.server.listener(ListenerKind::Leaf).is_some();
     for account in &mut system.accounts {
         // Without a connection nobody is in it.
         let is_suspended = account.limits.connections.is_some_and(|(most, _)| most == 0);
@@ -85,28 +87,33 @@ pub fn system(map: &Map, start: Span, collector: &mut Collector) -> System {
 /// Adds the mappings by which the server takes requests to JetStream that name its domain, in each account unless an
 /// import takes the place of JetStream there.
 fn map_domain(system: &mut System) {
-    const REQUESTS: [&str; 7] = ["INFO", "STREAM.>", "CONSUMER.>", "DIRECT.>", "META.>", "SERVER.>", "ACCOUNT.>"];
-    const VIEWS: [&str; 2] = ["$KV.>", "$OBJ.>"];
+    /// What follows the domain, and what it becomes.
+    const REQUESTS: [(&str, &str); 9] = [
+        ("INFO", "$JS.API.INFO"),
+        ("STREAM.>", "$JS.API.STREAM.>"),
+        ("CONSUMER.>", "$JS.API.CONSUMER.>"),
+        ("DIRECT.>", "$JS.API.DIRECT.>"),
+        ("META.>", "$JS.API.META.>"),
+        ("SERVER.>", "$JS.API.SERVER.>"),
+        ("ACCOUNT.>", "$JS.API.ACCOUNT.>"),
+        ("$KV.>", "$KV.>"),
+        ("$OBJ.>", "$OBJ.>"),
+    ];
     let Some((domain, span)) = system.server.jetstream.as_ref().and_then(|jetstream| jetstream.domain.clone()) else {
         return;
     };
-    let requests = REQUESTS.map(|request| (request, format!("$JS.API.{request}")));
-    let mappings: Vec<(Subject, String)> = requests
-        .into_iter()
-        .chain(VIEWS.map(|view| (view, view.to_owned())))
-        .filter_map(|(request, to)| Some((Subject::as_the_server_reads(&format!("$JS.{domain}.API.{request}"))?, to)))
-        .collect();
     let info = Subject::as_the_server_reads("$JS.API.INFO");
     for account in &mut system.accounts {
-        let is_info = |import: &crate::audit::system::Import| info.as_ref().is_some_and(|i| import.local.contains(i));
-        if account.jetstream.is_none() && account.services().any(is_info) {
+        let is_shadow = |import: &Import| info.as_ref().is_some_and(|info| import.local.contains(info));
+        if account.jetstream.is_none() && account.services().any(is_shadow) {
             continue;
         }
-        for (from, to) in &mappings {
-            if account.mappings.iter().all(|mapping| mapping.from != *from) {
-                let (from, to) = (from.clone(), vec![to.clone()]);
-                account.mappings.push(Mapping { from, to, keeps: false, of_domain: true, span });
-            }
+        for (request, to) in REQUESTS {
+            let from = Subject::as_the_server_reads(&format!("$JS.{domain}.API.{request}"));
+            let Some(from) = from.filter(|from| account.mappings.iter().all(|mapping| mapping.from != *from)) else {
+                continue;
+            };
+            account.mappings.push(Mapping { from, to: vec![to.to_owned()], keeps: false, of_domain: true, span });
         }
     }
 }
@@ -138,7 +145,7 @@ impl SystemReader<'_> {
                     } else if system.accounts.iter().any(|account| account.name == text) {
                         self.collector.refuse(name.span, format!("account `{text}` is there already"), "name it once");
                     } else {
-                        system.accounts.push(empty_account(text, name.span));
+                        system.accounts.push(Account::empty(text, name.span));
                     }
                 }
             }
@@ -187,7 +194,7 @@ impl SystemReader<'_> {
         }
         let map = self.collector.map(&entry.node)?;
         let options = self.collector.options(map, ACCOUNT, "an account");
-        let mut account = empty_account(&entry.key, entry.key_span);
+        let mut account = Account::empty(&entry.key, entry.key_span);
         if let Some(node) = options.get("nkey")
             && self.collector.text(Some(node)).is_some_and(|key| !is_public(key, 'A'))
         {
@@ -368,7 +375,7 @@ impl SystemReader<'_> {
             }
         }
         if !users.is_empty() {
-            system.accounts.push(Account { users, ..empty_account("$G", node.span) });
+            system.accounts.push(Account { users, ..Account::empty("$G", node.span) });
         }
     }
 
@@ -427,22 +434,6 @@ fn weight(node: &Node) -> Option<i64> {
         _ => return None,
     };
     (0..=100).contains(&percent).then_some(percent)
-}
-
-fn empty_account(name: &str, span: Span) -> Account {
-    Account {
-        name: name.to_owned(),
-        span,
-        users: Vec::new(),
-        exports: Vec::new(),
-        imports: Vec::new(),
-        jetstream: None,
-        limits: Limits::default(),
-        mappings: Vec::new(),
-        trace: None,
-        signers: Vec::new(),
-        scopes: None,
-    }
 }
 
 fn is_public(key: &str, kind: char) -> bool {

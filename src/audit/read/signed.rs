@@ -5,11 +5,8 @@ use std::collections::{HashMap, HashSet};
 
 use super::checks::{import_renames, mapping_renames};
 use super::claims::{self, Claims, SigningKey, decode};
-use super::empty_account;
 use crate::audit::reach::term::{Rename, Unknowns};
-use crate::audit::system::{
-    Account, AuthMethod, Export, Import, JetStream, Latency, Limit, Limits, Mapping, Permissions, User,
-};
+use crate::audit::system::{Account, Export, Import, JetStream, Latency, Limit, Limits, Mapping, User};
 use crate::diag::Span;
 use crate::model::ShareKind;
 use crate::subject::Subject;
@@ -50,17 +47,8 @@ impl<'c> Signed<'c> {
     pub fn account(&self, (claims, span): &Claimed) -> Account {
         let (nats, span, name) = (&claims.nats, *span, self.name(&claims.sub));
         let limit = |number: i64| -> Limit { Some((number, span)) };
-        let anybody = User {
-            name: format!("whoever {name} signs"),
-            label: None,
-            span,
-            auth: AuthMethod::Nkey,
-            permissions: Permissions::default(),
-            connection_types: None,
-            needs_proxy: false,
-        };
         Account {
-            users: vec![anybody],
+            users: vec![User::anybody(format!("whoever {name} signs"), span)],
             exports: nats.exports.iter().filter_map(|export| self.export(claims, export, span)).collect(),
             imports: nats.imports.iter().filter_map(|import| self.import(claims, import, span)).collect(),
             jetstream: jetstream(&nats.limits, span),
@@ -77,7 +65,7 @@ impl<'c> Signed<'c> {
                 .collect(),
             scopes: scopes(&nats.signing_keys),
             trace: nats.trace.as_ref().and_then(|t| Some((Subject::as_the_server_reads(&t.dest)?, span))),
-            ..empty_account(&name, span)
+            ..Account::empty(&name, span)
         }
     }
 

@@ -14,8 +14,7 @@ pub const RULE: Rule = Rule {
 };
 
 fn check(system: &System, tenants: &Tenants, out: &mut Vec<Diagnostic>) {
-    let mqtt = system.server.listeners.iter().find(|l| l.kind == ListenerKind::Mqtt && l.listens);
-    let leaf = system.server.listeners.iter().find(|l| l.kind == ListenerKind::Leaf && l.listens);
+    let (mqtt, leaf) = (system.server.listener(ListenerKind::Mqtt), system.server.listener(ListenerKind::Leaf));
     if let Some(mqtt) = mqtt {
         for account in system.tenants().filter(|account| tenants.share(account)) {
             let mut by_mqtt = account.users.iter().filter(|user| user.may_use(ListenerKind::Mqtt));

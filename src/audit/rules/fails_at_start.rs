@@ -29,7 +29,7 @@ fn check(system: &System, _: &Tenants, out: &mut Vec<Diagnostic>) {
     if let Some(operator) = system.operator.as_ref().filter(|operator| operator.beside) {
         out.push(RULE.error(operator.span, "an operator and accounts in the file do not go together"));
     }
-    let mqtt = system.server.listeners.iter().find(|d| d.kind == ListenerKind::Mqtt && d.listens);
+    let mqtt = system.server.listener(ListenerKind::Mqtt);
     if let Some(listener) = mqtt.filter(|_| system.server.jetstream.is_none()) {
         out.push(RULE.error(listener.span, "MQTT needs JetStream"));
     }

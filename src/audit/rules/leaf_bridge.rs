@@ -3,7 +3,7 @@
 use std::collections::HashMap;
 
 use super::Rule;
-use crate::audit::system::{Account, Listener, ListenerKind, ListenerLogin, Remote, System};
+use crate::audit::system::{Account, ListenerKind, ListenerLogin, Remote, System};
 use crate::audit::tenants::Tenants;
 use crate::diag::Diagnostic;
 
@@ -49,12 +49,11 @@ pub fn comes_out<'s>(system: &'s System, remote: &Remote, address: &str) -> Vec<
     let Some((host, port)) = address.rsplit_once(':') else { return Vec::new() };
     let is_loopback = |host: &str| host.starts_with("127.") || matches!(host, "[::1]" | "::1" | "localhost");
     let mut accounts = Vec::new();
-    let listens = |l: &&Listener| l.listens;
     // Without a listener of their own, leaf nodes are refused by WebSocket too.
-    if !system.server.listeners.iter().filter(listens).any(|listener| listener.kind == ListenerKind::Leaf) {
+    if system.server.listener(ListenerKind::Leaf).is_none() {
         return accounts;
     }
-    for listener in system.server.listeners.iter().filter(listens) {
+    for listener in system.server.listeners.iter().filter(|listener| listener.listens) {
         let accepts = matches!(listener.kind, ListenerKind::Leaf | ListenerKind::WebSocket);
         let Some((own_host, own_port)) = listener.address.as_deref().and_then(|own| own.rsplit_once(':')) else {
             continue;
@@ -81,7 +80,7 @@ fn leaf_accounts<'s>(system: &'s System, user: Option<&str>) -> Vec<&'s str> {
 
 /// Whether anybody can come in as a leaf node of an account.
 pub fn lets_in(system: &System, account: &str) -> bool {
-    system.server.listeners.iter().any(|listener| listener.kind == ListenerKind::Leaf && listener.listens)
+    system.server.listener(ListenerKind::Leaf).is_some()
         && takes_leaf_nodes(system, account)
         && leaf_accounts(system, None).contains(&account)
 }

@@ -1,7 +1,7 @@
 //! A leaf node listener without authorization lets every user attach servers.
 
 use super::Rule;
-use crate::audit::system::{Account, Listener, ListenerKind, System};
+use crate::audit::system::{Account, ListenerKind, System};
 use crate::audit::tenants::Tenants;
 use crate::diag::Diagnostic;
 
@@ -14,9 +14,8 @@ pub const RULE: Rule = Rule {
 };
 
 fn check(system: &System, tenants: &Tenants, out: &mut Vec<Diagnostic>) {
-    let is_open = |l: &&Listener| l.kind == ListenerKind::Leaf && l.listens && system.server.admits_clients(l);
-    let listeners = system.server.listeners.iter().filter(is_open);
-    for listener in listeners {
+    let leaf = system.server.listener(ListenerKind::Leaf);
+    if let Some(listener) = leaf.filter(|leaf| system.server.admits_clients(leaf)) {
         let may = |account: &&Account| {
             let has_user = account.users.iter().any(|user| user.may_use(ListenerKind::Leaf));
             has_user && account.takes_leaf_nodes()

@@ -293,8 +293,10 @@ impl System {
 
     /// Whether a user can connect as a leaf node. A listener with logins of its own rejects the users of accounts.
     pub fn may_be_leaf(&self, account: &Account, user: &User) -> bool {
-        let takes_users = |l: &Listener| l.kind == ListenerKind::Leaf && l.listens && self.server.admits_clients(l);
-        account.takes_leaf_nodes() && user.may_use(ListenerKind::Leaf) && self.server.listeners.iter().any(takes_users)
+        let leaf = self.server.listener(ListenerKind::Leaf);
+        account.takes_leaf_nodes()
+            && user.may_use(ListenerKind::Leaf)
+            && leaf.is_some_and(|leaf| self.server.admits_clients(leaf))
     }
 
     /// Whether `account` is the system account.
@@ -314,6 +316,23 @@ impl System {
 }
 
 impl Account {
+    /// An account of this name, with nothing in it and without limits.
+    pub fn empty(name: &str, span: Span) -> Self {
+        Self {
+            name: name.to_owned(),
+            span,
+            users: Vec::new(),
+            exports: Vec::new(),
+            imports: Vec::new(),
+            jetstream: None,
+            limits: Limits::default(),
+            mappings: Vec::new(),
+            trace: None,
+            signers: Vec::new(),
+            scopes: None,
+        }
+    }
+
     /// Its users, each with the account.
     pub fn members(&self) -> impl Iterator<Item = (&Self, &User)> {
         self.users.iter().map(move |user| (self, user))
@@ -345,6 +364,24 @@ impl Account {
 }
 
 impl User {
+    /// A user without restrictions.
+    pub fn anybody(name: String, span: Span) -> Self {
+        Self {
+            name,
+            label: None,
+            span,
+            auth: AuthMethod::Nkey,
+            permissions: Permissions::default(),
+            connection_types: None,
+            needs_proxy: false,
+        }
+    }
+
+    /// The same user, if it might publish and subscribe to anything.
+    pub fn unrestricted(&self) -> Self {
+        Self { permissions: Permissions::default(), ..self.clone() }
+    }
+
     /// The location of one of its two lists, or of what stands in its place.
     pub fn place_of(&self, side: &Side) -> Span {
         side.span.or(self.permissions.span).unwrap_or(self.span)
@@ -459,15 +496,8 @@ mod tests {
     }
 
     fn user(connection_types: Option<&[&str]>) -> User {
-        User {
-            name: "u".into(),
-            label: None,
-            span: SPAN,
-            auth: AuthMethod::Nkey,
-            permissions: Permissions::default(),
-            connection_types: connection_types.map(|types| (types.iter().map(|t| (*t).to_owned()).collect(), SPAN)),
-            needs_proxy: false,
-        }
+        let types = connection_types.map(|types| (types.iter().map(|t| (*t).to_owned()).collect(), SPAN));
+        User { connection_types: types, ..User::anybody("u".into(), SPAN) }
     }
 
     #[test]
@@ -587,19 +617,7 @@ mod tests {
 
     #[test]
     fn the_system_account_is_the_named_one_or_else_sys() {
-        let account = |name: &str| Account {
-            name: name.into(),
-            span: SPAN,
-            users: Vec::new(),
-            exports: Vec::new(),
-            imports: Vec::new(),
-            jetstream: None,
-            limits: Limits::default(),
-            mappings: Vec::new(),
-            trace: None,
-            signers: Vec::new(),
-            scopes: None,
-        };
+        let account = |name: &str| Account::empty(name, SPAN);
         let mut system = System { accounts: vec![account("$SYS"), account("OPS"), account("A")], ..System::default() };
         let tenants = |system: &System| system.tenants().map(|a| a.name.clone()).collect::<Vec<_>>();
         assert_eq!(tenants(&system), ["OPS", "A"]);

@@ -187,6 +187,11 @@ impl ListenerLogin {
 }
 
 impl Server {
+    /// The listener of a kind. `None`: it accepts no such connections.
+    pub fn listener(&self, kind: ListenerKind) -> Option<&Listener> {
+        self.listeners.iter().find(|listener| listener.kind == kind && listener.listens)
+    }
+
     /// The servers that this one dials as a leaf node.
     pub fn remotes(&self) -> impl Iterator<Item = &Remote> {
         self.listeners.iter().flat_map(|listener| &listener.remotes)
@@ -211,8 +216,8 @@ impl Server {
 
     /// A leaf node's login in an account, or a server dialled for it. `None`: there is neither.
     pub fn leaf_of(&self, account: &str) -> Option<Span> {
-        let leaf = self.listeners.iter().filter(|l| l.kind == ListenerKind::Leaf && l.listens);
-        let login = leaf.flat_map(|l| &l.logins).find(|login| login.account() == account).map(|login| login.span);
+        let logins = self.listener(ListenerKind::Leaf).into_iter().flat_map(|leaf| &leaf.logins);
+        let login = logins.into_iter().find(|login| login.account() == account).map(|login| login.span);
         login.or_else(|| self.remotes().find(|remote| remote.account == account).map(|remote| remote.span))
     }
 }

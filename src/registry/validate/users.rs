@@ -240,12 +240,11 @@ pub fn declared_roles_are_not_widened(cx: &RegistryContext<'_>, out: &mut Vec<Di
     for (name, role) in &cx.registry.role.0 {
         let listed: Vec<(Span, Subject)> =
             role.subscribe.iter().filter_map(|p| Some((p.span, p.value.0.example()?))).collect();
-        for (span, subject) in listed.iter().filter(|(_, subject)| subject.tokens().last() == Some("*")) {
-            let Some(below) = Subject::as_the_server_reads(&format!("{subject}.>")) else { continue };
-            let is_meant = listed.iter().any(|(_, other)| other.contains(&below));
-            let Some((other, _)) = listed.iter().find(|(_, other)| other.overlaps(&below) && !is_meant) else {
+        for (span, below) in listed.iter().filter_map(|(span, subject)| Some((span, subject.below_wildcard()?))) {
+            if listed.iter().any(|(_, other)| other.contains(&below)) {
                 continue;
-            };
+            }
+            let Some((other, _)) = listed.iter().find(|(_, other)| other.overlaps(&below)) else { continue };
             out.push(
                 Diagnostic::error(
                     codes::WIDENED_ROLE,

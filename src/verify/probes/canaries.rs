@@ -3,7 +3,7 @@
 
 use super::Probe;
 use crate::subject::Subject;
-use crate::verify::expected::{concrete, depths, listed, may_publish, may_subscribe, widened};
+use crate::verify::expected::{concrete, depths, listed, may_publish, may_subscribe};
 use crate::verify::run::{Run, Session, TenantRun, each};
 use crate::verify::wire::Message;
 
@@ -36,8 +36,8 @@ async fn subscribe_to_granted<'p>(run: &Run<'p>, tenant_run: &mut TenantRun<'p>)
         let is_inbox = |s: &&Subject| Subject::as_the_server_reads(&inbox).is_some_and(|inbox| s.contains(&inbox));
         for subject in listed(&session.user.permissions.subscribe).iter().filter(|s| !is_inbox(s)) {
             connection.subscribe(subject.as_str(), None);
-            if let Some(widened) = widened(subject) {
-                connection.subscribe(&widened, None);
+            if let Some(widened) = subject.widened() {
+                connection.subscribe(widened.as_str(), None);
             }
         }
         // Also subscribes to the exact subjects that other tenants' consumers try to deliver to:
@@ -70,8 +70,7 @@ fn publish_subjects(run: &Run<'_>, session: &Session<'_>) -> Vec<String> {
     // What a list that ends in `*` may let in besides: the tenant's own lists, and those of its importers.
     let tenant = run.topology.tenant(session.tenant);
     let lists = tenant.users.iter().flat_map(|user| listed(&user.permissions.subscribe));
-    let below = lists.chain(tenant.exports.iter().map(|export| &export.subject)).filter_map(widened);
-    let below = below.filter_map(|text| Subject::as_the_server_reads(&text));
+    let below = lists.chain(tenant.exports.iter().map(|export| &export.subject)).filter_map(Subject::widened);
     let below = below.filter(|s| !s.first_token().starts_with(['$', '_']));
     subjects.extend(below.flat_map(|s| depths(&s, &run.token())).filter(|s| may_publish(session.user, s)));
     subjects.sort_unstable();
