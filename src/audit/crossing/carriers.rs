@@ -1,4 +1,4 @@
-//! What publishes or receives for a user without looking at its lists.
+//! The mechanisms of the server that publish or receive for a user without looking at its lists.
 
 use super::super::reach::{self, Carried, Question, published};
 use super::super::system::{Account, Import, ListenerKind, Responses, Side, System, User};
@@ -9,7 +9,7 @@ use crate::subject::Subject;
 /// A mechanism that publishes or receives for a user without looking at its permissions.
 #[derive(Debug, Clone)]
 pub struct Carrier {
-    /// What is published or received, as the end of a sentence.
+    /// The message that it publishes or receives, as the end of a sentence.
     pub what: String,
     /// The location that permits it.
     pub place: Span,
@@ -205,7 +205,7 @@ const READS: [ReadRequest; 7] = [
     ReadRequest { subject: "$JS.ACK.>", before: 2, filter: None, by_consumer: true },
 ];
 
-/// What a user may read out of a stream.
+/// A read of a stream that a user may ask for.
 pub struct StreamRead<'w> {
     /// The account of the stream: the user's own, or the owner of a service that it asks.
     pub owner: &'w Account,
@@ -228,15 +228,13 @@ impl<'w> StreamRead<'w> {
         filter: Subject,
         by_consumer: bool,
     ) -> Self {
-        let of = |space: &str, prefix: &str| match stream {
-            None => Some(format!("{space}.>")),
-            Some(stream) => stream.strip_prefix(prefix).map(|bucket| format!("{space}.{bucket}.>")),
-        };
-        let buckets = [of("$KV", "KV_"), of("$O", "OBJ_")].into_iter().flatten();
-        let captured = buckets.filter_map(|text| Subject::as_the_server_reads(&text));
-        let both = captured.filter(|bucket| bucket.overlaps(&filter));
+        let every_bucket = || ["$KV.>", "$O.>"].iter().filter_map(|text| Subject::as_the_server_reads(text)).collect();
+        let bucket = stream.map(subjects_of_bucket);
+        let captured: Vec<Subject> =
+            bucket.as_ref().map_or_else(every_bucket, |bucket| bucket.iter().cloned().collect());
+        let both = captured.into_iter().filter(|bucket| bucket.overlaps(&filter));
         let certain: Vec<Subject> = both.map(|b| if filter.contains(&b) { b } else { filter.clone() }).collect();
-        let is_bucket = stream.is_some_and(|stream| ["KV_", "OBJ_"].iter().any(|prefix| stream.starts_with(prefix)));
+        let is_bucket = bucket.flatten().is_some();
         match (is_bucket, by_consumer) {
             (true, true) => Self { owner, request, place, possible: certain.first().cloned(), certain: Vec::new() },
             (true, false) => Self { owner, request, place, certain, possible: None },
@@ -246,7 +244,13 @@ impl<'w> StreamRead<'w> {
     }
 }
 
-/// What a user may read out of streams, of its account and of those whose services it asks.
+/// The subjects that a stream captures because it is a bucket or an object store. `None`: it is neither, by its name.
+pub fn subjects_of_bucket(stream: &str) -> Option<Subject> {
+    let of = |prefix: &str, space: &str| stream.strip_prefix(prefix).map(|bucket| format!("{space}.{bucket}.>"));
+    Subject::as_the_server_reads(&of("KV_", "$KV").or_else(|| of("OBJ_", "$O"))?)
+}
+
+/// The reads that a user may ask for, of streams of its account and of those whose services it asks.
 pub fn stream_reads<'w>(system: &'w System, account: &'w Account, user: &'w User) -> Vec<StreamRead<'w>> {
     let asks = account.services().next().is_some();
     if account.jetstream.is_none() && !asks || !user.permissions.subscribe.hears_anything() {

@@ -1,7 +1,7 @@
 //! The paths from one user to another past their lists, step by step.
 
 use super::super::reach::{self, Carried, Path, Question};
-use super::super::system::{Account, Permissions, SubjectPattern, System, User};
+use super::super::system::{Account, SubjectPattern, System, User};
 use super::carriers::{
     Carrier, StreamRead, allows, answers_others, by_leaf_node, hears_everything, may_capture, past_publish_list,
     requests_of_others, stream_reads,
@@ -17,10 +17,9 @@ pub fn carried_to_each(
     receivers: &[(&Account, &User)],
     subject: Option<&Subject>,
 ) -> Vec<Vec<Path>> {
-    let everything = |user: &User| User { permissions: Permissions::default(), ..user.clone() };
     let mut found: Vec<Vec<Path>> = vec![Vec::new(); receivers.len()];
     if let Some(carrier) = past_publish_list(system, account, sender, may_capture(account)) {
-        let open = everything(sender);
+        let open = sender.unrestricted();
         let paths = match carrier.by_import {
             true => by_import(system, (account, &open), receivers, subject),
             false => all_paths(system, (account, &open), receivers, subject),
@@ -35,7 +34,7 @@ pub fn carried_to_each(
     }
     let mut hearing: Vec<(usize, &Account, User, Carrier)> = Vec::new();
     for (i, (account, user)) in receivers.iter().enumerate() {
-        hearing.extend(hears_everything(account, user).map(|carrier| (i, *account, everything(user), carrier)));
+        hearing.extend(hears_everything(account, user).map(|carrier| (i, *account, user.unrestricted(), carrier)));
         let by_reading = by_reading(system, account, user).into_iter();
         hearing.extend(by_reading.map(|(owner, user, carrier)| (i, owner, user, carrier)));
     }
@@ -60,8 +59,8 @@ pub fn carried_to_each(
     found
 }
 
-/// What a user receives by reading streams: with each carrier the stream's account, and the user as if it subscribed
-/// there.
+/// The reads by which a user receives what streams hold: with each the stream's account, and the user as if it
+/// subscribed there.
 fn by_reading<'w>(system: &'w System, account: &'w Account, user: &'w User) -> Vec<(&'w Account, User, Carrier)> {
     let mut found = Vec::new();
     for read in stream_reads(system, account, user) {
@@ -79,7 +78,7 @@ fn by_reading<'w>(system: &'w System, account: &'w Account, user: &'w User) -> V
 
 /// A user that may do everything but subscribe, except to what a stream captures of a subject: no requests to JetStream.
 fn subscriber(user: &User, subject: Subject) -> User {
-    let mut user = User { permissions: Permissions::default(), ..user.clone() };
+    let mut user = user.unrestricted();
     let pattern = |subject| SubjectPattern { subject, queue: None };
     user.permissions.subscribe.allow = Some(vec![pattern(subject)]);
     user.permissions.subscribe.deny = Subject::as_the_server_reads("$JS.>").into_iter().map(pattern).collect();
@@ -99,8 +98,7 @@ pub fn may_be_read(system: &System, question: Question<'_>) -> bool {
     })
 }
 
-/// Whether a user's messages come to where a stream of the account captures
-/// `captured`, if there is one.
+/// Whether a user's messages come to where a stream of the account captures `captured`, if there is one.
 pub fn would_be_read(
     system: &System,
     from: (&Account, &User),

@@ -127,7 +127,7 @@ impl<'c> Signed<'c> {
     }
 }
 
-/// What scoped signing keys say of the users of an account that they make apart from each other.
+/// Why the users that an account's scoped signing keys sign look like several tenants'. `None`: they do not.
 fn scopes(keys: &[SigningKey]) -> Option<String> {
     let templates: HashSet<&String> = keys.iter().filter_map(|key| key.template.as_ref()).collect();
     match templates.len() {

@@ -72,7 +72,7 @@ fn own_part(export: &Export) -> Subject {
 /// Whether a subject is one request, or is about one stream, bucket or object store. What several tenants do there
 /// `shared-stream` examines.
 pub fn names_one_thing(subject: &Subject) -> bool {
-    /// What comes before the name.
+    /// The tokens before the name.
     const THINGS: [&str; 7] = [
         "$JS.ACK.",
         "$JS.API.CONSUMER.MSG.NEXT.",

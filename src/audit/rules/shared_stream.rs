@@ -3,9 +3,9 @@
 use std::collections::HashSet;
 
 use super::{Rule, decided_elsewhere, reserved_export};
-use crate::audit::crossing::{StreamRead, is_answered_by_users, stream_reads, would_be_read};
+use crate::audit::crossing::{StreamRead, is_answered_by_users, stream_reads, subjects_of_bucket, would_be_read};
 use crate::audit::reach::{self, Carried};
-use crate::audit::system::{Account, Export, Permissions, System, User};
+use crate::audit::system::{Account, Export, System, User};
 use crate::audit::tenants::Tenants;
 use crate::diag::{Diagnostic, Severity, Span};
 use crate::model::ShareKind;
@@ -19,7 +19,7 @@ pub const RULE: Rule = Rule {
     check,
 };
 
-/// What a tenant may do with a stream of another account.
+/// A tenant's way to a stream of another account.
 struct Use<'w> {
     owner: &'w Account,
     tenant: &'w str,
@@ -30,6 +30,15 @@ struct Use<'w> {
     /// Whether it takes from, acknowledges or changes what others have: reading alone does not.
     changes: bool,
     span: Span,
+}
+
+impl Use<'_> {
+    /// What it may change, as a sentence.
+    fn may_change(&self) -> String {
+        let Self { owner, tenant, stream, .. } = self;
+        let consumer = self.consumer.as_ref().map_or_else(String::new, |consumer| format!("consumer `{consumer}` of "));
+        format!("`{tenant}` may take from or change in `{}` {consumer}stream `{stream}`", owner.name)
+    }
 }
 
 /// Messages that a tenant sends to another account, where a stream may capture them.
@@ -106,9 +115,8 @@ fn fed(system: &System, tenants: &Tenants, one: &Use<'_>) -> Option<Diagnostic> 
     };
     let mut importers = system.tenants().filter(is_apart).filter_map(|account| Some((account, of_owner(account)?)));
     let (account, import) = importers.next().filter(|_| !tenants.are_rendered())?;
-    let what = one.consumer.as_ref().map_or_else(String::new, |consumer| format!("consumer `{consumer}` of "));
-    let may = format!("`{}` may take from or change in `{}` {what}stream `{}`", one.tenant, one.owner.name, one.stream);
-    let found = decided_elsewhere::delivered_by_changed(tenants.of_account(&account.name), &may, one.span);
+    let importer = tenants.of_account(&account.name);
+    let found = decided_elsewhere::delivered_by_changed(importer, &one.may_change(), one.span);
     Some(found.related(import, "what the other one imports"))
 }
 
@@ -139,8 +147,7 @@ fn harmed(one: &Use<'_>, write: &Write<'_>) -> Option<Diagnostic> {
     if bucket.as_ref().is_some_and(|bucket| !bucket.overlaps(&write.subject)) {
         return None;
     }
-    let what = one.consumer.as_ref().map_or_else(String::new, |consumer| format!("consumer `{consumer}` of "));
-    let may = format!("`{}` may take from or change in `{}` {what}stream `{}`", one.tenant, one.owner.name, one.stream);
+    let may = one.may_change();
     let found = if bucket.is_some() && one.consumer.is_none() {
         RULE.error(one.span, format!("{may}, which holds what `{}` sends to `{}`", write.tenant, write.subject))
     } else {
@@ -171,12 +178,6 @@ fn bucket_of(subject: &Subject) -> Option<(&str, &str)> {
     Some((space, if name == ">" { "*" } else { name }))
 }
 
-/// The subjects that a stream captures because it is a bucket or an object store.
-fn subjects_of_bucket(stream: &str) -> Option<Subject> {
-    let of = |prefix: &str, space: &str| stream.strip_prefix(prefix).map(|bucket| format!("{space}.{bucket}.>"));
-    Subject::as_the_server_reads(&of("KV_", "$KV").or_else(|| of("OBJ_", "$O"))?)
-}
-
 /// Adds what users of an account may do with streams of others, and may send to where those capture it.
 fn collect<'w>(
     system: &'w System,
@@ -192,7 +193,7 @@ fn collect<'w>(
     let mut told = HashSet::new();
     for user in &by.users {
         // An answer goes to whatever the request says.
-        let open = is_answered_by_users(system, by, user).then(|| anything(user));
+        let open = is_answered_by_users(system, by, user).then(|| user.unrestricted());
         let tenant = tenants.of(by, user);
         reach::follow(system, reach::published(by, open.as_ref().unwrap_or(user), None), |carried| {
             let (name, subject) = (carried.account.name.as_str(), carried.subject.pattern());
@@ -214,18 +215,11 @@ fn collect<'w>(
                 return;
             }
             for (request, changes) in REQUESTS {
-                let Some(mut names) = names_in(system, carried, request) else { continue };
-                let consumer = if names.len() > 1 { names.pop() } else { None };
-                let Some(stream) = names.pop() else { continue };
+                let Some((stream, consumer)) = names_in(system, carried, request) else { continue };
                 uses.push(Use { owner, tenant, stream, consumer, changes, span });
             }
         });
     }
-}
-
-/// A user whose messages go anywhere in its account.
-fn anything(user: &User) -> User {
-    User { permissions: Permissions::default(), ..user.clone() }
 }
 
 /// Requests about a stream, or about a consumer of it: their names are the first wildcards. Whether each changes what
@@ -250,24 +244,23 @@ const REQUESTS: [(&str, bool); 17] = [
     ("$JS.API.DIRECT.GET.>", false),
 ];
 
-/// The names of the stream and, if `request` has it, of the consumer that a message is about. `None`: it is another
-/// message.
-fn names_in(system: &System, message: &Carried<'_>, request: &str) -> Option<Vec<String>> {
+/// The names of the stream and, if `request` has it, of the consumer that a message is about; `*`: any. `None`: it is
+/// another message.
+fn names_in(system: &System, message: &Carried<'_>, request: &str) -> Option<(String, Option<String>)> {
     let part = message.within(&Subject::as_the_server_reads(request)?)?.subject.pattern();
     let mut before = request.split('.').take_while(|token| !matches!(*token, "*" | ">")).count();
-    if part.as_str().starts_with("$JS.ACK.") {
+    if request.starts_with("$JS.ACK.") {
         // The newer form has a domain, or `_`, and a hash before the names.
         let domain = system.server.jetstream.as_ref().and_then(|jetstream| jetstream.domain.as_ref());
         let is_domain = |token: &str| token == "_" || domain.is_some_and(|(domain, _)| domain == token);
         before += if part.tokens().nth(before).is_some_and(is_domain) { 2 } else { 0 };
-        let mut names: Vec<String> =
-            part.tokens().skip(before).take(2).filter(|t| *t != ">").map(str::to_owned).collect();
-        names.resize(2, "*".to_owned());
-        return Some(names);
     }
-    let count = request.split('.').filter(|token| *token == "*").count().max(1);
-    let names = part.tokens().skip(before).take(count);
-    Some(names.map(|name| if name == ">" { "*".to_owned() } else { name.to_owned() }).collect())
+    // What lies in the rest, `>`, may be anything.
+    let mut names = part.tokens().skip(before).map(|token| if token == ">" { "*" } else { token }.to_owned());
+    let mut name = || names.next().unwrap_or_else(|| "*".to_owned());
+    let stream = name();
+    let has_consumer = request.split('.').filter(|token| *token == "*").count() > 1;
+    Some((stream, has_consumer.then(name)))
 }
 
 /// The finding that a stream which one tenant reads captures, or may capture, what a third one sends to its account.
@@ -291,7 +284,7 @@ fn read_of_others(
         let message = format!("what `{}` sends to `{bucket}` {by}", third.name);
         return Some(RULE.error(*place, message).related(third.span, "the other tenant"));
     }
-    // Whatever it asks for: a message of another subject may have come there by a schedule of the stream.
+    // The subject that it asks for does not matter: a schedule of the stream may have made it of another one.
     let third = possible.as_ref().and_then(|_| sender(&Subject::everything()))?;
     Some(decided_elsewhere::captured_of(&third.name, &by, *place).related(third.span, "the other tenant"))
 }
