@@ -329,6 +329,15 @@ pub fn nearest<'c>(word: &str, candidates: impl IntoIterator<Item = &'c str>) ->
         .map(|(_, candidate)| candidate)
 }
 
+/// Lists the first names, and how many more there are.
+pub fn first_few<S: AsRef<str>>(names: impl IntoIterator<Item = S>) -> String {
+    let names: Vec<S> = names.into_iter().collect();
+    const SHOWN: usize = 5;
+    let more = if names.len() > SHOWN { format!(" and {} more", names.len() - SHOWN) } else { String::new() };
+    let shown: Vec<&str> = names.iter().take(SHOWN).map(AsRef::as_ref).collect();
+    format!("{}{more}", shown.join(", "))
+}
+
 /// Escapes untrusted text for a terminal: control characters, line breaks and bidirectional
 /// marks cannot take effect.
 pub fn plain(text: &str) -> String {

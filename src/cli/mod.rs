@@ -288,15 +288,6 @@ fn no_such_user(account: &str, user: &str, known: &[&str]) -> Error {
     Error::usage(format!("`{account}` has no user `{user}`"), error.hint().unwrap_or_default())
 }
 
-/// Lists the first names, and how many more there are.
-fn first_few<S: AsRef<str>>(names: impl IntoIterator<Item = S>) -> String {
-    let names: Vec<S> = names.into_iter().collect();
-    const SHOWN: usize = 5;
-    let more = if names.len() > SHOWN { format!(" and {} more", names.len() - SHOWN) } else { String::new() };
-    let shown: Vec<&str> = names.iter().take(SHOWN).map(AsRef::as_ref).collect();
-    format!("{}{more}", shown.join(", "))
-}
-
 /// Formats a number with its noun: `1 tenant`, `2 tenants`.
 fn count(n: usize, what: &str) -> String {
     if n == 1 { format!("1 {what}") } else { format!("{n} {what}s") }

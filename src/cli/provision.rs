@@ -6,8 +6,8 @@ use std::path::PathBuf;
 
 use serde::Serialize;
 
-use super::{Context, count, first_few};
-use crate::diag::plain;
+use super::{Context, count};
+use crate::diag::{first_few, plain};
 use crate::error::{Error, Exit};
 use crate::keys::{AccountKind, RootKey};
 use crate::live::jetstream::api::Failure;
@@ -124,7 +124,7 @@ pub fn plan(context: &Context, args: &PlanArgs) -> Result<Exit, Error> {
         if (pending.reload || pending.restart) && exit == Exit::Ok {
             exit = Exit::Found;
         }
-        let ReloadPlan { reload, restart, disconnects, lowered, because: _ } = pending;
+        let ReloadPlan { reload, restart, disconnects, lowered, because: _, accounts: _ } = pending;
         // Which clients of an account those are, the server chooses.
         let disconnects = disconnects.filter(|_| lowered.is_empty());
         ReloadDocument { reload: Some(reload), restart: Some(restart), disconnects }

@@ -4,7 +4,8 @@ use std::path::{Path, PathBuf};
 
 use serde::Serialize;
 
-use super::{Context, count, first_few};
+use super::{Context, count};
+use crate::diag::first_few;
 use crate::error::{Error, Exit};
 use crate::project::Project;
 use crate::render::compare::{DifferenceKind, FileDifference, compare};

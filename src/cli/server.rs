@@ -162,7 +162,7 @@ pub fn reload_plan(run: &LocalServer, project: &Project, accounts: &str) -> Resu
         let available = Reserved { memory: js.memory.bytes(), storage: js.storage.bytes() };
         let (held, wanted) = (held(run, &state, project.operator_login())?, reservations::wanted(model));
         let why = reservations::conflict(&held.reserved, &wanted, available);
-        let back = reservations::back(&held, &wanted, &run.accounts());
+        let back = reservations::back(&held, &wanted, &plan.accounts);
         plan.because.extend(why.into_iter().chain(back));
         plan.restart |= !plan.because.is_empty();
     }

@@ -24,6 +24,13 @@ pub fn runtime() -> Result<tokio::runtime::Runtime, Error> {
         .map_err(|e| Error::server(format!("cannot start: {e}"), ""))
 }
 
+/// Keeps environment variables from a process: others can read them as long as it lives.
+fn keep_secrets_from<'s>(command: &mut std::process::Command, variables: impl Iterator<Item = &'s str>) {
+    for variable in variables {
+        command.env_remove(variable);
+    }
+}
+
 /// Converts a login into connect options of the client library.
 fn connect_options(login: &Login) -> ConnectOptions {
     match login {

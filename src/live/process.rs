@@ -1,7 +1,6 @@
 //! A nats-server on this machine, run from the rendered bundle. What it needs
 //! beside the bundle lives in the state folder: its main file, log and data.
 
-use std::collections::BTreeSet;
 use std::fs::{self, File, OpenOptions};
 use std::io::{self, Read as _, Seek as _, SeekFrom};
 use std::os::unix::process::CommandExt as _;
@@ -137,10 +136,12 @@ impl LocalServer {
     pub fn refuse_taken(&self, model: &Model) -> Result<(), Error> {
         let running = self.running();
         let own = running.iter().flat_map(|state| [Some(&state.dial), state.monitor.as_ref()]).flatten();
-        let own: Vec<&str> = own.filter_map(|url| url.split_once("://")).map(|(_, address)| address).collect();
-        for (what, address) in addresses(model) {
-            if !own.contains(&address.dial().to_string().as_str()) && ready::is_taken(address) {
-                return Err(taken(what, address, model.server.name.as_str()));
+        let own: Vec<Listen> = own.filter_map(|url| address_of(url)).collect();
+        let server = &model.server;
+        for (what, address) in [("clients", Some(server.client)), ("monitoring", server.monitor)] {
+            let address = address.filter(|address| !own.contains(&address.dial()) && ready::is_taken(*address));
+            if let Some(address) = address {
+                return Err(taken(what, address, server.name.as_str()));
             }
         }
         Ok(())
@@ -195,12 +196,6 @@ impl LocalServer {
         Ok(Some(reload_plan::compare(&old, &new, is_read)))
     }
 
-    /// The accounts of the configuration that the running server was last told to read.
-    pub fn accounts(&self) -> BTreeSet<String> {
-        let map = read(&self.conf()).unwrap_or_default();
-        reload_plan::accounts(&map).map(str::to_owned).collect()
-    }
-
     /// The main configuration file with which this server runs, or would. `None` if nothing was
     /// ever started here.
     pub fn main_file(&self, model: &Model, engine: &Engine) -> Result<Option<String>, Error> {
@@ -233,7 +228,7 @@ impl LocalServer {
         let prepared = self.prepare(model, engine, bundle)?;
         if let Some(state) = running {
             // It may have been started a moment ago, by somebody who did not wait.
-            let greets = || state.address().is_none_or(|address| ready::greeting(address).is_some());
+            let greets = || address_of(&state.dial).is_none_or(|address| ready::greeting(address).is_some());
             ready::poll(START_LIMIT, || (!state.is_alive() || greets()).then_some(()));
             if self.read_digest().is_some_and(|read| read == prepared) {
                 return Ok((state, UpAction::Unchanged));
@@ -282,9 +277,7 @@ impl LocalServer {
     }
 
     fn spawn(&self, server: &NatsServer, model: &Model, detached: bool) -> Result<Child, Error> {
-        if let Some((what, address)) = addresses(model).find(|(_, address)| ready::is_taken(*address)) {
-            return Err(taken(what, address, model.server.name.as_str()));
-        }
+        self.refuse_taken(model)?;
         self.note_held(model, false)?;
         let log = self.log();
         fs::write(&log, "").map_err(|e| Error::io("write", &log, e))?;
@@ -293,10 +286,7 @@ impl LocalServer {
         let mut command = Command::new(&server.path);
         command.arg("-c").arg(conf).current_dir(&self.folder).stdin(Stdio::null());
         command.stdout(append_to(&log)?).stderr(append_to(&log)?);
-        // A process's environment can be read by others, and lives as long as the process.
-        for variable in model.secret_variables() {
-            command.env_remove(variable);
-        }
+        super::keep_secrets_from(&mut command, model.secret_variables());
         if detached {
             command.process_group(0);
         }
@@ -428,12 +418,9 @@ fn append_to(log: &Path) -> Result<Stdio, Error> {
     Ok(file.into())
 }
 
-/// Where a server of the model listens, and for whom.
-fn addresses(model: &Model) -> impl Iterator<Item = (&'static str, Listen)> {
-    let server = &model.server;
-    [("clients", Some(server.client)), ("monitoring", server.monitor)]
-        .into_iter()
-        .filter_map(|(what, address)| Some((what, address?)))
+/// The address in a URL of this machine.
+fn address_of(url: &str) -> Option<Listen> {
+    Listen::parse(url.split_once("://")?.1).ok()
 }
 
 fn taken(what: &str, address: Listen, own_name: &str) -> Error {
@@ -491,11 +478,6 @@ fn read_from(path: &Path, offset: u64) -> io::Result<String> {
 impl RunningServer {
     fn pid(&self) -> Option<Pid> {
         i32::try_from(self.pid).ok().and_then(Pid::from_raw)
-    }
-
-    /// Where clients on this machine connect.
-    fn address(&self) -> Option<Listen> {
-        Listen::parse(self.dial.split_once("://")?.1).ok()
     }
 
     /// Whether the process is still there, and still the same one.

@@ -1,6 +1,6 @@
 //! Whether a running server must reload or restart to pick up the rendered configuration.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeSet, HashMap};
 
 use crate::conf;
 use crate::conf::value::{Map, Value};
@@ -21,6 +21,8 @@ pub struct ReloadPlan {
     pub lowered: Vec<String>,
     /// Keys of the main configuration file whose changes need a restart.
     pub because: Vec<String>,
+    /// The accounts of the old configuration.
+    pub accounts: BTreeSet<String>,
 }
 
 /// Keys of the main configuration file that nats-server applies on a reload
@@ -68,34 +70,25 @@ pub fn compare(old: &Map, new: &Map, is_read: bool) -> ReloadPlan {
     let name = |login: &(String, String)| login.0.clone();
     let gone = || logins(old).difference(&logins(new)).map(name).collect();
     let (disconnects, lowered) = (is_read.then(gone), lowered(old, new));
-    ReloadPlan { reload: true, restart: !because.is_empty(), disconnects, lowered, because }
+    let accounts = accounts(old).map(|(name, _)| name.to_owned()).collect();
+    ReloadPlan { reload: true, restart: !because.is_empty(), disconnects, lowered, because, accounts }
 }
 
 /// Whose limit of connections is lower than it was.
 fn lowered(old: &Map, new: &Map) -> Vec<String> {
-    const UNLIMITED: i64 = -1;
+    const UNLIMITED: i64 = i64::MAX;
     let limit = |map: &Map| match value(map, "max_connections") {
         Some(Value::Integer(most)) if *most >= 0 => *most,
         _ => UNLIMITED,
     };
-    let is_lower = |old: i64, new: i64| new != UNLIMITED && (old == UNLIMITED || new < old);
-    let of_account = |map: &Map, name: &str| {
-        let Some(Value::Map(account)) = value(map, "accounts").and_then(|accounts| match accounts {
-            Value::Map(accounts) => value(accounts, name),
-            _ => None,
-        }) else {
-            return None;
-        };
-        Some(match value(account, "limits") {
-            Some(Value::Map(limits)) => limit(limits),
-            _ => UNLIMITED,
-        })
+    let of_account = |account: &Map| match value(account, "limits") {
+        Some(Value::Map(limits)) => limit(limits),
+        _ => UNLIMITED,
     };
-    let server = is_lower(limit(old), limit(new)).then(|| "the server".to_owned());
-    let accounts = accounts(new).filter(
-        |name| matches!((of_account(old, name), of_account(new, name)), (Some(old), Some(new)) if is_lower(old, new)),
-    );
-    server.into_iter().chain(accounts.map(str::to_owned)).collect()
+    let before: HashMap<&str, i64> = accounts(old).map(|(name, account)| (name, of_account(account))).collect();
+    let is_lower = |(name, account): &(&str, &Map)| before.get(name).is_some_and(|old| of_account(account) < *old);
+    let server = (limit(new) < limit(old)).then(|| "the server".to_owned());
+    server.into_iter().chain(accounts(new).filter(is_lower).map(|(name, _)| name.to_owned())).collect()
 }
 
 fn value<'m>(map: &'m Map, key: &str) -> Option<&'m Value> {
@@ -114,28 +107,29 @@ fn changed(old: &Map, new: &Map) -> Vec<String> {
     keys.filter(|key| alone(old, key) != alone(new, key)).map(str::to_owned).collect()
 }
 
-/// The names of the accounts.
-pub fn accounts(map: &Map) -> impl Iterator<Item = &str> {
+/// The accounts by name.
+fn accounts(map: &Map) -> impl Iterator<Item = (&str, &Map)> {
     let accounts = match value(map, "accounts") {
         Some(Value::Map(accounts)) => accounts.entries.as_slice(),
         _ => &[],
     };
-    accounts.iter().map(|entry| entry.key.as_str())
+    accounts.iter().filter_map(|entry| match &entry.node.value {
+        Value::Map(account) => Some((entry.key.as_str(), account)),
+        _ => None,
+    })
 }
 
 /// Every user that may log in, as `ACCOUNT/LOGIN` and a digest of the password: a changed
 /// password disconnects the user's clients.
 fn logins(map: &Map) -> BTreeSet<(String, String)> {
     let mut logins = BTreeSet::new();
-    let Some(Value::Map(accounts)) = value(map, "accounts") else { return logins };
-    for entry in &accounts.entries {
-        let Value::Map(account) = &entry.node.value else { continue };
+    for (name, account) in accounts(map) {
         let Some(Value::Array(users)) = value(account, "users") else { continue };
         for user in users {
             let Value::Map(user) = &user.value else { continue };
             if let Some(Value::Text(login)) = value(user, "nkey").or_else(|| value(user, "user")) {
                 let password = user.entries.iter().filter(|e| e.key == "password").cloned().collect();
-                logins.insert((format!("{}/{login}", entry.key), conf::digest(&Map { entries: password })));
+                logins.insert((format!("{name}/{login}"), conf::digest(&Map { entries: password })));
             }
         }
     }
@@ -165,7 +159,8 @@ mod tests {
     }
 
     fn none() -> ReloadPlan {
-        ReloadPlan { reload: true, disconnects: Some(Vec::new()), ..ReloadPlan::default() }
+        let accounts = ["A", "B"].map(str::to_owned).into();
+        ReloadPlan { reload: true, disconnects: Some(Vec::new()), accounts, ..ReloadPlan::default() }
     }
 
     #[test]

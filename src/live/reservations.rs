@@ -7,6 +7,7 @@ use std::time::Duration;
 use serde::{Deserialize, Serialize};
 use serde_json::{Value as Json, json};
 
+use crate::diag::first_few;
 use crate::error::Error;
 use crate::keys::Login;
 use crate::model::Model;
@@ -100,7 +101,7 @@ pub fn conflict(held: &Reservations, wanted: &Reservations, available: Reserved)
         "it lets go of what accounts give up after a reload only".to_owned()
     } else {
         let verb = if removed.len() == 1 { "reserves" } else { "reserve" };
-        format!("{} no longer {verb} any, and it lets go of that at a restart only", some(&removed))
+        format!("{} no longer {verb} any, and it lets go of that at a restart only", first_few(&removed))
     };
     let of_kind = |kind: &str, needed: u64, available: u64| {
         let mib = |bytes: u64| bytes.div_ceil(1 << 20);
@@ -124,15 +125,8 @@ pub fn back(held: &Held, wanted: &Reservations, running: &BTreeSet<String>) -> O
     let names: Vec<&str> = back.map(String::as_str).collect();
     let verb = if names.len() == 1 { "was" } else { "were" };
     (!names.is_empty()).then(|| {
-        format!("the streams of {}, which {verb} removed while it ran: they would store nothing", some(&names))
+        format!("the streams of {}, which {verb} removed while it ran: they would store nothing", first_few(&names))
     })
-}
-
-/// The first of several accounts by name, and how many more there are.
-fn some(names: &[&str]) -> String {
-    const SHOWN: usize = 5;
-    let more = if names.len() > SHOWN { format!(" and {} more", names.len() - SHOWN) } else { String::new() };
-    format!("{}{more}", names[..names.len().min(SHOWN)].join(", "))
 }
 
 #[cfg(test)]

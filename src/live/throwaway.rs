@@ -42,9 +42,7 @@ impl Throwaway {
         let mut command = with_us(&server.path);
         command.arg("-c").arg(&main).arg("--ports_file_dir").arg(folder.path());
         command.current_dir(folder.path()).stdin(Stdio::null()).stdout(Stdio::null()).stderr(log);
-        for variable in secrets {
-            command.env_remove(variable);
-        }
+        super::keep_secrets_from(&mut command, secrets);
         let child = command.spawn().map_err(|e| Error::cannot_run(&server.path, e))?;
         let mut throwaway = Self { child, address: String::new(), folder };
         throwaway.address = throwaway.wait_until_ready()?;

@@ -9,8 +9,8 @@ use std::path::PathBuf;
 use serde::Serialize;
 
 use super::annotations::Review;
-use super::{Context, count, first_few};
-use crate::diag::{Finding, Severity};
+use super::{Context, count};
+use crate::diag::{Finding, Severity, first_few};
 use crate::error::{Error, Exit};
 use crate::live::locate;
 use crate::verdict::Verdict;
