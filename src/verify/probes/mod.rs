@@ -60,6 +60,13 @@ impl Probe {
 
 pub use canaries::NOT_GRANTED;
 
+/// The probe of answers and acknowledgements.
+pub const ANSWERS: &str = answers::PROBE.id;
+/// The probe that compares what the server declares. A share or mapping too many shows in other probes too.
+pub const DECLARATIONS: &str = declarations::PROBE.id;
+/// The probe of who may log in, which also tells which users are in another tenant's account.
+pub const ENTRY: &str = entry::PROBE.id;
+
 /// Ends what is said of an attempt that the server should have refused.
 pub const NOT_REFUSED: &str = "was not refused, and nothing declares it";
 

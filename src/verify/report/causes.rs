@@ -7,7 +7,7 @@ use serde::Serialize;
 
 use super::{Check, Outcome, Report};
 use crate::verify::PROBES;
-use crate::verify::probes::{NOT_GRANTED, NOT_REFUSED};
+use crate::verify::probes::{DECLARATIONS, ENTRY, NOT_GRANTED, NOT_REFUSED};
 use crate::verify::run::{ACKNOWLEDGES, MOVED};
 
 /// Checks that failed for one reason.
@@ -33,11 +33,6 @@ pub struct Cause<'r> {
     #[serde(skip_serializing_if = "Option::is_none")]
     pub follows: Option<&'static str>,
 }
-
-/// The probe that compares what the server declares. A share or mapping too many shows in other probes too.
-const DECLARATIONS: &str = "declarations";
-/// The probe that tells which users are in another tenant's account.
-const ENTRY: &str = "entry";
 
 impl Report {
     /// The causes of what leaked, what may follow from another cause last, then those of what could not be run; each in

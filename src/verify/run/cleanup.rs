@@ -9,14 +9,13 @@ use serde_json::json;
 use super::{CANARY_LENGTH, Captured, MARK, Run, Session, TenantRun, each};
 use crate::model::ShareKind;
 use crate::subject::Subject;
+use crate::verify::probes;
 use crate::verify::wire::Request;
 
 /// Age at which a stream of another run is taken to be left over from a killed run, where the
 /// server does not tell which runs are connected.
 const LEFT_BEHIND: Duration = Duration::from_secs(600);
 
-/// The probe of answers and acknowledgements.
-const ANSWERS: &str = "answers";
 /// In the evidence of a stream that acknowledges what its tenant imports.
 pub const ACKNOWLEDGES: &str = "acknowledges each message on a subject that the publisher chooses";
 
@@ -105,7 +104,7 @@ impl<'p> Run<'p> {
         for import in imports {
             let Some(subject) = captured.iter().find(|subject| subject.overlaps(&import.subject)) else { continue };
             let evidence = format!("its stream {stream} captures `{subject}` of {} and {ACKNOWLEDGES}", import.from);
-            self.ledger.leak_of(ANSWERS, self.topology.place(&import.from), Some(index), &evidence);
+            self.ledger.leak_of(probes::ANSWERS, self.topology.place(&import.from), Some(index), &evidence);
         }
     }
 

@@ -20,7 +20,7 @@ use serde_json::json;
 use super::Plan;
 use super::endpoint::{Endpoint, Info, OpenError};
 use super::nodes::Nodes;
-use super::probes::OF_JETSTREAM;
+use super::probes::{self, OF_JETSTREAM};
 use super::report::{AttackedServer, Report};
 use super::test_bed::Logins;
 use super::wire::{Connection, Identity, Message, Request};
@@ -38,8 +38,6 @@ const UNGUESSABLE: usize = 10;
 /// The same in characters: base32 encodes 5 bytes in 8 characters.
 const CANARY_LENGTH: usize = UNGUESSABLE * 8 / 5;
 
-/// The probe of who may log in.
-const ENTRY: &str = "entry";
 /// In the evidence of a user that is in the account of another tenant.
 pub const MOVED: &str = "logs in to the account";
 
@@ -254,7 +252,7 @@ impl<'p> Run<'p> {
             if account != tenant_run.tenant.name.as_str() {
                 let other = self.model.tenants.iter().position(|tenant| tenant.name.as_str() == account);
                 let evidence = format!("{}/{} {MOVED} {account}", tenant_run.tenant.name, session.user.name);
-                self.ledger.leak_of(ENTRY, Some(tenant_run.index), other, &evidence);
+                self.ledger.leak_of(probes::ENTRY, Some(tenant_run.index), other, &evidence);
             }
         }
     }

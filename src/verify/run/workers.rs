@@ -104,28 +104,29 @@ impl<'p> Run<'p> {
             answers = operator.ask(&requests).await.unwrap_or_default();
         }
         let own = self.reached.borrow();
-        let answers: Vec<Value> = answers.iter().map(Answer::json).collect();
-        // Without subscriptions there is no list.
-        let list = |answer: &Value| answer["data"]["subscriptions_list"].as_array().cloned().unwrap_or_default();
-        let of_others = |answer: &Value| {
+        // Whether an answer names all subscriptions, and those that are none of the run's own.
+        let others = |answer: &Answer| {
+            let answer = answer.json();
             let id = answer["server"]["id"].as_str().unwrap_or_default();
+            // Without subscriptions there is no list.
+            let list = answer["data"]["subscriptions_list"].as_array().map(Vec::as_slice).unwrap_or_default();
             let is_own = |sub: &Value| sub["cid"].as_u64().is_some_and(|cid| own.contains(&(id.to_owned(), cid)));
-            list(answer).into_iter().filter(|sub| !is_own(sub)).collect::<Vec<_>>()
+            let is_complete = answer["data"]["num_subscriptions"].is_u64() && list.len() < MOST;
+            (is_complete, list.iter().filter(|sub| !is_own(sub)).cloned().collect::<Vec<_>>())
         };
-        let has = |answer: &Value, counts: fn(&Value) -> bool| of_others(answer).iter().any(counts);
-        let is_complete = |answer: &Value| answer["data"]["num_subscriptions"].is_u64() && list(answer).len() < MOST;
-        let of = |place: usize| answers.iter().skip(place).step_by(asked.len().max(1));
-        let those = |is: &dyn Fn(usize) -> bool| {
-            let places = asked.iter().enumerate().filter(|(place, _)| is(*place));
+        let answers: Vec<(bool, Vec<Value>)> = answers.iter().map(others).collect();
+        let is_free = |place: usize, counts: fn(&Value) -> bool| {
+            let mut of_place = answers.iter().skip(place).step_by(asked.len());
+            !answers.is_empty() && of_place.all(|(is_complete, others)| *is_complete && !others.iter().any(counts))
+        };
+        let listened = |counts: fn(&Value) -> bool| {
+            let places = asked.iter().enumerate().filter(|(place, _)| !is_free(*place, counts));
             places.map(|(_, (_, subject))| subject.clone()).collect()
         };
-        let is_free = |place: usize, counts: fn(&Value) -> bool| {
-            !answers.is_empty() && of(place).all(|answer| is_complete(answer) && !has(answer, counts))
-        };
         Listened {
-            by_anybody: those(&|place| !is_free(place, |_| true)),
-            by_queues: those(&|place| !is_free(place, |subscription| !subscription["qgroup"].is_null())),
-            patterns: answers.iter().flat_map(of_others).filter_map(|sub| pattern_of(&sub)).collect(),
+            by_anybody: listened(|_| true),
+            by_queues: listened(|subscription| !subscription["qgroup"].is_null()),
+            patterns: answers.iter().flat_map(|(_, others)| others).filter_map(pattern_of).collect(),
         }
     }
 
