@@ -130,17 +130,11 @@ pub fn audit_files(files: &ConfFiles, tenants: Option<&Tenants>) -> Result<Audit
         tempfile::TempDir::with_prefix("tenantry-audit-").map_err(|e| Error::io("create", Path::new("a folder"), e))?;
     let conf = files.write(folder.path())?;
     // The folder is gone before anybody can look: places are those in the bundle.
-    match audit_of(&conf, &|_| None, |_| Ok(tenants.cloned().unwrap_or_else(Tenants::each_account))) {
-        Ok(mut audit) => {
-            audit.sources.strip(folder.path());
-            Ok(audit)
-        }
-        Err(Error::Conf { mut sources, diagnostics }) => {
-            sources.strip(folder.path());
-            Err(Error::Conf { sources, diagnostics })
-        }
-        Err(other) => Err(other),
+    let mut found = audit_of(&conf, &|_| None, |_| Ok(tenants.cloned().unwrap_or_else(Tenants::each_account)));
+    if let Ok(Audit { sources, .. }) | Err(Error::Conf { sources, .. }) = &mut found {
+        sources.strip(folder.path());
     }
+    found
 }
 
 #[cfg(test)]

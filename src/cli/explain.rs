@@ -301,13 +301,18 @@ fn pair(system: &System, sources: &Sources, question: Question<'_>, answer: Answ
     };
     let name = |(account, user): (&Account, &User)| format!("{}/{}", account.name, user.display_name());
     let Answer { paths: found, is_complete } = answer;
-    let caveat = if is_complete { caveat(system, question) } else { Some(CUT) };
+    // To "does not reach" only.
+    let caveat = match (found.is_empty(), is_complete) {
+        (false, _) => None,
+        (true, true) => caveat(system, question),
+        (true, false) => Some(CUT),
+    };
     Pair {
         from: name(question.from),
         to: name(question.to),
         between: Default::default(),
         reaches: !found.is_empty(),
-        caveat: caveat.filter(|_| found.is_empty()),
+        caveat,
         stopped_by: found.is_empty().then(|| step(reach::obstacle(system, question))),
         paths: found
             .into_iter()

@@ -168,22 +168,25 @@ fn a_file_in_the_way_is_not_overwritten() {
     assert!(other.run(&["render", "--out", "file"]).exited(2).stderr.contains("is not a folder"));
 }
 
-/// With another root key every credential would change, so that has to be meant.
-#[test]
-fn another_root_key_replaces_nothing_unasked() {
+/// A folder in which `init` has made a registry and a root key of its own.
+fn initialized() -> Project {
     let project = Project::with_registry("");
     fs::remove_file(project.path().join("tenants.toml")).expect("an empty folder");
     project.run(&["init"]).succeeded();
     let text = project.on_own_ports(&project.read("tenants.toml"));
     project.write("tenants.toml", &text);
+    project
+}
+
+/// With another root key every credential would change, so that has to be meant.
+#[test]
+fn another_root_key_replaces_nothing_unasked() {
+    let project = initialized();
     project.run(&["render"]).succeeded();
     project.run(&["render"]).succeeded();
     let before = tree(&project.path().join("infra"));
     fs::rename(project.path().join(".tenantry/root.key"), project.path().join("old.key")).expect("kept");
-    let elsewhere = Project::with_registry("");
-    fs::remove_file(elsewhere.path().join("tenants.toml")).expect("an empty folder");
-    elsewhere.run(&["init"]).succeeded();
-    fs::copy(elsewhere.path().join(".tenantry/root.key"), project.path().join(".tenantry/root.key"))
+    fs::copy(initialized().path().join(".tenantry/root.key"), project.path().join(".tenantry/root.key"))
         .expect("another key");
     for command in ["render", "up"] {
         let ran = project.run(&[command]).exited(1);
@@ -197,11 +200,7 @@ fn another_root_key_replaces_nothing_unasked() {
 
 #[test]
 fn with_a_private_key_credentials_are_ignored_by_git() {
-    let project = Project::with_registry("");
-    fs::remove_file(project.path().join("tenants.toml")).expect("an empty folder");
-    project.run(&["init"]).succeeded();
-    let text = project.on_own_ports(&project.read("tenants.toml"));
-    project.write("tenants.toml", &text);
+    let project = initialized();
     project.run(&["render"]).succeeded();
     assert_eq!(project.read("infra/credentials/.gitignore"), "*\n");
     let root = project.read(".tenantry/root.key");

@@ -191,27 +191,8 @@ impl<'m> Blocks<'_, 'm, '_> {
 
     fn leaf_nodes(&mut self) {
         let Some((_, map)) = self.block("leafnodes") else { return };
-        if self.has_operator()
-            && let Some(Value::Map(login)) = last(map, &["authorization"]).map(|node| &node.value)
-            && let Some(users) = entry(login, &["users"])
-        {
-            self.refuse(users, "leaf node users and an operator do not go together", "leaf nodes log in by JWT");
-        }
-        if let Some(Value::Map(login)) = last(map, &["authorization"]).map(|node| &node.value)
-            && last(login, &["user", "username"]).is_none()
-            && let Some(node) = last(login, &["account"])
-            && let Some(name) = text(node).filter(|name| *name != "$G" && !self.has_operator())
-            && self.system.account(name).is_none()
-        {
-            self.collector.refuse(node.span, format!("there is no account `{name}` for leaf nodes"), "");
-        }
-        if let Some(Value::Map(login)) = last(map, &["authorization"]).map(|node| &node.value)
-            && let Some(node) = last(login, &["account"])
-            && self.has_operator()
-            && !text(node).is_some_and(|key| is_public(key, 'A'))
-        {
-            let message = "with an operator, `account` of leaf nodes is a public account key";
-            self.collector.refuse(node.span, message, "it begins with A");
+        if let Some(Value::Map(login)) = last(map, &["authorization"]).map(|node| &node.value) {
+            self.leaf_node_login(login);
         }
         for remote in last(map, &["remotes"]).map(nodes).unwrap_or_default() {
             let Value::Map(remote_map) = &remote.value else { continue };
@@ -264,6 +245,25 @@ impl<'m> Blocks<'_, 'm, '_> {
         }
     }
 
+    fn leaf_node_login(&mut self, login: &'m Map) {
+        let account = last(login, &["account"]);
+        if self.has_operator() {
+            if let Some(users) = entry(login, &["users"]) {
+                self.refuse(users, "leaf node users and an operator do not go together", "leaf nodes log in by JWT");
+            }
+            if let Some(node) = account.filter(|node| !text(node).is_some_and(|key| is_public(key, 'A'))) {
+                let message = "with an operator, `account` of leaf nodes is a public account key";
+                self.collector.refuse(node.span, message, "it begins with A");
+            }
+        } else if last(login, &["user", "username"]).is_none()
+            && let Some(node) = account
+            && let Some(name) = text(node).filter(|name| *name != "$G")
+            && self.system.account(name).is_none()
+        {
+            self.collector.refuse(node.span, format!("there is no account `{name}` for leaf nodes"), "");
+        }
+    }
+
     fn operators(&mut self) {
         if !self.has_operator() {
             if let Some(entry) = self.options.entry("default_sentinel").filter(|entry| text(&entry.node) != Some("")) {
@@ -279,15 +279,12 @@ impl<'m> Blocks<'_, 'm, '_> {
         {
             self.refuse(entry, "an auth callout and an operator do not go together", "accounts' JWTs have one");
         }
-        for key in ["mappings", "resolver_pinned_accounts"] {
-            let Some(entry) = self.options.entry(key) else { continue };
-            if key == "mappings" {
-                self.refuse(entry, "with an operator, mappings are in the accounts' JWTs", "remove them");
-                continue;
-            }
-            for node in nodes(&entry.node).iter().filter(|node| !text(node).is_some_and(|key| is_public(key, 'A'))) {
-                self.collector.refuse(node.span, "a pinned account is a public account key", "it begins with A");
-            }
+        if let Some(entry) = self.options.entry("mappings") {
+            self.refuse(entry, "with an operator, mappings are in the accounts' JWTs", "remove them");
+        }
+        let pinned = self.options.get("resolver_pinned_accounts").map(nodes).unwrap_or_default();
+        for node in pinned.iter().filter(|node| !text(node).is_some_and(|key| is_public(key, 'A'))) {
+            self.collector.refuse(node.span, "a pinned account is a public account key", "it begins with A");
         }
     }
 

@@ -7,7 +7,7 @@ use crate::diag::Diagnostic;
 
 pub const RULE: Rule = Rule {
     id: "clear-text",
-    proves: "nobody can read or change messages on the network",
+    proves: "messages on the network cannot be read or changed",
     why: "Without TLS, everyone on the network path can read and change passwords and messages; a certificate that is not verified can be anyone's",
     mend: "configure `tls` with a certificate, without `allow_non_tls`, `no_tls` and `insecure`, or listen on 127.0.0.1",
     check,

@@ -10,7 +10,7 @@ use crate::diag::Diagnostic;
 
 pub const RULE: Rule = Rule {
     id: "passed-on",
-    proves: "what is shared reaches the accounts it was shared with and no others",
+    proves: "shared subjects reach the accounts they were shared with and no others",
     why: "An importer can export a service that it imports to accounts that the owner never named (messages of a stream go no further)",
     mend: "name the last importer in the owner's export too, or remove the second export",
     check,
