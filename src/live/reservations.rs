@@ -1,7 +1,7 @@
 //! What a running server reserves for its accounts' JetStream. It keeps the reservations of accounts that are removed
 //! until it restarts, and reloads what does not fit beside them: then it takes JetStream from accounts of its choice.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::{BTreeMap, BTreeSet, HashSet};
 use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
@@ -41,8 +41,8 @@ pub struct Held {
 impl Held {
     /// Adds what the server is told next.
     pub fn change(&mut self, model: &Model) {
-        let is_there = |account: &String| model.tenants.iter().any(|tenant| tenant.name.as_str() == account);
-        self.removed.extend(self.reserved.keys().filter(|account| !is_there(account)).cloned());
+        let there: HashSet<&str> = model.tenants.iter().map(|tenant| tenant.name.as_str()).collect();
+        self.removed.extend(self.reserved.keys().filter(|account| !there.contains(account.as_str())).cloned());
         self.reserved.extend(wanted(model));
     }
 }
