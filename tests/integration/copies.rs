@@ -342,10 +342,7 @@ async fn a_proof_finds_who_may_answer_at_the_end_of_a_copy() {
     project.run(&["verify", "--server", &url]).succeeded();
     let accounts = project.read("infra/nats/accounts.conf");
     let loose = accounts.replace("allow_responses: false", "allow_responses { max: 10, expires: \"30s\" }");
-    assert_ne!(loose, accounts);
-    project.write("infra/nats/accounts.conf", &loose);
-    let pid = project.run(&["status", "--format", "json"]).json()["server"]["pid"].to_string();
-    assert!(std::process::Command::new("kill").args(["-HUP", &pid]).status().expect("kill").success());
+    project.reload_with(&loose, "a user that may answer");
     eventually("the reload", async || {
         let user = project.connect("MILL/app").await;
         let mut asked = user.listen("MILL.self").await;

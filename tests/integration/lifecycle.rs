@@ -210,15 +210,14 @@ fn what_needs_a_restart_is_said() {
         ran.stderr
     );
     assert_eq!(project.read("infra/docker-compose.yml"), before);
-    let pid = || project.run(&["status", "--format", "json"]).succeeded().json()["server"]["pid"].clone();
-    let old = pid();
+    let old = project.pid();
     project.run(&["up", "--restart"]).exited(0);
-    assert_ne!(pid(), old);
+    assert_ne!(project.pid(), old);
     assert_ne!(project.read("infra/docker-compose.yml"), before);
     project.run(&["up", "--restart"]).exited(0);
-    let last = pid();
+    let last = project.pid();
     project.run(&["up", "--restart"]).exited(0);
-    assert_eq!(pid(), last, "without a need nothing is restarted");
+    assert_eq!(project.pid(), last, "without a need nothing is restarted");
 }
 
 /// The server keeps the storage of removed tenants until it restarts: what does not fit beside it takes JetStream from
@@ -324,8 +323,7 @@ fn the_secret_of_the_system_user_is_replaced_by_a_reload() {
 fn a_restart_looks_at_the_new_port_first() {
     let project = Project::new();
     project.up();
-    let pid = || project.run(&["status", "--format", "json"]).succeeded().json()["server"]["pid"].to_string();
-    let before = pid();
+    let before = project.pid();
     let taken = std::net::TcpListener::bind("127.0.0.1:0").expect("a port");
     let registry = project.read("tenants.toml");
     let line = registry.lines().find(|line| line.starts_with("client")).expect("a client line").to_owned();
@@ -333,11 +331,11 @@ fn a_restart_looks_at_the_new_port_first() {
     project.write("tenants.toml", &registry.replace(&line, &other));
     let ran = project.run(&["up", "--restart"]).exited(3);
     assert!(ran.stderr.contains("is in use"), "{}", ran.stderr);
-    assert_eq!(pid(), before);
+    assert_eq!(project.pid(), before);
     assert!(!project.read("infra/nats/nats-server.conf").contains(&other[10..]), "nothing was written");
     drop(taken);
     project.run(&["up", "--restart"]).exited(0);
-    assert_ne!(pid(), before, "the control");
+    assert_ne!(project.pid(), before, "the control");
 }
 
 /// Secrets in the environment stay with the command.
@@ -352,7 +350,7 @@ fn the_server_does_not_inherit_secrets() {
     project.set_env("APP_SECRET", "a long secret of a person");
     project.set_env("SOMETHING_ELSE", "that is no secret");
     project.up();
-    let pid = project.run(&["status", "--format", "json"]).succeeded().json()["server"]["pid"].to_string();
+    let pid = project.pid();
     let environment = std::fs::read_to_string(format!("/proc/{pid}/environ")).expect("its environment");
     assert!(environment.contains("SOMETHING_ELSE") && !environment.contains("APP_SECRET"), "{environment}");
 }
@@ -468,15 +466,7 @@ async fn up_restores_what_the_server_should_have_read() {
     project.up();
     assert!(project.run(&["up"]).succeeded().stdout.contains("running already"));
     let accounts = project.read("infra/nats/accounts.conf");
-    project
-        .write("infra/nats/accounts.conf", &accounts.replace("[\"TENANT_A.>\", \"_INBOX_tenant_a_app.>\"]", "[\">\"]"));
-    let pid = project.run(&["status", "--format", "json"]).succeeded().json()["server"]["pid"].clone();
-    let killed = std::process::Command::new("kill").args(["-HUP", &pid.to_string()]).status().expect("kill runs");
-    assert!(killed.success());
-    let start = std::time::Instant::now();
-    while !project.read(".tenantry/run/nats-server.log").contains("Reloaded server configuration") {
-        assert!(start.elapsed() < crate::support::PATIENCE, "the server does not read the change");
-    }
+    project.reload_with(&accounts.replace("[\"TENANT_A.>\", \"_INBOX_tenant_a_app.>\"]", "[\">\"]"), "an open list");
     let client = project.creds("TENANT_A/tenant_a_app").connect().await.expect("connect");
     let _all = client.listen(">").await;
     client.settled().await;

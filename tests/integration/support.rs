@@ -125,6 +125,25 @@ impl Project {
         self.run(&["up", "-q"]).succeeded();
     }
 
+    /// The process of the server that runs.
+    pub fn pid(&self) -> String {
+        self.run(&["status", "--format", "json"]).succeeded().json()["server"]["pid"].to_string()
+    }
+
+    /// Has the running server read other accounts than those that were rendered.
+    pub fn reload_with(&self, accounts: &str, what: &str) {
+        let log = || self.read(".tenantry/run/nats-server.log");
+        assert_ne!(accounts, self.read("infra/nats/accounts.conf"), "{what}");
+        let reloads = log().matches("Reloaded server configuration").count();
+        self.write("infra/nats/accounts.conf", accounts);
+        assert!(Command::new("kill").args(["-HUP", &self.pid()]).status().expect("kill").success());
+        let start = Instant::now();
+        while log().matches("Reloaded server configuration").count() == reloads {
+            assert!(start.elapsed() < PATIENCE, "{what}: no reload: {}", log());
+            std::thread::sleep(Duration::from_millis(10));
+        }
+    }
+
     /// A user's credentials as `tenantry creds` prints them.
     pub fn creds(&self, who: &str) -> Creds {
         let ran = self.run(&["creds", who, "--as", "json"]);

@@ -294,21 +294,6 @@ fn a_server_with_another_configuration_is_not_certified() {
     assert_eq!(report["server"]["runs_rendered"], false);
 }
 
-/// Has the running server read other accounts than those that were rendered.
-fn run_changed(project: &Project, changed: &str, what: &str) {
-    let pid = project.run(&["status", "--format", "json"]).succeeded().json()["server"]["pid"].to_string();
-    let log = || project.read(".tenantry/run/nats-server.log");
-    assert_ne!(changed, project.read("infra/nats/accounts.conf"), "{what}");
-    let reloads = log().matches("Reloaded server configuration").count();
-    project.write("infra/nats/accounts.conf", changed);
-    assert!(std::process::Command::new("kill").args(["-HUP", &pid]).status().expect("kill").success());
-    let start = Instant::now();
-    while log().matches("Reloaded server configuration").count() == reloads {
-        assert!(start.elapsed() < PATIENCE, "{what}: no reload: {}", log());
-        std::thread::sleep(Duration::from_millis(10));
-    }
-}
-
 /// A list that ends in `*` admits a subscription to `>`, which is no leak as long as nothing more arrives by it.
 #[test]
 fn a_subscription_wider_than_the_list_is_judged_by_what_arrives() {
@@ -324,7 +309,7 @@ fn a_subscription_wider_than_the_list_is_judged_by_what_arrives() {
     verify(&project, &["--server", &address], 0);
     // Without what closes it, more arrives.
     let accounts = project.read("infra/nats/accounts.conf");
-    run_changed(&project, &accounts.replacen("deny: [\"A.*.>\"]", "", 1), "an open list");
+    project.reload_with(&accounts.replacen("deny: [\"A.*.>\"]", "", 1), "an open list");
     let leaks = outcomes(&verify(&project, &["--server", &address], 1), "leak");
     assert!(
         leaks.iter().any(|leak| leak.contains("canaries") && leak.contains("which it is not granted")),
@@ -350,7 +335,7 @@ fn a_user_in_another_tenants_account_is_named_first() {
     let between = &accounts[one.end..other.start];
     let changed =
         [&accounts[..one.start], &accounts[other.clone()], between, &accounts[one], &accounts[other.end..]].concat();
-    run_changed(&project, &changed, "two users changed places");
+    project.reload_with(&changed, "two users changed places");
     let report = verify(&project, &["--server", &address], 1);
     let first = &report["causes"][0];
     assert!(first["evidence"].as_str().is_some_and(|e| e.contains("logs in to the account TENANT_")), "{first}");
@@ -367,14 +352,13 @@ fn a_server_that_runs_more_than_is_rendered_is_not_certified() {
     let report = verify(&project, &["--server", &address], 0);
     assert_eq!(report["server"]["runs_rendered"], true);
     let accounts = project.read("infra/nats/accounts.conf");
-    let reload = |changed: &str, what: &str| run_changed(&project, changed, what);
     for (more, what) in [
         ("users: [\n      { user: guest, password: guest }\n", "a user that may do everything"),
         ("msg_trace: \"TENANT_B.public.trace\"\n    users: [\n", "a trace of another tenant's messages"),
     ] {
         let at = accounts.find("\"TENANT_B\"").expect("the account");
         let changed = accounts[..at].to_owned() + &accounts[at..].replacen("users: [\n", more, 1);
-        reload(&changed, what);
+        project.reload_with(&changed, what);
         let report = verify(&project, &["--server", &address], 3);
         assert_eq!(report["server"]["runs_rendered"], false, "{what}");
         let said = outcomes(&report, "not-run");
@@ -387,7 +371,7 @@ fn a_server_that_runs_more_than_is_rendered_is_not_certified() {
                  permissions { publish: \"TENANT_A.>\", subscribe: \"TENANT_A.>\", allow_responses: false } }";
     let at = accounts.find("\"TENANT_A\"").expect("the account");
     let more = accounts[at..].replacen("users: [\n", &format!("users: [\n{guest}\n"), 1);
-    reload(&(accounts[..at].to_owned() + &more), "a guest");
+    project.reload_with(&(accounts[..at].to_owned() + &more), "a guest");
     let conf = project.path().join(".tenantry/run/nats-server.conf");
     let report = verify(&project, &["--server", &address, "--conf", conf.to_str().expect("a path")], 3);
     let said = outcomes(&report, "not-run");
