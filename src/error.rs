@@ -4,7 +4,7 @@
 use std::io;
 use std::path::{Path, PathBuf};
 
-use crate::diag::{Diagnostic, Sources, nearest};
+use crate::diag::{Diagnostic, Sources, first_few, nearest};
 use crate::keys::RootKeyError;
 
 /// The exit codes of every command; docs/commands.md lists them.
@@ -250,7 +250,7 @@ impl Error {
         let hint = match nearest(name, known.iter().copied()) {
             Some(near) => format!("did you mean `{near}`?"),
             None if known.len() <= 12 => format!("there are: {}", known.join(", ")),
-            None => "`tenantry tenant list` shows all".to_owned(),
+            None => format!("there are: {}", first_few(known)),
         };
         Self::Unknown { what: what.to_owned(), name: name.to_owned(), hint }
     }
@@ -348,6 +348,6 @@ mod tests {
         assert_eq!(hint("ACNE", &["ACME", "GLOBEX"]), "did you mean `ACME`?");
         assert_eq!(hint("zzz", &["ACME", "GLOBEX"]), "there are: ACME, GLOBEX");
         assert_eq!(hint("ACME.app", &["ACME"]), "did you mean `ACME/app`?");
-        assert_eq!(hint("zzz", &["a"; 13]), "`tenantry tenant list` shows all");
+        assert_eq!(hint("zzz", &["a"; 13]), "there are: a, a, a, a, a and 8 more");
     }
 }

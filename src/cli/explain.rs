@@ -249,11 +249,14 @@ fn find<'w>(system: &'w System, tenants: &Tenants, who: &str) -> Result<Vec<(&'w
         return Ok(system.users().filter(|(account, user)| tenants.of(account, user) == who).collect());
     }
     let (name, user) = split_user(who);
-    let known: Vec<&str> = system.accounts.iter().map(|a| a.name.as_str()).collect();
     let of_user = system.accounts.iter().find(|a| a.users.iter().any(|u| u.name == who || u.display_name() == who));
     let account = system.account(name).ok_or_else(|| match of_user {
         Some(a) => Error::usage(format!("`{who}` is a user, not an account"), format!("write `{}/{who}`", a.name)),
-        None => Error::unknown_name("account", name, &known),
+        None => {
+            let tenants = system.users().map(|(account, user)| tenants.of(account, user));
+            let known: BTreeSet<&str> = system.accounts.iter().map(|a| a.name.as_str()).chain(tenants).collect();
+            Error::unknown_name("account or tenant", name, &Vec::from_iter(known))
+        }
     })?;
     let Some(user) = user else { return Ok(account.users.iter().map(|u| (account, u)).collect()) };
     let found: Vec<_> = account.users.iter().filter(|u| u.name == user || u.label.as_deref() == Some(user)).collect();

@@ -37,7 +37,7 @@ pub fn property(
 /// }
 /// ```
 ///
-/// generates `struct Limits { connections, name, span, misspelt }`, whose fields keep
+/// generates `struct Limits { connections, name, span }`, whose fields keep
 /// their source locations. The field's type determines what may be written: `Spanned<T>` is
 /// required; `Key<T>` is optional (`Key::Absent`), and `Key::Invalid` if it is
 /// unreadable, so that no later check reports it again. `List<T>` is a list or
@@ -60,9 +60,6 @@ macro_rules! keys {
             /// Location of the table in the registry.
             #[allow(dead_code, reason = "every table keeps its place")]
             pub span: $crate::diag::Span,
-            /// The keys that are probably meant by unknown ones: nobody is told that they are missing.
-            #[allow(dead_code, reason = "not every table is checked for what it lacks")]
-            pub misspelt: Vec<&'static str>,
         }
 
         impl $crate::registry::decode::Decode for $table {
@@ -70,10 +67,10 @@ macro_rules! keys {
                 node: &$crate::registry::decode::Node<'_>,
                 d: &mut $crate::registry::decode::Decoder<'_>,
             ) -> Option<Self> {
-                let table = d.table(node, $what)?;
+                let mut table = d.table(node, $what)?;
+                table.refuse_unknown(&[$(stringify!($key)),*], d);
                 $( let $key = <$type as $crate::registry::decode::Field>::take(stringify!($key), &table, d); )*
-                let misspelt = table.refuse_unknown(&[$(stringify!($key)),*], d);
-                Some(Self { $( $key: $key?, )* span: table.span, misspelt })
+                Some(Self { $( $key: $key?, )* span: table.span })
             }
 
             fn schema() -> serde_json::Value {

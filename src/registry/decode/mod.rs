@@ -65,7 +65,7 @@ impl Decoder<'_> {
             }
             return None;
         };
-        Some(Table { table, span: self.span(node.span()), what })
+        Some(Table { table, span: self.span(node.span()), what, misspelt: Vec::new() })
     }
 }
 

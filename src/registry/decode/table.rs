@@ -1,7 +1,7 @@
 //! A table of the registry during decoding, and how a struct field decodes its key.
 
 use serde_json::{Value as Json, json};
-use toml::de::DeTable;
+use toml::de::{DeTable, DeValue};
 
 use super::{Decode, Decoder, List, Named, Node};
 use crate::diag::{Diagnostic, Span, Spanned, nearest};
@@ -15,6 +15,9 @@ pub struct Table<'t, 'i> {
     pub span: Span,
     /// The table's name in messages: `a tenant`.
     pub what: &'static str,
+    /// The keys that are probably meant by unknown ones. They count as unreadable, so that
+    /// nobody is told as well that they are missing.
+    pub(super) misspelt: Vec<&'static str>,
 }
 
 impl<'t, 'i> Table<'t, 'i> {
@@ -22,16 +25,19 @@ impl<'t, 'i> Table<'t, 'i> {
         self.table.get(key)
     }
 
-    /// Reports every key that is not in `known`. Returns the known ones that are probably meant.
-    pub fn refuse_unknown(&self, known: &[&'static str], d: &mut Decoder<'_>) -> Vec<&'static str> {
-        let mut meant = Vec::new();
+    fn is_misspelt(&self, key: &str) -> bool {
+        self.misspelt.contains(&key)
+    }
+
+    /// Reports every key that is not in `known`, before the known ones are decoded.
+    pub fn refuse_unknown(&mut self, known: &[&'static str], d: &mut Decoder<'_>) {
         for key in self.table.keys() {
             let name = key.get_ref().as_ref();
             if known.contains(&name) {
                 continue;
             }
             let near = nearest(name, known.iter().copied());
-            meant.extend(near);
+            self.misspelt.extend(near);
             let span = d.span(key.span());
             let diagnostic = Diagnostic::error(codes::UNKNOWN_KEY, span, format!("{} has no key `{name}`", self.what));
             let lower = name.to_lowercase();
@@ -47,7 +53,6 @@ impl<'t, 'i> Table<'t, 'i> {
                 })
             });
         }
-        meant
     }
 }
 
@@ -93,6 +98,7 @@ impl<T: Decode> Field for Spanned<T> {
     fn take(key: &'static str, table: &Table<'_, '_>, d: &mut Decoder<'_>) -> Option<Self> {
         match table.get(key) {
             Some(node) => Self::decode(node, d),
+            None if table.is_misspelt(key) => None,
             None => {
                 d.missing(table.span, table.what, key);
                 None
@@ -108,6 +114,7 @@ impl<T: Decode> Field for Key<T> {
     const REQUIRED: bool = false;
     fn take(key: &'static str, table: &Table<'_, '_>, d: &mut Decoder<'_>) -> Option<Self> {
         Some(match table.get(key) {
+            None if table.is_misspelt(key) => Self::Invalid,
             None => Self::Absent,
             Some(node) => T::decode(node, d).map_or(Self::Invalid, Self::Given),
         })
@@ -120,8 +127,13 @@ impl<T: Decode> Field for Key<T> {
 impl<T: Decode> Field for List<T> {
     const REQUIRED: bool = false;
     fn take(key: &'static str, table: &Table<'_, '_>, d: &mut Decoder<'_>) -> Option<Self> {
-        let Some(node) = table.get(key) else { return Some(Self::default()) };
-        Some(Self::decode(node, d).unwrap_or_else(Self::unreadable))
+        Some(match table.get(key) {
+            None if table.is_misspelt(key) => Self::unreadable(),
+            // Below a misspelt `[[tenants]]`, the header `[tenant.limits]` begins a table.
+            Some(node) if table.is_misspelt(key) && matches!(node.get_ref(), DeValue::Table(_)) => Self::unreadable(),
+            None => Self::default(),
+            Some(node) => Self::decode(node, d).unwrap_or_else(Self::unreadable),
+        })
     }
     fn schema() -> Json {
         <Self as Decode>::schema()

@@ -271,13 +271,13 @@ impl Tenant {
     }
 
     /// Whether the subject is certainly outside the tenant's subjects. It is not certain
-    /// where one of them is unreadable, or the key may be misspelt.
+    /// where one of them is unreadable.
     pub fn is_foreign(&self, subject: &Subject) -> bool {
         let owns = |own: &Subject| own.contains(subject);
         match &self.subjects {
             Key::Given(own) => own.is_whole() && !own.is_empty() && !own.iter().any(|own| owns(&own.value)),
             Key::Invalid => false,
-            Key::Absent => !self.misspelt.contains(&"subjects") && !self.subjects().iter().any(|(own, _)| owns(own)),
+            Key::Absent => !self.subjects().iter().any(|(own, _)| owns(own)),
         }
     }
 }

@@ -137,6 +137,9 @@ fn reserved_bytes_fit(tenant: &Tenant, jetstream: &JetStream, out: &mut Vec<Diag
         } else {
             (&mut file, "storage", &jetstream.storage)
         };
+        if matches!(limit, Key::Invalid) {
+            continue;
+        }
         let before = *sum;
         *sum += bytes;
         let limit = limit.get().map_or(0, |l| l.bytes());
@@ -196,9 +199,7 @@ pub fn stream_subjects_are_the_tenants(cx: &RegistryContext<'_>, out: &mut Vec<D
         let own = tenant.subjects();
         for stream in &tenant.stream {
             let has_origin = !stream.mirror.is_absent() || !stream.source.is_empty() || !stream.source.is_whole();
-            let is_misspelt = stream.misspelt.iter().any(|key| matches!(*key, "subjects" | "source" | "mirror"));
-            let is_empty =
-                (stream.subjects.is_absent() && !is_misspelt) || stream.subjects.get().is_some_and(List::says_nothing);
+            let is_empty = stream.subjects.is_absent() || stream.subjects.get().is_some_and(List::says_nothing);
             if is_empty && !has_origin {
                 out.push(
                     Diagnostic::error(

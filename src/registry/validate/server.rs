@@ -139,7 +139,7 @@ pub fn payload_is_what_the_server_accepts(cx: &RegistryContext<'_>, out: &mut Ve
 /// Ensures that a declared system account has a user: without one, no operator can log in.
 pub fn system_account_has_users(cx: &RegistryContext<'_>, out: &mut Vec<Diagnostic>) {
     let Some(system) = cx.registry.system.get() else { return };
-    if system.user.says_nothing() && !system.misspelt.contains(&"user") {
+    if system.user.says_nothing() {
         out.push(
             Diagnostic::error(codes::NO_USERS, system.span, "the system account has no user")
                 .hint("add `[[system.user]]` with a `name`, or leave [system] out for a default one"),

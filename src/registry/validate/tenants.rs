@@ -12,7 +12,7 @@ use crate::subject::SubjectIndex;
 /// Ensures that there is a tenant: with the system account alone, the server accepts
 /// anonymous clients.
 pub fn there_is_a_tenant(cx: &RegistryContext<'_>, out: &mut Vec<Diagnostic>) {
-    if cx.registry.tenant.says_nothing() && !cx.registry.misspelt.contains(&"tenant") && cx.whole {
+    if cx.registry.tenant.says_nothing() && cx.whole {
         out.push(
             Diagnostic::error(codes::NO_TENANTS, START, "the registry has no tenant")
                 .hint("begin one with [[tenant]] and its `name`, and give it a [[tenant.user]]"),
@@ -213,6 +213,18 @@ mod tests {
         assert_eq!(with("subjects = []\nlimts = 1"), ["no-subjects", "unknown-key"], "another key is meant");
         assert_eq!(with("subjects = [\"y.>\", \"x..\"]"), ["invalid-subject"]);
         assert_eq!(with("subjects = [\"y.>\"]"), ["foreign-subject"], "the control");
+
+        // OTHER has a stream.
+        let misspelt = |key: &str, wrong: &str| codes_of(&TWO_TENANTS.replace(key, wrong));
+        assert_eq!(
+            misspelt("storage =", "storrage ="),
+            ["unknown-key"; 3],
+            "its stream lacking room is no second mistake"
+        );
+        assert_eq!(misspelt("name = \"OTHER\"", "nmae = \"OTHER\""), ["unknown-key"], "a required key");
+        assert_eq!(misspelt("subjects =", "subject ="), ["unknown-key"]);
+        let headers = "version = 1\n[[tenants]]\nname = \"T\"\n[tenant.limits]\nconnections = 1\n";
+        assert_eq!(codes_of(headers), ["unknown-key"], "[tenant.limits] is below it");
     }
 
     #[test]

@@ -14,7 +14,7 @@ use crate::subject::Subject;
 /// Ensures that every tenant has a user: an account without users locks its tenant out,
 /// and a server without any user accepts anonymous clients.
 pub fn every_tenant_has_a_user(cx: &RegistryContext<'_>, out: &mut Vec<Diagnostic>) {
-    for tenant in cx.registry.tenant.iter().filter(|t| t.user.says_nothing() && !t.misspelt.contains(&"user")) {
+    for tenant in cx.registry.tenant.iter().filter(|t| t.user.says_nothing()) {
         out.push(
             Diagnostic::error(codes::NO_USERS, tenant.name.span, format!("tenant `{}` has no user", tenant.name.value))
                 .hint("add [[tenant.user]] with a `name` below it, or remove the tenant"),
@@ -224,8 +224,7 @@ pub fn declared_roles_are_usable(cx: &RegistryContext<'_>, out: &mut Vec<Diagnos
                     .hint("choose another name; what the built-in roles allow is the same in every registry"),
             );
         }
-        let is_empty = role.publish.says_nothing() && role.subscribe.says_nothing();
-        if is_empty && !role.misspelt.iter().any(|key| matches!(*key, "publish" | "subscribe")) {
+        if role.publish.says_nothing() && role.subscribe.says_nothing() {
             out.push(
                 Diagnostic::error(codes::EMPTY_ROLE, name.span, format!("the role `{}` allows nothing", name.value))
                     .hint("list subjects under `publish`, `subscribe` or both"),
