@@ -62,14 +62,14 @@ async fn ask_own_tenant<'p>(run: &Run<'p>, tenant_run: &mut TenantRun<'p>, targe
 /// Every user that received such a message answers it, which the server must deny.
 async fn answer<'p>(run: &Run<'p>, tenant_run: &mut TenantRun<'p>, target: &str) {
     let imports: Vec<_> = tenant_run.tenant.imports.iter().filter(|i| i.kind == ShareKind::Stream).collect();
-    let copying = tenant_run.tenant.copying().next().and_then(|other| run.topology.place(other));
+    let copying: Vec<_> = tenant_run.tenant.copying().collect();
     for session in &mut tenant_run.sessions {
         if !session.settle(run).await {
             continue;
         }
         let received = session.heard(run).into_iter().find(|m| {
             m.reply.as_deref() == Some(target)
-                && (copying.is_some() || imports.iter().any(|i| concrete(&i.subject, &run.token()) == m.subject))
+                && (!copying.is_empty() || imports.iter().any(|i| concrete(&i.subject, &run.token()) == m.subject))
         });
         let Some(message) = received.filter(|m| may_subscribe(session.user, &m.subject)) else { continue };
         let Some(connection) = &mut session.connection else { continue };
@@ -82,11 +82,18 @@ async fn answer<'p>(run: &Run<'p>, tenant_run: &mut TenantRun<'p>, target: &str)
                 format!("{} heard {} and may not answer: {words}", session.user.name, message.subject),
             ),
             None => {
-                let from = imports.iter().find(|i| concrete(&i.subject, &run.token()) == message.subject);
-                let from = from.and_then(|i| run.topology.place(&i.from)).or(copying);
+                let import = imports.iter().find(|i| concrete(&i.subject, &run.token()) == message.subject);
                 let evidence =
                     format!("{} answers {} where its sender likes: {target}", session.user.name, message.subject);
-                run.ledger.leak(from, Some(tenant_run.index), evidence);
+                if let Some(import) = import {
+                    run.ledger.leak(run.topology.place(&import.from), Some(tenant_run.index), evidence);
+                    continue;
+                }
+                // Its own tenant's question leads it onto the subjects of each copy, which
+                // command the server of the other end.
+                for other in &copying {
+                    run.ledger.leak(Some(tenant_run.index), run.topology.place(other), &evidence);
+                }
             }
         }
     }
