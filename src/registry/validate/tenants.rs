@@ -221,7 +221,7 @@ mod tests {
             ["unknown-key"; 3],
             "its stream lacking room is no second mistake"
         );
-        assert_eq!(misspelt("name = \"OTHER\"", "nmae = \"OTHER\""), ["unknown-key"], "a required key");
+        assert_eq!(misspelt("name = \"OTHER\"", "named = \"OTHER\""), ["unknown-key"], "a required key");
         assert_eq!(misspelt("subjects =", "subject ="), ["unknown-key"]);
         let headers = "version = 1\n[[tenants]]\nname = \"T\"\n[tenant.limits]\nconnections = 1\n";
         assert_eq!(codes_of(headers), ["unknown-key"], "[tenant.limits] is below it");
