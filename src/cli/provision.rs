@@ -112,14 +112,19 @@ pub fn plan(context: &Context, args: &PlanArgs) -> Result<Exit, Error> {
     // The reload plan fails if the variable of a supplied password is not set; the plan
     // of the streams is still valid.
     let unknown = |e: &Error| context.ui.note(&format!("whether the server needs a reload is not known: {e}"));
-    let pending = reload_plan(context, valid, args).inspect_err(unknown).unwrap_or_default();
-    document.pending = Some(pending.map_or_else(ReloadDocument::default, |(pending, refusal)| {
+    let pending = reload_plan(context, valid, args).inspect_err(unknown);
+    if let Ok(None) = pending {
+        context
+            .ui
+            .note("accounts and settings were not compared: they are with the server that `tenantry up` started here");
+    }
+    document.pending = Some(pending.unwrap_or_default().map_or_else(ReloadDocument::default, |(pending, refusal)| {
         match refusal {
             Some(refusal) => {
                 let up = context.command("tenantry up");
-                context.ui.note(&format!("{up} refuses the new configuration: {refusal}"));
+                context.ui.found(&format!("accounts and settings: {up} refuses the new configuration: {refusal}"));
             }
-            None => note_reload(context, &pending),
+            None => show_reload(context, &pending),
         }
         if (pending.reload || pending.restart) && exit == Exit::Ok {
             exit = Exit::Found;
@@ -150,14 +155,15 @@ fn reload_plan(context: &Context, valid: Valid, args: &PlanArgs) -> Result<Optio
     }))
 }
 
-fn note_reload(context: &Context, pending: &ReloadPlan) {
+fn show_reload(context: &Context, pending: &ReloadPlan) {
     let ui = context.ui;
     if pending.restart {
         let keys = pending.because.join(", ");
-        ui.note(&format!("the server needs a restart, which disconnects every client, for {keys}:"));
-        ui.note(&format!("  {}", context.command("tenantry up --restart")));
+        ui.found(&format!("accounts and settings: a restart is needed, which disconnects every client, for {keys}"));
+        context.next("tenantry up --restart");
     } else if pending.reload {
-        ui.note(&format!("the server runs an older configuration: {} reloads it", context.command("tenantry up")));
+        let up = context.command("tenantry up");
+        ui.done(&format!("accounts and settings: the server runs an older configuration, and {up} reloads it"));
         let gone = pending.disconnects.as_deref().unwrap_or_default();
         if !gone.is_empty() {
             ui.note(&format!("  and disconnects {}", first_few(gone)));
@@ -166,6 +172,8 @@ fn note_reload(context: &Context, pending: &ReloadPlan) {
             let whose = first_few(&pending.lowered);
             ui.note(&format!("  and disconnects clients above the lower connection limit of {whose}"));
         }
+    } else {
+        ui.done("accounts and settings: as the server runs them");
     }
 }
 
@@ -351,8 +359,11 @@ fn show(context: &Context, model: &Model, reports: &[TenantReport<'_>], applied:
         count(model.tenants.len(), "tenant"),
         if declared == 1 { "stream" } else { "streams and consumers" }
     );
-    let what =
-        if summary.is_empty() { format!("{what}: as declared") } else { format!("{what}: {}", summary.join(", ")) };
+    let what = match summary.as_slice() {
+        [] if reports.is_empty() => "streams and consumers: no tenant has JetStream".to_owned(),
+        [] => format!("{what}: as declared"),
+        summary => format!("{what}: {}", summary.join(", ")),
+    };
     let possible = reports.iter().flat_map(|r| r.result.iter().flatten()).any(|(change, _)| change.action.is_done());
     if failed > 0 || open > 0 && (applied || !possible) {
         ui.found(&what);

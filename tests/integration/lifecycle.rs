@@ -193,7 +193,7 @@ fn a_refused_configuration_is_quoted_in_the_servers_words() {
     let ran = project.run(&["up", "--templates", "mine"]).exited(1);
     assert!(ran.stderr.contains("the rendered configuration is leaky, and was not deployed"), "{}", ran.stderr);
     let plan = project.run(&["plan", "--templates", "mine"]).exited(1);
-    assert!(plan.stderr.contains("tenantry up refuses the new configuration"), "{}", plan.stderr);
+    assert!(plan.all().contains("tenantry up refuses the new configuration"), "{}", plan.all());
     assert_eq!(project.read("infra/nats/accounts.conf"), before);
 }
 
