@@ -23,7 +23,9 @@ use crate::model::{Model, Tenant};
 use crate::project::Project;
 use crate::registry::Valid;
 use crate::render;
+use crate::render::bundle::Provenance;
 use crate::render::credentials::{self, password_from_environment};
+use crate::render::incremental::{Consent, refuse_lost_templates};
 
 /// Show what `apply` would change on the server, and write nothing.
 ///
@@ -123,6 +125,9 @@ pub fn plan(context: &Context, args: &PlanArgs) -> Result<Exit, Error> {
             Some(refusal) => {
                 let up = context.command("tenantry up");
                 context.ui.found(&format!("accounts and settings: {up} refuses the new configuration: {refusal}"));
+                if let Some(hint) = refusal.hint() {
+                    context.ui.note(&format!("  {hint}"));
+                }
             }
             None => show_reload(context, &pending),
         }
@@ -149,9 +154,16 @@ fn reload_plan(context: &Context, valid: Valid, args: &PlanArgs) -> Result<Optio
     let bundle = project.render(|| {})?;
     let accounts = bundle.text(render::ACCOUNTS).unwrap_or_default();
     let plan = super::server::reload_plan(&run, &project, accounts)?;
+    let out = context.out(None)?;
     Ok(plan.map(|plan| {
-        let refusal = if plan.reload { super::server::prove(context, &project, accounts).err() } else { None };
-        (plan, refusal)
+        let written = Provenance::read(&out);
+        let consent = Consent { other_templates: args.templates.is_some(), ..Consent::default() };
+        let refusal = refuse_lost_templates(&project.engine, &written, &out, consent);
+        let refusal = refusal.and_then(|()| match plan.reload {
+            true => super::server::prove(context, &project, accounts),
+            false => Ok(()),
+        });
+        (plan, refusal.err())
     }))
 }
 

@@ -24,7 +24,7 @@ pub struct Args {
     /// Write nothing; compare with what is written and show the difference.
     #[arg(long)]
     check: bool,
-    /// Use the templates of this folder.
+    /// Use the templates of this folder; `built-in` returns to tenantry's.
     #[arg(long, value_name = "DIR")]
     templates: Option<PathBuf>,
     /// Replace the credentials of every user, because the root key is another one.
@@ -57,7 +57,11 @@ pub fn run(context: &Context, args: &Args) -> Result<Exit, Error> {
         return check(context, args, &project, &out);
     }
     let target = target.unwrap_or_else(|| Target::open(&out))?;
-    let consent = Consent { another_registry: args.out.is_some(), new_root_key: args.new_root_key };
+    let consent = Consent {
+        another_registry: args.out.is_some(),
+        new_root_key: args.new_root_key,
+        other_templates: args.templates.is_some(),
+    };
     let outcome = write(context, &project, &target, consent, |_| Ok(()))?;
     let WriteSummary { written, unchanged, removed, .. } = outcome;
     let changed = written + removed > 0;

@@ -48,7 +48,7 @@ pub struct UpArgs {
     /// Where the bundle is. Default: infra/ beside the registry.
     #[arg(long, value_name = "DIR")]
     out: Option<PathBuf>,
-    /// Use the templates of this folder.
+    /// Use the templates of this folder; `built-in` returns to tenantry's.
     #[arg(long, value_name = "DIR")]
     templates: Option<PathBuf>,
 }
@@ -108,7 +108,11 @@ pub fn up(context: &Context, args: &UpArgs) -> Result<Exit, Error> {
         run.refuse_other_registry()?;
     }
     let mut restart = false;
-    let consent = Consent { another_registry: args.out.is_some(), new_root_key: args.new_root_key };
+    let consent = Consent {
+        another_registry: args.out.is_some(),
+        new_root_key: args.new_root_key,
+        other_templates: args.templates.is_some(),
+    };
     let allow = |accounts: &str| {
         let plan = if args.docker { None } else { reload_plan(&run, &project, accounts)? };
         if args.restart {

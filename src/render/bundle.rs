@@ -2,6 +2,8 @@
 //! later run knows which files are managed by tenantry.
 
 use std::collections::BTreeMap;
+use std::fs;
+use std::path::Path;
 use std::sync::Arc;
 
 use rayon::prelude::*;
@@ -51,8 +53,47 @@ impl File {
 pub struct Bundle {
     /// The files by path, relative to the bundle and separated by `/`.
     pub files: BTreeMap<String, File>,
-    /// The id of the root key.
+    /// What it is rendered from.
+    pub provenance: Provenance,
+}
+
+/// What a bundle is rendered from, as far as another rendering over it has to agree.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Provenance {
+    /// The id of the root key that the credentials derive from. `None`: an earlier version wrote the manifest.
     pub root: Option<String>,
+    /// Names of the user's own templates that replace built-in ones.
+    pub templates: Vec<String>,
+}
+
+/// Begins the line with the id of the root key.
+const ROOT: &str = "# root key: ";
+/// Begins the line with the names of the user's own templates.
+const TEMPLATES: &str = "# own templates: ";
+
+impl Provenance {
+    /// What the bundle in a folder was rendered from. Empty if there is none.
+    pub fn read(folder: &Path) -> Self {
+        let text = fs::read_to_string(folder.join(MANIFEST)).unwrap_or_default();
+        text.strip_prefix(HEADER).map(|rest| Self::from_text(rest).0).unwrap_or_default()
+    }
+
+    fn to_text(&self) -> String {
+        let root = self.root.iter().map(|root| format!("{ROOT}{root}\n"));
+        let templates = Some(self.templates.join(" ")).filter(|names| !names.is_empty());
+        root.chain(templates.map(|names| format!("{TEMPLATES}{names}\n"))).collect()
+    }
+
+    /// Parses the lines that it has in a manifest. Returns what follows them.
+    fn from_text(text: &str) -> (Self, &str) {
+        fn line<'t>(begin: &str, text: &'t str) -> Option<(&'t str, &'t str)> {
+            text.strip_prefix(begin)?.split_once('\n')
+        }
+        let (root, text) = line(ROOT, text).map_or((None, text), |(root, rest)| (Some(root.to_owned()), rest));
+        let (names, text) = line(TEMPLATES, text).unwrap_or(("", text));
+        let templates = names.split(' ').filter(|name| !name.is_empty()).map(str::to_owned).collect();
+        (Self { root, templates }, text)
+    }
 }
 
 impl Bundle {
@@ -64,7 +105,7 @@ impl Bundle {
     /// The manifest of these files.
     pub fn manifest(&self) -> Manifest {
         let files: Vec<_> = self.files.par_iter().map(|(path, file)| (path.as_str(), file.entry())).collect();
-        let mut manifest = Manifest { root: self.root.clone(), ..Manifest::default() };
+        let mut manifest = Manifest { provenance: self.provenance.clone(), ..Manifest::default() };
         for (path, entry) in files {
             let (folder, name) = split(path);
             manifest.insert(folder, name, entry);
@@ -101,12 +142,10 @@ pub struct Manifest {
     /// Entries by folder, `""` for the bundle itself. An unchanged folder is shared with
     /// the next manifest. The manifest file itself is not listed.
     pub folders: BTreeMap<String, Arc<Names>>,
-    /// The id of the root key that the credentials derive from. `None`: an earlier version wrote the manifest.
-    pub root: Option<String>,
+    /// What the bundle was rendered from.
+    pub provenance: Provenance,
 }
 
-/// Begins the line with the id of the root key.
-const ROOT: &str = "# root key: ";
 const HEADER: &str = "# Files made by tenantry: digest, mode, path. Whatever is not listed is left alone.\n";
 
 impl Manifest {
@@ -141,9 +180,7 @@ impl Manifest {
         let blocks: Vec<String> = self.folders.par_iter().map(|(folder, names)| block(folder, names)).collect();
         let mut text = String::with_capacity(HEADER.len() + blocks.iter().map(String::len).sum::<usize>());
         text.push_str(HEADER);
-        if let Some(root) = &self.root {
-            text.push_str(&format!("{ROOT}{root}\n"));
-        }
+        text.push_str(&self.provenance.to_text());
         blocks.iter().for_each(|block| text.push_str(block));
         text
     }
@@ -152,12 +189,9 @@ impl Manifest {
     /// the bundle: then no file is known to be managed.
     pub fn from_text(text: &str) -> Option<Self> {
         let rest = text.strip_prefix(HEADER)?;
-        let (root, rest) = match rest.strip_prefix(ROOT).and_then(|rest| rest.split_once('\n')) {
-            Some((root, rest)) => (Some(root.to_owned()), rest),
-            None => (None, rest),
-        };
+        let (provenance, rest) = Provenance::from_text(rest);
         let lines = rest.par_lines();
-        let mut manifest = Self { root, ..Self::default() };
+        let mut manifest = Self { provenance, ..Self::default() };
         for (folder, name, entry) in lines.map(read_line).collect::<Option<Vec<_>>>()? {
             manifest.insert(folder, name, entry);
         }
@@ -243,6 +277,13 @@ mod tests {
             [("top", File::public("1")), ("credentials/A/app.nk", File::secret("2")), ("a b/c d", File::public(""))]
         {
             bundle.files.insert(path.into(), file);
+        }
+        let root = Some("0123456789abcdef".to_owned());
+        for (root, templates) in [(None, 0), (None, 1), (root.clone(), 0), (root, 2)] {
+            let templates = ["a/b.hbs", "c.hbs"][..templates].iter().map(|name| (*name).to_owned()).collect();
+            bundle.provenance = Provenance { root, templates };
+            let manifest = Manifest::from_text(&bundle.manifest().to_text()).expect("as written");
+            assert_eq!((manifest.provenance.clone(), manifest.count()), (bundle.provenance.clone(), 4));
         }
         let manifest = Manifest::from_text(&bundle.manifest().to_text()).expect("as written");
         let entry = |folder, name| manifest.get(folder, name).copied();

@@ -456,7 +456,7 @@ mod tests {
         let part = Part { account: "ACCOUNT".into(), handout: "HANDOUT".into(), nkeys: vec!["U1".to_owned()].into() };
         let (accounts, handout) = ("head ACCOUNT\n", "head HANDOUT\n");
         let target = Target::open(&out).expect("target");
-        let stage = target.stage(None);
+        let stage = target.stage(Default::default());
         let files = [(ACCOUNTS, accounts), (HANDOUT, handout)]
             .map(|(path, text)| (path.to_owned(), super::super::bundle::File::public(text)));
         stage.put_files(files.iter().map(|(path, file)| (path, file))).expect("written");

@@ -72,7 +72,7 @@ fn unified(path: &str, old: &[u8], new: &[u8]) -> String {
 
 #[cfg(test)]
 mod tests {
-    use super::super::bundle::File;
+    use super::super::bundle::{File, Provenance};
     use super::*;
 
     fn write(out: &Path, path: &str, text: &str) {
@@ -81,8 +81,8 @@ mod tests {
     }
 
     fn bundle(files: &[(&str, File)]) -> Bundle {
-        let root = None;
-        Bundle { root, files: files.iter().map(|(path, file)| ((*path).to_owned(), file.clone())).collect() }
+        let provenance = Provenance::default();
+        Bundle { provenance, files: files.iter().map(|(path, file)| ((*path).to_owned(), file.clone())).collect() }
     }
 
     fn states(out: &Path, bundle: &Bundle) -> Vec<(String, DifferenceKind)> {

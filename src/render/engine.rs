@@ -79,19 +79,24 @@ fn env_escape(text: &str) -> String {
     format!("'{}'", text.replace('\'', "'\\''").replace(['\n', '\r'], " "))
 }
 
+/// What `--templates` names to go back from templates of one's own to the built-in ones.
+pub const BUILT_IN: &str = "built-in";
+
 /// The templates in use, compiled.
 #[derive(Debug)]
 pub struct Engine {
     by_syntax: BTreeMap<Syntax, Handlebars<'static>>,
     digest: [u8; 32],
+    replaced: Vec<&'static str>,
 }
 
 impl Engine {
-    /// Compiles the embedded templates; those in the folder `overrides` replace them.
+    /// Compiles the embedded templates; those in the folder `overrides` replace them, unless it
+    /// is [`BUILT_IN`].
     pub fn new(overrides: Option<&Path>) -> Result<Self, Error> {
         let mut sources: BTreeMap<&str, String> =
             TEMPLATES.iter().map(|(name, text)| (*name, (*text).to_owned())).collect();
-        if let Some(folder) = overrides {
+        if let Some(folder) = overrides.filter(|folder| *folder != Path::new(BUILT_IN)) {
             for (name, text) in read_overrides(folder)? {
                 sources.insert(name, text);
             }
@@ -110,7 +115,13 @@ impl Engine {
                 .map_err(|e| Error::Template { name: (*name).to_owned(), message: e.to_string() })?;
         }
         let digest = super::digest_of(sources.iter().flat_map(|(name, text)| [name.as_bytes(), text.as_bytes()]));
-        Ok(Self { by_syntax, digest })
+        let replaced = TEMPLATES.iter().filter(|(name, text)| sources[name] != *text).map(|(name, _)| *name).collect();
+        Ok(Self { by_syntax, digest, replaced })
+    }
+
+    /// Names of the built-in templates that others replace.
+    pub fn replaced(&self) -> &[&'static str] {
+        &self.replaced
     }
 
     /// SHA-256 of the names and texts of all templates.

@@ -5,10 +5,12 @@ use std::path::Path;
 
 use rayon::prelude::*;
 
-use super::bundle::Digest;
+use super::bundle::{Digest, Provenance};
 use super::cache::{self, CacheUpdate, RenderCache};
+use super::engine::{BUILT_IN, Engine};
 use super::write::{Target, WriteSummary};
 use super::{ACCOUNTS, HANDOUT, Inputs, Part};
+use crate::diag::first_few;
 use crate::error::Error;
 use crate::model::Tenant;
 use crate::state;
@@ -30,6 +32,8 @@ pub struct Consent {
     pub another_registry: bool,
     /// Every credential, by those of another root key.
     pub new_root_key: bool,
+    /// What the user's own templates made, by what others make, because `--templates` is given.
+    pub other_templates: bool,
 }
 
 /// Renders tenants that are not cached and writes files that differ. `advance` is called
@@ -44,6 +48,7 @@ pub fn write(
     let cached = RenderCache::load(origin.state, target);
     refuse_another_registry(&cached, target, origin)?;
     refuse_another_root_key(inputs, target, origin)?;
+    refuse_lost_templates(inputs.engine, target.provenance(), target.path(), origin.consent)?;
     let (model, supplied) = (inputs.model, inputs.keyring.supplied);
     let common = cache::common_input(inputs);
     let tenants = &model.tenants;
@@ -54,7 +59,7 @@ pub fn write(
         return Ok(WriteSummary { unchanged: target.listed(), ..WriteSummary::default() });
     }
     let cached = cached.with_texts(target);
-    let stage = target.stage(Some(inputs.keyring.root.id()));
+    let stage = target.stage(inputs.provenance());
     let make = |(tenant, input): (&Tenant, &Digest)| {
         let folder = super::credentials_folder(tenant.name.as_str());
         let part = match cached.get(tenant, input).filter(|_| target.is_intact(&folder)) {
@@ -86,7 +91,7 @@ pub fn write(
 
 fn refuse_another_root_key(inputs: &Inputs<'_>, target: &Target, origin: &Origin<'_>) -> Result<(), Error> {
     let id = inputs.keyring.root.id();
-    match target.root().filter(|other| *other != id && !origin.consent.new_root_key) {
+    match target.provenance().root.as_ref().filter(|other| **other != id && !origin.consent.new_root_key) {
         Some(other) => Err(Error::refused(
             format!(
                 "nothing was written: {} was rendered with the root key {other}, and this one is {id}: every credential would change",
@@ -96,6 +101,20 @@ fn refuse_another_root_key(inputs: &Inputs<'_>, target: &Target, origin: &Origin
         )),
         None => Ok(()),
     }
+}
+
+/// Refuses to render by built-in templates what the user's own ones made: TLS that one of
+/// them turned on would be off again.
+pub fn refuse_lost_templates(engine: &Engine, written: &Provenance, out: &Path, consent: Consent) -> Result<(), Error> {
+    let lost = written.templates.iter().filter(|name| !engine.replaced().contains(&name.as_str()));
+    let lost: Vec<&String> = lost.filter(|_| !consent.other_templates).collect();
+    if lost.is_empty() {
+        return Ok(());
+    }
+    Err(Error::refused(
+        format!("{} was rendered with your own {}, and this run uses tenantry's", out.display(), first_few(&lost)),
+        format!("pass their folder again: --templates DIR; or return to tenantry's: --templates {BUILT_IN}"),
+    ))
 }
 
 fn refuse_another_registry(cached: &RenderCache, target: &Target, origin: &Origin<'_>) -> Result<(), Error> {

@@ -24,7 +24,7 @@ use crate::error::Error;
 use crate::keys::AccountKind;
 use crate::model::{Credential, Model, Root, Server, Tenant, User};
 use crate::registry::codes;
-use bundle::{Bundle, File};
+use bundle::{Bundle, File, Provenance};
 use context::{AccountsConf, Compose, Handout, Script, ServerConf, TenantHandout, UserContext};
 use credentials::{ClientSecret, IssuedCredential, Keyring, ServerAuth};
 use engine::Engine;
@@ -52,6 +52,14 @@ pub struct Inputs<'i> {
     pub keyring: Keyring<'i>,
     /// The templates.
     pub engine: &'i Engine,
+}
+
+impl Inputs<'_> {
+    /// What another rendering over the same bundle has to agree with.
+    pub fn provenance(&self) -> Provenance {
+        let templates = self.engine.replaced().iter().map(|name| (*name).to_owned()).collect();
+        Provenance { root: Some(self.keyring.root.id()), templates }
+    }
 }
 
 /// One tenant's share of the files that cover all tenants.
@@ -203,7 +211,7 @@ pub fn render_whole(inputs: &Inputs<'_>, parts: &[Part<'_>]) -> Result<Bundle, E
     let published = model.root == Root::Development;
     let mut accounts = accounts::system(&model.system, &access);
     let mut handout = engine.render("RUNNING-NATS.tenant.md.hbs", &context::system_rows(model, &access, published))?;
-    let mut bundle = Bundle { root: Some(keyring.root.id()), ..Bundle::default() };
+    let mut bundle = Bundle { provenance: inputs.provenance(), ..Bundle::default() };
     bundle.files.extend(credential_files(inputs, model.system.account.as_str(), &model.system.users, &access)?);
     for part in parts {
         accounts.push_str(&part.account);

@@ -198,6 +198,38 @@ fn another_root_key_replaces_nothing_unasked() {
     project.run(&["render"]).succeeded();
 }
 
+/// What templates of one's own turned on, such as TLS, is not turned off by leaving them out.
+#[test]
+fn a_bundle_of_own_templates_is_not_rendered_without_them_unasked() {
+    let project = initialized();
+    project.run(&["templates", "eject", "mine"]).succeeded();
+    // Unchanged, they are tenantry's.
+    project.run(&["render", "--templates", "mine"]).succeeded();
+    project.run(&["render"]).succeeded();
+    let template = project.read("mine/nats/nats-server.conf.hbs");
+    project.write("mine/nats/nats-server.conf.hbs", &format!("{template}\nping_interval: \"33s\"\n"));
+    project.run(&["up", "--templates", "mine"]).succeeded();
+    let before = tree(&project.path().join("infra"));
+    for command in ["render", "up"] {
+        let ran = project.run(&[command]).exited(1);
+        assert!(
+            ran.stderr.contains("nats/nats-server.conf.hbs") && ran.stderr.contains("--templates"),
+            "{}",
+            ran.stderr
+        );
+        assert_eq!(tree(&project.path().join("infra")), before, "nothing was written");
+    }
+    let plan = project.run(&["plan"]).exited(1);
+    assert!(plan.stdout.contains("refuses") && plan.stderr.contains("--templates built-in"), "{}", plan.all());
+    let plan = project.run(&["plan", "--templates", "mine"]).succeeded();
+    assert!(plan.stdout.contains("as the server runs them"), "{}", plan.all());
+    let plan = project.run(&["plan", "--templates", "built-in"]).exited(1);
+    assert!(plan.stdout.contains("reloads it"), "{}", plan.all());
+    project.run(&["up", "--templates", "built-in"]).succeeded();
+    project.run(&["render"]).succeeded();
+    assert!(!project.read("infra/nats/nats-server.conf").contains("33s"));
+}
+
 #[test]
 fn with_a_private_key_credentials_are_ignored_by_git() {
     let project = initialized();

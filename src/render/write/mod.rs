@@ -15,7 +15,7 @@ mod tree;
 use std::fs;
 use std::path::{Path, PathBuf};
 
-use super::bundle::{Digest, MANIFEST, Manifest, split};
+use super::bundle::{Digest, MANIFEST, Manifest, Provenance, split};
 use crate::error::Error;
 pub use stage::Stage;
 use tree::Listing;
@@ -121,13 +121,13 @@ impl Target {
         self.is_intact(split(path).0).then(|| fs::read_to_string(self.out.join(path)).ok()).flatten()
     }
 
-    /// The id of the root key of the bundle on disk. `None` if it is not known.
-    pub fn root(&self) -> Option<&str> {
-        self.manifest.root.as_deref()
+    /// What the bundle on disk was rendered from.
+    pub fn provenance(&self) -> &Provenance {
+        &self.manifest.provenance
     }
 
-    /// Starts a new tree, of a bundle with this root key. Nothing is written until the first file differs.
-    pub fn stage(&self, root: Option<String>) -> Stage<'_> {
-        Stage::new(self, root)
+    /// Starts a new tree. Nothing is written until the first file differs.
+    pub fn stage(&self, provenance: Provenance) -> Stage<'_> {
+        Stage::new(self, provenance)
     }
 }

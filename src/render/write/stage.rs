@@ -6,7 +6,7 @@ use std::os::unix::fs::DirBuilderExt as _;
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
-use super::super::bundle::{Digest, File, MANIFEST, Manifest, ManifestEntry, join, split};
+use super::super::bundle::{Digest, File, MANIFEST, Manifest, ManifestEntry, Provenance, join, split};
 use super::change::{SPARE_MARK, TreeChange};
 use super::tree::{create, create_folders, has_digest, inode, mode_is_wrong, remove_if_there, remove_tree};
 use super::{Target, WriteSummary};
@@ -38,9 +38,9 @@ enum Put {
 }
 
 impl<'t> Stage<'t> {
-    pub(super) fn new(target: &'t Target, root: Option<String>) -> Self {
+    pub(super) fn new(target: &'t Target, provenance: Provenance) -> Self {
         let mut state = StagedFiles::default();
-        state.change.manifest.root = root;
+        state.change.manifest.provenance = provenance;
         Self { target, state: Mutex::new(state) }
     }
 
