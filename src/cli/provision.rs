@@ -153,8 +153,8 @@ fn reload_plan(context: &Context, valid: Valid, args: &PlanArgs) -> Result<Optio
     let project = Project::open(valid, args.templates.as_deref())?;
     let bundle = project.render(|| {})?;
     let accounts = bundle.text(render::ACCOUNTS).unwrap_or_default();
-    let plan = super::server::reload_plan(&run, &project, accounts)?;
     let out = context.out(None)?;
+    let plan = super::server::reload_plan(&run, &project, accounts, &out)?;
     Ok(plan.map(|plan| {
         let written = Provenance::read(&out);
         let consent = Consent { other_templates: args.templates.is_some(), ..Consent::default() };

@@ -1,6 +1,6 @@
 //! `tenantry up`, `down` and `status`.
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 use serde::Serialize;
 
@@ -19,6 +19,8 @@ use crate::model::Model;
 use crate::model::units::Size;
 use crate::project::Project;
 use crate::registry::Valid;
+use crate::render::ACCOUNTS;
+use crate::render::accounts::names_of_nkeys;
 use crate::render::credentials::{self, password_from_environment};
 use crate::render::incremental::Consent;
 use crate::render::write::Target;
@@ -114,7 +116,7 @@ pub fn up(context: &Context, args: &UpArgs) -> Result<Exit, Error> {
         other_templates: args.templates.is_some(),
     };
     let allow = |accounts: &str| {
-        let plan = if args.docker { None } else { reload_plan(&run, &project, accounts)? };
+        let plan = if args.docker { None } else { reload_plan(&run, &project, accounts, &out)? };
         if args.restart {
             run.refuse_taken(model)?;
         }
@@ -158,9 +160,24 @@ pub fn up(context: &Context, args: &UpArgs) -> Result<Exit, Error> {
 }
 
 /// Whether the local server must reload or restart to pick up these accounts. `None` if none runs.
-pub fn reload_plan(run: &LocalServer, project: &Project, accounts: &str) -> Result<Option<ReloadPlan>, Error> {
+/// `out` is the bundle that it runs.
+pub fn reload_plan(
+    run: &LocalServer,
+    project: &Project,
+    accounts: &str,
+    out: &Path,
+) -> Result<Option<ReloadPlan>, Error> {
     let model = project.model();
     let Some(mut plan) = run.reload_plan(model, &project.engine, accounts.to_owned())? else { return Ok(None) };
+    let written = std::fs::read_to_string(out.join(ACCOUNTS)).unwrap_or_default();
+    let names = names_of_nkeys(&written);
+    for login in plan.disconnects.iter_mut().flatten() {
+        if let Some((account, key)) = login.split_once('/')
+            && let Some(name) = names.get(key)
+        {
+            *login = format!("{account}/{name}");
+        }
+    }
     // What fits beside the other accounts of the registry need not fit beside what the server still holds.
     if let (true, Some(state), Some(js)) = (plan.reload, run.running(), model.server.jetstream) {
         let available = Reserved { memory: js.memory.bytes(), storage: js.storage.bytes() };

@@ -14,7 +14,7 @@ pub struct ReloadPlan {
     /// Whether a reload is not enough. A restart disconnects every client.
     pub restart: bool,
     /// Users whose clients a reload disconnects, as `ACCOUNT/LOGIN`, where the login is a
-    /// user name or public nkey. `None` if unknown, because the configuration that the
+    /// user name or public nkey, as the server knows them. `None` if unknown, because the configuration that the
     /// server read has been overwritten.
     pub disconnects: Option<Vec<String>>,
     /// Accounts that get fewer connections than they may have now, or `the server`: it disconnects those above.

@@ -2,6 +2,8 @@
 //! here and not by a template: the code cannot produce any of the forms that the server
 //! reads as "allow everything".
 
+use std::collections::HashMap;
+
 use crate::conf::Writer;
 use crate::model::names::AccountName;
 use crate::model::permissions::{Grant, Permissions};
@@ -92,10 +94,28 @@ fn import(w: &mut Writer, kind: ShareKind, from: &AccountName, subject: &str, lo
     w.line(&format!("{{ {}: {{ account: \"{from}\", subject: \"{subject}\" }}{to} }}", kind.as_str()));
 }
 
+/// Follows a user's name in the comment above the user.
+const ROLE: &str = ": role ";
+
+/// The names of the users in rendered accounts that log in by a key, by public key. The server
+/// knows these users by their keys alone, so the names are in comments.
+pub fn names_of_nkeys(accounts: &str) -> HashMap<&str, &str> {
+    let mut names = HashMap::new();
+    let mut name = None;
+    for line in accounts.lines().map(str::trim) {
+        if let Some((user, _)) = line.strip_prefix("# ").and_then(|comment| comment.split_once(ROLE)) {
+            name = Some(user);
+        } else if let Some(key) = line.strip_prefix("nkey: \"").and_then(|rest| rest.strip_suffix('"')) {
+            names.extend(name.take().map(|name| (key, name)));
+        }
+    }
+    names
+}
+
 fn users(w: &mut Writer, users: &[User], access: &[IssuedCredential]) {
     w.array("users", |w| {
         for (user, access) in users.iter().zip(access) {
-            w.comment(&format!("{}: role {}, {}", user.name, user.role, user.credential.kind()));
+            w.comment(&format!("{}{ROLE}{}, {}", user.name, user.role, user.credential.kind()));
             w.item(|w| {
                 match &access.auth {
                     ServerAuth::Nkey(public) => w.text("nkey", public),
@@ -165,6 +185,27 @@ mod tests {
         let (root, supplied, hashes) = (RootKey::development(), Supplied::new(), HashCache::default());
         let bcrypt = BcryptCost { derived: 4, supplied: 4 };
         Keyring { root: &root, supplied: &supplied, bcrypt, hashes: &hashes }.credentials(kind, account, users)
+    }
+
+    #[test]
+    fn users_with_a_key_are_found_by_it() {
+        let model = model(&REGISTRY.replacen(
+            "name = \"app\"",
+            "name = \"p\"\nauth = \"password\"\n[[tenant.user]]\nname = \"app\"",
+            1,
+        ));
+        for tenant in &model.tenants {
+            let access = access(AccountKind::Tenant, &tenant.name, &tenant.users);
+            let text = super::tenant(tenant, &access);
+            let named = names_of_nkeys(&text);
+            let nkeys = tenant.users.iter().zip(&access).filter_map(|(user, access)| match &access.auth {
+                ServerAuth::Nkey(public) => Some((public.as_str(), user.name.as_str())),
+                ServerAuth::Password(_) => None,
+            });
+            let nkeys: HashMap<_, _> = nkeys.collect();
+            assert!(nkeys.values().any(|name| *name == "app"), "{nkeys:?}");
+            assert_eq!(named, nkeys);
+        }
     }
 
     /// The account's block, as the server reads it.

@@ -2,7 +2,7 @@
 //! network, no randomness; the same input gives the same bytes on any machine.
 //! [`mod@write`] puts the bundle on disk, [`compare`] compares it with what is there.
 
-mod accounts;
+pub mod accounts;
 pub mod bundle;
 pub mod cache;
 pub mod compare;
