@@ -2,13 +2,16 @@
 //! key and supplied passwords. The steps from the registry file to the bundle are here
 //! once; commands differ in what they do with the result.
 
+use std::collections::HashSet;
 use std::path::{Path, PathBuf};
 
-use crate::audit::system::System;
+use crate::audit::system::{Copied, System};
 use crate::audit::{self, Audit};
 use crate::conf::ConfFiles;
 use crate::error::Error;
 use crate::keys::{AccountKind, HashCache, Login, RootKey};
+use crate::model::jetstream::Stream;
+use crate::model::names::{AccountName, StreamName};
 use crate::model::{Model, Tenant};
 use crate::registry::Valid;
 use crate::render::bundle::Bundle;
@@ -18,6 +21,7 @@ use crate::render::incremental::{self, Consent, Origin};
 use crate::render::write::{Target, WriteSummary};
 use crate::render::{self, Inputs, ServerPaths};
 use crate::state;
+use crate::subject::Subject;
 
 /// A registry that can be rendered.
 pub struct Project {
@@ -112,10 +116,11 @@ impl Project {
         audit::audit_files(&ConfFiles { main, accounts }, None)
     }
 
-    /// Gives the users of a rendered configuration their names from the registry; the
-    /// configuration identifies nkey users by public key only.
-    pub fn name_users(&self, system: &mut System) {
+    /// Adds to a rendered configuration what the registry says beside it: the names of users,
+    /// which it identifies by public key only, and what streams copy.
+    pub fn describe(&self, system: &mut System) {
         let model = self.model();
+        system.copies = copies(model, &system.copies);
         let tenant = |account: &str| model.tenants.iter().find(|t| t.name.as_str() == account);
         system.name_users(|account| {
             let users = tenant(account).map_or(model.system.users.as_slice(), |t| &t.users);
@@ -136,6 +141,64 @@ impl Project {
         let system = &self.model().system;
         let logins = credentials::logins(&self.root, AccountKind::System, &system.account, &system.users, supplied);
         logins.into_iter().flatten().next()
+    }
+}
+
+/// What the declared streams copy from other tenants, each with the place of the import by which it comes.
+fn copies(model: &Model, imports: &[Copied]) -> Vec<Copied> {
+    let mut found = Vec::new();
+    for tenant in &model.tenants {
+        for stream in &tenant.streams {
+            let mut captured = Vec::new();
+            captures(model, tenant, stream, None, &mut HashSet::new(), &mut captured);
+            for (from, subject) in captured.into_iter().filter(|(from, _)| **from != tenant.name) {
+                let import = imports.iter().filter(|import| import.to == tenant.name.as_str());
+                let import = import.min_by_key(|import| import.from != from.as_str());
+                found.extend(import.map(|import| Copied {
+                    from: from.to_string(),
+                    captured: Some(subject),
+                    to: tenant.name.to_string(),
+                    stream: Some(stream.name.to_string()),
+                    stored: stream.rewritten.first().cloned(),
+                    delivered: stream.delivered(),
+                    span: import.span,
+                }));
+            }
+        }
+    }
+    found
+}
+
+/// Adds the subjects that a stream captures, or that streams which it copies do, each with the tenant where.
+fn captures<'m>(
+    model: &'m Model,
+    tenant: &'m Tenant,
+    stream: &'m Stream,
+    filter: Option<&Subject>,
+    seen: &mut HashSet<(&'m AccountName, &'m StreamName)>,
+    found: &mut Vec<(&'m AccountName, Subject)>,
+) {
+    if !seen.insert((&tenant.name, &stream.name)) {
+        return;
+    }
+    let selected = |subject: &Subject| filter.map_or_else(|| Some(subject.clone()), |filter| subject.meet(filter));
+    found.extend(stream.subjects.iter().filter_map(|subject| Some((&tenant.name, selected(subject)?))));
+    // A transform on the way stores messages under other subjects, which a filter then selects.
+    let filter = filter.filter(|_| stream.rewritten.is_empty());
+    for origin in stream.origins.iter().filter_map(|name| tenant.streams.iter().find(|s| s.name == *name)) {
+        captures(model, tenant, origin, filter, seen, found);
+    }
+    for copy in &stream.copies {
+        let owner = model.tenants.iter().find(|t| t.name == copy.from);
+        let origin = owner.and_then(|owner| Some((owner, owner.streams.iter().find(|s| s.name == copy.stream)?)));
+        let both = match (filter, &copy.filter) {
+            (Some(one), Some(other)) => one.meet(other),
+            (one, other) => one.or(other.as_ref()).cloned(),
+        };
+        let is_empty = both.is_none() && filter.is_some() && copy.filter.is_some();
+        if let Some((owner, origin)) = origin.filter(|_| !is_empty) {
+            captures(model, owner, origin, both.as_ref(), seen, found);
+        }
     }
 }
 

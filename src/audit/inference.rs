@@ -14,7 +14,7 @@ pub struct Suspicion<'w> {
     pub account: &'w Account,
     /// Its users, grouped by presumed tenant. Users that belong to no group are left out.
     pub groups: Vec<Group<'w>>,
-    /// Users without any permission lists, who may do everything that the groups do.
+    /// Users without lists of allowed subjects, who may do what the groups do.
     pub open: Vec<&'w User>,
     /// Why they look like several.
     pub why: String,
@@ -55,7 +55,7 @@ fn suspicion<'w>(names: &HashSet<String>, account: &'w Account) -> Option<Suspic
     }
     let restricted = groups.into_iter().next().filter(|_| !open.is_empty() && !limited.is_empty())?;
     let why = format!(
-        "`{}` may do everything, `{}` may not",
+        "`{}` has no list of allowed subjects, `{}` has",
         open[0].display_name(),
         restricted.users.first().map_or("", |user| user.display_name())
     );

@@ -13,7 +13,6 @@ use crate::audit::tenants::Tenants;
 use crate::audit::{Audit, crossing};
 use crate::diag::{Diagnostic, Severity, Sources, Span};
 use crate::error::{Error, Exit};
-use crate::model;
 use crate::project::Project;
 use crate::subject::Subject;
 
@@ -239,7 +238,7 @@ fn of_registry(context: &Context, args: &Args) -> Result<Audit, Error> {
     let bundle = project.render(|| {})?;
     project.save_hashes();
     let mut audit = project.audit(&bundle)?;
-    project.name_users(&mut audit.system);
+    project.describe(&mut audit.system);
     Ok(audit)
 }
 
@@ -283,8 +282,7 @@ fn caveat(system: &System, question: Question<'_>) -> Option<&'static str> {
     if dials(from) || dials(to) {
         return Some(LEAF);
     }
-    let asks = to.imports.iter().any(|i| i.kind == model::ShareKind::Service && i.from.0 == from.name);
-    asks.then_some(ANSWERS)
+    crossing::may_answer(system, question).then_some(ANSWERS)
 }
 
 /// Adds the paths past the lists that are no direct ones as well.
@@ -352,8 +350,10 @@ fn summarize(context: &Context, pairs: &[Pair], asked: (Option<&str>, Option<&st
         let name = if subject == arrives { String::new() } else { format!(" as {arrives}") };
         context.ui.result(&format!("{from} reaches {to}: {subject}{name}"));
         // The flow itself says what the lists allow.
-        let is_of_lists =
-            |step: &&Step| [" may publish `", " may subscribe to `"].iter().any(|may| step.what.contains(may));
+        let is_of_lists = |step: &&Step| {
+            [" may publish `", " may subscribe to `"].iter().any(|may| step.what.contains(may))
+                && !step.what.contains("` receives ")
+        };
         for step in path.steps.iter().filter(|step| !is_of_lists(step)) {
             context.ui.result(&format!("    {step}"));
         }

@@ -906,7 +906,7 @@ fn flows_are_listed() {
     assert!(pairs.len() > by_lists(pairs));
     let told = project.run(&["explain"]).succeeded().stdout;
     assert_eq!(told.matches("TENANT_A reaches TENANT_B: TENANT_A.public.>").count(), 1, "once for all users: {told}");
-    assert!(told.contains("2 flows") && told.contains("answers come back"), "{told}");
+    assert!(told.contains("2 flows") && told.contains("go to the service"), "{told}");
     let ask = ["explain", "--exit-code", "--from", "TENANT_A", "--to", "TENANT_B", "--subject"];
     project.run(&[ask.as_slice(), &["TENANT_A.orders"]].concat()).succeeded();
     project.run(&[ask.as_slice(), &["TENANT_A.public.x"]].concat()).exited(1);

@@ -86,6 +86,32 @@ async fn arrive(who: &Connection, stream: &str, count: u64) {
     eventually(&format!("{count} messages in {stream}"), async || messages(who, stream).await == count).await;
 }
 
+/// Who writes what a stream captures reaches who reads the other tenant's copy.
+#[test]
+fn explain_follows_a_copy() {
+    let project = Project::with_registry(REGISTRY);
+    let explain = |more: &[&str]| {
+        let ran = project.run(&[&["explain", "--format", "json"], more].concat());
+        (ran.code, ran.json())
+    };
+    let on = |from: &str, to: &str, subject: &str| {
+        let (_, json) = explain(&["--from", from, "--to", to, "--subject", subject]);
+        let paths = json["pairs"][0]["paths"].as_array().expect("paths").clone();
+        paths.iter().map(|path| path["arrives_as"].as_str().expect("a subject").to_owned()).collect::<Vec<_>>()
+    };
+    assert_eq!(on("MILL/app", "SHOP/app", "MILL.orders.7"), ["SHOP.orders.>"]);
+    assert_eq!(on("MILL/app", "SHOP/app", "MILL.prices.7"), [""; 0], "the share has a filter");
+    assert_eq!(on("MILL/app", "STRANGER/admin", "MILL.prices.7"), ["MILL.prices.7"]);
+    assert_eq!(on("MILL/app", "STRANGER/admin", "MILL.secrets.7"), [""; 0], "another stream");
+    // The file alone does not say what the stream captures.
+    project.run(&["render"]).succeeded();
+    let conf = "infra/nats/nats-server.conf";
+    let (code, _) = explain(&["--conf", conf, "--from", "MILL", "--to", "SHOP", "--subject", "MILL.orders.7"]);
+    assert_eq!(code, 3);
+    let (code, _) = explain(&["--conf", conf, "--from", "STRANGER", "--to", "SHOP"]);
+    assert_eq!(code, 0);
+}
+
 #[tokio::test]
 async fn a_copy_follows_its_stream_and_has_what_is_shared() {
     let project = Project::with_registry(REGISTRY);

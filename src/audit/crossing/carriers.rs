@@ -34,12 +34,14 @@ const SERVER_REQUESTS: [&str; 4] =
     ["$SYS.REQ.USER.INFO", "$SYS.REQ.ACCOUNT.PING.CONNZ", "$SYS.REQ.ACCOUNT.PING.STATZ", "$SYS.REQ.SERVER.PING.CONNZ"];
 
 /// Requests that JetStream answers itself; all others of its API come back by a service import.
-const DELIVERIES: [&str; 4] = [
-    "$JS.API.DIRECT.GET.>",
-    "$JS.API.CONSUMER.MSG.NEXT.>",
-    "$JS.API.CONSUMER.CREATE.>",
-    "$JS.API.CONSUMER.DURABLE.CREATE.>",
-];
+const DELIVERIES: [&str; 2] = ["$JS.API.DIRECT.GET.>", "$JS.API.CONSUMER.MSG.NEXT.>"];
+
+/// Requests for a consumer, which delivers to any subject.
+const CONSUMERS: [&str; 2] = ["$JS.API.CONSUMER.CREATE.>", "$JS.API.CONSUMER.DURABLE.CREATE.>"];
+
+/// Spaces of the server, which no stream captures that acknowledges, with the exceptions.
+const UNACKNOWLEDGED: [&str; 4] = ["$JS", "$JSC", "$NRG", "$SYS"];
+const ACKNOWLEDGED: [&str; 2] = ["$JS.EVENT.>", "$SYS.ACCOUNT.>"];
 
 /// Requests by which a stream captures or republishes any subject of its account.
 const STREAM_CHANGES: [&str; 3] = ["$JS.API.STREAM.CREATE.*", "$JS.API.STREAM.UPDATE.*", "$JS.API.STREAM.RESTORE.*"];
@@ -118,12 +120,21 @@ pub fn speaks_anywhere(system: &System, account: &Account, user: &User, captures
     if has_jetstream && let Some(request) = asks(&DELIVERIES) {
         return by(format!("`{request}`, which JetStream answers"), false);
     }
+    if has_jetstream && let Some(request) = asks(&CONSUMERS) {
+        let what = format!("any subject, as the deliver subject of a consumer that it may make by `{request}`");
+        return Some(Carrier { what, place, by_import: false });
+    }
     if uses_mqtt(system, account)
         && let Some(message) = asks(&["$MQTT.>"])
     {
         return by(format!("a message on `{message}`, which MQTT's streams acknowledge"), false);
     }
-    if captures && let Some(message) = messages.first() {
+    let is_acknowledged = |message: &&Carried<'_>| {
+        let subject = message.subject.pattern();
+        let within = |text: &&str| Subject::as_the_server_reads(text).is_some_and(|space| space.overlaps(&subject));
+        !UNACKNOWLEDGED.contains(&subject.first_token()) || ACKNOWLEDGED.iter().any(|text| within(&text))
+    };
+    if captures && let Some(message) = messages.iter().find(is_acknowledged) {
         let subject = message.published.pattern();
         return by(format!("a message on `{subject}`, once a stream acknowledges it"), false);
     }
@@ -209,6 +220,8 @@ const READS: [ReadRequest; 7] = [
 pub struct StreamRead<'w> {
     /// The account of the stream: the user's own, or the owner of a service that it asks.
     pub owner: &'w Account,
+    /// The name of the stream. `None`: any.
+    pub stream: Option<String>,
     /// The request by which it does.
     pub request: Subject,
     /// The location that permits it.
@@ -235,12 +248,13 @@ impl<'w> StreamRead<'w> {
         let both = captured.into_iter().filter(|bucket| bucket.overlaps(&filter));
         let certain: Vec<Subject> = both.map(|b| if filter.contains(&b) { b } else { filter.clone() }).collect();
         let is_bucket = bucket.flatten().is_some();
-        match (is_bucket, by_consumer) {
-            (true, true) => Self { owner, request, place, possible: certain.first().cloned(), certain: Vec::new() },
-            (true, false) => Self { owner, request, place, certain, possible: None },
-            (false, true) => Self { owner, request, place, certain: Vec::new(), possible: Some(filter) },
-            (false, false) => Self { owner, request, place, certain, possible: Some(filter) },
-        }
+        let (certain, possible) = match (is_bucket, by_consumer) {
+            (true, true) => (Vec::new(), certain.first().cloned()),
+            (true, false) => (certain, None),
+            (false, true) => (Vec::new(), Some(filter)),
+            (false, false) => (certain, Some(filter)),
+        };
+        Self { owner, stream: stream.map(str::to_owned), request, place, certain, possible }
     }
 }
 

@@ -17,7 +17,7 @@ use carriers::{
 };
 
 pub use carriers::{StreamRead, is_answered_by_users, may_capture, stream_reads, subjects_of_bucket};
-pub use paths::{carried_to_each, may_be_read, would_be_read};
+pub use paths::{carried_to_each, may_answer, may_be_read, would_be_read};
 
 /// One user's message that another one receives.
 #[derive(Debug)]

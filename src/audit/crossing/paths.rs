@@ -1,9 +1,9 @@
 //! The paths from one user to another past their lists, step by step.
 
 use super::super::reach::{self, Carried, Path, Question};
-use super::super::system::{Account, SubjectPattern, System, User};
+use super::super::system::{Account, Copied, SubjectPattern, System, User};
 use super::carriers::{
-    Carrier, StreamRead, allows, answers_others, by_leaf_node, hears_everything, may_capture, past_publish_list,
+    Carrier, StreamRead, allows, answers_others, asks, by_leaf_node, hears_everything, may_capture, past_publish_list,
     requests_of_others, stream_reads,
 };
 use crate::model::ShareKind;
@@ -18,34 +18,47 @@ pub fn carried_to_each(
     subject: Option<&Subject>,
 ) -> Vec<Vec<Path>> {
     let mut found: Vec<Vec<Path>> = vec![Vec::new(); receivers.len()];
-    if let Some(carrier) = past_publish_list(system, account, sender, may_capture(account)) {
-        let open = sender.unrestricted();
-        let paths = match carrier.by_import {
+    let carrier = past_publish_list(system, account, sender, may_capture(account));
+    let open = sender.unrestricted();
+    // The paths to receivers by the sender's carrier, with that as their first step.
+    let carried_to = |receivers: &[(&Account, &User)]| -> Vec<Vec<Path>> {
+        let Some(carrier) = &carrier else { return vec![Vec::new(); receivers.len()] };
+        let mut paths = match carrier.by_import {
             true => by_import(system, (account, &open), receivers, subject),
             false => all_paths(system, (account, &open), receivers, subject),
         };
         let step = format!("`{}/{}` publishes to {}", account.name, sender.display_name(), carrier.what);
-        for (found, paths) in found.iter_mut().zip(paths) {
-            found.extend(paths.into_iter().map(|mut path| {
-                path.steps[0] = (step.clone(), carrier.place);
-                path
-            }));
-        }
+        paths.iter_mut().flatten().for_each(|path| path.steps[0] = (step.clone(), carrier.place));
+        paths
+    };
+    for (found, paths) in found.iter_mut().zip(carried_to(receivers)) {
+        found.extend(paths);
     }
-    let mut hearing: Vec<(usize, &Account, User, Carrier)> = Vec::new();
+    let mut hearing: Vec<(usize, Hearing<'_>)> = Vec::new();
     for (i, (account, user)) in receivers.iter().enumerate() {
-        hearing.extend(hears_everything(account, user).map(|carrier| (i, *account, user.unrestricted(), carrier)));
-        let by_reading = by_reading(system, account, user).into_iter();
-        hearing.extend(by_reading.map(|(owner, user, carrier)| (i, owner, user, carrier)));
+        let everything = hears_everything(account, user).map(|carrier| Hearing {
+            account,
+            user: user.unrestricted(),
+            carrier,
+            stored: None,
+        });
+        let streams = by_reading(system, account, user).into_iter().chain(by_copies(system, account, user));
+        hearing.extend(everything.into_iter().chain(streams).map(|hearing| (i, hearing)));
     }
     if !hearing.is_empty() {
-        let open: Vec<(&Account, &User)> = hearing.iter().map(|(_, account, user, _)| (*account, user)).collect();
-        let paths = all_paths(system, (account, sender), &open, subject);
-        for ((i, _, user, carrier), paths) in hearing.iter().zip(paths) {
+        let hears: Vec<(&Account, &User)> =
+            hearing.iter().map(|(_, hearing)| (hearing.account, &hearing.user)).collect();
+        let paths = all_paths(system, (account, sender), &hears, subject);
+        let both = paths.into_iter().zip(carried_to(&hears)).map(|(direct, carried)| match direct.is_empty() {
+            true => carried,
+            false => direct,
+        });
+        for ((i, Hearing { user, carrier, stored, .. }), paths) in hearing.iter().zip(both) {
             let step = format!("`{}/{}` receives {}", receivers[*i].0.name, user.display_name(), carrier.what);
             found[*i].extend(paths.into_iter().map(|mut path| {
                 path.steps.pop();
                 path.steps.push((step.clone(), carrier.place));
+                path.arrives = stored.clone().unwrap_or(path.arrives);
                 path
             }));
         }
@@ -59,19 +72,66 @@ pub fn carried_to_each(
     found
 }
 
-/// The reads by which a user receives what streams hold: with each the stream's account, and the user as if it
-/// subscribed there.
-fn by_reading<'w>(system: &'w System, account: &'w Account, user: &'w User) -> Vec<(&'w Account, User, Carrier)> {
+/// How a user receives messages by streams.
+struct Hearing<'w> {
+    /// The account where a stream captures them.
+    account: &'w Account,
+    /// The user, as if it subscribed there.
+    user: User,
+    /// What the user receives, and why.
+    carrier: Carrier,
+    /// The subjects with which it does, if they are others than the captured ones.
+    stored: Option<Subject>,
+}
+
+/// The reads by which a user receives what streams hold.
+fn by_reading<'w>(system: &'w System, account: &'w Account, user: &'w User) -> Vec<Hearing<'w>> {
     let mut found = Vec::new();
     for read in stream_reads(system, account, user) {
-        let StreamRead { owner, request, place, certain, possible } = read;
+        let StreamRead { owner, stream: _, request, place, certain, possible } = read;
         let possible = possible.filter(|_| may_capture(owner));
         let known = certain.into_iter().map(|subject| (subject, "kept"));
         for (subject, how) in known.chain(possible.map(|subject| (subject, "if captured"))) {
             let of = if owner.name == account.name { String::new() } else { format!(" of `{}`", owner.name) };
             let what = format!("`{subject}`, {how} in a stream{of}: it may publish `{request}`");
-            found.push((owner, subscriber(user, subject), Carrier { what, place, by_import: false }));
+            let carrier = Carrier { what, place, by_import: false };
+            found.push(Hearing { account: owner, user: subscriber(user, subject), carrier, stored: None });
         }
+    }
+    found
+}
+
+/// The copies of other accounts' streams whose messages a user reads or hears.
+fn by_copies<'w>(system: &'w System, account: &'w Account, user: &'w User) -> Vec<Hearing<'w>> {
+    let copies: Vec<_> = system.copies.iter().filter(|copy| copy.to == account.name).collect();
+    if copies.is_empty() {
+        return Vec::new();
+    }
+    let reads = stream_reads(system, account, user);
+    let any = hears_everything(account, user).is_some();
+    let mut found = Vec::new();
+    for copy in copies {
+        let (Some(captured), Some(stream), Some(owner)) = (&copy.captured, &copy.stream, system.account(&copy.from))
+        else {
+            continue;
+        };
+        let is_of_it = |read: &&StreamRead<'_>| {
+            read.owner.name == account.name && read.stream.as_ref().is_none_or(|name| name == stream)
+        };
+        let delivered = |subject: &Subject| Carried::new(account, subject).received_by(user);
+        let how = match (reads.iter().find(is_of_it), copy.delivered.iter().find_map(delivered)) {
+            (Some(read), _) => format!("it may publish `{}`", read.request),
+            (None, Some(subject)) => format!("it may subscribe to `{subject}`, where that is delivered"),
+            (None, None) if any => "it may make streams that copy it".to_owned(),
+            (None, None) => continue,
+        };
+        let what = format!(
+            "`{captured}` of `{}`, which its stream `{stream}` copies from a stream of `{}`: {how}",
+            copy.from, copy.from
+        );
+        let carrier = Carrier { what, place: copy.span, by_import: false };
+        let (user, stored) = (subscriber(user, captured.clone()), copy.stored.clone());
+        found.push(Hearing { account: owner, user, carrier, stored });
     }
     found
 }
@@ -87,15 +147,35 @@ fn subscriber(user: &User, subject: Subject) -> User {
 
 /// Whether a message arrives if streams that the receiver reads capture it, of which the configuration says nothing.
 pub fn may_be_read(system: &System, question: Question<'_>) -> bool {
-    let (target, receiver) = question.to;
-    stream_reads(system, target, receiver).into_iter().any(|read| {
+    let ((account, sender), (target, receiver)) = (question.from, question.to);
+    let reads = stream_reads(system, target, receiver);
+    let carrier = past_publish_list(system, account, sender, may_capture(account));
+    let open = carrier.filter(|carrier| !carrier.by_import).map(|_| sender.unrestricted());
+    let sender = open.as_ref().unwrap_or(sender);
+    // What an undeclared stream copies, and who hears it then, is not in the file.
+    let is_unknown = |copy: &Copied| copy.from == account.name && copy.to == target.name && copy.captured.is_none();
+    if system.copies.iter().any(is_unknown) && !reach::published(account, sender, question.subject).is_empty() {
+        return true;
+    }
+    reads.into_iter().any(|read| {
         let StreamRead { owner, possible, .. } = read;
         possible
             .filter(|_| !may_capture(owner))
             // A schedule of a stream may have made another subject of what came from elsewhere.
             .map(|subject| if owner.name == target.name { subject } else { Subject::everything() })
-            .is_some_and(|subject| would_be_read(system, question.from, (owner, receiver), subject, question.subject))
+            .is_some_and(|subject| {
+                would_be_read(system, (account, sender), (owner, receiver), subject, question.subject)
+            })
     })
+}
+
+/// Whether the receiver's requests reach the sender by a service import, and the sender may answer them.
+pub fn may_answer(system: &System, question: Question<'_>) -> bool {
+    let (account, sender) = question.from;
+    let back = Question { from: question.to, to: question.from, subject: None };
+    let may_answer = sender.permissions.responses.is_some() || asks(account, sender, &["_R_.>"]).is_some();
+    let is_asked = || reach::paths(system, back).paths.iter().any(|path| path.way == Some(ShareKind::Service));
+    may_answer && is_asked()
 }
 
 /// Whether a user's messages come to where a stream of the account captures `captured`, if there is one.
@@ -209,6 +289,45 @@ mod tests {
 
     fn carried(system: &System, question: Question<'_>) -> Vec<Path> {
         carried_to_each(system, question.from, &[question.to], question.subject).pop().unwrap_or_default()
+    }
+
+    /// Measured on nats-server 2.15.1.
+    #[test]
+    fn what_jetstream_sends_over_a_share_may_be_captured_and_read() {
+        let found = |publish: &str, reads: &str| {
+            let system = system(&format!(
+                "jetstream {{}}\naccounts {{
+                 A {{ jetstream: enabled, users: [{{ user: a, permissions {{ publish: \"{publish}\", subscribe: x }} }}]
+                   exports: [{{ stream: a.pub.>, accounts: [B] }}] }}
+                 B {{ jetstream: enabled, users: [{{ user: b, permissions {{ publish: [{reads}], subscribe: \"_INBOX.>\" }} }}]
+                   imports: [{{ stream: {{ account: A, subject: a.pub.> }} }}] }} }}"
+            ));
+            let (a, b) = (&system.accounts[0], &system.accounts[1]);
+            let question = Question { from: (a, &a.users[0]), to: (b, &b.users[0]), subject: None };
+            (!carried(&system, question).is_empty(), may_be_read(&system, question))
+        };
+        let (get, creates) = ("$JS.API.DIRECT.GET.S", "\"$JS.API.STREAM.CREATE.*\", \"$JS.API.STREAM.MSG.GET.*\"");
+        assert!(found(get, creates).0);
+        assert_eq!(found(get, "\"$JS.API.STREAM.MSG.GET.*\""), (false, true), "a stream may be there");
+        assert_eq!(found("$JS.API.STREAM.INFO.S", creates), (false, false));
+        assert_eq!(found(get, "b"), (false, false));
+    }
+
+    /// Measured on nats-server 2.15.1: a stream over the server's own subjects acknowledges nothing.
+    #[test]
+    fn requests_to_the_server_are_not_acknowledged_by_streams() {
+        let found = |publish: &str| {
+            let system = system(&format!(
+                "jetstream {{}}\naccounts {{
+                 A {{ jetstream: enabled, users: [{{ user: a, permissions {{ publish: \"{publish}\", subscribe: x }} }}, {{ user: admin }}]
+                   exports: [{{ stream: a.pub.>, accounts: [B] }}] }}
+                 B {{ users: [{{ user: b }}], imports: [{{ stream: {{ account: A, subject: a.pub.> }} }}] }} }}"
+            ));
+            let (a, b) = (&system.accounts[0], &system.accounts[1]);
+            !carried(&system, Question { from: (a, &a.users[0]), to: (b, &b.users[0]), subject: None }).is_empty()
+        };
+        assert!(!found("$JS.API.INFO") && !found("$SYS.REQ.USER.INFO"));
+        assert!(found("orders.x") && found("*.API.INFO") && found("$JS.EVENT.x"));
     }
 
     #[test]

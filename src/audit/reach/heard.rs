@@ -66,9 +66,9 @@ impl Side {
     }
 
     /// The entries of the allow list by which a subscription receives more than the list says,
-    /// each with that subscription.
-    pub fn widened(&self) -> Vec<(&Subject, Subject)> {
-        self.heard().into_iter().filter_map(|heard| Some((heard.widened_from?, heard.subject))).collect()
+    /// each with that subscription, and the queue that the entry demands.
+    pub fn widened(&self) -> Vec<(&Subject, Subject, Option<&Subject>)> {
+        self.heard().into_iter().filter_map(|heard| Some((heard.widened_from?, heard.subject, heard.queue))).collect()
     }
 
     /// Whether there is any subject whose messages may be received.
@@ -76,12 +76,23 @@ impl Side {
         self.heard().iter().any(|heard| leaves_some(&heard.subject, self.denied_to(heard.queue)))
     }
 
-    /// Whether a queue subscription, with some queue name, receives anything on `subject`.
-    pub fn joins_queue_on(&self, subject: &Subject) -> bool {
-        let everything = Subject::everything();
-        self.heard_by(Some(&everything))
-            .iter()
-            .any(|heard| heard.subject.meet(subject).is_some_and(|cut| leaves_some(&cut, self.denied_to(heard.queue))))
+    /// The queues, of those that `within` names, in which subscriptions receive anything on `subject`.
+    pub fn queues_on(&self, subject: &Subject, within: &Subject) -> Vec<Subject> {
+        let receives = |heard: Heard<'_>| {
+            let queue = heard.queue?.meet(within)?;
+            let cut = heard.subject.meet(subject)?;
+            leaves_some(&cut, self.denied_to(Some(&queue))).then_some(queue)
+        };
+        self.heard_by(Some(within)).into_iter().filter_map(receives).collect()
+    }
+
+    /// Whether a subscription without a queue receives anything on `subject`.
+    pub fn hears_without_queue(&self, subject: &Subject) -> bool {
+        let is_plain = |heard: &Heard<'_>| {
+            let cut = heard.subject.meet(subject).filter(|_| heard.queue.is_none());
+            cut.is_some_and(|cut| leaves_some(&cut, self.denied_to(None)))
+        };
+        self.heard().iter().any(is_plain)
     }
 
     /// The denied subjects for subscriptions that an allow entry with this queue demands.

@@ -446,10 +446,8 @@ fn imported<'w>(system: &'w System, carried: &Carried<'w>, other: &'w Account) -
             if export.is_some_and(|export| carried.has_crossed(export)) {
                 continue;
             }
-            let what = format!(
-                "requests to `{}` go to the service `{}` of `{}`, and answers come back",
-                import.local, import.subject, exporter.name
-            );
+            let what =
+                format!("requests to `{}` go to the service `{}` of `{}`", import.local, import.subject, exporter.name);
             let rename = |unknowns: &mut Unknowns| Some(renames(import, unknowns)?.reversed());
             // The exporter's mappings apply to requests from other accounts too.
             let request = carried.renamed(rename).map(|message| across(message, exporter, import, what));
@@ -658,7 +656,7 @@ mod tests {
             steps(&system, "B/b", "A/a"),
             [
                 "`B/b` may publish `>`",
-                "requests to `remote.>` go to the service `api.v1.>` of `A`, and answers come back",
+                "requests to `remote.>` go to the service `api.v1.>` of `A`",
                 "`A/a` may subscribe to `api.v1.>`",
             ]
         );

@@ -18,7 +18,7 @@ use std::collections::{HashMap, HashSet};
 use nkeys::KeyPair;
 
 use super::system::{
-    Account, Callout, Import, JetStream, Limit, Limits, ListenerKind, Mapping, Permissions, Side, System,
+    Account, Callout, Copied, Import, JetStream, Limit, Limits, ListenerKind, Mapping, Permissions, Side, System,
 };
 use crate::conf::value::{Entry, Map, Node, Value};
 use crate::diag::{Diagnostic, Span};
@@ -78,10 +78,30 @@ pub fn system(map: &Map, start: Span, collector: &mut Collector) -> System {
             }
         }
     }
+    system.copies = copies(&system);
     reader.shares_are_authorized(&system);
     reader.leaf_accounts_are_there(&system);
     start::starts(&options, &system, collector);
     system
+}
+
+/// The copies of streams, by the subjects that tenantry gives them: `JS.FROM.STREAM.to.TO`. Streams are not in the file.
+fn copies(system: &System) -> Vec<Copied> {
+    let of_import = |to: &Account, import: &Import| {
+        let line = import.subject.as_str().strip_prefix("JS.")?.strip_prefix(import.from.0.as_str())?;
+        let (_, end) = line.strip_prefix('.')?.split_once(".to.")?;
+        let is_copy = import.kind == ShareKind::Stream && end == to.name;
+        is_copy.then(|| Copied {
+            from: import.from.0.clone(),
+            captured: None,
+            to: to.name.clone(),
+            stream: None,
+            stored: None,
+            delivered: Vec::new(),
+            span: import.span,
+        })
+    };
+    system.accounts.iter().flat_map(|to| to.imports.iter().filter_map(move |import| of_import(to, import))).collect()
 }
 
 /// Adds the mappings by which the server takes requests to JetStream that name its domain, in each account unless an

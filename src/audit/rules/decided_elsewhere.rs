@@ -105,6 +105,20 @@ pub fn delivered_by_changed(importer: &str, may: &str, span: Span) -> Diagnostic
     RULE.warning(span, message).hint("give each tenant a stream of its own; or audit the streams on the server")
 }
 
+/// The finding that nobody knows whether streams deliver to one tenant what another one sends.
+pub fn delivered(owner: &str, sender: &str, receiver: &str, span: Span) -> Diagnostic {
+    let message = format!(
+        "whether a stream of `{owner}` delivers, republishes or shows to `{receiver}` what `{sender}` sends is not in this file"
+    );
+    RULE.warning(span, message).hint("give each tenant a stream of its own; or audit the streams on the server")
+}
+
+/// The finding that nobody knows whether messages that a tenant acknowledges are gone for one that reads them.
+pub fn removed_for_reader(reader: &str, may: &str, span: Span) -> Diagnostic {
+    let message = format!("{may}; whether that removes what `{reader}` reads there is not in this file");
+    RULE.warning(span, message).hint("give each tenant a stream of its own; or audit the streams on the server")
+}
+
 /// The finding that streams which nobody may make any more may still be there.
 pub fn old_streams(account: &Account) -> Diagnostic {
     let message = format!(

@@ -1,7 +1,7 @@
 //! Exports without importers, which every account may import.
 
 use super::Rule;
-use crate::audit::system::{Account, Export, Import, System};
+use crate::audit::system::System;
 use crate::audit::tenants::Tenants;
 use crate::diag::Diagnostic;
 
@@ -17,10 +17,10 @@ fn check(system: &System, tenants: &Tenants, out: &mut Vec<Diagnostic>) {
     for account in &system.accounts {
         for export in account.exports.iter().filter(|e| e.is_public()) {
             let importer =
-                importers(system, account, export).find(|(other, _)| tenants.are_apart(&account.name, other));
+                system.imports_of(account, export).find(|(other, _)| tenants.are_apart(&account.name, &other.name));
             let message = match importer {
                 Some((other, _)) => {
-                    format!("`{other}` imports `{}` from `{}`, as any account may", export.subject, account.name)
+                    format!("`{}` imports `{}` from `{}`, as any account may", other.name, export.subject, account.name)
                 }
                 None => format!("any account may import `{}` from `{}`; none does", export.subject, account.name),
             };
@@ -39,18 +39,6 @@ fn check(system: &System, tenants: &Tenants, out: &mut Vec<Diagnostic>) {
             });
         }
     }
-}
-
-/// The accounts that import what `account` exports here.
-fn importers<'s>(
-    system: &'s System,
-    account: &'s Account,
-    export: &'s Export,
-) -> impl Iterator<Item = (&'s str, &'s Import)> {
-    let belongs =
-        |i: &&Import| i.kind == export.kind && i.from.0 == account.name && export.subject.contains(&i.subject);
-    let all = system.accounts.iter();
-    all.filter_map(move |other| Some((other.name.as_str(), other.imports.iter().find(belongs)?)))
 }
 
 #[cfg(test)]

@@ -1,10 +1,12 @@
 //! Exports of subjects reserved by the server.
 
+use std::collections::BTreeSet;
+
 use super::{Rule, mapped_reserved};
 use crate::audit::reach::{self, Carried, sent};
 use crate::audit::system::{Account, Export, System};
 use crate::audit::tenants::Tenants;
-use crate::diag::Diagnostic;
+use crate::diag::{Diagnostic, first_few};
 use crate::model::names::{AccountName, StreamName};
 use crate::model::{ShareKind, StreamCopy};
 use crate::subject::Subject;
@@ -30,35 +32,61 @@ fn check(system: &System, _: &Tenants, out: &mut Vec<Diagnostic>) {
             }
         }
         for export in &account.exports {
-            // The exporter's mappings apply to requests of importers.
-            let becomes = match export.kind {
-                ShareKind::Service => reach::what_becomes(account, &export.subject),
-                ShareKind::Stream => vec![export.subject.clone()],
-            };
-            // None of the server's own subjects has a single token.
-            let is_reserved = |subject: &Subject| subject.as_str() != "*" && subject.touches_reserved_space();
-            let Some(subject) = becomes.into_iter().find(is_reserved) else { continue };
-            if is_of_copy(system, account, export) {
+            if reserved(account, export.kind, &export.subject).is_empty() || is_of_copy(system, account, export) {
                 continue;
             }
             // Exempt: with a token position an account can only ask about itself.
-            let first = subject.first_token();
-            if first == "$SYS" && export.token_position > 0 && system.is_system(account) {
+            if export.subject.first_token() == "$SYS" && export.token_position > 0 && system.is_system(account) {
                 continue;
             }
-            let message = if subject == export.subject {
+            let imports: Vec<_> = system.imports_of(account, export).collect();
+            let asked = imports.iter().flat_map(|(importer, import)| {
+                let reserved = reserved(account, export.kind, &import.subject).into_iter();
+                reserved.map(|subject| (import.subject.clone(), Some(*importer), subject))
+            });
+            let may_ask = reserved(account, export.kind, &export.subject).into_iter();
+            let all: Vec<_> = asked.chain(may_ask.map(|subject| (export.subject.clone(), None, subject))).collect();
+            let is_meant = |(_, importer, subject): &&(Subject, Option<&Account>, Subject)| match importer {
+                Some(importer) => is_about(importer, subject) || is_narrow(subject),
+                // What nobody asks is no way, unless accounts that are not in this file do.
+                None => system.operator.is_none() || is_narrow(&own_part(export)),
+            };
+            let Some((asked, _, subject)) = all.iter().find(|one| !is_meant(one)).or(all.first()) else { continue };
+            let message = if subject == asked {
                 format!("`{subject}` is the server's own space in `{}`", account.name)
             } else {
-                format!("`{}` is mapped to `{subject}`, the server's own space in `{}`", export.subject, account.name)
+                let of_it = all.iter().filter(|(other, _, made)| other == asked && made != subject);
+                let others: BTreeSet<String> = of_it.map(|(_, _, made)| format!("`{made}`")).collect();
+                let made = first_few([format!("`{subject}`")].into_iter().chain(others));
+                format!("`{asked}` is mapped to {made}, the server's own space in `{}`", account.name)
             };
-            // With a token position each importer has what its own name says.
-            let as_asked = if subject == export.subject { own_part(export) } else { subject.clone() };
-            let is_narrow =
-                first != "$SYS" && names_one_thing(&as_asked) && (!export.is_public() || as_asked != subject);
-            let is_meant = is_narrow && !chooses_subjects(&subject);
+            let is_meant = all.iter().all(|one| is_meant(&one));
             out.push(if is_meant { RULE.warning(export.span, message) } else { RULE.error(export.span, message) });
         }
     }
+}
+
+/// What becomes of messages that are exported, as far as it is the server's own space. The exporter's mappings apply to
+/// requests of importers.
+fn reserved(account: &Account, kind: ShareKind, subject: &Subject) -> Vec<Subject> {
+    let mut becomes = match kind {
+        ShareKind::Service => reach::what_becomes(account, subject),
+        ShareKind::Stream => vec![subject.clone()],
+    };
+    // None of the server's own subjects has a single token.
+    becomes.retain(|subject| subject.as_str() != "*" && subject.touches_reserved_space());
+    becomes
+}
+
+/// Whether a subject of the system account is about the importer alone.
+fn is_about(importer: &Account, subject: &Subject) -> bool {
+    let mut rest = ["$SYS.REQ.ACCOUNT.", "$SYS.ACCOUNT."].iter().filter_map(|p| subject.as_str().strip_prefix(p));
+    rest.any(|rest| rest.split('.').next() == Some(importer.name.as_str()))
+}
+
+/// Whether a subject is one request, or about one thing, and its messages choose no other subjects.
+fn is_narrow(subject: &Subject) -> bool {
+    subject.first_token() != "$SYS" && names_one_thing(subject) && !chooses_subjects(subject)
 }
 
 /// The subject of an export for one importer, whose name takes the place of the token at its position.
@@ -163,6 +191,58 @@ mod tests {
         let mut found: Vec<_> = reserved.map(|f| (f.rule, f.severity)).collect();
         found.sort_by_key(|(rule, _)| *rule);
         found
+    }
+
+    /// Severity of the finding for an export of A, of which B imports a part, with mappings of A and a domain.
+    fn severity(export: &str, import: &str, mappings: &str) -> Option<Severity> {
+        let text = format!(
+            "jetstream {{ domain: hub }}\naccounts {{\n\
+             A {{ jetstream: enabled, users: [{{ user: a }}], exports: [{{ service: \"{export}\", accounts: [B] }}]\nmappings {{ {mappings} }} }}\n\
+             B {{ users: [{{ user: b }}], imports: [{{ service: {{ account: A, subject: \"{import}\" }}, to: \"p.>\" }}] }} }}"
+        );
+        findings(&text).iter().find(|f| f.rule == "reserved-export").map(|f| f.severity)
+    }
+
+    /// Measured on nats-server 2.15.1: B deletes a stream of A.
+    #[test]
+    fn each_subject_that_a_mapping_makes_counts() {
+        let export = |subject: &str| severity(subject, subject, "");
+        for subject in ["$JS.hub.API.>", "$JS.hub.>", "$JS.API.>"] {
+            assert_eq!(export(subject), Some(Severity::Error), "{subject}");
+        }
+        let mapped = |mappings: &str| severity("api.>", "api.>", mappings);
+        let both = "\"api.INFO\": \"$JS.API.INFO\", \"api.STREAM.>\": \"$JS.API.STREAM.>\"";
+        assert_eq!(mapped(both), Some(Severity::Error));
+        let weighted = "\"api.x\": [{ destination: \"$JS.API.INFO\", weight: 50 }, { destination: \"$JS.API.STREAM.CREATE.S\", weight: 50 }]";
+        assert_eq!(mapped(weighted), Some(Severity::Error));
+        assert_eq!(mapped("\"api.INFO\": \"$JS.API.INFO\""), Some(Severity::Warning));
+        assert_eq!(mapped("\"api.INFO\": \"api.info\""), None);
+    }
+
+    /// Measured on nats-server 2.15.1: B asks what it imports, and nothing else of the export.
+    #[test]
+    fn what_is_imported_counts() {
+        assert_eq!(severity("$JS.API.>", "$JS.API.STREAM.INFO.>", ""), Some(Severity::Error));
+        let one = |import: &str, to: &str| {
+            let text = format!(
+                "jetstream {{}}\naccounts {{\n\
+                 A {{ jetstream: enabled, users: [{{ user: a }}], exports: [{{ service: \"$JS.API.>\", accounts: [B] }}] }}\n\
+                 B {{ users: [{{ user: b }}], imports: [{{ service: {{ account: A, subject: \"{import}\" }}, to: {to} }}] }} }}"
+            );
+            findings(&text).iter().find(|f| f.rule == "reserved-export").map(|f| f.severity)
+        };
+        assert_eq!(one("$JS.API.STREAM.INFO.S", "i"), Some(Severity::Warning));
+        assert_eq!(one("$JS.API.STREAM.CREATE.S", "i"), Some(Severity::Error));
+        let system = |subject: &str| {
+            let text = format!(
+                "system_account: SYS\naccounts {{\n\
+                 SYS {{ users: [{{ user: s }}], exports: [{{ service: \"{subject}\", accounts: [A] }}] }}\n\
+                 A {{ users: [{{ user: a }}], imports: [{{ service: {{ account: SYS, subject: \"{subject}\" }}, to: c }}] }} }}"
+            );
+            findings(&text).iter().find(|f| f.rule == "reserved-export").map(|f| f.severity)
+        };
+        assert_eq!(system("$SYS.REQ.ACCOUNT.A.CONNZ"), Some(Severity::Warning));
+        assert_eq!(system("$SYS.REQ.ACCOUNT.B.CONNZ"), Some(Severity::Error));
     }
 
     #[test]

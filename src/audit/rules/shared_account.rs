@@ -47,7 +47,7 @@ fn check(system: &System, tenants: &Tenants, out: &mut Vec<Diagnostic>) {
     for suspicion in undecided(system, tenants) {
         let ([first, second, ..], Some(open)) = (suspicion.groups.as_slice(), suspicion.open.first()) else { continue };
         let message = format!(
-            "`{}/{}` may do everything, beside `{}` and `{}`, which have subjects of their own: it reaches both",
+            "`{}/{}` has no list of allowed subjects, beside `{}` and `{}`, which have subjects of their own: it reaches both",
             suspicion.account.name,
             open.display_name(),
             first.name,

@@ -5,7 +5,7 @@ use std::collections::HashSet;
 use super::{Rule, decided_elsewhere, reserved_export};
 use crate::audit::crossing::{StreamRead, is_answered_by_users, stream_reads, subjects_of_bucket, would_be_read};
 use crate::audit::reach::{self, Carried};
-use crate::audit::system::{Account, Export, System, User};
+use crate::audit::system::{Account, Export, ListenerKind, System, User};
 use crate::audit::tenants::Tenants;
 use crate::diag::{Diagnostic, Severity, Span};
 use crate::model::ShareKind;
@@ -56,11 +56,30 @@ impl Write<'_> {
     }
 }
 
+/// A tenant that may receive what streams of another account deliver, or answer.
+struct Party<'w> {
+    owner: &'w Account,
+    tenant: &'w str,
+    /// What it imports. `None`: it asks JetStream.
+    hears: Option<&'w Subject>,
+    span: Span,
+}
+
+/// What tenants do with the streams of other accounts.
+#[derive(Default)]
+struct Collected<'w> {
+    uses: Vec<Use<'w>>,
+    writes: Vec<Write<'w>>,
+    parties: Vec<Party<'w>>,
+}
+
 fn check(system: &System, tenants: &Tenants, out: &mut Vec<Diagnostic>) {
-    let (mut uses, mut writes) = (Vec::new(), Vec::new());
+    let mut collected = Collected::default();
     for account in system.tenants() {
-        collect(system, tenants, account, &mut uses, &mut writes);
+        collect(system, tenants, account, &mut collected);
     }
+    let Collected { uses, mut writes, mut parties } = collected;
+    let is_known = tenants.are_rendered();
     // Several requests may do the same.
     let mut told = HashSet::new();
     for (i, one) in uses.iter().enumerate() {
@@ -68,7 +87,8 @@ fn check(system: &System, tenants: &Tenants, out: &mut Vec<Diagnostic>) {
             let is_same = one.owner.name == other.owner.name && are_same(&one.stream, &other.stream);
             if is_same && one.tenant != other.tenant {
                 let found = conflict(one, other).or_else(|| conflict(other, one));
-                out.extend(found.filter(|found| told.insert(found.message.clone())));
+                let removed = || removed(one, other).or_else(|| removed(other, one)).filter(|_| !is_known);
+                out.extend(found.or_else(removed).filter(|found| told.insert(found.message.clone())));
             }
         }
     }
@@ -84,14 +104,31 @@ fn check(system: &System, tenants: &Tenants, out: &mut Vec<Diagnostic>) {
     for (i, one) in to_buckets.iter().enumerate() {
         let mut beside = to_buckets[i + 1..].iter().filter(|other| other.is_beside(one.owner, one.tenant, tenants));
         out.extend(beside.find_map(|other| replaced(one, other)));
+        let reading = uses.iter().filter(|other| one.is_beside(other.owner, other.tenant, tenants));
+        let found = reading.filter_map(|other| replaced_for_reader(one, other));
+        out.extend(found.filter(|found| told.insert(found.message.clone())));
     }
-    // A registry says what the streams of its tenants capture.
+    parties.retain(|party| party.tenant != tenants.of_account(&party.owner.name));
+    for party in &parties {
+        let others = parties.iter().filter(|other| {
+            other.hears.is_none() && other.owner.name == party.owner.name && other.tenant != party.tenant
+        });
+        out.extend(others.filter_map(|other| asked_aloud(party, other)).next());
+    }
+    // A registry says what the streams of its tenants capture, and to whom they deliver it.
     let mut told = HashSet::new();
-    for (i, one) in to_streams.iter().enumerate().filter(|_| !tenants.are_rendered()) {
+    for (i, one) in to_streams.iter().enumerate().filter(|_| !is_known) {
         let mut beside = to_streams[i + 1..].iter().filter(|other| other.is_beside(one.owner, one.tenant, tenants));
         if let Some(other) = beside.next().filter(|_| told.insert(&one.owner.name)) {
             let found = decided_elsewhere::captured_together(&one.owner.name, [one.tenant, other.tenant], one.span);
             out.push(found.related(other.span, "the other one"));
+        }
+    }
+    for write in writes.iter().filter(|_| !is_known) {
+        let mut beside = parties.iter().filter(|party| write.is_beside(party.owner, party.tenant, tenants));
+        if let Some(party) = beside.next().filter(|_| told.insert(&write.owner.name)) {
+            let found = decided_elsewhere::delivered(&write.owner.name, write.tenant, party.tenant, write.span);
+            out.push(found.related(party.span, "the other one"));
         }
     }
     let mut told = HashSet::new();
@@ -144,6 +181,25 @@ fn conflict(one: &Use<'_>, other: &Use<'_>) -> Option<Diagnostic> {
     Some(RULE.error(one.span, message).related(other.span, "the other one"))
 }
 
+/// How a tenant whose acknowledgements may remove messages harms one that reads the stream. Whether they do, its
+/// retention says.
+fn removed(one: &Use<'_>, other: &Use<'_>) -> Option<Diagnostic> {
+    let removes = one.changes && one.consumer.is_some() && !other.changes;
+    let found = || decided_elsewhere::removed_for_reader(other.tenant, &one.may_change(), one.span);
+    removes.then(|| found().related(other.span, "the other one"))
+}
+
+/// How a tenant that imports JetStream's events hears what another one asks.
+fn asked_aloud(one: &Party<'_>, other: &Party<'_>) -> Option<Diagnostic> {
+    let events = Subject::as_the_server_reads("$JS.EVENT.ADVISORY.API")?;
+    let hears = one.hears.filter(|subject| subject.overlaps(&events))?;
+    let message = format!(
+        "`{}` hears on `{hears}` what `{}` asks of JetStream in `{}`, and the answers",
+        one.tenant, other.tenant, one.owner.name
+    );
+    Some(RULE.error(one.span, message).related(other.span, "the other one"))
+}
+
 /// How a tenant that changes a stream or its consumers harms one that sends what the stream captures.
 fn harmed(one: &Use<'_>, write: &Write<'_>) -> Option<Diagnostic> {
     let bucket = subjects_of_bucket(&one.stream);
@@ -173,6 +229,20 @@ fn replaced(one: &Write<'_>, other: &Write<'_>) -> Option<Diagnostic> {
     Some(RULE.error(one.span, message).related(other.span, "the other one"))
 }
 
+/// How a tenant that writes to a bucket destroys what another one reads there.
+fn replaced_for_reader(one: &Write<'_>, other: &Use<'_>) -> Option<Diagnostic> {
+    let (_, name) = bucket_of(&one.subject)?;
+    let is_of_it = match subjects_of_bucket(&other.stream) {
+        Some(bucket) => bucket.overlaps(&one.subject),
+        None => other.stream == "*",
+    };
+    let message = format!(
+        "`{}` may write to bucket `{name}` of `{}`, and one message can replace all that `{}` reads there",
+        one.tenant, one.owner.name, other.tenant
+    );
+    is_of_it.then(|| RULE.error(one.span, message).related(other.span, "the other one"))
+}
+
 /// The space of buckets or object stores that a subject is in, and the bucket's name. `None`: it is in none.
 fn bucket_of(subject: &Subject) -> Option<(&str, &str)> {
     let mut tokens = subject.tokens();
@@ -181,15 +251,18 @@ fn bucket_of(subject: &Subject) -> Option<(&str, &str)> {
     Some((space, if name == ">" { "*" } else { name }))
 }
 
-/// Adds what users of an account may do with streams of others, and may send to where those capture it.
-fn collect<'w>(
-    system: &'w System,
-    tenants: &'w Tenants,
-    by: &'w Account,
-    uses: &mut Vec<Use<'w>>,
-    writes: &mut Vec<Write<'w>>,
-) {
+/// Adds what users of an account may do with streams of others, may send to where those capture it, and may import.
+fn collect<'w>(system: &'w System, tenants: &'w Tenants, by: &'w Account, to: &mut Collected<'w>) {
     let has_streams = |owner: &Account| owner.jetstream.is_some() && !system.is_system(owner);
+    let Collected { uses, writes, parties } = to;
+    for import in by.imports.iter().filter(|import| import.kind == ShareKind::Stream) {
+        let owner = system.account(&import.from.0).filter(|owner| has_streams(owner));
+        let hearing = by.users.iter().find(|user| Carried::new(by, &import.local).received_by(user).is_some());
+        if let (Some(owner), Some(user)) = (owner, hearing) {
+            let (hears, span) = (Some(&import.subject), import.span);
+            parties.push(Party { owner, tenant: tenants.of(by, user), hears, span });
+        }
+    }
     if !reach::reachable(system, by).into_iter().any(has_streams) {
         return;
     }
@@ -217,7 +290,12 @@ fn collect<'w>(
             if owner.exports.iter().any(is_its) {
                 return;
             }
+            parties.push(Party { owner, tenant, hears: None, span });
+            let clustered = system.server.listener(ListenerKind::Cluster).is_some();
             for (request, changes) in REQUESTS {
+                if !clustered && (request.contains("LEADER.STEPDOWN") || request.contains("PEER.REMOVE")) {
+                    continue;
+                }
                 let Some((stream, consumer)) = names_in(system, carried, request) else { continue };
                 uses.push(Use { owner, tenant, stream, consumer, changes, span });
             }
@@ -274,7 +352,7 @@ fn read_of_others(
     read: &StreamRead<'_>,
     reader: &User,
 ) -> Option<Diagnostic> {
-    let StreamRead { owner, request, place, certain, possible } = read;
+    let StreamRead { owner, stream: _, request, place, certain, possible } = read;
     let is_third =
         |other: &&Account| tenants.are_apart(&other.name, &account.name) && tenants.are_apart(&other.name, &owner.name);
     let reaches = |other: &Account, subject: &Subject| {
@@ -339,10 +417,22 @@ mod tests {
             ("$JS.API.STREAM.MSG.GET.S".to_owned(), "orders.c.>".to_owned(), &["decided-elsewhere"]),
             ("$JS.API.DIRECT.GET.S.orders.c.1".to_owned(), "orders.c.>".to_owned(), &["decided-elsewhere"]),
             ("$JS.API.DIRECT.GET.S.orders.b.1".to_owned(), "orders.c.>".to_owned(), &["decided-elsewhere"]),
-            ("$JS.API.DIRECT.GET.KV_cfg".to_owned(), "$KV.cfg.c.>".to_owned(), &["shared-stream"]),
+            ("$JS.API.DIRECT.GET.KV_cfg".to_owned(), "$KV.cfg.c.>".to_owned(), &["shared-stream", "decided-elsewhere"]),
+            // What C writes may replace what B reads.
+            (
+                "$JS.API.DIRECT.GET.KV_cfg.$KV.cfg.b.>".to_owned(),
+                "$KV.cfg.c.>".to_owned(),
+                &["shared-stream", "decided-elsewhere"],
+            ),
             ("$JS.API.STREAM.PURGE.S".to_owned(), "orders.c.>".to_owned(), &["decided-elsewhere"]),
-            ("$JS.API.STREAM.PURGE.KV_cfg".to_owned(), "$KV.cfg.c.>".to_owned(), &["shared-stream"]),
-            ("$JS.API.STREAM.PURGE.KV_cfg".to_owned(), "$KV.other.c.>".to_owned(), &[]),
+            (
+                "$JS.API.STREAM.PURGE.KV_cfg".to_owned(),
+                "$KV.cfg.c.>".to_owned(),
+                &["shared-stream", "decided-elsewhere"],
+            ),
+            // One bucket may be a mirror of another.
+            ("$JS.API.STREAM.PURGE.KV_cfg".to_owned(), "$KV.other.c.>".to_owned(), &["decided-elsewhere"]),
+            ("$JS.API.DIRECT.GET.KV_b".to_owned(), "$KV.c.>".to_owned(), &["decided-elsewhere"]),
             ("$JS.ACK.S.b.>".to_owned(), "orders.c.>".to_owned(), &["decided-elsewhere"]),
             ("$KV.cfg.b".to_owned(), "$KV.cfg.c".to_owned(), &["shared-stream"]),
             ("$KV.b.>".to_owned(), "$KV.c.>".to_owned(), &[]),
@@ -352,7 +442,14 @@ mod tests {
             (format!("{next}.c"), "$JS.ACK._.*.S.c.>".to_owned(), &["shared-stream"]),
             (format!("{next}.b"), "$JS.ACK._.LNj1UmbN.S.c.>".to_owned(), &[]),
             (format!("{next}.c"), "$JS.ACK._.>".to_owned(), &["shared-stream"]),
-            ("$JS.API.STREAM.INFO.S".to_owned(), "orders.c.>".to_owned(), &[]),
+            ("$JS.API.STREAM.INFO.S".to_owned(), "orders.c.>".to_owned(), &["decided-elsewhere"]),
+            ("$JS.API.STREAM.INFO.S".to_owned(), format!("{next}.c"), &[]),
+            // In a work queue, an acknowledgement removes the message.
+            (format!("{next}.b"), "$JS.API.STREAM.MSG.GET.S".to_owned(), &["decided-elsewhere"]),
+            ("$JS.API.CONSUMER.DELETE.S.b".to_owned(), "$JS.API.DIRECT.GET.S.w.>".to_owned(), &["decided-elsewhere"]),
+            (format!("{next}.b"), "$JS.API.STREAM.MSG.GET.OTHER".to_owned(), &[]),
+            // There are no leaders and peers without a cluster.
+            ("$JS.API.STREAM.LEADER.STEPDOWN.S".to_owned(), format!("{next}.c"), &[]),
         ] {
             assert_eq!(found(&to_b, &to_c), expected, "{to_b} {to_c}");
         }
@@ -393,6 +490,40 @@ mod tests {
         };
         assert_eq!(found(", imports: [{ stream: { account: HUB, subject: deliver.c } }]"), 1);
         assert_eq!(found(""), 0);
+    }
+
+    /// Measured on nats-server 2.15.1, with a push consumer and with `republish`: what B sends arrives at C.
+    #[test]
+    fn what_streams_deliver_is_not_in_the_file() {
+        let found = |jetstream: &str, lists: &str| {
+            let text = format!(
+                "jetstream {{}}\naccounts {{\n\
+                 HUB {{ {jetstream} users: [{{ user: hub }}], exports: [{{ service: \"orders.b.>\", accounts: [B] }}, {{ stream: deliver.c, accounts: [C] }}] }}\n\
+                 B {{ users: [{{ user: b }}], imports: [{{ service: {{ account: HUB, subject: \"orders.b.>\" }} }}] }}\n\
+                 C {{ users: [{{ user: c {lists} }}], imports: [{{ stream: {{ account: HUB, subject: deliver.c }} }}] }} }}"
+            );
+            findings(&text).iter().filter(|f| f.rule == "decided-elsewhere").count()
+        };
+        let jetstream = "jetstream: enabled,";
+        assert_eq!(found(jetstream, ""), 1);
+        assert_eq!((found("", ""), found(jetstream, ", permissions { publish: x, subscribe: y }")), (0, 0));
+    }
+
+    /// Measured on nats-server 2.15.1.
+    #[test]
+    fn events_of_jetstream_tell_what_others_ask() {
+        let found = |events: &str, asked: &str| {
+            let text = format!(
+                "jetstream {{}}\naccounts {{\n\
+                 HUB {{ jetstream: enabled, users: [{{ user: hub }}], exports: [{{ service: \"{asked}\", accounts: [B] }}, {{ stream: \"{events}\", accounts: [C] }}] }}\n\
+                 B {{ users: [{{ user: b }}], imports: [{{ service: {{ account: HUB, subject: \"{asked}\" }}, to: ask }}] }}\n\
+                 C {{ users: [{{ user: c }}], imports: [{{ stream: {{ account: HUB, subject: \"{events}\" }}, prefix: hub }}] }} }}"
+            );
+            findings(&text).iter().any(|f| f.rule == "shared-stream" && f.severity == Severity::Error)
+        };
+        let asked = "$JS.API.STREAM.INFO.S";
+        assert!(found("$JS.EVENT.ADVISORY.API", asked) && found("$JS.EVENT.>", asked));
+        assert!(!found("$JS.EVENT.METRIC.>", asked) && !found("$JS.EVENT.ADVISORY.API", "orders.b"));
     }
 
     #[test]

@@ -17,9 +17,10 @@ fn check(system: &System, _: &Tenants, out: &mut Vec<Diagnostic>) {
     for (account, user) in system.users() {
         let side = &user.permissions.subscribe;
         let Some(span) = side.span.or(user.permissions.span) else { continue };
-        for (listed, admitted) in side.widened() {
+        for (listed, admitted, queue) in side.widened() {
+            let queue = queue.map_or_else(String::new, |queue| format!(" in queue `{queue}`"));
             let message = format!(
-                "`{}/{}` may subscribe to `{admitted}`: the server lets `{listed}` allow it",
+                "`{}/{}` may subscribe to `{admitted}`{queue}: the server lets `{listed}` allow it",
                 account.name,
                 user.display_name()
             );

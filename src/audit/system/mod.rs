@@ -39,8 +39,29 @@ pub struct System {
     pub operator: Option<Operator>,
     /// The auth callout. `None`: none.
     pub callout: Option<Callout>,
+    /// Streams of one account that another one copies.
+    pub copies: Vec<Copied>,
     /// Options of the server outside of accounts.
     pub server: Server,
+}
+
+/// What one account's streams copy from another one's.
+#[derive(Debug, Clone)]
+pub struct Copied {
+    /// The account where a stream captures the messages.
+    pub from: String,
+    /// The subjects that it captures there and that are copied. `None`: the file does not say.
+    pub captured: Option<Subject>,
+    /// The account of the copy.
+    pub to: String,
+    /// The stream that holds the copy. `None`: the file does not say.
+    pub stream: Option<String>,
+    /// The subjects under which that stores it, if they are others.
+    pub stored: Option<Subject>,
+    /// The subjects on which the copy is delivered or published there.
+    pub delivered: Vec<Subject>,
+    /// Location of the import that carries it.
+    pub span: Span,
 }
 
 /// The operator of a server whose accounts are JWTs.
@@ -309,6 +330,18 @@ impl System {
         self.accounts.iter().flat_map(Account::members)
     }
 
+    /// The imports that belong to an export, each with its account.
+    pub fn imports_of<'s>(
+        &'s self,
+        account: &'s Account,
+        export: &'s Export,
+    ) -> impl Iterator<Item = (&'s Account, &'s Import)> {
+        let belongs = |import: &&Import| {
+            import.kind == export.kind && import.from.0 == account.name && export.subject.contains(&import.subject)
+        };
+        self.accounts.iter().flat_map(move |other| other.imports.iter().filter(belongs).map(move |i| (other, i)))
+    }
+
     /// All accounts except the system account.
     pub fn tenants(&self) -> impl Iterator<Item = &Account> {
         self.accounts.iter().filter(|a| !self.is_system(a))
@@ -548,7 +581,8 @@ mod tests {
             (Some(&["a.b"]), &["a.b >"], false),
             (Some(&["c"]), &[], false),
         ] {
-            assert_eq!(side(allow, deny).joins_queue_on(&subject("a.b")), joins, "{allow:?} {deny:?}");
+            let queues = side(allow, deny).queues_on(&subject("a.b"), &Subject::everything());
+            assert_eq!(!queues.is_empty(), joins, "{allow:?} {deny:?}");
         }
     }
 
