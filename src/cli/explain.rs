@@ -95,8 +95,8 @@ const BESIDE: [&str; 7] = [
 const LEAVES: &str = "what leaf nodes connect beside these flows is not followed: `tenantry audit` looks at that";
 /// Caveat: not every message was followed.
 const CUT: &str = "but not all of it was followed: imports and mappings make subjects longer in a circle";
-/// Caveat: what the streams that the receiver reads captured is not in the configuration.
-const STREAMS: &str = "but it may read streams, and what they capture is on the server and not in this file";
+/// Caveat: what streams capture and deliver is not in the configuration.
+const STREAMS: &str = "but streams may carry it: what they capture and deliver is on the server and not in this file";
 /// Caveat: inside one account, subject permissions do not decide everything.
 const SAME_ACCOUNT: &str = "by subjects only: inside one account reply subjects are not checked, and JetStream and whoever answers follow them";
 

@@ -919,6 +919,41 @@ async fn a_stream_that_acknowledges_what_is_imported_is_a_leak() {
     }
 }
 
+/// One message with `Nats-Rollup: all` leaves nothing else in a stream that allows roll-ups, whoever sends it.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_stream_that_obeys_the_headers_of_others_is_a_leak() {
+    let project = Project::new();
+    project.up();
+    let address = format!("127.0.0.1:{}", project.port);
+    // What the other tenant shares, and what it asks.
+    for (who, foreign, own, no_ack) in [
+        ("TENANT_B/tenant_b_admin", "TENANT_A.public.>", "TENANT_B.own.>", true),
+        ("TENANT_A/tenant_a_admin", "TENANT_A.api.quote", "TENANT_A.own.>", false),
+    ] {
+        let admin = project.connect(who).await;
+        let js = jetstream::new(admin.client.clone());
+        for (allow_rollup, code) in [(false, 0), (true, 1)] {
+            let config = stream::Config {
+                name: "CAPTURED".into(),
+                subjects: vec![foreign.into(), own.into()],
+                no_ack,
+                allow_rollup,
+                max_bytes: 1 << 20,
+                ..Default::default()
+            };
+            match allow_rollup {
+                false => drop(js.create_stream(config).await.expect("a stream")),
+                true => drop(js.update_stream(config).await.expect("updated")),
+            }
+            let report = verify(&project, &["--server", &address], code);
+            let leaks = outcomes(&report, "leak");
+            let is_found = leaks.iter().any(|o| o.contains("destruction") && o.contains("CAPTURED"));
+            assert_eq!(is_found, allow_rollup, "{leaks:?}");
+        }
+        js.delete_stream("CAPTURED").await.expect("deleted");
+    }
+}
+
 /// A certificate authority with the certificates of a server and of a client, in PEM.
 fn certificates() -> [(&'static str, String); 5] {
     let authority_key = rcgen::KeyPair::generate().expect("a key");

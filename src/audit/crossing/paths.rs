@@ -1,7 +1,9 @@
 //! The paths from one user to another past their lists, step by step.
 
+use std::collections::HashSet;
+
 use super::super::reach::{self, Carried, Path, Question};
-use super::super::system::{Account, Copied, SubjectPattern, System, User};
+use super::super::system::{Account, Copied, Import, SubjectPattern, System, User};
 use super::carriers::{
     Carrier, StreamRead, allows, answers_others, asks, by_leaf_node, hears_everything, may_capture, past_publish_list,
     requests_of_others, stream_reads,
@@ -157,6 +159,9 @@ pub fn may_be_read(system: &System, question: Question<'_>) -> bool {
     if system.copies.iter().any(is_unknown) && !reach::published(account, sender, question.subject).is_empty() {
         return true;
     }
+    if !system.knows_streams && may_be_delivered(system, (account, sender), question) {
+        return true;
+    }
     reads.into_iter().any(|read| {
         let StreamRead { owner, possible, .. } = read;
         possible
@@ -167,6 +172,33 @@ pub fn may_be_read(system: &System, question: Question<'_>) -> bool {
                 would_be_read(system, (account, sender), (owner, receiver), subject, question.subject)
             })
     })
+}
+
+/// Whether a message comes to a third account whose streams may deliver it to the receiver: that imports from the account,
+/// or asks JetStream there.
+fn may_be_delivered(system: &System, from: (&Account, &User), question: Question<'_>) -> bool {
+    let (target, receiver) = question.to;
+    let has_streams = |account: &Account| account.jetstream.is_some() && !system.is_system(account);
+    // The accounts that a user's messages come to, by requests to JetStream or by others.
+    let reached = |(account, user): (&Account, &User), subject: Option<&Subject>, asks_jetstream: bool| {
+        let mut names = HashSet::new();
+        reach::follow(system, reach::published(account, user, subject), |carried| {
+            let is_request = carried.subject.pattern().first_token() == "$JS";
+            if carried.account.name != account.name && has_streams(carried.account) && is_request == asks_jetstream {
+                names.insert(carried.account.name.clone());
+            }
+        });
+        names
+    };
+    let sent = reached(from, question.subject, false);
+    let hears = |import: &&Import| {
+        import.kind == ShareKind::Stream && Carried::new(target, &import.local).received_by(receiver).is_some()
+    };
+    let mut heard = target.imports.iter().filter(hears).map(|import| &import.from.0);
+    let is_third = |name: &String| ![&from.0.name, &target.name].contains(&name);
+    !sent.is_empty()
+        && (heard.any(|name| is_third(name) && sent.contains(name))
+            || reached(question.to, None, true).iter().any(|name| is_third(name) && sent.contains(name)))
 }
 
 /// Whether the receiver's requests reach the sender by a service import, and the sender may answer them.
@@ -311,6 +343,28 @@ mod tests {
         assert_eq!(found(get, "\"$JS.API.STREAM.MSG.GET.*\""), (false, true), "a stream may be there");
         assert_eq!(found("$JS.API.STREAM.INFO.S", creates), (false, false));
         assert_eq!(found(get, "b"), (false, false));
+    }
+
+    /// Measured on nats-server 2.15.1, with a push consumer of a stream in H.
+    #[test]
+    fn streams_of_a_third_account_may_deliver() {
+        let may_be_read = |jetstream: &str, known: bool, import: &str| {
+            let mut system = system(&format!(
+                "jetstream {{}}\naccounts {{
+                 H {{ {jetstream} users: [{{ user: h }}], exports: [{{ service: orders.a, accounts: [A] }}, {{ stream: deliver.b, accounts: [B] }},
+                   {{ service: \"$JS.API.STREAM.INFO.S\", accounts: [B] }}, {{ service: other, accounts: [B] }}] }}
+                 A {{ users: [{{ user: a }}], imports: [{{ service: {{ account: H, subject: orders.a }} }}] }}
+                 B {{ users: [{{ user: b }}], imports: [{{ {import} }}] }} }}"
+            ));
+            system.knows_streams = known;
+            let (a, b) = (&system.accounts[1], &system.accounts[2]);
+            super::may_be_read(&system, Question { from: (a, &a.users[0]), to: (b, &b.users[0]), subject: None })
+        };
+        let deliver = "stream: { account: H, subject: deliver.b }";
+        let info = "service: { account: H, subject: \"$JS.API.STREAM.INFO.S\" }, to: i";
+        assert!(may_be_read("jetstream: enabled,", false, deliver) && may_be_read("jetstream: enabled,", false, info));
+        assert!(!may_be_read("", false, deliver) && !may_be_read("jetstream: enabled,", true, deliver));
+        assert!(!may_be_read("jetstream: enabled,", false, "service: { account: H, subject: other }"));
     }
 
     /// Measured on nats-server 2.15.1: a stream over the server's own subjects acknowledges nothing.

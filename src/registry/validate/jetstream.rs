@@ -196,7 +196,7 @@ pub fn stream_names_are_unique(cx: &RegistryContext<'_>, out: &mut Vec<Diagnosti
 /// Ensures that streams capture, and publish to, their tenant's subjects only.
 pub fn stream_subjects_are_the_tenants(cx: &RegistryContext<'_>, out: &mut Vec<Diagnostic>) {
     for tenant in &cx.registry.tenant {
-        let own = tenant.subjects();
+        let (own, offered) = (tenant.subjects(), cx.offered_services(tenant));
         for stream in &tenant.stream {
             let has_origin = !stream.mirror.is_absent() || !stream.source.is_empty() || !stream.source.is_whole();
             let is_empty = stream.subjects.is_absent() || stream.subjects.get().is_some_and(List::says_nothing);
@@ -226,6 +226,21 @@ pub fn stream_subjects_are_the_tenants(cx: &RegistryContext<'_>, out: &mut Vec<D
                     )
                     .label("shared by another tenant")
                     .hint("add `no_ack = true`: an acknowledgement goes where the sender likes, inside this account"),
+                );
+            }
+            let asked = stream.subjects().iter().find(|s| offered.iter().any(|service| service.overlaps(&s.value)));
+            if let Some(subject) = asked.filter(|_| stream.no_ack.get().is_none_or(|n| !n.value)) {
+                out.push(
+                    Diagnostic::warning(
+                        codes::ANSWERED_SHARE,
+                        subject.span,
+                        format!(
+                            "stream `{}` answers requests to a service of `{}`, often before who serves it does",
+                            stream.name.value, tenant.name.value
+                        ),
+                    )
+                    .label("a shared service is in it")
+                    .hint("keep the service's subject out of the stream, or add `no_ack = true`"),
                 );
             }
             // A stream or consumer that publishes must stay inside the tenant's subjects as well.
@@ -270,8 +285,9 @@ pub fn copies_are_kept_apart(cx: &RegistryContext<'_>, out: &mut Vec<Diagnostic>
 /// header, and the sender of a message writes its headers.
 pub fn others_do_not_roll_up(cx: &RegistryContext<'_>, out: &mut Vec<Diagnostic>) {
     for tenant in &cx.registry.tenant {
-        let (own, shared) = (tenant.subjects(), cx.imported_streams(tenant));
-        let is_others = |s: &Subject| !own.iter().any(|(o, _)| o.contains(s)) && shared.iter().any(|i| i.contains(s));
+        let (own, shared, offered) = (tenant.subjects(), cx.imported_streams(tenant), cx.offered_services(tenant));
+        let is_imported = |s: &Subject| !own.iter().any(|(o, _)| o.contains(s)) && shared.iter().any(|i| i.contains(s));
+        let is_others = |s: &Subject| is_imported(s) || offered.iter().any(|service| service.overlaps(s));
         let captures = |s: &Stream| s.subjects().iter().any(|s| is_others(&s.value));
         let foreign: Vec<&str> =
             tenant.stream.iter().filter(|s| captures(s) || s.is_copy()).map(|s| s.name.value.as_str()).collect();
@@ -651,6 +667,24 @@ mod tests {
         assert_eq!(with("no_ack = true\nallow_rollup_hdrs = true"), ["foreign-rollup"]);
         assert_eq!(with("no_ack = true\nallow_msg_schedules = true"), ["foreign-rollup"]);
         assert_eq!(with("no_ack = true\nallow_rollup_hdrs = false"), [""; 0]);
+    }
+
+    /// Measured on nats-server 2.15.1: one request with `Nats-Rollup: all` left nothing else in the stream, and most
+    /// requests were answered by its acknowledgement.
+    #[test]
+    fn a_stream_that_captures_an_offered_service_does_not_answer_and_rolls_nothing_up() {
+        let with = |subject: &str, keys: &str| {
+            codes_with(&format!(
+                "[[tenant.stream]]\nname = \"S\"\nsubjects = [\"{subject}\"]\n{keys}\n\
+                 [[share]]\nfrom = \"T\"\nto = [\"OTHER\"]\nservice = \"T.svc.>\"\n"
+            ))
+        };
+        assert_eq!(with("T.>", ""), ["answered-share"]);
+        assert_eq!(with("T.>", "no_ack = true"), [""; 0]);
+        assert_eq!(with("T.events.>", "allow_rollup_hdrs = true"), [""; 0]);
+        for key in ["allow_rollup_hdrs = true", "allow_msg_schedules = true", "subject_delete_marker_ttl = \"10s\""] {
+            assert_eq!(with("T.*.x", &format!("no_ack = true\n{key}")), ["foreign-rollup"], "{key}");
+        }
     }
 
     #[test]

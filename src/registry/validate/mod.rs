@@ -32,6 +32,12 @@ impl RegistryContext<'_> {
         self.registry.share.iter().filter(to_it).filter_map(|s| s.stream.get()).map(|s| &s.value).collect()
     }
 
+    /// Subjects of the services that a tenant offers: others send requests there.
+    fn offered_services(&self, tenant: &Tenant) -> Vec<&Subject> {
+        let by_it = |share: &&super::raw::Share| share.from.value == tenant.name.value;
+        self.registry.share.iter().filter(by_it).filter_map(|s| s.service.get()).map(|s| &s.value).collect()
+    }
+
     /// Number of tenants that may copy a stream. Each needs one consumer.
     fn copies_of(&self, tenant: &Tenant, stream: &super::raw::Stream) -> usize {
         let copies = self.registry.share.iter().flat_map(super::raw::Share::copies);

@@ -62,6 +62,9 @@ pub use canaries::NOT_GRANTED;
 
 /// The probe of answers and acknowledgements.
 pub const ANSWERS: &str = answers::PROBE.id;
+
+/// The probe by which streams that obey the headers of other tenants are told.
+pub const DESTRUCTION: &str = destruction::PROBE.id;
 /// The probe that compares what the server declares. A share or mapping too many shows in other probes too.
 pub const DECLARATIONS: &str = declarations::PROBE.id;
 /// The probe of who may log in, which also tells which users are in another tenant's account.

@@ -8,7 +8,7 @@ use serde::Serialize;
 use super::{Check, Outcome, Report};
 use crate::verify::PROBES;
 use crate::verify::probes::{DECLARATIONS, ENTRY, NOT_GRANTED, NOT_REFUSED};
-use crate::verify::run::{ACKNOWLEDGES, MOVED};
+use crate::verify::run::{ACKNOWLEDGES, MOVED, ROLLS_UP};
 
 /// Checks that failed for one reason.
 #[derive(Debug, Serialize)]
@@ -98,6 +98,9 @@ fn mend(check: &Check) -> &'static str {
     }
     if check.evidence.contains(ACKNOWLEDGES) {
         return "set `no_ack` on that stream";
+    }
+    if check.evidence.contains(ROLLS_UP) {
+        return "allow no roll-ups, schedules or delete markers in that stream (`allow_rollup_hdrs`, `allow_msg_schedules`), or keep the other tenant's subjects out of it";
     }
     if check.evidence.contains(NOT_GRANTED) {
         return "the server takes a subscription `a.>` for allowed by `a.*`: let a role list either `a.*` or subjects below it, not both; or the server runs an older configuration: `tenantry up` reloads it";
@@ -214,6 +217,7 @@ mod tests {
         for (evidence, fix) in [
             (format!("A/u {MOVED} B"), "another tenant's account"),
             (format!("its stream S {ACKNOWLEDGES}"), "no_ack"),
+            (format!("its stream S {ROLLS_UP}"), "allow_rollup_hdrs"),
             (format!("u hears A.x.y, {NOT_GRANTED}"), "`a.*`"),
         ] {
             assert!(leak(&evidence).contains(fix), "{evidence}");

@@ -6,18 +6,12 @@ use std::time::Duration;
 
 use serde_json::json;
 
-use super::{CANARY_LENGTH, Captured, MARK, Run, Session, TenantRun, each};
-use crate::model::ShareKind;
-use crate::subject::Subject;
-use crate::verify::probes;
+use super::{CANARY_LENGTH, MARK, Run, Session, TenantRun, each};
 use crate::verify::wire::Request;
 
 /// Age at which a stream of another run is taken to be left over from a killed run, where the
 /// server does not tell which runs are connected.
 const LEFT_BEHIND: Duration = Duration::from_secs(600);
-
-/// In the evidence of a stream that acknowledges what its tenant imports.
-pub const ACKNOWLEDGES: &str = "acknowledges each message on a subject that the publisher chooses";
 
 impl<'p> Run<'p> {
     /// Removes what this run created, or, if `earlier`, what killed runs left behind. Does
@@ -54,67 +48,6 @@ impl<'p> Run<'p> {
 }
 
 impl<'p> Run<'p> {
-    /// Leaves alone the tenants whose streams would store what the run asks. The server is asked for the
-    /// streams as its operator, because what a tenant's user asks may be stored.
-    pub async fn spare(&self, tenant_runs: &mut [TenantRun<'p>]) {
-        const AT_ONCE: usize = 256;
-        if self.throwaway {
-            return;
-        }
-        let Some(mut operator) = self.operator().await else { return };
-        let (mut streams, mut acknowledging) = (Captured::new(), Vec::new());
-        for offset in (0..=self.model.tenants.len()).step_by(AT_ONCE) {
-            let body = json!({ "accounts": true, "streams": true, "config": true, "limit": AT_ONCE, "offset": offset });
-            let answers = operator.ask_all(Request::json("$SYS.REQ.SERVER.PING.JSZ", &body)).await.unwrap_or_default();
-            for answer in &answers {
-                let jsz = answer.json()["data"].take();
-                for account in jsz["account_details"].as_array().into_iter().flatten() {
-                    let known = streams.entry(account["name"].as_str().unwrap_or_default().to_owned()).or_default();
-                    for stream in account["stream_detail"].as_array().into_iter().flatten() {
-                        let name = stream["name"].as_str().unwrap_or_default();
-                        // Streams of a killed run are removed before anything is tried.
-                        if is_ours(name) {
-                            continue;
-                        }
-                        let subjects = stream["config"]["subjects"].as_array().into_iter().flatten();
-                        let subjects = subjects.filter_map(|s| Subject::as_the_server_reads(s.as_str()?));
-                        let subjects: Vec<Subject> = subjects.collect();
-                        if stream["config"]["no_ack"] != true {
-                            acknowledging.push((account["name"].clone(), name.to_owned(), subjects.clone()));
-                        }
-                        known.extend(subjects.into_iter().map(|subject| (name.to_owned(), subject)));
-                    }
-                }
-            }
-        }
-        for tenant_run in &mut *tenant_runs {
-            let of = streams.get(tenant_run.tenant.name.as_str()).map(Vec::as_slice).unwrap_or_default();
-            tenant_run.leave_alone(self, of);
-        }
-        *self.captured.borrow_mut() = Some(streams);
-        for (account, name, subjects) in acknowledging {
-            self.find_acknowledged_shares(account.as_str().unwrap_or_default(), &name, &subjects);
-        }
-    }
-
-    /// Records that a stream captures what its tenant imports, and acknowledges it: the exporter chooses the subject.
-    fn find_acknowledged_shares(&self, account: &str, stream: &str, captured: &[Subject]) {
-        let Some(index) = self.model.tenants.iter().position(|tenant| tenant.name.as_str() == account) else { return };
-        let imports = self.topology.tenant(index).imports.iter().filter(|import| import.kind == ShareKind::Stream);
-        for import in imports {
-            let Some(subject) = captured.iter().find(|subject| subject.overlaps(&import.subject)) else { continue };
-            let evidence = format!("its stream {stream} captures `{subject}` of {} and {ACKNOWLEDGES}", import.from);
-            self.ledger.leak_of(probes::ANSWERS, self.topology.place(&import.from), Some(index), &evidence);
-        }
-    }
-
-    /// Whether a stream of the tenant captures a subject, as its operator knows. `None`: nobody knows.
-    pub fn is_captured(&self, tenant: usize, subject: &Subject) -> Option<bool> {
-        let captured = self.captured.borrow();
-        let of = captured.as_ref()?.get(self.topology.tenant(tenant).name.as_str());
-        Some(of.into_iter().flatten().any(|(_, captured)| captured.overlaps(subject)))
-    }
-
     /// The ids of all runs with a connection of the operator, this one included: what tenants call their connections
     /// says nothing. `None`: the server cannot be asked, or has more connections than it names.
     async fn running(&self) -> Option<HashSet<String>> {
@@ -157,7 +90,7 @@ impl<'p> Session<'p> {
 }
 
 /// Whether a stream's name has the form that only runs use, in this run or another.
-fn is_ours(name: &str) -> bool {
+pub(super) fn is_ours(name: &str) -> bool {
     let name = ["KV_", "OBJ_"].iter().find_map(|p| name.strip_prefix(p)).unwrap_or(name);
     let Some(rest) = name.strip_prefix(MARK) else { return false };
     let (run, more) = rest.split_at_checked(CANARY_LENGTH).unwrap_or((rest, ""));

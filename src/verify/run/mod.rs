@@ -6,6 +6,7 @@ mod cleanup;
 mod detect;
 mod ledger;
 mod session;
+mod streams;
 mod topology;
 mod workers;
 
@@ -26,9 +27,9 @@ use super::test_bed::Logins;
 use super::wire::{Connection, Identity, Message, Request};
 use crate::model::Model;
 use crate::subject::Subject;
-pub use cleanup::ACKNOWLEDGES;
 use ledger::Ledger;
 pub use session::{Session, TenantRun, is_ack_of};
+pub use streams::{ACKNOWLEDGES, ROLLS_UP};
 use topology::Topology;
 
 /// Prefix of the names of all streams, buckets and object stores that a run creates.

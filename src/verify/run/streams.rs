@@ -1,0 +1,137 @@
+//! The streams of a live server, as its operator lists them: which would store what a run asks, and
+//! which let another tenant answer, replace or forge in its place.
+
+use serde_json::{Value as Json, json};
+
+use super::cleanup::is_ours;
+use super::{Captured, Run, TenantRun};
+use crate::model::ShareKind;
+use crate::subject::Subject;
+use crate::verify::probes;
+use crate::verify::wire::Request;
+
+/// In the evidence of a stream that acknowledges what its tenant imports.
+pub const ACKNOWLEDGES: &str = "acknowledges each message on a subject that the publisher chooses";
+
+/// In the evidence of a stream in which another tenant's message may replace others, or write some.
+pub const ROLLS_UP: &str = "lets the headers of a message replace others there, or write them";
+
+/// A stream of a tenant.
+struct Stream {
+    account: String,
+    name: String,
+    subjects: Vec<Subject>,
+    config: Json,
+}
+
+impl Stream {
+    /// Reads one of the answer to JSZ. `None`: it is of a run.
+    fn read(account: &Json, stream: &Json) -> Option<Self> {
+        let name = stream["name"].as_str().unwrap_or_default();
+        // Streams of a killed run are removed before anything is tried.
+        let subjects = stream["config"]["subjects"].as_array().into_iter().flatten();
+        (!is_ours(name)).then(|| Self {
+            account: account["name"].as_str().unwrap_or_default().to_owned(),
+            name: name.to_owned(),
+            subjects: subjects.filter_map(|s| Subject::as_the_server_reads(s.as_str()?)).collect(),
+            config: stream["config"].clone(),
+        })
+    }
+
+    /// Whether headers of a message purge it, or have messages written to it.
+    fn obeys_headers(&self) -> bool {
+        ["allow_rollup_hdrs", "allow_msg_schedules"].iter().any(|key| self.config[*key] == true)
+    }
+
+    /// Whether it copies a stream of this account.
+    fn copies(&self, from: &str) -> bool {
+        let sources = self.config["sources"].as_array().into_iter().flatten().chain([&self.config["mirror"]]);
+        let subjects =
+            |source: &Json| [source["external"]["api"].clone(), source["consumer"]["deliver_subject"].clone()];
+        let line = format!("JS.{from}.");
+        sources.flat_map(subjects).any(|subject| subject.as_str().is_some_and(|text| text.starts_with(&line)))
+    }
+}
+
+impl<'p> Run<'p> {
+    /// Leaves alone the tenants whose streams would store what the run asks, and records what the streams let others
+    /// do. The server is asked for the streams as its operator, because what a tenant's user asks may be stored.
+    pub async fn spare(&self, tenant_runs: &mut [TenantRun<'p>]) {
+        const AT_ONCE: usize = 256;
+        if self.throwaway {
+            return;
+        }
+        let Some(mut operator) = self.operator().await else { return };
+        let mut streams = Vec::new();
+        for offset in (0..=self.model.tenants.len()).step_by(AT_ONCE) {
+            let body = json!({ "accounts": true, "streams": true, "config": true, "limit": AT_ONCE, "offset": offset });
+            let answers = operator.ask_all(Request::json("$SYS.REQ.SERVER.PING.JSZ", &body)).await.unwrap_or_default();
+            for answer in &answers {
+                let jsz = answer.json()["data"].take();
+                for account in jsz["account_details"].as_array().into_iter().flatten() {
+                    let of_account = account["stream_detail"].as_array().into_iter().flatten();
+                    streams.extend(of_account.filter_map(|stream| Stream::read(account, stream)));
+                }
+            }
+        }
+        let mut captured = Captured::new();
+        for stream in &streams {
+            let known = captured.entry(stream.account.clone()).or_default();
+            known.extend(stream.subjects.iter().map(|subject| (stream.name.clone(), subject.clone())));
+        }
+        for tenant_run in &mut *tenant_runs {
+            let of = captured.get(tenant_run.tenant.name.as_str()).map(Vec::as_slice).unwrap_or_default();
+            tenant_run.leave_alone(self, of);
+        }
+        *self.captured.borrow_mut() = Some(captured);
+        for stream in &streams {
+            self.find_acknowledged_shares(stream);
+            self.find_foreign_headers(stream);
+        }
+    }
+
+    /// Records that a stream captures what its tenant imports, and acknowledges it: the exporter chooses the subject.
+    fn find_acknowledged_shares(&self, stream: &Stream) {
+        let Some(index) = self.tenant_named(&stream.account).filter(|_| stream.config["no_ack"] != true) else {
+            return;
+        };
+        let imports = self.topology.tenant(index).imports.iter().filter(|import| import.kind == ShareKind::Stream);
+        for import in imports {
+            let Some(subject) = stream.subjects.iter().find(|s| s.overlaps(&import.subject)) else { continue };
+            let evidence =
+                format!("its stream {} captures `{subject}` of {} and {ACKNOWLEDGES}", stream.name, import.from);
+            self.ledger.leak_of(probes::ANSWERS, self.topology.place(&import.from), Some(index), &evidence);
+        }
+    }
+
+    /// Records that a stream keeps what another tenant sends, imported, asked of a service or copied, and does what
+    /// the headers of a message say.
+    fn find_foreign_headers(&self, stream: &Stream) {
+        let Some(index) = self.tenant_named(&stream.account).filter(|_| stream.obeys_headers()) else { return };
+        let tenant = self.topology.tenant(index);
+        let imported = tenant.imports.iter().filter(|import| import.kind == ShareKind::Stream);
+        let imported = imported.map(|import| (&import.from, &import.subject));
+        let services = tenant.exports.iter().filter(|export| export.kind == ShareKind::Service);
+        let asked = services.flat_map(|export| export.to.iter().map(|to| (to, &export.subject)));
+        for (other, sent) in imported.chain(asked) {
+            let Some(subject) = stream.subjects.iter().find(|s| s.overlaps(sent)) else { continue };
+            let evidence = format!("its stream {} captures `{subject}` of {other} and {ROLLS_UP}", stream.name);
+            self.ledger.leak_of(probes::DESTRUCTION, self.topology.place(other), Some(index), &evidence);
+        }
+        for copy in tenant.stream_imports.iter().filter(|copy| stream.copies(copy.from.as_str())) {
+            let evidence = format!("its stream {} copies {} of {} and {ROLLS_UP}", stream.name, copy.stream, copy.from);
+            self.ledger.leak_of(probes::DESTRUCTION, self.topology.place(&copy.from), Some(index), &evidence);
+        }
+    }
+
+    fn tenant_named(&self, account: &str) -> Option<usize> {
+        self.model.tenants.iter().position(|tenant| tenant.name.as_str() == account)
+    }
+
+    /// Whether a stream of the tenant captures a subject, as its operator knows. `None`: nobody knows.
+    pub fn is_captured(&self, tenant: usize, subject: &Subject) -> Option<bool> {
+        let captured = self.captured.borrow();
+        let of = captured.as_ref()?.get(self.topology.tenant(tenant).name.as_str());
+        Some(of.into_iter().flatten().any(|(_, captured)| captured.overlaps(subject)))
+    }
+}
