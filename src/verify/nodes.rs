@@ -8,6 +8,7 @@ use serde_json::Value;
 
 use super::run::Run;
 use super::wire::{Message, Request};
+use crate::audit::tenants::Tenants;
 use crate::audit::{self, Audit};
 use crate::conf::ConfFiles;
 use crate::diag::Severity;
@@ -64,9 +65,11 @@ impl KnownConfiguration {
         }
     }
 
-    /// A file that the user names.
+    /// A file that the user names. The registry says who the tenants are, and the server what streams they have.
     pub fn of_file(path: &Path) -> Result<Self, Error> {
-        Ok(Self::new(path.display().to_string(), false, &audit::audit(path, &|name| std::env::var(name).ok())?))
+        let environment = |name: &str| std::env::var(name).ok();
+        let audit = audit::audit_of(path, &environment, |_| Ok(Tenants::each_account()))?;
+        Ok(Self::new(path.display().to_string(), false, &audit))
     }
 
     /// What the registry renders: the bundle's server, and the one that `tenantry up` runs.
@@ -134,6 +137,10 @@ impl Run<'_> {
         if after.is_empty() || known.is_empty() {
             return None;
         }
+        let runs = |conf: &KnownConfiguration| after.values().any(|varz| digest(varz) == Some(&conf.digest));
+        for conf in known.iter().filter(|conf| !conf.is_rendered && !runs(conf)) {
+            self.ledger.not_run_for_anybody(&format!("no server runs {}, which --conf names", conf.name));
+        }
         let mut all = true;
         for varz in after.values() {
             let name = varz["server_name"].as_str().unwrap_or("the server");
@@ -164,10 +171,13 @@ impl Run<'_> {
                         self.ledger.leak(None, None, format!("{name} runs {}: {leak}", found.name));
                     }
                 }
-                Verdict::Inconclusive => self.ledger.not_run_for_anybody(&format!(
-                    "{name} runs {}, of which the static proof does not decide everything: `tenantry audit`",
-                    found.name
-                )),
+                Verdict::Inconclusive => {
+                    let command = if found.is_rendered { "check".to_owned() } else { format!("audit {}", found.name) };
+                    self.ledger.not_run_for_anybody(&format!(
+                        "{name} runs {}, of which the static proof does not decide everything: `tenantry {command}` says what",
+                        found.name
+                    ));
+                }
             }
         }
         Some(all)
@@ -237,7 +247,7 @@ mod tests {
     #[test]
     fn every_node_has_to_run_a_known_configuration_before_and_after() {
         use Verdict::{Inconclusive, Isolated, Leaky};
-        let known = [("good", Isolated), ("bad", Leaky), ("open", Inconclusive), ("file", Isolated)];
+        let known = [("good", Isolated), ("bad", Leaky), ("open", Inconclusive)];
         for (before, after, expected) in [
             (&[("1", "good")][..], &[("1", "good")][..], (Some(true), vec![])),
             (&[("1", "good"), ("2", "good")], &[("1", "good"), ("2", "good")], (Some(true), vec![])),
@@ -246,11 +256,15 @@ mod tests {
             (&[("1", "good"), ("2", "good")], &[("1", "good")], (Some(true), vec![Outcome::NotRun])),
             (&[("1", "bad")], &[("1", "bad")], (Some(true), vec![Outcome::Leak])),
             (&[("1", "open")], &[("1", "open")], (Some(true), vec![Outcome::NotRun])),
-            (&[("1", "file")], &[("1", "file")], (Some(false), vec![Outcome::NotRun])),
             (&[], &[], (None, vec![])),
         ] {
             assert_eq!(compared(before, after, &known), expected, "{before:?} {after:?}");
         }
+        let named = [("good", Isolated), ("file", Isolated)];
+        let more_log_in = (Some(false), vec![Outcome::NotRun]);
+        assert_eq!(compared(&[("1", "file")], &[("1", "file")], &named), more_log_in);
+        let nobody_runs_it = (Some(true), vec![Outcome::NotRun]);
+        assert_eq!(compared(&[("1", "good")], &[("1", "good")], &named), nobody_runs_it);
     }
 
     #[test]

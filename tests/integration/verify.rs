@@ -919,6 +919,37 @@ async fn a_stream_that_acknowledges_what_is_imported_is_a_leak() {
     }
 }
 
+/// A tenant whose storage is used up is not attacked with streams, and says so; the others are.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_tenant_without_room_is_not_tried_and_says_why() {
+    let tenant = |name: &str, user: &str| {
+        format!(
+            "[[tenant]]\nname = \"{name}\"\n[tenant.jetstream]\nstorage = \"1MiB\"\n[[tenant.user]]\nname = \"{user}\"\nrole = \"admin\"\n"
+        )
+    };
+    let project = Project::with_registry(&format!(
+        "version = 1\n[server]\nclient = \"127.0.0.1:4222\"\n[server.jetstream]\nstorage = \"8MiB\"\n{}{}",
+        tenant("FULL", "full"),
+        tenant("OTHER", "other")
+    ));
+    project.up();
+    let address = format!("127.0.0.1:{}", project.port);
+    let of_full = |report: &Json| {
+        let checks = report["checks"].as_array().expect("checks");
+        let of = checks.iter().filter(|c| c["from"] == "FULL" && c["outcome"] == "not-tried");
+        of.filter(|c| c["evidence"].as_str().is_some_and(|text| text.contains("file storage are left"))).count()
+    };
+    assert_eq!(of_full(&verify(&project, &["--server", &address], 0)), 0, "the control");
+    let full = project.connect("FULL/full").await;
+    let js = jetstream::new(full.client.clone());
+    let config = stream::Config { name: "ALL".into(), subjects: vec!["FULL.all".into()], ..Default::default() };
+    js.create_stream(config).await.expect("a stream");
+    for _ in 0..10 {
+        js.publish("FULL.all", vec![b'x'; 100_000].into()).await.expect("published").await.expect("stored");
+    }
+    assert_ne!(of_full(&verify(&project, &["--server", &address], 0)), 0);
+}
+
 /// One message with `Nats-Rollup: all` leaves nothing else in a stream that allows roll-ups, whoever sends it.
 #[tokio::test(flavor = "multi_thread")]
 async fn a_stream_that_obeys_the_headers_of_others_is_a_leak() {

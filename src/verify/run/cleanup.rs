@@ -27,7 +27,7 @@ impl<'p> Run<'p> {
         }
         each(tenant_runs, 8, async |tenant_run| {
             let index = tenant_run.index;
-            let Some(manager) = tenant_run.manager() else { return };
+            let Some(manager) = tenant_run.cleaner() else { return };
             let names = manager.ask_one(self, Request::empty("$JS.API.STREAM.NAMES")).await.json();
             let names = names["streams"].as_array().into_iter().flatten().filter_map(|n| n.as_str());
             for name in names.filter(|name| is_ours(name)) {

@@ -26,6 +26,8 @@ pub struct TenantRun<'p> {
     pub neighbours: Vec<usize>,
     /// One session per user, in the model's order.
     pub sessions: Vec<Session<'p>>,
+    /// Why its storage has no room for streams of the run. `None`: it has, as far as is known.
+    pub is_full: Option<String>,
 }
 
 /// A user of a tenant, and its connection.
@@ -75,7 +77,8 @@ impl<'p> TenantRun<'p> {
                 is_mute: false,
             }
         });
-        Self { index, tenant, neighbours: run.topology.neighbours(index), sessions: sessions.collect() }
+        let neighbours = run.topology.neighbours(index);
+        Self { index, tenant, neighbours, sessions: sessions.collect(), is_full: None }
     }
 
     /// Whether at least one user is connected.
@@ -142,12 +145,37 @@ impl<'p> TenantRun<'p> {
     /// A connected user that may manage the tenant's streams. `None` if there is none, or
     /// the tenant has no JetStream.
     pub fn manager(&mut self) -> Option<&mut Session<'p>> {
+        if self.is_full.is_some() {
+            return None;
+        }
+        self.cleaner()
+    }
+
+    /// The same, whether or not there is room for streams of the run.
+    pub(super) fn cleaner(&mut self) -> Option<&mut Session<'p>> {
         self.tenant.jetstream?;
         self.sessions.iter_mut().find(|m| m.manages())
     }
 
+    /// Notes whether the tenant's storage has room for streams of the run. `taken`: the bytes of a kind of storage that
+    /// are used or reserved.
+    pub(super) fn look_for_room(&mut self, taken: impl Fn(&str) -> u64) {
+        /// What the streams of a probe need at a time. Bytes.
+        const ROOM: u64 = 256 << 10;
+        let (Some(js), kind) = (self.tenant.jetstream, self.storage()) else { return };
+        let limit = if kind == "memory" { js.memory.bytes() } else { js.storage.bytes() };
+        let left = limit.saturating_sub(taken(kind));
+        if left < ROOM {
+            self.is_full =
+                Some(format!("JetStream: {left} bytes of its {kind} storage are left, and the attack needs {ROOM}"));
+        }
+    }
+
     /// Why no user can manage the tenant's streams.
-    pub fn lacks_manager(&self) -> &'static str {
+    pub fn lacks_manager(&self) -> &str {
+        if let Some(why) = &self.is_full {
+            return why;
+        }
         let manages = |m: &Session<'_>| !m.is_accepted && m.login.is_some() && m.is_manager;
         match self.sessions.iter().any(manages) {
             true => "the user that may manage streams could not be used: `setting` says why",

@@ -1,6 +1,8 @@
 //! The streams of a live server, as its operator lists them: which would store what a run asks, and
 //! which let another tenant answer, replace or forge in its place.
 
+use std::collections::HashMap;
+
 use serde_json::{Value as Json, json};
 
 use super::cleanup::is_ours;
@@ -53,6 +55,14 @@ impl Stream {
     }
 }
 
+/// The bytes of a kind of storage that an account uses, or that its streams reserve, by the answer to JSZ.
+fn bytes_taken(account: &Json, streams: &[&Json], kind: &str) -> u64 {
+    let number = |value: &Json| value.as_u64().unwrap_or_default();
+    let of_kind = streams.iter().map(|stream| &stream["config"]).filter(|config| config["storage"] == kind);
+    let used = if kind == "memory" { &account["memory"] } else { &account["storage"] };
+    number(used).max(of_kind.map(|config| number(&config["max_bytes"])).sum())
+}
+
 impl<'p> Run<'p> {
     /// Leaves alone the tenants whose streams would store what the run asks, and records what the streams let others
     /// do. The server is asked for the streams as its operator, because what a tenant's user asks may be stored.
@@ -62,15 +72,17 @@ impl<'p> Run<'p> {
             return;
         }
         let Some(mut operator) = self.operator().await else { return };
-        let mut streams = Vec::new();
+        let (mut streams, mut taken) = (Vec::new(), HashMap::new());
         for offset in (0..=self.model.tenants.len()).step_by(AT_ONCE) {
             let body = json!({ "accounts": true, "streams": true, "config": true, "limit": AT_ONCE, "offset": offset });
             let answers = operator.ask_all(Request::json("$SYS.REQ.SERVER.PING.JSZ", &body)).await.unwrap_or_default();
             for answer in &answers {
                 let jsz = answer.json()["data"].take();
                 for account in jsz["account_details"].as_array().into_iter().flatten() {
-                    let of_account = account["stream_detail"].as_array().into_iter().flatten();
-                    streams.extend(of_account.filter_map(|stream| Stream::read(account, stream)));
+                    let of_account: Vec<&Json> = account["stream_detail"].as_array().into_iter().flatten().collect();
+                    let name = account["name"].as_str().unwrap_or_default().to_owned();
+                    taken.insert(name, ["memory", "file"].map(|kind| bytes_taken(account, &of_account, kind)));
+                    streams.extend(of_account.into_iter().filter_map(|stream| Stream::read(account, stream)));
                 }
             }
         }
@@ -82,6 +94,8 @@ impl<'p> Run<'p> {
         for tenant_run in &mut *tenant_runs {
             let of = captured.get(tenant_run.tenant.name.as_str()).map(Vec::as_slice).unwrap_or_default();
             tenant_run.leave_alone(self, of);
+            let [memory, file] = taken.get(tenant_run.tenant.name.as_str()).copied().unwrap_or_default();
+            tenant_run.look_for_room(|kind| if kind == "memory" { memory } else { file });
         }
         *self.captured.borrow_mut() = Some(captured);
         for stream in &streams {
@@ -133,5 +147,33 @@ impl<'p> Run<'p> {
         let captured = self.captured.borrow();
         let of = captured.as_ref()?.get(self.topology.tenant(tenant).name.as_str());
         Some(of.into_iter().flatten().any(|(_, captured)| captured.overlaps(subject)))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn used_and_reserved_bytes_are_taken() {
+        let account = json!({ "memory": 7, "storage": 100 });
+        let stream = |storage: &str, most: i64| json!({ "config": { "storage": storage, "max_bytes": most } });
+        let streams = [stream("file", 60), stream("file", -1), stream("memory", 5), stream("file", 50)];
+        let streams: Vec<&Json> = streams.iter().collect();
+        assert_eq!(bytes_taken(&account, &streams, "file"), 110);
+        assert_eq!(bytes_taken(&account, &streams, "memory"), 7);
+        assert_eq!(bytes_taken(&account, &[], "file"), 100);
+        assert_eq!(bytes_taken(&json!({}), &[], "file"), 0, "an account without streams is not listed");
+    }
+
+    #[test]
+    fn a_stream_obeys_headers_by_roll_ups_and_schedules() {
+        let stream = |config: Json| Stream { account: "A".into(), name: "S".into(), subjects: Vec::new(), config };
+        assert!(stream(json!({ "allow_rollup_hdrs": true })).obeys_headers());
+        assert!(stream(json!({ "allow_msg_schedules": true })).obeys_headers());
+        assert!(!stream(json!({ "allow_rollup_hdrs": false, "allow_direct": true })).obeys_headers());
+        let copy = json!({ "sources": [{ "name": "S", "external": { "api": "JS.MILL.API" } }] });
+        assert!(stream(copy.clone()).copies("MILL") && !stream(copy).copies("OTHER"));
+        assert!(stream(json!({ "mirror": { "consumer": { "deliver_subject": "JS.MILL.S.to.A" } } })).copies("MILL"));
     }
 }
