@@ -90,5 +90,15 @@ fn at_its_tenant(finding: &Diagnostic, audit: &Audit, valid: &Valid) -> Diagnost
     let tenant = account.and_then(|a| valid.model.tenants.iter().find(|t| t.name.as_str() == a.name));
     let line = place.map_or(1, |span| audit.sources.position(span).0);
     let message = format!("{} (line {line} of what is rendered)", finding.message);
-    Diagnostic { span: tenant.map(|t| t.span), message, label: String::new(), related: Vec::new(), ..finding.clone() }
+    let mut found = Diagnostic { label: String::new(), related: Vec::new(), message, ..finding.clone() };
+    found.span = tenant.map(|t| t.span);
+    if finding.rule == "clear-text" {
+        // What is rendered has no TLS, and no key of the registry turns it on.
+        found.hint = Some(
+            "listen on 127.0.0.1 (`client` of [server]) and have a proxy add TLS; or add `tls` by a template of your own: \
+             `tenantry templates eject`"
+                .to_owned(),
+        );
+    }
+    found
 }

@@ -10,6 +10,7 @@ use super::Context;
 use crate::error::{Error, Exit};
 use crate::keys::RootKey;
 use crate::model::Root;
+use crate::render::bundle::Provenance;
 use crate::state;
 
 /// Write a commented starter registry with a private root key.
@@ -104,7 +105,8 @@ fn root_key(context: &Context, folder: &Path) -> Result<Exit, Error> {
     context.ui.done(&format!("{} written (0600)", path.display()));
     context.ui.result("  every credential derives from it and is another one now: keep a copy where you keep secrets");
     context.ui.json(&InitDocument { registry, root_key: Some(path) });
-    context.next("tenantry up");
+    let is_rendered = Provenance::read(&context.out(None)?).root.is_some();
+    context.next(if is_rendered { "tenantry up --new-root-key" } else { "tenantry up" });
     Ok(Exit::Ok)
 }
 

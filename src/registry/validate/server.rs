@@ -47,7 +47,9 @@ pub fn development_stays_on_loopback(cx: &RegistryContext<'_>, out: &mut Vec<Dia
             "the development root key is published: everybody knows every credential derived from it",
         )
         .label("reachable from other machines")
-        .hint("run `tenantry init` for a private root key, or listen on 127.0.0.1");
+        .hint(
+            "set `root = \"file:.tenantry/root.key\"` under [keys] and run `tenantry init --root-key`, which makes it; or listen on 127.0.0.1",
+        );
         if let Some(root) = root {
             diagnostic = diagnostic.related(root.span, "the published key");
         }
