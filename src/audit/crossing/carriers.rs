@@ -132,7 +132,7 @@ pub fn speaks_anywhere(system: &System, account: &Account, user: &User, captures
     let is_acknowledged = |message: &&Carried<'_>| {
         let subject = message.subject.pattern();
         let within = |text: &&str| Subject::as_the_server_reads(text).is_some_and(|space| space.overlaps(&subject));
-        !UNACKNOWLEDGED.contains(&subject.first_token()) || ACKNOWLEDGED.iter().any(|text| within(text))
+        !UNACKNOWLEDGED.contains(&subject.first_token()) || ACKNOWLEDGED.iter().any(within)
     };
     if captures && let Some(message) = messages.iter().find(is_acknowledged) {
         let subject = message.published.pattern();
