@@ -69,6 +69,11 @@ impl Ui {
         self.format == Format::Json
     }
 
+    /// Whether `--format` asks for nothing else.
+    pub fn is_human(self) -> bool {
+        self.format == Format::Human
+    }
+
     /// Whether standard output is one document of some format.
     fn is_document(self) -> bool {
         matches!(self.format, Format::Json | Format::Markdown | Format::Sarif)

@@ -140,6 +140,8 @@ fn parse<T: Decode>(sources: &mut Sources, path: &Path, text: String, diagnostic
         let message = error.message().trim().replace('\n', ", ");
         let hint = if message.starts_with("duplicate key") {
             "write it once; a further tenant or user begins with double brackets, and `[[tenant.user]]` stands below its `[[tenant]]`"
+        } else if message.contains("invalid float") || message.contains("invalid boolean") {
+            "text goes in \"quotes\""
         } else {
             "text goes in \"quotes\"; `key = value`, one a line; `[[tenant]]` begins a tenant"
         };

@@ -245,7 +245,7 @@ fn show(context: &Context, report: &Report) {
         vec!["PROBE", "HELD", "LEAKED", "NOT RUN", "NOT TRIED", "DOES NOT APPLY"]
     };
     context.ui.table(&header, rows);
-    if report.names.len() <= COLUMNS {
+    if report.names.len() <= COLUMNS && context.ui.is_human() {
         context.ui.note("✔ held  ✘ leaked  ? could not be tried  ○ not tried, see the report  · does not apply");
     }
     show_pairs(context, report);

@@ -90,8 +90,8 @@ async fn feed_copies(url: &str, report: &mut TenantReport<'_>, exporters: &HashM
     }
 }
 
-/// Attempts for one tenant when the server becomes unavailable.
-const ATTEMPTS: u32 = 10;
+/// Attempts for one tenant when the server becomes unavailable, to apply and to compare.
+const ATTEMPTS: [u32; 2] = [10, 3];
 /// Pause before the next attempt, multiplied by the number of attempts made.
 const PAUSE: Duration = Duration::from_millis(500);
 
@@ -103,6 +103,7 @@ async fn run_job(
 ) -> Result<Vec<(Change, ChangeOutcome)>, Failure> {
     let login = job.login.as_ref().ok_or(Failure::NoSecret)?;
     let mut before: Vec<(Change, ChangeOutcome)> = Vec::new();
+    let attempts = ATTEMPTS[usize::from(!apply)];
     for attempt in 1.. {
         let result = async {
             let api = Api::connect(url, login, &job.inbox).await?;
@@ -115,7 +116,7 @@ async fn run_job(
         };
         match result.await {
             // Changes that were done before the server became unavailable stay in `before`.
-            Err(failure) if failure.may_pass() && attempt < ATTEMPTS => tokio::time::sleep(PAUSE * attempt).await,
+            Err(failure) if failure.may_pass() && attempt < attempts => tokio::time::sleep(PAUSE * attempt).await,
             other => return other,
         }
     }

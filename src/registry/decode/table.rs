@@ -7,6 +7,23 @@ use super::{Decode, Decoder, List, Named, Node};
 use crate::diag::{Diagnostic, Span, Spanned, nearest};
 use crate::registry::codes;
 
+/// Keys that are often written in the wrong table: that table, the key, and where it belongs.
+const ELSEWHERE: [(&str, &str, &str); 13] = [
+    ("a tenant", "storage", "[tenant.jetstream]"),
+    ("a tenant", "memory", "[tenant.jetstream]"),
+    ("a tenant", "streams", "[tenant.jetstream]; a stream begins with [[tenant.stream]]"),
+    ("a tenant", "consumers", "[tenant.jetstream]; a consumer begins with [[tenant.stream.consumer]]"),
+    ("a tenant", "consumer", "a stream: [[tenant.stream.consumer]]"),
+    ("a tenant", "connections", "[tenant.limits]"),
+    ("a tenant", "subscriptions", "[tenant.limits]"),
+    ("a tenant", "payload", "[tenant.limits]"),
+    ("a tenant", "publish", "a role: [role.NAME], which users name by `role`"),
+    ("a tenant", "subscribe", "a role: [role.NAME], which users name by `role`"),
+    ("a user", "publish", "a role: [role.NAME], which users name by `role`"),
+    ("a user", "subscribe", "a role: [role.NAME], which users name by `role`"),
+    ("[server]", "storage", "[server.jetstream]"),
+];
+
 /// A table during decoding.
 #[derive(Debug)]
 pub struct Table<'t, 'i> {
@@ -36,7 +53,8 @@ impl<'t, 'i> Table<'t, 'i> {
             if known.contains(&name) {
                 continue;
             }
-            let near = nearest(name, known.iter().copied());
+            let place = ELSEWHERE.iter().find(|(table, key, _)| (*table, *key) == (self.what, name));
+            let near = nearest(name, known.iter().copied()).filter(|_| place.is_none());
             self.misspelt.extend(near);
             let span = d.span(key.span());
             let diagnostic = Diagnostic::error(codes::UNKNOWN_KEY, span, format!("{} has no key `{name}`", self.what));
@@ -47,9 +65,10 @@ impl<'t, 'i> Table<'t, 'i> {
                      `password_env` names the variable that holds one",
                 )
             } else {
-                diagnostic.label("unknown key").hint(match near {
-                    Some(near) => format!("did you mean `{near}`?"),
-                    None => format!("known keys: {}", known.join(", ")),
+                diagnostic.label("unknown key").hint(match (near, place) {
+                    (_, Some((.., place))) => format!("it is a key of {place}"),
+                    (Some(near), None) => format!("did you mean `{near}`?"),
+                    (None, None) => format!("known keys: {}", known.join(", ")),
                 })
             });
         }
@@ -202,6 +221,23 @@ mod tests {
         let written = |span: Span| &text[span.start as usize..span.end as usize];
         assert_eq!((written(sample.name.span), written(sample.subjects[0].span)), ("\"A\"", "\"a.>\""));
         assert_eq!((sample.span.file, sample.span.start), (0, 0));
+    }
+
+    #[test]
+    fn a_key_in_the_wrong_table_is_told_where_it_belongs() {
+        let hints = |text: &str| {
+            let loaded = crate::registry::testing::load_text(text);
+            loaded.diagnostics.into_iter().map(|d| (d.rule, d.hint.unwrap_or_default())).collect::<Vec<_>>()
+        };
+        let user = "[[tenant.user]]\nname = \"u\"\n";
+        for (table, key, place) in ELSEWHERE {
+            let text = match table {
+                "a tenant" => format!("version = 1\n[[tenant]]\nname = \"T\"\n{key} = 1\n{user}"),
+                "a user" => format!("version = 1\n[[tenant]]\nname = \"T\"\n{user}{key} = 1\n"),
+                _ => format!("version = 1\n[server]\n{key} = 1\n[[tenant]]\nname = \"T\"\n{user}"),
+            };
+            assert_eq!(hints(&text), [(codes::UNKNOWN_KEY, format!("it is a key of {place}"))], "{text}");
+        }
     }
 
     #[test]

@@ -179,7 +179,7 @@ impl<'p> TenantRun<'p> {
         let manages = |m: &Session<'_>| !m.is_accepted && m.login.is_some() && m.is_manager;
         match self.sessions.iter().any(manages) {
             true => "the user that may manage streams could not be used: `setting` says why",
-            false => "no user whose secret is known may manage streams",
+            false => "no user whose secret is known may make, read and delete streams and publish to them",
         }
     }
 
