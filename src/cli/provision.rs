@@ -150,6 +150,7 @@ fn reload_plan(context: &Context, valid: Valid, args: &PlanArgs) -> Result<Optio
     if args.what.server.is_some() || run.running().is_none() {
         return Ok(None);
     }
+    super::server::note_leftovers(context, &run, &valid.model);
     let project = Project::open(valid, args.templates.as_deref())?;
     let bundle = project.render(|| {})?;
     let accounts = bundle.text(render::ACCOUNTS).unwrap_or_default();

@@ -10,6 +10,7 @@ use crate::diag::plain;
 use crate::error::{Error, Exit};
 use crate::keys::{AccountKind, Login, RootKey};
 use crate::live::jetstream::targets::Targets;
+use crate::live::leftovers::{self, Leftover};
 use crate::live::process::{LocalServer, RunningServer, UpAction};
 use crate::live::reload_plan::ReloadPlan;
 use crate::live::reservations::{self, Held, Reserved};
@@ -44,6 +45,9 @@ pub struct UpArgs {
     /// Restart the server if a reload is not enough. A restart disconnects every client.
     #[arg(long, conflicts_with_all = ["docker", "foreground"])]
     restart: bool,
+    /// Delete the streams of a tenant that is no longer declared, or has no JetStream any more. May be repeated.
+    #[arg(long, value_name = "TENANT", conflicts_with_all = ["docker", "foreground"])]
+    delete_data: Vec<String>,
     /// The nats-server to run.
     #[arg(long, value_name = "FILE", conflicts_with = "docker")]
     nats_server: Option<PathBuf>,
@@ -109,6 +113,7 @@ pub fn up(context: &Context, args: &UpArgs) -> Result<Exit, Error> {
     if !args.docker {
         run.refuse_other_registry()?;
     }
+    let to_delete = to_delete(args, &run, model)?;
     let mut restart = false;
     let consent = Consent {
         another_registry: args.out.is_some(),
@@ -153,10 +158,48 @@ pub fn up(context: &Context, args: &UpArgs) -> Result<Exit, Error> {
         context.ui.note(&format!("nats-server ended (pid {}), to be started again", state.pid));
     }
     let (state, action) = run.up(&server, model, &project.engine, &out)?;
+    for leftover in &to_delete {
+        leftovers::delete(leftover)?;
+        let (account, streams) = (&leftover.account, super::count(leftover.streams, "stream"));
+        context.ui.done(&format!("data of {account} deleted: {streams}, {}", human_size(leftover.bytes)));
+    }
+    note_leftovers(context, &run, model);
     let jetstream = apply_streams(context, &project, &state.dial)?;
     report(context, model, Some(&state), action, jetstream.0);
     context.ui.detail(&format!("log: {}", run.log().display()));
     Ok(jetstream.1)
+}
+
+/// The data that `--delete-data` names.
+fn to_delete(args: &UpArgs, run: &LocalServer, model: &Model) -> Result<Vec<Leftover>, Error> {
+    let found = leftovers::find(&run.store(), model);
+    let known: Vec<&str> = found.iter().map(|leftover| leftover.account.as_str()).collect();
+    let named = args.delete_data.iter().map(|name| match found.iter().find(|leftover| leftover.account == *name) {
+        Some(leftover) => Ok(leftover.clone()),
+        None if model.tenants.iter().any(|t| t.name.as_str() == name && t.jetstream.is_some()) => Err(Error::usage(
+            format!("nothing was deleted: `{name}` is declared, with JetStream"),
+            format!("its streams are deleted one by one: tenantry apply --delete {name}/STREAM"),
+        )),
+        None => Err(Error::unknown_name("data of an undeclared tenant", name, &known)),
+    });
+    named.collect()
+}
+
+/// Notes whose data stays on the server's disk, although no tenant has it any more. Returns it.
+pub fn note_leftovers(context: &Context, run: &LocalServer, model: &Model) -> Vec<Leftover> {
+    let found = leftovers::find(&run.store(), model);
+    for Leftover { account, streams, bytes, path } in &found {
+        context.ui.note(&plain(&format!(
+            "data of {account}, which no declared tenant has, stays on disk: {}, {} in {}",
+            super::count(*streams, "stream"),
+            human_size(*bytes),
+            path.strip_prefix(".").unwrap_or(path).display()
+        )));
+        let command = context.command(&format!("tenantry up --delete-data {account}"));
+        context.ui.note("  a server without that account answers 503 to /healthz as long as it does (not to ?js-server-only=true)");
+        context.ui.note(&plain(&format!("  to delete it: {command}")));
+    }
+    found
 }
 
 /// Whether the local server must reload or restart to pick up these accounts. `None` if none runs.
@@ -308,6 +351,7 @@ struct StatusReport {
     #[serde(skip_serializing_if = "Option::is_none")]
     server: Option<RunningServer>,
     tenants: Vec<TenantStatus>,
+    undeclared_data: Vec<Leftover>,
 }
 
 pub fn status(context: &Context, args: &StatusArgs) -> Result<Exit, Error> {
@@ -318,7 +362,8 @@ pub fn status(context: &Context, args: &StatusArgs) -> Result<Exit, Error> {
     let running = if args.docker { docker::is_running(&context.out(args.out.as_deref())?)? } else { server.is_some() };
     if !running {
         context.ui.found("no server is running here");
-        context.ui.json(&StatusReport { running, server: None, tenants: Vec::new() });
+        let undeclared_data = note_leftovers(context, &run, &valid.model);
+        context.ui.json(&StatusReport { running, server: None, tenants: Vec::new(), undeclared_data });
         context.next(if args.docker { "tenantry up --docker" } else { "tenantry up" });
         return Ok(Exit::Unavailable);
     }
@@ -352,7 +397,8 @@ pub fn status(context: &Context, args: &StatusArgs) -> Result<Exit, Error> {
             )));
         }
     }
-    context.ui.json(&StatusReport { running, server: server.filter(|_| !args.docker), tenants });
+    let undeclared_data = if args.docker { Vec::new() } else { note_leftovers(context, &run, &valid.model) };
+    context.ui.json(&StatusReport { running, server: server.filter(|_| !args.docker), tenants, undeclared_data });
     Ok(Exit::Ok)
 }
 

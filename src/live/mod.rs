@@ -3,6 +3,7 @@
 
 pub(crate) mod docker;
 pub mod jetstream;
+pub mod leftovers;
 pub mod locate;
 pub(crate) mod process;
 pub mod ready;

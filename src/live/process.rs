@@ -203,6 +203,11 @@ impl LocalServer {
         main_file(&folder, model, engine, "accounts.conf".to_owned()).map(Some)
     }
 
+    /// The folder in which the server keeps one folder of each account with JetStream.
+    pub fn store(&self) -> PathBuf {
+        self.folder.join("data").join("jetstream")
+    }
+
     /// The digest of what the running server read last, by its own words.
     fn read_digest(&self) -> Option<String> {
         let log = self.log();

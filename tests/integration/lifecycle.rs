@@ -1,13 +1,14 @@
 //! up, down, status: starting, reloading, ending, and everything that can be
 //! in the way.
 
-use std::net::TcpListener;
+use std::io::{Read as _, Write as _};
+use std::net::{TcpListener, TcpStream};
 use std::os::unix::fs::PermissionsExt as _;
 
 use async_nats::jetstream;
 use serde_json::{Value as Json, json};
 
-use crate::support::{PATIENCE, Project, eventually, next};
+use crate::support::{PATIENCE, Project, Ran, eventually, next};
 
 #[tokio::test]
 async fn data_survives_a_restart() {
@@ -474,6 +475,50 @@ async fn up_restores_what_the_server_should_have_read() {
     let ran = project.run(&["up"]).succeeded();
     assert!(ran.stdout.contains("has reloaded"), "{}", ran.stdout);
     client.cannot_subscribe(">").await;
+}
+
+/// The answer of the monitoring listener.
+fn http(port: u16, path: &str) -> String {
+    let mut connection = TcpStream::connect(("127.0.0.1", port)).expect("a connection");
+    write!(connection, "GET {path} HTTP/1.0\r\n\r\n").expect("asked");
+    let mut answer = String::new();
+    connection.read_to_string(&mut answer).expect("an answer");
+    answer
+}
+
+/// The streams of a removed tenant stay on disk, where they make the server unhealthy, until they are deleted by name.
+#[tokio::test(flavor = "multi_thread")]
+async fn the_data_of_a_removed_tenant_is_told_and_deleted_by_name_only() {
+    let project = Project::new();
+    project.up();
+    let health = || http(project.monitor, "/healthz");
+    let store = project.path().join(".tenantry/run/data/jetstream");
+    let left = |ran: &Ran| ran.all().contains("data of TENANT_B, which no declared tenant has");
+    assert!(health().contains("ok") && !left(&project.run(&["status"])), "the control");
+    let kept = project.connect("TENANT_A/tenant_a_admin").await;
+    let kept = async_nats::jetstream::new(kept.client.clone());
+    kept.publish("TENANT_A.events.x", "1".into()).await.expect("published").await.expect("stored");
+
+    let refused = project.run(&["up", "--delete-data", "TENANT_B"]).exited(2);
+    assert!(refused.stderr.contains("`TENANT_B` is declared"), "{}", refused.stderr);
+    project.run(&["tenant", "remove", "TENANT_B", "--with-shares"]).succeeded();
+    assert!(left(&project.run(&["plan"]).exited(1)));
+    assert!(left(&project.run(&["up"]).exited(0)) && left(&project.run(&["status"])));
+    assert!(health().contains("could not be resolved"), "{}", health());
+    let status = project.run(&["status", "--format", "json"]).json();
+    assert_eq!(status["undeclared_data"][0]["account"], "TENANT_B");
+    assert_eq!(status["undeclared_data"][0]["streams"], 2);
+
+    let refused = project.run(&["up", "--delete-data", "TENANT_X"]).exited(2);
+    assert!(refused.stderr.contains("TENANT_B") && store.join("TENANT_B").exists(), "{}", refused.stderr);
+    let deleted = project.run(&["up", "--delete-data", "TENANT_B"]).succeeded();
+    assert!(deleted.stdout.contains("data of TENANT_B deleted: 2 streams") && !left(&deleted), "{}", deleted.all());
+    assert!(health().contains("ok") && !store.join("TENANT_B").exists(), "{}", health());
+    let events = kept.get_stream("EVENTS").await.expect("the stream").cached_info().state.messages;
+    assert_eq!(events, 1, "the other tenant's is there");
+    project.run(&["down"]).succeeded();
+    project.up();
+    assert!(health().contains("ok"));
 }
 
 #[test]
