@@ -17,6 +17,7 @@ use crate::live::jetstream::targets::{Targets, Unmatched, address};
 use crate::live::jetstream::{self, Job, TenantReport};
 use crate::live::process::LocalServer;
 use crate::live::reload_plan::ReloadPlan;
+use crate::live::stats::{self, OverLimit};
 use crate::model::jetstream::difference::Field;
 use crate::model::names::StreamName;
 use crate::model::{Model, Tenant};
@@ -88,6 +89,7 @@ struct ReloadDocument {
     reload: Option<bool>,
     restart: Option<bool>,
     disconnects: Option<Vec<String>>,
+    over_limit: Vec<OverLimit>,
 }
 
 #[derive(Serialize)]
@@ -120,36 +122,49 @@ pub fn plan(context: &Context, args: &PlanArgs) -> Result<Exit, Error> {
             .ui
             .note("accounts and settings were not compared: they are with the server that `tenantry up` started here");
     }
-    document.pending = Some(pending.unwrap_or_default().map_or_else(ReloadDocument::default, |(pending, refusal)| {
-        match refusal {
-            Some(refusal) => {
-                let up = context.command("tenantry up");
-                context.ui.found(&format!("accounts and settings: {up} refuses the new configuration: {refusal}"));
-                if let Some(hint) = refusal.hint() {
-                    context.ui.note(&format!("  {hint}"));
+    document.pending = Some(pending.unwrap_or_default().map_or_else(
+        ReloadDocument::default,
+        |Pending { plan: pending, refusal, over_limit }| {
+            match refusal {
+                Some(refusal) => {
+                    let up = context.command("tenantry up");
+                    context.ui.found(&format!("accounts and settings: {up} refuses the new configuration: {refusal}"));
+                    if let Some(hint) = refusal.hint() {
+                        context.ui.note(&format!("  {hint}"));
+                    }
                 }
+                None => show_reload(context, &pending),
             }
-            None => show_reload(context, &pending),
-        }
-        if (pending.reload || pending.restart) && exit == Exit::Ok {
-            exit = Exit::Found;
-        }
-        let ReloadPlan { reload, restart, disconnects, lowered, because: _, accounts: _ } = pending;
-        // Which clients of an account those are, the server chooses.
-        let disconnects = disconnects.filter(|_| lowered.is_empty());
-        ReloadDocument { reload: Some(reload), restart: Some(restart), disconnects }
-    }));
+            if (pending.reload || pending.restart) && exit == Exit::Ok {
+                exit = Exit::Found;
+            }
+            let ReloadPlan { reload, restart, disconnects, lowered, because: _, accounts: _ } = pending;
+            // Which clients of an account those are, the server chooses.
+            let disconnects = disconnects.filter(|_| lowered.is_empty());
+            for over in &over_limit {
+                context.ui.note(&format!("  {}", over.consequence()));
+            }
+            ReloadDocument { reload: Some(reload), restart: Some(restart), disconnects, over_limit }
+        },
+    ));
     context.ui.json(&document);
     Ok(exit)
 }
 
-/// Whether the local server must reload or restart to pick up the rendered configuration, and why `up` refuses
-/// to. `None` if no local server runs or another server is named.
-fn reload_plan(context: &Context, valid: Valid, args: &PlanArgs) -> Result<Option<(ReloadPlan, Option<Error>)>, Error> {
+/// What has to happen before the local server runs what the registry says.
+struct Pending {
+    plan: ReloadPlan,
+    /// Why `up` refuses it.
+    refusal: Option<Error>,
+    /// Limits that are lower than what is used now.
+    over_limit: Vec<OverLimit>,
+}
+
+/// What has to happen before the local server runs what the registry says. `None` if no local server runs or another
+/// server is named.
+fn reload_plan(context: &Context, valid: Valid, args: &PlanArgs) -> Result<Option<Pending>, Error> {
     let run = LocalServer::new(&context.state(), &context.registry);
-    if args.what.server.is_some() || run.running().is_none() {
-        return Ok(None);
-    }
+    let Some(state) = run.running().filter(|_| args.what.server.is_none()) else { return Ok(None) };
     super::server::note_leftovers(context, &run, &valid.model);
     let project = Project::open(valid, args.templates.as_deref())?;
     let bundle = project.render(|| {})?;
@@ -164,7 +179,11 @@ fn reload_plan(context: &Context, valid: Valid, args: &PlanArgs) -> Result<Optio
             true => super::server::prove(context, &project, accounts),
             false => Ok(()),
         });
-        (plan, refusal.err())
+        // Without an answer nothing is said about it: the plan does not depend on it.
+        let operator = project.operator_login().filter(|_| plan.reload || plan.restart);
+        let tenants = operator.and_then(|operator| stats::tenants(&state.dial, &operator, project.model()).ok());
+        let over_limit = tenants.into_iter().flatten().flat_map(|tenant| tenant.over_limit).collect();
+        Pending { plan, refusal: refusal.err(), over_limit }
     }))
 }
 

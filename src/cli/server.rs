@@ -14,7 +14,7 @@ use crate::live::leftovers::{self, Leftover};
 use crate::live::process::{LocalServer, RunningServer, UpAction};
 use crate::live::reload_plan::ReloadPlan;
 use crate::live::reservations::{self, Held, Reserved};
-use crate::live::stats::TenantStatus;
+use crate::live::stats::{TenantStatus, human_size};
 use crate::live::{docker, locate, stats};
 use crate::model::Model;
 use crate::model::units::Size;
@@ -196,7 +196,9 @@ pub fn note_leftovers(context: &Context, run: &LocalServer, model: &Model) -> Ve
             path.strip_prefix(".").unwrap_or(path).display()
         )));
         let command = context.command(&format!("tenantry up --delete-data {account}"));
-        context.ui.note("  a server without that account answers 503 to /healthz as long as it does (not to ?js-server-only=true)");
+        context.ui.note(
+            "  a server without that account answers 503 to /healthz as long as it does (not to ?js-server-only=true)",
+        );
         context.ui.note(&plain(&format!("  to delete it: {command}")));
     }
     found
@@ -436,9 +438,4 @@ fn status_row(t: &TenantStatus) -> Vec<String> {
     }
     row.push(if t.near_limit.is_empty() { String::new() } else { format!("! {}", t.near_limit.join(", ")) });
     row
-}
-
-/// Formats bytes with one decimal place, since usage is rarely a round number.
-fn human_size(bytes: u64) -> String {
-    bytesize::ByteSize(bytes).display().iec().to_string().replace(' ', "")
 }

@@ -78,7 +78,7 @@ mod tests {
         let model = model_of(TWO_TENANTS);
         let path = store.path().join("GONE");
         let gone = Leftover { account: "GONE".into(), streams: 2, bytes: 1000, path: path.clone() };
-        assert_eq!(find(store.path(), &model), [gone.clone()]);
+        assert_eq!(find(store.path(), &model), std::slice::from_ref(&gone));
         let mut without = model;
         without.tenants.iter_mut().for_each(|tenant| tenant.jetstream = None);
         let names: Vec<String> = find(store.path(), &without).into_iter().map(|left| left.account).collect();

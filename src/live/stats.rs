@@ -165,6 +165,45 @@ pub struct TenantStatus {
     pub jetstream: Option<JetStreamStatus>,
     /// Names of the limits that are used to 80 percent or more.
     pub near_limit: Vec<&'static str>,
+    /// Limits beyond which the tenant is.
+    #[serde(skip)]
+    pub over_limit: Vec<OverLimit>,
+}
+
+/// Formats bytes with one decimal place, since usage is rarely a round number.
+pub fn human_size(bytes: u64) -> String {
+    bytesize::ByteSize(bytes).display().iec().to_string().replace(' ', "")
+}
+
+/// A limit beyond which a tenant is, because it is lower than it was.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+pub struct OverLimit {
+    /// Name of the tenant.
+    pub tenant: String,
+    /// Name of the limit.
+    pub limit: &'static str,
+    /// What the tenant uses. Connections, streams or bytes.
+    pub used: u64,
+    /// What it may use.
+    pub allowed: u64,
+}
+
+impl OverLimit {
+    /// What the server does about it once it has the limit. Measured on nats-server 2.15.1.
+    pub fn consequence(&self) -> String {
+        let Self { tenant, limit, used, allowed } = self;
+        match *limit {
+            "connections" => {
+                format!("{tenant} has {used} connections and may have {allowed}: the others are disconnected")
+            }
+            "streams" => format!("{tenant} has {used} streams and may have {allowed}: it can make no more"),
+            _ => format!(
+                "{tenant} stores {} ({limit}) and may store {}: it keeps that, and can store nothing more",
+                human_size(*used),
+                human_size(*allowed)
+            ),
+        }
+    }
 }
 
 /// A tenant's JetStream usage, beside its limits.
@@ -202,10 +241,13 @@ fn tenant_status(t: &Tenant, (stats, mut kept): (AccountStats, Option<JetStreamS
         max_storage: limits.storage.bytes(),
         max_memory: limits.memory.bytes(),
     });
-    let mut near_limit = Vec::new();
-    let mut compare = |what, used: u64, limit: u64| {
+    let (mut near_limit, mut over_limit) = (Vec::new(), Vec::new());
+    let mut compare = |limit_name, used: u64, limit: u64| {
+        if used > limit {
+            over_limit.push(OverLimit { tenant: t.name.to_string(), limit: limit_name, used, allowed: limit });
+        }
         if limit > 0 && used.saturating_mul(100) >= limit.saturating_mul(NEAR) {
-            near_limit.push(what);
+            near_limit.push(limit_name);
         }
     };
     compare("connections", stats.connections, t.limits.connections.into());
@@ -214,7 +256,8 @@ fn tenant_status(t: &Tenant, (stats, mut kept): (AccountStats, Option<JetStreamS
         compare("disk", kept.stats.storage, kept.max_storage);
         compare("memory", kept.stats.memory, kept.max_memory);
     }
-    TenantStatus { tenant: t.name.to_string(), max_connections: t.limits.connections, stats, jetstream, near_limit }
+    let (tenant, max_connections) = (t.name.to_string(), t.limits.connections);
+    TenantStatus { tenant, max_connections, stats, jetstream, near_limit, over_limit }
 }
 
 #[cfg(test)]
@@ -236,6 +279,24 @@ mod tests {
             (limits.streams, limits.storage, limits.memory) = (100, Size(100), Size(100));
         }
         tenant
+    }
+
+    #[test]
+    fn what_is_beyond_a_limit_says_what_the_server_does() {
+        let over = |count: u64, kept: JetStreamStats| -> Vec<String> {
+            let status = tenant_status(&tenant(), (connections(count), Some(kept)));
+            status.over_limit.iter().map(OverLimit::consequence).collect()
+        };
+        assert_eq!(over(100, JetStreamStats { storage: 100, ..JetStreamStats::default() }), [""; 0]);
+        let found = over(101, JetStreamStats { storage: 101, streams: 101, ..JetStreamStats::default() });
+        assert_eq!(
+            found,
+            [
+                "A has 101 connections and may have 100: the others are disconnected",
+                "A has 101 streams and may have 100: it can make no more",
+                "A stores 101B (disk) and may store 100B: it keeps that, and can store nothing more",
+            ]
+        );
     }
 
     type UsedUp = fn(u64) -> JetStreamStats;

@@ -477,6 +477,34 @@ async fn up_restores_what_the_server_should_have_read() {
     client.cannot_subscribe(">").await;
 }
 
+/// A limit below what is used: the plan has the numbers, and what is stored stays.
+#[tokio::test(flavor = "multi_thread")]
+async fn limits_below_what_is_used_are_told_with_numbers() {
+    let project = Project::new();
+    project.up();
+    let app = project.connect("TENANT_A/tenant_a_app").await;
+    let js = jetstream::new(app.client.clone());
+    for _ in 0..5 {
+        js.publish("TENANT_A.events.x", vec![b'x'; 300_000].into()).await.expect("published").await.expect("stored");
+    }
+    let over = || project.run(&["plan", "--format", "json"]).json()["over_limit"].clone();
+    project.edit("max_payload     = \"1MiB\"", "max_payload     = \"2MiB\"");
+    assert_eq!(over(), json!([]), "the control: a reload is due");
+    project.edit("storage   = \"512MiB\"", "storage   = \"1MiB\"");
+    let text = project.read("tenants.toml");
+    project.write("tenants.toml", &text.replace("max_bytes = ", "# max_bytes = "));
+    let told = over();
+    assert_eq!(
+        (&told[0]["tenant"], &told[0]["limit"], &told[0]["allowed"]),
+        (&json!("TENANT_A"), &json!("disk"), &json!(1 << 20))
+    );
+    project.run(&["up"]);
+    let info = js.get_stream("EVENTS").await.expect("the stream").cached_info().state.clone();
+    assert_eq!((info.messages, told[0]["used"].as_u64()), (5, Some(info.bytes)), "it is kept");
+    let refused = js.publish("TENANT_A.events.x", "more".into()).await.expect("published").await;
+    assert!(refused.is_err(), "nothing more is stored");
+}
+
 /// The answer of the monitoring listener.
 fn http(port: u16, path: &str) -> String {
     let mut connection = TcpStream::connect(("127.0.0.1", port)).expect("a connection");
