@@ -1,13 +1,13 @@
 //! Streams and consumers of an account that several other tenants use by service imports.
 
-use std::collections::HashSet;
+use std::collections::{BTreeMap, HashSet};
 
 use super::{Rule, decided_elsewhere, reserved_export};
 use crate::audit::crossing::{StreamRead, is_answered_by_users, stream_reads, subjects_of_bucket, would_be_read};
 use crate::audit::reach::{self, Carried};
 use crate::audit::system::{Account, Export, ListenerKind, System, User};
 use crate::audit::tenants::Tenants;
-use crate::diag::{Diagnostic, Severity, Span};
+use crate::diag::{Diagnostic, Span};
 use crate::model::ShareKind;
 use crate::subject::Subject;
 
@@ -33,6 +33,11 @@ struct Use<'w> {
 }
 
 impl Use<'_> {
+    /// Whether it may be of this stream.
+    fn is_of(&self, stream: &str) -> bool {
+        are_same(&self.stream, stream)
+    }
+
     /// What it may change, as a sentence.
     fn may_change(&self) -> String {
         let Self { owner, tenant, stream, .. } = self;
@@ -49,86 +54,33 @@ struct Write<'w> {
     span: Span,
 }
 
-impl Write<'_> {
-    /// Whether it comes to an account, from another tenant than one, and not from the account's own.
-    fn is_beside(&self, owner: &Account, tenant: &str, tenants: &Tenants) -> bool {
-        self.owner.name == owner.name && ![tenant, tenants.of_account(&owner.name)].contains(&self.tenant)
-    }
-}
-
 /// A tenant that may receive what streams of another account deliver, or answer.
 struct Party<'w> {
-    owner: &'w Account,
     tenant: &'w str,
     /// What it imports. `None`: it asks JetStream.
     hears: Option<&'w Subject>,
     span: Span,
 }
 
-/// What tenants do with the streams of other accounts.
+/// What other tenants do with the streams of one account.
 #[derive(Default)]
-struct Collected<'w> {
+struct Visitors<'w> {
     uses: Vec<Use<'w>>,
+    /// Without those of the account's own tenant, like the parties.
     writes: Vec<Write<'w>>,
     parties: Vec<Party<'w>>,
 }
 
 fn check(system: &System, tenants: &Tenants, out: &mut Vec<Diagnostic>) {
-    let mut collected = Collected::default();
+    let mut by_owner: BTreeMap<&str, Visitors<'_>> = BTreeMap::new();
     for account in system.tenants() {
-        collect(system, tenants, account, &mut collected);
+        collect(system, tenants, account, &mut by_owner);
     }
-    let Collected { uses, mut writes, mut parties } = collected;
-    let is_known = tenants.are_rendered();
-    // Several requests may do the same.
-    let mut told = HashSet::new();
-    for (i, one) in uses.iter().enumerate() {
-        for other in &uses[i + 1..] {
-            let is_same = one.owner.name == other.owner.name && are_same(&one.stream, &other.stream);
-            if is_same && one.tenant != other.tenant {
-                let found = conflict(one, other).or_else(|| conflict(other, one));
-                let removed = || removed(one, other).or_else(|| removed(other, one)).filter(|_| !is_known);
-                out.extend(found.or_else(removed).filter(|found| told.insert(found.message.clone())));
-            }
-        }
-    }
-    for one in uses.iter().filter(|one| one.changes && one.tenant != tenants.of_account(&one.owner.name)) {
-        let beside = writes.iter().filter(|write| write.is_beside(one.owner, one.tenant, tenants));
-        let found = beside.filter_map(|write| harmed(one, write)).min_by_key(|found| found.severity != Severity::Error);
-        let found = found.or_else(|| fed(system, tenants, one));
-        out.extend(found.filter(|found| told.insert(found.message.clone())));
-    }
-    writes.retain(|write| write.tenant != tenants.of_account(&write.owner.name));
-    let (to_buckets, to_streams): (Vec<_>, Vec<_>) =
-        writes.iter().partition(|write| bucket_of(&write.subject).is_some());
-    for (i, one) in to_buckets.iter().enumerate() {
-        let mut beside = to_buckets[i + 1..].iter().filter(|other| other.is_beside(one.owner, one.tenant, tenants));
-        out.extend(beside.find_map(|other| replaced(one, other)));
-        let reading = uses.iter().filter(|other| one.is_beside(other.owner, other.tenant, tenants));
-        let found = reading.filter_map(|other| replaced_for_reader(one, other));
-        out.extend(found.filter(|found| told.insert(found.message.clone())));
-    }
-    parties.retain(|party| party.tenant != tenants.of_account(&party.owner.name));
-    for party in &parties {
-        let others = parties.iter().filter(|other| {
-            other.hears.is_none() && other.owner.name == party.owner.name && other.tenant != party.tenant
-        });
-        out.extend(others.filter_map(|other| asked_aloud(party, other)).next());
-    }
-    // A registry says what the streams of its tenants capture, and to whom they deliver it.
-    let mut told = HashSet::new();
-    for (i, one) in to_streams.iter().enumerate().filter(|_| !is_known) {
-        let mut beside = to_streams[i + 1..].iter().filter(|other| other.is_beside(one.owner, one.tenant, tenants));
-        if let Some(other) = beside.next().filter(|_| told.insert(&one.owner.name)) {
-            let found = decided_elsewhere::captured_together(&one.owner.name, [one.tenant, other.tenant], one.span);
-            out.push(found.related(other.span, "the other one"));
-        }
-    }
-    for write in writes.iter().filter(|_| !is_known) {
-        let mut beside = parties.iter().filter(|party| write.is_beside(party.owner, party.tenant, tenants));
-        if let Some(party) = beside.next().filter(|_| told.insert(&write.owner.name)) {
-            let found = decided_elsewhere::delivered(&write.owner.name, write.tenant, party.tenant, write.span);
-            out.push(found.related(party.span, "the other one"));
+    for (owner, visitors) in by_owner {
+        visitors.meet(tenants.of_account(owner), out);
+        // A registry says what the streams of its tenants capture, and to whom they deliver it.
+        if !tenants.are_rendered() {
+            visitors.may_meet(owner, tenants.of_account(owner), out);
         }
     }
     let mut told = HashSet::new();
@@ -141,23 +93,85 @@ fn check(system: &System, tenants: &Tenants, out: &mut Vec<Diagnostic>) {
     }
 }
 
-/// How a tenant that changes a stream may harm one that imports what a consumer of it may deliver. The streams of a
-/// rendered configuration are known, and deliver to no imports.
-fn fed(system: &System, tenants: &Tenants, one: &Use<'_>) -> Option<Diagnostic> {
-    if tenants.are_rendered() {
-        return None;
+impl Visitors<'_> {
+    /// The uses that may change what others have, without those of the account's own tenant.
+    fn changing(&self, own: &str) -> impl Iterator<Item = &Use<'_>> {
+        self.uses.iter().filter(move |one| one.changes && one.tenant != own)
     }
-    let is_apart = |account: &&Account| {
-        ![one.tenant, tenants.of_account(&one.owner.name)].contains(&tenants.of_account(&account.name))
-    };
-    let of_owner = |account: &Account| {
-        account.imports.iter().find(|i| i.kind == ShareKind::Stream && i.from.0 == one.owner.name).map(|i| i.span)
-    };
-    let mut importers = system.tenants().filter(is_apart).filter_map(|account| Some((account, of_owner(account)?)));
-    let (account, import) = importers.next()?;
-    let importer = tenants.of_account(&account.name);
-    let found = decided_elsewhere::delivered_by_changed(importer, &one.may_change(), one.span);
-    Some(found.related(import, "what the other one imports"))
+
+    /// Adds how tenants harm each other for certain. `own`: the account's own tenant.
+    fn meet(&self, own: &str, out: &mut Vec<Diagnostic>) {
+        // Several requests may do the same.
+        let mut told = HashSet::new();
+        let mut tell = |found: Option<Diagnostic>| {
+            out.extend(found.filter(|found| told.insert(found.message.clone())));
+        };
+        for (i, one) in self.uses.iter().enumerate() {
+            for other in
+                self.uses[i + 1..].iter().filter(|other| other.tenant != one.tenant && other.is_of(&one.stream))
+            {
+                tell(conflict(one, other).or_else(|| conflict(other, one)));
+            }
+        }
+        for one in self.changing(own) {
+            let mut others = self.writes.iter().filter(|write| write.tenant != one.tenant);
+            tell(others.find_map(|write| harmed(one, write)));
+        }
+        let to_buckets: Vec<&Write<'_>> =
+            self.writes.iter().filter(|write| bucket_of(&write.subject).is_some()).collect();
+        for (i, one) in to_buckets.iter().enumerate() {
+            let mut others = to_buckets[i + 1..].iter().filter(|other| other.tenant != one.tenant);
+            tell(others.find_map(|other| replaced(one, other)));
+            for other in self.uses.iter().filter(|other| ![one.tenant, own].contains(&other.tenant)) {
+                tell(replaced_for_reader(one, other));
+            }
+        }
+        let Some(events) = Subject::as_the_server_reads("$JS.EVENT.ADVISORY.API") else { return };
+        for one in self.parties.iter().filter(|party| party.hears.is_some_and(|hears| hears.overlaps(&events))) {
+            let mut others = self.parties.iter().filter(|other| other.hears.is_none() && other.tenant != one.tenant);
+            tell(others.next().and_then(|other| asked_aloud(one, other)));
+        }
+    }
+
+    /// Adds how they may harm or reach each other, by what streams the account has.
+    fn may_meet(&self, owner: &str, own: &str, out: &mut Vec<Diagnostic>) {
+        let mut told = HashSet::new();
+        let mut tell = |found: Option<Diagnostic>| {
+            out.extend(found.filter(|found| told.insert(found.message.clone())));
+        };
+        for (i, one) in self.uses.iter().enumerate() {
+            for other in
+                self.uses[i + 1..].iter().filter(|other| other.tenant != one.tenant && other.is_of(&one.stream))
+            {
+                tell(removed(one, other).or_else(|| removed(other, one)));
+            }
+        }
+        for one in self.changing(own) {
+            let mut others = self.writes.iter().filter(|write| write.tenant != one.tenant);
+            let captured = others.find_map(|write| may_be_harmed(one, write));
+            tell(captured.or_else(|| {
+                let mut others =
+                    self.parties.iter().filter(|party| party.hears.is_some() && party.tenant != one.tenant);
+                let party = others.next()?;
+                let found = decided_elsewhere::delivered_by_changed(party.tenant, &one.may_change(), one.span);
+                Some(found.related(party.span, "what the other one imports"))
+            }));
+        }
+        let to_streams: Vec<&Write<'_>> =
+            self.writes.iter().filter(|write| bucket_of(&write.subject).is_none()).collect();
+        let together = to_streams.iter().find_map(|one| {
+            let other = to_streams.iter().find(|other| other.tenant != one.tenant)?;
+            let found = decided_elsewhere::captured_together(owner, [one.tenant, other.tenant], one.span);
+            Some(found.related(other.span, "the other one"))
+        });
+        tell(together);
+        let delivered = self.writes.iter().find_map(|write| {
+            let party = self.parties.iter().find(|party| party.tenant != write.tenant)?;
+            let found = decided_elsewhere::delivered(owner, write.tenant, party.tenant, write.span);
+            Some(found.related(party.span, "the other one"))
+        });
+        tell(delivered);
+    }
 }
 
 /// Whether two names of streams, consumers or buckets may be of one.
@@ -191,28 +205,26 @@ fn removed(one: &Use<'_>, other: &Use<'_>) -> Option<Diagnostic> {
 
 /// How a tenant that imports JetStream's events hears what another one asks.
 fn asked_aloud(one: &Party<'_>, other: &Party<'_>) -> Option<Diagnostic> {
-    let events = Subject::as_the_server_reads("$JS.EVENT.ADVISORY.API")?;
-    let hears = one.hears.filter(|subject| subject.overlaps(&events))?;
-    let message = format!(
-        "`{}` hears on `{hears}` what `{}` asks of JetStream in `{}`, and the answers",
-        one.tenant, other.tenant, one.owner.name
-    );
+    let hears = one.hears?;
+    let message =
+        format!("`{}` hears on `{hears}` what `{}` asks of JetStream, and the answers", one.tenant, other.tenant);
     Some(RULE.error(one.span, message).related(other.span, "the other one"))
 }
 
-/// How a tenant that changes a stream or its consumers harms one that sends what the stream captures.
+/// How a tenant that changes a bucket harms one that sends to it.
 fn harmed(one: &Use<'_>, write: &Write<'_>) -> Option<Diagnostic> {
-    let bucket = subjects_of_bucket(&one.stream);
-    if bucket.as_ref().is_some_and(|bucket| !bucket.overlaps(&write.subject)) {
-        return None;
-    }
+    let is_of_it = subjects_of_bucket(&one.stream).is_some_and(|bucket| bucket.overlaps(&write.subject));
     let may = one.may_change();
-    let found = if bucket.is_some() && one.consumer.is_none() {
-        RULE.error(one.span, format!("{may}, which holds what `{}` sends to `{}`", write.tenant, write.subject))
-    } else {
-        decided_elsewhere::captured_by_changed(write.tenant, &may, one.span)
-    };
-    Some(found.related(write.span, "the other one"))
+    let found =
+        || RULE.error(one.span, format!("{may}, which holds what `{}` sends to `{}`", write.tenant, write.subject));
+    (is_of_it && one.consumer.is_none()).then(|| found().related(write.span, "the other one"))
+}
+
+/// How a tenant that changes a stream or its consumers harms one that sends what the stream may capture.
+fn may_be_harmed(one: &Use<'_>, write: &Write<'_>) -> Option<Diagnostic> {
+    let is_other = subjects_of_bucket(&one.stream).is_some_and(|bucket| !bucket.overlaps(&write.subject));
+    let found = || decided_elsewhere::captured_by_changed(write.tenant, &one.may_change(), one.span);
+    (!is_other && harmed(one, write).is_none()).then(|| found().related(write.span, "the other one"))
 }
 
 /// How a tenant that writes to a bucket destroys what another one keeps there: a message with `Nats-Rollup: all`
@@ -252,15 +264,21 @@ fn bucket_of(subject: &Subject) -> Option<(&str, &str)> {
 }
 
 /// Adds what users of an account may do with streams of others, may send to where those capture it, and may import.
-fn collect<'w>(system: &'w System, tenants: &'w Tenants, by: &'w Account, to: &mut Collected<'w>) {
+fn collect<'w>(
+    system: &'w System,
+    tenants: &'w Tenants,
+    by: &'w Account,
+    by_owner: &mut BTreeMap<&'w str, Visitors<'w>>,
+) {
     let has_streams = |owner: &Account| owner.jetstream.is_some() && !system.is_system(owner);
-    let Collected { uses, writes, parties } = to;
     for import in by.imports.iter().filter(|import| import.kind == ShareKind::Stream) {
         let owner = system.account(&import.from.0).filter(|owner| has_streams(owner));
         let hearing = by.users.iter().find(|user| Carried::new(by, &import.local).received_by(user).is_some());
         if let (Some(owner), Some(user)) = (owner, hearing) {
-            let (hears, span) = (Some(&import.subject), import.span);
-            parties.push(Party { owner, tenant: tenants.of(by, user), hears, span });
+            let (hears, span, tenant) = (Some(&import.subject), import.span, tenants.of(by, user));
+            if tenant != tenants.of_account(&owner.name) {
+                by_owner.entry(&owner.name).or_default().parties.push(Party { tenant, hears, span });
+            }
         }
     }
     if !reach::reachable(system, by).into_iter().any(has_streams) {
@@ -280,8 +298,10 @@ fn collect<'w>(system: &'w System, tenants: &'w Tenants, by: &'w Account, to: &m
                 return;
             }
             let span = carried.place().unwrap_or(user.span);
+            let is_own = tenant == tenants.of_account(&owner.name);
+            let Visitors { uses, writes, parties } = by_owner.entry(&owner.name).or_default();
             if !matches!(subject.first_token(), "$JS" | ">" | "*") {
-                writes.push(Write { owner, tenant, subject, span });
+                writes.extend((!is_own).then_some(Write { owner, tenant, subject, span }));
                 return;
             }
             // A copy of a stream has a consumer of its own.
@@ -290,7 +310,7 @@ fn collect<'w>(system: &'w System, tenants: &'w Tenants, by: &'w Account, to: &m
             if owner.exports.iter().any(is_its) {
                 return;
             }
-            parties.push(Party { owner, tenant, hears: None, span });
+            parties.extend((!is_own).then_some(Party { tenant, hears: None, span }));
             let clustered = system.server.listener(ListenerKind::Cluster).is_some();
             for (request, changes) in REQUESTS {
                 if !clustered && (request.contains("LEADER.STEPDOWN") || request.contains("PEER.REMOVE")) {
