@@ -20,7 +20,7 @@ impl<'p> Run<'p> {
         if self.throwaway {
             return;
         }
-        let running = if earlier { self.running().await } else { None };
+        let running = self.running().await;
         if running.as_ref().is_some_and(|ids| ids.iter().any(|id| *id != self.id)) {
             self.ledger
                 .not_run_for_anybody("another proof attacks this server at the same time: wait until it has ended");
