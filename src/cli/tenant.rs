@@ -114,7 +114,7 @@ fn remove(context: &Context, name: &str, with_shares: bool) -> Result<Exit, Erro
     context.ui.json(&serde_json::json!({ "removed": name }));
     let streams = if had_streams { " and its streams on the server's disk" } else { "" };
     context.ui.note(&format!(
-        "the name is kept under [[retired]]: a later tenant `{name}` would get its credentials{streams} back"
+        "the name stays under [[retired]], so that no later tenant `{name}` gets its credentials{streams}"
     ));
     context.next("tenantry up");
     Ok(Exit::Ok)

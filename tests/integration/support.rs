@@ -239,7 +239,7 @@ const NOTES: &[&str] = &[
     "the server confirms the digest",
     "not tried: ",
     "one tenant: there is nobody to be isolated from",
-    "the name is kept under [[retired]]",
+    "the name stays under [[retired]]",
     "keeping the root key at ",
     "changed by hand and rendered again: ",
     "      tenantry apply --",

@@ -18,11 +18,11 @@ fn check(system: &System, _: &Tenants, out: &mut Vec<Diagnostic>) {
         let permissions = &user.permissions;
         let Some(span) = permissions.span else { continue };
         let missing = match (permissions.publish.span, permissions.subscribe.span) {
-            (Some(_), None) => "subscribe",
+            (Some(_), None) => "subscribe to",
             (None, Some(_)) if permissions.responses.is_none() => "publish",
             _ => continue,
         };
-        let message = format!("`{}/{}` may {missing} everything: that side is not given", account.name, user.name);
+        let message = format!("`{}/{}` may {missing} anything: that side is not given", account.name, user.name);
         out.push(RULE.warning(span, message).related(user.span, "this user"));
     }
 }
