@@ -19,8 +19,7 @@ fn check(system: &System, _: &Tenants, out: &mut Vec<Diagnostic>) {
         let Some(span) = permissions.span else { continue };
         let sides = [("publish", &permissions.publish), ("subscribe to", &permissions.subscribe)];
         for (side, place) in sides.iter().filter_map(|(name, side)| side.looks_closed.map(|place| (name, place))) {
-            let message =
-                format!("`{}/{}` may {side} anything: an empty list means no limit", account.name, user.name);
+            let message = format!("`{}/{}` may {side} anything: an empty list means no limit", account.name, user.name);
             out.push(RULE.error(place, message).related(user.span, "this user"));
         }
         if sides.iter().all(|(_, side)| side.span.is_none()) && permissions.responses.is_none() {

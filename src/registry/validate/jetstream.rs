@@ -297,12 +297,23 @@ pub fn others_do_not_roll_up(cx: &RegistryContext<'_>, out: &mut Vec<Diagnostic>
                 ("allow_msg_schedules", stream.allow_msg_schedules.get().filter(|b| b.value).map(|b| b.span)),
                 ("subject_delete_marker_ttl", stream.subject_delete_marker_ttl.get().map(|t| t.span)),
             ];
+            let name = &stream.name.value;
+            // Batches are answered whatever `no_ack` says. What copies and sources bring is no batch.
+            if let Some(batched) = stream.allow_batched.get().filter(|b| b.value && captures(stream)) {
+                out.push(
+                    Diagnostic::error(
+                        codes::ANSWERED_SHARE,
+                        batched.span,
+                        format!("stream `{name}` would answer to batches of another tenant, with `no_ack`, too"),
+                    )
+                    .hint("remove `allow_batched`: an answer goes where the sender likes"),
+                );
+            }
             let Some((key, span)) = enabling.into_iter().find_map(|(key, span)| Some((key, span?))) else { continue };
             let Some(origin) = foreign.iter().find(|origin| leads_back(tenant, stream.name.value.as_str(), origin))
             else {
                 continue;
             };
-            let name = &stream.name.value;
             let through = if *origin == name.as_str() { String::new() } else { format!(", through `{origin}`") };
             out.push(
                 Diagnostic::error(
@@ -666,6 +677,9 @@ mod tests {
         assert_eq!(with("no_ack = true"), [""; 0]);
         assert_eq!(with("no_ack = true\nallow_rollup_hdrs = true"), ["foreign-rollup"]);
         assert_eq!(with("no_ack = true\nallow_msg_schedules = true"), ["foreign-rollup"]);
+        // Measured on nats-server 2.15.1: a message with a reply subject of the form of a batch is answered there.
+        assert_eq!(with("no_ack = true\nallow_batched = true"), ["answered-share"]);
+        assert_eq!(with("no_ack = true\nallow_atomic = true"), [""; 0]);
         assert_eq!(with("no_ack = true\nallow_rollup_hdrs = false"), [""; 0]);
     }
 
@@ -682,6 +696,8 @@ mod tests {
         assert_eq!(with("T.>", ""), ["answered-share"]);
         assert_eq!(with("T.>", "no_ack = true"), [""; 0]);
         assert_eq!(with("T.events.>", "allow_rollup_hdrs = true"), [""; 0]);
+        assert_eq!(with("T.svc.x", "no_ack = true\nallow_batched = true"), ["answered-share"]);
+        assert_eq!(with("T.events.>", "allow_batched = true"), [""; 0]);
         for key in ["allow_rollup_hdrs = true", "allow_msg_schedules = true", "subject_delete_marker_ttl = \"10s\""] {
             assert_eq!(with("T.*.x", &format!("no_ack = true\n{key}")), ["foreign-rollup"], "{key}");
         }

@@ -97,7 +97,7 @@ fn mend(check: &Check) -> &'static str {
         return "the user is in another tenant's account: `tenantry up` renders and reloads the declared accounts; remove the user from that account in what the server runs";
     }
     if check.evidence.contains(ACKNOWLEDGES) {
-        return "set `no_ack` on that stream";
+        return "set `no_ack` on that stream, without `allow_batched`";
     }
     if check.evidence.contains(ROLLS_UP) {
         return "allow no roll-ups, schedules or delete markers in that stream (`allow_rollup_hdrs`, `allow_msg_schedules`), or keep the other tenant's subjects out of it";

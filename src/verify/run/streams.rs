@@ -40,6 +40,11 @@ impl Stream {
         })
     }
 
+    /// Whether it answers to messages. Batches are answered whatever `no_ack` says.
+    fn answers(&self) -> bool {
+        self.config["no_ack"] != true || self.config["allow_batched"] == true
+    }
+
     /// Whether headers of a message purge it, or have messages written to it.
     fn obeys_headers(&self) -> bool {
         ["allow_rollup_hdrs", "allow_msg_schedules"].iter().any(|key| self.config[*key] == true)
@@ -106,7 +111,7 @@ impl<'p> Run<'p> {
 
     /// Records that a stream captures what its tenant imports, and acknowledges it: the exporter chooses the subject.
     fn find_acknowledged_shares(&self, stream: &Stream) {
-        let Some(index) = self.tenant_named(&stream.account).filter(|_| stream.config["no_ack"] != true) else {
+        let Some(index) = self.tenant_named(&stream.account).filter(|_| stream.answers()) else {
             return;
         };
         let imports = self.topology.tenant(index).imports.iter().filter(|import| import.kind == ShareKind::Stream);
@@ -167,8 +172,10 @@ mod tests {
     }
 
     #[test]
-    fn a_stream_obeys_headers_by_roll_ups_and_schedules() {
+    fn what_a_stream_does_for_others_is_in_its_configuration() {
         let stream = |config: Json| Stream { account: "A".into(), name: "S".into(), subjects: Vec::new(), config };
+        assert!(stream(json!({})).answers() && !stream(json!({ "no_ack": true })).answers());
+        assert!(stream(json!({ "no_ack": true, "allow_batched": true })).answers());
         assert!(stream(json!({ "allow_rollup_hdrs": true })).obeys_headers());
         assert!(stream(json!({ "allow_msg_schedules": true })).obeys_headers());
         assert!(!stream(json!({ "allow_rollup_hdrs": false, "allow_direct": true })).obeys_headers());
