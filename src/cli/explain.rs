@@ -97,6 +97,9 @@ const LEAVES: &str = "what leaf nodes connect beside these flows is not followed
 const CUT: &str = "but not all of it was followed: imports and mappings make subjects longer in a circle";
 /// Caveat: what streams capture and deliver is not in the configuration.
 const STREAMS: &str = "but streams may carry it: what they capture and deliver is on the server and not in this file";
+/// Caveat: JetStream delivers a message over a share with the subject under which a stream stored it.
+const DELIVERED: &str =
+    "but consumers of the sender's account may deliver messages of any subject over what the two share";
 /// Caveat: inside one account, subject permissions do not decide everything.
 const SAME_ACCOUNT: &str = "by subjects only: inside one account reply subjects are not checked, and JetStream and whoever answers follow them";
 
@@ -281,6 +284,9 @@ fn caveat(system: &System, question: Question<'_>) -> Option<&'static str> {
     let dials = |account: &Account| system.server.remotes().any(|remote| remote.account == account.name);
     if dials(from) || dials(to) {
         return Some(LEAF);
+    }
+    if crossing::may_deliver(system, question) {
+        return Some(DELIVERED);
     }
     crossing::may_answer(system, question).then_some(ANSWERS)
 }

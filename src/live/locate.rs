@@ -47,11 +47,10 @@ impl Version {
         Some(Self { major, minor, patch, is_release: !text.contains('-') })
     }
 
-    /// Whether it fixes every published advisory by which one tenant can reach another:
-    /// 2.14.3 and later, and 2.12.12 and later of the 2.12 line.
+    /// Whether it can keep tenants apart: it fixes every published advisory by which one can reach another, and
+    /// its acknowledgements name their account (`js_ack_fc_v2`), which no version before 2.14 can.
     pub fn is_safe(self) -> bool {
-        let version = |major, minor, patch| Self { major, minor, patch, is_release: true };
-        self >= version(2, 14, 3) || (self >= version(2, 12, 12) && self < version(2, 13, 0))
+        self >= Self { major: 2, minor: 14, patch: 3, is_release: true }
     }
 }
 
@@ -100,7 +99,7 @@ fn probe(path: &Path, source: &str) -> Result<NatsServer, Error> {
     if !version.is_safe() {
         return Err(Error::server(
             format!("nats-server {version} at {} (from {source}) is too old to keep tenants apart", path.display()),
-            "use 2.14.3 or later (2.12.12 or later of the 2.12 line): older ones have published holes, see advisories.nats.io",
+            "use 2.14.3 or later: older ones have published holes (advisories.nats.io), or cannot keep one tenant's acknowledgements from another's streams",
         ));
     }
     Ok(NatsServer { path, version })
@@ -184,10 +183,10 @@ mod tests {
     #[test]
     fn old_servers_are_refused() {
         let safe = |text: &str| Version::parse(text).map(Version::is_safe);
-        for good in ["nats-server: v2.14.3", "v2.15.1", "2.12.12", "2.12.40", "v2.16.0-RC.1", "3.0.0"] {
+        for good in ["nats-server: v2.14.3", "v2.15.1", "v2.16.0-RC.1", "3.0.0"] {
             assert_eq!(safe(good), Some(true), "{good}");
         }
-        for bad in ["v2.14.2", "2.12.11", "2.13.99", "2.11.99", "2.10.27", "1.4.1"] {
+        for bad in ["v2.14.2", "2.12.11", "2.12.12", "2.12.40", "2.13.99", "2.11.99", "2.10.27", "1.4.1"] {
             assert_eq!(safe(bad), Some(false), "{bad}");
         }
         for nonsense in ["", "v2", "2.x.1", "GNU bash, version five"] {
@@ -223,8 +222,8 @@ mod tests {
     fn each_border_of_a_safe_version_is_exact() {
         let borders = [
             ((2, 12, 11), false),
-            ((2, 12, 12), true),
-            ((2, 12, u32::MAX), true),
+            ((2, 12, 12), false),
+            ((2, 12, u32::MAX), false),
             ((2, 13, 0), false),
             ((2, 13, u32::MAX), false),
             ((2, 14, 0), false),

@@ -343,7 +343,8 @@ impl StreamCopy {
     pub fn ways(&self) -> [(ShareKind, String, String); 3] {
         let (stream, consumer) = (&self.stream, self.consumer());
         let reset = format!("CONSUMER.RESET.{stream}.{consumer}");
-        let flow = format!("$JS.FC.{stream}.{consumer}.>");
+        // Before the stream are the domain and a hash of the account (`js_ack_fc_v2`).
+        let flow = format!("$JS.FC.*.*.{stream}.{consumer}.>");
         [
             (ShareKind::Service, format!("$JS.API.{reset}"), format!("{}.{reset}", self.api())),
             (ShareKind::Service, flow.clone(), flow),

@@ -276,9 +276,21 @@ impl Pattern {
         match self {
             Self::EachSubject => holder.tenant.subjects.clone(),
             Self::Inbox => subjects([format!("{}.>", inbox_prefix(holder.inbox, holder.user))]),
-            Self::Text(text) => subjects([fill(text, &holder.tenant.name, holder.user)]),
+            Self::Text(text) => {
+                let text = fill(text, &holder.tenant.name, holder.user);
+                let named = with_account(&text);
+                subjects([text]).into_iter().chain(subjects(named)).collect()
+            }
         }
     }
+}
+
+/// The form of an acknowledgement or of flow control that the rendered server uses: with the domain and the account
+/// before the stream. `None`: the subject is no such, or has or covers that form.
+fn with_account(text: &str) -> Option<String> {
+    let prefix = ["$JS.ACK.", "$JS.FC."].into_iter().find(|prefix| text.starts_with(prefix))?;
+    let rest = text.strip_prefix(prefix).filter(|rest| *rest != ">" && !rest.starts_with("*.*."))?;
+    Some(format!("{prefix}*.*.{rest}"))
 }
 
 fn fill(text: &str, tenant: &AccountName, user: &UserName) -> String {
@@ -582,5 +594,9 @@ mod tests {
         assert_eq!(expand("{inbox}", Inbox::Private), ["_INBOX_u-1.>"]);
         assert_eq!(expand("{inbox}", Inbox::Default), ["_INBOX.>"]);
         assert_eq!(expand("{tenant}.{user}.{tenant}", Inbox::Private), ["T.u-1.T"]);
+        assert_eq!(expand("$JS.ACK.S.c.>", Inbox::Private), ["$JS.ACK.S.c.>", "$JS.ACK.*.*.S.c.>"]);
+        for text in ["$JS.ACK.>", "$JS.ACK.*.*.S.>", "$JS.FC.>"] {
+            assert_eq!(expand(text, Inbox::Private), [text]);
+        }
     }
 }

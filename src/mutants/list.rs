@@ -247,6 +247,9 @@ pub const MUTANTS: &[Mutant] = mutants! {
             (d.a.limits.payload.bytes() < d.model.server.max_payload.bytes()).then_some(())?;
             d.in_account(d.a, "max_payload:", "# max_payload:")
         };
+        "acknowledgements", "acknowledgements do not name their account", ["decided-elsewhere"] => |d| {
+            d.in_server("js_ack_fc_v2: true", "js_ack_fc_v2: false")
+        };
         "producer-stall", "a slow importer holds the exporter up", ["noisy-neighbours"] => |d| {
             d.in_server("no_fast_producer_stall: true", "no_fast_producer_stall: false")
         };

@@ -64,6 +64,7 @@ codes! {
     TOML_SYNTAX = "toml-syntax";
     TOO_MANY_CONSUMERS = "too-many-consumers";
     TOO_MANY_STREAMS = "too-many-streams";
+    UNBOUNDED_SHARE = "unbounded-share";
     UNKNOWN_KEY = "unknown-key";
     UNKNOWN_ROLE = "unknown-role";
     UNKNOWN_STREAM = "unknown-stream";

@@ -86,6 +86,20 @@ async fn arrive(who: &Connection, stream: &str, count: u64) {
     eventually(&format!("{count} messages in {stream}"), async || messages(who, stream).await == count).await;
 }
 
+/// More messages than may be pending: the importer's server asks for more by flow control, over the accounts.
+#[tokio::test]
+async fn a_copy_of_many_messages_is_complete() {
+    let project = Project::with_registry(REGISTRY);
+    project.up();
+    let mill = project.connect("MILL/app").await;
+    for i in 0..5_000 {
+        mill.client.publish("MILL.orders.7", i.to_string().into()).await.expect("published");
+    }
+    mill.client.flush().await.expect("flushed");
+    let shop = project.connect("SHOP/app").await;
+    arrive(&shop, "COPY", 5_000).await;
+}
+
 /// Who writes what a stream captures reaches who reads the other tenant's copy.
 #[test]
 fn explain_follows_a_copy() {

@@ -137,7 +137,7 @@ fn a_tenant_can_have_a_file_of_its_own() {
 fn removing_a_tenant_takes_its_shares_along_when_told() {
     let project = Project::new();
     let ran = project.run(&["tenant", "remove", "TENANT_B", "--with-shares"]).succeeded();
-    assert!(ran.stderr.contains("its streams on the server's disk back"), "{}", ran.stderr);
+    assert!(ran.stderr.contains("gets its credentials and its streams"), "{}", ran.stderr);
     let text = project.read("tenants.toml");
     assert!(!text.contains("TENANT_B") || !text.contains("[[share]]"), "{text}");
     project.run(&["check"]).succeeded();

@@ -1,8 +1,9 @@
 //! Declared shares deliver what they say, to whom they say, and nothing else.
 
 use async_nats::jetstream;
+use serde_json::{Value as Json, json};
 
-use crate::support::{Project, next};
+use crate::support::{Project, ask, eventually, next};
 
 fn booted() -> Project {
     let project = Project::new();
@@ -30,6 +31,54 @@ async fn a_shared_stream_delivers_its_subjects_and_nothing_else() {
     importer.cannot_publish("TENANT_A.public.news").await;
     owner.say("TENANT_A.public.more", "more").await;
     assert_eq!(next(&mut shared).await.payload, "more", "the second message is the owner's second");
+}
+
+/// A consumer of the importer may deliver to the shared service, and what it delivers has the reply subject of an
+/// acknowledgement. The answer counts for the importer's consumer or for none: on a server without the feature flag it
+/// acknowledges the owner's consumer of that name.
+#[tokio::test]
+async fn answering_a_request_acknowledges_nothing_of_ones_own() {
+    let project = booted();
+    let (owner, importer) =
+        (project.connect("TENANT_A/tenant_a_admin").await, project.connect("TENANT_B/tenant_b_admin").await);
+    let stream =
+        |subject: &str| json!({ "name": "SAME", "subjects": [subject], "storage": "file", "max_bytes": 65536 });
+    let consumer = |more: Json| {
+        let mut config = json!({ "durable_name": "worker", "ack_policy": "explicit" });
+        config.as_object_mut().expect("a map").extend(more.as_object().expect("a map").clone());
+        json!({ "stream_name": "SAME", "config": config })
+    };
+    let (make, add) = ("$JS.API.STREAM.CREATE.SAME", "$JS.API.CONSUMER.DURABLE.CREATE.SAME.worker");
+    ask(&owner, make, stream("TENANT_A.same")).await.expect("a stream");
+    ask(&owner, add, consumer(json!({}))).await.expect("a consumer");
+    let mut work = owner.listen("TENANT_A.work").await;
+    for _ in 0..2 {
+        owner.say("TENANT_A.same", "a job").await;
+        owner
+            .publish_with_reply("$JS.API.CONSUMER.MSG.NEXT.SAME.worker", "TENANT_A.work", "1".into())
+            .await
+            .expect("asked");
+    }
+    let job = next(&mut work).await;
+    next(&mut work).await;
+    let pending = async || {
+        ask(&owner, "$JS.API.CONSUMER.INFO.SAME.worker", Json::Null).await.expect("info")["num_ack_pending"].clone()
+    };
+    assert_eq!(pending().await, 2);
+
+    let mut asked = owner.listen("TENANT_A.api.quote").await;
+    ask(&importer, make, stream("TENANT_B.same")).await.expect("a stream");
+    ask(&importer, add, consumer(json!({ "deliver_subject": "TENANT_A.api.quote" }))).await.expect("a consumer");
+    importer.say("TENANT_B.same", "a request").await;
+    let request = next(&mut asked).await;
+    let reply = request.reply.expect("a reply subject").to_string();
+    assert!(reply.starts_with("$JS.ACK.") && reply.contains(".SAME.worker."), "{reply}");
+    owner.say(&reply, "").await;
+    owner.settled().await;
+    assert_eq!(pending().await, 2, "{reply} acknowledged the owner's own message");
+    // The control: its own acknowledgement does.
+    owner.say(&job.reply.expect("a reply subject"), "").await;
+    eventually("it is acknowledged", async || pending().await == 1).await;
 }
 
 /// A queue in the importer's account would take messages from the members of

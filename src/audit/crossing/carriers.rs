@@ -150,6 +150,18 @@ pub fn speaks_anywhere(system: &System, account: &Account, user: &User, captures
     by(format!("`{request}`, which the server answers"), true)
 }
 
+/// Whether a user may have JetStream deliver messages to a subject of its choice.
+pub fn delivers_anywhere(account: &Account, user: &User) -> bool {
+    account.jetstream.is_some()
+        && (asks(account, user, &CONSUMERS).is_some()
+            || asks(account, user, &["$JS.API.CONSUMER.MSG.NEXT.>"]).is_some())
+}
+
+/// Whether a user may ask the server itself, which answers to any subject.
+pub fn asks_the_server(system: &System, account: &Account, user: &User) -> bool {
+    !system.server.no_system_account && asks(account, user, &SERVER_REQUESTS).is_some()
+}
+
 /// Whether somebody may answer requests on an import.
 fn is_answered(system: &System, import: &Import) -> bool {
     let Some(exporter) = system.account(&import.from.0) else { return true };
@@ -161,7 +173,7 @@ fn is_answered(system: &System, import: &Import) -> bool {
 }
 
 /// Whether the server keeps streams for MQTT in the account.
-fn uses_mqtt(system: &System, account: &Account) -> bool {
+pub fn uses_mqtt(system: &System, account: &Account) -> bool {
     system.server.listener(ListenerKind::Mqtt).is_some()
         && account.jetstream.is_some()
         && account.users.iter().any(|user| user.may_use(ListenerKind::Mqtt))

@@ -16,8 +16,11 @@ use carriers::{
     speaks_anywhere,
 };
 
-pub use carriers::{StreamRead, is_answered_by_users, may_capture, stream_reads, subjects_of_bucket};
-pub use paths::{carried_to_each, may_answer, may_be_read, would_be_read};
+pub use carriers::{
+    StreamRead, asks, asks_the_server, delivers_anywhere, is_answered_by_users, may_capture, stream_reads,
+    subjects_of_bucket, uses_mqtt,
+};
+pub use paths::{carried_to_each, may_answer, may_be_read, may_deliver, would_be_read};
 
 /// One user's message that another one receives.
 #[derive(Debug)]

@@ -5,8 +5,8 @@ use std::collections::HashSet;
 use super::super::reach::{self, Carried, Path, Question};
 use super::super::system::{Account, Copied, Import, SubjectPattern, System, User};
 use super::carriers::{
-    Carrier, StreamRead, allows, answers_others, asks, by_leaf_node, hears_everything, may_capture, past_publish_list,
-    requests_of_others, stream_reads,
+    Carrier, StreamRead, allows, answers_others, asks, by_leaf_node, delivers_anywhere, hears_everything, may_capture,
+    past_publish_list, requests_of_others, stream_reads,
 };
 use crate::model::ShareKind;
 use crate::subject::Subject;
@@ -199,6 +199,16 @@ fn may_be_delivered(system: &System, from: (&Account, &User), question: Question
     !sent.is_empty()
         && (heard.any(|name| is_third(name) && sent.contains(name))
             || reached(question.to, None, true).iter().any(|name| is_third(name) && sent.contains(name)))
+}
+
+/// Whether the sender may have JetStream deliver messages over a share to the receiver, which then have the subject under
+/// which a stream stored them, and the question is about such a subject.
+pub fn may_deliver(system: &System, question: Question<'_>) -> bool {
+    let ((account, sender), to) = (question.from, question.to);
+    let open = sender.unrestricted();
+    question.subject.is_some()
+        && delivers_anywhere(account, sender)
+        && !reach::paths(system, Question { from: (account, &open), to, subject: None }).paths.is_empty()
 }
 
 /// Whether the receiver's requests reach the sender by a service import, and the sender may answer them.

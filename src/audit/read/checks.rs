@@ -262,7 +262,7 @@ fn publishable(node: &Node, text: &str, collector: &mut Collector) -> Option<Sub
 
 /// Reads where a service's latency is published.
 pub fn latency(node: &Node, collector: &mut Collector) -> Latency {
-    let (mut subject, mut place) = (None, node);
+    let (mut subject, mut place, mut of_every_request) = (None, node, true);
     match &node.value {
         Value::Text(text) => subject = Some(text.as_str()),
         Value::Map(map) => {
@@ -274,6 +274,7 @@ pub fn latency(node: &Node, collector: &mut Collector) -> Latency {
             }
             if let Some(node) = inside.get("sampling") {
                 let by_headers = matches!(&node.value, Value::Text(text) if text.eq_ignore_ascii_case("headers"));
+                of_every_request = percentage(node) == Some(100);
                 if !by_headers && !percentage(node).is_some_and(|percent| (0..=100).contains(&percent)) {
                     collector.refuse(node.span, "expected a percentage from 0 to 100, or headers", "");
                 }
@@ -281,7 +282,8 @@ pub fn latency(node: &Node, collector: &mut Collector) -> Latency {
         }
         _ => {}
     }
-    Latency { span: node.span, subject: subject.and_then(|text| publishable(place, text, collector)) }
+    let subject = subject.and_then(|text| publishable(place, text, collector));
+    Latency { span: node.span, subject, of_every_request }
 }
 
 /// The wildcards that a destination's functions name. Errors: why one is none that the server knows.

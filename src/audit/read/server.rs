@@ -27,6 +27,9 @@ pub(super) fn server(options: &Options<'_>, start: Span, collector: &mut Collect
     server.batches = batches(options);
     server.limits_subscriptions =
         matches!(options.get("max_subscriptions").map(|n| &n.value), Some(Value::Integer(n)) if *n > 0);
+    server.acknowledgements_name_accounts = options
+        .get("feature_flags")
+        .is_some_and(|node| matches!(&node.value, Value::Map(flags) if is_on(flags, "js_ack_fc_v2")));
     server.no_fast_producer_stall = collector.bool(options.get("no_fast_producer_stall")).unwrap_or(false);
     for key in ["http", "https", "http_port", "https_port"] {
         let Some(node) = options.get(key) else { continue };

@@ -91,7 +91,11 @@ impl<'c> Signed<'c> {
             to,
             token_position: i64::try_from(export.account_token_position).unwrap_or(i64::MAX),
             allow_trace: export.allow_trace.then_some(span),
-            latency: latency.map(|l| Latency { span, subject: Subject::as_the_server_reads(&l.results) }),
+            latency: latency.map(|l| Latency {
+                span,
+                subject: Subject::as_the_server_reads(&l.results),
+                of_every_request: l.sampling.0 == 100,
+            }),
         })
     }
 

@@ -1,6 +1,8 @@
 //! Accounts and permissions that are decided outside the configuration.
 
 use super::{Rule, leaf_bridge, open_cluster};
+use crate::audit::crossing::{asks, delivers_anywhere};
+use crate::audit::reach::Carried;
 use crate::audit::system::{Account, Import, Remote, System};
 use crate::audit::tenants::Tenants;
 use crate::diag::{Diagnostic, Span};
@@ -34,6 +36,7 @@ fn check(system: &System, tenants: &Tenants, out: &mut Vec<Diagnostic>) {
             out.push(RULE.warning(listener.span, message).hint("a `ca_file` for servers alone"));
         }
     }
+    acknowledged_by_answers(system, tenants, out);
     let remotes = || system.server.remotes().filter(|remote| !remote.is_closed);
     let apart = |account: &str, other: &str| tenants.are_apart(account, other);
     // With a name, the server closes connections of its own; one that comes back over two other servers it
@@ -56,6 +59,41 @@ fn check(system: &System, tenants: &Tenants, out: &mut Vec<Diagnostic>) {
         out.push(
             RULE.warning(second.span, format!("{message} is not in this file")).related(first.span, "the other one"),
         );
+    }
+}
+
+/// Adds which tenants may have the answers of another one acknowledge that one's messages. What JetStream delivers to
+/// an imported service keeps the reply subject by which it is acknowledged, and without the feature flag that names a stream
+/// and a consumer in whatever account it is published.
+fn acknowledged_by_answers(system: &System, tenants: &Tenants, out: &mut Vec<Diagnostic>) {
+    if system.server.jetstream.is_none() || system.server.acknowledgements_name_accounts {
+        return;
+    }
+    for account in system.tenants().filter(|account| account.jetstream.is_some()) {
+        let has_consumers = account.users.iter().any(|user| delivers_anywhere(account, user));
+        let services = account.services().filter(|i| has_consumers && tenants.are_apart(&i.from.0, &account.name));
+        let acknowledged = services.filter_map(|import| {
+            let exporter = system.account(&import.from.0).filter(|exporter| exporter.jetstream.is_some())?;
+            let asked = Carried::new(exporter, &import.subject);
+            let answers = exporter.users.iter().find(|user| {
+                asked.received_by(user).is_some()
+                    && (user.permissions.responses.is_some() || asks(exporter, user, &["$JS.ACK.>"]).is_some())
+            })?;
+            Some((import, exporter, answers))
+        });
+        if let Some((import, exporter, user)) = acknowledged.into_iter().next() {
+            let message = format!(
+                "whether `{}` has a consumer whose messages `{}/{}` acknowledges by answering what consumers of `{}` deliver to `{}`                  is not in this file",
+                exporter.name,
+                exporter.name,
+                user.display_name(),
+                account.name,
+                import.local
+            );
+            let hint =
+                "feature_flags { js_ack_fc_v2: true } (nats-server 2.14): acknowledgements then name their account";
+            out.push(RULE.warning(import.span, message).hint(hint).related(user.span, "who answers"));
+        }
     }
 }
 
@@ -127,4 +165,34 @@ pub fn old_streams(account: &Account) -> Diagnostic {
     );
     let span = account.jetstream.as_ref().map_or(account.span, |jetstream| jetstream.span);
     RULE.warning(span, message).hint("remove `jetstream` from an account that several tenants share")
+}
+
+#[cfg(test)]
+mod tests {
+    use crate::audit::testing::findings;
+
+    /// Measured on nats-server 2.15.1: a consumer of B delivers to the service, and the answer of A acknowledges a message of
+    /// A's own consumer of that name. With the flag it does not.
+    #[test]
+    fn answers_acknowledge_what_is_of_their_own_account() {
+        let found = |more: &str, of_a: &str, of_b: &str| {
+            let text = format!(
+                "jetstream {{}}\n{more}\naccounts {{\n\
+                 A {{ {of_a}], exports: [{{ service: svc, accounts: [B] }}] }}\n\
+                 B {{ {of_b}], imports: [{{ service: {{ account: A, subject: svc }} }}] }} }}"
+            );
+            findings(&text).iter().any(|f| f.rule == "decided-elsewhere" && f.message.contains("acknowledges"))
+        };
+        let user =
+            |name: &str, permissions: &str| format!("jetstream: enabled, users: [{{ user: {name} {permissions} }}");
+        let (a, b) = (user("a", ""), user("b", ""));
+        assert!(found("", &a, &b));
+        assert!(!found("feature_flags { js_ack_fc_v2: true }", &a, &b));
+        assert!(found("feature_flags { js_ack_fc_v2: false }", &a, &b));
+        assert!(!found("", "users: [{ user: a }", &b) && !found("", &a, "users: [{ user: b }"));
+        let answers = |publish: &str| user("a", &format!(", permissions {{ publish: \"{publish}\", subscribe: svc }}"));
+        assert!(found("", &answers("$JS.ACK.ORD.w.>"), &b) && !found("", &answers("_INBOX.>"), &b));
+        let asks = |publish: &str| user("b", &format!(", permissions {{ publish: \"{publish}\", subscribe: x }}"));
+        assert!(found("", &a, &asks("$JS.API.CONSUMER.MSG.NEXT.ORD.w")) && !found("", &a, &asks("svc")));
+    }
 }

@@ -1,7 +1,9 @@
 //! Imports and measured services with which a client ends the server.
 
 use super::Rule;
-use crate::audit::system::System;
+use crate::audit::crossing::{asks_the_server, delivers_anywhere, uses_mqtt};
+use crate::audit::reach::traced;
+use crate::audit::system::{ListenerKind, System};
 use crate::audit::tenants::Tenants;
 use crate::diag::Diagnostic;
 use crate::model::ShareKind;
@@ -10,7 +12,7 @@ use crate::subject::Subject;
 pub const RULE: Rule = Rule {
     id: "server-crash",
     proves: "no message and no subscription of a tenant can crash the server",
-    why: "nats-server 2.15.1 crashes in three situations: a subscription to one subject of a local name with more wildcards than the imported stream has; a message on a subject that is mapped to an empty subject; and a request that comes from no client to an imported service whose latency is measured, which any importer can cause by the reply subject of a request to the server, a trace of its own message, MQTT or a consumer",
+    why: "nats-server 2.15.1 crashes in three situations: a subscription to one subject of a local name with more wildcards than the imported stream has; a message on a subject that is mapped to an empty subject; and a request that comes from no client to an imported service whose latency is measured, which a user of an importer can cause by the reply subject of a request to the server, MQTT, a consumer or, where not every request is measured, a trace of its own message",
     mend: "use each wildcard of the stream exactly once in the local name; map to a subject; remove `latency` and measure it outside the server",
     check,
 };
@@ -32,10 +34,25 @@ fn check(system: &System, _: &Tenants, out: &mut Vec<Diagnostic>) {
             let others = system.accounts.iter().filter(|other| other.name != account.name);
             let import = others.flat_map(|other| other.services().map(move |import| (other, import)));
             let mut import = import.filter(|(_, i)| i.from.0 == account.name && export.subject.contains(&i.subject));
-            if let Some((importer, import)) = import.next() {
+            let by_user = import.find_map(|(importer, import)| {
+                let user = importer.users.iter().find(|user| {
+                    // A trace is no client's request, either.
+                    let traces =
+                        || !latency.of_every_request && !traced(importer, user, Some(&import.local)).is_empty();
+                    asks_the_server(system, importer, user)
+                        || delivers_anywhere(importer, user)
+                        || uses_mqtt(system, importer) && user.may_use(ListenerKind::Mqtt)
+                        || traces()
+                })?;
+                Some((importer, user, import))
+            });
+            if let Some((importer, user, import)) = by_user {
                 let message = format!(
-                    "users of `{}` can end the server by `{}` of `{}`, whose latency is measured",
-                    importer.name, export.subject, account.name
+                    "`{}/{}` can end the server by `{}` of `{}`, whose latency is measured",
+                    importer.name,
+                    user.display_name(),
+                    export.subject,
+                    account.name
                 );
                 out.push(
                     RULE.error(latency.span, message).related(import.span, "imported here").hint("remove `latency`"),
@@ -69,9 +86,27 @@ mod tests {
         let measured = |latency: &str, importer: &str| {
             format!("accounts {{ A {{ exports: [{{ service: s.x, accounts: [B]{latency} }}] }}{importer} }}")
         };
-        let importer = ", B { imports: [{ service: { account: A, subject: s.x } }] }";
+        let import = "imports: [{ service: { account: A, subject: s.x } }]";
+        let importer = &format!(", B {{ users: [{{ user: b }}], {import} }}");
         assert!(rules(&measured(", latency: { sampling: 50, subject: l }", importer)).contains(&"server-crash"));
         assert!(!rules(&measured("", importer)).contains(&"server-crash"), "the control");
+        // Who may not ask the server, and has no traces there, does not.
+        let may = |publish: &str| {
+            format!(
+                ", B {{ users: [{{ user: b, permissions {{ publish: \"{publish}\", subscribe: i }} }}], {import} }}"
+            )
+        };
+        for (publish, sampling, ends) in [
+            ("s.x", "100", false),
+            ("s.x", "25", true),
+            ("s.x", "headers", true),
+            ("b.>", "25", false),
+            ("$SYS.REQ.USER.INFO", "100", true),
+            (">", "100", true),
+        ] {
+            let text = measured(&format!(", latency: {{ sampling: {sampling}, subject: l }}"), &may(publish));
+            assert_eq!(rules(&text).contains(&"server-crash"), ends, "{publish} {sampling}");
+        }
         assert!(!rules(&measured(", latency: l", ", B {}")).contains(&"server-crash"), "nobody imports it");
         let mapped = |to: &str| format!("accounts {{ A {{ mappings {{ \"m\": \"{to}\" }} }} }}");
         assert!(rules(&mapped("")).contains(&"server-crash"));

@@ -13,7 +13,7 @@ pub const RULE: Rule = Rule {
     id: "wildcard-service",
     proves: "an importer of a service with a wildcard cannot pose as another tenant",
     why: "Without `account_token_position` every importer chooses the token in the wildcard's place, including another tenant's name",
-    mend: "put the importer's name into the subject and set `account_token_position` to its position, or export one subject to each importer",
+    mend: "put the importer's name into the subject and set `account_token_position` to its position, or export one subject to each importer; tell who asks by the header `Nats-Request-Info`, because a consumer may deliver a request with any subject",
     check,
 };
 

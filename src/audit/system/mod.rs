@@ -252,6 +252,8 @@ pub struct Latency {
     pub span: Span,
     /// The subject of the reports, in the exporter's account.
     pub subject: Option<Subject>,
+    /// Whether every request is measured, and not a part of them or those whose headers ask for it.
+    pub of_every_request: bool,
 }
 
 /// An import of an account.

@@ -14,6 +14,8 @@ pub struct Server {
     pub monitoring: Vec<(String, Span)>,
     /// Listeners besides the client listener: leaf nodes, MQTT, WebSocket, routes, gateways.
     pub listeners: Vec<Listener>,
+    /// Whether acknowledgements name the account of their consumer (`js_ack_fc_v2`).
+    pub acknowledgements_name_accounts: bool,
     /// Whether publishers are not stalled for slow subscribers.
     pub no_fast_producer_stall: bool,
     /// The certificate authority of clients. `None`: none is named.

@@ -281,9 +281,9 @@ pub fn copies_are_kept_apart(cx: &RegistryContext<'_>, out: &mut Vec<Diagnostic>
     }
 }
 
-/// Ensures that another tenant's message cannot purge a stream: a roll-up is requested by a
-/// header, and the sender of a message writes its headers.
-pub fn others_do_not_roll_up(cx: &RegistryContext<'_>, out: &mut Vec<Diagnostic>) {
+/// Ensures that another tenant's message cannot purge a stream, have it answer batches, or fill all storage: the
+/// sender of a message writes its headers and its reply subject.
+pub fn what_others_send_does_no_harm(cx: &RegistryContext<'_>, out: &mut Vec<Diagnostic>) {
     for tenant in &cx.registry.tenant {
         let (own, shared, offered) = (tenant.subjects(), cx.imported_streams(tenant), cx.offered_services(tenant));
         let is_imported = |s: &Subject| !own.iter().any(|(o, _)| o.contains(s)) && shared.iter().any(|i| i.contains(s));
@@ -298,6 +298,19 @@ pub fn others_do_not_roll_up(cx: &RegistryContext<'_>, out: &mut Vec<Diagnostic>
                 ("subject_delete_marker_ttl", stream.subject_delete_marker_ttl.get().map(|t| t.span)),
             ];
             let name = &stream.name.value;
+            if stream.max_bytes.is_absent() && (captures(stream) || stream.is_copy()) {
+                out.push(
+                    Diagnostic::warning(
+                        codes::UNBOUNDED_SHARE,
+                        stream.name.span,
+                        format!(
+                            "stream `{name}` keeps what another tenant sends, up to all storage of `{}`",
+                            tenant.name.value
+                        ),
+                    )
+                    .hint("set `max_bytes`: what others send then leaves room for the tenant's own streams"),
+                );
+            }
             // Batches are answered whatever `no_ack` says. What copies and sources bring is no batch.
             if let Some(batched) = stream.allow_batched.get().filter(|b| b.value && captures(stream)) {
                 out.push(
@@ -665,11 +678,13 @@ mod tests {
         assert_eq!(with(2), [""; 0]);
     }
 
+    const BOUND: &str = "max_bytes = \"1MiB\"\n";
+
     #[test]
     fn a_stream_captures_shared_subjects_without_answering_or_rolling_up() {
         let with = |keys: &str| {
             codes_with(&format!(
-                "[[tenant.stream]]\nname = \"S\"\nsubjects = [\"OTHER.x\"]\n{keys}\n\
+                "[[tenant.stream]]\nname = \"S\"\nsubjects = [\"OTHER.x\"]\n{BOUND}{keys}\n\
                  [[share]]\nfrom = \"OTHER\"\nto = [\"T\"]\nstream = \"OTHER.x\"\n"
             ))
         };
@@ -689,7 +704,7 @@ mod tests {
     fn a_stream_that_captures_an_offered_service_does_not_answer_and_rolls_nothing_up() {
         let with = |subject: &str, keys: &str| {
             codes_with(&format!(
-                "[[tenant.stream]]\nname = \"S\"\nsubjects = [\"{subject}\"]\n{keys}\n\
+                "[[tenant.stream]]\nname = \"S\"\nsubjects = [\"{subject}\"]\n{BOUND}{keys}\n\
                  [[share]]\nfrom = \"T\"\nto = [\"OTHER\"]\nservice = \"T.svc.>\"\n"
             ))
         };
@@ -710,6 +725,8 @@ mod tests {
             let source = "[[tenant.stream.source]]\nname = \"THEIRS\"\nfrom = \"OTHER\"\n";
             codes_with(&format!("[[tenant.stream]]\nname = \"C\"\n{keys}{source}{share}"))
         };
+        assert_eq!(copy(""), ["unbounded-share"], "another tenant may fill all storage");
+        let copy = |keys: &str| copy(&format!("{BOUND}{keys}"));
         assert_eq!(copy(""), [""; 0]);
         assert_eq!(copy("subjects = [\"T.a\"]\n"), ["foreign-subject"]);
         assert_eq!(copy("allow_rollup_hdrs = true\n"), ["foreign-rollup"]);

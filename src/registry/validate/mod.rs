@@ -76,7 +76,7 @@ const VALIDATIONS: &[Validation] = &[
     jetstream::stream_names_are_unique,
     jetstream::stream_subjects_are_the_tenants,
     jetstream::copies_are_kept_apart,
-    jetstream::others_do_not_roll_up,
+    jetstream::what_others_send_does_no_harm,
     jetstream::streams_do_not_overlap,
     jetstream::consumers_fit_their_stream,
     jetstream::origins_exist,

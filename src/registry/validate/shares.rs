@@ -279,8 +279,7 @@ mod tests {
     use super::super::tests::check_added;
     use crate::registry::testing::{codes_with, load_text};
 
-    const COPY: &str =
-        "[[tenant.stream]]\nname = \"C\"\n[[tenant.stream.source]]\nname = \"THEIRS\"\nfrom = \"OTHER\"\n";
+    const COPY: &str = "[[tenant.stream]]\nname = \"C\"\nmax_bytes = \"1MiB\"\n[[tenant.stream.source]]\nname = \"THEIRS\"\nfrom = \"OTHER\"\n";
 
     #[test]
     fn each_mistake_of_a_share_is_found_alone_and_gone_when_corrected() {

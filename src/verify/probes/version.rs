@@ -16,12 +16,14 @@ async fn probe<'p>(run: &Run<'p>, tenant_runs: &mut [TenantRun<'p>]) {
     match Version::parse(&reported) {
         None => run.ledger.not_run_for_anybody(&format!("the server says it is version {reported:?}")),
         Some(version) if version.is_safe() => {
-            tenant_runs
-                .iter()
-                .for_each(|s| run.ledger.pass(s.index, format!("{version}; the floor is 2.14.3, 2.12.12 on its line")));
+            tenant_runs.iter().for_each(|s| run.ledger.pass(s.index, format!("{version}; the floor is 2.14.3")));
         }
         Some(version) => {
-            run.ledger.leak(None, None, format!("nats-server {version} has published holes; run 2.14.3 or later"));
+            run.ledger.leak(
+                None,
+                None,
+                format!("nats-server {version} is too old to keep tenants apart; run 2.14.3 or later"),
+            );
         }
     }
 }
