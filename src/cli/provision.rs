@@ -438,7 +438,9 @@ fn describe(context: &Context, tenant: &str, change: &Change, outcome: &ChangeOu
     }
     match (action, action.blocked_by()) {
         (_, Some(other)) if consumer.is_none() => {
-            say(&format!("      stream {other} on the server has its subjects, and is not in the registry"));
+            say(&format!(
+                "      stream {other} on the server has its subjects or its share, and is not in the registry"
+            ));
             let delete = self::address(tenant, other, None);
             if is_name(other) {
                 ui.note(&format!(

@@ -100,6 +100,24 @@ async fn a_copy_of_many_messages_is_complete() {
     arrive(&shop, "COPY", 5_000).await;
 }
 
+/// Two streams on one share would each get a part of the messages.
+#[tokio::test]
+async fn a_renamed_copy_waits_until_the_old_one_is_deleted() {
+    let project = Project::with_registry(REGISTRY);
+    project.up();
+    let mill = project.connect("MILL/app").await;
+    store(&mill, "MILL.orders.7", 5).await;
+    arrive(&project.connect("SHOP/app").await, "COPY", 5).await;
+    project.edit("name = \"COPY\"", "name = \"RENAMED\"");
+    let plan = project.run(&["plan", "--format", "json"]).exited(1).json();
+    let blocked = plan["changes"].as_array().expect("changes").iter().find(|change| change["stream"] == "RENAMED");
+    assert_eq!(blocked.expect("the new one")["blocked_by"], "COPY", "{plan}");
+    project.run(&["up"]).exited(1);
+    store(&mill, "MILL.orders.8", 3).await;
+    project.run(&["apply", "--delete", "SHOP/COPY"]).succeeded();
+    arrive(&project.connect("SHOP/app").await, "RENAMED", 8).await;
+}
+
 /// Who writes what a stream captures reaches who reads the other tenant's copy.
 #[test]
 fn explain_follows_a_copy() {

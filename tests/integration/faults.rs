@@ -283,7 +283,7 @@ async fn nothing_goes_without_a_word() {
     project.edit("subjects = [\"T.s.>\"]", "subjects = [\"T.s.>\", \"T.other.>\"]\nretention = \"workqueue\"");
     let said = project.run(&["apply", "--replace", "T/S"]).exited(1);
     for words in [
-        "stream OTHER on the server has its subjects",
+        "stream OTHER on the server has its subjects or its share",
         "--delete T/OTHER",
         "a consumer of others on it would go too: `mine`",
     ] {

@@ -31,6 +31,8 @@ pub enum Failure {
     Lost(String),
     /// The server closed the connection for what was sent on it.
     Cut(String),
+    /// The server denied the request by the user's permissions.
+    Denied(String),
     /// Another client changed the stream or consumer after the plan was made.
     Changed(String),
     /// The provisioner's secret is not available.
@@ -52,6 +54,7 @@ impl Failure {
             Self::NoJetStream => "JetStream does not answer in its account".to_owned(),
             Self::Lost(words) => words.clone(),
             Self::Cut(words) => format!("the server closed the connection: {words}"),
+            Self::Denied(words) => format!("its provisioner may not: {words}"),
             Self::Changed(what) => format!("{what} was changed by somebody else, again and again"),
             Self::NoSecret => "its provisioner's secret is not known here".to_owned(),
         }
@@ -64,6 +67,9 @@ impl Failure {
             Self::NotLetIn(_) => {
                 "the server does not know this registry's provisioner: `tenantry up`, or reload what `tenantry render` wrote"
             }
+            Self::Denied(_) => {
+                "the server runs another configuration, in which this user has another role: `tenantry up` reloads it"
+            }
             Self::NoJetStream => "does the server run this registry? `tenantry up` reloads it",
             Self::Cut(_) => {
                 "does the server run this registry? its limits for the tenant are smaller than what is declared"
@@ -75,6 +81,11 @@ impl Failure {
             }
         }
     }
+}
+
+/// Whether the server's words deny something by permissions.
+fn denies(words: &str) -> bool {
+    words.to_lowercase().contains("permissions violation")
 }
 
 /// The hint for an error code of the server; empty if there is none.
@@ -111,16 +122,16 @@ pub struct Api {
     /// The last asynchronous error of the server: a request without permission gets no
     /// answer, only this error.
     complaint: Arc<Mutex<Option<String>>>,
-    /// Notified when the connection is gone.
-    disconnected: Arc<Notify>,
+    /// Notified when no answer can come any more: the connection is gone, or the server denied a request.
+    hopeless: Arc<Notify>,
 }
 
 impl Api {
     /// Connects as a tenant's provisioner.
     pub async fn connect(url: &str, login: &Login, inbox: &str) -> Result<Self, Failure> {
         let complaint = Arc::new(Mutex::new(None));
-        let disconnected = Arc::new(Notify::new());
-        let (kept, gone) = (Arc::clone(&complaint), Arc::clone(&disconnected));
+        let hopeless = Arc::new(Notify::new());
+        let (kept, gone) = (Arc::clone(&complaint), Arc::clone(&hopeless));
         let options = crate::live::connect_options(login)
             .name("tenantry")
             .custom_inbox_prefix(inbox)
@@ -128,7 +139,12 @@ impl Api {
             .event_callback(move |event| {
                 match event {
                     Event::ServerError(words) => {
-                        *kept.lock().unwrap_or_else(PoisonError::into_inner) = Some(words.to_string());
+                        let words = words.to_string();
+                        let is_denial = denies(&words);
+                        *kept.lock().unwrap_or_else(PoisonError::into_inner) = Some(words);
+                        if is_denial {
+                            gone.notify_waiters();
+                        }
                     }
                     Event::Disconnected | Event::Closed => gone.notify_waiters(),
                     _ => {}
@@ -141,7 +157,7 @@ impl Api {
             }
             _ => Failure::Lost(format!("cannot connect to {url}: {e}")),
         })?;
-        Ok(Self { client, complaint, disconnected })
+        Ok(Self { client, complaint, hopeless })
     }
 
     /// Sends a request to `$JS.API.<subject>` and returns the answer; `null` sends an empty
@@ -155,7 +171,7 @@ impl Api {
                 _ => self.lost(subject, &e.to_string()),
             })?,
             // The library would connect again and wait for an answer that cannot come.
-            () = self.disconnected.notified() => return Err(self.lost(subject, "the connection was lost")),
+            () = self.hopeless.notified() => return Err(self.lost(subject, "the connection was lost")),
         };
         let answer: Json = serde_json::from_slice(&reply.payload)
             .map_err(|e| Failure::Lost(format!("$JS.API.{subject}: not an answer: {e}")))?;
@@ -173,6 +189,7 @@ impl Api {
         let complaint = self.complaint.lock().unwrap_or_else(PoisonError::into_inner).take();
         match complaint {
             Some(words) if words.to_lowercase().contains("payload") => Failure::Cut(words),
+            Some(words) if denies(&words) => Failure::Denied(words),
             words => Failure::Lost(format!("$JS.API.{subject}: {}", words.as_deref().unwrap_or(otherwise))),
         }
     }
@@ -210,6 +227,7 @@ mod tests {
             (Failure::NoJetStream, "JetStream does not answer in its account"),
             (Failure::Lost("connection lost".into()), "connection lost"),
             (Failure::Changed("stream `S`".into()), "stream `S` was changed by somebody else, again and again"),
+            (Failure::Denied("no".into()), "its provisioner may not: no"),
             (Failure::NoSecret, "its provisioner's secret is not known here"),
         ];
         for (failure, message) in cases {

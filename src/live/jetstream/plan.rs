@@ -211,8 +211,8 @@ fn goes_too(stream: &Stream, found: &ActualStream) -> Option<String> {
     (!others.is_empty()).then(|| format!("{what} of others on it would go too: {}", others.join(", ")))
 }
 
-/// An undeclared stream on the server whose subjects overlap those of a declared stream,
-/// unless `--delete` names it.
+/// An undeclared stream on the server whose subjects overlap those of a declared stream, or that is fed by the
+/// same share: two streams would each get a part of the messages. `None` if `--delete` names it.
 fn subjects_taken(tenant: &Tenant, stream: &Stream, actual: &Actual, targets: &Targets) -> Option<String> {
     let stays = |name: &String| {
         !tenant.streams.iter().any(|s| s.name.as_str() == name) && !targets.is_deleted(tenant, name, None)
@@ -222,7 +222,13 @@ fn subjects_taken(tenant: &Tenant, stream: &Stream, actual: &Actual, targets: &T
         let mut subjects = subjects.filter_map(Subject::as_the_server_reads);
         subjects.any(|s| stream.subjects.iter().any(|own| own.overlaps(&s)))
     };
-    let mut others = actual.streams.iter().filter(|(name, found)| stays(name) && has_its_subjects(found));
+    let has_its_share = |found: &ActualStream| {
+        let sources = found.raw["sources"].as_array().into_iter().flatten().chain([&found.raw["mirror"]]);
+        let mut fed_by = sources.filter_map(|source| source["consumer"]["deliver_subject"].as_str());
+        fed_by.any(|subject| stream.copies.iter().any(|copy| copy.deliver() == subject))
+    };
+    let is_taken = |found: &ActualStream| has_its_subjects(found) || has_its_share(found);
+    let mut others = actual.streams.iter().filter(|(name, found)| stays(name) && is_taken(found));
     others.next().map(|(name, _)| name.clone())
 }
 
