@@ -65,11 +65,56 @@ pub fn carried_to_each(
             }));
         }
     }
+    for (found, led) in found.iter_mut().zip(led_by_requesters(system, (account, sender), receivers, subject)) {
+        found.extend(led);
+    }
     for (found, to) in found.iter_mut().zip(receivers) {
         let question = Question { from: (account, sender), to: *to, subject };
         found.extend(overheard(system, question));
         found.extend(answered_back(system, question));
         found.extend(as_leaf_nodes(system, question));
+    }
+    found
+}
+
+/// The paths of what a user answers to requests of other accounts: the reply subject of a request may be one that the
+/// requesting account imports as a service of a third one.
+fn led_by_requesters(
+    system: &System,
+    (account, sender): (&Account, &User),
+    receivers: &[(&Account, &User)],
+    subject: Option<&Subject>,
+) -> Vec<Vec<Path>> {
+    let mut found: Vec<Vec<Path>> = vec![Vec::new(); receivers.len()];
+    let may_answer = sender.permissions.responses.is_some() || asks(account, sender, &["_R_.>"]).is_some();
+    if !may_answer {
+        return found;
+    }
+    let open = sender.unrestricted();
+    for importer in system.accounts.iter().filter(|importer| importer.name != account.name) {
+        let is_asked = |import: &&Import| {
+            let asked = || reach::what_becomes(account, &import.subject);
+            let hears = |subject: &Subject| Carried::new(account, subject).received_by(sender).is_some();
+            import.from.0 == account.name
+                && asked().iter().any(hears)
+                && importer.users.iter().any(|user| allows(importer, user, &import.local)[0])
+        };
+        let Some(import) = importer.services().find(is_asked) else { continue };
+        let step = format!(
+            "`{}/{}` answers requests of `{}` on `{}`, whose reply subject `{}` chooses",
+            account.name,
+            sender.display_name(),
+            importer.name,
+            import.subject,
+            importer.name
+        );
+        let others = |(target, _): &(&Account, &User)| ![&account.name, &importer.name].contains(&&target.name);
+        for (i, paths) in by_import(system, (importer, &open), receivers, subject).into_iter().enumerate() {
+            found[i].extend(paths.into_iter().filter(|_| others(&receivers[i])).map(|mut path| {
+                path.steps[0] = (step.clone(), import.span);
+                path
+            }));
+        }
     }
     found
 }
@@ -375,6 +420,26 @@ mod tests {
         assert!(may_be_read("jetstream: enabled,", false, deliver) && may_be_read("jetstream: enabled,", false, info));
         assert!(!may_be_read("", false, deliver) && !may_be_read("jetstream: enabled,", true, deliver));
         assert!(!may_be_read("jetstream: enabled,", false, "service: { account: H, subject: other }"));
+    }
+
+    /// Measured on nats-server 2.15.1: C receives the answer of A on `cmd`.
+    #[test]
+    fn an_answer_goes_where_the_request_says() {
+        let reaches = |answers: &str, more: &str| {
+            let system = system(&format!(
+                "accounts {{
+                 A {{ users: [{{ user: a, permissions {{ publish: {answers}, subscribe: q.a }} }}], exports: [{{ service: q.a, accounts: [B] }}] }}
+                 C {{ users: [{{ user: c }}], exports: [{{ service: cmd, accounts: [B] }}] }}
+                 B {{ users: [{{ user: b }}], imports: [{{ service: {{ account: A, subject: q.a }} }} {more}] }} }}"
+            ));
+            let (a, c) = (&system.accounts[0], &system.accounts[1]);
+            let question = Question { from: (a, &a.users[0]), to: (c, &c.users[0]), subject: None };
+            carried(&system, question).iter().map(|path| path.arrives.to_string()).collect::<Vec<_>>()
+        };
+        let import = ", { service: { account: C, subject: cmd } }";
+        assert_eq!(reaches("\"_R_.>\"", import), ["cmd"]);
+        assert_eq!(reaches("\"_R_.>\"", ""), [""; 0]);
+        assert_eq!(reaches("x", import), [""; 0], "it may not answer");
     }
 
     /// Measured on nats-server 2.15.1: a stream over the server's own subjects acknowledges nothing.
