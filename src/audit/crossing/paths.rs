@@ -434,6 +434,9 @@ mod tests {
             ));
             let (a, c) = (&system.accounts[0], &system.accounts[1]);
             let question = Question { from: (a, &a.users[0]), to: (c, &c.users[0]), subject: None };
+            let b = &system.accounts[2];
+            let back = Question { from: (a, &a.users[0]), to: (b, &b.users[0]), subject: None };
+            assert_eq!(may_answer(&system, back), answers != "x");
             carried(&system, question).iter().map(|path| path.arrives.to_string()).collect::<Vec<_>>()
         };
         let import = ", { service: { account: C, subject: cmd } }";
