@@ -919,6 +919,22 @@ async fn a_stream_that_acknowledges_what_is_imported_is_a_leak() {
     }
 }
 
+/// Where a user of a tenant listens to JetStream's own requests, one about nothing has no answer at all.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_role_that_hears_requests_is_no_obstacle() {
+    let project = Project::with_registry(
+        "version = 1\n[server]\nclient = \"127.0.0.1:4222\"\n[server.jetstream]\nstorage = \"64MiB\"\n\
+         [role.hearer]\nsubscribe = [\"$JS.API.CONSUMER.MSG.NEXT.>\", \"$JS.API.DIRECT.>\"]\n\
+         [[tenant]]\nname = \"A\"\n[tenant.jetstream]\nstorage = \"10MiB\"\n[[tenant.user]]\nname = \"app\"\nrole = \"admin\"\n\
+         [[tenant.user]]\nname = \"hears\"\nrole = \"hearer\"\n\
+         [[tenant]]\nname = \"B\"\n[tenant.jetstream]\nstorage = \"10MiB\"\n[[tenant.user]]\nname = \"app\"\nrole = \"admin\"\n",
+    );
+    let report = verify(&project, &[], 0);
+    assert!(outcomes(&report, "not-run").is_empty(), "{report}");
+    let tried = report["checks"].as_array().expect("checks").iter().filter(|c| c["outcome"] == "pass").count();
+    assert!(tried > 0, "{report}");
+}
+
 /// A tenant whose storage is used up is not attacked with streams, and says so; the others are.
 #[tokio::test(flavor = "multi_thread")]
 async fn a_tenant_without_room_is_not_tried_and_says_why() {

@@ -3,7 +3,7 @@
 use serde_json::{Value, json};
 
 use super::{AT_ONCE, Attempt, Operation, Probe, canary_stream, must_be_refused};
-use crate::verify::expected::may_publish;
+use crate::verify::expected::{may_publish, may_subscribe};
 use crate::verify::run::{Run, Session, TenantRun, each};
 use crate::verify::wire::{Answer, Request};
 
@@ -118,6 +118,13 @@ fn is_unanswered_in_clusters(subject: &str) -> bool {
     ["$JS.API.STREAM.SNAPSHOT.", "$JS.API.STREAM.RESTORE."].iter().any(|verb| subject.starts_with(verb))
 }
 
+/// Whether a request that JetStream does not answer has no "no responders" either, because users of the tenant itself
+/// may listen there.
+fn is_heard_in_tenant(run: &Run<'_>, tenant: usize, subject: &str) -> bool {
+    let of_nothing = ["$JS.API.DIRECT.GET.", "$JS.API.CONSUMER.MSG.NEXT."].iter().any(|verb| subject.starts_with(verb));
+    of_nothing && run.topology.tenant(tenant).users.iter().any(|user| may_subscribe(user, subject))
+}
+
 /// Sends the requests that a user is granted, with the name of another tenant's stream. Each
 /// must fail, because the user's own account has no such stream. Returns how many failed.
 async fn attack_stream_of<'p>(run: &Run<'p>, session: &mut Session<'p>, other: usize) -> usize {
@@ -144,6 +151,7 @@ async fn attack_stream_of<'p>(run: &Run<'p>, session: &mut Session<'p>, other: u
             Answer::Refused(words) => run.ledger.not_run(session.tenant, format!("granted and refused: {words}")),
             // Clustered servers do not answer these about a stream that is not there.
             Answer::Silence if is_unanswered_in_clusters(&request.subject) => fruitless += 1,
+            Answer::Silence if is_heard_in_tenant(run, session.tenant, &request.subject) => fruitless += 1,
             Answer::Silence => run.ledger.not_run(session.tenant, format!("{} was not answered", request.subject)),
         }
     }
