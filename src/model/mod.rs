@@ -340,20 +340,31 @@ impl StreamCopy {
 
     /// The exports and imports that the copy needs: direction, the exporter's subject, and
     /// the importer's local subject.
-    pub fn ways(&self) -> [(ShareKind, String, String); 3] {
+    pub fn ways(&self) -> [(ShareKind, String, String); 4] {
         let (stream, consumer) = (&self.stream, self.consumer());
         let reset = format!("CONSUMER.RESET.{stream}.{consumer}");
-        // Before the stream are the domain and a hash of the account (`js_ack_fc_v2`).
-        let flow = format!("$JS.FC.*.*.{stream}.{consumer}.>");
+        // The second form is that of a server with the feature flag `js_ack_fc_v2`.
+        let [flow, named] =
+            ["", &format!("_.{}.", self.from.hash())].map(|of| format!("$JS.FC.{of}{stream}.{consumer}.>"));
         [
             (ShareKind::Service, format!("$JS.API.{reset}"), format!("{}.{reset}", self.api())),
             (ShareKind::Service, flow.clone(), flow),
+            (ShareKind::Service, named.clone(), named),
             (ShareKind::Stream, self.deliver(), self.deliver()),
         ]
     }
 }
 
 impl Model {
+    /// Whether acknowledgements have to name their account (`js_ack_fc_v2`): a tenant with JetStream asks a service of
+    /// another one with JetStream. By a consumer it could have the answers acknowledge the other one's messages.
+    pub fn names_acknowledgements(&self) -> bool {
+        let has_jetstream = |name: &AccountName| self.tenants.iter().any(|t| t.name == *name && t.jetstream.is_some());
+        let offers = self.tenants.iter().filter(|tenant| tenant.jetstream.is_some()).flat_map(|tenant| &tenant.exports);
+        let mut services = offers.filter(|export| export.kind == ShareKind::Service);
+        services.any(|export| export.to.iter().any(has_jetstream))
+    }
+
     /// Whether any tenant declares a stream, a bucket or an object store.
     pub fn has_streams(&self) -> bool {
         self.tenants.iter().any(|tenant| !tenant.streams.is_empty())

@@ -3,6 +3,8 @@
 
 use std::fmt;
 
+use sha2::{Digest as _, Sha256};
+
 /// Why a text is not a valid name.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum NameError {
@@ -90,6 +92,16 @@ macro_rules! names {
     )*};
 }
 
+impl AccountName {
+    /// The account in the longer form of acknowledgements, as nats-server writes it (`getHash`): eight digits of base 62,
+    /// one for each of the first bytes of the SHA-256.
+    pub fn hash(&self) -> String {
+        const DIGITS: &[u8; 62] = b"0123456789ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz";
+        let digest = Sha256::digest(self.as_str());
+        digest.iter().take(8).map(|byte| char::from(DIGITS[usize::from(*byte) % DIGITS.len()])).collect()
+    }
+}
+
 impl StreamName {
     /// The stream behind a bucket or an object store, `KV_<name>` or `OBJ_<name>`.
     pub fn behind(name: impl Into<Box<str>>) -> Self {
@@ -127,6 +139,14 @@ names! {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    /// As nats-server 2.15.1 writes them.
+    #[test]
+    fn an_accounts_hash_is_the_servers() {
+        for (name, hash) in [("A", "NUmM6cRx"), ("TENANT_B", "rCVZhIvp")] {
+            assert_eq!(AccountName::parse(name).expect("a name").hash(), hash);
+        }
+    }
 
     #[test]
     fn names_are_plain() {

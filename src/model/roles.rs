@@ -126,8 +126,10 @@ fn stream_names(tenant: &Tenant) -> impl Iterator<Item = String> {
 
 /// Subjects for creating, reading and acknowledging consumers of one stream. Both forms
 /// of the ACK and FC subjects are included: a server with the `js_ack_fc_v2` feature
-/// flag uses the longer one.
-fn consume(stream: &str) -> [String; 11] {
+/// flag uses the longer one. It has the account's own hash: with a wildcard there, the shorter form of
+/// another stream's acknowledgement matches, whose further tokens the server does not check.
+fn consume(account: &AccountName, stream: &str) -> [String; 11] {
+    let hash = account.hash();
     [
         format!("$JS.API.STREAM.INFO.{stream}"),
         format!("$JS.API.CONSUMER.CREATE.{stream}"),
@@ -137,15 +139,15 @@ fn consume(stream: &str) -> [String; 11] {
         format!("$JS.API.CONSUMER.DELETE.{stream}.*"),
         format!("$JS.API.CONSUMER.MSG.NEXT.{stream}.*"),
         format!("$JS.ACK.{stream}.>"),
-        format!("$JS.ACK.*.*.{stream}.>"),
+        format!("$JS.ACK._.{hash}.{stream}.>"),
         format!("$JS.FC.{stream}.>"),
-        format!("$JS.FC.*.*.{stream}.>"),
+        format!("$JS.FC._.{hash}.{stream}.>"),
     ]
 }
 
 fn read(tenant: &Tenant) -> Vec<String> {
     let mut list = vec!["$JS.API.INFO".to_owned()];
-    list.extend(stream_names(tenant).flat_map(|s| consume(&s)));
+    list.extend(stream_names(tenant).flat_map(|s| consume(&tenant.name, &s)));
     for bucket in &tenant.buckets {
         // By key, by revision, and for buckets created without direct get, which is nats-py's default.
         list.push(format!("$JS.API.DIRECT.GET.KV_{bucket}.>"));
@@ -278,7 +280,7 @@ impl Pattern {
             Self::Inbox => subjects([format!("{}.>", inbox_prefix(holder.inbox, holder.user))]),
             Self::Text(text) => {
                 let text = fill(text, &holder.tenant.name, holder.user);
-                let named = with_account(&text);
+                let named = with_account(&text, &holder.tenant.name);
                 subjects([text]).into_iter().chain(subjects(named)).collect()
             }
         }
@@ -287,10 +289,11 @@ impl Pattern {
 
 /// The form of an acknowledgement or of flow control that the rendered server uses: with the domain and the account
 /// before the stream. `None`: the subject is no such, or has or covers that form.
-fn with_account(text: &str) -> Option<String> {
+fn with_account(text: &str, account: &AccountName) -> Option<String> {
     let prefix = ["$JS.ACK.", "$JS.FC."].into_iter().find(|prefix| text.starts_with(prefix))?;
-    let rest = text.strip_prefix(prefix).filter(|rest| *rest != ">" && !rest.starts_with("*.*."))?;
-    Some(format!("{prefix}*.*.{rest}"))
+    let is_long = |rest: &str| rest.starts_with("_.") || rest.starts_with("*.*.");
+    let rest = text.strip_prefix(prefix).filter(|rest| *rest != ">" && !is_long(rest))?;
+    Some(format!("{prefix}_.{}.{rest}", account.hash()))
 }
 
 fn fill(text: &str, tenant: &AccountName, user: &UserName) -> String {
@@ -409,7 +412,7 @@ mod tests {
                     "$JS.API.CONSUMER.CREATE.S.c.T.s.x",
                     "$JS.API.CONSUMER.MSG.NEXT.S.c",
                     "$JS.ACK.S.c.1.2.3.4.5",
-                    "$JS.ACK._.hash.S.c.1.2.3.4.5",
+                    "$JS.ACK._.iox9TBvi.S.c.1.2.3.4.5",
                     "$KV.cfg.k",
                     "$O.files.C.x",
                     "$JS.API.STREAM.PURGE.KV_cfg",
@@ -594,7 +597,10 @@ mod tests {
         assert_eq!(expand("{inbox}", Inbox::Private), ["_INBOX_u-1.>"]);
         assert_eq!(expand("{inbox}", Inbox::Default), ["_INBOX.>"]);
         assert_eq!(expand("{tenant}.{user}.{tenant}", Inbox::Private), ["T.u-1.T"]);
-        assert_eq!(expand("$JS.ACK.S.c.>", Inbox::Private), ["$JS.ACK.S.c.>", "$JS.ACK.*.*.S.c.>"]);
+        assert_eq!(
+            expand("$JS.ACK.S.c.>", Inbox::Private),
+            ["$JS.ACK.S.c.>".to_owned(), format!("$JS.ACK._.{}.S.c.>", tenant.name.hash())]
+        );
         for text in ["$JS.ACK.>", "$JS.ACK.*.*.S.>", "$JS.FC.>"] {
             assert_eq!(expand(text, Inbox::Private), [text]);
         }

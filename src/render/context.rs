@@ -107,6 +107,8 @@ struct ServerJetStream {
     memory: SizeContext,
     storage: SizeContext,
     batches_per_stream: u64,
+    /// Whether acknowledgements name their account.
+    names_acknowledgements: bool,
     batches_total: u64,
 }
 
@@ -137,6 +139,7 @@ impl ServerConf {
                 memory: j.memory.into(),
                 storage: j.storage.into(),
                 batches_per_stream: BATCHES_PER_STREAM,
+                names_acknowledgements: model.names_acknowledgements(),
                 batches_total: (streams * BATCHES_PER_STREAM).clamp(1000, u64::from(u32::MAX >> 1)),
             }),
             accounts: placement.accounts.clone(),

@@ -89,15 +89,20 @@ async fn arrive(who: &Connection, stream: &str, count: u64) {
 /// More messages than may be pending: the importer's server asks for more by flow control, over the accounts.
 #[tokio::test]
 async fn a_copy_of_many_messages_is_complete() {
-    let project = Project::with_registry(REGISTRY);
-    project.up();
-    let mill = project.connect("MILL/app").await;
-    for i in 0..5_000 {
-        mill.client.publish("MILL.orders.7", i.to_string().into()).await.expect("published");
+    // With a service between them, acknowledgements and flow control name their account.
+    let service = "[[share]]\nfrom = \"MILL\"\nto = [\"SHOP\"]\nservice = \"MILL.ask\"\n";
+    for (more, names_account) in [("", false), (service, true)] {
+        let project = Project::with_registry(&format!("{REGISTRY}{more}"));
+        project.up();
+        assert_eq!(project.read("infra/nats/nats-server.conf").contains("js_ack_fc_v2: true"), names_account);
+        let mill = project.connect("MILL/app").await;
+        for i in 0..5_000 {
+            mill.client.publish("MILL.orders.7", i.to_string().into()).await.expect("published");
+        }
+        mill.client.flush().await.expect("flushed");
+        let shop = project.connect("SHOP/app").await;
+        arrive(&shop, "COPY", 5_000).await;
     }
-    mill.client.flush().await.expect("flushed");
-    let shop = project.connect("SHOP/app").await;
-    arrive(&shop, "COPY", 5_000).await;
 }
 
 /// Two streams on one share would each get a part of the messages.

@@ -4,6 +4,7 @@ use std::collections::HashSet;
 
 use super::Rule;
 use crate::audit::connecting::{ConnectionType, connection_types, types_of};
+use crate::audit::reach::published;
 use crate::audit::system::{AuthMethod, System, User};
 use crate::audit::tenants::Tenants;
 use crate::diag::Diagnostic;
@@ -34,7 +35,8 @@ fn check(system: &System, _: &Tenants, out: &mut Vec<Diagnostic>) {
             .filter(|kind| is_this(kind) && (!kind.maps_certificates || user.auth == AuthMethod::Nkey))
             .map(|kind| kind.name)
             .collect();
-        if types.is_empty() || !lets_in(user) {
+        let is_idle = published(account, user, None).is_empty() && !user.permissions.subscribe.hears_anything();
+        if types.is_empty() || !lets_in(user) || is_idle {
             continue;
         }
         let message = format!("clients without credentials log in as `{}/{name}` ({})", account.name, types.join(", "));

@@ -90,8 +90,8 @@ fn acknowledged_by_answers(system: &System, tenants: &Tenants, out: &mut Vec<Dia
                 account.name,
                 import.local
             );
-            let hint =
-                "feature_flags { js_ack_fc_v2: true } (nats-server 2.14): acknowledgements then name their account";
+            let hint = "feature_flags { js_ack_fc_v2: true } (nats-server 2.14): acknowledgements then name their account, and shares of them have to: \
+                 `$JS.ACK._.*.STREAM.CONSUMER.>` beside `$JS.ACK.STREAM.CONSUMER.>`";
             out.push(RULE.warning(import.span, message).hint(hint).related(user.span, "who answers"));
         }
     }
@@ -102,6 +102,13 @@ pub fn too_many(import: &Import) -> Diagnostic {
     let message =
         format!("where requests to `{}` end: imports and mappings make them longer in a circle", import.local);
     RULE.warning(import.span, message).hint("remove one of the imports, or the mapping")
+}
+
+/// The finding that nobody knows who holds a key that signs users into accounts of several tenants. `signs`: what it
+/// does, as a sentence.
+pub fn held_by(signs: &str, span: Span) -> Diagnostic {
+    let message = format!("{signs}; who holds it is not in this file");
+    RULE.warning(span, message).hint("give each account signing keys of its own")
 }
 
 /// The finding that nobody knows who is behind a leaf node of an account that several tenants share.

@@ -2,7 +2,7 @@
 
 use std::collections::HashMap;
 
-use super::Rule;
+use super::{Rule, decided_elsewhere};
 use crate::audit::system::{Account, ListenerKind, System};
 use crate::audit::tenants::Tenants;
 use crate::diag::Diagnostic;
@@ -50,7 +50,7 @@ fn shared_keys(system: &System, tenants: &Tenants, out: &mut Vec<Diagnostic>) {
             let is_systems = system.is_system(first) || system.is_system(account);
             let finding = match is_own || place == 0 || is_systems {
                 true => RULE.error(account.span, message),
-                false => RULE.warning(account.span, message),
+                false => decided_elsewhere::held_by(&message, account.span),
             };
             out.push(finding.related(first.span, "the other account"));
         }

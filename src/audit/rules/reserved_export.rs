@@ -131,7 +131,7 @@ fn chooses_subjects(subject: &Subject) -> bool {
 }
 
 /// Whether an export is one of those by which one account copies a stream of another:
-/// `$JS.API.CONSUMER.RESET.S.C` and `$JS.FC.*.*.S.C.>`, with the subject on which that
+/// `$JS.API.CONSUMER.RESET.S.C` and `$JS.FC.S.C.>` in both forms, with the subject on which that
 /// consumer delivers, `JS.FROM.S.to.TO`. All of them must exist, each with that account
 /// as its only importer. On any other consumer an importer could reset or acknowledge
 /// what is not its own. No user may publish or hear what passes there, nor have `allow_responses`, because a
@@ -139,7 +139,13 @@ fn chooses_subjects(subject: &Subject) -> bool {
 pub fn is_of_copy(system: &System, account: &Account, export: &Export) -> bool {
     let text = export.subject.as_str();
     let reset = text.strip_prefix("$JS.API.CONSUMER.RESET.");
-    let Some(consumer) = reset.or_else(|| text.strip_prefix("$JS.FC.*.*.")?.strip_suffix(".>")) else { return false };
+    let Some(consumer) = reset.or_else(|| {
+        let flow = text.strip_prefix("$JS.FC.")?.strip_suffix(".>")?;
+        // The longer form has the domain and the account before the stream.
+        flow.strip_prefix("_.").map_or(Some(flow), |named| Some(named.split_once('.')?.1))
+    }) else {
+        return false;
+    };
     let (Some((stream, consumer)), Some([(to, _)])) = (consumer.split_once('.'), export.to.as_deref()) else {
         return false;
     };

@@ -16,6 +16,7 @@ pub const RULE: Rule = Rule {
 };
 
 fn check(system: &System, tenants: &Tenants, out: &mut Vec<Diagnostic>) {
+    failed_logins(system, tenants, out);
     for account in &system.accounts {
         for (export, latency) in account.exports.iter().filter_map(|e| Some((e, e.latency.as_ref()?))) {
             let is_others =
@@ -70,6 +71,31 @@ fn receiver<'s>(system: &'s System, tenants: &Tenants, account: &'s Account, sub
 
 /// Reports traces of an account's messages that another one receives. The server publishes a trace only
 /// for whoever may publish to its subject.
+/// Adds who hears of failed logins: until a login succeeds, the client is in `$G`, where the server publishes the user
+/// name, the client's name and address and, with an operator, the whole user JWT, with which others may log in.
+fn failed_logins(system: &System, tenants: &Tenants, out: &mut Vec<Diagnostic>) {
+    const GLOBAL: &str = "$G";
+    let Some(event) = Subject::as_the_server_reads("$SYS.ACCOUNT.CLIENT.AUTH.ERR") else { return };
+    if !system.tenants().any(|other| tenants.are_apart(&other.name, GLOBAL)) {
+        return;
+    }
+    let users = system.account(GLOBAL).into_iter().filter(|account| !system.is_system(account));
+    let hears = |account: &Account| {
+        let user = account.users.iter().find(|user| Carried::new(account, &event).received_by(user).is_some())?;
+        Some((format!("`{GLOBAL}/{}`", user.display_name()), user.span))
+    };
+    let by_leaf =
+        system.server.leaf_of(GLOBAL).map(|span| (format!("who is behind the leaf node of `{GLOBAL}`"), span));
+    if let Some((who, span)) = users.into_iter().find_map(hears).or(by_leaf) {
+        let message =
+            format!("{who} hears who fails to log in to any account, and from where: such clients are in `{GLOBAL}`");
+        out.push(
+            RULE.error(span, message)
+                .hint("name an account, for users and for leaf nodes; or `deny: \"$SYS.>\"` to subscribe to"),
+        );
+    }
+}
+
 fn traces(system: &System, tenants: &Tenants, account: &Account, out: &mut Vec<Diagnostic>) {
     let Some((subject, span)) = &account.trace else { return };
     if !account.users.iter().any(|user| !traced(account, user, Some(subject)).is_empty()) {
@@ -81,5 +107,29 @@ fn traces(system: &System, tenants: &Tenants, account: &Account, out: &mut Vec<D
             other.name, account.name
         );
         out.push(RULE.error(*span, message).hint("trace to a subject that is not shared"));
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use crate::audit::testing::rules;
+
+    /// Measured on nats-server 2.15.1.
+    #[test]
+    fn who_is_in_no_account_hears_of_failed_logins() {
+        let found = |more: &str| {
+            let text = format!("accounts {{ A {{ users: [{{ user: a }}] }}, B {{ users: [{{ user: b }}] }} }}\n{more}");
+            rules(&text).contains(&"shared-identity")
+        };
+        let leaf = |account: &str| {
+            format!("leafnodes {{ listen: \"127.0.0.1:7422\", authorization {{ user: l, password: p {account} }} }}")
+        };
+        let user = |lists: &str| format!("authorization {{ users: [{{ user: g {lists} }}] }}");
+        assert!(found(&user("")) && found(&leaf("")));
+        assert!(found("leafnodes { remotes: [{ url: \"nats-leaf://hub.example:7422\" }] }"));
+        assert!(!found("") && !found(&leaf(", account: A")));
+        assert!(!found(&user(", permissions { subscribe { deny: \"$SYS.>\" } }")));
+        assert!(!found(&user(", permissions { publish: x, subscribe: x }")));
+        assert!(!rules(&user("")).contains(&"shared-identity"), "there is no other account");
     }
 }
