@@ -26,7 +26,7 @@ use crate::registry::Valid;
 use crate::render;
 use crate::render::bundle::Provenance;
 use crate::render::credentials::{self, password_from_environment};
-use crate::render::incremental::{Consent, refuse_lost_templates};
+use crate::render::incremental::{Consent, refuse_another_root_key, refuse_lost_templates};
 
 /// Show what `apply` would change on the server, and write nothing.
 ///
@@ -174,7 +174,8 @@ fn reload_plan(context: &Context, valid: Valid, args: &PlanArgs) -> Result<Optio
     Ok(plan.map(|plan| {
         let written = Provenance::read(&out);
         let consent = Consent { other_templates: args.templates.is_some(), ..Consent::default() };
-        let refusal = refuse_lost_templates(&project.engine, &written, &out, consent);
+        let refusal = refuse_lost_templates(&project.engine, &written, &out, consent)
+            .and_then(|()| refuse_another_root_key(&project.root.id(), &written, &out, consent));
         let refusal = refusal.and_then(|()| match plan.reload {
             true => super::server::prove(context, &project, accounts),
             false => Ok(()),

@@ -47,7 +47,7 @@ pub fn write(
 ) -> Result<WriteSummary, Error> {
     let cached = RenderCache::load(origin.state, target);
     refuse_another_registry(&cached, target, origin)?;
-    refuse_another_root_key(inputs, target, origin)?;
+    refuse_another_root_key(&inputs.keyring.root.id(), target.provenance(), target.path(), origin.consent)?;
     refuse_lost_templates(inputs.engine, target.provenance(), target.path(), origin.consent)?;
     let (model, supplied) = (inputs.model, inputs.keyring.supplied);
     let common = cache::common_input(inputs);
@@ -89,13 +89,13 @@ pub fn write(
     Ok(outcome)
 }
 
-fn refuse_another_root_key(inputs: &Inputs<'_>, target: &Target, origin: &Origin<'_>) -> Result<(), Error> {
-    let id = inputs.keyring.root.id();
-    match target.provenance().root.as_ref().filter(|other| **other != id && !origin.consent.new_root_key) {
+/// Refuses to render over a bundle of another root key, because of which every credential would change.
+pub fn refuse_another_root_key(id: &str, written: &Provenance, out: &Path, consent: Consent) -> Result<(), Error> {
+    match written.root.as_ref().filter(|other| **other != id && !consent.new_root_key) {
         Some(other) => Err(Error::refused(
             format!(
-                "nothing was written: {} was rendered with the root key {other}, and this one is {id}: every credential would change",
-                target.path().display()
+                "{} was rendered with the root key {other}, and this one is {id}: every credential would change",
+                out.display()
             ),
             "is it the right key? --new-root-key replaces the credentials of every user, whose clients then have to get the new ones",
         )),

@@ -188,6 +188,19 @@ compression = "s2"
 metadata = { team = "red" }
 "#;
 
+/// The server's first answer about a consumer after a restart is of yesterday.
+#[test]
+fn a_consumer_is_changed_after_a_restart() {
+    let project = Project::new();
+    project.up();
+    project.run(&["down"]).succeeded();
+    project.up();
+    project.edit("name        = \"event-analytics\"", "name        = \"event-analytics\"\nmax_ack_pending = 77");
+    let applied = project.run(&["apply", "--format", "json"]).succeeded().json();
+    assert_eq!(applied["changes"][0]["outcome"], "done", "{applied}");
+    project.run(&["plan"]).succeeded();
+}
+
 /// What the server says of each is what was declared, so nothing is left to do; and
 /// a bucket and an object store are what the clients take for one.
 #[tokio::test]
