@@ -1,10 +1,10 @@
 //! Exports of subjects reserved by the server.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeSet, HashSet};
 
 use super::{Rule, mapped_reserved};
 use crate::audit::reach::{self, Carried, sent};
-use crate::audit::system::{Account, Export, System};
+use crate::audit::system::{Account, Export, System, User};
 use crate::audit::tenants::Tenants;
 use crate::diag::{Diagnostic, first_few};
 use crate::model::names::{AccountName, StreamName};
@@ -21,6 +21,7 @@ pub const RULE: Rule = Rule {
 
 fn check(system: &System, _: &Tenants, out: &mut Vec<Diagnostic>) {
     for account in &system.accounts {
+        let mut told = HashSet::new();
         let streams = || account.exports.iter().filter(|e| e.kind == ShareKind::Stream);
         for (mapping, made) in mapped_reserved(account) {
             if let Some(export) = streams().find(|e| made.iter().any(|m| m.overlaps(&e.subject))) {
@@ -32,7 +33,27 @@ fn check(system: &System, _: &Tenants, out: &mut Vec<Diagnostic>) {
             }
         }
         for export in &account.exports {
-            if reserved(account, export.kind, &export.subject).is_empty() || is_of_copy(system, account, export) {
+            if reserved(account, export.kind, &export.subject).is_empty() {
+                continue;
+            }
+            if let Some(copy) = copy_of(account, export) {
+                let disturbing = disturbing(system, account, &copy);
+                if let Some((of, user)) = disturbing.filter(|_| told.insert((copy.stream.clone(), copy.to.clone()))) {
+                    let message = format!(
+                        "`{}/{}` may publish or hear what passes between the servers for the copy of stream `{}` of `{}` by `{}`, or answers requests",
+                        of.name,
+                        user.display_name(),
+                        copy.stream,
+                        copy.from,
+                        copy.to
+                    );
+                    let hint = format!(
+                        "take `{}` and `{}.>` from its lists, and `allow_responses`",
+                        copy.deliver(),
+                        copy.api()
+                    );
+                    out.push(RULE.error(user.span, message).related(export.span, "the copy").hint(hint));
+                }
                 continue;
             }
             // Exempt: with a token position an account can only ask about itself.
@@ -130,55 +151,55 @@ fn chooses_subjects(subject: &Subject) -> bool {
     CHOOSING.iter().any(|kind| request.starts_with(kind))
 }
 
-/// Whether an export is one of those by which one account copies a stream of another:
-/// `$JS.API.CONSUMER.RESET.S.C` and `$JS.FC.S.C.>` in both forms, with the subject on which that
-/// consumer delivers, `JS.FROM.S.to.TO`. All of them must exist, each with that account
+/// The copy of a stream to which an export belongs: `$JS.API.CONSUMER.RESET.S.C` and `$JS.FC.S.C.>` in both forms, with the
+/// subject on which that consumer delivers, `JS.FROM.S.to.TO`. All of them must exist, each with that account
 /// as its only importer. On any other consumer an importer could reset or acknowledge
-/// what is not its own. No user may publish or hear what passes there, nor have `allow_responses`, because a
-/// reply goes to a subject that the requester chooses.
-pub fn is_of_copy(system: &System, account: &Account, export: &Export) -> bool {
+/// what is not its own. `None`: it belongs to none.
+pub fn copy_of(account: &Account, export: &Export) -> Option<StreamCopy> {
     let text = export.subject.as_str();
-    let reset = text.strip_prefix("$JS.API.CONSUMER.RESET.");
-    let Some(consumer) = reset.or_else(|| {
+    let flow = || {
         let flow = text.strip_prefix("$JS.FC.")?.strip_suffix(".>")?;
         // The longer form has the domain and the account before the stream.
         flow.strip_prefix("_.").map_or(Some(flow), |named| Some(named.split_once('.')?.1))
-    }) else {
-        return false;
     };
-    let (Some((stream, consumer)), Some([(to, _)])) = (consumer.split_once('.'), export.to.as_deref()) else {
-        return false;
-    };
-    let (Ok(from), Ok(to_name), Ok(stream)) =
-        (AccountName::parse(&account.name), AccountName::parse(to), StreamName::parse(stream))
-    else {
-        return false;
-    };
-    let copy = StreamCopy { from, to: to_name, stream, filter: None };
+    let (stream, consumer) = text.strip_prefix("$JS.API.CONSUMER.RESET.").or_else(flow)?.split_once('.')?;
+    let [(to, _)] = export.to.as_deref()? else { return None };
+    let from = AccountName::parse(&account.name).ok()?;
+    let (to, stream) = (AccountName::parse(to).ok()?, StreamName::parse(stream).ok()?);
+    let copy = StreamCopy { from, to, stream, filter: None };
     let is_there = |(kind, subject, _): &(ShareKind, String, String)| {
         let mut exports = account.exports.iter().filter(|e| e.kind == *kind && e.subject.as_str() == subject);
-        exports.any(|e| matches!(e.to.as_deref(), Some([(only, _)]) if only == to))
+        exports.any(|e| matches!(e.to.as_deref(), Some([(only, _)]) if only == copy.to.as_str()))
     };
-    let answers = |account: &Account| account.users.iter().any(|u| u.permissions.responses.is_some());
-    // Messages on these subjects command the servers of both accounts: no user may publish or hear them.
-    let uses_line = |account: &Account, subject: &str, publishes: bool, hears: bool| {
+    let is_whole = || {
+        consumer == copy.consumer().as_str() && copy.ways().iter().all(is_there) && export.kind == ShareKind::Service
+    };
+    is_whole().then_some(copy)
+}
+
+/// A user that may publish or hear what passes for a copy, which commands the servers of both accounts; or answers
+/// requests, because a reply goes to a subject that the requester chooses. `None`: there is none.
+fn disturbing<'s>(system: &'s System, account: &'s Account, copy: &StreamCopy) -> Option<(&'s Account, &'s User)> {
+    let reset = format!("{}.CONSUMER.RESET.{}.{}", copy.api(), copy.stream, copy.consumer());
+    let uses = |account: &Account, user: &User, subject: &str, publishes: bool, hears: bool| {
         let Some(subject) = Subject::as_the_server_reads(subject) else { return true };
-        account.users.iter().any(|user| {
-            publishes && !sent(account, user, Some(&subject)).is_empty()
-                || hears && Carried::new(account, &subject).received_by(user).is_some()
+        publishes && !sent(account, user, Some(&subject)).is_empty()
+            || hears && Carried::new(account, &subject).received_by(user).is_some()
+    };
+    let of_exporter = account
+        .users
+        .iter()
+        .find(|user| user.permissions.responses.is_some() || uses(account, user, &copy.deliver(), true, true));
+    let importer = system.account(copy.to.as_str());
+    let of_importer = || {
+        importer?.users.iter().find(|user| {
+            user.permissions.responses.is_some()
+                || importer.is_some_and(|importer| {
+                    uses(importer, user, &copy.deliver(), false, true) || uses(importer, user, &reset, true, false)
+                })
         })
     };
-    let is_used = uses_line(account, &copy.deliver(), true, true)
-        || system.account(to).is_some_and(|importer| {
-            let reset = format!("{}.CONSUMER.RESET.{}.{}", copy.api(), copy.stream, copy.consumer());
-            uses_line(importer, &copy.deliver(), false, true) || uses_line(importer, &reset, true, false)
-        });
-    export.kind == ShareKind::Service
-        && !is_used
-        && consumer == copy.consumer().as_str()
-        && copy.ways().iter().all(is_there)
-        && !answers(account)
-        && !system.account(to).is_some_and(answers)
+    of_exporter.map(|user| (account, user)).or_else(|| Some((importer?, of_importer()?)))
 }
 
 #[cfg(test)]

@@ -33,7 +33,7 @@ fn check(system: &System, tenants: &Tenants, out: &mut Vec<Diagnostic>) {
             let is_flow = import.local == import.subject
                 && system.account(&import.from.0).is_some_and(|exporter| {
                     let mut exports = exporter.exports.iter().filter(|e| e.subject == import.subject);
-                    exports.any(|export| reserved_export::is_of_copy(system, exporter, export))
+                    exports.any(|export| reserved_export::copy_of(exporter, export).is_some())
                 });
             if from_system || is_flow || !is_open && !import.local.touches_reserved_space() {
                 continue;

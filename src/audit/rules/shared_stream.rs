@@ -306,7 +306,7 @@ fn collect<'w>(
             }
             // A copy of a stream has a consumer of its own.
             let is_its =
-                |export: &Export| export.subject == subject && reserved_export::is_of_copy(system, owner, export);
+                |export: &Export| export.subject == subject && reserved_export::copy_of(owner, export).is_some();
             if owner.exports.iter().any(is_its) {
                 return;
             }
