@@ -174,7 +174,7 @@ impl LocalServer {
         let accounts = fs::canonicalize(&accounts).map_err(|e| Error::io("find", &accounts, e))?;
         // The server joins an included path to its own folder, absolute or not.
         let relative = pathdiff::diff_paths(&accounts, &folder).unwrap_or(accounts.clone());
-        let text = main_file(&folder, model, engine, relative.display().to_string())?;
+        let text = main_file(&folder, model, engine, relative.display().to_string(), self.names_acknowledgements())?;
         fs::write(self.conf(), &text).map_err(|e| Error::io("write", &self.conf(), e))?;
         Ok(conf::digest(&read(&self.conf())?))
     }
@@ -184,7 +184,7 @@ impl LocalServer {
     pub fn reload_plan(&self, model: &Model, engine: &Engine, accounts: String) -> Result<Option<ReloadPlan>, Error> {
         let (Some(_), Ok(folder)) = (self.running(), fs::canonicalize(&self.folder)) else { return Ok(None) };
         let scratch = tempfile::TempDir::with_prefix("tenantry-plan-").map_err(|e| Error::io("create", &folder, e))?;
-        let main = main_file(&folder, model, engine, "accounts.conf".to_owned())?;
+        let main = main_file(&folder, model, engine, "accounts.conf".to_owned(), self.names_acknowledgements())?;
         let new = read(&ConfFiles { main, accounts }.write(scratch.path())?)?;
         let last = self.read_digest();
         if last.as_ref() == Some(&conf::digest(&new)) {
@@ -200,7 +200,14 @@ impl LocalServer {
     /// ever started here.
     pub fn main_file(&self, model: &Model, engine: &Engine) -> Result<Option<String>, Error> {
         let Ok(folder) = fs::canonicalize(&self.folder) else { return Ok(None) };
-        main_file(&folder, model, engine, "accounts.conf".to_owned()).map(Some)
+        main_file(&folder, model, engine, "accounts.conf".to_owned(), self.names_acknowledgements()).map(Some)
+    }
+
+    /// Whether the running server was started with the feature flag by which acknowledgements name their account. It keeps
+    /// that until it restarts: no reload changes it, and it is never in the way of a tenant.
+    fn names_acknowledgements(&self) -> bool {
+        self.running().is_some()
+            && fs::read_to_string(self.conf()).is_ok_and(|text| text.contains("js_ack_fc_v2: true"))
     }
 
     /// The folder in which the server keeps one folder of each account with JetStream.
@@ -409,13 +416,16 @@ fn read(path: &Path) -> Result<Map, Error> {
 }
 
 /// The main file of a server in this folder.
-fn main_file(folder: &Path, model: &Model, engine: &Engine, accounts: String) -> Result<String, Error> {
+fn main_file(
+    folder: &Path,
+    model: &Model,
+    engine: &Engine,
+    accounts: String,
+    names_acknowledgements: bool,
+) -> Result<String, Error> {
     let Server { client, monitor, .. } = model.server;
-    local_server_conf(
-        model,
-        engine,
-        &ServerPaths::local(client, monitor, folder.join("data").display().to_string(), accounts),
-    )
+    let paths = ServerPaths::local(client, monitor, folder.join("data").display().to_string(), accounts);
+    local_server_conf(model, engine, &ServerPaths { names_acknowledgements, ..paths })
 }
 
 fn append_to(log: &Path) -> Result<Stdio, Error> {

@@ -39,6 +39,9 @@ pub struct ServerPaths {
     pub client_remark: &'static str,
     /// Comment in the rendered file: who can reach `http`.
     pub http_remark: &'static str,
+    /// Whether acknowledgements name their account, also where the registry does not need it: a server that runs with the
+    /// feature flag keeps it until it restarts.
+    pub names_acknowledgements: bool,
 }
 
 impl ServerPaths {
@@ -53,6 +56,7 @@ impl ServerPaths {
             accounts: "accounts.conf".into(),
             client_remark: "Inside the container; docker-compose.yml says where it is published.",
             http_remark: "it is published where docker-compose.yml says.",
+            names_acknowledgements: false,
         }
     }
 
@@ -66,6 +70,7 @@ impl ServerPaths {
             accounts: "accounts.conf".into(),
             client_remark: "The server picks the port.",
             http_remark: "",
+            names_acknowledgements: false,
         }
     }
 
@@ -78,6 +83,7 @@ impl ServerPaths {
             accounts,
             client_remark: "On this machine.",
             http_remark: "keep it on loopback.",
+            names_acknowledgements: false,
         }
     }
 }
@@ -139,7 +145,7 @@ impl ServerConf {
                 memory: j.memory.into(),
                 storage: j.storage.into(),
                 batches_per_stream: BATCHES_PER_STREAM,
-                names_acknowledgements: model.names_acknowledgements(),
+                names_acknowledgements: model.names_acknowledgements() || placement.names_acknowledgements,
                 batches_total: (streams * BATCHES_PER_STREAM).clamp(1000, u64::from(u32::MAX >> 1)),
             }),
             accounts: placement.accounts.clone(),
