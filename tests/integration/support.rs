@@ -240,6 +240,7 @@ const NOTES: &[&str] = &[
     "not tried: ",
     "one tenant: there is nobody to be isolated from",
     "the name stays under [[retired]]",
+    "accounts and settings were not compared: ",
     "keeping the root key at ",
     "changed by hand and rendered again: ",
     "      tenantry apply --",
