@@ -161,7 +161,7 @@ fn copies(model: &Model, imports: &[Copied]) -> Vec<Copied> {
                     to: tenant.name.to_string(),
                     stream: Some(stream.name.to_string()),
                     stored: stream.rewritten.first().cloned(),
-                    delivered: stream.delivered(),
+                    delivered: stream.delivered.clone(),
                     span: import.span,
                 }));
             }

@@ -8,6 +8,8 @@ pub mod permissions;
 pub(crate) mod roles;
 pub mod units;
 
+use std::collections::HashSet;
+
 use serde::{Deserialize, Serialize};
 
 use crate::diag::Span;
@@ -345,7 +347,7 @@ impl StreamCopy {
         let reset = format!("CONSUMER.RESET.{stream}.{consumer}");
         // The second form is that of a server with the feature flag `js_ack_fc_v2`.
         let [flow, named] =
-            ["", &format!("_.{}.", self.from.hash())].map(|of| format!("$JS.FC.{of}{stream}.{consumer}.>"));
+            ["", &self.from.acknowledged_as()].map(|account| format!("$JS.FC.{account}{stream}.{consumer}.>"));
         [
             (ShareKind::Service, format!("$JS.API.{reset}"), format!("{}.{reset}", self.api())),
             (ShareKind::Service, flow.clone(), flow),
@@ -359,10 +361,11 @@ impl Model {
     /// Whether acknowledgements have to name their account (`js_ack_fc_v2`): a tenant with JetStream asks a service of
     /// another one with JetStream. By a consumer it could have the answers acknowledge the other one's messages.
     pub fn names_acknowledgements(&self) -> bool {
-        let has_jetstream = |name: &AccountName| self.tenants.iter().any(|t| t.name == *name && t.jetstream.is_some());
-        let offers = self.tenants.iter().filter(|tenant| tenant.jetstream.is_some()).flat_map(|tenant| &tenant.exports);
-        let mut services = offers.filter(|export| export.kind == ShareKind::Service);
-        services.any(|export| export.to.iter().any(has_jetstream))
+        let with_jetstream = || self.tenants.iter().filter(|tenant| tenant.jetstream.is_some());
+        let names: HashSet<&AccountName> = with_jetstream().map(|tenant| &tenant.name).collect();
+        let exports = with_jetstream().flat_map(|tenant| &tenant.exports);
+        let mut services = exports.filter(|export| export.kind == ShareKind::Service);
+        services.any(|export| export.to.iter().any(|to| names.contains(to)))
     }
 
     /// Whether any tenant declares a stream, a bucket or an object store.

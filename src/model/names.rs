@@ -93,9 +93,14 @@ macro_rules! names {
 }
 
 impl AccountName {
-    /// The account in the longer form of acknowledgements, as nats-server writes it (`getHash`): eight digits of base 62,
-    /// one for each of the first bytes of the SHA-256.
-    pub fn hash(&self) -> String {
+    /// The tokens before the stream in the longer form of acknowledgements and flow control: no domain, and the account.
+    pub fn acknowledged_as(&self) -> String {
+        format!("_.{}.", self.hash())
+    }
+
+    /// The account as nats-server abbreviates it (`getHash`): eight digits of base 62, one for each of the first bytes of
+    /// the SHA-256.
+    fn hash(&self) -> String {
         const DIGITS: &[u8; 62] = b"0123456789ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz";
         let digest = Sha256::digest(self.as_str());
         digest.iter().take(8).map(|byte| char::from(DIGITS[usize::from(*byte) % DIGITS.len()])).collect()

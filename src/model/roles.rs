@@ -126,10 +126,9 @@ fn stream_names(tenant: &Tenant) -> impl Iterator<Item = String> {
 
 /// Subjects for creating, reading and acknowledging consumers of one stream. Both forms
 /// of the ACK and FC subjects are included: a server with the `js_ack_fc_v2` feature
-/// flag uses the longer one. It has the account's own hash: with a wildcard there, the shorter form of
+/// flag uses the longer one. `account` stands before the stream there: with a wildcard there, the shorter form of
 /// another stream's acknowledgement matches, whose further tokens the server does not check.
-fn consume(account: &AccountName, stream: &str) -> [String; 11] {
-    let hash = account.hash();
+fn consume(account: &str, stream: &str) -> [String; 11] {
     [
         format!("$JS.API.STREAM.INFO.{stream}"),
         format!("$JS.API.CONSUMER.CREATE.{stream}"),
@@ -139,15 +138,16 @@ fn consume(account: &AccountName, stream: &str) -> [String; 11] {
         format!("$JS.API.CONSUMER.DELETE.{stream}.*"),
         format!("$JS.API.CONSUMER.MSG.NEXT.{stream}.*"),
         format!("$JS.ACK.{stream}.>"),
-        format!("$JS.ACK._.{hash}.{stream}.>"),
+        format!("$JS.ACK.{account}{stream}.>"),
         format!("$JS.FC.{stream}.>"),
-        format!("$JS.FC._.{hash}.{stream}.>"),
+        format!("$JS.FC.{account}{stream}.>"),
     ]
 }
 
 fn read(tenant: &Tenant) -> Vec<String> {
     let mut list = vec!["$JS.API.INFO".to_owned()];
-    list.extend(stream_names(tenant).flat_map(|s| consume(&tenant.name, &s)));
+    let account = tenant.name.acknowledged_as();
+    list.extend(stream_names(tenant).flat_map(|stream| consume(&account, &stream)));
     for bucket in &tenant.buckets {
         // By key, by revision, and for buckets created without direct get, which is nats-py's default.
         list.push(format!("$JS.API.DIRECT.GET.KV_{bucket}.>"));
@@ -293,7 +293,7 @@ fn with_account(text: &str, account: &AccountName) -> Option<String> {
     let prefix = ["$JS.ACK.", "$JS.FC."].into_iter().find(|prefix| text.starts_with(prefix))?;
     let is_long = |rest: &str| rest.starts_with("_.") || rest.starts_with("*.*.");
     let rest = text.strip_prefix(prefix).filter(|rest| *rest != ">" && !is_long(rest))?;
-    Some(format!("{prefix}_.{}.{rest}", account.hash()))
+    Some(format!("{prefix}{}{rest}", account.acknowledged_as()))
 }
 
 fn fill(text: &str, tenant: &AccountName, user: &UserName) -> String {
@@ -599,7 +599,7 @@ mod tests {
         assert_eq!(expand("{tenant}.{user}.{tenant}", Inbox::Private), ["T.u-1.T"]);
         assert_eq!(
             expand("$JS.ACK.S.c.>", Inbox::Private),
-            ["$JS.ACK.S.c.>".to_owned(), format!("$JS.ACK._.{}.S.c.>", tenant.name.hash())]
+            ["$JS.ACK.S.c.>".to_owned(), format!("$JS.ACK.{}S.c.>", tenant.name.acknowledged_as())]
         );
         for text in ["$JS.ACK.>", "$JS.ACK.*.*.S.>", "$JS.FC.>"] {
             assert_eq!(expand(text, Inbox::Private), [text]);

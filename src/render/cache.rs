@@ -187,8 +187,18 @@ pub fn whole_input(common: &Sha256, model: &Model, supplied: &Supplied, tenants:
     hash_users(&mut hasher, users, supplied);
     hash_value(&mut hasher, root);
     hash_value(&mut hasher, &tenants);
-    for Stream { name, config, consumers, span: _, kind: _, subjects: _, origins: _, copies: _, rewritten: _ } in
-        declared.iter().flat_map(|t| &t.streams)
+    for Stream {
+        name,
+        config,
+        consumers,
+        span: _,
+        kind: _,
+        subjects: _,
+        origins: _,
+        copies: _,
+        rewritten: _,
+        delivered: _,
+    } in declared.iter().flat_map(|t| &t.streams)
     {
         hash_value(&mut hasher, name);
         hash_value(&mut hasher, config);

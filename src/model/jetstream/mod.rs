@@ -45,20 +45,9 @@ pub struct Stream {
     /// Destinations of its subject transforms, with a wildcard for each placeholder:
     /// subjects under which it may store a message that arrived under another.
     pub rewritten: Vec<Subject>,
-}
-
-impl Stream {
-    /// Subjects on which its messages are delivered or published again, with a wildcard for each
-    /// placeholder.
-    pub fn delivered(&self) -> Vec<Subject> {
-        let republished = self.config.get("republish")["dest"].as_str();
-        let pushed = self.consumers.iter().filter_map(|consumer| consumer.config.get("deliver_subject").as_str());
-        let pattern = |text: &str| {
-            let token = |token| if Subject::parse(token).is_ok() && !str::contains(token, '$') { token } else { "*" };
-            Subject::as_the_server_reads(&text.split('.').map(token).collect::<Vec<_>>().join("."))
-        };
-        republished.into_iter().chain(pushed).filter_map(pattern).collect()
-    }
+    /// Subjects on which consumers deliver its messages, or on which it publishes them again, with a
+    /// wildcard for each placeholder.
+    pub delivered: Vec<Subject>,
 }
 
 /// A durable consumer.

@@ -95,6 +95,8 @@ pub(super) fn stream(raw: &raw::Stream, jetstream: Option<JetStream>, copies: &[
         }),
     );
     let transforms = raw.subject_transform.get().into_iter().chain(raw.origins().flat_map(|o| &o.subject_transforms));
+    let republished = raw.republish.get().into_iter().map(|r| r.dest.value.covers.clone());
+    let pushed = raw.consumer.iter().filter_map(|c| c.deliver_subject.get()).map(|s| s.value.clone());
     Stream {
         name: raw.name.value.clone(),
         span: raw.name.span,
@@ -104,6 +106,7 @@ pub(super) fn stream(raw: &raw::Stream, jetstream: Option<JetStream>, copies: &[
         consumers: raw.consumer.iter().map(|c| consumer(c, raw, jetstream)).collect(),
         copies: raw.origins().filter_map(|s| copy_of(s, copies)).cloned().collect(),
         rewritten: transforms.map(|t| t.dest.value.covers.clone()).collect(),
+        delivered: republished.chain(pushed).collect(),
         origins: raw.origins().filter(|s| s.from.is_absent()).map(|s| s.name.value.clone()).collect(),
     }
 }
@@ -245,6 +248,7 @@ fn stored(name: String, written: &Spanned<BucketName>, kind: StreamKind, mut c: 
         origins: Vec::new(),
         copies: Vec::new(),
         rewritten: Vec::new(),
+        delivered: Vec::new(),
     }
 }
 
