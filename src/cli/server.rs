@@ -172,6 +172,9 @@ pub fn up(context: &Context, args: &UpArgs) -> Result<Exit, Error> {
 
 /// The data that `--delete-data` names.
 fn to_delete(args: &UpArgs, run: &LocalServer, model: &Model) -> Result<Vec<Leftover>, Error> {
+    if args.delete_data.is_empty() {
+        return Ok(Vec::new());
+    }
     let found = leftovers::find(&run.store(), model);
     let known: Vec<&str> = found.iter().map(|leftover| leftover.account.as_str()).collect();
     let named = args.delete_data.iter().map(|name| match found.iter().find(|leftover| leftover.account == *name) {
@@ -214,13 +217,15 @@ pub fn reload_plan(
 ) -> Result<Option<ReloadPlan>, Error> {
     let model = project.model();
     let Some(mut plan) = run.reload_plan(model, &project.engine, accounts.to_owned())? else { return Ok(None) };
-    let written = std::fs::read_to_string(out.join(ACCOUNTS)).unwrap_or_default();
-    let names = names_of_nkeys(&written);
-    for login in plan.disconnects.iter_mut().flatten() {
-        if let Some((account, key)) = login.split_once('/')
-            && let Some(name) = names.get(key)
-        {
-            *login = format!("{account}/{name}");
+    if let Some(gone) = plan.disconnects.as_mut().filter(|gone| !gone.is_empty()) {
+        let written = std::fs::read_to_string(out.join(ACCOUNTS)).unwrap_or_default();
+        let names = names_of_nkeys(&written);
+        for login in gone {
+            if let Some((account, key)) = login.split_once('/')
+                && let Some(name) = names.get(key)
+            {
+                *login = format!("{account}/{name}");
+            }
         }
     }
     // What fits beside the other accounts of the registry need not fit beside what the server still holds.

@@ -17,8 +17,9 @@ fn check(system: &System, tenants: &Tenants, out: &mut Vec<Diagnostic>) {
     for account in &system.accounts {
         let is_other = |other: &str| tenants.are_apart(other, &account.name);
         let exports = account.exports.iter().filter_map(|export| {
+            let span = export.allow_trace?;
             let importer = system.imports_of(account, export).find(|(importer, _)| is_other(&importer.name));
-            Some((export.allow_trace?, importer.map(|(importer, _)| importer.name.as_str())))
+            Some((span, importer.map(|(importer, _)| importer.name.as_str())))
         });
         let imports = account.imports.iter().filter_map(|import| {
             Some((import.allow_trace?, Some(import.from.0.as_str()).filter(|from| is_other(from))))

@@ -195,7 +195,7 @@ pub fn stream_names_are_unique(cx: &RegistryContext<'_>, out: &mut Vec<Diagnosti
 
 /// Ensures that streams capture, and publish to, their tenant's subjects only.
 pub fn stream_subjects_are_the_tenants(cx: &RegistryContext<'_>, out: &mut Vec<Diagnostic>) {
-    for tenant in &cx.registry.tenant {
+    for tenant in cx.registry.tenant.iter().filter(|tenant| !tenant.stream.is_empty()) {
         let (own, offered) = (tenant.subjects(), cx.offered_services(tenant));
         for stream in &tenant.stream {
             let has_origin = !stream.mirror.is_absent() || !stream.source.is_empty() || !stream.source.is_whole();
@@ -216,8 +216,9 @@ pub fn stream_subjects_are_the_tenants(cx: &RegistryContext<'_>, out: &mut Vec<D
             for subject in stream.subjects().iter().filter(|s| !is_own(&s.value) && !is_shared(&s.value)) {
                 out.push(foreign(&subject.value, subject.span, tenant, &own));
             }
+            let answers = stream.no_ack.get().is_none_or(|n| !n.value);
             let captured = stream.subjects().iter().find(|s| !is_own(&s.value) && is_shared(&s.value));
-            if let Some(subject) = captured.filter(|_| stream.no_ack.get().is_none_or(|n| !n.value)) {
+            if let Some(subject) = captured.filter(|_| answers) {
                 out.push(
                     Diagnostic::error(
                         codes::ANSWERED_SHARE,
@@ -229,7 +230,7 @@ pub fn stream_subjects_are_the_tenants(cx: &RegistryContext<'_>, out: &mut Vec<D
                 );
             }
             let asked = stream.subjects().iter().find(|s| offered.iter().any(|service| service.overlaps(&s.value)));
-            if let Some(subject) = asked.filter(|_| stream.no_ack.get().is_none_or(|n| !n.value)) {
+            if let Some(subject) = asked.filter(|_| answers) {
                 out.push(
                     Diagnostic::warning(
                         codes::ANSWERED_SHARE,
@@ -284,7 +285,7 @@ pub fn copies_are_kept_apart(cx: &RegistryContext<'_>, out: &mut Vec<Diagnostic>
 /// Ensures that another tenant's message cannot purge a stream, have it answer batches, or fill all storage: the
 /// sender of a message writes its headers and its reply subject.
 pub fn what_others_send_does_no_harm(cx: &RegistryContext<'_>, out: &mut Vec<Diagnostic>) {
-    for tenant in &cx.registry.tenant {
+    for tenant in cx.registry.tenant.iter().filter(|tenant| !tenant.stream.is_empty()) {
         let (own, shared, offered) = (tenant.subjects(), cx.imported_streams(tenant), cx.offered_services(tenant));
         let is_imported = |s: &Subject| !own.iter().any(|(o, _)| o.contains(s)) && shared.iter().any(|i| i.contains(s));
         let is_others = |s: &Subject| is_imported(s) || offered.iter().any(|service| service.overlaps(s));

@@ -27,7 +27,7 @@ pub struct TenantRun<'p> {
     /// One session per user, in the model's order.
     pub sessions: Vec<Session<'p>>,
     /// Why its storage has no room for streams of the run. `None`: it has, as far as is known.
-    pub is_full: Option<String>,
+    pub no_room: Option<String>,
 }
 
 /// A user of a tenant, and its connection.
@@ -78,7 +78,7 @@ impl<'p> TenantRun<'p> {
             }
         });
         let neighbours = run.topology.neighbours(index);
-        Self { index, tenant, neighbours, sessions: sessions.collect(), is_full: None }
+        Self { index, tenant, neighbours, sessions: sessions.collect(), no_room: None }
     }
 
     /// Whether at least one user is connected.
@@ -145,7 +145,7 @@ impl<'p> TenantRun<'p> {
     /// A connected user that may manage the tenant's streams. `None` if there is none, or
     /// the tenant has no JetStream.
     pub fn manager(&mut self) -> Option<&mut Session<'p>> {
-        if self.is_full.is_some() {
+        if self.no_room.is_some() {
             return None;
         }
         self.cleaner()
@@ -166,14 +166,14 @@ impl<'p> TenantRun<'p> {
         let limit = if kind == "memory" { js.memory.bytes() } else { js.storage.bytes() };
         let left = limit.saturating_sub(taken(kind));
         if left < ROOM {
-            self.is_full =
+            self.no_room =
                 Some(format!("JetStream: {left} bytes of its {kind} storage are left, and the attack needs {ROOM}"));
         }
     }
 
     /// Why no user can manage the tenant's streams.
     pub fn lacks_manager(&self) -> &str {
-        if let Some(why) = &self.is_full {
+        if let Some(why) = &self.no_room {
             return why;
         }
         let manages = |m: &Session<'_>| !m.is_accepted && m.login.is_some() && m.is_manager;

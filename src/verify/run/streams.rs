@@ -8,6 +8,7 @@ use serde_json::{Value as Json, json};
 use super::cleanup::is_ours;
 use super::{Captured, Run, TenantRun};
 use crate::model::ShareKind;
+use crate::model::names::AccountName;
 use crate::subject::Subject;
 use crate::verify::probes;
 use crate::verify::wire::Request;
@@ -144,7 +145,7 @@ impl<'p> Run<'p> {
     }
 
     fn tenant_named(&self, account: &str) -> Option<usize> {
-        self.model.tenants.iter().position(|tenant| tenant.name.as_str() == account)
+        AccountName::parse(account).ok().and_then(|name| self.topology.place(&name))
     }
 
     /// Whether a stream of the tenant captures a subject, as its operator knows. `None`: nobody knows.
