@@ -152,9 +152,9 @@ pub fn speaks_anywhere(system: &System, account: &Account, user: &User, captures
 
 /// Whether a user may have JetStream deliver messages to a subject of its choice.
 pub fn delivers_anywhere(account: &Account, user: &User) -> bool {
+    let [create, create_durable] = CONSUMERS;
     account.jetstream.is_some()
-        && (asks(account, user, &CONSUMERS).is_some()
-            || asks(account, user, &["$JS.API.CONSUMER.MSG.NEXT.>"]).is_some())
+        && asks(account, user, &[create, create_durable, "$JS.API.CONSUMER.MSG.NEXT.>"]).is_some()
 }
 
 /// Whether a user may ask the server itself, which answers to any subject.
@@ -162,14 +162,18 @@ pub fn asks_the_server(system: &System, account: &Account, user: &User) -> bool 
     !system.server.no_system_account && asks(account, user, &SERVER_REQUESTS).is_some()
 }
 
+/// Whether a user may answer requests of other accounts.
+pub fn answers(account: &Account, user: &User) -> bool {
+    user.permissions.responses.is_some() || asks(account, user, &["_R_.>"]).is_some()
+}
+
 /// Whether somebody may answer requests on an import.
 fn is_answered(system: &System, import: &Import) -> bool {
     let Some(exporter) = system.account(&import.from.0) else { return true };
-    let reply = ["_R_.>"];
     system.is_system(exporter)
         || import.subject.first_token() == "$JS"
         || exporter.services().next().is_some()
-        || exporter.users.iter().any(|u| u.permissions.responses.is_some() || asks(exporter, u, &reply).is_some())
+        || exporter.users.iter().any(|user| answers(exporter, user))
 }
 
 /// Whether the server keeps streams for MQTT in the account.
@@ -193,8 +197,13 @@ pub fn hears_mqtt(system: &System, account: &Account, user: &User) -> Option<Car
 pub fn requests_of_others<'w>(system: &'w System, account: &'w Account) -> Vec<Carried<'w>> {
     let others = system.accounts.iter().filter(|other| other.name != account.name);
     let imports = others.flat_map(Account::services).filter(|import| import.from.0 == account.name);
-    let asked = imports.flat_map(|import| reach::what_becomes(account, &import.subject));
-    asked.map(|subject| Carried::new(account, &subject)).collect()
+    imports.flat_map(|import| requests_on(account, import)).collect()
+}
+
+/// The requests on an import as users of the exporter hear them: after its mappings.
+pub fn requests_on<'w>(exporter: &'w Account, import: &Import) -> Vec<Carried<'w>> {
+    let subjects = reach::what_becomes(exporter, &import.subject);
+    subjects.iter().map(|subject| Carried::new(exporter, subject)).collect()
 }
 
 /// How the answers of a user that may answer pass through its account on `_R_.>`: those to requests of other

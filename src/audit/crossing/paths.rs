@@ -5,8 +5,8 @@ use std::collections::HashSet;
 use super::super::reach::{self, Carried, Path, Question};
 use super::super::system::{Account, Copied, Import, SubjectPattern, System, User};
 use super::carriers::{
-    Carrier, StreamRead, allows, answers_others, asks, by_leaf_node, delivers_anywhere, hears_everything, may_capture,
-    past_publish_list, requests_of_others, stream_reads,
+    Carrier, StreamRead, allows, answers, answers_others, by_leaf_node, delivers_anywhere, hears_everything,
+    may_capture, past_publish_list, requests_of_others, requests_on, stream_reads,
 };
 use crate::model::ShareKind;
 use crate::subject::Subject;
@@ -86,17 +86,14 @@ fn led_by_requesters(
     subject: Option<&Subject>,
 ) -> Vec<Vec<Path>> {
     let mut found: Vec<Vec<Path>> = vec![Vec::new(); receivers.len()];
-    let may_answer = sender.permissions.responses.is_some() || asks(account, sender, &["_R_.>"]).is_some();
-    if !may_answer {
+    if !answers(account, sender) {
         return found;
     }
     let open = sender.unrestricted();
     for importer in system.accounts.iter().filter(|importer| importer.name != account.name) {
         let is_asked = |import: &&Import| {
-            let asked = || reach::what_becomes(account, &import.subject);
-            let hears = |subject: &Subject| Carried::new(account, subject).received_by(sender).is_some();
             import.from.0 == account.name
-                && asked().iter().any(hears)
+                && requests_on(account, import).iter().any(|request| request.received_by(sender).is_some())
                 && importer.users.iter().any(|user| allows(importer, user, &import.local)[0])
         };
         let Some(import) = importer.services().find(is_asked) else { continue };
@@ -125,7 +122,7 @@ struct Hearing<'w> {
     account: &'w Account,
     /// The user, as if it subscribed there.
     user: User,
-    /// What the user receives, and why.
+    /// What lets the user receive them.
     carrier: Carrier,
     /// The subjects with which it does, if they are others than the captured ones.
     stored: Option<Subject>,
@@ -260,9 +257,7 @@ pub fn may_deliver(system: &System, question: Question<'_>) -> bool {
 pub fn may_answer(system: &System, question: Question<'_>) -> bool {
     let (account, sender) = question.from;
     let back = Question { from: question.to, to: question.from, subject: None };
-    let may_answer = sender.permissions.responses.is_some() || asks(account, sender, &["_R_.>"]).is_some();
-    let is_asked = || reach::paths(system, back).paths.iter().any(|path| path.way == Some(ShareKind::Service));
-    may_answer && is_asked()
+    answers(account, sender) && reach::paths(system, back).paths.iter().any(|path| path.way == Some(ShareKind::Service))
 }
 
 /// Whether a user's messages come to where a stream of the account captures `captured`, if there is one.

@@ -1,8 +1,7 @@
 //! Accounts and permissions that are decided outside the configuration.
 
 use super::{Rule, leaf_bridge, open_cluster};
-use crate::audit::crossing::{asks, delivers_anywhere};
-use crate::audit::reach::Carried;
+use crate::audit::crossing::{asks, delivers_anywhere, requests_on};
 use crate::audit::system::{Account, Import, Remote, System};
 use crate::audit::tenants::Tenants;
 use crate::diag::{Diagnostic, Span};
@@ -74,16 +73,17 @@ fn acknowledged_by_answers(system: &System, tenants: &Tenants, out: &mut Vec<Dia
         let services = account.services().filter(|i| has_consumers && tenants.are_apart(&i.from.0, &account.name));
         let acknowledged = services.filter_map(|import| {
             let exporter = system.account(&import.from.0).filter(|exporter| exporter.jetstream.is_some())?;
-            let asked = Carried::new(exporter, &import.subject);
+            let requests = requests_on(exporter, import);
             let answers = exporter.users.iter().find(|user| {
-                asked.received_by(user).is_some()
+                requests.iter().any(|request| request.received_by(user).is_some())
                     && (user.permissions.responses.is_some() || asks(exporter, user, &["$JS.ACK.>"]).is_some())
             })?;
             Some((import, exporter, answers))
         });
         if let Some((import, exporter, user)) = acknowledged.into_iter().next() {
             let message = format!(
-                "whether `{}` has a consumer whose messages `{}/{}` acknowledges by answering what consumers of `{}` deliver to `{}`                  is not in this file",
+                "whether `{}` has a consumer whose messages `{}/{}` acknowledges by answering what consumers of `{}` deliver to `{}` \
+                 is not in this file",
                 exporter.name,
                 exporter.name,
                 user.display_name(),
@@ -120,18 +120,23 @@ pub fn behind_leaf(account: &Account, span: Span) -> Diagnostic {
     RULE.warning(span, message).hint("give each tenant an account of its own")
 }
 
+/// A finding about what the account's streams capture or deliver, which is not in the file.
+fn of_streams(span: Span, message: String) -> Diagnostic {
+    RULE.warning(span, message).hint("give each tenant a stream of its own; or audit the streams on the server")
+}
+
 /// The finding that nobody knows whether a stream which one tenant reads holds what another one sends. `read`: who
 /// reads it, as a sentence.
 pub fn captured_of(sender: &str, read: &str, span: Span) -> Diagnostic {
     let message = format!("whether a stream captures what `{sender}` sends, which {read}, is not in this file");
-    RULE.warning(span, message).hint("give each tenant a stream of its own; or audit the streams on the server")
+    of_streams(span, message)
 }
 
 /// The finding that nobody knows whether a stream which one tenant changes holds what another one sends. `may`: what
 /// it may do, as a sentence.
 pub fn captured_by_changed(sender: &str, may: &str, span: Span) -> Diagnostic {
     let message = format!("{may}; whether that captures what `{sender}` sends is not in this file");
-    RULE.warning(span, message).hint("give each tenant a stream of its own; or audit the streams on the server")
+    of_streams(span, message)
 }
 
 /// The finding that nobody knows whether one stream captures what two tenants send.
@@ -141,13 +146,13 @@ pub fn captured_together(owner: &str, senders: [&str; 2], span: Span) -> Diagnos
         "whether a stream of `{owner}` captures what `{one}` and `{other}` send is not in this file: there the headers of a message \
          (`Nats-Msg-Id`, `Nats-Rollup`) suppress or replace those of others"
     );
-    RULE.warning(span, message).hint("give each tenant a stream of its own; or audit the streams on the server")
+    of_streams(span, message)
 }
 
 /// The finding that nobody knows whether a consumer that one tenant changes delivers what another one imports.
 pub fn delivered_by_changed(importer: &str, may: &str, span: Span) -> Diagnostic {
     let message = format!("{may}; whether that delivers what `{importer}` imports is not in this file");
-    RULE.warning(span, message).hint("give each tenant a stream of its own; or audit the streams on the server")
+    of_streams(span, message)
 }
 
 /// The finding that nobody knows whether streams deliver to one tenant what another one sends.
@@ -155,13 +160,13 @@ pub fn delivered(owner: &str, sender: &str, receiver: &str, span: Span) -> Diagn
     let message = format!(
         "whether a stream of `{owner}` delivers, republishes or shows to `{receiver}` what `{sender}` sends is not in this file"
     );
-    RULE.warning(span, message).hint("give each tenant a stream of its own; or audit the streams on the server")
+    of_streams(span, message)
 }
 
 /// The finding that nobody knows whether messages that a tenant acknowledges are gone for one that reads them.
 pub fn removed_for_reader(reader: &str, may: &str, span: Span) -> Diagnostic {
     let message = format!("{may}; whether that removes what `{reader}` reads there is not in this file");
-    RULE.warning(span, message).hint("give each tenant a stream of its own; or audit the streams on the server")
+    of_streams(span, message)
 }
 
 /// The finding that streams which nobody may make any more may still be there.
@@ -199,6 +204,8 @@ mod tests {
         assert!(!found("", "users: [{ user: a }", &b) && !found("", &a, "users: [{ user: b }"));
         let answers = |publish: &str| user("a", &format!(", permissions {{ publish: \"{publish}\", subscribe: svc }}"));
         assert!(found("", &answers("$JS.ACK.ORD.w.>"), &b) && !found("", &answers("_INBOX.>"), &b));
+        let mapped = answers("$JS.ACK.ORD.w.>").replace("subscribe: svc", "subscribe: work");
+        assert!(found("", &format!("mappings {{ svc: work }}, {mapped}"), &b) && !found("", &mapped, &b));
         let asks = |publish: &str| user("b", &format!(", permissions {{ publish: \"{publish}\", subscribe: x }}"));
         assert!(found("", &a, &asks("$JS.API.CONSUMER.MSG.NEXT.ORD.w")) && !found("", &a, &asks("svc")));
     }
