@@ -121,7 +121,6 @@ impl Project {
     pub fn describe(&self, system: &mut System) {
         let model = self.model();
         system.copies = copies(model, &system.copies);
-        system.knows_streams = true;
         let tenant = |account: &str| model.tenants.iter().find(|t| t.name.as_str() == account);
         system.name_users(|account| {
             let users = tenant(account).map_or(model.system.users.as_slice(), |t| &t.users);

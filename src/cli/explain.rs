@@ -11,7 +11,7 @@ use crate::audit::reach::{self, Answer, Question};
 use crate::audit::system::{Account, System, User};
 use crate::audit::tenants::Tenants;
 use crate::audit::{Audit, crossing};
-use crate::diag::{Diagnostic, Severity, Sources, Span};
+use crate::diag::{Diagnostic, Severity, Span};
 use crate::error::{Error, Exit};
 use crate::project::Project;
 use crate::subject::Subject;
@@ -135,7 +135,7 @@ pub fn run(context: &Context, args: &Args) -> Result<Exit, Error> {
         Some(file) => super::audit::audited(file, args.tenants.as_deref())?,
         None => of_registry(context, args)?,
     };
-    let Audit { system, sources, tenants, .. } = &audit;
+    let Audit { system, tenants, .. } = &audit;
     let users = |who: Option<&String>| who.map(|who| find(system, tenants, who)).transpose();
     let (from, to) = (users(args.from.as_ref())?, users(args.to.as_ref())?);
     let listed = from.is_none() || to.is_none();
@@ -158,7 +158,7 @@ pub fn run(context: &Context, args: &Args) -> Result<Exit, Error> {
                 Some(_) => tenants.of(account, user).to_owned(),
                 None => account.name.clone(),
             };
-            pairs.push(Pair { between: (of(sender), of(receiver)), ..pair(system, sources, question, answer) });
+            pairs.push(Pair { between: (of(sender), of(receiver)), ..pair(&audit, question, answer) });
         }
     }
     let is_cut = pairs.iter().any(|pair| pair.caveat == Some(CUT));
@@ -270,9 +270,10 @@ fn find<'w>(system: &'w System, tenants: &Tenants, who: &str) -> Result<Vec<(&'w
 }
 
 /// The caveat to "does not reach". `None` if there is none.
-fn caveat(system: &System, question: Question<'_>) -> Option<&'static str> {
+fn caveat(audit: &Audit, question: Question<'_>) -> Option<&'static str> {
+    let Audit { system, tenants, .. } = audit;
     let (from, to) = (question.from.0, question.to.0);
-    if crossing::may_be_read(system, question) {
+    if crossing::may_be_read(system, tenants, question) {
         return Some(STREAMS);
     }
     if from.name == to.name {
@@ -300,7 +301,8 @@ fn add(answer: &mut Answer, carried: Vec<reach::Path>) {
     );
 }
 
-fn pair(system: &System, sources: &Sources, question: Question<'_>, answer: Answer) -> Pair {
+fn pair(audit: &Audit, question: Question<'_>, answer: Answer) -> Pair {
+    let Audit { system, sources, .. } = audit;
     let step = |(what, span): (String, Span)| Step {
         what,
         file: sources.path(span.file).file_name().map_or_else(String::new, |n| n.to_string_lossy().into_owned()),
@@ -311,7 +313,7 @@ fn pair(system: &System, sources: &Sources, question: Question<'_>, answer: Answ
     // To "does not reach" only.
     let caveat = match (found.is_empty(), is_complete) {
         (false, _) => None,
-        (true, true) => caveat(system, question),
+        (true, true) => caveat(audit, question),
         (true, false) => Some(CUT),
     };
     Pair {

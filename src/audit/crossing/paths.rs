@@ -4,6 +4,7 @@ use std::collections::HashSet;
 
 use super::super::reach::{self, Carried, Path, Question};
 use super::super::system::{Account, Copied, Import, SubjectPattern, System, User};
+use super::super::tenants::Tenants;
 use super::carriers::{
     Carrier, StreamRead, allows, answers, answers_others, by_leaf_node, delivers_anywhere, hears_everything,
     may_capture, past_publish_list, requests_of_others, requests_on, stream_reads,
@@ -190,18 +191,18 @@ fn subscriber(user: &User, subject: Subject) -> User {
 }
 
 /// Whether a message arrives if streams that the receiver reads capture it, of which the configuration says nothing.
-pub fn may_be_read(system: &System, question: Question<'_>) -> bool {
+pub fn may_be_read(system: &System, tenants: &Tenants, question: Question<'_>) -> bool {
     let ((account, sender), (target, receiver)) = (question.from, question.to);
     let reads = stream_reads(system, target, receiver);
     let carrier = past_publish_list(system, account, sender, may_capture(account));
     let open = carrier.filter(|carrier| !carrier.by_import).map(|_| sender.unrestricted());
     let sender = open.as_ref().unwrap_or(sender);
-    // What an undeclared stream copies, and who hears it then, is not in the file.
+    // The file does not say what an undeclared stream copies, nor who hears the copies.
     let is_unknown = |copy: &Copied| copy.from == account.name && copy.to == target.name && copy.captured.is_none();
     if system.copies.iter().any(is_unknown) && !reach::published(account, sender, question.subject).is_empty() {
         return true;
     }
-    if !system.knows_streams && may_be_delivered(system, (account, sender), question) {
+    if !tenants.are_rendered() && may_be_delivered(system, (account, sender), question) {
         return true;
     }
     reads.into_iter().any(|read| {
@@ -386,7 +387,7 @@ mod tests {
             ));
             let (a, b) = (&system.accounts[0], &system.accounts[1]);
             let question = Question { from: (a, &a.users[0]), to: (b, &b.users[0]), subject: None };
-            (!carried(&system, question).is_empty(), may_be_read(&system, question))
+            (!carried(&system, question).is_empty(), may_be_read(&system, &Tenants::default(), question))
         };
         let (get, creates) = ("$JS.API.DIRECT.GET.S", "\"$JS.API.STREAM.CREATE.*\", \"$JS.API.STREAM.MSG.GET.*\"");
         assert!(found(get, creates).0);
@@ -399,16 +400,20 @@ mod tests {
     #[test]
     fn streams_of_a_third_account_may_deliver() {
         let may_be_read = |jetstream: &str, known: bool, import: &str| {
-            let mut system = system(&format!(
+            let system = system(&format!(
                 "jetstream {{}}\naccounts {{
                  H {{ {jetstream} users: [{{ user: h }}], exports: [{{ service: orders.a, accounts: [A] }}, {{ stream: deliver.b, accounts: [B] }},
                    {{ service: \"$JS.API.STREAM.INFO.S\", accounts: [B] }}, {{ service: other, accounts: [B] }}] }}
                  A {{ users: [{{ user: a }}], imports: [{{ service: {{ account: H, subject: orders.a }} }}] }}
                  B {{ users: [{{ user: b }}], imports: [{{ {import} }}] }} }}"
             ));
-            system.knows_streams = known;
+            let tenants = if known { Tenants::each_account() } else { Tenants::default() };
             let (a, b) = (&system.accounts[1], &system.accounts[2]);
-            super::may_be_read(&system, Question { from: (a, &a.users[0]), to: (b, &b.users[0]), subject: None })
+            super::may_be_read(
+                &system,
+                &tenants,
+                Question { from: (a, &a.users[0]), to: (b, &b.users[0]), subject: None },
+            )
         };
         let deliver = "stream: { account: H, subject: deliver.b }";
         let info = "service: { account: H, subject: \"$JS.API.STREAM.INFO.S\" }, to: i";

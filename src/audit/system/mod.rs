@@ -41,8 +41,6 @@ pub struct System {
     pub callout: Option<Callout>,
     /// Streams of one account that another one copies.
     pub copies: Vec<Copied>,
-    /// Whether it is known what streams there are, because a registry declares them.
-    pub knows_streams: bool,
     /// Options of the server outside of accounts.
     pub server: Server,
 }
