@@ -107,7 +107,7 @@ fn copies(system: &System) -> Vec<Copied> {
 /// Adds the mappings by which the server takes requests to JetStream that name its domain, in each account unless an
 /// import takes the place of JetStream there.
 fn map_domain(system: &mut System) {
-    /// What follows the domain, and what it becomes.
+    /// The end of a request after the domain, and the subject that the server maps it to.
     const REQUESTS: [(&str, &str); 9] = [
         ("INFO", "$JS.API.INFO"),
         ("STREAM.>", "$JS.API.STREAM.>"),

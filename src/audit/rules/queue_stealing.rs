@@ -78,9 +78,9 @@ fn by_leaf_node(system: &System, account: &Account, import: &Import) -> Option<D
     Some(finding.hint("`allowed_connection_types: [STANDARD]`, or `max_leafnodes: 0` in the account's limits"))
 }
 
-/// Somebody beside the importer who may subscribe in queues to what it imports.
+/// A subscriber other than the importer that may be in a queue on the imported subject.
 enum Worker<'w> {
-    /// Who is behind a leaf node, in any queue.
+    /// Any client behind a leaf node, in any queue.
     LeafNode,
     /// A user, to these subjects of its account.
     User(&'w User, &'w Subject),

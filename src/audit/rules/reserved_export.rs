@@ -33,7 +33,8 @@ fn check(system: &System, _: &Tenants, out: &mut Vec<Diagnostic>) {
             }
         }
         for export in &account.exports {
-            if reserved(account, export.kind, &export.subject).is_empty() {
+            let exported = reserved(account, export.kind, &export.subject);
+            if exported.is_empty() {
                 continue;
             }
             if let Some(copy) = copy_of(account, export) {
@@ -65,14 +66,14 @@ fn check(system: &System, _: &Tenants, out: &mut Vec<Diagnostic>) {
                 let reserved = reserved(account, export.kind, &import.subject).into_iter();
                 reserved.map(|subject| (import.subject.clone(), Some(*importer), subject))
             });
-            let may_ask = reserved(account, export.kind, &export.subject).into_iter();
-            let all: Vec<_> = asked.chain(may_ask.map(|subject| (export.subject.clone(), None, subject))).collect();
-            let is_meant = |(_, importer, subject): &&(Subject, Option<&Account>, Subject)| match importer {
-                Some(importer) => is_about(importer, subject) || is_narrow(subject),
-                // What nobody asks is no way, unless accounts that are not in this file do.
-                None => system.operator.is_none() || is_narrow(&own_part(export)),
-            };
-            let Some((asked, _, subject)) = all.iter().find(|one| !is_meant(one)).or(all.first()) else { continue };
+            let may_ask = exported.into_iter().map(|subject| (export.subject.clone(), None, subject));
+            let all: Vec<(Subject, Option<&Account>, Subject)> = asked.chain(may_ask).collect();
+            let too_wide = all.iter().find(|(_, importer, subject)| match importer {
+                Some(importer) => !is_about(importer, subject) && !is_narrow(subject),
+                // An export without an importer harms nobody, unless accounts that are not in this file import it.
+                None => system.operator.is_some() && !is_narrow(&own_part(export)),
+            });
+            let Some((asked, _, subject)) = too_wide.or(all.first()) else { continue };
             let message = if subject == asked {
                 format!("`{subject}` is the server's own space in `{}`", account.name)
             } else {
@@ -81,14 +82,16 @@ fn check(system: &System, _: &Tenants, out: &mut Vec<Diagnostic>) {
                 let made = first_few([format!("`{subject}`")].into_iter().chain(others));
                 format!("`{asked}` is mapped to {made}, the server's own space in `{}`", account.name)
             };
-            let is_meant = all.iter().all(|one| is_meant(&one));
-            out.push(if is_meant { RULE.warning(export.span, message) } else { RULE.error(export.span, message) });
+            out.push(match too_wide {
+                Some(_) => RULE.error(export.span, message),
+                None => RULE.warning(export.span, message),
+            });
         }
     }
 }
 
-/// What becomes of messages that are exported, as far as it is the server's own space. The exporter's mappings apply to
-/// requests of importers.
+/// The subjects in the server's own space that exported messages come to. The exporter's mappings apply to requests of
+/// importers.
 fn reserved(account: &Account, kind: ShareKind, subject: &Subject) -> Vec<Subject> {
     let mut becomes = match kind {
         ShareKind::Service => reach::what_becomes(account, subject),
@@ -181,25 +184,21 @@ pub fn copy_of(account: &Account, export: &Export) -> Option<StreamCopy> {
 /// requests, because a reply goes to a subject that the requester chooses. `None`: there is none.
 fn disturbing<'s>(system: &'s System, account: &'s Account, copy: &StreamCopy) -> Option<(&'s Account, &'s User)> {
     let reset = format!("{}.CONSUMER.RESET.{}.{}", copy.api(), copy.stream, copy.consumer());
-    let uses = |account: &Account, user: &User, subject: &str, publishes: bool, hears: bool| {
-        let Some(subject) = Subject::as_the_server_reads(subject) else { return true };
-        publishes && !sent(account, user, Some(&subject)).is_empty()
-            || hears && Carried::new(account, &subject).received_by(user).is_some()
+    let publishes = |account: &Account, user: &User, subject: &str| {
+        Subject::as_the_server_reads(subject).is_none_or(|subject| !sent(account, user, Some(&subject)).is_empty())
     };
-    let of_exporter = account
-        .users
-        .iter()
-        .find(|user| user.permissions.responses.is_some() || uses(account, user, &copy.deliver(), true, true));
-    let importer = system.account(copy.to.as_str());
-    let of_importer = || {
-        importer?.users.iter().find(|user| {
-            user.permissions.responses.is_some()
-                || importer.is_some_and(|importer| {
-                    uses(importer, user, &copy.deliver(), false, true) || uses(importer, user, &reset, true, false)
-                })
-        })
+    let hears = |account: &Account, user: &User| {
+        let deliver = Subject::as_the_server_reads(&copy.deliver());
+        deliver.is_none_or(|deliver| Carried::new(account, &deliver).received_by(user).is_some())
     };
-    of_exporter.map(|user| (account, user)).or_else(|| Some((importer?, of_importer()?)))
+    let disturbs = |account: &Account, user: &User, subject: &str| {
+        user.permissions.responses.is_some() || hears(account, user) || publishes(account, user, subject)
+    };
+    let of = |account: &'s Account, subject: &str| {
+        let user = account.users.iter().find(|user| disturbs(account, user, subject))?;
+        Some((account, user))
+    };
+    of(account, &copy.deliver()).or_else(|| of(system.account(copy.to.as_str())?, &reset))
 }
 
 #[cfg(test)]

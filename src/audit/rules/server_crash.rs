@@ -90,7 +90,7 @@ mod tests {
         let importer = &format!(", B {{ users: [{{ user: b }}], {import} }}");
         assert!(rules(&measured(", latency: { sampling: 50, subject: l }", importer)).contains(&"server-crash"));
         assert!(!rules(&measured("", importer)).contains(&"server-crash"), "the control");
-        // Who may not ask the server, and has no traces there, does not.
+        // A user that may not ask the server, and has no traces there, does not end it.
         let may = |publish: &str| {
             format!(
                 ", B {{ users: [{{ user: b, permissions {{ publish: \"{publish}\", subscribe: i }} }}], {import} }}"

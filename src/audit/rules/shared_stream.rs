@@ -38,7 +38,7 @@ impl Use<'_> {
         are_same(&self.stream, stream)
     }
 
-    /// What it may change, as a sentence.
+    /// A sentence that says what the tenant may change.
     fn may_change(&self) -> String {
         let Self { owner, tenant, stream, .. } = self;
         let consumer = self.consumer.as_ref().map_or_else(String::new, |consumer| format!("consumer `{consumer}` of "));
@@ -57,12 +57,12 @@ struct Write<'w> {
 /// A tenant that may receive what streams of another account deliver, or answer.
 struct Party<'w> {
     tenant: &'w str,
-    /// What it imports. `None`: it asks JetStream.
+    /// The subject of the stream that it imports. `None`: it asks JetStream instead.
     hears: Option<&'w Subject>,
     span: Span,
 }
 
-/// What other tenants do with the streams of one account.
+/// The ways of other tenants to the streams of one account.
 #[derive(Default)]
 struct Visitors<'w> {
     uses: Vec<Use<'w>>,
@@ -77,10 +77,16 @@ fn check(system: &System, tenants: &Tenants, out: &mut Vec<Diagnostic>) {
         collect(system, tenants, account, &mut by_owner);
     }
     for (owner, visitors) in by_owner {
-        visitors.meet(tenants.of_account(owner), out);
+        let own = tenants.of_account(owner);
+        // Several requests may do the same.
+        let mut told = HashSet::new();
+        let mut tell = |found: Option<Diagnostic>| {
+            out.extend(found.filter(|found| told.insert(found.message.clone())));
+        };
+        visitors.meet(own, &mut tell);
         // A registry says what the streams of its tenants capture, and to whom they deliver it.
         if !tenants.are_rendered() {
-            visitors.may_meet(owner, tenants.of_account(owner), out);
+            visitors.may_meet(owner, own, &mut tell);
         }
     }
     let mut told = HashSet::new();
@@ -99,20 +105,16 @@ impl Visitors<'_> {
         self.uses.iter().filter(move |one| one.changes && one.tenant != own)
     }
 
-    /// Adds how tenants harm each other for certain. `own`: the account's own tenant.
-    fn meet(&self, own: &str, out: &mut Vec<Diagnostic>) {
-        // Several requests may do the same.
-        let mut told = HashSet::new();
-        let mut tell = |found: Option<Diagnostic>| {
-            out.extend(found.filter(|found| told.insert(found.message.clone())));
-        };
-        for (i, one) in self.uses.iter().enumerate() {
-            for other in
-                self.uses[i + 1..].iter().filter(|other| other.tenant != one.tenant && other.is_of(&one.stream))
-            {
-                tell(conflict(one, other).or_else(|| conflict(other, one)));
-            }
-        }
+    /// The uses of two tenants that may be of one stream, each pair once.
+    fn pairs(&self) -> impl Iterator<Item = (&Use<'_>, &Use<'_>)> {
+        let others = |(i, one)| self.uses[i + 1..].iter().map(move |other| (one, other));
+        let pairs = self.uses.iter().enumerate().flat_map(others);
+        pairs.filter(|(one, other)| one.tenant != other.tenant && other.is_of(&one.stream))
+    }
+
+    /// Tells how tenants harm each other for certain. `own`: the account's own tenant.
+    fn meet(&self, own: &str, tell: &mut dyn FnMut(Option<Diagnostic>)) {
+        self.pairs().for_each(|(one, other)| tell(conflict(one, other).or_else(|| conflict(other, one))));
         for one in self.changing(own) {
             let mut others = self.writes.iter().filter(|write| write.tenant != one.tenant);
             tell(others.find_map(|write| harmed(one, write)));
@@ -133,19 +135,9 @@ impl Visitors<'_> {
         }
     }
 
-    /// Adds how they may harm or reach each other, by what streams the account has.
-    fn may_meet(&self, owner: &str, own: &str, out: &mut Vec<Diagnostic>) {
-        let mut told = HashSet::new();
-        let mut tell = |found: Option<Diagnostic>| {
-            out.extend(found.filter(|found| told.insert(found.message.clone())));
-        };
-        for (i, one) in self.uses.iter().enumerate() {
-            for other in
-                self.uses[i + 1..].iter().filter(|other| other.tenant != one.tenant && other.is_of(&one.stream))
-            {
-                tell(removed(one, other).or_else(|| removed(other, one)));
-            }
-        }
+    /// Tells how they may harm or reach each other, by what streams the account has.
+    fn may_meet(&self, owner: &str, own: &str, tell: &mut dyn FnMut(Option<Diagnostic>)) {
+        self.pairs().for_each(|(one, other)| tell(removed(one, other).or_else(|| removed(other, one))));
         for one in self.changing(own) {
             let mut others = self.writes.iter().filter(|write| write.tenant != one.tenant);
             let captured = others.find_map(|write| may_be_harmed(one, write));
@@ -284,6 +276,7 @@ fn collect<'w>(
     if !reach::reachable(system, by).into_iter().any(has_streams) {
         return;
     }
+    let clustered = system.server.listener(ListenerKind::Cluster).is_some();
     let mut told = HashSet::new();
     for user in &by.users {
         // An answer goes to whatever the request says.
@@ -311,7 +304,6 @@ fn collect<'w>(
                 return;
             }
             parties.extend((!is_own).then_some(Party { tenant, hears: None, span }));
-            let clustered = system.server.listener(ListenerKind::Cluster).is_some();
             for (request, changes) in REQUESTS {
                 if !clustered && (request.contains("LEADER.STEPDOWN") || request.contains("PEER.REMOVE")) {
                     continue;
@@ -356,7 +348,7 @@ fn names_in(system: &System, message: &Carried<'_>, request: &str) -> Option<(St
         let is_domain = |token: &str| token == "_" || domain.is_some_and(|(domain, _)| domain == token);
         before += if part.tokens().nth(before).is_some_and(is_domain) { 2 } else { 0 };
     }
-    // What lies in the rest, `>`, may be anything.
+    // A `>` may hold any name.
     let mut names = part.tokens().skip(before).map(|token| if token == ">" { "*" } else { token }.to_owned());
     let mut name = || names.next().unwrap_or_else(|| "*".to_owned());
     let stream = name();
