@@ -184,7 +184,7 @@ mod tests {
     use crate::audit::testing::findings;
 
     /// Measured on nats-server 2.15.1: a consumer of B delivers to the service, and the answer of A acknowledges a message of
-    /// A's own consumer of that name. With the flag it does not.
+    /// A's own consumer of that name. With the flag it does not. What is delivered passes through A's mappings.
     #[test]
     fn answers_acknowledge_what_is_of_their_own_account() {
         let found = |more: &str, of_a: &str, of_b: &str| {
