@@ -138,7 +138,7 @@ pub fn plan(context: &Context, args: &PlanArgs) -> Result<Exit, Error> {
             if (pending.reload || pending.restart) && exit == Exit::Ok {
                 exit = Exit::Found;
             }
-            let ReloadPlan { reload, restart, disconnects, lowered, because: _, accounts: _ } = pending;
+            let ReloadPlan { reload, restart, disconnects, lowered, because: _, accounts: _, connects: _ } = pending;
             // Which clients of an account those are, the server chooses.
             let disconnects = disconnects.filter(|_| lowered.is_empty());
             for over in &over_limit {
@@ -170,7 +170,8 @@ fn reload_plan(context: &Context, valid: Valid, args: &PlanArgs) -> Result<Optio
     let bundle = project.render(|| {})?;
     let accounts = bundle.text(render::ACCOUNTS).unwrap_or_default();
     let out = context.out(None)?;
-    let plan = super::server::reload_plan(&run, &project, accounts, &out)?;
+    let conf = run.prepare(project.model(), &project.engine, accounts.to_owned())?;
+    let plan = super::server::reload_plan(&run, &project, &conf)?;
     Ok(plan.map(|plan| {
         let written = Provenance::read(&out);
         let consent = Consent { other_templates: args.templates.is_some(), ..Consent::default() };

@@ -1,6 +1,7 @@
 //! `tenantry up`, `down` and `status`.
 
-use std::path::{Path, PathBuf};
+use std::collections::HashSet;
+use std::path::PathBuf;
 
 use serde::Serialize;
 
@@ -8,10 +9,11 @@ use super::Context;
 use super::provision::{Order, PlanDocument, provision};
 use crate::diag::plain;
 use crate::error::{Error, Exit};
-use crate::keys::{AccountKind, Login, RootKey};
+use crate::keys::{AccountKind, Login, RootKey, public_key_of};
+use crate::live::confirm::confirm;
 use crate::live::jetstream::targets::Targets;
 use crate::live::leftovers::{self, Leftover};
-use crate::live::process::{LocalServer, RunningServer, UpAction};
+use crate::live::process::{LocalServer, PreparedConf, RunningServer, UpAction};
 use crate::live::reload_plan::ReloadPlan;
 use crate::live::reservations::{self, Held, Reserved};
 use crate::live::stats::{TenantStatus, human_size};
@@ -20,8 +22,6 @@ use crate::model::Model;
 use crate::model::units::Size;
 use crate::project::Project;
 use crate::registry::Valid;
-use crate::render::ACCOUNTS;
-use crate::render::accounts::names_of_nkeys;
 use crate::render::credentials::{self, password_from_environment};
 use crate::render::incremental::Consent;
 use crate::render::write::Target;
@@ -114,23 +114,36 @@ pub fn up(context: &Context, args: &UpArgs) -> Result<Exit, Error> {
         run.refuse_other_registry()?;
     }
     let to_delete = to_delete(args, &run, model)?;
-    let mut restart = false;
     let consent = Consent {
         another_registry: args.out.is_some(),
         new_root_key: args.new_root_key,
         other_templates: args.templates.is_some(),
     };
+    // What the local server is to run, and whether it runs it already.
+    let mut local: Option<(PreparedConf, Option<(RunningServer, UpAction)>)> = None;
     let allow = |accounts: &str| {
-        let plan = if args.docker { None } else { reload_plan(&run, &project, accounts, &out)? };
+        let Some(server) = &server else { return prove(context, &project, accounts) };
+        let conf = run.prepare(model, &project.engine, accounts.to_owned())?;
+        let plan = reload_plan(&run, &project, &conf)?;
         if args.restart {
             run.refuse_taken(model)?;
         }
         if plan.as_ref().is_none_or(|plan| plan.reload) {
             prove(context, &project, accounts)?;
         }
-        let Some(plan) = plan.filter(|plan| plan.restart) else { return Ok(()) };
-        restart = args.restart;
-        refuse_restart(context, args, &plan)
+        let is_restarted = plan.as_ref().is_some_and(|plan| plan.restart);
+        if let Some(plan) = plan.as_ref().filter(|plan| plan.restart) {
+            refuse_restart(context, args, plan)?;
+        }
+        let changed = match plan {
+            Some(plan) if !args.foreground => {
+                let confirm = |state: &RunningServer| confirm_change(&project, &conf.digest, &plan, state);
+                run.change(model, &conf, Some(server).filter(|_| is_restarted), confirm)?
+            }
+            _ => None,
+        };
+        local = Some((conf, changed));
+        Ok(())
     };
     let outcome = super::render::write(context, &project, &Target::open(&out)?, consent, allow)?;
     if outcome.written + outcome.removed > 0 {
@@ -138,7 +151,7 @@ pub fn up(context: &Context, args: &UpArgs) -> Result<Exit, Error> {
         context.ui.note(&format!("{}: {written} written, {} removed", out.display(), outcome.removed));
     }
     super::render::note_edited(context, &outcome);
-    let Some(server) = server else {
+    let (Some(server), Some((conf, changed))) = (&server, local) else {
         let action = docker::up(&out, model)?;
         let jetstream = apply_streams(context, &project, &format!("nats://{}", model.server.client.dial()))?;
         report(context, model, None, action, jetstream.0);
@@ -146,18 +159,17 @@ pub fn up(context: &Context, args: &UpArgs) -> Result<Exit, Error> {
     };
     context.ui.detail(&format!("nats-server {} at {}", server.version, server.path.display()));
     if args.foreground {
-        let status = run.foreground(&server, model, &project.engine, &out, |state| {
-            match apply_streams(context, &project, &state.dial) {
+        let status =
+            run.foreground(server, model, &conf, |state| match apply_streams(context, &project, &state.dial) {
                 Ok((jetstream, _)) => report(context, model, Some(state), UpAction::Started, jetstream),
                 Err(error) => context.ui.error(&error),
-            }
-        })?;
+            })?;
         return Ok(if status.code().is_none_or(|c| c == 0) { Exit::Ok } else { Exit::Unavailable });
     }
-    if restart && let Some(state) = run.down()? {
-        context.ui.note(&format!("nats-server ended (pid {}), to be started again", state.pid));
-    }
-    let (state, action) = run.up(&server, model, &project.engine, &out)?;
+    let (state, action) = match changed {
+        Some(changed) => changed,
+        None => run.start(server, model, &conf)?,
+    };
     for leftover in &to_delete {
         leftovers::delete(leftover)?;
         let (account, streams) = (&leftover.account, super::count(leftover.streams, "stream"));
@@ -207,33 +219,16 @@ pub fn note_leftovers(context: &Context, run: &LocalServer, model: &Model) -> Ve
     found
 }
 
-/// Whether the local server must reload or restart to pick up these accounts. `None` if none runs.
-/// `out` is the bundle that it runs.
-pub fn reload_plan(
-    run: &LocalServer,
-    project: &Project,
-    accounts: &str,
-    out: &Path,
-) -> Result<Option<ReloadPlan>, Error> {
+/// Whether the local server must reload or restart to run this configuration. `None` if none runs.
+pub fn reload_plan(run: &LocalServer, project: &Project, conf: &PreparedConf) -> Result<Option<ReloadPlan>, Error> {
     let model = project.model();
-    let Some(mut plan) = run.reload_plan(model, &project.engine, accounts.to_owned())? else { return Ok(None) };
-    if let Some(gone) = plan.disconnects.as_mut().filter(|gone| !gone.is_empty()) {
-        let written = std::fs::read_to_string(out.join(ACCOUNTS)).unwrap_or_default();
-        let names = names_of_nkeys(&written);
-        for login in gone {
-            if let Some((account, key)) = login.split_once('/')
-                && let Some(name) = names.get(key)
-            {
-                *login = format!("{account}/{name}");
-            }
-        }
-    }
+    let Some(mut plan) = run.reload_plan(conf) else { return Ok(None) };
     // What fits beside the other accounts of the registry need not fit beside what the server still holds.
     if let (true, Some(state), Some(js)) = (plan.reload, run.running(), model.server.jetstream) {
         let available = Reserved { memory: js.memory.bytes(), storage: js.storage.bytes() };
         let (held, wanted) = (held(run, &state, project.operator_login())?, reservations::wanted(model));
         let why = reservations::conflict(&held.reserved, &wanted, available);
-        let back = reservations::back(&held, &wanted, &plan.accounts);
+        let back = reservations::back(&held, &wanted, plan.accounts.as_ref());
         plan.because.extend(why.into_iter().chain(back));
         plan.restart |= !plan.because.is_empty();
     }
@@ -248,6 +243,31 @@ fn held(run: &LocalServer, state: &RunningServer, operator: Option<Login>) -> Re
         Some(Err(error)) if noted.is_none() => Err(error),
         _ => Ok(noted.unwrap_or_default()),
     }
+}
+
+/// Confirms that the server runs this configuration, and lets those in who are new in it. Returns what is wrong.
+fn confirm_change(project: &Project, digest: &str, plan: &ReloadPlan, state: &RunningServer) -> Result<(), String> {
+    /// Number of users that log in.
+    const MOST: usize = 32;
+    let wanted: HashSet<&str> = plan.connects.iter().map(String::as_str).collect();
+    let accounts: HashSet<&str> = wanted.iter().filter_map(|login| login.split('/').next()).collect();
+    let tenants = project.model().tenants.iter().filter(|tenant| accounts.contains(tenant.name.as_str()));
+    let users = tenants.flat_map(|tenant| {
+        let logins = tenant.users.iter().zip(project.tenant_logins(tenant));
+        logins
+            .filter_map(|(user, login)| {
+                let login = login?;
+                let shown = match &login {
+                    Login::Password(name, _) => name.clone(),
+                    Login::Seed(seed) => public_key_of(seed).ok()?,
+                };
+                let is_wanted = wanted.contains(format!("{}/{shown}", tenant.name).as_str());
+                is_wanted.then(|| (format!("{}/{}", tenant.name, user.name), login))
+            })
+            .collect::<Vec<_>>()
+    });
+    let users: Vec<(String, Login)> = users.take(MOST).collect();
+    confirm(&state.dial, digest, project.operator_login().as_ref(), &users)
 }
 
 /// Refuses accounts with which nats-server would not start, or in which tenants are not isolated.

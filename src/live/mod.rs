@@ -1,6 +1,9 @@
 //! Running servers: finds nats-server, starts it with the rendered configuration, waits
 //! until it answers, reloads and stops it.
 
+mod change;
+mod conf_folder;
+pub(crate) mod confirm;
 pub(crate) mod docker;
 pub mod jetstream;
 pub mod leftovers;

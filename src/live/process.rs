@@ -11,24 +11,24 @@ use std::time::Duration;
 use rustix::process::{Pid, Signal, kill_process, test_kill_process};
 use serde::{Deserialize, Serialize};
 
+use super::conf_folder::ConfFolder;
 use super::locate::NatsServer;
 use super::ready;
 use super::reload_plan::{self, ReloadPlan};
 use super::reservations::Held;
-use crate::conf;
-use crate::conf::ConfFiles;
 use crate::conf::value::Map;
+use crate::conf::{self, ConfFiles};
 use crate::diag::Sources;
 use crate::error::Error;
 use crate::model::units::Listen;
 use crate::model::{Model, Server};
 use crate::render::engine::Engine;
-use crate::render::{ACCOUNTS, ServerPaths, local_server_conf};
+use crate::render::{ServerPaths, local_server_conf};
 use crate::state;
 
 /// How long a server may take to start or to reload. Ten thousand JetStream
 /// accounts take about ten seconds.
-const START_LIMIT: Duration = Duration::from_secs(120);
+pub(super) const START_LIMIT: Duration = Duration::from_secs(120);
 /// How long a server may take to end by itself.
 const STOP_LIMIT: Duration = Duration::from_secs(15);
 /// How much of the log is searched for what the server read last.
@@ -61,6 +61,56 @@ pub struct RunningServer {
     pub executable: PathBuf,
     /// Whose server it is.
     pub registry: PathBuf,
+}
+
+/// A configuration that was rendered for the local server.
+pub struct PreparedConf {
+    /// Its files.
+    pub files: ConfFiles,
+    /// What they say.
+    pub values: Map,
+    /// Their digest, as the server prints it when it has read them.
+    pub digest: String,
+}
+
+/// What has to be known of a server to start it.
+pub(super) struct StartedAs<'s> {
+    executable: &'s Path,
+    version: String,
+    name: String,
+    url: String,
+    client: Listen,
+    monitor: Option<Listen>,
+    /// Environment variables that it does not get.
+    secrets: Vec<String>,
+}
+
+impl<'s> StartedAs<'s> {
+    /// The server of a model.
+    pub(super) fn of(server: &'s NatsServer, model: &Model) -> Self {
+        Self {
+            executable: &server.path,
+            version: server.version.to_string(),
+            name: model.server.name.to_string(),
+            url: model.server.url.clone(),
+            client: model.server.client,
+            monitor: model.server.monitor,
+            secrets: model.secret_variables().map(str::to_owned).collect(),
+        }
+    }
+
+    /// The server that ran before.
+    pub(super) fn before(state: &'s RunningServer, name: &str, model: &Model) -> Option<Self> {
+        Some(Self {
+            executable: &state.executable,
+            version: state.version.clone(),
+            name: name.to_owned(),
+            url: state.url.clone(),
+            client: address_of(&state.dial)?,
+            monitor: state.monitor.as_deref().and_then(address_of),
+            secrets: model.secret_variables().map(str::to_owned).collect(),
+        })
+    }
 }
 
 /// What `up` did.
@@ -102,8 +152,9 @@ impl LocalServer {
         self.folder.join("nats-server.log")
     }
 
-    fn conf(&self) -> PathBuf {
-        self.folder.join("nats-server.conf")
+    /// Where its configuration is.
+    pub(super) fn conf(&self) -> ConfFolder {
+        ConfFolder::new(self.folder.clone())
     }
 
     fn state_file(&self) -> PathBuf {
@@ -120,28 +171,33 @@ impl LocalServer {
         serde_json::from_str(&fs::read_to_string(self.held_file()).ok()?).ok()
     }
 
-    /// Takes note of the accounts of a model that a server is told, and, if it runs already, of those it had.
-    fn note_held(&self, model: &Model, is_running: bool) -> Result<(), Error> {
-        let mut held = match self.held() {
-            _ if !is_running => Held::default(),
-            Some(held) => held,
-            None => return Ok(()),
-        };
+    /// Takes note of the accounts of a model that a server is told, beside those that it holds already.
+    pub(super) fn note_held(&self, model: &Model, held: Option<Held>) -> Result<(), Error> {
+        let Some(mut held) = held else { return Ok(()) };
         held.change(model);
-        let text = serde_json::to_string(&held).unwrap_or_default();
+        self.write_held(&held)
+    }
+
+    /// Writes down what the server holds.
+    pub(super) fn write_held(&self, held: &Held) -> Result<(), Error> {
+        let text = serde_json::to_string(held).unwrap_or_default();
         fs::write(self.held_file(), text).map_err(|e| Error::io("write", &self.held_file(), e))
     }
 
     /// Refuses addresses of a model that others than the running server listen on.
     pub fn refuse_taken(&self, model: &Model) -> Result<(), Error> {
+        let Server { client, monitor, name, .. } = &model.server;
+        self.refuse_taken_addresses(name.as_str(), *client, *monitor)
+    }
+
+    fn refuse_taken_addresses(&self, name: &str, client: Listen, monitor: Option<Listen>) -> Result<(), Error> {
         let running = self.running();
         let own = running.iter().flat_map(|state| [Some(&state.dial), state.monitor.as_ref()]).flatten();
         let own: Vec<Listen> = own.filter_map(|url| address_of(url)).collect();
-        let server = &model.server;
-        for (what, address) in [("clients", Some(server.client)), ("monitoring", server.monitor)] {
+        for (what, address) in [("clients", Some(client)), ("monitoring", monitor)] {
             let address = address.filter(|address| !own.contains(&address.dial()) && ready::is_taken(*address));
             if let Some(address) = address {
-                return Err(taken(what, address, server.name.as_str()));
+                return Err(taken(what, address, name));
             }
         }
         Ok(())
@@ -155,7 +211,7 @@ impl LocalServer {
     }
 
     /// One `up` or `down` at a time.
-    fn lock(&self) -> Result<File, Error> {
+    pub(super) fn lock(&self) -> Result<File, Error> {
         let fail = |e| Error::io("create", &self.folder, e);
         if let Some(folder) = self.folder.parent() {
             state::create(folder).map_err(fail)?;
@@ -166,48 +222,42 @@ impl LocalServer {
         Ok(lock)
     }
 
-    /// Writes the main file for this machine, and gives the digest that the
-    /// server prints when it has read it.
-    fn prepare(&self, model: &Model, engine: &Engine, bundle: &Path) -> Result<String, Error> {
+    /// The configuration with which this server runs these accounts.
+    pub fn prepare(&self, model: &Model, engine: &Engine, accounts: String) -> Result<PreparedConf, Error> {
+        let fail = |e| Error::io("create", &self.folder, e);
+        fs::create_dir_all(&self.folder).map_err(fail)?;
         let folder = fs::canonicalize(&self.folder).map_err(|e| Error::io("find", &self.folder, e))?;
-        let accounts = bundle.join(ACCOUNTS);
-        let accounts = fs::canonicalize(&accounts).map_err(|e| Error::io("find", &accounts, e))?;
-        // The server joins an included path to its own folder, absolute or not.
-        let relative = pathdiff::diff_paths(&accounts, &folder).unwrap_or(accounts.clone());
-        let text = main_file(&folder, model, engine, relative.display().to_string(), self.names_acknowledgements())?;
-        fs::write(self.conf(), &text).map_err(|e| Error::io("write", &self.conf(), e))?;
-        Ok(conf::digest(&read(&self.conf())?))
+        let main = main_file(&folder, model, engine, conf::ACCOUNTS.to_owned(), self.names_acknowledgements())?;
+        let files = ConfFiles { main, accounts };
+        let scratch = tempfile::TempDir::with_prefix("tenantry-conf-").map_err(fail)?;
+        let environment = |name: &str| std::env::var(name).ok();
+        let values = conf::read(&files.write(scratch.path())?, &environment, &mut Sources::default())?.map;
+        Ok(PreparedConf { digest: conf::digest(&values), files, values })
     }
 
-    /// What the running server has to do before it runs what is rendered now; nothing
-    /// if none runs here.
-    pub fn reload_plan(&self, model: &Model, engine: &Engine, accounts: String) -> Result<Option<ReloadPlan>, Error> {
-        let (Some(_), Ok(folder)) = (self.running(), fs::canonicalize(&self.folder)) else { return Ok(None) };
-        let scratch = tempfile::TempDir::with_prefix("tenantry-plan-").map_err(|e| Error::io("create", &folder, e))?;
-        let main = main_file(&folder, model, engine, "accounts.conf".to_owned(), self.names_acknowledgements())?;
-        let new = read(&ConfFiles { main, accounts }.write(scratch.path())?)?;
-        let last = self.read_digest();
-        if last.as_ref() == Some(&conf::digest(&new)) {
-            return Ok(Some(ReloadPlan { disconnects: Some(Vec::new()), ..ReloadPlan::default() }));
+    /// What the running server has to do before it runs this configuration. `None` if none runs here.
+    pub fn reload_plan(&self, new: &PreparedConf) -> Option<ReloadPlan> {
+        self.running()?;
+        let running = self.read_digest();
+        if running.as_ref() == Some(&new.digest) {
+            return Some(ReloadPlan { disconnects: Some(Vec::new()), ..ReloadPlan::default() });
         }
-        // Somebody may have taken the files away that the server once read.
-        let old = read(&self.conf()).unwrap_or_default();
-        let is_read = last == Some(conf::digest(&old));
-        Ok(Some(reload_plan::compare(&old, &new, is_read)))
+        let old = running.and_then(|digest| self.conf().with_digest(&digest));
+        Some(reload_plan::compare(old.as_ref(), new))
     }
 
     /// The main configuration file with which this server runs, or would. `None` if nothing was
     /// ever started here.
     pub fn main_file(&self, model: &Model, engine: &Engine) -> Result<Option<String>, Error> {
         let Ok(folder) = fs::canonicalize(&self.folder) else { return Ok(None) };
-        main_file(&folder, model, engine, "accounts.conf".to_owned(), self.names_acknowledgements()).map(Some)
+        main_file(&folder, model, engine, conf::ACCOUNTS.to_owned(), self.names_acknowledgements()).map(Some)
     }
 
     /// Whether the running server was started with the feature flag by which acknowledgements name their account. It keeps
     /// that until it restarts: no reload changes it, and it is never in the way of a tenant.
     fn names_acknowledgements(&self) -> bool {
         self.running().is_some()
-            && fs::read_to_string(self.conf()).is_ok_and(|text| text.contains("js_ack_fc_v2: true"))
+            && fs::read_to_string(self.conf().main()).is_ok_and(|text| text.contains("js_ack_fc_v2: true"))
     }
 
     /// The folder in which the server keeps one folder of each account with JetStream.
@@ -216,7 +266,7 @@ impl LocalServer {
     }
 
     /// The digest of what the running server read last, by its own words.
-    fn read_digest(&self) -> Option<String> {
+    pub(super) fn read_digest(&self) -> Option<String> {
         let log = self.log();
         let length = fs::metadata(&log).map_or(0, |m| m.len());
         let text = read_from(&log, length.saturating_sub(LOG_TAIL)).ok()?;
@@ -227,35 +277,36 @@ impl LocalServer {
         line.rsplit_once('(').map(|(_, digest)| digest.trim_end_matches(')').to_owned())
     }
 
-    /// Starts the server, or reloads it if it runs already.
-    pub fn up(
+    /// Starts a server with this configuration. If one runs by now, it stays as it is.
+    pub fn start(
         &self,
         server: &NatsServer,
         model: &Model,
-        engine: &Engine,
-        bundle: &Path,
+        conf: &PreparedConf,
     ) -> Result<(RunningServer, UpAction), Error> {
         let _lock = self.lock()?;
-        let running = self.running();
-        let prepared = self.prepare(model, engine, bundle)?;
-        if let Some(state) = running {
-            // It may have been started a moment ago, by somebody who did not wait.
-            let greets = || address_of(&state.dial).is_none_or(|address| ready::greeting(address).is_some());
-            ready::poll(START_LIMIT, || (!state.is_alive() || greets()).then_some(()));
-            if self.read_digest().is_some_and(|read| read == prepared) {
-                return Ok((state, UpAction::Unchanged));
-            }
-            self.note_held(model, true)?;
-            self.reload(&state)?;
-            return Ok((state, UpAction::Reloaded));
+        if let Some(state) = self.running() {
+            state.wait_until_it_greets();
+            let action = match self.read_digest().as_ref() == Some(&conf.digest) {
+                true => UpAction::Unchanged,
+                false => return Err(Error::refused("another `up` started the server meanwhile", "run it again")),
+            };
+            return Ok((state, action));
         }
-        let mut child = self.spawn(server, model, true)?;
+        self.conf().replace(&conf.files, None)?;
+        self.note_held(model, Some(Held::default()))?;
+        Ok((self.spawn_ready(&StartedAs::of(server, model))?, UpAction::Started))
+    }
+
+    /// Starts a server in the background, and waits until it is ready.
+    pub(super) fn spawn_ready(&self, server: &StartedAs<'_>) -> Result<RunningServer, Error> {
+        let mut child = self.spawn(server, true)?;
         // Before it is ready, so that one which nobody waits for any more is known.
-        let state = self.remember(&child, server, model)?;
-        self.wait_until_ready(&mut child, model).inspect_err(|_| {
+        let state = self.remember(&child, server)?;
+        self.wait_until_ready(&mut child, server).inspect_err(|_| {
             let _ = fs::remove_file(self.state_file());
         })?;
-        Ok((state, UpAction::Started))
+        Ok(state)
     }
 
     /// Starts the server as a child, tells `ready`, and waits for its end.
@@ -263,8 +314,7 @@ impl LocalServer {
         &self,
         server: &NatsServer,
         model: &Model,
-        engine: &Engine,
-        bundle: &Path,
+        conf: &PreparedConf,
         ready: impl FnOnce(&RunningServer),
     ) -> Result<ExitStatus, Error> {
         let mut child = {
@@ -275,11 +325,13 @@ impl LocalServer {
                     "end it first: tenantry down",
                 ));
             }
-            self.prepare(model, engine, bundle)?;
+            self.conf().replace(&conf.files, None)?;
+            self.note_held(model, Some(Held::default()))?;
+            let started_as = StartedAs::of(server, model);
             // In our process group: Ctrl-C reaches it too.
-            let mut child = self.spawn(server, model, false)?;
-            self.wait_until_ready(&mut child, model)?;
-            let state = self.remember(&child, server, model)?;
+            let mut child = self.spawn(&started_as, false)?;
+            self.wait_until_ready(&mut child, &started_as)?;
+            let state = self.remember(&child, &started_as)?;
             ready(&state);
             child
         };
@@ -288,24 +340,24 @@ impl LocalServer {
         status
     }
 
-    fn spawn(&self, server: &NatsServer, model: &Model, detached: bool) -> Result<Child, Error> {
-        self.refuse_taken(model)?;
-        self.note_held(model, false)?;
+    fn spawn(&self, server: &StartedAs<'_>, detached: bool) -> Result<Child, Error> {
+        self.refuse_taken_addresses(&server.name, server.client, server.monitor)?;
         let log = self.log();
         fs::write(&log, "").map_err(|e| Error::io("write", &log, e))?;
         // Absolute: the server runs in its own folder.
-        let conf = fs::canonicalize(self.conf()).map_err(|e| Error::io("find", &self.conf(), e))?;
-        let mut command = Command::new(&server.path);
+        let conf = self.conf().main();
+        let conf = fs::canonicalize(&conf).map_err(|e| Error::io("find", &conf, e))?;
+        let mut command = Command::new(server.executable);
         command.arg("-c").arg(conf).current_dir(&self.folder).stdin(Stdio::null());
         command.stdout(append_to(&log)?).stderr(append_to(&log)?);
-        super::keep_secrets_from(&mut command, model.secret_variables());
+        super::keep_secrets_from(&mut command, server.secrets.iter().map(String::as_str));
         if detached {
             command.process_group(0);
         }
-        command.spawn().map_err(|e| Error::cannot_run(&server.path, e))
+        command.spawn().map_err(|e| Error::cannot_run(server.executable, e))
     }
 
-    fn wait_until_ready(&self, child: &mut Child, model: &Model) -> Result<(), Error> {
+    fn wait_until_ready(&self, child: &mut Child, server: &StartedAs<'_>) -> Result<(), Error> {
         enum Seen {
             Ready,
             Ended(Option<ExitStatus>),
@@ -313,8 +365,8 @@ impl LocalServer {
         let seen = ready::poll(START_LIMIT, || match child.try_wait() {
             Ok(Some(status)) => Some(Seen::Ended(Some(status))),
             Err(_) => Some(Seen::Ended(None)),
-            Ok(None) => ready::greeting(model.server.client)
-                .filter(|info| info["server_name"] == model.server.name.as_str())
+            Ok(None) => ready::greeting(server.client)
+                .filter(|info| info["server_name"] == server.name.as_str())
                 .map(|_| Seen::Ready),
         });
         match seen {
@@ -336,59 +388,25 @@ impl LocalServer {
     }
 
     /// What the server itself says is wrong.
-    fn last_words(&self) -> String {
+    pub(super) fn last_words(&self) -> String {
         last_words(&fs::read_to_string(self.log()).unwrap_or_default())
     }
 
-    fn remember(&self, child: &Child, server: &NatsServer, model: &Model) -> Result<RunningServer, Error> {
+    fn remember(&self, child: &Child, server: &StartedAs<'_>) -> Result<RunningServer, Error> {
         let state = RunningServer {
             pid: child.id(),
             started: start_time(child.id()),
-            url: model.server.url.clone(),
-            dial: format!("nats://{}", model.server.client.dial()),
-            monitor: model.server.monitor.map(|m| format!("http://{}", m.dial())),
-            version: server.version.to_string(),
-            executable: server.path.clone(),
+            url: server.url.clone(),
+            dial: format!("nats://{}", server.client.dial()),
+            monitor: server.monitor.map(|m| format!("http://{}", m.dial())),
+            version: server.version.clone(),
+            executable: server.executable.to_owned(),
             registry: self.registry.clone(),
         };
         let file = self.state_file();
         let text = serde_json::to_string_pretty(&state).unwrap_or_default();
         fs::write(&file, text).map_err(|e| Error::io("write", &file, e))?;
         Ok(state)
-    }
-
-    /// Asks the server to read its configuration again and waits for its answer.
-    fn reload(&self, state: &RunningServer) -> Result<(), Error> {
-        let log = self.log();
-        let before = fs::metadata(&log).map_or(0, |m| m.len());
-        state.signal(Signal::HUP)?;
-        let answer = ready::poll(START_LIMIT, || {
-            if !state.is_alive() {
-                return Some(Err(format!("the server ended: {}", self.last_words())));
-            }
-            let new = read_from(&log, before).ok()?;
-            let line = |mark: &str| new.lines().find(|l| l.contains(mark)).map(|l| strip_prefix(l).to_owned());
-            match line("Failed to reload") {
-                Some(words) => Some(Err(words)),
-                // The server reloads although parts of it fail, and says so before.
-                None => line("Reloaded server configuration").map(|_| Ok(error_of_server(&new))),
-            }
-        });
-        match answer {
-            Some(Ok(None)) => Ok(()),
-            Some(Ok(Some(words))) => Err(Error::server(
-                format!("the server reloaded its configuration, and part of it failed: {words}"),
-                "tenants may be without JetStream until it is restarted, which disconnects every client: tenantry down && tenantry up",
-            )),
-            Some(Err(words)) => Err(Error::server(
-                format!("the running server did not take the new configuration: {words}"),
-                "it goes on with the old one; some changes need a restart, which disconnects everybody: tenantry down && tenantry up",
-            )),
-            None => Err(Error::server(
-                "the server did not say whether it reloaded",
-                format!("its log is {}", log.display()),
-            )),
-        }
     }
 
     /// Ends the server. Nothing if none was running.
@@ -401,18 +419,20 @@ impl LocalServer {
             let _ = fs::remove_file(self.state_file());
             return Ok(None);
         };
+        self.stop(&state)?;
+        Ok(Some(state))
+    }
+
+    /// Ends a server.
+    pub(super) fn stop(&self, state: &RunningServer) -> Result<(), Error> {
         state.signal(Signal::TERM)?;
         if ready::poll(STOP_LIMIT, || (!state.is_alive()).then_some(())).is_none() {
             state.signal(Signal::KILL)?;
+            ready::poll(STOP_LIMIT, || (!state.is_alive()).then_some(()));
         }
         let _ = fs::remove_file(self.state_file());
-        Ok(Some(state))
+        Ok(())
     }
-}
-
-/// A configuration, as a server that is started here reads it.
-fn read(path: &Path) -> Result<Map, Error> {
-    Ok(conf::read(path, &|name| std::env::var(name).ok(), &mut Sources::default())?.map)
 }
 
 /// The main file of a server in this folder.
@@ -434,7 +454,7 @@ fn append_to(log: &Path) -> Result<Stdio, Error> {
 }
 
 /// The address in a URL of this machine.
-fn address_of(url: &str) -> Option<Listen> {
+pub(super) fn address_of(url: &str) -> Option<Listen> {
     Listen::parse(url.split_once("://")?.1).ok()
 }
 
@@ -463,26 +483,13 @@ pub(super) fn last_words(log: &str) -> String {
     strip_prefix(words.unwrap_or("it said nothing")).to_owned()
 }
 
-/// The first error in a log that is not about one connection.
-fn error_of_server(log: &str) -> Option<String> {
-    let is_of_connection = |line: &str| {
-        line.split(" - ").any(|part| {
-            part.split_once("id:")
-                .is_some_and(|(kind, id)| kind.len() == 1 && id.starts_with(|c: char| c.is_ascii_digit()))
-        })
-    };
-    log.lines()
-        .find(|line| line.contains("[ERR] ") && !is_of_connection(line))
-        .map(|line| strip_prefix(line).to_owned())
-}
-
 /// A log line without process number and time.
-fn strip_prefix(line: &str) -> &str {
+pub(super) fn strip_prefix(line: &str) -> &str {
     let marks = ["[FTL] ", "[ERR] ", "[INF] ", "[WRN] "];
     marks.iter().find_map(|mark| line.split_once(mark)).map_or(line, |(_, rest)| rest).trim()
 }
 
-fn read_from(path: &Path, offset: u64) -> io::Result<String> {
+pub(super) fn read_from(path: &Path, offset: u64) -> io::Result<String> {
     let mut file = File::open(path)?;
     file.seek(SeekFrom::Start(offset))?;
     let mut bytes = Vec::new();
@@ -501,7 +508,17 @@ impl RunningServer {
         exists && (self.started.is_none() || start_time(self.pid) == self.started)
     }
 
-    fn signal(&self, signal: Signal) -> Result<(), Error> {
+    /// Waits until it takes connections, unless it ends before. It may have been started a moment ago, by somebody who
+    /// did not wait. Returns its name.
+    pub(super) fn wait_until_it_greets(&self) -> String {
+        let name = || {
+            let info = address_of(&self.dial).and_then(ready::greeting)?;
+            Some(info["server_name"].as_str().unwrap_or_default().to_owned())
+        };
+        ready::poll(START_LIMIT, || name().or_else(|| (!self.is_alive()).then(String::new))).unwrap_or_default()
+    }
+
+    pub(super) fn signal(&self, signal: Signal) -> Result<(), Error> {
         let Some(pid) = self.pid() else { return Ok(()) };
         kill_process(pid, signal)
             .map_err(|e| Error::server(format!("cannot signal the server (pid {}): {e}", self.pid), ""))
@@ -518,20 +535,4 @@ fn start_time(pid: u32) -> Option<u64> {
         return Some(0);
     }
     fields.nth(18)?.parse().ok()
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn an_error_about_a_connection_is_none_of_the_reload() {
-        let of_connection = "[7] 2026/01/01 00:00:00.1 [ERR] 127.0.0.1:1 - cid:27 - \"v0.51.0:rust\" - \"A/user:a\" - authentication error\n";
-        let of_server =
-            "[7] 2026/01/01 00:00:00.1 [ERR] Error enabling jetstream on configured accounts: insufficient (10047)\n";
-        assert_eq!(error_of_server(of_connection), None);
-        let found = error_of_server(&format!("{of_connection}{of_server}"));
-        assert_eq!(found.as_deref(), Some("Error enabling jetstream on configured accounts: insufficient (10047)"));
-        assert_eq!(error_of_server("[7] 2026/01/01 00:00:00.1 [INF] Reloaded server configuration"), None);
-    }
 }

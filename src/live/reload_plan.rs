@@ -2,8 +2,11 @@
 
 use std::collections::{BTreeSet, HashMap};
 
+use super::conf_folder::LoadedConf;
+use super::process::PreparedConf;
 use crate::conf;
 use crate::conf::value::{Map, Value};
+use crate::render::accounts::names_of_nkeys;
 
 /// The steps from the configuration that a server runs to the one rendered now. The
 /// default, with everything false, means that nothing differs.
@@ -13,16 +16,17 @@ pub struct ReloadPlan {
     pub reload: bool,
     /// Whether a reload is not enough. A restart disconnects every client.
     pub restart: bool,
-    /// Users whose clients a reload disconnects, as `ACCOUNT/LOGIN`, where the login is a
-    /// user name or public nkey, as the server knows them. `None` if unknown, because the configuration that the
+    /// Users whose clients a reload disconnects, as `ACCOUNT/USER`. `None` if unknown, because the configuration that the
     /// server read has been overwritten.
     pub disconnects: Option<Vec<String>>,
+    /// Users who are new or get another credential, as `ACCOUNT/LOGIN`, where the login is a user name or public nkey.
+    pub connects: Vec<String>,
     /// Accounts that get fewer connections than they may have now, or `the server`: it disconnects those above.
     pub lowered: Vec<String>,
     /// Keys of the main configuration file whose changes need a restart.
     pub because: Vec<String>,
-    /// The accounts of the old configuration.
-    pub accounts: BTreeSet<String>,
+    /// The accounts of the old configuration. `None` if unknown.
+    pub accounts: Option<BTreeSet<String>>,
 }
 
 /// Keys of the main configuration file that nats-server applies on a reload
@@ -50,9 +54,23 @@ const GROWING: [&str; 2] = ["max_memory_store", "max_file_store"];
 /// The key of the `jetstream` block that it applies whatever the value.
 const LIMITS: &str = "limits";
 
-/// Compares two complete configurations. `is_read`: the server has read exactly the old
-/// one, so the disconnected users are known.
-pub fn compare(old: &Map, new: &Map, is_read: bool) -> ReloadPlan {
+/// Compares what a server runs with what is rendered now. `None`: what it runs is not known.
+pub fn compare(old: Option<&LoadedConf>, new: &PreparedConf) -> ReloadPlan {
+    let Some(old) = old else { return ReloadPlan { reload: true, ..ReloadPlan::default() } };
+    let mut plan = compare_values(&old.values, &new.values);
+    let names = names_of_nkeys(&old.accounts);
+    for login in plan.disconnects.iter_mut().flatten() {
+        if let Some((account, key)) = login.split_once('/')
+            && let Some(name) = names.get(key)
+        {
+            *login = format!("{account}/{name}");
+        }
+    }
+    plan
+}
+
+/// Compares two complete configurations.
+fn compare_values(old: &Map, new: &Map) -> ReloadPlan {
     let mut because = changed(old, new);
     if let (Some(Value::Map(old)), Some(Value::Map(new))) = (value(old, "jetstream"), value(new, "jetstream")) {
         let shrinks = |key: &String| match (value(old, key), value(new, key)) {
@@ -67,11 +85,17 @@ pub fn compare(old: &Map, new: &Map, is_read: bool) -> ReloadPlan {
         because.retain(|key| key != "jetstream");
         because.extend(inside);
     }
-    let name = |login: &(String, String)| login.0.clone();
-    let gone = || logins(old).difference(&logins(new)).map(name).collect();
-    let (disconnects, lowered) = (is_read.then(gone), lowered(old, new));
-    let accounts = accounts(old).map(|(name, _)| name.to_owned()).collect();
-    ReloadPlan { reload: true, restart: !because.is_empty(), disconnects, lowered, because, accounts }
+    let (before, after) = (logins(old), logins(new));
+    let names = |logins: Vec<&(String, String)>| logins.into_iter().map(|(login, _)| login.clone()).collect();
+    ReloadPlan {
+        reload: true,
+        restart: !because.is_empty(),
+        disconnects: Some(names(before.difference(&after).collect())),
+        connects: names(after.difference(&before).collect()),
+        lowered: lowered(old, new),
+        because,
+        accounts: Some(accounts(old).map(|(name, _)| name.to_owned()).collect()),
+    }
 }
 
 /// Whose limit of connections is lower than it was.
@@ -139,6 +163,7 @@ fn logins(map: &Map) -> BTreeSet<(String, String)> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::conf::ConfFiles;
     use crate::project::tests::conf;
 
     const OLD: &str = r#"
@@ -155,36 +180,38 @@ mod tests {
     /// Compares the configuration above with one in which a text is replaced.
     fn compare_with(from: &str, to: &str) -> ReloadPlan {
         assert!(OLD.contains(from), "{from}");
-        compare(&conf(OLD), &conf(&OLD.replace(from, to)), true)
+        compare_values(&conf(OLD), &conf(&OLD.replace(from, to)))
     }
 
     fn none() -> ReloadPlan {
-        let accounts = ["A", "B"].map(str::to_owned).into();
+        let accounts = Some(["A", "B"].map(str::to_owned).into());
         ReloadPlan { reload: true, disconnects: Some(Vec::new()), accounts, ..ReloadPlan::default() }
     }
 
     #[test]
     fn an_equal_configuration_disconnects_no_client() {
-        assert_eq!(compare(&conf(OLD), &conf(OLD), true), none());
+        assert_eq!(compare_values(&conf(OLD), &conf(OLD)), none());
         let other_layout = OLD.replace("debug: false\n", "\n\n# a comment\ndebug = off\n");
-        assert_eq!(compare(&conf(OLD), &conf(&other_layout), true), none());
+        assert_eq!(compare_values(&conf(OLD), &conf(&other_layout)), none());
     }
 
     #[test]
     fn a_reload_disconnects_users_that_are_removed_or_have_another_secret() {
         let cases = [
-            (r#"{ user: "app", password: "$2a$first" }, "#, "", "A/app"),
-            (r#", { nkey: "UFIRST" }"#, "", "A/UFIRST"),
-            ("$2a$first", "$2a$second", "A/app"),
-            ("UFIRST", "USECOND", "A/UFIRST"),
-            ("$2a$other", "$2a$second", "B/app"),
+            (r#"{ user: "app", password: "$2a$first" }, "#, "", Some("A/app"), None),
+            (r#", { nkey: "UFIRST" }"#, "", Some("A/UFIRST"), None),
+            ("$2a$first", "$2a$second", Some("A/app"), Some("A/app")),
+            ("UFIRST", "USECOND", Some("A/UFIRST"), Some("A/USECOND")),
+            ("$2a$other", "$2a$second", Some("B/app"), Some("B/app")),
+            // A new user disconnects no client.
+            (r#"{ nkey: "UFIRST" }"#, r#"{ nkey: "UFIRST" }, { nkey: "UNEW" }"#, None, Some("A/UNEW")),
         ];
-        for (from, to, gone) in cases {
+        for (from, to, gone, new) in cases {
             let plan = compare_with(from, to);
-            assert_eq!(plan, ReloadPlan { disconnects: Some(vec![gone.to_owned()]), ..none() }, "{from} -> {to}");
+            let list = |login: Option<&str>| login.map(str::to_owned).into_iter().collect::<Vec<_>>();
+            let expected = ReloadPlan { disconnects: Some(list(gone)), connects: list(new), ..none() };
+            assert_eq!(plan, expected, "{from} -> {to}");
         }
-        // A new user disconnects no client.
-        assert_eq!(compare_with(r#"{ nkey: "UFIRST" }"#, r#"{ nkey: "UFIRST" }, { nkey: "UNEW" }"#), none());
     }
 
     #[test]
@@ -200,15 +227,24 @@ mod tests {
             (("", "limits { max_connections: 4 }"), ("", "limits { max_connections: -1 }"), &[]),
             (("", "limits { max_payload: 4 }"), ("", "limits { max_connections: 4 }"), &["B"]),
         ] {
-            assert_eq!(compare(&with(old.0, old.1), &with(new.0, new.1), true).lowered, lowered, "{old:?} {new:?}");
+            assert_eq!(compare_values(&with(old.0, old.1), &with(new.0, new.1)).lowered, lowered, "{old:?} {new:?}");
         }
     }
 
     #[test]
-    fn who_is_disconnected_is_unknown_if_the_server_read_another_file() {
-        let plan = compare(&conf(OLD), &conf(&OLD.replace("UFIRST", "USECOND")), false);
-        assert_eq!(plan, ReloadPlan { disconnects: None, ..none() });
+    fn without_what_the_server_runs_only_the_reload_is_known() {
+        let new = PreparedConf {
+            files: ConfFiles { main: String::new(), accounts: String::new() },
+            values: conf(OLD),
+            digest: String::new(),
+        };
+        assert_eq!(compare(None, &new), ReloadPlan { reload: true, ..ReloadPlan::default() });
         assert_eq!(ReloadPlan::default().disconnects, None);
+        let key = "# app: role app, nkey\nnkey: \"UFIRST\"\n# b: role app, nkey\nnkey: \"UOTHER\"";
+        let old =
+            LoadedConf { values: conf(&OLD.replace("UFIRST", "UGONE")), accounts: key.replace("UFIRST", "UGONE") };
+        let plan = compare(Some(&old), &new);
+        assert_eq!((plan.disconnects, plan.connects), (Some(vec!["A/app".into()]), vec!["A/UFIRST".into()]));
     }
 
     #[test]
@@ -249,7 +285,7 @@ mod tests {
             with("limits { batch { max_inflight_total: 20 } },"),
         );
         for (old, new) in [(OLD, few.as_str()), (&few, &many), (&many, OLD)] {
-            assert_eq!(compare(&conf(old), &conf(new), true), none());
+            assert_eq!(compare_values(&conf(old), &conf(new)), none());
         }
     }
 
@@ -258,9 +294,9 @@ mod tests {
         let block = r#"jetstream { store_dir: "data", max_memory_store: 1024, max_file_store: 4096 }"#;
         let without = OLD.replace(block, "");
         for (old, new) in [(OLD, without.as_str()), (&without, OLD)] {
-            let plan = compare(&conf(old), &conf(new), true);
+            let plan = compare_values(&conf(old), &conf(new));
             assert_eq!((plan.restart, plan.because), (true, vec!["jetstream".to_owned()]));
         }
-        assert_eq!(compare(&conf(&without), &conf(&without), true), none());
+        assert_eq!(compare_values(&conf(&without), &conf(&without)), none());
     }
 }

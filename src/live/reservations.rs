@@ -118,9 +118,12 @@ pub fn conflict(held: &Reservations, wanted: &Reservations, available: Reserved)
 }
 
 /// The accounts that come back, as the end of "the server needs a restart for": it holds on to what it had of them, and
-/// streams of theirs store nothing any more. `running`: the accounts of its configuration. `None`: there are none.
-pub fn back(held: &Held, wanted: &Reservations, running: &BTreeSet<String>) -> Option<String> {
-    let is_gone = |account: &&String| held.reserved.contains_key(*account) && !running.contains(*account);
+/// streams of theirs store nothing any more. `running`: the accounts of its configuration, if it is known. `None`: there
+/// are none.
+pub fn back(held: &Held, wanted: &Reservations, running: Option<&BTreeSet<String>>) -> Option<String> {
+    let is_gone = |account: &&String| {
+        held.reserved.contains_key(*account) && running.is_some_and(|running| !running.contains(*account))
+    };
     let back = wanted.keys().filter(|account| is_gone(account) || held.removed.contains(*account));
     let names: Vec<&str> = back.map(String::as_str).collect();
     let verb = if names.len() == 1 { "was" } else { "were" };

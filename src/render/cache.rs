@@ -470,7 +470,7 @@ mod tests {
         let files = [(ACCOUNTS, accounts), (HANDOUT, handout)]
             .map(|(path, text)| (path.to_owned(), super::super::bundle::File::public(text)));
         stage.put_files(files.iter().map(|(path, file)| (path, file))).expect("written");
-        let (_, manifest) = stage.finish().expect("written");
+        let (_, manifest) = stage.finish(|| Ok(())).expect("written");
         drop(target);
         let target = Target::open(&out).expect("target");
         let update = |manifest| CacheUpdate {

@@ -37,7 +37,8 @@ pub struct Consent {
 }
 
 /// Renders tenants that are not cached and writes files that differ. `advance` is called
-/// after each tenant; `allow` with the text of the accounts before anything replaces what is on disk.
+/// after each tenant; `allow` with the text of the accounts when the new files are complete, beside the old ones: the
+/// exchange is all that may still fail.
 pub fn write(
     inputs: &Inputs<'_>,
     target: &Target,
@@ -78,11 +79,10 @@ pub fn write(
     };
     let parts = tenants.par_iter().zip(&digests).map(make).collect::<Result<Vec<Part<'_>>, Error>>()?;
     let bundle = super::render_whole(inputs, &parts)?;
-    allow(bundle.text(ACCOUNTS).unwrap_or_default())?;
     bundle.files.par_iter().try_for_each(|file| stage.put_files([file]))?;
     state::save_hashes(origin.state, inputs.keyring.hashes);
-    let (outcome, manifest) = stage.finish()?;
     let [accounts, handout] = [ACCOUNTS, HANDOUT].map(|path| bundle.text(path).unwrap_or_default());
+    let (outcome, manifest) = stage.finish(|| allow(accounts))?;
     let registry = origin.registry;
     let update = CacheUpdate { registry, whole, manifest, accounts, handout, tenants, inputs: &digests, parts: &parts };
     cache::save(origin.state, target, &update);

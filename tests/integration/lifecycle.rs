@@ -8,7 +8,7 @@ use std::os::unix::fs::PermissionsExt as _;
 use async_nats::jetstream;
 use serde_json::{Value as Json, json};
 
-use crate::support::{PATIENCE, Project, Ran, eventually, next};
+use crate::support::{PATIENCE, Project, Ran, eventually, nats_server, next};
 
 #[tokio::test]
 async fn data_survives_a_restart() {
@@ -267,6 +267,91 @@ async fn storage_of_removed_tenants_is_counted_until_a_restart() {
     for (tenant, _) in with("NEW", "300MiB") {
         assert!(has_jetstream(tenant).await, "{tenant}");
     }
+}
+
+/// A reload of which a part fails, because the note of what the server holds is wrong: the server runs what it ran before.
+#[tokio::test]
+async fn what_a_server_takes_in_part_only_is_undone() {
+    let tenant = |name: &str| {
+        format!(
+            "[[tenant]]\nname = \"{name}\"\n[tenant.jetstream]\nmemory = \"0B\"\nstorage = \"300MiB\"\n[[tenant.user]]\nname = \"{name}_admin\"\nrole = \"admin\"\n"
+        )
+    };
+    // No secret of a system user is known, so the server cannot be asked what it holds.
+    let head = "version = 1\n[server]\nname = \"x\"\nclient = \"127.0.0.1:4222\"\n[server.jetstream]\nmemory = \"64MiB\"\n\
+        storage = \"1GiB\"\n[keys]\nroot = \"development\"\n[[system.user]]\nname = \"op\"\n\
+        public_key = \"UCNGL4W5QX66CFX6A6DCBVDH5VOHMI7B2UZZU7TXAUQQSI2JPHULCKBR\"\n";
+    let project = Project::with_registry(head);
+    let head = project.read("tenants.toml");
+    let registry = |names: &[&str]| {
+        project.write("tenants.toml", &names.iter().fold(head.clone(), |text, name| text + &tenant(name)));
+    };
+    registry(&["A", "B", "OLD"]);
+    project.up();
+    registry(&["A", "B"]);
+    project.up();
+    registry(&["A", "B", "NEW"]);
+    project.run(&["up"]).exited(1);
+    project.write(".tenantry/run/held.json", r#"{ "reserved": {}, "removed": [] }"#);
+    let (before, digest) = (project.read("infra/nats/accounts.conf"), read_digest(&project));
+    let ran = project.run(&["up"]).exited(1);
+    assert!(ran.stderr.contains("nothing was changed") && ran.stderr.contains("insufficient"), "{}", ran.stderr);
+    assert_eq!((project.read("infra/nats/accounts.conf"), read_digest(&project)), (before.clone(), digest));
+    assert_eq!(project.read(".tenantry/run/accounts.conf"), before);
+    for name in ["A", "B"] {
+        let admin = project.connect(&format!("{name}/{name}_admin")).await;
+        let jetstream = async_nats::jetstream::new(admin.client.clone());
+        assert!(jetstream.query_account().await.is_ok(), "{name}");
+    }
+    assert!(project.creds("NEW/NEW_admin").connect().await.is_err(), "NEW was not added");
+    registry(&["A", "B"]);
+    assert!(project.run(&["up"]).succeeded().stdout.contains("running already"));
+}
+
+/// The digest of what the server read last, by its log.
+fn read_digest(project: &Project) -> String {
+    let log = project.read(".tenantry/run/nats-server.log");
+    let line = log.lines().rfind(|line| line.contains("configuration") && line.ends_with(')')).expect("a digest");
+    line.rsplit_once('(').expect("in brackets").1.to_owned()
+}
+
+/// A server that ends instead of taking the new configuration, at a reload and at a restart.
+#[tokio::test]
+async fn a_server_that_ends_with_the_new_configuration_runs_the_old_one_again() {
+    let project = Project::new();
+    let real = nats_server().display().to_string();
+    let ends_at_reload = fake_server(
+        &project,
+        &format!(
+            "case $1 in --version) exec {real} --version;; esac\n{real} \"$@\" & child=$!\ntrap 'kill $child; wait $child; echo \"[FTL] it fell over\"; exit 1' HUP\ntrap 'kill $child; wait $child; exit 0' TERM\nwait $child"
+        ),
+    );
+    project.run(&["up", "--nats-server", &ends_at_reload]).succeeded();
+    let (registry, before, pid) =
+        (project.read("tenants.toml"), project.read("infra/nats/accounts.conf"), project.pid());
+    project.run(&["user", "rotate", "TENANT_A/tenant_a_app"]).succeeded();
+    let ran = project.run(&["up", "--nats-server", &ends_at_reload]).exited(1);
+    assert!(ran.stderr.contains("nothing was changed: the server ended"), "{}", ran.stderr);
+    assert!(project.creds("TENANT_A/tenant_a_app").connect().await.is_err(), "the new credential is none yet");
+    project.write("tenants.toml", &registry);
+    drop(project.connect("TENANT_A/tenant_a_app").await);
+    assert_ne!(project.pid(), pid, "the control: it did end");
+    assert_eq!(project.read("infra/nats/accounts.conf"), before);
+    let old = project.pid();
+
+    let ends_at_start = fake_server(
+        &project,
+        &format!(
+            "case $1 in --version) exec {real} --version;; esac\ngrep -q 33554432 \"$2\" && exit 1\nexec {real} \"$@\""
+        ),
+    );
+    project.edit("name            = \"dev\"", "name            = \"dev\"\nmax_pending = \"32MiB\"");
+    let ran = project.run(&["up", "--restart", "--nats-server", &ends_at_start]).exited(1);
+    assert!(ran.stderr.contains("nothing was changed: the server ended"), "{}", ran.stderr);
+    assert_ne!(project.pid(), old, "the control: it was restarted");
+    drop(project.connect("TENANT_A/tenant_a_app").await);
+    project.write("tenants.toml", &registry);
+    assert!(project.run(&["up"]).succeeded().stdout.contains("running already"));
 }
 
 /// A tenant taken out and put back while the server runs: a reload would leave its streams deaf.
@@ -615,9 +700,13 @@ async fn a_plan_knows_what_takes_a_restart_and_whom_a_reload_ends() {
         project.up();
     }
 
-    // Rendered already: the files that the server read are gone, and it is said that it is not known.
+    // Rendered already: what the server runs is compared all the same.
     project.run(&["user", "rotate", "TENANT_B/tenant_b_app"]).succeeded();
     project.run(&["render"]).succeeded();
+    assert_eq!(of(&plan()), (json!(true), json!(false), json!(["TENANT_B/tenant_b_app"])));
+    // The files that the server read are gone: what is not known is null.
+    project.write(".tenantry/run/accounts.conf", "accounts {}\n");
+    project.write(".tenantry/run/previous/accounts.conf", "accounts {}\n");
     assert_eq!(of(&plan()), (json!(true), json!(false), Json::Null));
     // Another server's configuration is not known here.
     let url = project.creds("TENANT_A/tenant_a_admin").url;

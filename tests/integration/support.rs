@@ -135,7 +135,7 @@ impl Project {
         let log = || self.read(".tenantry/run/nats-server.log");
         assert_ne!(accounts, self.read("infra/nats/accounts.conf"), "{what}");
         let reloads = log().matches("Reloaded server configuration").count();
-        self.write("infra/nats/accounts.conf", accounts);
+        self.write(".tenantry/run/accounts.conf", accounts);
         assert!(Command::new("kill").args(["-HUP", &self.pid()]).status().expect("kill").success());
         let start = Instant::now();
         while log().matches("Reloaded server configuration").count() == reloads {

@@ -143,9 +143,9 @@ impl<'t> Stage<'t> {
         super::tree::create_folder(&tree, mode).map_err(|e| fail(&tree, e))
     }
 
-    /// Replaces the old tree by the new one, if anything differs. Returns the digest of
-    /// the new manifest.
-    pub fn finish(self) -> Result<(WriteSummary, Digest), Error> {
+    /// Replaces the old tree by the new one, if anything differs. `allow` is called when the new one is complete, and
+    /// may still refuse it. Returns the digest of the new manifest.
+    pub fn finish(self, allow: impl FnOnce() -> Result<(), Error>) -> Result<(WriteSummary, Digest), Error> {
         let manifest = File::public(self.state().change.manifest.to_text());
         let digest = crate::render::digest_of([manifest.bytes.as_slice()]);
         // Writes the manifest last: a file that is newer than it was changed by someone else.
@@ -175,10 +175,13 @@ impl<'t> Stage<'t> {
             self.begin()?;
             state = self.state();
             self.target.complete(&state.change)?;
+            allow()?;
             // From here on the working folder may hold the old tree: an error must not
             // remove it.
             state.begun = false;
             self.target.replace(&state.change, &digest)?;
+        } else {
+            allow()?;
         }
         drop(state);
         Ok((outcome, digest))

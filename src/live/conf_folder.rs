@@ -1,0 +1,132 @@
+//! The configuration files that a local server reads, and those that it read before the last change: what a change
+//! is compared with, and what is put back if the server does not take it.
+
+use std::fs;
+use std::io::{self, Write as _};
+use std::path::{Path, PathBuf};
+
+use crate::conf::value::Map;
+use crate::conf::{self, ConfFiles};
+use crate::diag::Sources;
+use crate::error::Error;
+
+/// The folder with the files of now. Those of before are in a folder inside it.
+#[derive(Debug, Clone)]
+pub struct ConfFolder(PathBuf);
+
+/// A configuration that a server has read.
+#[derive(Debug, Default)]
+pub struct LoadedConf {
+    /// Its values.
+    pub values: Map,
+    /// The text of its accounts, in which comments name the users.
+    pub accounts: String,
+}
+
+impl ConfFolder {
+    /// The configuration files in `folder`.
+    pub fn new(folder: PathBuf) -> Self {
+        Self(folder)
+    }
+
+    /// The main file, which a server is started with.
+    pub fn main(&self) -> PathBuf {
+        self.0.join(conf::MAIN)
+    }
+
+    fn previous(&self) -> Self {
+        Self(self.0.join("previous"))
+    }
+
+    /// The digest of the files, as a server that reads them prints it. `None`: they cannot be read.
+    pub fn digest(&self) -> Option<String> {
+        Some(conf::digest(&self.load().ok()?.values))
+    }
+
+    /// Replaces the files. Those of before are kept if their digest is `running`, which the server has read.
+    pub fn replace(&self, files: &ConfFiles, running: Option<&str>) -> Result<(), Error> {
+        if running.is_some() && self.digest().as_deref() == running {
+            self.copy_to(&self.previous())?;
+        }
+        self.write(files)
+    }
+
+    /// Puts back the files of before, which have the digest `running`. Returns whether they are there.
+    pub fn put_back(&self, running: &str) -> Result<bool, Error> {
+        let is_there = self.previous().digest().is_some_and(|digest| digest == running);
+        if is_there {
+            self.previous().copy_to(self)?;
+        }
+        Ok(is_there)
+    }
+
+    /// The configuration with this digest: the files of now, or those of before. `None`: neither has it.
+    pub fn with_digest(&self, digest: &str) -> Option<LoadedConf> {
+        let both = [self.clone(), self.previous()].into_iter();
+        both.filter_map(|folder| folder.load().ok()).find(|loaded| conf::digest(&loaded.values) == digest)
+    }
+
+    fn load(&self) -> Result<LoadedConf, Error> {
+        let environment = |name: &str| std::env::var(name).ok();
+        let values = conf::read(&self.main(), &environment, &mut Sources::default())?.map;
+        Ok(LoadedConf { values, accounts: fs::read_to_string(self.0.join(conf::ACCOUNTS)).unwrap_or_default() })
+    }
+
+    fn copy_to(&self, other: &Self) -> Result<(), Error> {
+        let text = |name: &str| {
+            let path = self.0.join(name);
+            fs::read_to_string(&path).map_err(|e| Error::io("read", &path, e))
+        };
+        other.write(&ConfFiles { main: text(conf::MAIN)?, accounts: text(conf::ACCOUNTS)? })
+    }
+
+    /// Writes both files, each in one step. The accounts hold hashes of passwords.
+    fn write(&self, files: &ConfFiles) -> Result<(), Error> {
+        fs::create_dir_all(&self.0).map_err(|e| Error::io("create", &self.0, e))?;
+        for (name, text) in [(conf::ACCOUNTS, &files.accounts), (conf::MAIN, &files.main)] {
+            let path = self.0.join(name);
+            replace(&path, text).map_err(|e| Error::io("write", &path, e))?;
+        }
+        Ok(())
+    }
+}
+
+/// Replaces a file by one that only its owner may read.
+fn replace(path: &Path, text: &str) -> io::Result<()> {
+    let mut file = tempfile::NamedTempFile::new_in(path.parent().unwrap_or(Path::new(".")))?;
+    file.write_all(text.as_bytes())?;
+    file.as_file().sync_all()?;
+    file.persist(path)?;
+    Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn files(port: u16) -> ConfFiles {
+        ConfFiles {
+            main: format!("port: {port}\ninclude \"accounts.conf\"\n"),
+            accounts: "accounts { A {} }\n".to_owned(),
+        }
+    }
+
+    #[test]
+    fn what_the_server_has_read_is_kept_until_it_reads_something_else() {
+        let root = tempfile::tempdir().expect("a folder");
+        let folder = ConfFolder::new(root.path().join("run"));
+        assert_eq!(folder.digest(), None);
+        folder.replace(&files(1), None).expect("written");
+        let first = folder.digest().expect("readable");
+        folder.replace(&files(2), Some(&first)).expect("written");
+        let second = folder.digest().expect("readable");
+        assert_ne!(first, second);
+        // The server has not read the second, so the first is still what it has.
+        folder.replace(&files(3), Some(&first)).expect("written");
+        assert_eq!(folder.with_digest(&second).map(|loaded| loaded.accounts), None);
+        assert!(folder.with_digest(&first).is_some_and(|loaded| loaded.accounts == files(1).accounts));
+        assert!(!folder.put_back(&second).expect("readable"));
+        assert!(folder.put_back(&first).expect("written"));
+        assert_eq!(folder.digest().as_deref(), Some(first.as_str()));
+    }
+}
