@@ -10,12 +10,14 @@ use super::{Context, count};
 use crate::diag::{first_few, plain};
 use crate::error::{Error, Exit};
 use crate::keys::{AccountKind, RootKey};
+use crate::live::conf_difference::Difference;
 use crate::live::jetstream::api::Failure;
 use crate::live::jetstream::apply::ChangeOutcome;
 use crate::live::jetstream::change::{Action, Change};
 use crate::live::jetstream::targets::{Targets, Unmatched, address};
 use crate::live::jetstream::{self, Job, TenantReport};
-use crate::live::process::LocalServer;
+use crate::live::leftovers;
+use crate::live::process::{LocalServer, RunningServer};
 use crate::live::reload_plan::ReloadPlan;
 use crate::live::stats::{self, OverLimit};
 use crate::model::jetstream::difference::Field;
@@ -90,6 +92,8 @@ struct ReloadDocument {
     restart: Option<bool>,
     disconnects: Option<Vec<String>>,
     over_limit: Vec<OverLimit>,
+    /// What differs in accounts and settings. `None`: unknown.
+    accounts: Option<Vec<Difference>>,
 }
 
 #[derive(Serialize)]
@@ -112,43 +116,87 @@ struct FailureDocument {
 
 pub fn plan(context: &Context, args: &PlanArgs) -> Result<Exit, Error> {
     let valid = context.load()?;
-    let (mut document, mut exit) = run(context, &valid, &args.what, false)?;
-    // The reload plan fails if the variable of a supplied password is not set; the plan
-    // of the streams is still valid.
-    let unknown = |e: &Error| context.ui.note(&format!("whether the server needs a reload is not known: {e}"));
-    let pending = reload_plan(context, valid, args).inspect_err(unknown);
-    if let Ok(None) = pending {
-        context
-            .ui
-            .note("accounts and settings were not compared: they are with the server that `tenantry up` started here");
+    let run = LocalServer::new(&context.state(), &context.registry);
+    let (valid, pending) = match run.running().filter(|_| args.what.server.is_none()) {
+        Some(state) => {
+            super::server::note_leftovers(context, &run, &valid.model);
+            let project = Project::open(valid, args.templates.as_deref())?;
+            let pending = pending(context, &run, &state, &project, args)?;
+            (project.valid, pending)
+        }
+        None => (valid, None),
+    };
+    let next = match &pending {
+        None => {
+            context.ui.note(
+                "accounts and settings were not compared: they are with the server that `tenantry up` started here",
+            );
+            None
+        }
+        Some(pending) => show_pending(context, pending),
+    };
+    let is_new = |tenant: &Tenant| {
+        let plan = pending.as_ref().map(|pending| &pending.plan);
+        plan.is_some_and(|plan| plan.begins_jetstream(tenant.name.as_str()))
+            && !leftovers::has_streams(&run.store(), tenant.name.as_str())
+    };
+    let (mut document, mut exit) = compare(context, &valid, &args.what, next.as_deref(), &is_new)?;
+    let is_due = pending.as_ref().is_some_and(|pending| pending.plan.reload || pending.plan.restart);
+    if is_due && exit == Exit::Ok {
+        exit = Exit::Found;
     }
-    document.pending = Some(pending.unwrap_or_default().map_or_else(
-        ReloadDocument::default,
-        |Pending { plan: pending, refusal, over_limit }| {
-            match refusal {
-                Some(refusal) => {
-                    let up = context.command("tenantry up");
-                    context.ui.found(&format!("accounts and settings: {up} refuses the new configuration: {refusal}"));
-                    if let Some(hint) = refusal.hint() {
-                        context.ui.note(&format!("  {hint}"));
-                    }
-                }
-                None => show_reload(context, &pending),
-            }
-            if (pending.reload || pending.restart) && exit == Exit::Ok {
-                exit = Exit::Found;
-            }
-            let ReloadPlan { reload, restart, disconnects, lowered, because: _, accounts: _, connects: _ } = pending;
-            // Which clients of an account those are, the server chooses.
-            let disconnects = disconnects.filter(|_| lowered.is_empty());
-            for over in &over_limit {
-                context.ui.note(&format!("  {}", over.consequence()));
-            }
-            ReloadDocument { reload: Some(reload), restart: Some(restart), disconnects, over_limit }
-        },
-    ));
+    document.pending = Some(pending.map_or_else(ReloadDocument::default, Pending::document));
+    if let Some(next) = next.filter(|_| is_due) {
+        context.next(&next);
+    }
     context.ui.json(&document);
     Ok(exit)
+}
+
+/// Prints what has to happen to accounts and settings. Returns the command that does it, if one does.
+fn show_pending(context: &Context, pending: &Pending) -> Option<String> {
+    let (ui, plan) = (context.ui, &pending.plan);
+    let up = context.command("tenantry up");
+    match &pending.refusal {
+        Some(refusal) => {
+            ui.found(&format!("accounts and settings: {up} refuses the new configuration: {refusal}"));
+            if let Some(hint) = refusal.hint() {
+                ui.note(&format!("  {hint}"));
+            }
+        }
+        None if plan.restart => ui.found(&format!(
+            "accounts and settings: a restart is needed, which disconnects every client, for {}",
+            plan.because.join(", ")
+        )),
+        None if plan.reload => {
+            ui.done(&format!("accounts and settings: the server runs an older configuration, and {up} reloads it"));
+        }
+        None => ui.done("accounts and settings: as the server runs them"),
+    }
+    show_differences(context, plan.differences.as_deref().unwrap_or_default());
+    if plan.reload && !plan.restart {
+        match plan.disconnects.as_deref() {
+            Some([]) if pending.are_limits_known && !pending.over_limit.iter().any(OverLimit::disconnects) => {
+                ui.result("disconnects nobody");
+            }
+            Some([]) => {}
+            Some(gone) => ui.result(&plain(&format!("disconnects {}", first_few(gone)))),
+            None => ui.result("whom it disconnects is not known: what the server runs was overwritten"),
+        }
+        if !pending.are_limits_known {
+            let whose = plan.lowered.iter().map(|lowered| lowered.account.as_deref().unwrap_or("the server"));
+            ui.result(&plain(&format!("disconnects clients above the lower limits of {}", first_few(whose))));
+        }
+    }
+    for over in &pending.over_limit {
+        ui.result(&plain(&over.consequence()));
+    }
+    match (&pending.refusal, plan.restart, plan.reload) {
+        (Some(_), ..) => None,
+        (None, true, _) => Some("tenantry up --restart".to_owned()),
+        (None, false, true) => Some("tenantry up".to_owned()),
+        (None, false, false) => None,
+    }
 }
 
 /// What has to happen before the local server runs what the registry says.
@@ -158,66 +206,109 @@ struct Pending {
     refusal: Option<Error>,
     /// Limits that are lower than what is used now.
     over_limit: Vec<OverLimit>,
+    /// Whether those of clients could be asked for.
+    are_limits_known: bool,
 }
 
-/// What has to happen before the local server runs what the registry says. `None` if no local server runs or another
-/// server is named.
-fn reload_plan(context: &Context, valid: Valid, args: &PlanArgs) -> Result<Option<Pending>, Error> {
-    let run = LocalServer::new(&context.state(), &context.registry);
-    let Some(state) = run.running().filter(|_| args.what.server.is_none()) else { return Ok(None) };
-    super::server::note_leftovers(context, &run, &valid.model);
-    let project = Project::open(valid, args.templates.as_deref())?;
+impl Pending {
+    fn document(self) -> ReloadDocument {
+        let ReloadPlan { reload, restart, disconnects, differences, .. } = self.plan;
+        // Which clients of an account those are, the server chooses.
+        let is_choice = self.over_limit.iter().any(OverLimit::disconnects);
+        ReloadDocument {
+            reload: Some(reload),
+            restart: Some(restart),
+            disconnects: disconnects.filter(|_| self.are_limits_known && !is_choice),
+            over_limit: self.over_limit,
+            accounts: differences,
+        }
+    }
+}
+
+/// What has to happen before the local server runs what the registry says. `None` if it ended meanwhile.
+fn pending(
+    context: &Context,
+    run: &LocalServer,
+    state: &RunningServer,
+    project: &Project,
+    args: &PlanArgs,
+) -> Result<Option<Pending>, Error> {
     let bundle = project.render(|| {})?;
     let accounts = bundle.text(render::ACCOUNTS).unwrap_or_default();
     let out = context.out(None)?;
     let conf = run.prepare(project.model(), &project.engine, accounts.to_owned())?;
-    let plan = super::server::reload_plan(&run, &project, &conf)?;
-    Ok(plan.map(|plan| {
-        let written = Provenance::read(&out);
-        let consent = Consent { other_templates: args.templates.is_some(), ..Consent::default() };
-        let refusal = refuse_lost_templates(&project.engine, &written, &out, consent)
-            .and_then(|()| refuse_another_root_key(&project.root.id(), &written, &out, consent));
-        let refusal = refusal.and_then(|()| match plan.reload {
-            true => super::server::prove(context, &project, accounts),
-            false => Ok(()),
-        });
-        // Without an answer nothing is said about it: the plan does not depend on it.
-        let operator = project.operator_login().filter(|_| plan.reload || plan.restart);
-        let tenants = operator.and_then(|operator| stats::tenants(&state.dial, &operator, project.model()).ok());
-        let over_limit = tenants.into_iter().flatten().flat_map(|tenant| tenant.over_limit).collect();
-        Pending { plan, refusal: refusal.err(), over_limit }
-    }))
+    let Some(plan) = super::server::reload_plan(run, project, &conf)? else { return Ok(None) };
+    let written = Provenance::read(&out);
+    let consent = Consent { other_templates: args.templates.is_some(), ..Consent::default() };
+    let refusal = refuse_lost_templates(&project.engine, &written, &out, consent)
+        .and_then(|()| refuse_another_root_key(&project.root.id(), &written, &out, consent));
+    let refusal = refusal.and_then(|()| match plan.reload {
+        true => super::server::prove(context, project, accounts),
+        false => Ok(()),
+    });
+    // Without an answer nothing is said about it: the plan does not depend on it.
+    let operator = project.operator_login().filter(|_| plan.reload || plan.restart);
+    let tenants = operator.as_ref().and_then(|op| stats::tenants(&state.dial, op, project.model()).ok());
+    let of_tenants = tenants.into_iter().flatten().flat_map(|tenant| tenant.over_limit);
+    let of_clients = match plan.lowered.is_empty() {
+        true => Some(Vec::new()),
+        false => operator.as_ref().and_then(|op| stats::exceeded(&state.dial, op, &plan.lowered).ok()),
+    };
+    let are_limits_known = of_clients.is_some();
+    // Those of clients are asked for each lowered limit.
+    let over_limit = of_tenants.filter(|over| !over.disconnects()).chain(of_clients.unwrap_or_default()).collect();
+    Ok(Some(Pending { plan, refusal: refusal.err(), over_limit, are_limits_known }))
 }
 
-fn show_reload(context: &Context, pending: &ReloadPlan) {
+/// Prints what differs in accounts and settings.
+fn show_differences(context: &Context, differences: &[Difference]) {
     let ui = context.ui;
-    if pending.restart {
-        let keys = pending.because.join(", ");
-        ui.found(&format!("accounts and settings: a restart is needed, which disconnects every client, for {keys}"));
-        context.next("tenantry up --restart");
-    } else if pending.reload {
-        let up = context.command("tenantry up");
-        ui.done(&format!("accounts and settings: the server runs an older configuration, and {up} reloads it"));
-        let gone = pending.disconnects.as_deref().unwrap_or_default();
-        if !gone.is_empty() {
-            ui.note(&format!("  and disconnects {}", first_few(gone)));
+    let shown = if ui.is_verbose() { differences.len() } else { SHOWN };
+    let mut heading = None;
+    for difference in differences.iter().take(shown) {
+        let account = difference.account.as_deref().unwrap_or("settings of the server");
+        if heading != Some(account) {
+            heading = Some(account);
+            ui.result(&plain(account));
         }
-        if !pending.lowered.is_empty() {
-            let whose = first_few(&pending.lowered);
-            ui.note(&format!("  and disconnects clients above the lower connection limit of {whose}"));
-        }
-    } else {
-        ui.done("accounts and settings: as the server runs them");
+        ui.result(&plain(&format!("  {difference}")));
+    }
+    if differences.len() > shown {
+        ui.note(&format!("… and {} more: -v or --format json has all", differences.len() - shown));
     }
 }
 
 pub fn apply(context: &Context, args: &ApplyArgs) -> Result<Exit, Error> {
-    let (document, exit) = run(context, &context.load()?, &args.what, true)?;
+    let valid = context.load()?;
+    let (targets, url, root) = order(context, &valid, &args.what)?;
+    let order = Order {
+        url: &url,
+        is_named: args.what.server.is_some(),
+        targets: &targets,
+        apply: true,
+        next: None,
+        is_new: &|_| false,
+    };
+    let (document, exit) = provision(context, &valid, &root, &order)?;
     context.ui.json(&document);
     Ok(exit)
 }
 
-fn run(context: &Context, valid: &Valid, what: &What, apply: bool) -> Result<(PlanDocument, Exit), Error> {
+/// Compares streams with those of a server. `next`: the command that makes them, if it is another than `apply`.
+fn compare(
+    context: &Context,
+    valid: &Valid,
+    what: &What,
+    next: Option<&str>,
+    is_new: &dyn Fn(&Tenant) -> bool,
+) -> Result<(PlanDocument, Exit), Error> {
+    let (targets, url, root) = order(context, valid, what)?;
+    let order = Order { url: &url, is_named: what.server.is_some(), targets: &targets, apply: false, next, is_new };
+    provision(context, valid, &root, &order)
+}
+
+/// What may be replaced or deleted, where, and the root key.
+fn order(context: &Context, valid: &Valid, what: &What) -> Result<(Targets, String, RootKey), Error> {
     let targets = Targets::parse(&valid.model, &what.replace, &what.delete)?;
     let url = match &what.server {
         Some(url) => url.clone(),
@@ -226,9 +317,7 @@ fn run(context: &Context, valid: &Valid, what: &What, apply: bool) -> Result<(Pl
             None => format!("nats://{}", valid.model.server.client.dial()),
         },
     };
-    let root = RootKey::load(&valid.model.root, valid.folder())?;
-    let order = Order { url: &url, is_named: what.server.is_some(), targets: &targets, apply };
-    provision(context, valid, &root, &order)
+    Ok((targets, url, RootKey::load(&valid.model.root, valid.folder())?))
 }
 
 /// What to compare or apply, and where.
@@ -241,6 +330,10 @@ pub struct Order<'o> {
     pub targets: &'o Targets,
     /// Whether to carry out the changes.
     pub apply: bool,
+    /// The command that carries them out, if it is another than `apply`.
+    pub next: Option<&'o str>,
+    /// Whether a tenant gets JetStream only when the server runs what is rendered: its account has no streams yet.
+    pub is_new: &'o dyn Fn(&Tenant) -> bool,
 }
 
 impl Order<'_> {
@@ -259,7 +352,8 @@ pub fn provision(
     order: &Order<'_>,
 ) -> Result<(PlanDocument, Exit), Error> {
     let Order { url, targets, apply, .. } = *order;
-    let jobs: Vec<Job<'_>> = valid.model.tenants.iter().filter_map(|tenant| job(root, tenant)).collect();
+    let job = |tenant| Some(Job { is_new: (order.is_new)(tenant), ..job(root, tenant)? });
+    let jobs: Vec<Job<'_>> = valid.model.tenants.iter().filter_map(job).collect();
     let bar = context.ui.progress(jobs.len(), if apply { "applying" } else { "comparing" });
     let reports = jetstream::run(url, jobs, targets, apply, &|| bar.step())?;
     bar.finish();
@@ -273,7 +367,7 @@ pub fn provision(
         ));
     }
     let (exit, is_applicable) = show(context, &valid.model, &reports, apply);
-    if is_applicable {
+    if is_applicable && order.next.is_none() {
         context.next(&order.command());
     }
     let unmatched = targets.unmatched(&reports);
@@ -296,7 +390,7 @@ fn job<'m>(root: &RootKey, tenant: &'m Tenant) -> Option<Job<'m>> {
     let user = tenant.provisioner()?;
     let users = std::slice::from_ref(user);
     let mut logins = credentials::logins(root, AccountKind::Tenant, &tenant.name, users, password_from_environment);
-    Some(Job { tenant, login: logins.pop()?, inbox: user.inbox_prefix() })
+    Some(Job { tenant, login: logins.pop()?, inbox: user.inbox_prefix(), is_new: false })
 }
 
 fn document(url: &str, model: &Model, reports: Vec<TenantReport<'_>>, applied: bool) -> PlanDocument {
@@ -338,7 +432,7 @@ fn objects(tenant: &Tenant) -> usize {
     tenant.streams.iter().map(|s| 1 + s.consumers.len()).sum()
 }
 
-/// Maximum number of tenants printed without --verbose. The JSON document holds all.
+/// Maximum number of tenants, and of differences between accounts, printed without --verbose. The JSON document holds all.
 const SHOWN: usize = 40;
 
 /// Prints the changes. Returns the exit code, and whether `apply` would carry any of them out.

@@ -1,6 +1,6 @@
 //! `tenantry up`, `down` and `status`.
 
-use std::collections::HashSet;
+use std::collections::{HashMap, HashSet};
 use std::path::PathBuf;
 
 use serde::Serialize;
@@ -14,12 +14,12 @@ use crate::live::confirm::confirm;
 use crate::live::jetstream::targets::Targets;
 use crate::live::leftovers::{self, Leftover};
 use crate::live::process::{LocalServer, PreparedConf, RunningServer, UpAction};
-use crate::live::reload_plan::ReloadPlan;
+use crate::live::reload_plan::{Rehashed, ReloadPlan};
 use crate::live::reservations::{self, Held, Reserved};
 use crate::live::stats::{TenantStatus, human_size};
 use crate::live::{docker, locate, stats};
-use crate::model::Model;
 use crate::model::units::Size;
+use crate::model::{Credential, Model};
 use crate::project::Project;
 use crate::registry::Valid;
 use crate::render::credentials::{self, password_from_environment};
@@ -223,6 +223,9 @@ pub fn note_leftovers(context: &Context, run: &LocalServer, model: &Model) -> Ve
 pub fn reload_plan(run: &LocalServer, project: &Project, conf: &PreparedConf) -> Result<Option<ReloadPlan>, Error> {
     let model = project.model();
     let Some(mut plan) = run.reload_plan(conf) else { return Ok(None) };
+    for login in keep_their_password(project, &plan) {
+        plan.keeps_password(&login);
+    }
     // What fits beside the other accounts of the registry need not fit beside what the server still holds.
     if let (true, Some(state), Some(js)) = (plan.reload, run.running(), model.server.jetstream) {
         let available = Reserved { memory: js.memory.bytes(), storage: js.storage.bytes() };
@@ -233,6 +236,25 @@ pub fn reload_plan(run: &LocalServer, project: &Project, conf: &PreparedConf) ->
         plan.restart |= !plan.because.is_empty();
     }
     Ok(Some(plan))
+}
+
+/// The users whose password has another hash and is the same.
+fn keep_their_password(project: &Project, plan: &ReloadPlan) -> Vec<String> {
+    let rehashed: HashMap<&str, &Rehashed> = plan.rehashed.iter().map(|r| (r.login.as_str(), r)).collect();
+    let model = project.model();
+    let tenants = model.tenants.iter().map(|tenant| (&tenant.name, &tenant.users));
+    let users = tenants.chain([(&model.system.account, &model.system.users)]);
+    let users =
+        users.flat_map(|(account, users)| users.iter().map(move |user| (format!("{account}/{}", user.name), user)));
+    let same = users.filter(|(login, user)| match (rehashed.get(login.as_str()), &user.credential) {
+        (None, _) => false,
+        (Some(rehashed), Credential::PasswordFromEnv { variable, .. }) => project
+            .supplied
+            .get(variable)
+            .is_some_and(|password| bcrypt::verify(password.expose(), &rehashed.old).is_ok_and(|same| same)),
+        (Some(rehashed), _) => rehashed.has_one_salt(),
+    });
+    same.map(|(login, _)| login).collect()
 }
 
 /// What a running server holds. What it reserves is by its own words if it knows a system user whose secret is known here.
@@ -301,7 +323,7 @@ fn apply_streams(context: &Context, project: &Project, url: &str) -> Result<(Opt
         context,
         &project.valid,
         &project.root,
-        &Order { url, is_named: false, targets: &Targets::default(), apply: true },
+        &Order { url, is_named: false, targets: &Targets::default(), apply: true, next: None, is_new: &|_| false },
     )?;
     Ok((Some(document), exit))
 }

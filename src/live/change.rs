@@ -65,7 +65,7 @@ impl LocalServer {
             false => Err(Setback::Doubtful("it has read something else than it was given".to_owned())),
             true => confirm(&state).map(|()| (state, action)).map_err(Setback::Doubtful),
         });
-        done.map(Some).map_err(|setback| self.undo(&before, setback, model))
+        done.map(Some).map_err(|setback| self.undo(&before, &setback, model))
     }
 
     /// Asks the server to read its configuration again and waits for its answer.
@@ -101,17 +101,17 @@ impl LocalServer {
     }
 
     /// Puts back the previous files and makes the server run them. Returns what to tell the user.
-    fn undo(&self, before: &Before<'_>, setback: Setback, model: &Model) -> Error {
+    fn undo(&self, before: &Before<'_>, setback: &Setback, model: &Model) -> Error {
         let is_back = before.digest.as_deref().map_or(Ok(false), |digest| self.conf().put_back(digest));
         let lost = match is_back {
             Ok(true) => None,
             Ok(false) => Some("the previous one is not known any more".to_owned()),
             Err(error) => Some(error.to_string()),
         };
-        let runs_again = || match &setback {
+        let runs_again = || match setback {
             Setback::Refused(_) | Setback::NotTried(_) => Ok(()),
             Setback::Silent => Err("it gives no answer".to_owned()),
-            Setback::Doubtful(_) => self.reload(before.state).map_err(|setback| setback.words()),
+            Setback::Doubtful(_) => self.reload(before.state).map_err(Setback::words),
             Setback::Ended(_) => StartedAs::before(before.state, &before.name, model)
                 .ok_or_else(|| "its address is not known".to_owned())
                 .and_then(|server| self.spawn_ready(&server).map(drop).map_err(|e| e.to_string())),
@@ -122,7 +122,7 @@ impl LocalServer {
         {
             let _ = self.write_held(held);
         }
-        let happened = match &setback {
+        let happened = match setback {
             Setback::Refused(words) => format!("the running server refused the new configuration: {words}"),
             Setback::Doubtful(what) => format!("the server runs the new configuration, and {what}"),
             Setback::Ended(words) => format!("the server ended with the new configuration: {words}"),

@@ -40,6 +40,11 @@ pub fn find(store: &Path, model: &Model) -> Vec<Leftover> {
     found
 }
 
+/// Whether the server's store has streams of an account, which come back with it.
+pub fn has_streams(store: &Path, account: &str) -> bool {
+    folders(&store.join(account).join("streams")).next().is_some()
+}
+
 /// Deletes the data of one account.
 pub fn delete(leftover: &Leftover) -> Result<(), Error> {
     fs::remove_dir_all(&leftover.path).map_err(|e| Error::io("remove", &leftover.path, e))

@@ -2,6 +2,7 @@
 //! until it answers, reloads and stops it.
 
 mod change;
+pub(crate) mod conf_difference;
 mod conf_folder;
 pub(crate) mod confirm;
 pub(crate) mod docker;

@@ -240,7 +240,9 @@ impl LocalServer {
         self.running()?;
         let running = self.read_digest();
         if running.as_ref() == Some(&new.digest) {
-            return Some(ReloadPlan { disconnects: Some(Vec::new()), ..ReloadPlan::default() });
+            let nothing =
+                ReloadPlan { disconnects: Some(Vec::new()), differences: Some(Vec::new()), ..ReloadPlan::default() };
+            return Some(nothing);
         }
         let old = running.and_then(|digest| self.conf().with_digest(&digest));
         Some(reload_plan::compare(old.as_ref(), new))

@@ -2,6 +2,7 @@
 
 use std::collections::{BTreeSet, HashMap};
 
+use super::conf_difference::{ConfChange, Difference, differences};
 use super::conf_folder::LoadedConf;
 use super::process::PreparedConf;
 use crate::conf;
@@ -21,12 +22,77 @@ pub struct ReloadPlan {
     pub disconnects: Option<Vec<String>>,
     /// Users who are new or get another credential, as `ACCOUNT/LOGIN`, where the login is a user name or public nkey.
     pub connects: Vec<String>,
-    /// Accounts that get fewer connections than they may have now, or `the server`: it disconnects those above.
-    pub lowered: Vec<String>,
+    /// Users among both of them whose password has another hash. The password may be the same.
+    pub rehashed: Vec<Rehashed>,
+    /// Limits of clients that are lower than they are now: the server disconnects clients above them.
+    pub lowered: Vec<Lowered>,
     /// Keys of the main configuration file whose changes need a restart.
     pub because: Vec<String>,
+    /// What differs. `None` if unknown.
+    pub differences: Option<Vec<Difference>>,
     /// The accounts of the old configuration. `None` if unknown.
     pub accounts: Option<BTreeSet<String>>,
+}
+
+/// A limit of clients that is lower than before.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Lowered {
+    /// Whose it is. `None`: of the whole server.
+    pub account: Option<String>,
+    /// `connections`, or `subscriptions` of each of them.
+    pub limit: &'static str,
+    /// What is allowed.
+    pub allowed: i64,
+}
+
+/// The key of the limit of connections, of the server and of accounts.
+const CONNECTIONS: &str = "max_connections";
+
+/// A user whose password has another hash than before.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Rehashed {
+    /// `ACCOUNT/LOGIN`.
+    pub login: String,
+    /// The hash before.
+    pub old: String,
+    /// The hash after.
+    pub new: String,
+}
+
+impl Rehashed {
+    /// Whether the hashes have one salt. A derived password has its own one: then it is the same password.
+    pub fn has_one_salt(&self) -> bool {
+        let salt = |hash: &str| hash.rsplit('$').next().and_then(|rest| rest.get(..22)).map(str::to_owned);
+        salt(&self.old).is_some_and(|old| Some(old) == salt(&self.new))
+    }
+}
+
+impl ReloadPlan {
+    /// Whether an account is new, or gets JetStream.
+    pub fn begins_jetstream(&self, account: &str) -> bool {
+        let is_of_account =
+            |difference: &&Difference| difference.account.as_deref() == Some(account) && difference.user.is_none();
+        self.differences.iter().flatten().filter(is_of_account).any(|difference| match &difference.change {
+            ConfChange::Added => true,
+            ConfChange::Value { key, from: None, .. } => key.starts_with("jetstream."),
+            _ => false,
+        })
+    }
+
+    /// Takes note that a user's password is the same and only its hash differs, which disconnects nobody.
+    pub fn keeps_password(&mut self, login: &str) {
+        self.disconnects.iter_mut().for_each(|logins| logins.retain(|other| other != login));
+        self.connects.retain(|other| other != login);
+        let Some((account, user)) = login.split_once('/') else { return };
+        for difference in self.differences.iter_mut().flatten() {
+            if difference.account.as_deref() == Some(account)
+                && difference.user.as_deref() == Some(user)
+                && difference.change == ConfChange::Credential
+            {
+                difference.change = ConfChange::Rehashed;
+            }
+        }
+    }
 }
 
 /// Keys of the main configuration file that nats-server applies on a reload
@@ -58,6 +124,7 @@ const LIMITS: &str = "limits";
 pub fn compare(old: Option<&LoadedConf>, new: &PreparedConf) -> ReloadPlan {
     let Some(old) = old else { return ReloadPlan { reload: true, ..ReloadPlan::default() } };
     let mut plan = compare_values(&old.values, &new.values);
+    plan.differences = Some(differences(old, new));
     let names = names_of_nkeys(&old.accounts);
     for login in plan.disconnects.iter_mut().flatten() {
         if let Some((account, key)) = login.split_once('/')
@@ -86,33 +153,51 @@ fn compare_values(old: &Map, new: &Map) -> ReloadPlan {
         because.extend(inside);
     }
     let (before, after) = (logins(old), logins(new));
+    let hashes: HashMap<&String, &String> = after.iter().map(|(login, hash)| (login, hash)).collect();
+    let rehashed = before.difference(&after).filter_map(|(login, old)| {
+        let new = hashes.get(login)?;
+        Some(Rehashed { login: login.clone(), old: old.clone(), new: (*new).clone() })
+    });
     let names = |logins: Vec<&(String, String)>| logins.into_iter().map(|(login, _)| login.clone()).collect();
     ReloadPlan {
         reload: true,
         restart: !because.is_empty(),
         disconnects: Some(names(before.difference(&after).collect())),
         connects: names(after.difference(&before).collect()),
+        rehashed: rehashed.collect(),
         lowered: lowered(old, new),
         because,
+        differences: None,
         accounts: Some(accounts(old).map(|(name, _)| name.to_owned()).collect()),
     }
 }
 
-/// Whose limit of connections is lower than it was.
-fn lowered(old: &Map, new: &Map) -> Vec<String> {
-    const UNLIMITED: i64 = i64::MAX;
-    let limit = |map: &Map| match value(map, "max_connections") {
-        Some(Value::Integer(most)) if *most >= 0 => *most,
-        _ => UNLIMITED,
+/// The limits of clients that are lower than they were.
+fn lowered(old: &Map, new: &Map) -> Vec<Lowered> {
+    let limit = |map: &Map, key: &str| match value(map, key) {
+        Some(Value::Integer(most)) if *most >= 0 => Some(*most),
+        _ => None,
     };
-    let of_account = |account: &Map| match value(account, "limits") {
-        Some(Value::Map(limits)) => limit(limits),
-        _ => UNLIMITED,
+    let of_account = |account: &Map, key: &str| match value(account, "limits") {
+        Some(Value::Map(limits)) => limit(limits, key),
+        _ => None,
     };
-    let before: HashMap<&str, i64> = accounts(old).map(|(name, account)| (name, of_account(account))).collect();
-    let is_lower = |(name, account): &(&str, &Map)| before.get(name).is_some_and(|old| of_account(account) < *old);
-    let server = (limit(new) < limit(old)).then(|| "the server".to_owned());
-    server.into_iter().chain(accounts(new).filter(is_lower).map(|(name, _)| name.to_owned())).collect()
+    // No limit is above every limit.
+    let is_lower = |old: Option<i64>, new: i64| old.is_none_or(|old| new < old);
+    let mut found = Vec::new();
+    if let Some(allowed) = limit(new, CONNECTIONS).filter(|allowed| is_lower(limit(old, CONNECTIONS), *allowed)) {
+        found.push(Lowered { account: None, limit: "connections", allowed });
+    }
+    let before: HashMap<&str, &Map> = accounts(old).collect();
+    for (name, account) in accounts(new) {
+        let Some(old) = before.get(name) else { continue };
+        for (key, limit) in [(CONNECTIONS, "connections"), ("max_subscriptions", "subscriptions")] {
+            if let Some(allowed) = of_account(account, key).filter(|allowed| is_lower(of_account(old, key), *allowed)) {
+                found.push(Lowered { account: Some(name.to_owned()), limit, allowed });
+            }
+        }
+    }
+    found
 }
 
 fn value<'m>(map: &'m Map, key: &str) -> Option<&'m Value> {
@@ -143,7 +228,7 @@ fn accounts(map: &Map) -> impl Iterator<Item = (&str, &Map)> {
     })
 }
 
-/// Every user that may log in, as `ACCOUNT/LOGIN` and a digest of the password: a changed
+/// Every user that may log in, as `ACCOUNT/LOGIN` and the hash of the password, which is empty for a key: another
 /// password disconnects the user's clients.
 fn logins(map: &Map) -> BTreeSet<(String, String)> {
     let mut logins = BTreeSet::new();
@@ -152,8 +237,9 @@ fn logins(map: &Map) -> BTreeSet<(String, String)> {
         for user in users {
             let Value::Map(user) = &user.value else { continue };
             if let Some(Value::Text(login)) = value(user, "nkey").or_else(|| value(user, "user")) {
-                let password = user.entries.iter().filter(|e| e.key == "password").cloned().collect();
-                logins.insert((format!("{name}/{login}"), conf::digest(&Map { entries: password })));
+                let password =
+                    value(user, "password").map_or("", |hash| if let Value::Text(hash) = hash { hash } else { "" });
+                logins.insert((format!("{name}/{login}"), password.to_owned()));
             }
         }
     }
@@ -207,7 +293,7 @@ mod tests {
             (r#"{ nkey: "UFIRST" }"#, r#"{ nkey: "UFIRST" }, { nkey: "UNEW" }"#, None, Some("A/UNEW")),
         ];
         for (from, to, gone, new) in cases {
-            let plan = compare_with(from, to);
+            let plan = ReloadPlan { rehashed: Vec::new(), ..compare_with(from, to) };
             let list = |login: Option<&str>| login.map(str::to_owned).into_iter().collect::<Vec<_>>();
             let expected = ReloadPlan { disconnects: Some(list(gone)), connects: list(new), ..none() };
             assert_eq!(plan, expected, "{from} -> {to}");
@@ -215,17 +301,47 @@ mod tests {
     }
 
     #[test]
-    fn lower_limits_of_connections_are_told() {
+    fn another_hash_of_the_same_password_disconnects_nobody() {
+        let salt = "a".repeat(22);
+        let hash = |cost: &str, salt: &str| format!("$2a${cost}${salt}{}", "h".repeat(31));
+        for (new, is_one) in [(hash("08", &salt), true), (hash("04", &"b".repeat(22)), false)] {
+            let old = OLD.replace("$2a$first", &hash("04", &salt));
+            let mut plan = compare_values(&conf(&old), &conf(&OLD.replace("$2a$first", &new)));
+            assert_eq!(plan.rehashed.iter().map(Rehashed::has_one_salt).collect::<Vec<_>>(), [is_one]);
+            assert_eq!(plan.disconnects, Some(vec!["A/app".to_owned()]));
+            plan.keeps_password("A/app");
+            assert_eq!((plan.disconnects, plan.connects), (Some(Vec::new()), Vec::new()));
+        }
+    }
+
+    #[test]
+    fn lower_limits_of_clients_are_told() {
         let with = |server: &str, account: &str| {
             let text = OLD.replace("debug: false", server).replace("B { users", &format!("B {{ {account}\n users"));
             conf(&text)
         };
+        let connections = |account: Option<&str>, allowed| Lowered {
+            account: account.map(str::to_owned),
+            limit: "connections",
+            allowed,
+        };
         for (old, new, lowered) in [
-            (("", ""), ("max_connections: 5", ""), &["the server"][..]),
-            (("max_connections: 5", ""), ("max_connections: 6", ""), &[]),
-            (("", "limits { max_connections: 4 }"), ("", "limits { max_connections: 2 }"), &["B"]),
-            (("", "limits { max_connections: 4 }"), ("", "limits { max_connections: -1 }"), &[]),
-            (("", "limits { max_payload: 4 }"), ("", "limits { max_connections: 4 }"), &["B"]),
+            (("", ""), ("max_connections: 5", ""), vec![connections(None, 5)]),
+            (("max_connections: 5", ""), ("max_connections: 6", ""), vec![]),
+            (
+                ("", "limits { max_connections: 4 }"),
+                ("", "limits { max_connections: 2 }"),
+                vec![connections(Some("B"), 2)],
+            ),
+            (("", "limits { max_connections: 4 }"), ("", "limits { max_connections: -1 }"), vec![]),
+            (
+                ("", "limits { max_payload: 4 }"),
+                ("", "limits { max_connections: 4, max_subscriptions: 3 }"),
+                vec![
+                    connections(Some("B"), 4),
+                    Lowered { account: Some("B".into()), limit: "subscriptions", allowed: 3 },
+                ],
+            ),
         ] {
             assert_eq!(compare_values(&with(old.0, old.1), &with(new.0, new.1)).lowered, lowered, "{old:?} {new:?}");
         }

@@ -7,6 +7,7 @@ use futures_util::stream::{self, StreamExt as _};
 use serde::{Deserialize, Serialize};
 use serde_json::{Value as Json, json};
 
+use super::reload_plan::Lowered;
 use crate::error::Error;
 use crate::keys::Login;
 use crate::model::{Model, Tenant};
@@ -178,17 +179,22 @@ pub fn human_size(bytes: u64) -> String {
 /// A limit beyond which a tenant is, because it is lower than it was.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
 pub struct OverLimit {
-    /// Name of the tenant.
+    /// Name of the tenant, or `the server`.
     pub tenant: String,
     /// Name of the limit.
     pub limit: &'static str,
-    /// What the tenant uses. Connections, streams or bytes.
+    /// What the tenant uses. Connections, subscriptions of a connection, streams or bytes.
     pub used: u64,
     /// What it may use.
     pub allowed: u64,
 }
 
 impl OverLimit {
+    /// Whether the server disconnects clients because of it.
+    pub fn disconnects(&self) -> bool {
+        matches!(self.limit, "connections" | "subscriptions")
+    }
+
     /// What the server does about it once it has the limit. Measured on nats-server 2.15.1.
     pub fn consequence(&self) -> String {
         let Self { tenant, limit, used, allowed } = self;
@@ -196,6 +202,10 @@ impl OverLimit {
             "connections" => {
                 format!("{tenant} has {used} connections and may have {allowed}: the others are disconnected")
             }
+            "subscriptions" => format!(
+                "{tenant} has connections with up to {used} subscriptions and may have {allowed} on each: those above are \
+                 disconnected"
+            ),
             "streams" => format!("{tenant} has {used} streams and may have {allowed}: it can make no more"),
             _ => format!(
                 "{tenant} stores {} ({limit}) and may store {}: it keeps that, and can store nothing more",
@@ -231,6 +241,42 @@ pub fn tenants(url: &str, operator: &Login, model: &Model) -> Result<Vec<TenantS
     Ok(model.tenants.iter().map(status).collect())
 }
 
+/// Asks which of the lowered limits are below what clients use now.
+pub fn exceeded(url: &str, operator: &Login, lowered: &[Lowered]) -> Result<Vec<OverLimit>, Error> {
+    let ask = async {
+        let fail = |what: String| Error::server(format!("cannot ask {url} for its connections: {what}"), "");
+        let client = crate::live::connect_options(operator).connect(url).await.map_err(|e| fail(e.to_string()))?;
+        let mut found = Vec::new();
+        for Lowered { account, limit, allowed } in lowered {
+            let subject = match account {
+                Some(account) => format!("$SYS.REQ.ACCOUNT.{account}.CONNZ"),
+                None => "$SYS.REQ.SERVER.PING.CONNZ".to_owned(),
+            };
+            let body = json!({ "limit": MOST_CONNECTIONS }).to_string();
+            let reply = client.request(subject, body.into()).await.map_err(|e| fail(e.to_string()))?;
+            let reply: Json = serde_json::from_slice(&reply.payload).map_err(|e| fail(e.to_string()))?;
+            let connections = reply["data"]["connections"].as_array().map(Vec::as_slice).unwrap_or_default();
+            let used = match *limit {
+                "subscriptions" => connections.iter().filter_map(|c| c["subscriptions"].as_u64()).max().unwrap_or(0),
+                // One of the server's is this one.
+                _ => reply["data"]["total"].as_u64().unwrap_or(0).saturating_sub(u64::from(account.is_none())),
+            };
+            let allowed = u64::try_from(*allowed).unwrap_or(0);
+            if used > allowed {
+                let tenant = account.clone().unwrap_or_else(|| "the server".to_owned());
+                found.push(OverLimit { tenant, limit, used, allowed });
+            }
+        }
+        Ok(found)
+    };
+    super::runtime()?.block_on(async { tokio::time::timeout(LIMIT, ask).await }).unwrap_or_else(|_| {
+        Err(Error::server(format!("{url} did not answer within {} s", LIMIT.as_secs()), "is it another server?"))
+    })
+}
+
+/// Number of connections of which the subscriptions are asked.
+const MOST_CONNECTIONS: usize = 100_000;
+
 fn tenant_status(t: &Tenant, (stats, mut kept): (AccountStats, Option<JetStreamStats>)) -> TenantStatus {
     for copy in &t.stream_exports {
         kept.iter_mut().for_each(|kept| kept.feeds_a_copy(copy.stream.as_str(), copy.consumer().as_str()));
@@ -250,7 +296,7 @@ fn tenant_status(t: &Tenant, (stats, mut kept): (AccountStats, Option<JetStreamS
             near_limit.push(limit_name);
         }
     };
-    compare("connections", stats.connections, t.limits.connections.into());
+    compare("connections", stats.connections, t.max_connections().into());
     if let Some(kept) = &jetstream {
         compare("streams", kept.stats.streams as u64, kept.max_streams.into());
         compare("disk", kept.stats.storage, kept.max_storage);

@@ -392,6 +392,11 @@ impl Tenant {
         self.imports.iter().filter(move |i| i.kind == kind).map(|i| &i.subject)
     }
 
+    /// The account's limit of connections: those that the tenant was promised, and one for its provisioner.
+    pub fn max_connections(&self) -> u32 {
+        self.limits.connections.saturating_add(u32::from(self.provisioner().is_some()))
+    }
+
     /// The user that creates the tenant's streams. `None` if the tenant has no JetStream.
     pub fn provisioner(&self) -> Option<&User> {
         self.users.iter().find(|user| user.is_provisioner())

@@ -239,7 +239,7 @@ pub const MUTANTS: &[Mutant] = mutants! {
         };
         "connections-unlimited", "no limit of connections", ["limits"] => |d| d.in_account(d.a, "max_connections:", "# max_connections:");
         "connections-truncated", "a limit of connections that 32 bits cut to \"none\"", ["truncated-limit", "limits"] => |d| {
-            let declared = format!("max_connections: {}", d.a.limits.connections);
+            let declared = format!("max_connections: {}", d.a.max_connections());
             d.in_account(d.a, &declared, "max_connections: 4294967295")
         };
         "subscriptions-unlimited", "no limit of subscriptions", ["limits"] => |d| d.in_account(d.a, "max_subscriptions:", "# max_subscriptions:");

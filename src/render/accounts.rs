@@ -28,7 +28,13 @@ pub fn tenant(tenant: &Tenant, access: &[IssuedCredential]) -> String {
     w.named_block(tenant.name.as_str(), |w| {
         users(w, &tenant.users, access);
         w.block("limits", |w| {
-            w.number("max_connections", tenant.limits.connections.into());
+            if tenant.provisioner().is_some() {
+                w.comment(&format!(
+                    "{} of its clients, and one of tenantry's, which makes its streams",
+                    tenant.limits.connections
+                ));
+            }
+            w.number("max_connections", tenant.max_connections().into());
             w.comment("for each connection");
             w.number("max_subscriptions", tenant.limits.subscriptions.into());
             w.size("max_payload", tenant.limits.payload);

@@ -590,6 +590,26 @@ async fn limits_below_what_is_used_are_told_with_numbers() {
     assert!(refused.is_err(), "nothing more is stored");
 }
 
+/// The provisioner has a connection of its own, beside those that the tenant was promised.
+#[tokio::test]
+async fn the_provisioner_is_not_counted_against_the_tenant() {
+    let project = Project::new();
+    project.edit("connections   = 100", "connections   = 1");
+    project.up();
+    let client = project.connect("TENANT_A/tenant_a_app").await;
+    project.edit("max_age   = \"30d\"", "max_age   = \"20d\"");
+    project.run(&["plan"]).exited(1);
+    project.run(&["apply"]).exited(0);
+    assert!(!client.was_lost());
+    // Two clients leave none to it: it is said what is wrong.
+    let second = project.connect("TENANT_A/tenant_a_admin").await;
+    for command in ["plan", "apply"] {
+        let ran = project.run(&[command]).exited(1);
+        assert!(ran.stdout.contains("TENANT_A: its limit of connections is reached"), "{}", ran.all());
+    }
+    assert!(!client.was_lost() && !second.was_lost());
+}
+
 /// The answer of the monitoring listener.
 fn http(port: u16, path: &str) -> String {
     let mut connection = TcpStream::connect(("127.0.0.1", port)).expect("a connection");
@@ -670,7 +690,11 @@ async fn a_plan_knows_what_takes_a_restart_and_whom_a_reload_ends() {
     named.sort_unstable_by_key(|who| leaving.iter().position(|leaving| leaving == who));
     assert_eq!(named, leaving, "users with a key are named as well");
     let said = project.run(&["plan"]);
-    assert!(said.all().contains("tenantry up reloads it") && said.all().contains("and disconnects"), "{}", said.all());
+    assert!(
+        said.all().contains("tenantry up reloads it") && said.stdout.contains("disconnects TENANT"),
+        "{}",
+        said.all()
+    );
     let up = project.run(&["up", "--format", "json"]).succeeded().json();
     assert_eq!(up["action"], "reloaded");
     for (who, connection) in &connections {

@@ -21,6 +21,7 @@ mod differential;
 mod edits;
 mod examples;
 mod faults;
+mod forecasts;
 mod golden;
 mod isolation;
 mod lifecycle;

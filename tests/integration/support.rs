@@ -7,7 +7,7 @@ use std::fmt::Write as _;
 use std::net::TcpListener;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Output, Stdio};
-use std::sync::atomic::{AtomicU16, AtomicU64, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU16, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, OnceLock};
 use std::time::{Duration, Instant};
 
@@ -273,21 +273,23 @@ impl Creds {
             }
             _ => ConnectOptions::new(),
         };
-        let errors: Errors = Arc::default();
-        let seen = errors.clone();
+        let (errors, lost): (Errors, Arc<AtomicBool>) = Default::default();
+        let (seen, noted) = (errors.clone(), lost.clone());
         let client = options
             .custom_inbox_prefix(self.inbox_prefix.clone())
             .event_callback(move |event| {
-                let seen = seen.clone();
+                let (seen, noted) = (seen.clone(), noted.clone());
                 async move {
-                    if let Event::ServerError(error) = event {
-                        seen.lock().expect("errors").push(error.to_string());
+                    match event {
+                        Event::ServerError(error) => seen.lock().expect("errors").push(error.to_string()),
+                        Event::Disconnected | Event::Closed => noted.store(true, Ordering::Relaxed),
+                        _ => {}
                     }
                 }
             })
             .connect(&self.url)
             .await?;
-        Ok(Connection { client, errors })
+        Ok(Connection { client, errors, lost })
     }
 }
 
@@ -300,6 +302,7 @@ type Errors = Arc<Mutex<Vec<String>>>;
 pub struct Connection {
     pub client: Client,
     errors: Errors,
+    lost: Arc<AtomicBool>,
 }
 
 impl std::ops::Deref for Connection {
@@ -348,6 +351,11 @@ impl Connection {
         let said =
             self.server_says(&["Permissions Violation for Subscription", &format!("\"{subject}\""), "queue"]).await;
         assert!(said, "joining {queue} on {subject} was not refused; the server said {:?}", self.errors());
+    }
+
+    /// Whether it was ever disconnected.
+    pub fn was_lost(&self) -> bool {
+        self.lost.load(Ordering::Relaxed)
     }
 
     /// Everything the server refused.

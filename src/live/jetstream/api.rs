@@ -25,6 +25,8 @@ pub enum Failure {
     },
     /// The server rejected the provisioner's credentials.
     NotLetIn(String),
+    /// The account has as many connections as it may have.
+    Crowded,
     /// JetStream is disabled in the account or on the server.
     NoJetStream,
     /// The connection failed, or no answer arrived.
@@ -51,6 +53,7 @@ impl Failure {
             Self::Refused { code: 0, words } => words.clone(),
             Self::Refused { code, words } => format!("{words} ({code})"),
             Self::NotLetIn(words) => format!("its provisioner is not let in: {words}"),
+            Self::Crowded => "its limit of connections is reached, so its provisioner could not connect".to_owned(),
             Self::NoJetStream => "JetStream does not answer in its account".to_owned(),
             Self::Lost(words) => words.clone(),
             Self::Cut(words) => format!("the server closed the connection: {words}"),
@@ -69,6 +72,9 @@ impl Failure {
             }
             Self::Denied(_) => {
                 "the server runs another configuration, in which this user has another role: `tenantry up` reloads it"
+            }
+            Self::Crowded => {
+                "close some of its clients, or raise `connections` under [tenant.limits] and `tenantry up`"
             }
             Self::NoJetStream => "does the server run this registry? `tenantry up` reloads it",
             Self::Cut(_) => {
@@ -155,6 +161,7 @@ impl Api {
             ConnectErrorKind::AuthorizationViolation | ConnectErrorKind::Authentication => {
                 Failure::NotLetIn("authorization violation".to_owned())
             }
+            _ if e.to_string().contains("maximum account active connections") => Failure::Crowded,
             _ => Failure::Lost(format!("cannot connect to {url}: {e}")),
         })?;
         Ok(Self { client, complaint, hopeless })

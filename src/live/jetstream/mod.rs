@@ -33,6 +33,8 @@ pub struct Job<'m> {
     pub login: Option<Login>,
     /// Inbox prefix of the provisioner.
     pub inbox: String,
+    /// Whether the account is known to have no streams, because the server does not run it with JetStream yet.
+    pub is_new: bool,
 }
 
 /// The differences of one tenant, and what was done about them.
@@ -101,6 +103,10 @@ async fn run_job(
     targets: &Targets,
     apply: bool,
 ) -> Result<Vec<(Change, ChangeOutcome)>, Failure> {
+    if job.is_new {
+        let changes = plan::changes(job.tenant, &plan::Actual::default(), targets);
+        return Ok(changes.into_iter().map(|change| (change, ChangeOutcome::Planned)).collect());
+    }
     let login = job.login.as_ref().ok_or(Failure::NoSecret)?;
     let mut before: Vec<(Change, ChangeOutcome)> = Vec::new();
     let attempts = ATTEMPTS[usize::from(!apply)];

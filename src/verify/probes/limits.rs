@@ -179,7 +179,7 @@ async fn connections<'p>(
     held: &mut Vec<String>,
     untried: &mut Vec<String>,
 ) {
-    let limit = tenant_run.tenant.limits.connections;
+    let limit = tenant_run.tenant.max_connections();
     if !(run.exhaustive || run.throwaway && limit <= CHEAP_CONNECTIONS && run.model.tenants.len() <= 4) {
         untried.push(format!("more than {limit} connections"));
         return;
