@@ -323,22 +323,26 @@ async fn make(kinds: &[Kind], tenants: usize) {
     assert!(reloads > kinds.len() / 4, "the control: reloads are tried at all: {done:?}");
 }
 
-#[tokio::test(flavor = "multi_thread")]
-async fn changes_of_users_are_as_planned() {
-    make(USERS, 3).await;
+/// With 3 tenants, and then with 40.
+macro_rules! as_planned {
+    ($($name:ident: $kinds:expr;)*) => {$(
+        mod $name {
+            #[tokio::test(flavor = "multi_thread")]
+            async fn with_three_tenants() {
+                super::make($kinds, 3).await;
+            }
+
+            #[tokio::test(flavor = "multi_thread")]
+            async fn with_forty_tenants() {
+                super::make($kinds, 40).await;
+            }
+        }
+    )*};
 }
 
-#[tokio::test(flavor = "multi_thread")]
-async fn changes_of_tenants_are_as_planned() {
-    make(TENANTS, 3).await;
-}
-
-#[tokio::test(flavor = "multi_thread")]
-async fn changes_of_streams_and_shares_are_as_planned() {
-    make(STREAMS_AND_SHARES, 3).await;
-}
-
-#[tokio::test(flavor = "multi_thread")]
-async fn changes_of_the_server_are_as_planned() {
-    make(SERVER, 3).await;
+as_planned! {
+    users: super::USERS;
+    tenants: super::TENANTS;
+    streams_and_shares: super::STREAMS_AND_SHARES;
+    server: super::SERVER;
 }
