@@ -4,6 +4,7 @@
 
 use std::collections::HashSet;
 use std::path::{Path, PathBuf};
+use std::sync::OnceLock;
 
 use crate::audit::system::{Copied, System};
 use crate::audit::{self, Audit};
@@ -18,6 +19,7 @@ use crate::render::bundle::Bundle;
 use crate::render::credentials::{self, Keyring, Supplied};
 use crate::render::engine::Engine;
 use crate::render::incremental::{self, Consent, Origin};
+use crate::render::ledger::NameLedger;
 use crate::render::write::{Target, WriteSummary};
 use crate::render::{self, Inputs, ServerPaths};
 use crate::state;
@@ -35,6 +37,7 @@ pub struct Project {
     pub supplied: Supplied,
     hashes: HashCache,
     state: PathBuf,
+    ledger: OnceLock<NameLedger>,
 }
 
 impl Project {
@@ -54,7 +57,7 @@ impl Project {
         };
         let state = state::folder_beside(valid.folder());
         let hashes = state::load_hashes(&state);
-        Ok(Self { valid, engine, root, supplied, hashes, state })
+        Ok(Self { valid, engine, root, supplied, hashes, state, ledger: OnceLock::new() })
     }
 
     /// The model that the registry describes.
@@ -70,7 +73,17 @@ impl Project {
     /// The inputs for rendering `model`, which is the registry's model or a part of it.
     pub fn inputs<'i>(&'i self, model: &'i Model) -> Inputs<'i> {
         let Self { root, supplied, hashes, .. } = self;
-        Inputs { model, keyring: Keyring { root, supplied, bcrypt: model.bcrypt, hashes }, engine: &self.engine }
+        let keyring = Keyring { root, supplied, bcrypt: model.bcrypt, hashes };
+        Inputs { model, keyring, engine: &self.engine, ledger: self.ledger() }
+    }
+
+    /// The names that the registry has in use.
+    pub fn ledger(&self) -> &NameLedger {
+        let file = |tenant: &Tenant| {
+            let path = self.valid.sources.path(tenant.span.file);
+            path.strip_prefix(self.valid.folder()).unwrap_or(path).display().to_string()
+        };
+        self.ledger.get_or_init(|| NameLedger::of(self.model(), file))
     }
 
     /// Renders the whole bundle in memory. `advance` is called after each tenant.

@@ -100,6 +100,9 @@ const STREAMS: &str = "but streams may carry it: what they capture and deliver i
 /// Caveat: JetStream delivers a message over a share with the subject under which a stream stored it.
 const DELIVERED: &str =
     "but consumers of the sender's account may deliver messages of any subject over what the two share";
+/// Caveat: whoever answers a message publishes to the reply subject that its sender chose.
+const LED: &str = "but a third account that gets its messages may answer or acknowledge them, which goes to a subject that the sender names, \
+    such as one of the receiver's services";
 /// Caveat: inside one account, subject permissions do not decide everything.
 const SAME_ACCOUNT: &str = "by subjects only: inside one account reply subjects are not checked, and JetStream and whoever answers follow them";
 
@@ -289,7 +292,10 @@ fn caveat(audit: &Audit, question: Question<'_>) -> Option<&'static str> {
     if crossing::may_deliver(system, question) {
         return Some(DELIVERED);
     }
-    crossing::may_answer(system, question).then_some(ANSWERS)
+    if crossing::may_answer(system, question) {
+        return Some(ANSWERS);
+    }
+    crossing::may_be_led(system, question).then_some(LED)
 }
 
 /// Adds the paths past the lists that are no direct ones as well.

@@ -29,6 +29,7 @@ use crate::render;
 use crate::render::bundle::Provenance;
 use crate::render::credentials::{self, password_from_environment};
 use crate::render::incremental::{Consent, refuse_another_root_key, refuse_lost_templates};
+use crate::render::ledger::NameLedger;
 
 /// Show what `apply` would change on the server, and write nothing.
 ///
@@ -241,7 +242,8 @@ fn pending(
     let written = Provenance::read(&out);
     let consent = Consent { other_templates: args.templates.is_some(), ..Consent::default() };
     let refusal = refuse_lost_templates(&project.engine, &written, &out, consent)
-        .and_then(|()| refuse_another_root_key(&project.root.id(), &written, &out, consent));
+        .and_then(|()| refuse_another_root_key(&project.root.id(), &written, &out, consent))
+        .and_then(|()| NameLedger::read(&out).refuse_lost_names(project.ledger(), &project.model().retired));
     let refusal = refusal.and_then(|()| match plan.reload {
         true => super::server::prove(context, project, accounts),
         false => Ok(()),

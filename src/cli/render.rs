@@ -10,6 +10,7 @@ use crate::error::{Error, Exit};
 use crate::project::Project;
 use crate::render::compare::{DifferenceKind, FileDifference, compare};
 use crate::render::incremental::Consent;
+use crate::render::ledger::NameLedger;
 use crate::render::write::{Target, WriteSummary};
 
 /// Write the server configuration, compose file, credentials and handout.
@@ -108,6 +109,7 @@ pub fn write(
 }
 
 fn check(context: &Context, args: &Args, project: &Project, out: &Path) -> Result<Exit, Error> {
+    NameLedger::read(out).refuse_lost_names(project.ledger(), &project.model().retired)?;
     let bar = context.ui.progress(project.model().tenants.len(), "rendering");
     let bundle = project.render(|| bar.step())?;
     bar.finish();

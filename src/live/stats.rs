@@ -288,19 +288,25 @@ fn tenant_status(t: &Tenant, (stats, mut kept): (AccountStats, Option<JetStreamS
         max_memory: limits.memory.bytes(),
     });
     let (mut near_limit, mut over_limit) = (Vec::new(), Vec::new());
-    let mut compare = |limit_name, used: u64, limit: u64| {
+    // `promised` is what the tenant may use, and `limit` where the server stops it.
+    let mut compare = |limit_name, used: u64, promised: u64, limit: u64| {
         if used > limit {
             over_limit.push(OverLimit { tenant: t.name.to_string(), limit: limit_name, used, allowed: limit });
         }
-        if limit > 0 && used.saturating_mul(100) >= limit.saturating_mul(NEAR) {
+        if promised > 0 && used.saturating_mul(100) >= promised.saturating_mul(NEAR) {
             near_limit.push(limit_name);
         }
     };
-    compare("connections", stats.connections, t.max_connections().into());
+    compare("connections", stats.connections, t.limits.connections.into(), t.max_connections().into());
     if let Some(kept) = &jetstream {
-        compare("streams", kept.stats.streams as u64, kept.max_streams.into());
-        compare("disk", kept.stats.storage, kept.max_storage);
-        compare("memory", kept.stats.memory, kept.max_memory);
+        let uses = [
+            ("streams", kept.stats.streams as u64, kept.max_streams.into()),
+            ("disk", kept.stats.storage, kept.max_storage),
+            ("memory", kept.stats.memory, kept.max_memory),
+        ];
+        for (name, used, limit) in uses {
+            compare(name, used, limit, limit);
+        }
     }
     let (tenant, max_connections) = (t.name.to_string(), t.limits.connections);
     TenantStatus { tenant, max_connections, stats, jetstream, near_limit, over_limit }
@@ -334,11 +340,11 @@ mod tests {
             status.over_limit.iter().map(OverLimit::consequence).collect()
         };
         assert_eq!(over(100, JetStreamStats { storage: 100, ..JetStreamStats::default() }), [""; 0]);
-        let found = over(101, JetStreamStats { storage: 101, streams: 101, ..JetStreamStats::default() });
+        let found = over(102, JetStreamStats { storage: 101, streams: 101, ..JetStreamStats::default() });
         assert_eq!(
             found,
             [
-                "A has 101 connections and may have 100: the others are disconnected",
+                "A has 102 connections and may have 101: the others are disconnected",
                 "A has 101 streams and may have 100: it can make no more",
                 "A stores 101B (disk) and may store 100B: it keeps that, and can store nothing more",
             ]

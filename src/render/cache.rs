@@ -178,7 +178,7 @@ pub fn common_input(inputs: &Inputs<'_>) -> Sha256 {
 
 /// The digest of the whole input: the tenants' digests in their order, and the input of
 /// the files that cover all tenants.
-pub fn whole_input(common: &Sha256, model: &Model, supplied: &Supplied, tenants: &[Digest]) -> Digest {
+pub fn whole_input(common: &Sha256, model: &Model, supplied: &Supplied, ledger: &str, tenants: &[Digest]) -> Digest {
     let SystemAccount { account, users } = &model.system;
     let Model { server, root, bcrypt: _, system: _, tenants: declared, retired: _ } = model;
     let mut hasher = ShaHasher(common.clone());
@@ -186,6 +186,7 @@ pub fn whole_input(common: &Sha256, model: &Model, supplied: &Supplied, tenants:
     hash_value(&mut hasher, account);
     hash_users(&mut hasher, users, supplied);
     hash_value(&mut hasher, root);
+    hash_value(&mut hasher, &ledger);
     hash_value(&mut hasher, &tenants);
     for Stream {
         name,
@@ -298,6 +299,7 @@ mod tests {
     use crate::model::units::Size;
     use crate::model::{Export, Import, Inbox, ShareKind, StreamCopy};
     use crate::project::tests::model;
+    use crate::render::ledger::NameLedger;
     use crate::subject::Subject;
 
     const REGISTRY: &str = "[[tenant]]\nname = \"A\"\n[tenant.jetstream]\nstorage = \"1MiB\"\n[[tenant.user]]\n\
@@ -397,7 +399,7 @@ mod tests {
         let input = |model: &Model, root: &RootKey, text: &str| {
             let supplied = password(text);
             let keyring = Keyring { root, supplied: &supplied, bcrypt: model.bcrypt, hashes: &hashes };
-            let common = common_input(&Inputs { model, keyring, engine: &engine });
+            let common = common_input(&Inputs { model, keyring, engine: &engine, ledger: &NameLedger::default() });
             tenant_input(&common, &model.tenants[0], &supplied)
         };
         let (root, changed) = (RootKey::development(), |change: fn(&mut Model)| {
@@ -418,7 +420,7 @@ mod tests {
     #[test]
     fn the_whole_digest_covers_server_system_order_and_stream_configurations() {
         let (model, supplied) = (model(REGISTRY), password("one password"));
-        let whole = |model: &Model, tenants: &[Digest]| whole_input(&Sha256::new(), model, &supplied, tenants);
+        let whole = |model: &Model, tenants: &[Digest]| whole_input(&Sha256::new(), model, &supplied, "", tenants);
         let (one, two) = ([1; 32], [2; 32]);
         let before = whole(&model, &[one, two]);
         assert_eq!(whole(&model, &[one, two]), before);

@@ -8,6 +8,7 @@ use rayon::prelude::*;
 use super::bundle::{Digest, Provenance};
 use super::cache::{self, CacheUpdate, RenderCache};
 use super::engine::{BUILT_IN, Engine};
+use super::ledger::NameLedger;
 use super::write::{Target, WriteSummary};
 use super::{ACCOUNTS, HANDOUT, Inputs, Part};
 use crate::diag::first_few;
@@ -50,11 +51,15 @@ pub fn write(
     refuse_another_registry(&cached, target, origin)?;
     refuse_another_root_key(&inputs.keyring.root.id(), target.provenance(), target.path(), origin.consent)?;
     refuse_lost_templates(inputs.engine, target.provenance(), target.path(), origin.consent)?;
+    // Another registry has names of its own.
+    if cached.registry().is_none_or(|registry| registry == origin.registry) {
+        NameLedger::read(target.path()).refuse_lost_names(inputs.ledger, &inputs.model.retired)?;
+    }
     let (model, supplied) = (inputs.model, inputs.keyring.supplied);
     let common = cache::common_input(inputs);
     let tenants = &model.tenants;
     let digests: Vec<_> = tenants.par_iter().map(|t| cache::tenant_input(&common, t, supplied)).collect();
-    let whole = cache::whole_input(&common, model, supplied, &digests);
+    let whole = cache::whole_input(&common, model, supplied, &inputs.ledger.to_text(), &digests);
     if cached.is_for(&whole) && target.all_is_intact() {
         allow(&target.text_of(ACCOUNTS).unwrap_or_default())?;
         return Ok(WriteSummary { unchanged: target.listed(), ..WriteSummary::default() });

@@ -10,6 +10,7 @@ mod context;
 pub mod credentials;
 pub mod engine;
 pub mod incremental;
+pub mod ledger;
 mod script;
 pub mod write;
 
@@ -28,6 +29,7 @@ use bundle::{Bundle, File, Provenance};
 use context::{AccountsConf, Compose, Handout, Script, ServerConf, TenantHandout, UserContext};
 use credentials::{ClientSecret, IssuedCredential, Keyring, ServerAuth};
 use engine::Engine;
+use ledger::{LEDGER, NameLedger};
 
 pub use context::ServerPaths;
 
@@ -52,6 +54,8 @@ pub struct Inputs<'i> {
     pub keyring: Keyring<'i>,
     /// The templates.
     pub engine: &'i Engine,
+    /// The names that are in use.
+    pub ledger: &'i NameLedger,
 }
 
 impl Inputs<'_> {
@@ -205,7 +209,7 @@ pub fn credential_file(
 
 /// Renders the files that cover all tenants, from the tenants' parts.
 pub fn render_whole(inputs: &Inputs<'_>, parts: &[Part<'_>]) -> Result<Bundle, Error> {
-    let Inputs { model, keyring, engine } = inputs;
+    let Inputs { model, keyring, engine, ledger } = inputs;
     let access = keyring.credentials(AccountKind::System, &model.system.account, &model.system.users);
     refuse_shared_nkeys(model, &access, parts)?;
     let published = model.root == Root::Development;
@@ -231,6 +235,7 @@ pub fn render_whole(inputs: &Inputs<'_>, parts: &[Part<'_>]) -> Result<Bundle, E
     }
     let handout = engine.render("RUNNING-NATS.md.hbs", &Handout::new(model, handout))?;
     bundle.files.insert(HANDOUT.into(), File::public(handout));
+    bundle.files.insert(LEDGER.into(), File::public(ledger.to_text()));
     if !published {
         // Ignores the credentials even if the repository's own .gitignore does not.
         bundle.files.insert("credentials/.gitignore".into(), File::public("*\n"));

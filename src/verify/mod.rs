@@ -85,6 +85,9 @@ pub async fn attack(plan: &Plan<'_>, advance: &dyn Fn(usize, usize, &'static str
             let (refused, words) = (matches!(refusal, OpenError::Refused(_)), refusal.to_string());
             return Err(Error::NobodyConnects { address: plan.endpoint.address.clone(), words, refused });
         }
+        if !run::is_at_work(&run, &mut tenant_runs).await {
+            return Ok(Some("the server answers pings, and neither delivers nor refuses what is published"));
+        }
         nodes_before = run.nodes().await;
         run.topology.find_listeners(plan, &own_node(&run, &nodes_before));
         operator = run.operator().await;

@@ -33,6 +33,8 @@ pub struct KnownConfiguration {
     pub logins: BTreeSet<String>,
     /// What the static proof finds in it, errors only.
     pub leaks: Vec<String>,
+    /// The rules by which it warns.
+    pub warnings: BTreeSet<&'static str>,
     /// The limits of each account: connections, subscriptions, bytes of a message. `None`: none.
     limits: BTreeMap<String, [Option<i64>; 3]>,
 }
@@ -49,6 +51,8 @@ impl KnownConfiguration {
             format!("{place}: {}: {}", finding.rule, finding.message)
         });
         let leaks = leaks.collect();
+        let warnings = audit.findings.iter().filter(|finding| finding.severity == Severity::Warning);
+        let warnings = warnings.map(|finding| finding.rule).collect();
         let limits = system.accounts.iter().map(|account| {
             let limits = &account.limits;
             let numbers = [limits.connections, limits.subscriptions, limits.payload];
@@ -61,6 +65,7 @@ impl KnownConfiguration {
             is_rendered,
             logins,
             leaks,
+            warnings,
             limits: limits.collect(),
         }
     }
@@ -237,6 +242,7 @@ mod tests {
                 is_rendered: *digest != "file",
                 logins: if *digest == "file" { ["A/more".to_owned()].into() } else { BTreeSet::new() },
                 leaks: if *verdict == Verdict::Leaky { vec!["a-rule: it leaks".to_owned()] } else { Vec::new() },
+                warnings: BTreeSet::new(),
                 limits: BTreeMap::new(),
             })
             .collect();

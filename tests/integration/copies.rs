@@ -423,6 +423,6 @@ async fn a_proof_finds_who_may_answer_at_the_end_of_a_copy() {
     pairs.sort_unstable();
     let ends = [("MILL", "SHOP"), ("MILL", "STRANGER"), ("SHOP", "MILL"), ("STRANGER", "MILL")];
     assert_eq!(pairs, ends.map(|(from, to)| (Some(from), Some(to))), "each end of a copy may command the other");
-    let audit = project.run(&["audit", "infra/nats/nats-server.conf", "--format", "json"]).exited(1).json();
+    let audit = project.run(&["audit", ".tenantry/run/nats-server.conf", "--format", "json"]).exited(1).json();
     assert!(audit["findings"].to_string().contains("reserved-export"), "{audit}");
 }

@@ -299,3 +299,37 @@ fn line_ends_of_windows_stay() {
     assert_eq!(after.matches('\n').count(), after.matches("\r\n").count());
     assert_eq!(added(&text, &after).iter().filter(|l| !l.trim().is_empty()).count(), 2);
 }
+
+/// A tenant that vanishes with its file, and another team's tenant of that name: neither gets by without a word.
+#[test]
+fn a_name_is_not_lost_and_not_taken_over() {
+    let project = Project::with_registry(
+        "version = 1\ninclude = [\"tenants.d/*.toml\"]\n[server]\nname = \"x\"\nclient = \"127.0.0.1:4222\"\n[keys]\nroot = \"development\"\n\
+         [[system.user]]\nname = \"op\"\n",
+    );
+    let tenant =
+        |name: &str, user: &str| format!("[[tenant]]\nname = \"{name}\"\n[[tenant.user]]\nname = \"{user}\"\n");
+    project.write("tenants.d/a.toml", &tenant("A", "app"));
+    project.write("tenants.d/b.toml", &tenant("B", "app"));
+    project.run(&["render"]).succeeded();
+    let gone = project.path().join("tenants.d/b.toml");
+    std::fs::remove_file(&gone).expect("removed");
+    for command in [&["render"][..], &["render", "--check"], &["up"]] {
+        let ran = project.run(command).exited(1);
+        assert!(ran.stderr.contains("[[retired]]\ntenant = \"B\""), "{}", ran.stderr);
+    }
+    // Another team takes the name.
+    project.write("tenants.d/c.toml", &tenant("B", "other"));
+    let ran = project.run(&["render"]).exited(1);
+    assert!(ran.stderr.contains("tenant `B` is now in tenants.d/c.toml"), "{}", ran.stderr);
+    // The same tenant in another file is the same tenant.
+    project.write("tenants.d/c.toml", &tenant("B", "app"));
+    project.run(&["render"]).succeeded();
+    // What it says to add is enough.
+    std::fs::remove_file(project.path().join("tenants.d/c.toml")).expect("removed");
+    let text = project.read("tenants.toml");
+    project.write("tenants.toml", &(text + "[[retired]]\ntenant = \"B\"\n"));
+    project.run(&["render"]).succeeded();
+    project.run(&["render", "--check"]).succeeded();
+    assert!(!project.read("infra/nats/accounts.conf").contains("\"B\""));
+}

@@ -238,6 +238,8 @@ impl Clients {
 
 /// Plans, does what is planned, and compares. Returns what happened.
 async fn change(project: &Project, clients: &mut Clients, what: &str) -> String {
+    // Names come and go here without being retired.
+    project.forget_names();
     let planned = project.run(&["plan", "--format", "json"]);
     let plan = planned.json();
     // What is no longer declared is left alone, and shown again.

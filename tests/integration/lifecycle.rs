@@ -244,6 +244,7 @@ async fn storage_of_removed_tenants_is_counted_until_a_restart() {
     };
     project.up();
     registry(&kept);
+    project.forget_names();
     project.up();
     registry(&with("NEW", "300MiB"));
     let plan = project.run(&["plan", "--format", "json"]).exited(1).json();
@@ -289,6 +290,7 @@ async fn what_a_server_takes_in_part_only_is_undone() {
     registry(&["A", "B", "OLD"]);
     project.up();
     registry(&["A", "B"]);
+    project.forget_names();
     project.up();
     registry(&["A", "B", "NEW"]);
     project.run(&["up"]).exited(1);
@@ -375,6 +377,7 @@ async fn a_tenant_that_comes_back_needs_a_restart() {
     };
     assert!(stores().await);
     project.write("tenants.toml", &registry);
+    project.forget_names();
     project.up();
     project.write("tenants.toml", &with);
     let ran = project.run(&["up"]).exited(1);

@@ -120,6 +120,11 @@ impl Project {
         Ran::new(arguments, &output)
     }
 
+    /// Has names given up without being retired, as if the bundle had never had them.
+    pub fn forget_names(&self) {
+        std::fs::remove_file(self.path().join("infra/.tenantry-ledger")).expect("the ledger is there");
+    }
+
     /// Starts the server, or reloads it.
     pub fn up(&self) {
         self.run(&["up", "-q"]).succeeded();

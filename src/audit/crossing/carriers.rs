@@ -308,12 +308,18 @@ pub fn stream_reads<'w>(system: &'w System, account: &'w Account, user: &'w User
             let stream = tokens.next().filter(|token| !matches!(*token, "*" | ">"));
             let filter = read.filter.map(|skip| tokens.skip(skip - 1).collect::<Vec<_>>().join("."));
             let filter = filter.filter(|filter| !filter.is_empty()).and_then(|f| Subject::as_the_server_reads(&f));
-            let filter = filter.unwrap_or_else(Subject::everything);
+            let filter = filter.map_or_else(Subject::everything, widened);
             let asked_of = (message.account, message.published.pattern(), place);
             found.push(StreamRead::new(asked_of, stream, filter, read.by_consumer));
         }
     }
     found
+}
+
+/// What a request may name as its filter: a `*` at the end admits a `>`, which JetStream takes for a wildcard.
+pub fn widened(filter: Subject) -> Subject {
+    let text = filter.as_str().strip_suffix(".*").map(|before| format!("{before}.>"));
+    text.and_then(|text| Subject::as_the_server_reads(&text)).unwrap_or(filter)
 }
 
 /// How a user receives messages on any subject, by streams.
@@ -334,6 +340,7 @@ mod tests {
         for (publish, certain, possible) in [
             ("$JS.API.DIRECT.GET.KV_cfg", &["$KV.cfg.>"][..], None),
             ("$JS.API.DIRECT.GET.KV_cfg.$KV.cfg.t1.>", &["$KV.cfg.t1.>"], None),
+            ("$JS.API.DIRECT.GET.KV_cfg.$KV.cfg.*", &["$KV.cfg.>"], None),
             ("$JS.API.DIRECT.GET.KV_cfg.$KV.other.>", &[], None),
             ("$JS.API.STREAM.MSG.GET.OBJ_files", &["$O.files.>"], None),
             ("$JS.API.CONSUMER.CREATE.KV_cfg.*.$KV.cfg.t1.>", &["$KV.cfg.t1.>"], None),

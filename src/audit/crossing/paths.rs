@@ -254,6 +254,22 @@ pub fn may_deliver(system: &System, question: Question<'_>) -> bool {
         && !reach::paths(system, Question { from: (account, &open), to, subject: None }).paths.is_empty()
 }
 
+/// Whether a third account that gets the sender's messages may lead them to the receiver: an answer of its clients, or an
+/// acknowledgement or delivery of its JetStream, goes to a subject that the sender names.
+pub fn may_be_led(system: &System, question: Question<'_>) -> bool {
+    let ((account, _), (target, _)) = (question.from, question.to);
+    let is_third = |third: &&Account| third.name != account.name && third.name != target.name;
+    reach::reachable(system, account).into_iter().filter(is_third).any(|third| {
+        let leads = |user: &User| {
+            let to = (third, user);
+            !reach::paths(system, Question { from: question.from, to, subject: None }).paths.is_empty()
+                && !reach::paths(system, Question { from: to, to: question.to, subject: None }).paths.is_empty()
+        };
+        let anybody = User::anybody(String::new(), third.span);
+        third.users.iter().any(leads) || third.jetstream.is_some() && leads(&anybody)
+    })
+}
+
 /// Whether the receiver's requests reach the sender by a service import, and the sender may answer them.
 pub fn may_answer(system: &System, question: Question<'_>) -> bool {
     let (account, sender) = question.from;

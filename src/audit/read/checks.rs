@@ -275,8 +275,8 @@ pub fn latency(node: &Node, collector: &mut Collector) -> Latency {
             if let Some(node) = inside.get("sampling") {
                 let by_headers = matches!(&node.value, Value::Text(text) if text.eq_ignore_ascii_case("headers"));
                 of_every_request = percentage(node) == Some(100);
-                if !by_headers && !percentage(node).is_some_and(|percent| (0..=100).contains(&percent)) {
-                    collector.refuse(node.span, "expected a percentage from 0 to 100, or headers", "");
+                if !by_headers && !percentage(node).is_some_and(|percent| (1..=100).contains(&percent)) {
+                    collector.refuse(node.span, "expected a percentage from 1 to 100, or headers", "");
                 }
             }
         }
@@ -493,6 +493,10 @@ mod tests {
         (
             "accounts { A { exports: [{ service: a, latency: { sampling: 200, subject: l } }] } }",
             "accounts { A { exports: [{ service: a, latency: { sampling: headers, subject: l } }] } }",
+        ),
+        (
+            "accounts { A { exports: [{ service: a, latency: { sampling: 0, subject: l } }] } }",
+            "accounts { A { exports: [{ service: a, latency: { sampling: 1, subject: l } }] } }",
         ),
         (
             "accounts { A { exports: [{ service: a, latency: \"l.*\" }] } }",

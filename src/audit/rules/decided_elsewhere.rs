@@ -155,11 +155,16 @@ pub fn delivered_by_changed(importer: &str, may: &str, span: Span) -> Diagnostic
     of_streams(span, message)
 }
 
-/// The finding that nobody knows whether streams deliver to one tenant what another one sends.
-pub fn delivered(owner: &str, sender: &str, receiver: &str, span: Span) -> Diagnostic {
-    let message = format!(
-        "whether a stream of `{owner}` delivers, republishes or shows to `{receiver}` what `{sender}` sends is not in this file"
-    );
+/// The finding that nobody knows whether streams deliver to one tenant what another one sends. `is_asked`: as requests to
+/// its service.
+pub fn delivered(owner: &str, sender: &str, receiver: &str, is_asked: bool, span: Span) -> Diagnostic {
+    let does = if is_asked {
+        "delivers, republishes or acknowledges to a service of"
+    } else {
+        "delivers, republishes or shows to"
+    };
+    let message =
+        format!("whether a stream of `{owner}` {does} `{receiver}` what `{sender}` sends is not in this file");
     of_streams(span, message)
 }
 

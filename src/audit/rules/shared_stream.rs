@@ -57,9 +57,25 @@ struct Write<'w> {
 /// A tenant that may receive what streams of another account deliver, or answer.
 struct Party<'w> {
     tenant: &'w str,
-    /// The subject of the stream that it imports. `None`: it asks JetStream instead.
-    hears: Option<&'w Subject>,
+    way: PartyWay<'w>,
     span: Span,
+}
+
+/// How it may receive that.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum PartyWay<'w> {
+    /// It imports a stream of this subject.
+    Hears(&'w Subject),
+    /// It asks JetStream.
+    Asks,
+    /// The account imports a service of it, to which JetStream delivers, republishes and acknowledges.
+    IsAsked,
+}
+
+impl<'w> Party<'w> {
+    fn hears(&self) -> Option<&'w Subject> {
+        if let PartyWay::Hears(subject) = self.way { Some(subject) } else { None }
+    }
 }
 
 /// The ways of other tenants to the streams of one account.
@@ -129,8 +145,9 @@ impl Visitors<'_> {
             }
         }
         let Some(events) = Subject::as_the_server_reads("$JS.EVENT.ADVISORY.API") else { return };
-        for one in self.parties.iter().filter(|party| party.hears.is_some_and(|hears| hears.overlaps(&events))) {
-            let mut others = self.parties.iter().filter(|other| other.hears.is_none() && other.tenant != one.tenant);
+        for one in self.parties.iter().filter(|party| party.hears().is_some_and(|hears| hears.overlaps(&events))) {
+            let asks = |other: &&Party<'_>| other.way == PartyWay::Asks && other.tenant != one.tenant;
+            let mut others = self.parties.iter().filter(asks);
             tell(others.next().and_then(|other| asked_aloud(one, other)));
         }
     }
@@ -143,7 +160,7 @@ impl Visitors<'_> {
             let captured = others.find_map(|write| may_be_harmed(one, write));
             tell(captured.or_else(|| {
                 let mut others =
-                    self.parties.iter().filter(|party| party.hears.is_some() && party.tenant != one.tenant);
+                    self.parties.iter().filter(|party| party.hears().is_some() && party.tenant != one.tenant);
                 let party = others.next()?;
                 let found = decided_elsewhere::delivered_by_changed(party.tenant, &one.may_change(), one.span);
                 Some(found.related(party.span, "what the other one imports"))
@@ -159,7 +176,8 @@ impl Visitors<'_> {
         tell(together);
         let delivered = self.writes.iter().find_map(|write| {
             let party = self.parties.iter().find(|party| party.tenant != write.tenant)?;
-            let found = decided_elsewhere::delivered(owner, write.tenant, party.tenant, write.span);
+            let is_asked = party.way == PartyWay::IsAsked;
+            let found = decided_elsewhere::delivered(owner, write.tenant, party.tenant, is_asked, write.span);
             Some(found.related(party.span, "the other one"))
         });
         tell(delivered);
@@ -197,7 +215,7 @@ fn removed(one: &Use<'_>, other: &Use<'_>) -> Option<Diagnostic> {
 
 /// How a tenant that imports JetStream's events hears what another one asks.
 fn asked_aloud(one: &Party<'_>, other: &Party<'_>) -> Option<Diagnostic> {
-    let hears = one.hears?;
+    let hears = one.hears()?;
     let message =
         format!("`{}` hears on `{hears}` what `{}` asks of JetStream, and the answers", one.tenant, other.tenant);
     Some(RULE.error(one.span, message).related(other.span, "the other one"))
@@ -267,11 +285,20 @@ fn collect<'w>(
         let owner = system.account(&import.from.0).filter(|owner| has_streams(owner));
         let hearing = by.users.iter().find(|user| Carried::new(by, &import.local).received_by(user).is_some());
         if let (Some(owner), Some(user)) = (owner, hearing) {
-            let (hears, span, tenant) = (Some(&import.subject), import.span, tenants.of(by, user));
+            let (way, span, tenant) = (PartyWay::Hears(&import.subject), import.span, tenants.of(by, user));
             if tenant != tenants.of_account(&owner.name) {
-                by_owner.entry(&owner.name).or_default().parties.push(Party { tenant, hears, span });
+                by_owner.entry(&owner.name).or_default().parties.push(Party { tenant, way, span });
             }
         }
+    }
+    if has_streams(by) {
+        let own = tenants.of_account(&by.name);
+        let exporters = by.services().filter_map(|import| Some((import, system.account(&import.from.0)?)));
+        let asked = exporters.filter(|(_, from)| !system.is_system(from)).filter_map(|(import, from)| {
+            let tenant = tenants.of_account(&from.name);
+            (tenant != own).then_some(Party { tenant, way: PartyWay::IsAsked, span: import.span })
+        });
+        by_owner.entry(&by.name).or_default().parties.extend(asked);
     }
     if !reach::reachable(system, by).into_iter().any(has_streams) {
         return;
@@ -303,7 +330,7 @@ fn collect<'w>(
             if owner.exports.iter().any(is_its) {
                 return;
             }
-            parties.extend((!is_own).then_some(Party { tenant, hears: None, span }));
+            parties.extend((!is_own).then_some(Party { tenant, way: PartyWay::Asks, span }));
             for (request, changes) in REQUESTS {
                 if !clustered && (request.contains("LEADER.STEPDOWN") || request.contains("PEER.REMOVE")) {
                     continue;
@@ -412,6 +439,30 @@ mod tests {
         let mut rules: Vec<_> = findings(&text).iter().filter(|f| counts(f)).map(|f| f.rule).collect();
         rules.dedup();
         rules
+    }
+
+    /// Measured on nats-server 2.15.1: HUB republishes what A sends to the service that it imports of B; and if C sends a
+    /// message of its stream with that service's subject as reply, HUB's stream acknowledges it there.
+    #[test]
+    fn jetstream_passes_messages_on_to_a_service_of_a_third_account() {
+        let found = |export: &str, import: &str, jetstream: &str| {
+            let text = format!(
+                "jetstream {{}}\naccounts {{\n HUB {{ {jetstream} users: [{{ user: hub }}], {export} imports: [{{ service: {{ account: B, subject: pay }} }}{import}] }}\n\
+                 A {{ users: [{{ user: a }}], {} }}\nB {{ users: [{{ user: b }}], exports: [{{ service: pay, accounts: [HUB] }}] }} }}",
+                if export.is_empty() {
+                    "exports: [{ stream: ev, accounts: [HUB] }]"
+                } else {
+                    "imports: [{ service: { account: HUB, subject: in } }]"
+                }
+            );
+            findings(&text)
+                .iter()
+                .any(|f| f.rule == "decided-elsewhere" && f.message.contains("to a service of `B` what `A` sends"))
+        };
+        let (service, stream) =
+            ("exports: [{ service: in, accounts: [A] }],", ", { stream: { account: A, subject: ev } }");
+        assert!(found(service, "", "jetstream: enabled,") && found("", stream, "jetstream: enabled,"));
+        assert!(!found(service, "", "") && !found("", stream, ""), "the control");
     }
 
     /// Measured on nats-server 2.15.1.

@@ -109,12 +109,15 @@ pub fn run(context: &Context, args: &Args) -> Result<Exit, Error> {
     let advance = |done: usize, of: usize, what: &'static str| {
         bar.set(done, of, what);
     };
+    let mut warned = Vec::new();
     let report = match endpoint {
         Some(endpoint) => {
             let mut known = KnownConfiguration::rendered(&project, &context.state(), &context.registry)?;
             for file in &args.conf {
                 known.push(KnownConfiguration::of_file(file)?);
             }
+            let is_named = |conf: &&KnownConfiguration| !conf.is_rendered && !conf.warnings.is_empty();
+            warned = known.iter().filter(is_named).cloned().collect();
             verify::attack_server(&project, endpoint, known, &args.accept_unknown, args.exhaustive, &advance)?
         }
         None => {
@@ -131,6 +134,13 @@ pub fn run(context: &Context, args: &Args) -> Result<Exit, Error> {
     };
     bar.finish();
     let report = Report { origin: Origin::of(&project), ..report };
+    for conf in warned.iter().filter(|conf| report.server.config_digest.as_ref() == Some(&conf.digest)) {
+        context.ui.result(&format!(
+            "the static proof of {}, which the server runs, warns by {}: `tenantry audit {0}` says of what",
+            conf.name,
+            conf.warnings.iter().copied().collect::<Vec<_>>().join(", ")
+        ));
+    }
     show(context, &report);
     for (file, text) in [(&args.html, html::page as fn(&Report) -> String), (&args.junit, junit::xml)] {
         if let Some(file) = file {

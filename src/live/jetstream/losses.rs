@@ -44,7 +44,7 @@ fn without_interest(fields: &[Field], found: &ActualStream) -> Option<String> {
         (false, ..) | (_, 0, _) => None,
         (true, messages, 0) => Some(format!("its {messages} messages are dropped: no consumer waits for them")),
         (true, messages, _) => {
-            Some(format!("of its {messages} messages, those that no consumer waits for are dropped"))
+            Some(format!("of its {messages} messages, those that all its consumers have acknowledged are dropped"))
         }
     }
 }
@@ -155,7 +155,7 @@ mod tests {
         let begins = vec![("retention", json!("limits"), json!("interest"))];
         for (messages, consumers, note) in [
             (10, 0, Some("its 10 messages are dropped: no consumer waits for them")),
-            (10, 1, Some("of its 10 messages, those that no consumer waits for are dropped")),
+            (10, 1, Some("of its 10 messages, those that all its consumers have acknowledged are dropped")),
             (0, 0, None),
         ] {
             assert_eq!(noted(&begins, &stream("old", messages, consumers)).as_deref(), note);

@@ -38,7 +38,7 @@ keys! {
         tenant: List<Tenant>,
         /// What one tenant offers to others.
         share: List<Share>,
-        /// Names that were given up: what derives from them would come back with them.
+        /// Names that are not to be used again: the credentials that derive from them would be valid again.
         retired: List<Retired>,
     }
 

@@ -7,7 +7,7 @@ use serde::Serialize;
 
 use super::{Check, Outcome, Report};
 use crate::verify::PROBES;
-use crate::verify::probes::{DECLARATIONS, ENTRY, NOT_GRANTED, NOT_REFUSED};
+use crate::verify::probes::{ANSWERS, DECLARATIONS, ENTRY, NOT_GRANTED, NOT_REFUSED};
 use crate::verify::run::{ACKNOWLEDGES, MOVED, ROLLS_UP};
 
 /// Checks that failed for one reason.
@@ -62,7 +62,12 @@ impl Report {
                 cause.checks += 1;
                 cause.from.insert(&check.from);
                 cause.to.insert(&check.to);
-                cause.places.extend(self.origin.place(&check.from).or_else(|| self.origin.place(&check.to)));
+                // Who is led to answer has to change, and not who asks.
+                let (first, second) = match check.probe {
+                    ANSWERS => (&check.to, &check.from),
+                    _ => (&check.from, &check.to),
+                };
+                cause.places.extend(self.origin.place(first).or_else(|| self.origin.place(second)));
             }
         }
         let is_moved = |cause: &Cause<'_>| cause.evidence.contains(MOVED);

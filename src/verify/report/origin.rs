@@ -60,15 +60,7 @@ impl Origin {
     /// What `project` declares.
     pub fn of(project: &Project) -> Self {
         let (model, valid) = (project.model(), &project.valid);
-        let place = |span| {
-            let file =
-                valid.sources.path(span).file_name().map_or_else(String::new, |n| n.to_string_lossy().into_owned());
-            (file, span)
-        };
-        let places = model.tenants.iter().map(|tenant| {
-            let (file, _) = place(tenant.span.file);
-            (tenant.name.to_string(), format!("{file}:{}", valid.sources.position(tenant.span).0))
-        });
+        let places = model.tenants.iter().map(|tenant| (tenant.name.to_string(), valid.sources.place(tenant.span)));
         Self {
             registry: valid.path.display().to_string(),
             system: model.server.name.to_string(),

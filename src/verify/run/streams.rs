@@ -51,9 +51,29 @@ impl Stream {
         ["allow_rollup_hdrs", "allow_msg_schedules"].iter().any(|key| self.config[*key] == true)
     }
 
+    /// What it copies.
+    fn sources(&self) -> impl Iterator<Item = &Json> {
+        self.config["sources"].as_array().into_iter().flatten().chain([&self.config["mirror"]])
+    }
+
+    /// The stream itself, and those of its own account that it copies, directly or by others of them.
+    fn with_origins<'s>(&'s self, all: &'s [Self]) -> Vec<&'s Self> {
+        let mut found = vec![self];
+        let mut next = 0;
+        while let Some(stream) = found.get(next).copied() {
+            next += 1;
+            let own = stream.sources().filter(|source| source["external"].is_null());
+            for name in own.filter_map(|source| source["name"].as_str()) {
+                let origin = all.iter().find(|other| other.account == self.account && other.name == name);
+                found.extend(origin.filter(|origin| !found.iter().any(|known| known.name == origin.name)));
+            }
+        }
+        found
+    }
+
     /// Whether it copies a stream of this account.
     fn copies(&self, from: &str) -> bool {
-        let sources = self.config["sources"].as_array().into_iter().flatten().chain([&self.config["mirror"]]);
+        let sources = self.sources();
         let subjects =
             |source: &Json| [source["external"]["api"].clone(), source["consumer"]["deliver_subject"].clone()];
         let line = format!("JS.{from}.");
@@ -106,7 +126,7 @@ impl<'p> Run<'p> {
         *self.captured.borrow_mut() = Some(captured);
         for stream in &streams {
             self.find_acknowledged_shares(stream);
-            self.find_foreign_headers(stream);
+            self.find_foreign_headers(stream, &streams);
         }
     }
 
@@ -125,8 +145,8 @@ impl<'p> Run<'p> {
     }
 
     /// Records that a stream keeps what another tenant sends, imported, asked of a service or copied, and does what
-    /// the headers of a message say.
-    fn find_foreign_headers(&self, stream: &Stream) {
+    /// the headers of a message say. What it copies of another stream of its account has these headers still.
+    fn find_foreign_headers(&self, stream: &Stream, all: &[Stream]) {
         let Some(index) = self.tenant_named(&stream.account).filter(|_| stream.obeys_headers()) else { return };
         let tenant = self.topology.tenant(index);
         let imported = tenant.imports.iter().filter(|import| import.kind == ShareKind::Stream);
@@ -138,8 +158,12 @@ impl<'p> Run<'p> {
             let evidence = format!("its stream {} captures `{subject}` of {other} and {ROLLS_UP}", stream.name);
             self.ledger.leak_of(probes::DESTRUCTION, self.topology.place(other), Some(index), &evidence);
         }
-        for copy in tenant.stream_imports.iter().filter(|copy| stream.copies(copy.from.as_str())) {
-            let evidence = format!("its stream {} copies {} of {} and {ROLLS_UP}", stream.name, copy.stream, copy.from);
+        for copy in &tenant.stream_imports {
+            let origins = stream.with_origins(all);
+            let Some(origin) = origins.into_iter().find(|origin| origin.copies(copy.from.as_str())) else { continue };
+            let by = if origin.name == stream.name { String::new() } else { format!(" through {}", origin.name) };
+            let evidence =
+                format!("its stream {} copies {} of {}{by} and {ROLLS_UP}", stream.name, copy.stream, copy.from);
             self.ledger.leak_of(probes::DESTRUCTION, self.topology.place(&copy.from), Some(index), &evidence);
         }
     }
@@ -159,6 +183,25 @@ impl<'p> Run<'p> {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_stream_has_the_origins_of_those_that_it_copies() {
+        let stream = |account: &str, name: &str, sources: Json| Stream {
+            account: account.to_owned(),
+            name: name.to_owned(),
+            subjects: Vec::new(),
+            config: json!({ "sources": sources, "mirror": { "name": "M" } }),
+        };
+        let all = [
+            stream("A", "TOP", json!([{ "name": "MIDDLE" }])),
+            stream("A", "MIDDLE", json!([{ "name": "TOP" }, { "name": "FAR", "external": { "api": "JS.B.API" } }])),
+            stream("A", "FAR", json!([])),
+            stream("B", "M", json!([])),
+        ];
+        let names: Vec<&str> = all[0].with_origins(&all).iter().map(|stream| stream.name.as_str()).collect();
+        assert_eq!(names, ["TOP", "MIDDLE"]);
+        assert!(all[1].copies("B") && !all[0].copies("B"));
+    }
 
     #[test]
     fn used_and_reserved_bytes_are_taken() {
