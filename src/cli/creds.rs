@@ -166,6 +166,12 @@ fn find<'m>(
         let known = || model.tenants.iter().map(|t| t.name.as_str()).chain([model.system.account.as_str()]);
         let tenant = model.tenants.iter().find(|t| t.name.as_str() == account);
         let tenant = tenant.ok_or_else(|| Error::unknown_name("tenant", account, &known().collect::<Vec<_>>()))?;
+        if tenant.is_suspended() && user.is_none_or(|user| tenant.suspended.iter().any(|u| u.name.as_str() == user)) {
+            return Err(Error::usage(
+                format!("tenant `{account}` is suspended: its users may not log in"),
+                format!("`tenantry tenant resume {account}` lets them in again, with the credentials that they had"),
+            ));
+        }
         (AccountKind::Tenant, &tenant.name, &tenant.users)
     };
     let Some(user) = user else { return Ok((kind, name, users.clone())) };

@@ -32,6 +32,18 @@ enum Command {
         #[arg(long)]
         with_shares: bool,
     },
+    /// Keep a tenant's users out: their clients are disconnected, its streams and credentials stay.
+    Suspend {
+        /// The tenant.
+        #[arg(value_name = "TENANT")]
+        name: String,
+    },
+    /// Let the users of a suspended tenant in again, with the credentials that they had.
+    Resume {
+        /// The tenant.
+        #[arg(value_name = "TENANT")]
+        name: String,
+    },
     /// List the tenants.
     List,
     /// Show one tenant: limits, users and what each may do.
@@ -74,6 +86,8 @@ pub fn run(context: &Context, args: &Args) -> Result<Exit, Error> {
     match &args.command {
         Command::Add(args) => add(context, args),
         Command::Remove { name, with_shares } => remove(context, name, *with_shares),
+        Command::Suspend { name } => suspend(context, name, true),
+        Command::Resume { name } => suspend(context, name, false),
         Command::List => list(context),
         Command::Show { name } => show(context, name),
     }
@@ -120,6 +134,26 @@ fn remove(context: &Context, name: &str, with_shares: bool) -> Result<Exit, Erro
     Ok(Exit::Ok)
 }
 
+/// Suspends a tenant, or ends that.
+fn suspend(context: &Context, name: &str, is_suspended: bool) -> Result<Exit, Error> {
+    let (mut editor, valid) = Editor::open(&context.registry)?;
+    let tenant = find(&valid.model, name)?;
+    let done = if is_suspended { "suspended" } else { "resumed" };
+    if tenant.is_suspended() == is_suspended {
+        let state = if is_suspended { "is suspended already" } else { "is not suspended" };
+        return Err(Error::usage(
+            format!("tenant `{name}` {state}"),
+            format!("`tenantry tenant show {name}` shows it"),
+        ));
+    }
+    editor.suspend_tenant(name, is_suspended)?;
+    editor.save()?;
+    context.ui.done(&format!("tenant `{name}` {done} in the registry"));
+    context.ui.json(&serde_json::json!({ done: name }));
+    context.next("tenantry plan, which says who is disconnected; then tenantry up");
+    Ok(Exit::Ok)
+}
+
 fn find<'m>(model: &'m Model, name: &str) -> Result<&'m Tenant, Error> {
     let known: Vec<&str> = model.tenants.iter().map(|t| t.name.as_str()).collect();
     model.tenants.iter().find(|t| t.name.as_str() == name).ok_or_else(|| Error::unknown_name("tenant", name, &known))
@@ -128,6 +162,7 @@ fn find<'m>(model: &'m Model, name: &str) -> Result<&'m Tenant, Error> {
 #[derive(Serialize)]
 struct TenantDocument<'m> {
     name: &'m str,
+    suspended: bool,
     subjects: Vec<&'m str>,
     limits: serde_json::Value,
     jetstream: Option<serde_json::Value>,
@@ -162,6 +197,7 @@ impl<'m> TenantDocument<'m> {
             limits,
             jetstream,
             users,
+            suspended,
             streams,
             buckets,
             object_stores,
@@ -172,6 +208,7 @@ impl<'m> TenantDocument<'m> {
         } = tenant;
         Self {
             name: name.as_str(),
+            suspended: !suspended.is_empty(),
             subjects: subjects.iter().map(crate::subject::Subject::as_str).collect(),
             limits: json!({
                 "connections": limits.connections,
@@ -196,6 +233,7 @@ impl<'m> TenantDocument<'m> {
             copies: stream_imports.iter().map(|c| json!({ "stream": c.stream.as_str(), "from": c.from })).collect(),
             users: users
                 .iter()
+                .chain(suspended)
                 .map(|u| UserDocument {
                     name: u.name.as_str(),
                     role: u.role.as_str(),
@@ -230,9 +268,9 @@ fn list(context: &Context) -> Result<Exit, Error> {
     let tenants = &valid.model.tenants;
     let row = |t: &Tenant| {
         vec![
-            t.name.to_string(),
+            if t.is_suspended() { format!("{} (suspended)", t.name) } else { t.name.to_string() },
             t.subjects.iter().map(ToString::to_string).collect::<Vec<_>>().join(" "),
-            t.users.len().to_string(),
+            (t.users.len() + t.suspended.len()).to_string(),
             t.streams.len().to_string(),
             t.jetstream.map_or_else(|| "-".to_owned(), |j| j.storage.to_string()),
             t.jetstream.map_or_else(|| "-".to_owned(), |j| j.memory.to_string()),
@@ -252,7 +290,8 @@ fn show(context: &Context, name: &str) -> Result<Exit, Error> {
     if context.ui.is_json() {
         return Ok(Exit::Ok);
     }
-    let mut lines = vec![format!("{}", tenant.name)];
+    let suspended = if tenant.is_suspended() { ", suspended: its users may not log in" } else { "" };
+    let mut lines = vec![format!("{}{suspended}", tenant.name)];
     let subjects: Vec<_> = tenant.subjects.iter().map(ToString::to_string).collect();
     lines.push(format!("  subjects       {}", subjects.join(" ")));
     let limits = tenant.limits;
@@ -278,7 +317,7 @@ fn show(context: &Context, name: &str) -> Result<Exit, Error> {
     for copy in &tenant.stream_imports {
         lines.push(format!("  gets           a copy of stream {} from {}", copy.stream, copy.from));
     }
-    for user in &tenant.users {
+    for user in tenant.users.iter().chain(&tenant.suspended) {
         lines.push(format!("\n  {} ({}, {})", user.name, user.role, user.credential.kind()));
         lines.push(format!("    inbox prefix {}", user.inbox_prefix()));
         describe(&mut lines, "publish", &user.permissions.publish);

@@ -130,8 +130,10 @@ pub struct Tenant {
     pub limits: Limits,
     /// JetStream limits of the account. `None` if the tenant has no JetStream.
     pub jetstream: Option<JetStream>,
-    /// The account's users. Never empty.
+    /// The account's users. Empty only if it is suspended.
     pub users: Vec<User>,
+    /// The users of a suspended tenant, who may not log in. Empty if it is not suspended. Its provisioner stays a user.
+    pub suspended: Vec<User>,
     /// Streams, including those behind buckets and object stores. Each follows
     /// the streams it sources from, which is the order of creation.
     pub streams: Vec<Stream>,
@@ -376,7 +378,8 @@ impl Model {
     /// The environment variables that hold secrets.
     pub fn secret_variables(&self) -> impl Iterator<Item = &str> {
         let root = if let Root::Env(variable) = &self.root { Some(variable.as_str()) } else { None };
-        let users = self.tenants.iter().flat_map(|tenant| &tenant.users).chain(&self.system.users);
+        let users = self.tenants.iter().flat_map(|tenant| tenant.users.iter().chain(&tenant.suspended));
+        let users = users.chain(&self.system.users);
         let passwords = users.filter_map(|user| match &user.credential {
             Credential::PasswordFromEnv { variable, .. } => Some(variable.as_str()),
             _ => None,
@@ -386,6 +389,11 @@ impl Model {
 }
 
 impl Tenant {
+    /// Whether its users may not log in.
+    pub fn is_suspended(&self) -> bool {
+        !self.suspended.is_empty()
+    }
+
     /// Imported subjects: those on which messages of other tenants arrive (`Stream`), or
     /// to which requests to other tenants are sent (`Service`).
     pub fn imported(&self, kind: ShareKind) -> impl Iterator<Item = &Subject> {

@@ -168,6 +168,19 @@ impl Editor {
         self.retire(name, None)
     }
 
+    /// Suspends a tenant, or ends that.
+    pub fn suspend_tenant(&mut self, name: &str, is_suspended: bool) -> Result<(), Error> {
+        // No system account has this name.
+        let (_, tenant) = self.owner(name, "")?;
+        match is_suspended {
+            true => tenant["suspended"] = value(true),
+            false => {
+                tenant.remove("suspended");
+            }
+        }
+        Ok(())
+    }
+
     fn shares_of(&self, name: &str) -> usize {
         let takes_part = |share: &&Table| {
             let to = share.get("to").and_then(Item::as_array);

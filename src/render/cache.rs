@@ -225,6 +225,8 @@ pub fn tenant_input(common: &Sha256, tenant: &Tenant, supplied: &Supplied) -> Di
         limits,
         jetstream,
         users,
+        // They are nowhere but in the ledger.
+        suspended: _,
         streams,
         buckets,
         object_stores,

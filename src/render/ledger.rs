@@ -36,12 +36,13 @@ impl NameLedger {
             Credential::Nkey { generation } | Credential::Password { generation } => Some(generation),
             Credential::PasswordFromEnv { .. } | Credential::PublicKey(_) => None,
         };
-        let users = |users: &[User]| users.iter().map(|user| (user.name.to_string(), generation(user))).collect();
+        let named = |user: &User| (user.name.to_string(), generation(user));
         let tenants = model.tenants.iter().map(|tenant| {
             let subjects = tenant.subjects.iter().map(ToString::to_string).collect();
-            (tenant.name.to_string(), Account { file: file(tenant), subjects, users: users(&tenant.users) })
+            let users = tenant.users.iter().chain(&tenant.suspended).map(named).collect();
+            (tenant.name.to_string(), Account { file: file(tenant), subjects, users })
         });
-        let system = Account { users: users(&model.system.users), ..Account::default() };
+        let system = Account { users: model.system.users.iter().map(named).collect(), ..Account::default() };
         Self(tenants.chain([(model.system.account.to_string(), system)]).collect())
     }
 

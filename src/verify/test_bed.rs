@@ -158,7 +158,7 @@ pub fn with_managers(model: &Model) -> (Model, Vec<AccountName>) {
     (model, helped)
 }
 
-/// Credentials that were rotated or revoked. A server that accepts one runs an older
+/// Credentials that were rotated, revoked or suspended. A server that accepts one runs an older
 /// registry.
 fn revoked_logins(model: &Model, root: &RootKey) -> Vec<(String, Login)> {
     let mut revoked = Vec::new();
@@ -179,6 +179,13 @@ fn revoked_logins(model: &Model, root: &RootKey) -> Vec<(String, Login)> {
                 Credential::Password { generation: g @ 2.. } => add(&tenant.name, &user.name, g - 1, false, true),
                 _ => {}
             }
+        }
+    }
+    for (tenant, user) in model.tenants.iter().flat_map(|t| t.suspended.iter().map(move |user| (t, user))) {
+        match user.credential {
+            Credential::Nkey { generation } => add(&tenant.name, &user.name, generation, true, false),
+            Credential::Password { generation } => add(&tenant.name, &user.name, generation, false, true),
+            Credential::PasswordFromEnv { .. } | Credential::PublicKey(_) => {}
         }
     }
     for Retired { tenant, user, generation } in &model.retired {

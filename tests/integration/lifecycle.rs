@@ -593,6 +593,46 @@ async fn limits_below_what_is_used_are_told_with_numbers() {
     assert!(refused.is_err(), "nothing more is stored");
 }
 
+/// A suspended tenant: its clients are out, as foretold, its data and its neighbours stay as they are, and it comes back with
+/// the credentials that it had.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_suspended_tenant_is_out_until_it_is_resumed() {
+    let project = Project::new();
+    project.up();
+    let creds = project.creds("TENANT_B/tenant_b_app");
+    let app = creds.connect().await.expect("in");
+    let neighbour = project.connect("TENANT_A/tenant_a_app").await;
+    let js = jetstream::new(app.client.clone());
+    js.publish("TENANT_B.orders.1", "x".into()).await.expect("published").await.expect("stored");
+    project.run(&["tenant", "suspend", "TENANT_B"]).succeeded();
+    let again = project.run(&["tenant", "suspend", "TENANT_B"]).exited(2);
+    assert!(again.stderr.contains("is suspended already"), "{}", again.stderr);
+    let plan = project.run(&["plan", "--format", "json"]).exited(1).json();
+    assert!(plan["disconnects"].to_string().contains("TENANT_B/tenant_b_app"), "{plan}");
+    assert_eq!((&plan["restart"], plan["changes"].to_string()), (&json!(false), "[]".to_owned()), "{plan}");
+    // The control: the server still lets its users in.
+    let early = project.run(&["verify", "--server", &creds.url, "--format", "json"]).exited(1).json();
+    assert!(early.to_string().contains("the given up credential of TENANT_B/tenant_b_app"), "{early}");
+    project.up();
+    eventually("it is disconnected", async || app.was_lost()).await;
+    assert!(creds.connect().await.is_err() && !neighbour.was_lost());
+    project.run(&["plan"]).exited(0);
+    project.run(&["check"]).exited(0);
+    let url = creds.url.clone();
+    let report = project.run(&["verify", "--server", &url, "--format", "json"]).exited(0).json();
+    assert_eq!(report["verdict"], "isolated");
+    for command in [&["creds", "TENANT_B/tenant_b_app"][..], &["creds", "TENANT_B"]] {
+        assert!(project.run(command).exited(2).stderr.contains("tenantry tenant resume TENANT_B"));
+    }
+    assert!(project.run(&["tenant", "list"]).succeeded().stdout.contains("TENANT_B (suspended)"));
+    project.run(&["tenant", "resume", "TENANT_B"]).succeeded();
+    project.up();
+    let app = creds.connect().await.expect("in again, with what it had");
+    let orders = jetstream::new(app.client.clone()).get_stream("ORDERS").await.expect("the stream");
+    assert_eq!(orders.cached_info().state.messages, 1);
+    assert!(!neighbour.was_lost());
+}
+
 /// The provisioner has a connection of its own, beside those that the tenant was promised.
 #[tokio::test]
 async fn the_provisioner_is_not_counted_against_the_tenant() {

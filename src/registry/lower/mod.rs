@@ -240,6 +240,7 @@ fn tenant(
             max_ack_pending: value(&j.max_ack_pending).map_or(defaults::MAX_ACK_PENDING, |m| m.0),
         }),
         users: Vec::new(),
+        suspended: Vec::new(),
         streams: Vec::new(),
         buckets: raw.bucket.iter().map(|b| b.name.value.clone()).collect(),
         object_stores: raw.object_store.iter().map(|o| o.name.value.clone()).collect(),
@@ -261,7 +262,8 @@ fn tenant(
     if tenant.jetstream.is_some() && !users.iter().any(User::is_provisioner) {
         users.push(provisioner(&tenant));
     }
-    tenant.users = users;
+    let is_suspended = value(&raw.suspended).unwrap_or_default();
+    (tenant.suspended, tenant.users) = users.into_iter().partition(|user| is_suspended && !user.is_provisioner());
     tenant
 }
 

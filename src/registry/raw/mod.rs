@@ -143,6 +143,8 @@ keys! {
         name: Spanned<AccountName>,
         /// The tenant's subject space. Default "<name>.>".
         subjects: Key<List<Spanned<Subject>>>,
+        /// Whether its users may not log in: their clients are disconnected, its streams stay. Default false.
+        suspended: Key<Spanned<bool>>,
         /// Limits of the account.
         limits: Key<Limits>,
         /// JetStream for the account. Left out: none.

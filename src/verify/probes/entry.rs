@@ -54,6 +54,10 @@ async fn log_in(run: &Run<'_>, identity: &Identity) -> Result<(), OpenError> {
 /// Tries each of the tenant's users without a secret or with a wrong one, and users of other
 /// tenants with the tenant's own secret.
 async fn try_wrong_credentials<'p>(run: &Run<'p>, tenant_run: &TenantRun<'p>, logins: &[Option<Login>]) {
+    // Nobody of a suspended tenant without JetStream may log in.
+    if tenant_run.sessions.is_empty() {
+        return;
+    }
     if !tenant_run.is_in() {
         return run
             .ledger
