@@ -10,6 +10,7 @@ pub mod cli;
 pub mod conf;
 pub mod diag;
 mod error;
+mod fault;
 pub mod keys;
 pub mod live;
 pub mod model;

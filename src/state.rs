@@ -6,6 +6,7 @@ use std::io::Write as _;
 use std::os::unix::fs::DirBuilderExt as _;
 use std::path::{Path, PathBuf};
 
+use crate::fault;
 use crate::keys::HashCache;
 
 /// The path of the state folder of a registry in `registry_folder`.
@@ -28,6 +29,7 @@ pub fn create(folder: &Path) -> std::io::Result<()> {
 pub fn save(path: &Path, bytes: &[u8]) {
     let Some(folder) = path.parent() else { return };
     let _ = create(folder).and_then(|()| {
+        fault::step()?;
         let mut file = tempfile::NamedTempFile::new_in(folder)?;
         file.write_all(bytes)?;
         file.persist(path).map(|_| ()).map_err(Into::into)

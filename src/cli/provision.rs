@@ -174,7 +174,14 @@ fn show_pending(context: &Context, pending: &Pending) -> Option<String> {
         }
         None => ui.done("accounts and settings: as the server runs them"),
     }
-    show_differences(context, plan.differences.as_deref().unwrap_or_default());
+    let differences = plan.differences.as_deref().unwrap_or_default();
+    show_differences(context, differences);
+    if differences.iter().any(Difference::turns_on_long_acknowledgements) {
+        ui.note(
+            "js_ack_fc_v2: with it, nats-py's ordered consumers, key watches and reads of objects fail (docs/roles.md); the first \
+             service between two tenants with JetStream needs it",
+        );
+    }
     if plan.reload && !plan.restart {
         match plan.disconnects.as_deref() {
             Some([]) if pending.are_limits_known && !pending.over_limit.iter().any(OverLimit::disconnects) => {

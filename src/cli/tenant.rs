@@ -32,7 +32,7 @@ enum Command {
         #[arg(long)]
         with_shares: bool,
     },
-    /// Keep a tenant's users out: their clients are disconnected, its streams and credentials stay.
+    /// Keep a tenant's users out. Its streams and credentials stay.
     Suspend {
         /// The tenant.
         #[arg(value_name = "TENANT")]

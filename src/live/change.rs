@@ -11,6 +11,7 @@ use super::process::{
 use super::ready;
 use super::reservations::Held;
 use crate::error::Error;
+use crate::fault;
 use crate::model::Model;
 
 /// Why a running server does not run a new configuration.
@@ -61,6 +62,7 @@ impl LocalServer {
             }),
             Some(server) => self.restart(server, model, &state).map(|state| (state, UpAction::Started)),
         };
+        let _ = fault::step();
         let done = told.and_then(|(state, action)| match self.read_digest().as_ref() == Some(&conf.digest) {
             false => Err(Setback::Doubtful("it has read something else than it was given".to_owned())),
             true => confirm(&state).map(|()| (state, action)).map_err(Setback::Doubtful),

@@ -28,6 +28,14 @@ pub struct Difference {
     pub change: ConfChange,
 }
 
+impl Difference {
+    /// Whether acknowledgements become longer, which one client library cannot read.
+    pub fn turns_on_long_acknowledgements(&self) -> bool {
+        let flag = "feature_flags.js_ack_fc_v2";
+        matches!(&self.change, ConfChange::Value { key, to: Some(to), .. } if key == flag && to == "true")
+    }
+}
+
 /// What differs about an account, a user or a setting.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
 #[serde(tag = "change", rename_all = "kebab-case")]

@@ -9,6 +9,7 @@ use crate::conf::value::Map;
 use crate::conf::{self, ConfFiles};
 use crate::diag::Sources;
 use crate::error::Error;
+use crate::fault;
 
 /// The folder with the files of now. Those of before are in a folder inside it.
 #[derive(Debug, Clone)]
@@ -93,6 +94,7 @@ impl ConfFolder {
 
 /// Replaces a file by one that only its owner may read.
 fn replace(path: &Path, text: &str) -> io::Result<()> {
+    fault::step()?;
     let mut file = tempfile::NamedTempFile::new_in(path.parent().unwrap_or(Path::new(".")))?;
     file.write_all(text.as_bytes())?;
     file.as_file().sync_all()?;

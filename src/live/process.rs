@@ -20,6 +20,7 @@ use crate::conf::value::Map;
 use crate::conf::{self, ConfFiles};
 use crate::diag::Sources;
 use crate::error::Error;
+use crate::fault;
 use crate::model::units::Listen;
 use crate::model::{Model, Server};
 use crate::render::engine::Engine;
@@ -181,6 +182,7 @@ impl LocalServer {
     /// Writes down what the server holds.
     pub(super) fn write_held(&self, held: &Held) -> Result<(), Error> {
         let text = serde_json::to_string(held).unwrap_or_default();
+        fault::step().map_err(|e| Error::io("write", &self.held_file(), e))?;
         fs::write(self.held_file(), text).map_err(|e| Error::io("write", &self.held_file(), e))
     }
 
@@ -407,6 +409,7 @@ impl LocalServer {
         };
         let file = self.state_file();
         let text = serde_json::to_string_pretty(&state).unwrap_or_default();
+        fault::step().map_err(|e| Error::io("write", &file, e))?;
         fs::write(&file, text).map_err(|e| Error::io("write", &file, e))?;
         Ok(state)
     }
@@ -522,6 +525,7 @@ impl RunningServer {
 
     pub(super) fn signal(&self, signal: Signal) -> Result<(), Error> {
         let Some(pid) = self.pid() else { return Ok(()) };
+        let _ = fault::step();
         kill_process(pid, signal)
             .map_err(|e| Error::server(format!("cannot signal the server (pid {}): {e}", self.pid), ""))
     }

@@ -8,7 +8,7 @@ use std::path::{Path, PathBuf};
 
 use toml_edit::{Array, ArrayOfTables, DocumentMut, Item, Table, value};
 
-use super::{Valid, load};
+use super::{Overlay, Valid, load, load_with};
 use crate::diag::Severity;
 use crate::error::Error;
 use crate::model::roles::PROVISIONER;
@@ -331,7 +331,7 @@ impl Editor {
         if is_windows { text.replace("\r\n", "\n").replace('\n', "\r\n") } else { text }
     }
 
-    /// Writes the changed files. Undoes the writes if the registry is then invalid.
+    /// Validates the changed files, and writes them: the main one last, because it says what is retired.
     pub fn save(self) -> Result<Valid, Error> {
         let changed: Vec<(&PathBuf, String)> = self
             .files
@@ -339,6 +339,22 @@ impl Editor {
             .map(|(path, document)| (path, self.with_line_ends(path, document.to_string())))
             .filter(|(path, text)| self.original.get(*path) != Some(text))
             .collect();
+        let overlay: Overlay = changed.iter().map(|(path, text)| ((*path).clone(), text.clone())).collect();
+        let valid = match load_with(&self.main, &overlay).and_then(super::Loaded::into_valid) {
+            Ok(valid) if self.created.iter().all(|file| is_read(&valid, file)) => valid,
+            Ok(_) => {
+                return Err(Error::usage(
+                    "the new file would not be part of the registry",
+                    "add it to `include` in the main file first, for example include = [\"tenants.d/*.toml\"]",
+                ));
+            }
+            Err(Error::Registry { sources, mut diagnostics }) => {
+                // The registry had no errors before, so every error comes from the edit; warnings may not.
+                diagnostics.retain(|d| d.severity == Severity::Error);
+                return Err(Error::RefusedEdit { sources, diagnostics });
+            }
+            Err(e) => return Err(e),
+        };
         let undo = |written: &[&PathBuf]| {
             for path in written {
                 match self.original.get(*path) {
@@ -347,40 +363,21 @@ impl Editor {
                 }
             }
         };
+        let (main, included): (Vec<_>, Vec<_>) = changed.iter().partition(|(path, _)| **path == self.main);
         let mut written = Vec::new();
-        for (path, text) in &changed {
+        for (path, text) in included.into_iter().chain(main) {
             if let Err(e) = replace(path, text) {
                 undo(&written);
                 return Err(e);
             }
             written.push(*path);
         }
-        let checked = load(&self.main).and_then(super::Loaded::into_valid);
-        match checked {
-            Ok(valid) if self.created.iter().all(|file| is_read(&valid, file)) => Ok(valid),
-            Ok(_) => {
-                undo(&written);
-                Err(Error::usage(
-                    "the new file would not be part of the registry",
-                    "add it to `include` in the main file first, for example include = [\"tenants.d/*.toml\"]",
-                ))
-            }
-            Err(Error::Registry { sources, mut diagnostics }) => {
-                undo(&written);
-                // The registry had no errors before, so every error comes from the edit; warnings may not.
-                diagnostics.retain(|d| d.severity == Severity::Error);
-                Err(Error::RefusedEdit { sources, diagnostics })
-            }
-            Err(e) => {
-                undo(&written);
-                Err(e)
-            }
-        }
+        Ok(valid)
     }
 }
 
 fn is_read(valid: &Valid, file: &Path) -> bool {
-    valid.sources.paths().any(|p| fs::canonicalize(p).ok() == fs::canonicalize(file).ok())
+    valid.sources.paths().any(|path| super::real(path) == super::real(file))
 }
 
 /// Replaces a file atomically and keeps its mode.
@@ -388,11 +385,13 @@ fn replace(path: &Path, text: &str) -> Result<(), Error> {
     let fail = |e: std::io::Error| Error::io("write", path, e);
     let folder = super::folder_of(path);
     fs::create_dir_all(folder).map_err(fail)?;
+    crate::fault::step().map_err(fail)?;
     let mut file = tempfile::Builder::new().prefix(".tenantry-").tempfile_in(folder).map_err(fail)?;
     file.write_all(text.as_bytes()).map_err(fail)?;
     let mode = fs::metadata(path).map(|m| m.permissions());
     let mode = mode.unwrap_or_else(|_| std::os::unix::fs::PermissionsExt::from_mode(0o644));
     file.as_file().set_permissions(mode).map_err(fail)?;
+    file.as_file().sync_all().map_err(fail)?;
     file.persist(path).map_err(|e| fail(e.error))?;
     Ok(())
 }

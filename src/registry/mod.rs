@@ -13,7 +13,7 @@ pub(crate) mod reference;
 pub(crate) mod testing;
 mod validate;
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use std::fs;
 use std::io;
 use std::path::{Path, PathBuf};
@@ -82,15 +82,23 @@ pub fn folder_of(path: &Path) -> &Path {
     }
 }
 
+/// Texts that take the place of files, by their real paths: what an edit is about to write.
+pub type Overlay = BTreeMap<PathBuf, String>;
+
 /// Reads the registry and the files it includes.
 pub fn load(path: &Path) -> Result<Loaded, Error> {
+    load_with(path, &Overlay::new())
+}
+
+/// The same with other texts in place of files.
+pub fn load_with(path: &Path, overlay: &Overlay) -> Result<Loaded, Error> {
     let mut sources = Sources::default();
     let mut diagnostics = Vec::new();
-    let text = read_text(path)?;
+    let text = read_text(path, overlay)?;
     let main: Option<raw::Registry> = parse(&mut sources, path, text, &mut diagnostics);
     let mut model = None;
     if let Some(mut registry) = main {
-        let whole = merge_includes(&mut registry, path, &mut sources, &mut diagnostics);
+        let whole = merge_includes(&mut registry, path, overlay, &mut sources, &mut diagnostics);
         validate::validate(&registry, whole, &mut diagnostics);
         if whole && !has_errors(&diagnostics) {
             model = Some(lower::lower(&registry, &mut diagnostics)).filter(|_| !has_errors(&diagnostics));
@@ -104,7 +112,16 @@ fn has_errors(diagnostics: &[Diagnostic]) -> bool {
     diagnostics.iter().any(|d| d.severity == Severity::Error)
 }
 
-fn read_text(path: &Path) -> Result<String, Error> {
+/// The path without symbolic links; of a file that does not exist yet, with those of its folder resolved.
+fn real(path: &Path) -> PathBuf {
+    let in_folder = || Some(folder_of(path).canonicalize().ok()?.join(path.file_name()?));
+    path.canonicalize().ok().or_else(in_folder).unwrap_or_else(|| path.to_owned())
+}
+
+fn read_text(path: &Path, overlay: &Overlay) -> Result<String, Error> {
+    if let Some(text) = overlay.get(&real(path)) {
+        return Ok(text.clone());
+    }
     let fail = |source: io::Error| {
         if source.kind() == io::ErrorKind::NotFound {
             Error::NoRegistry { path: path.to_owned() }
@@ -135,10 +152,20 @@ fn parse<T: Decode>(sources: &mut Sources, path: &Path, text: String, diagnostic
         let node = toml::Spanned::new(range.start..range.start, toml::de::DeValue::Table(document.into_inner()));
         return T::decode(&node, &mut decoder);
     }
-    for error in errors {
-        let span = decoder.span(error.span().unwrap_or(0..0));
+    // What follows from a bracket or quote that is not closed is no mistake of its own.
+    let is_unclosed = |message: &str| ["unclosed array,", "unclosed inline table"].iter().any(|w| message.contains(w));
+    let is_unclosed = errors.iter().any(|error| is_unclosed(&error.message().replace('\n', ", ")));
+    let shown = if is_unclosed { 1 } else { errors.len() };
+    for error in errors.into_iter().take(shown) {
+        let range = error.span().unwrap_or(0..0);
+        let span = decoder.span(range.clone());
         let message = error.message().trim().replace('\n', ", ");
-        let hint = if message.starts_with("duplicate key") {
+        let written = sources.text(file).get(range).unwrap_or_default();
+        let hint = if is_unclosed {
+            "is a bracket or a quote missing before this? what follows was not read"
+        } else if ["true", "false"].contains(&written.to_lowercase().as_str()) {
+            "`true` and `false` are written in lowercase"
+        } else if message.starts_with("duplicate key") {
             "write it once; a further tenant or user begins with double brackets, and `[[tenant.user]]` stands below its `[[tenant]]`"
         } else if message.contains("invalid float") || message.contains("invalid boolean") {
             "text goes in \"quotes\""
@@ -155,13 +182,14 @@ fn parse<T: Decode>(sources: &mut Sources, path: &Path, text: String, diagnostic
 fn merge_includes(
     registry: &mut raw::Registry,
     path: &Path,
+    overlay: &Overlay,
     sources: &mut Sources,
     diagnostics: &mut Vec<Diagnostic>,
 ) -> bool {
     let mut whole = true;
     let mut seen = BTreeSet::from([path.canonicalize().unwrap_or_else(|_| path.to_owned())]);
     for pattern in &registry.include {
-        let files = match matching(folder_of(path), &pattern.value) {
+        let files = match matching(folder_of(path), &pattern.value, overlay) {
             Ok(files) => files,
             Err(why) => {
                 diagnostics.push(
@@ -187,7 +215,7 @@ fn merge_includes(
             if !seen.insert(file.canonicalize().unwrap_or_else(|_| file.clone())) {
                 continue;
             }
-            let included = read_text(&file)
+            let included = read_text(&file, overlay)
                 .map_err(|e| {
                     diagnostics.push(Diagnostic::error(codes::INVALID_INCLUDE, pattern.span, e.to_string()));
                 })
@@ -205,7 +233,7 @@ fn merge_includes(
 }
 
 /// The files that match a pattern, sorted.
-fn matching(folder: &Path, pattern: &str) -> Result<Vec<PathBuf>, String> {
+fn matching(folder: &Path, pattern: &str, overlay: &Overlay) -> Result<Vec<PathBuf>, String> {
     if pattern.is_empty() {
         return Err("the pattern is empty".into());
     }
@@ -226,6 +254,14 @@ fn matching(folder: &Path, pattern: &str) -> Result<Vec<PathBuf>, String> {
         }
     }
     files.retain(|f| f.is_file());
+    // Those that are about to be created.
+    let by_real_path = glob::Pattern::new(
+        &PathBuf::from(glob::Pattern::escape(&real(folder).display().to_string())).join(pattern).display().to_string(),
+    );
+    let options = glob::MatchOptions { require_literal_separator: true, ..glob::MatchOptions::default() };
+    let new = overlay.keys().filter(|path| !path.exists());
+    files.extend(new.filter(|path| by_real_path.as_ref().is_ok_and(|p| p.matches_path_with(path, options))).cloned());
+    files.sort();
     if files.is_empty() && !pattern.contains(['*', '?', '[']) {
         return Err("there is no such file".into());
     }

@@ -433,6 +433,8 @@ pub struct Handout {
     tenants: String,
     example: Example,
     stream: Option<StreamExample>,
+    /// Whether the server has the feature flag by which acknowledgements name their account.
+    names_acknowledgements: bool,
 }
 
 /// A declared stream, and a user that may publish to it.
@@ -484,6 +486,7 @@ impl Handout {
         let example = users()
             .find(|(_, u)| publishes(u) && !matches!(u.credential, Credential::PublicKey(_)))
             .or_else(|| users().next())
+            .or_else(|| model.tenants.iter().find_map(|t| Some((t, t.suspended.first()?))))
             .map(|(tenant, user)| Example {
                 account: tenant.name.to_string(),
                 user: user.name.to_string(),
@@ -500,9 +503,10 @@ impl Handout {
             tenants,
             example: match example {
                 Some(example) => example,
-                None => unreachable!("every tenant has a user"),
+                None => unreachable!("every tenant has a user, or a suspended one"),
             },
             stream: model.tenants.iter().find_map(StreamExample::find),
+            names_acknowledgements: model.names_acknowledgements(),
         }
     }
 }

@@ -24,6 +24,7 @@ mod faults;
 mod forecasts;
 mod golden;
 mod isolation;
+mod kills;
 mod lifecycle;
 mod limits;
 mod operators;

@@ -8,6 +8,7 @@ use async_nats::{Client, ConnectErrorKind, Event, RequestErrorKind};
 use serde_json::{Value as Json, json};
 use tokio::sync::Notify;
 
+use crate::fault;
 use crate::keys::Login;
 
 /// Time limit for one answer: a server processes the requests of all tenants in one queue.
@@ -171,6 +172,7 @@ impl Api {
     /// body.
     pub async fn request(&self, subject: &str, body: &Json) -> Result<Json, Failure> {
         let payload = if body.is_null() { String::new() } else { body.to_string() };
+        let _ = fault::step();
         let request = self.client.request(format!("$JS.API.{subject}"), payload.into());
         let reply = tokio::select! {
             reply = request => reply.map_err(|e| match e.kind() {

@@ -16,6 +16,7 @@ use super::tree::{
     ancestors, changed, create_folder, create_folders, inode, link_or_copy, remove_if_there, remove_tree, utf8_name,
 };
 use crate::error::Error;
+use crate::fault;
 
 /// Folders that keep their inode, because a running container has them mounted.
 const MOUNTED: &[&str] = &["nats"];
@@ -98,6 +99,7 @@ impl Target {
         }
         change.made.par_iter().map(|path| split(path)).try_for_each(|(folder, name)| self.link(folder, name))?;
         let mark = self.work.join(SPARE_MARK);
+        let _ = fault::step();
         fs::write(&mark, hex(manifest)).map_err(|e| Error::io("write", &mark, e))
     }
 
@@ -116,6 +118,7 @@ impl Target {
     /// Exchanges the old tree and the new one in one system call.
     fn exchange(&self, existed: bool) -> Result<(), Error> {
         let (tree, fail) = (self.tree(), |e: io::Error| Error::io("replace", &self.out, e));
+        fault::step().map_err(fail)?;
         if !existed {
             return fs::rename(&tree, &self.out).map_err(fail);
         }
@@ -147,6 +150,7 @@ impl Target {
             }
             for name in &wanted {
                 let step = old.join(format!(".tenantry-{}", name.to_string_lossy()));
+                let _ = fault::step();
                 link_or_copy(&new.join(name), &step).and_then(|()| fs::rename(&step, old.join(name))).map_err(fail)?;
                 // If both are links to one inode, rename does nothing and leaves the source.
                 let _ = fs::remove_file(&step);

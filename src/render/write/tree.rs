@@ -11,6 +11,7 @@ use rayon::prelude::*;
 use super::super::CREDENTIALS;
 use super::super::bundle::{Digest, File, MANIFEST, Manifest, ManifestEntry, Names, join, split};
 use crate::error::Error;
+use crate::fault;
 
 /// The content of the bundle's folder, compared with its manifest.
 #[derive(Debug, Default)]
@@ -200,6 +201,7 @@ pub fn link_or_copy(from: &Path, to: &Path) -> io::Result<()> {
 /// must be able to read it.
 pub fn create(path: &Path, file: &File) -> io::Result<()> {
     let mode = if file.secret { 0o600 } else { 0o644 };
+    fault::step()?;
     let mut made = OpenOptions::new().write(true).create_new(true).mode(mode).open(path)?;
     if !file.secret {
         made.set_permissions(Permissions::from_mode(mode))?;
