@@ -33,6 +33,7 @@ mod provision;
 mod reader;
 mod roles;
 mod shares;
+mod soak;
 mod support;
 mod verify;
 mod writing;
