@@ -15,7 +15,7 @@ use crate::model::jetstream::Stream;
 use crate::model::names::{AccountName, StreamName};
 use crate::model::{Model, Tenant};
 use crate::registry::Valid;
-use crate::render::bundle::Bundle;
+use crate::render::bundle::{Bundle, Provenance};
 use crate::render::credentials::{self, Keyring, Supplied};
 use crate::render::engine::Engine;
 use crate::render::incremental::{self, Consent, Origin};
@@ -109,6 +109,15 @@ impl Project {
         let origin = Origin { state: &self.state, registry: &registry, consent };
         incremental::write(&self.inputs(self.model()), target, &origin, advance, allow)
             .map_err(|e| e.in_files(&self.valid.sources))
+    }
+
+    /// Refuses to put this registry's bundle in the place of the one in `out`: one of another root key or other templates, or
+    /// one with names that are lost.
+    pub fn refuse_over(&self, out: &Path, consent: Consent) -> Result<(), Error> {
+        let written = Provenance::read(out);
+        incremental::refuse_lost_templates(&self.engine, &written, out, consent)?;
+        incremental::refuse_another_root_key(&self.root.id(), &written, out, consent)?;
+        NameLedger::read(out).refuse_lost_names(self.ledger(), &self.model().retired)
     }
 
     /// Saves the bcrypt hashes for the next command, if any is new.

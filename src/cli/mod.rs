@@ -6,6 +6,7 @@ mod audit;
 mod check;
 mod completions;
 mod creds;
+mod deploy;
 mod explain;
 mod init;
 mod man;
@@ -103,6 +104,7 @@ enum Command {
     Up(server::UpArgs),
     Down(server::DownArgs),
     Status(server::StatusArgs),
+    Deploy(deploy::Args),
     Tenant(tenant::Args),
     User(user::Args),
     Templates(templates::Args),
@@ -145,6 +147,7 @@ pub fn run(arguments: impl IntoIterator<Item = OsString>) -> Exit {
         Command::Up(args) => server::up(&context, &args),
         Command::Down(args) => server::down(&context, &args),
         Command::Status(args) => server::status(&context, &args),
+        Command::Deploy(args) => deploy::run(&context, &args),
         Command::Tenant(args) => tenant::run(&context, &args),
         Command::User(args) => user::run(&context, &args),
         Command::Templates(args) => templates::run(&context, &args),

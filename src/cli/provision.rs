@@ -26,10 +26,8 @@ use crate::model::{Model, Tenant};
 use crate::project::Project;
 use crate::registry::Valid;
 use crate::render;
-use crate::render::bundle::Provenance;
 use crate::render::credentials::{self, password_from_environment};
-use crate::render::incremental::{Consent, refuse_another_root_key, refuse_lost_templates};
-use crate::render::ledger::NameLedger;
+use crate::render::incremental::Consent;
 
 /// Show what `apply` would change on the server, and write nothing.
 ///
@@ -125,17 +123,9 @@ pub fn plan(context: &Context, args: &PlanArgs) -> Result<Exit, Error> {
             let pending = pending(context, &run, &state, &project, args)?;
             (project.valid, pending)
         }
-        None => (valid, None),
+        None => elsewhere(context, valid, args)?,
     };
-    let next = match &pending {
-        None => {
-            context.ui.note(
-                "accounts and settings were not compared: they are with the server that `tenantry up` started here",
-            );
-            None
-        }
-        Some(pending) => show_pending(context, pending),
-    };
+    let next = pending.as_ref().and_then(|pending| show_pending(context, pending));
     let is_new = |tenant: &Tenant| {
         let plan = pending.as_ref().map(|pending| &pending.plan);
         plan.is_some_and(|plan| plan.begins_jetstream(tenant.name.as_str()))
@@ -154,10 +144,43 @@ pub fn plan(context: &Context, args: &PlanArgs) -> Result<Exit, Error> {
     Ok(exit)
 }
 
+/// What has to happen before servers elsewhere run what the registry says. `None`: that is not known, and noted.
+fn elsewhere(context: &Context, valid: Valid, args: &PlanArgs) -> Result<(Valid, Option<Pending>), Error> {
+    let unknown = |why: &str| context.ui.note(&format!("accounts and settings were not compared: {why}"));
+    let url = args.what.server.clone().unwrap_or_else(|| valid.model.server.url.clone());
+    // Streams are compared without these secrets.
+    let project = match Project::open(valid, args.templates.as_deref()) {
+        Ok(project) => project,
+        Err(error) => {
+            unknown(&error.to_string());
+            return Ok((context.load()?, None));
+        }
+    };
+    let Some(operator) = project.operator_login() else {
+        unknown("no system user's secret is known here");
+        return Ok((project.valid, None));
+    };
+    let plan = match super::deploy::plan(&project, &context.out(None)?, &url, &operator) {
+        Ok(Some(plan)) => plan,
+        Ok(None) => {
+            unknown("the server runs neither what is rendered nor what was rendered last");
+            return Ok((project.valid, None));
+        }
+        Err(error) => {
+            unknown(&error.to_string());
+            return Ok((project.valid, None));
+        }
+    };
+    let (over_limit, are_limits_known) = lowered_limits(&plan, &project, &url);
+    let refusal = project.refuse_over(&context.out(None)?, Consent::default()).err();
+    let command = if project.model().push.is_some() { "tenantry deploy" } else { "tenantry render" };
+    Ok((project.valid, Some(Pending { plan, command, refusal, over_limit, are_limits_known })))
+}
+
 /// Prints what has to happen to accounts and settings. Returns the command that does it, if one does.
 fn show_pending(context: &Context, pending: &Pending) -> Option<String> {
     let (ui, plan) = (context.ui, &pending.plan);
-    let up = context.command("tenantry up");
+    let up = context.command(pending.command);
     match &pending.refusal {
         Some(refusal) => {
             ui.found(&format!("accounts and settings: {up} refuses the new configuration: {refusal}"));
@@ -170,7 +193,12 @@ fn show_pending(context: &Context, pending: &Pending) -> Option<String> {
             plan.because.join(", ")
         )),
         None if plan.reload => {
-            ui.done(&format!("accounts and settings: the server runs an older configuration, and {up} reloads it"));
+            let does = if pending.command == "tenantry render" {
+                "writes the new one, which it then has to read"
+            } else {
+                "reloads it"
+            };
+            ui.done(&format!("accounts and settings: the server runs an older configuration, and {up} {does}"));
         }
         None => ui.done("accounts and settings: as the server runs them"),
     }
@@ -201,8 +229,9 @@ fn show_pending(context: &Context, pending: &Pending) -> Option<String> {
     }
     match (&pending.refusal, plan.restart, plan.reload) {
         (Some(_), ..) => None,
-        (None, true, _) => Some("tenantry up --restart".to_owned()),
-        (None, false, true) => Some("tenantry up".to_owned()),
+        (None, true, _) if pending.command == "tenantry up" => Some("tenantry up --restart".to_owned()),
+        (None, true, _) => None,
+        (None, false, true) => Some(pending.command.to_owned()),
         (None, false, false) => None,
     }
 }
@@ -210,7 +239,9 @@ fn show_pending(context: &Context, pending: &Pending) -> Option<String> {
 /// What has to happen before the local server runs what the registry says.
 struct Pending {
     plan: ReloadPlan,
-    /// Why `up` refuses it.
+    /// The command that does it.
+    command: &'static str,
+    /// Why that refuses it.
     refusal: Option<Error>,
     /// Limits that are lower than what is used now.
     over_limit: Vec<OverLimit>,
@@ -246,27 +277,30 @@ fn pending(
     let out = context.out(None)?;
     let conf = run.prepare(project.model(), &project.engine, accounts.to_owned())?;
     let Some(plan) = super::server::reload_plan(run, project, &conf)? else { return Ok(None) };
-    let written = Provenance::read(&out);
     let consent = Consent { other_templates: args.templates.is_some(), ..Consent::default() };
-    let refusal = refuse_lost_templates(&project.engine, &written, &out, consent)
-        .and_then(|()| refuse_another_root_key(&project.root.id(), &written, &out, consent))
-        .and_then(|()| NameLedger::read(&out).refuse_lost_names(project.ledger(), &project.model().retired));
+    let refusal = project.refuse_over(&out, consent);
     let refusal = refusal.and_then(|()| match plan.reload {
         true => super::server::prove(context, project, accounts),
         false => Ok(()),
     });
-    // Without an answer nothing is said about it: the plan does not depend on it.
+    let (over_limit, are_limits_known) = lowered_limits(&plan, project, &state.dial);
+    Ok(Some(Pending { plan, command: "tenantry up", refusal: refusal.err(), over_limit, are_limits_known }))
+}
+
+/// The limits of a plan that are lower than what is used now, and whether those of clients could be asked for. Without an
+/// answer nothing is said about the others: the plan does not depend on them.
+fn lowered_limits(plan: &ReloadPlan, project: &Project, url: &str) -> (Vec<OverLimit>, bool) {
     let operator = project.operator_login().filter(|_| plan.reload || plan.restart);
-    let tenants = operator.as_ref().and_then(|op| stats::tenants(&state.dial, op, project.model()).ok());
+    let tenants = operator.as_ref().and_then(|op| stats::tenants(url, op, project.model()).ok());
     let of_tenants = tenants.into_iter().flatten().flat_map(|tenant| tenant.over_limit);
     let of_clients = match plan.lowered.is_empty() {
         true => Some(Vec::new()),
-        false => operator.as_ref().and_then(|op| stats::exceeded(&state.dial, op, &plan.lowered).ok()),
+        false => operator.as_ref().and_then(|op| stats::exceeded(url, op, &plan.lowered).ok()),
     };
     let are_limits_known = of_clients.is_some();
     // Those of clients are asked for each lowered limit.
-    let over_limit = of_tenants.filter(|over| !over.disconnects()).chain(of_clients.unwrap_or_default()).collect();
-    Ok(Some(Pending { plan, refusal: refusal.err(), over_limit, are_limits_known }))
+    let of_clients = of_clients.unwrap_or_default();
+    (of_tenants.filter(|over| !over.disconnects()).chain(of_clients).collect(), are_limits_known)
 }
 
 /// Prints what differs in accounts and settings.

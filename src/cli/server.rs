@@ -294,11 +294,15 @@ fn confirm_change(project: &Project, digest: &str, plan: &ReloadPlan, state: &Ru
 
 /// Refuses accounts with which nats-server would not start, or in which tenants are not isolated.
 pub fn prove(context: &Context, project: &Project, accounts: &str) -> Result<(), Error> {
-    let audit = project.audit_accounts(accounts.to_owned())?;
-    match audit.verdict() {
+    refuse_unproved(context, project.audit_accounts(accounts.to_owned())?.verdict())
+}
+
+/// Refuses a configuration of which the static proof does not say that its tenants are isolated.
+pub fn refuse_unproved(context: &Context, verdict: Verdict) -> Result<(), Error> {
+    match verdict {
         Verdict::Isolated => Ok(()),
         Verdict::Leaky | Verdict::Inconclusive => Err(Error::refused(
-            format!("the rendered configuration is {}, and was not deployed", audit.verdict().as_str()),
+            format!("the rendered configuration is {}, and was not deployed", verdict.as_str()),
             format!("{} shows why", context.command("tenantry check")),
         )),
     }
@@ -315,7 +319,7 @@ fn refuse_restart(context: &Context, args: &UpArgs, plan: &ReloadPlan) -> Result
 }
 
 /// Creates and updates the declared streams. No document if none are declared.
-fn apply_streams(context: &Context, project: &Project, url: &str) -> Result<(Option<PlanDocument>, Exit), Error> {
+pub fn apply_streams(context: &Context, project: &Project, url: &str) -> Result<(Option<PlanDocument>, Exit), Error> {
     if !project.model().has_streams() {
         return Ok((None, Exit::Ok));
     }

@@ -11,9 +11,12 @@ use crate::diag::Sources;
 use crate::error::Error;
 use crate::fault;
 
-/// The folder with the files of now. Those of before are in a folder inside it.
+/// The folder with the files of now, and the one with those of before.
 #[derive(Debug, Clone)]
-pub struct ConfFolder(PathBuf);
+pub struct ConfFolder {
+    now: PathBuf,
+    before: PathBuf,
+}
 
 /// A configuration that a server has read.
 #[derive(Debug, Default)]
@@ -25,18 +28,27 @@ pub struct LoadedConf {
 }
 
 impl ConfFolder {
-    /// The configuration files in `folder`.
-    pub fn new(folder: PathBuf) -> Self {
-        Self(folder)
+    /// The configuration files in `now`. Those that they replace are kept in `before`.
+    pub fn new(now: PathBuf, before: PathBuf) -> Self {
+        Self { now, before }
     }
 
     /// The main file, which a server is started with.
     pub fn main(&self) -> PathBuf {
-        self.0.join(conf::MAIN)
+        self.now.join(conf::MAIN)
     }
 
     fn previous(&self) -> Self {
-        Self(self.0.join("previous"))
+        Self { now: self.before.clone(), before: self.before.clone() }
+    }
+
+    /// The files.
+    pub fn files(&self) -> Result<ConfFiles, Error> {
+        let text = |name: &str| {
+            let path = self.now.join(name);
+            fs::read_to_string(&path).map_err(|e| Error::io("read", &path, e))
+        };
+        Ok(ConfFiles { main: text(conf::MAIN)?, accounts: text(conf::ACCOUNTS)? })
     }
 
     /// The digest of the files, as a server that reads them prints it. `None`: they cannot be read.
@@ -70,22 +82,18 @@ impl ConfFolder {
     fn load(&self) -> Result<LoadedConf, Error> {
         let environment = |name: &str| std::env::var(name).ok();
         let values = conf::read(&self.main(), &environment, &mut Sources::default())?.map;
-        Ok(LoadedConf { values, accounts: fs::read_to_string(self.0.join(conf::ACCOUNTS)).unwrap_or_default() })
+        Ok(LoadedConf { values, accounts: fs::read_to_string(self.now.join(conf::ACCOUNTS)).unwrap_or_default() })
     }
 
     fn copy_to(&self, other: &Self) -> Result<(), Error> {
-        let text = |name: &str| {
-            let path = self.0.join(name);
-            fs::read_to_string(&path).map_err(|e| Error::io("read", &path, e))
-        };
-        other.write(&ConfFiles { main: text(conf::MAIN)?, accounts: text(conf::ACCOUNTS)? })
+        other.write(&self.files()?)
     }
 
     /// Writes both files, each in one step. The accounts hold hashes of passwords.
     fn write(&self, files: &ConfFiles) -> Result<(), Error> {
-        fs::create_dir_all(&self.0).map_err(|e| Error::io("create", &self.0, e))?;
+        fs::create_dir_all(&self.now).map_err(|e| Error::io("create", &self.now, e))?;
         for (name, text) in [(conf::ACCOUNTS, &files.accounts), (conf::MAIN, &files.main)] {
-            let path = self.0.join(name);
+            let path = self.now.join(name);
             replace(&path, text).map_err(|e| Error::io("write", &path, e))?;
         }
         Ok(())
@@ -116,7 +124,7 @@ mod tests {
     #[test]
     fn what_the_server_has_read_is_kept_until_it_reads_something_else() {
         let root = tempfile::tempdir().expect("a folder");
-        let folder = ConfFolder::new(root.path().join("run"));
+        let folder = ConfFolder::new(root.path().join("run"), root.path().join("run/previous"));
         assert_eq!(folder.digest(), None);
         folder.replace(&files(1), None).expect("written");
         let first = folder.digest().expect("readable");

@@ -3,7 +3,7 @@
 
 mod change;
 pub(crate) mod conf_difference;
-mod conf_folder;
+pub(crate) mod conf_folder;
 pub(crate) mod confirm;
 pub(crate) mod docker;
 pub mod jetstream;
@@ -12,6 +12,7 @@ pub mod locate;
 pub(crate) mod process;
 pub mod ready;
 pub(crate) mod reload_plan;
+pub(crate) mod remote;
 pub(crate) mod reservations;
 pub(crate) mod stats;
 pub(crate) mod throwaway;

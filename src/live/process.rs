@@ -23,8 +23,9 @@ use crate::error::Error;
 use crate::fault;
 use crate::model::units::Listen;
 use crate::model::{Model, Server};
+use crate::render::bundle::Bundle;
 use crate::render::engine::Engine;
-use crate::render::{ServerPaths, local_server_conf};
+use crate::render::{self, ServerPaths, local_server_conf};
 use crate::state;
 
 /// How long a server may take to start or to reload. Ten thousand JetStream
@@ -64,7 +65,7 @@ pub struct RunningServer {
     pub registry: PathBuf,
 }
 
-/// A configuration that was rendered for the local server.
+/// A configuration that was rendered for a server.
 pub struct PreparedConf {
     /// Its files.
     pub files: ConfFiles,
@@ -72,6 +73,22 @@ pub struct PreparedConf {
     pub values: Map,
     /// Their digest, as the server prints it when it has read them.
     pub digest: String,
+}
+
+impl PreparedConf {
+    /// The configuration of a bundle's server.
+    pub fn of_bundle(bundle: &Bundle) -> Result<Self, Error> {
+        let text = |path: &str| bundle.text(path).unwrap_or_default().to_owned();
+        Self::read(ConfFiles { main: text(render::SERVER), accounts: text(render::ACCOUNTS) })
+    }
+
+    fn read(files: ConfFiles) -> Result<Self, Error> {
+        let scratch = tempfile::TempDir::with_prefix("tenantry-conf-")
+            .map_err(|e| Error::io("create", &std::env::temp_dir(), e))?;
+        let environment = |name: &str| std::env::var(name).ok();
+        let values = conf::read(&files.write(scratch.path())?, &environment, &mut Sources::default())?.map;
+        Ok(Self { digest: conf::digest(&values), files, values })
+    }
 }
 
 /// What has to be known of a server to start it.
@@ -155,7 +172,7 @@ impl LocalServer {
 
     /// Where its configuration is.
     pub(super) fn conf(&self) -> ConfFolder {
-        ConfFolder::new(self.folder.clone())
+        ConfFolder::new(self.folder.clone(), self.folder.join("previous"))
     }
 
     fn state_file(&self) -> PathBuf {
@@ -230,11 +247,7 @@ impl LocalServer {
         fs::create_dir_all(&self.folder).map_err(fail)?;
         let folder = fs::canonicalize(&self.folder).map_err(|e| Error::io("find", &self.folder, e))?;
         let main = main_file(&folder, model, engine, conf::ACCOUNTS.to_owned(), self.names_acknowledgements())?;
-        let files = ConfFiles { main, accounts };
-        let scratch = tempfile::TempDir::with_prefix("tenantry-conf-").map_err(fail)?;
-        let environment = |name: &str| std::env::var(name).ok();
-        let values = conf::read(&files.write(scratch.path())?, &environment, &mut Sources::default())?.map;
-        Ok(PreparedConf { digest: conf::digest(&values), files, values })
+        PreparedConf::read(ConfFiles { main, accounts })
     }
 
     /// What the running server has to do before it runs this configuration. `None` if none runs here.
@@ -242,9 +255,7 @@ impl LocalServer {
         self.running()?;
         let running = self.read_digest();
         if running.as_ref() == Some(&new.digest) {
-            let nothing =
-                ReloadPlan { disconnects: Some(Vec::new()), differences: Some(Vec::new()), ..ReloadPlan::default() };
-            return Some(nothing);
+            return Some(ReloadPlan::nothing());
         }
         let old = running.and_then(|digest| self.conf().with_digest(&digest));
         Some(reload_plan::compare(old.as_ref(), new))

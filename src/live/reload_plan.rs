@@ -68,6 +68,11 @@ impl Rehashed {
 }
 
 impl ReloadPlan {
+    /// Nothing differs.
+    pub fn nothing() -> Self {
+        Self { disconnects: Some(Vec::new()), differences: Some(Vec::new()), ..Self::default() }
+    }
+
     /// Whether an account is new, or gets JetStream.
     pub fn begins_jetstream(&self, account: &str) -> bool {
         let is_of_account =

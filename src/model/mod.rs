@@ -34,6 +34,8 @@ pub struct Model {
     pub tenants: Vec<Tenant>,
     /// Retired names. Credentials derive from names, so reusing one would revive the old credentials.
     pub retired: Vec<Retired>,
+    /// The command that copies the rendered configuration to servers elsewhere. `None`: `deploy` is not used.
+    pub push: Option<String>,
 }
 
 /// A retired name: its credentials must no longer be accepted.

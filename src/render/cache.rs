@@ -165,7 +165,7 @@ const HEADER: &str = concat!("tenantry ", env!("TENANTRY_SOURCE"), "\n");
 /// share. Keyed by the root key, so that a supplied password cannot be guessed from a
 /// digest.
 pub fn common_input(inputs: &Inputs<'_>) -> Sha256 {
-    let Model { server, root: source, bcrypt, system: _, tenants: _, retired: _ } = inputs.model;
+    let Model { server, root: source, bcrypt, system: _, tenants: _, retired: _, push: _ } = inputs.model;
     let published = [u8::from(*source == Root::Development)];
     Sha256::new().chain_update(inputs.keyring.root.cache_key().as_ref()).chain_update(super::digest_of([
         inputs.engine.digest().as_slice(),
@@ -180,7 +180,7 @@ pub fn common_input(inputs: &Inputs<'_>) -> Sha256 {
 /// the files that cover all tenants.
 pub fn whole_input(common: &Sha256, model: &Model, supplied: &Supplied, ledger: &str, tenants: &[Digest]) -> Digest {
     let SystemAccount { account, users } = &model.system;
-    let Model { server, root, bcrypt: _, system: _, tenants: declared, retired: _ } = model;
+    let Model { server, root, bcrypt: _, system: _, tenants: declared, retired: _, push: _ } = model;
     let mut hasher = ShaHasher(common.clone());
     hash_value(&mut hasher, server);
     hash_value(&mut hasher, account);

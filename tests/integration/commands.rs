@@ -19,6 +19,7 @@ const COMMANDS: &[&[&str]] = &[
     &["up"],
     &["down"],
     &["status"],
+    &["deploy"],
     &["tenant"],
     &["tenant", "add"],
     &["tenant", "remove"],

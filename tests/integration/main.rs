@@ -17,6 +17,7 @@ mod clusters;
 mod codes;
 mod commands;
 mod copies;
+mod deploy;
 mod differential;
 mod edits;
 mod examples;

@@ -358,7 +358,7 @@ async fn whom_a_change_does_not_name_notices_nothing() {
     let report = block_in_place(|| project.run(&["verify", "--server", &format!("nats://127.0.0.1:{}", project.port)]));
     assert!([0, 3].contains(&report.code) && !report.stdout.contains("leaky"), "{}", report.all());
     let [stored, delivered, answered] = sums;
-    println!(
+    eprintln!(
         "seed {seed}: {tenants} tenants, {} changes made and {restarts} refused for a restart; {cut} clients disconnected, each as \
          planned; 0 others; {stored} messages stored, {delivered} delivered, {answered} requests answered, 0 failed; slowest `up` {slowest:.1?}",
         changes - restarts

@@ -54,6 +54,7 @@ pub(super) fn lower(registry: &raw::Registry, diagnostics: &mut Vec<Diagnostic>)
         server,
         tenants,
         retired: registry.retired.iter().map(retired).collect(),
+        push: registry.deploy.get().map(|deploy| deploy.push.value.clone()),
     }
 }
 

@@ -26,6 +26,8 @@ keys! {
         include: List<Spanned<String>>,
         /// The server.
         server: Key<Server>,
+        /// How the rendered configuration gets to servers elsewhere.
+        deploy: Key<Deploy>,
         /// How clients prove who they are.
         auth: Key<Auth>,
         /// Where every secret comes from.
@@ -47,6 +49,12 @@ keys! {
     Included, "an included file" {
         /// Tenants, each one account.
         tenant: List<Tenant>,
+    }
+
+    /// How the rendered configuration gets to servers elsewhere.
+    Deploy, "[deploy]" {
+        /// The command that copies it, for a shell in the registry's folder. $BUNDLE is the folder that has nats/.
+        push: Spanned<String>,
     }
 
     /// The server.
