@@ -219,7 +219,11 @@ fn show_pending(context: &Context, pending: &Pending) -> Option<String> {
             Some(gone) => ui.result(&plain(&format!("disconnects {}", first_few(gone)))),
             None => ui.result("whom it disconnects is not known: what the server runs was overwritten"),
         }
-        if !pending.are_limits_known {
+        if !pending.are_limits_known && plan.lowered.is_empty() {
+            ui.result(
+                "whether clients are at a limit of subscriptions, which a reload disconnects, could not be asked",
+            );
+        } else if !pending.are_limits_known {
             let whose = plan.lowered.iter().map(|lowered| lowered.account.as_deref().unwrap_or("the server"));
             ui.result(&plain(&format!("disconnects clients above the lower limits of {}", first_few(whose))));
         }
@@ -293,9 +297,9 @@ fn lowered_limits(plan: &ReloadPlan, project: &Project, url: &str) -> (Vec<OverL
     let operator = project.operator_login().filter(|_| plan.reload || plan.restart);
     let tenants = operator.as_ref().and_then(|op| stats::tenants(url, op, project.model()).ok());
     let of_tenants = tenants.into_iter().flatten().flat_map(|tenant| tenant.over_limit);
-    let of_clients = match plan.lowered.is_empty() {
-        true => Some(Vec::new()),
-        false => operator.as_ref().and_then(|op| stats::exceeded(url, op, &plan.lowered).ok()),
+    let of_clients = match plan.reload {
+        false => Some(Vec::new()),
+        true => operator.as_ref().and_then(|op| stats::exceeded(url, op, &plan.lowered, project.model()).ok()),
     };
     let are_limits_known = of_clients.is_some();
     // Those of clients are asked for each lowered limit.

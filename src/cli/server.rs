@@ -226,12 +226,16 @@ pub fn reload_plan(run: &LocalServer, project: &Project, conf: &PreparedConf) ->
     for login in keep_their_password(project, &plan) {
         plan.keeps_password(&login);
     }
+    // A change that was undone may have brought such an account back.
+    let is_dead = run.held().is_some_and(|held| !held.removed.is_empty());
     // What fits beside the other accounts of the registry need not fit beside what the server still holds.
-    if let (true, Some(state), Some(js)) = (plan.reload, run.running(), model.server.jetstream) {
+    if let (true, Some(state), Some(js)) = (plan.reload || is_dead, run.running(), model.server.jetstream) {
         let available = Reserved { memory: js.memory.bytes(), storage: js.storage.bytes() };
         let (held, wanted) = (held(run, &state, project.operator_login())?, reservations::wanted(model));
         let why = reservations::conflict(&held.reserved, &wanted, available);
-        let back = reservations::back(&held, &wanted, plan.accounts.as_ref());
+        let store = run.store();
+        let has_streams = |account: &str| leftovers::has_streams(&store, account);
+        let back = reservations::back(&held, &wanted, plan.accounts.as_ref(), has_streams);
         plan.because.extend(why.into_iter().chain(back));
         plan.restart |= !plan.because.is_empty();
     }

@@ -52,7 +52,7 @@ impl LocalServer {
         let name = state.wait_until_it_greets();
         let before = Before { state: &state, name, digest: self.read_digest(), held: self.held() };
         self.conf().replace(&conf.files, before.digest.as_deref())?;
-        if before.digest.as_ref() == Some(&conf.digest) {
+        if before.digest.as_ref() == Some(&conf.digest) && restart.is_none() {
             return Ok(Some((state, UpAction::Unchanged)));
         }
         let told = match restart {
@@ -119,23 +119,30 @@ impl LocalServer {
                 .and_then(|server| self.spawn_ready(&server).map(drop).map_err(|e| e.to_string())),
         };
         let failed = lost.or_else(|| runs_again().err());
-        if failed.is_none()
-            && let Some(held) = &before.held
-        {
+        // Whatever the server has read it keeps in mind, whether it was undone or not.
+        let is_unread = matches!(setback, Setback::Refused(_) | Setback::NotTried(_));
+        if let Some(held) = before.held.as_ref().filter(|_| failed.is_none() && is_unread) {
             let _ = self.write_held(held);
         }
         let happened = match setback {
             Setback::Refused(words) => format!("the running server refused the new configuration: {words}"),
-            Setback::Doubtful(what) => format!("the server runs the new configuration, and {what}"),
+            Setback::Doubtful(what) => format!("the server read the new configuration, and {what}"),
             Setback::Ended(words) => format!("the server ended with the new configuration: {words}"),
             Setback::Silent => "the server did not say whether it reloaded".to_owned(),
             Setback::NotTried(error) => format!("the server was not told of the new configuration: {error}"),
         };
         let log = self.log();
         match failed {
-            None => Error::refused(
+            None if is_unread => Error::refused(
                 format!("nothing was changed: {happened}"),
-                format!("it runs the previous configuration again; its log is {}", log.display()),
+                format!("it goes on with the previous configuration; its log is {}", log.display()),
+            ),
+            None => Error::refused(
+                format!("undone: {happened}"),
+                format!(
+                    "it runs the previous configuration again, and clients that the new one cut off may connect again; its log is {}",
+                    log.display()
+                ),
             ),
             Some(why) => Error::server(
                 format!("{happened}; and it could not be made to run the previous configuration: {why}"),

@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use async_nats::{Client, ConnectErrorKind};
-use futures_util::{StreamExt as _, stream};
+use futures_util::future::join_all;
 use serde_json::Value as Json;
 
 use super::connect_options;
@@ -23,9 +23,11 @@ pub fn confirm(url: &str, digest: &str, operator: Option<&Login>, users: &[(Stri
         if let Some(operator) = operator {
             compare_digest(url, digest, operator).await?;
         }
-        let logins = stream::iter(users).map(async |(name, login)| log_in(url, name, login).await);
-        let refused: Vec<String> = logins.buffer_unordered(AT_A_TIME).filter_map(async |r| r.err()).collect().await;
-        refused.into_iter().next().map_or(Ok(()), Err)
+        for some in users.chunks(AT_A_TIME) {
+            let logins = some.iter().map(|(name, login)| log_in(url, name, login));
+            join_all(logins).await.into_iter().collect::<Result<(), String>>()?;
+        }
+        Ok(())
     };
     runtime
         .block_on(async { tokio::time::timeout(LIMIT, all).await })
@@ -34,7 +36,12 @@ pub fn confirm(url: &str, digest: &str, operator: Option<&Login>, users: &[(Stri
 
 async fn compare_digest(url: &str, digest: &str, operator: &Login) -> Result<(), String> {
     let fail = |what: String| format!("it could not be asked what it runs: {what}");
-    let client = connect_options(operator).connect(url).await.map_err(|e| fail(e.to_string()))?;
+    let client = match connect_options(operator).connect(url).await {
+        Ok(client) => client,
+        // Its log has the digest, too: that others use up the connections says nothing about the configuration.
+        Err(error) if error.to_string().contains("maximum") => return Ok(()),
+        Err(error) => return Err(fail(error.to_string())),
+    };
     let subject = format!("$SYS.REQ.SERVER.{}.VARZ", client.server_info().server_id);
     let answer = request(&client, subject).await.map_err(fail)?;
     match answer["data"]["config_digest"].as_str() {

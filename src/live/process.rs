@@ -12,6 +12,7 @@ use rustix::process::{Pid, Signal, kill_process, test_kill_process};
 use serde::{Deserialize, Serialize};
 
 use super::conf_folder::ConfFolder;
+use super::leftovers;
 use super::locate::NatsServer;
 use super::ready;
 use super::reload_plan::{self, ReloadPlan};
@@ -192,7 +193,8 @@ impl LocalServer {
     /// Takes note of the accounts of a model that a server is told, beside those that it holds already.
     pub(super) fn note_held(&self, model: &Model, held: Option<Held>) -> Result<(), Error> {
         let Some(mut held) = held else { return Ok(()) };
-        held.change(model);
+        let store = self.store();
+        held.change(model, |account| leftovers::has_streams(&store, account));
         self.write_held(&held)
     }
 

@@ -24,7 +24,7 @@ pub struct ReloadPlan {
     pub connects: Vec<String>,
     /// Users among both of them whose password has another hash. The password may be the same.
     pub rehashed: Vec<Rehashed>,
-    /// Limits of clients that are lower than they are now: the server disconnects clients above them.
+    /// Limits of connections that are lower than they are now: the server disconnects clients above them.
     pub lowered: Vec<Lowered>,
     /// Keys of the main configuration file whose changes need a restart.
     pub because: Vec<String>,
@@ -34,13 +34,11 @@ pub struct ReloadPlan {
     pub accounts: Option<BTreeSet<String>>,
 }
 
-/// A limit of clients that is lower than before.
+/// A limit of connections that is lower than before.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Lowered {
     /// Whose it is. `None`: of the whole server.
     pub account: Option<String>,
-    /// `connections`, or `subscriptions` of each of them.
-    pub limit: &'static str,
     /// What is allowed.
     pub allowed: i64,
 }
@@ -177,7 +175,7 @@ fn compare_values(old: &Map, new: &Map) -> ReloadPlan {
     }
 }
 
-/// The limits of clients that are lower than they were.
+/// The limits of connections that are lower than they were.
 fn lowered(old: &Map, new: &Map) -> Vec<Lowered> {
     let limit = |map: &Map, key: &str| match value(map, key) {
         Some(Value::Integer(most)) if *most >= 0 => Some(*most),
@@ -191,15 +189,14 @@ fn lowered(old: &Map, new: &Map) -> Vec<Lowered> {
     let is_lower = |old: Option<i64>, new: i64| old.is_none_or(|old| new < old);
     let mut found = Vec::new();
     if let Some(allowed) = limit(new, CONNECTIONS).filter(|allowed| is_lower(limit(old, CONNECTIONS), *allowed)) {
-        found.push(Lowered { account: None, limit: "connections", allowed });
+        found.push(Lowered { account: None, allowed });
     }
     let before: HashMap<&str, &Map> = accounts(old).collect();
     for (name, account) in accounts(new) {
         let Some(old) = before.get(name) else { continue };
-        for (key, limit) in [(CONNECTIONS, "connections"), ("max_subscriptions", "subscriptions")] {
-            if let Some(allowed) = of_account(account, key).filter(|allowed| is_lower(of_account(old, key), *allowed)) {
-                found.push(Lowered { account: Some(name.to_owned()), limit, allowed });
-            }
+        let is_lower = |allowed: &i64| is_lower(of_account(old, CONNECTIONS), *allowed);
+        if let Some(allowed) = of_account(account, CONNECTIONS).filter(is_lower) {
+            found.push(Lowered { account: Some(name.to_owned()), allowed });
         }
     }
     found
@@ -325,11 +322,7 @@ mod tests {
             let text = OLD.replace("debug: false", server).replace("B { users", &format!("B {{ {account}\n users"));
             conf(&text)
         };
-        let connections = |account: Option<&str>, allowed| Lowered {
-            account: account.map(str::to_owned),
-            limit: "connections",
-            allowed,
-        };
+        let connections = |account: Option<&str>, allowed| Lowered { account: account.map(str::to_owned), allowed };
         for (old, new, lowered) in [
             (("", ""), ("max_connections: 5", ""), vec![connections(None, 5)]),
             (("max_connections: 5", ""), ("max_connections: 6", ""), vec![]),
@@ -342,10 +335,7 @@ mod tests {
             (
                 ("", "limits { max_payload: 4 }"),
                 ("", "limits { max_connections: 4, max_subscriptions: 3 }"),
-                vec![
-                    connections(Some("B"), 4),
-                    Lowered { account: Some("B".into()), limit: "subscriptions", allowed: 3 },
-                ],
+                vec![connections(Some("B"), 4)],
             ),
         ] {
             assert_eq!(compare_values(&with(old.0, old.1), &with(new.0, new.1)).lowered, lowered, "{old:?} {new:?}");

@@ -34,15 +34,16 @@ pub type Reservations = BTreeMap<String, Reserved>;
 pub struct Held {
     /// What it reserves for each.
     pub reserved: Reservations,
-    /// Those that were removed while it ran, whether or not they are back.
+    /// Those with streams that were removed while it ran, whether or not they are back.
     pub removed: BTreeSet<String>,
 }
 
 impl Held {
-    /// Adds what the server is told next.
-    pub fn change(&mut self, model: &Model) {
+    /// Adds what the server is told next. `has_streams`: whether there are streams of an account on its disk.
+    pub fn change(&mut self, model: &Model, has_streams: impl Fn(&str) -> bool) {
         let there: HashSet<&str> = model.tenants.iter().map(|tenant| tenant.name.as_str()).collect();
-        self.removed.extend(self.reserved.keys().filter(|account| !there.contains(account.as_str())).cloned());
+        let gone = self.reserved.keys().filter(|account| !there.contains(account.as_str()) && has_streams(account));
+        self.removed.extend(gone.cloned());
         self.reserved.extend(wanted(model));
     }
 }
@@ -118,11 +119,18 @@ pub fn conflict(held: &Reservations, wanted: &Reservations, available: Reserved)
 }
 
 /// The accounts that come back, as the end of "the server needs a restart for": it holds on to what it had of them, and
-/// streams of theirs store nothing any more. `running`: the accounts of its configuration, if it is known. `None`: there
-/// are none.
-pub fn back(held: &Held, wanted: &Reservations, running: Option<&BTreeSet<String>>) -> Option<String> {
+/// streams of theirs store nothing any more. `running`: the accounts of its configuration, if it is known. `has_streams`:
+/// whether there are streams of an account on its disk. `None`: there are none.
+pub fn back(
+    held: &Held,
+    wanted: &Reservations,
+    running: Option<&BTreeSet<String>>,
+    has_streams: impl Fn(&str) -> bool,
+) -> Option<String> {
     let is_gone = |account: &&String| {
-        held.reserved.contains_key(*account) && running.is_some_and(|running| !running.contains(*account))
+        held.reserved.contains_key(*account)
+            && running.is_some_and(|running| !running.contains(*account))
+            && has_streams(account)
     };
     let back = wanted.keys().filter(|account| is_gone(account) || held.removed.contains(*account));
     let names: Vec<&str> = back.map(String::as_str).collect();

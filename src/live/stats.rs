@@ -39,6 +39,9 @@ pub struct JetStreamStats {
     pub memory: u64,
     /// Number of consumers.
     pub consumers: usize,
+    /// Number of consumers of the stream that has the most.
+    #[serde(skip)]
+    pub most_consumers: u64,
     /// Number of messages that consumers have not delivered, or that clients have not
     /// acknowledged.
     pub lag: u64,
@@ -136,6 +139,8 @@ async fn ask_jetstream(client: &async_nats::Client, account: &str) -> Option<Jet
     };
     for stream in data.get("stream_detail").and_then(Json::as_array).into_iter().flatten() {
         stats.streams += 1;
+        let consumers = stream["consumer_detail"].as_array().map_or(0, Vec::len);
+        stats.most_consumers = stats.most_consumers.max(consumers as u64);
         stats.messages += number(&stream["state"]["messages"]);
         for consumer in stream["consumer_detail"].as_array().into_iter().flatten() {
             stats.consumers += 1;
@@ -203,10 +208,12 @@ impl OverLimit {
                 format!("{tenant} has {used} connections and may have {allowed}: the others are disconnected")
             }
             "subscriptions" => format!(
-                "{tenant} has connections with up to {used} subscriptions and may have {allowed} on each: those above are \
-                 disconnected"
+                "{tenant} has connections with up to {used} subscriptions, and those with {allowed} or more are disconnected"
             ),
             "streams" => format!("{tenant} has {used} streams and may have {allowed}: it can make no more"),
+            "consumers" => {
+                format!("{tenant} has a stream with {used} consumers and may have {allowed}: it can make no more there")
+            }
             _ => format!(
                 "{tenant} stores {} ({limit}) and may store {}: it keeps that, and can store nothing more",
                 human_size(*used),
@@ -241,30 +248,40 @@ pub fn tenants(url: &str, operator: &Login, model: &Model) -> Result<Vec<TenantS
     Ok(model.tenants.iter().map(status).collect())
 }
 
-/// Asks which of the lowered limits are below what clients use now.
-pub fn exceeded(url: &str, operator: &Login, lowered: &[Lowered]) -> Result<Vec<OverLimit>, Error> {
+/// Asks which limits clients exceed: of the lowered ones, and, because every reload disconnects who is at it, of the
+/// subscriptions of a connection.
+pub fn exceeded(url: &str, operator: &Login, lowered: &[Lowered], model: &Model) -> Result<Vec<OverLimit>, Error> {
     let ask = async {
         let fail = |what: String| Error::server(format!("cannot ask {url} for its connections: {what}"), "");
         let client = crate::live::connect_options(operator).connect(url).await.map_err(|e| fail(e.to_string()))?;
+        let ask = async |subject: String, body: Json| {
+            let reply = client.request(subject, body.to_string().into()).await.map_err(|e| fail(e.to_string()))?;
+            serde_json::from_slice::<Json>(&reply.payload).map_err(|e| fail(e.to_string()))
+        };
         let mut found = Vec::new();
-        for Lowered { account, limit, allowed } in lowered {
+        for Lowered { account, allowed } in lowered {
             let subject = match account {
                 Some(account) => format!("$SYS.REQ.ACCOUNT.{account}.CONNZ"),
                 None => "$SYS.REQ.SERVER.PING.CONNZ".to_owned(),
             };
-            let body = json!({ "limit": MOST_CONNECTIONS }).to_string();
-            let reply = client.request(subject, body.into()).await.map_err(|e| fail(e.to_string()))?;
-            let reply: Json = serde_json::from_slice(&reply.payload).map_err(|e| fail(e.to_string()))?;
-            let connections = reply["data"]["connections"].as_array().map(Vec::as_slice).unwrap_or_default();
-            let used = match *limit {
-                "subscriptions" => connections.iter().filter_map(|c| c["subscriptions"].as_u64()).max().unwrap_or(0),
-                // One of the server's is this one.
-                _ => reply["data"]["total"].as_u64().unwrap_or(0).saturating_sub(u64::from(account.is_none())),
-            };
+            let reply = ask(subject, json!({ "limit": 1 })).await?;
+            // One of the server's is this one.
+            let used = reply["data"]["total"].as_u64().unwrap_or(0).saturating_sub(u64::from(account.is_none()));
             let allowed = u64::try_from(*allowed).unwrap_or(0);
             if used > allowed {
                 let tenant = account.clone().unwrap_or_else(|| "the server".to_owned());
-                found.push(OverLimit { tenant, limit, used, allowed });
+                found.push(OverLimit { tenant, limit: "connections", used, allowed });
+            }
+        }
+        let busiest = json!({ "sort": "subs", "limit": BUSIEST, "auth": true });
+        let reply = ask("$SYS.REQ.SERVER.PING.CONNZ".to_owned(), busiest).await?;
+        let connections = reply["data"]["connections"].as_array().map(Vec::as_slice).unwrap_or_default();
+        for tenant in &model.tenants {
+            let allowed = u64::from(tenant.max_subscriptions());
+            let own = connections.iter().filter(|c| c["account"] == tenant.name.as_str());
+            let used = own.filter_map(|c| c["subscriptions"].as_u64()).max().unwrap_or(0);
+            if used >= allowed {
+                found.push(OverLimit { tenant: tenant.name.to_string(), limit: "subscriptions", used, allowed });
             }
         }
         Ok(found)
@@ -274,8 +291,8 @@ pub fn exceeded(url: &str, operator: &Login, lowered: &[Lowered]) -> Result<Vec<
     })
 }
 
-/// Number of connections of which the subscriptions are asked.
-const MOST_CONNECTIONS: usize = 100_000;
+/// Number of connections, those with the most subscriptions first, of which these are asked.
+const BUSIEST: usize = 1024;
 
 fn tenant_status(t: &Tenant, (stats, mut kept): (AccountStats, Option<JetStreamStats>)) -> TenantStatus {
     for copy in &t.stream_exports {
@@ -301,6 +318,7 @@ fn tenant_status(t: &Tenant, (stats, mut kept): (AccountStats, Option<JetStreamS
     if let Some(kept) = &jetstream {
         let uses = [
             ("streams", kept.stats.streams as u64, kept.max_streams.into()),
+            ("consumers", kept.stats.most_consumers, t.jetstream.map_or(u64::MAX, |js| js.consumers.into())),
             ("disk", kept.stats.storage, kept.max_storage),
             ("memory", kept.stats.memory, kept.max_memory),
         ];

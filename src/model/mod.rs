@@ -407,6 +407,12 @@ impl Tenant {
         self.limits.connections.saturating_add(u32::from(self.provisioner().is_some()))
     }
 
+    /// The account's limit of subscriptions of a connection: those that the tenant was promised, and one, because a reload
+    /// disconnects clients that are at the limit (nats-server 2.15.1).
+    pub fn max_subscriptions(&self) -> u32 {
+        self.limits.subscriptions.saturating_add(1)
+    }
+
     /// The user that creates the tenant's streams. `None` if the tenant has no JetStream.
     pub fn provisioner(&self) -> Option<&User> {
         self.users.iter().find(|user| user.is_provisioner())

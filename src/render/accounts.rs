@@ -35,8 +35,8 @@ pub fn tenant(tenant: &Tenant, access: &[IssuedCredential]) -> String {
                 ));
             }
             w.number("max_connections", tenant.max_connections().into());
-            w.comment("for each connection");
-            w.number("max_subscriptions", tenant.limits.subscriptions.into());
+            w.comment("for each connection, and one more: a reload disconnects who is at the limit");
+            w.number("max_subscriptions", tenant.max_subscriptions().into());
             w.size("max_payload", tenant.limits.payload);
             w.number("max_leafnodes", 0);
         });

@@ -195,7 +195,7 @@ impl Run<'_> {
         for (index, tenant) in self.model.tenants.iter().enumerate() {
             let Some(limits) = found.limits.get(tenant.name.as_str()) else { continue };
             let payload = i64::try_from(tenant.limits.payload.bytes()).unwrap_or(i64::MAX);
-            let declared = [tenant.max_connections().into(), tenant.limits.subscriptions.into(), payload];
+            let declared = [tenant.max_connections().into(), tenant.max_subscriptions().into(), payload];
             let names = ["connections", "subscriptions of a connection", "bytes of a message"];
             for ((given, declared), what) in limits.iter().zip(declared).zip(names) {
                 if given.is_none_or(|given| given > declared) {

@@ -149,7 +149,7 @@ async fn subscriptions<'p>(
     held: &mut Vec<String>,
     untried: &mut Vec<String>,
 ) {
-    let limit = tenant_run.tenant.limits.subscriptions;
+    let limit = tenant_run.tenant.max_subscriptions();
     if limit > CHEAP_SUBSCRIPTIONS && !run.exhaustive {
         untried.push(format!("more than {limit} subscriptions"));
         return;
