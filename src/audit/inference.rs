@@ -42,12 +42,28 @@ fn suspicion<'w>(names: &HashSet<String>, account: &'w Account) -> Option<Suspic
     if let Some(why) = &account.scopes {
         return Some(Suspicion { account, groups: Vec::new(), open: Vec::new(), why: why.clone() });
     }
-    let (open, limited): (Vec<&User>, Vec<&User>) = account.users.iter().partition(|user| is_open(user));
+    let leaves: Vec<Group<'w>> = account
+        .users
+        .iter()
+        .filter(|user| user.is_leaf_login)
+        .map(|user| Group { name: user.display_name().to_owned(), users: vec![user] })
+        .collect();
+    if let [one, other, ..] = leaves.as_slice() {
+        let why = format!("leaf nodes log in to it as `{}` and as `{}`", one.name, other.name);
+        return Some(Suspicion { account, groups: leaves, open: Vec::new(), why });
+    }
+    let users = account.users.iter().filter(|user| !user.is_leaf_login);
+    let (open, limited): (Vec<&User>, Vec<&User>) = users.partition(|user| is_open(user));
     let spaces: Vec<(&User, Spaces)> = limited.iter().map(|user| (*user, Spaces::of(user))).collect();
     let groups = groups(&spaces);
     if groups.len() > 1 {
         let why = format!("its users `{}` and `{}` have subjects of their own", groups[0].name, groups[1].name);
         return Some(Suspicion { account, groups, open, why });
+    }
+    let alike = alike(&limited);
+    if let [one, other, ..] = alike.as_slice() {
+        let why = format!("the subjects of `{}` and `{}` differ by a name only", one.name, other.name);
+        return Some(Suspicion { account, groups: alike, open, why });
     }
     if let Some(groups) = named_like_accounts(names, account) {
         let why = format!("its users are named like the accounts `{}` and `{}`", groups[0].name, groups[1].name);
@@ -150,7 +166,13 @@ impl Member<'_, '_> {
 /// as it has itself, a space that the other knows nothing of.
 fn divided<'w>(members: &[&Member<'_, 'w>]) -> Vec<Vec<&'w User>> {
     let mut groups: Vec<(&Member<'_, 'w>, Vec<&'w User>)> = Vec::new();
-    for member in members {
+    // Those with the narrowest spaces first: a user who has a part in every space is nobody's beginning.
+    let mut members = members.to_vec();
+    members.sort_by_key(|member| {
+        let tokens = member.private.iter().map(|subject| subject.tokens().count());
+        std::cmp::Reverse(tokens.min().unwrap_or(0))
+    });
+    for member in &members {
         let apart = |first: &Member<'_, 'w>| member.is_alone_beside(first) && first.is_alone_beside(member);
         match groups.iter_mut().find(|(first, _)| !apart(first)) {
             Some((_, users)) => users.push(member.user),
@@ -170,6 +192,57 @@ fn root(parents: &[usize], mut node: usize) -> usize {
         node = parents[node];
     }
     node
+}
+
+/// Users whose subjects are the same but for one name, which is in all of them: `jobs.a.>` and `results.a.>` beside
+/// `jobs.b.>` and `results.b.>`, or the requests about two buckets. Users who have the same name in them are one group.
+fn alike<'w>(users: &[&'w User]) -> Vec<Group<'w>> {
+    // By the subjects without the name, then by the name.
+    let mut shapes: BTreeMap<[Vec<String>; 2], BTreeMap<String, Vec<&'w User>>> = BTreeMap::new();
+    for user in users {
+        let listed = |side: &Side| -> Vec<String> {
+            let mut texts: Vec<String> = side.allow.iter().flatten().map(|p| p.subject.to_string()).collect();
+            texts.sort();
+            texts
+        };
+        let (publish, subscribe) = (listed(&user.permissions.publish), listed(&user.permissions.subscribe));
+        if subscribe.is_empty() {
+            continue;
+        }
+        let mut names: BTreeSet<&str> = publish.iter().chain(&subscribe).flat_map(|text| parts(text)).collect();
+        names.retain(|name| !matches!(*name, "*" | ">"));
+        for name in names {
+            let has_name = |text: &String| parts(text).any(|part| part == name);
+            // Requests and inboxes need not name anything.
+            let is_free = |text: &String| text.starts_with("_INBOX") || text.starts_with("$JS.API.");
+            let read = subscribe.iter().chain(publish.iter().filter(|text| text.starts_with("$JS.API.")));
+            if !publish.iter().chain(&subscribe).all(|text| has_name(text) || is_free(text))
+                || !read.clone().any(has_name)
+            {
+                continue;
+            }
+            let without = |texts: &[String]| texts.iter().map(|text| without(text, name)).collect::<Vec<_>>();
+            let shape = [without(&publish), without(&subscribe)];
+            shapes.entry(shape).or_default().entry(name.to_owned()).or_default().push(user);
+        }
+    }
+    let largest = shapes.into_values().filter(|names| names.len() > 1).max_by_key(BTreeMap::len).unwrap_or_default();
+    largest.into_iter().map(|(name, users)| Group { name, users }).collect()
+}
+
+/// The parts of a subject that may be names: its tokens, and what is between `_` and `-` in them.
+fn parts(text: &str) -> impl Iterator<Item = &str> {
+    text.split(['.', '_', '-']).filter(|part| !part.is_empty())
+}
+
+/// A subject with a placeholder for each occurrence of a name.
+fn without(text: &str, name: &str) -> String {
+    text.split_inclusive(['.', '_', '-'])
+        .map(|piece| {
+            let part = piece.trim_end_matches(['.', '_', '-']);
+            if part == name { piece.replacen(name, "?", 1) } else { piece.to_owned() }
+        })
+        .collect()
 }
 
 /// Groups users by the other accounts whose name theirs contains, if there are several.
@@ -239,6 +312,50 @@ mod tests {
         ] {
             assert_eq!(groups_of(&[("u", one), ("v", one), ("w", two)], ""), groups, "{one} | {two}");
         }
+    }
+
+    #[test]
+    fn users_whose_subjects_differ_by_a_name_look_like_several_tenants() {
+        let ta = "publish: jobs.a.>, subscribe: results.a.>";
+        let tb = "publish: jobs.b.>, subscribe: results.b.>";
+        let worker = "publish: results.>, subscribe: jobs.>";
+        assert_eq!(groups_of(&[("w", worker), ("u", ta), ("v", tb)], ""), names(&[&["u"], &["v"]]));
+        assert_eq!(groups_of(&[("w", worker), ("u", ta), ("v", ta)], ""), None, "the same subjects");
+        let bucket = |name: &str| {
+            format!(
+                "publish: [\"$KV.{name}.>\", \"$JS.API.DIRECT.GET.KV_{name}.>\", \"$JS.API.INFO\"], subscribe: \"_INBOX.>\""
+            )
+        };
+        let all = "publish: [\"$KV.>\", \"$JS.API.>\"], subscribe: \"_INBOX.>\"";
+        assert_eq!(groups_of(&[("w", all), ("u", &bucket("x")), ("v", &bucket("y"))], ""), names(&[&["u"], &["v"]]));
+        let device = |name: &str| format!("publish: s.{name}, subscribe: all");
+        assert_eq!(groups_of(&[("u", &device("x")), ("v", &device("y"))], ""), None, "they hear the same");
+    }
+
+    #[test]
+    fn the_order_of_users_does_not_matter() {
+        let wide = ("platform", "publish: t.>, subscribe: t.>");
+        let narrow = [
+            ("acme", "publish: t.acme.>, subscribe: t.acme.>"),
+            ("globex", "publish: t.globex.>, subscribe: t.globex.>"),
+        ];
+        let count = |users: &[(&str, &str)]| groups_of(users, "").map(|groups| groups.len());
+        assert!(count(&[wide, narrow[0], narrow[1]]).is_some_and(|groups| groups > 1));
+        assert_eq!(count(&[wide, narrow[0], narrow[1]]), count(&[narrow[0], narrow[1], wide]));
+    }
+
+    #[test]
+    fn logins_of_leaf_nodes_look_like_a_tenant_each() {
+        let suspected = |logins: &str| {
+            let text = format!(
+                "leafnodes {{ port: 7422, authorization {{ users: [{logins}] }} }}\naccounts {{ A {{ users: [{{ user: ops }}] }} }}"
+            );
+            let system = system(&text);
+            suspicions(&system).iter().map(|s| s.groups.len()).collect::<Vec<_>>()
+        };
+        let login = |name: &str| format!("{{ user: {name}, password: p, account: A }}");
+        assert_eq!(suspected(&format!("{}, {}", login("x"), login("y"))), [2]);
+        assert!(suspected(&login("x")).is_empty());
     }
 
     #[test]

@@ -18,7 +18,7 @@ use std::collections::{HashMap, HashSet};
 use nkeys::KeyPair;
 
 use super::system::{
-    Account, Callout, Copied, Import, JetStream, Limit, Limits, ListenerKind, Mapping, Permissions, Side, System,
+    Account, Callout, Copied, Import, JetStream, Limit, Limits, ListenerKind, Mapping, Permissions, Side, System, User,
 };
 use crate::conf::value::{Entry, Map, Node, Value};
 use crate::diag::{Diagnostic, Span};
@@ -58,6 +58,7 @@ pub fn system(map: &Map, start: Span, collector: &mut Collector) -> System {
     }
     reader.operator(&options, &mut system);
     map_domain(&mut system);
+    add_leaf_logins(&mut system);
     let has_leaf = system.server.listener(ListenerKind::Leaf).is_some();
     for account in &mut system.accounts {
         // Without a connection nobody is in it.
@@ -83,6 +84,20 @@ pub fn system(map: &Map, start: Span, collector: &mut Collector) -> System {
     reader.leaf_accounts_are_there(&system);
     start::starts(&options, &system, collector);
     system
+}
+
+/// Adds the logins of the leaf node listener as users of the accounts that they lead into.
+fn add_leaf_logins(system: &mut System) {
+    let leaf = system.server.listener(ListenerKind::Leaf).into_iter();
+    let logins: Vec<_> = leaf
+        .flat_map(|leaf| &leaf.logins)
+        .map(|login| (login.account().to_owned(), login.name.clone(), login.span))
+        .collect();
+    for (account, name, span) in logins {
+        if let Some(account) = system.accounts.iter_mut().find(|a| a.name == account) {
+            account.users.push(User::behind_leaf(name, span));
+        }
+    }
 }
 
 /// The copies of streams, by the subjects that tenantry gives them: `JS.FROM.STREAM.to.TO`. Streams are not in the file.

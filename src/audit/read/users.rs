@@ -108,7 +108,16 @@ impl SystemReader<'_> {
             }
         }
         let needs_proxy = self.collector.bool(options.get("proxy_required")).unwrap_or_default();
-        Some(User { name: login.to_owned(), label: None, span, auth, permissions, connection_types, needs_proxy })
+        Some(User {
+            name: login.to_owned(),
+            label: None,
+            span,
+            auth,
+            permissions,
+            connection_types,
+            needs_proxy,
+            is_leaf_login: false,
+        })
     }
 
     fn texts(&mut self, node: &Node) -> Vec<String> {

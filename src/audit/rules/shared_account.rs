@@ -36,8 +36,9 @@ fn check(system: &System, tenants: &Tenants, out: &mut Vec<Diagnostic>) {
         services_past_lists(system, tenants, account, out);
         shares_with_several(tenants, account, out);
         latency_reports(tenants, account, out);
-        if let Some(span) = system.server.leaf_of(&account.name) {
-            out.push(decided_elsewhere::behind_leaf(account, span));
+        // Logins of leaf nodes are users of a tenant each. Who is on a server that this one dials is another matter.
+        if let Some(remote) = system.server.remotes().find(|remote| remote.account == account.name) {
+            out.push(decided_elsewhere::behind_leaf(account, remote.span));
         }
         // Streams of earlier users are on the server's disk and not in this file.
         if account.jetstream.is_some() && !may_capture(account) && crossings.is_empty() {

@@ -465,6 +465,30 @@ mod tests {
         assert!(!found(service, "", "") && !found("", stream, ""), "the control");
     }
 
+    /// Measured on nats-server 2.15.1 with two leaf servers: one received the other's job, and removed it.
+    #[test]
+    fn who_logs_in_as_a_leaf_node_is_a_tenant() {
+        let logins = |b: &str| {
+            let login = |name: &str| format!("{{ user: {name}, password: p, account: SITE_{name} }}");
+            let site = |name: &str| {
+                format!(
+                    "SITE_{name} {{ imports: [{{ service: {{ account: HUB, subject: \"$JS.API.CONSUMER.MSG.NEXT.S.c\" }} }}] }}"
+                )
+            };
+            let text = format!(
+                "jetstream {{}}\nleafnodes {{ port: 7422, authorization {{ users: [{}{b}] }} }}\naccounts {{\n\
+                 HUB {{ jetstream: enabled, users: [{{ user: hub }}], exports: [{{ service: \"$JS.API.CONSUMER.MSG.NEXT.S.c\", accounts: [SITE_A, SITE_B] }}] }}\n\
+                 {}\n{} }}",
+                login("A"),
+                site("A"),
+                site("B")
+            );
+            findings(&text).iter().any(|f| f.rule == "shared-stream" && f.severity == Severity::Error)
+        };
+        assert!(logins(", { user: B, password: p, account: SITE_B }"));
+        assert!(!logins(""), "the control: nobody is in the other account");
+    }
+
     /// Measured on nats-server 2.15.1.
     #[test]
     fn tenants_meet_in_one_stream_of_another_account() {

@@ -39,9 +39,18 @@ fn check(system: &System, tenants: &Tenants, out: &mut Vec<Diagnostic>) {
                     let message = format!("`{}` can ask as `{}` on `{}`", other.name, known.name, import.subject);
                     out.push(RULE.error(wide.span, message).related(export.span, "the service"));
                 }
+                // In this file nobody asks but on a subject of its own.
+                (_, None) if system.operator.is_none() => {}
                 _ => {
                     let message = format!("every importer of `{}` may fill in another's name", export.subject);
-                    out.push(RULE.warning(export.span, message));
+                    let finding = RULE.warning(export.span, message);
+                    out.push(match tenants.are_rendered() {
+                        true => finding.hint(
+                            "have a [[share]] for each importer, with its name in the subject; and tell who asks by the header \
+                             `Nats-Request-Info`, which the server writes",
+                        ),
+                        false => finding,
+                    });
                 }
             }
         }

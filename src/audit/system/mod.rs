@@ -161,6 +161,8 @@ pub struct User {
     pub connection_types: Option<(Vec<String>, Span)>,
     /// Whether it may connect by trusted proxies only.
     pub needs_proxy: bool,
+    /// Whether it is a login of the leaf node listener, by which a server brings clients of its own into the account.
+    pub is_leaf_login: bool,
 }
 
 /// How a user authenticates.
@@ -319,7 +321,7 @@ impl System {
         let leaf = self.server.listener(ListenerKind::Leaf);
         account.takes_leaf_nodes()
             && user.may_use(ListenerKind::Leaf)
-            && leaf.is_some_and(|leaf| self.server.admits_clients(leaf))
+            && (user.is_leaf_login || leaf.is_some_and(|leaf| self.server.admits_clients(leaf)))
     }
 
     /// Whether `account` is the system account.
@@ -399,6 +401,26 @@ impl Account {
 }
 
 impl User {
+    /// What a login of the leaf node listener lets in: servers have no lists.
+    pub fn behind_leaf(name: String, span: Span) -> Self {
+        let connection_types = Some((vec!["LEAFNODE".to_owned()], span));
+        Self { connection_types, is_leaf_login: true, ..Self::anybody(name, span) }
+    }
+
+    /// Whether it can join queues: MQTT has none.
+    pub fn joins_queues(&self) -> bool {
+        let others = |(kinds, _): &(Vec<String>, Span)| {
+            kinds.is_empty() || kinds.iter().any(|kind| !kind.to_uppercase().starts_with("MQTT"))
+        };
+        self.connection_types.as_ref().is_none_or(others)
+    }
+
+    /// Whether it can connect as a leaf node only.
+    pub fn is_leaf_only(&self) -> bool {
+        let leaf = |kind: &String| kind.to_uppercase().starts_with("LEAFNODE");
+        self.connection_types.as_ref().is_some_and(|(kinds, _)| !kinds.is_empty() && kinds.iter().all(leaf))
+    }
+
     /// A user without restrictions.
     pub fn anybody(name: String, span: Span) -> Self {
         Self {
@@ -409,6 +431,7 @@ impl User {
             permissions: Permissions::default(),
             connection_types: None,
             needs_proxy: false,
+            is_leaf_login: false,
         }
     }
 
