@@ -13,7 +13,7 @@ use crate::error::Error;
 use crate::keys::{AccountKind, HashCache, Login, RootKey};
 use crate::model::jetstream::Stream;
 use crate::model::names::{AccountName, StreamName};
-use crate::model::{Model, Tenant};
+use crate::model::{Credential, Model, Tenant, User};
 use crate::registry::Valid;
 use crate::render::bundle::{Bundle, Provenance};
 use crate::render::credentials::{self, Keyring, Supplied};
@@ -155,6 +155,24 @@ impl Project {
     pub fn tenant_logins(&self, tenant: &Tenant) -> Vec<Option<Login>> {
         let supplied = |variable: &str| self.supplied.get(variable).cloned();
         credentials::logins(&self.root, AccountKind::Tenant, &tenant.name, &tenant.users, supplied)
+    }
+
+    /// The logins by which a server that runs an earlier registry may be asked: those of the system account's users, and
+    /// those that they had before.
+    pub fn operator_logins(&self) -> Vec<Login> {
+        let supplied = |variable: &str| self.supplied.get(variable).cloned();
+        let system = &self.model().system;
+        let mut users = system.users.clone();
+        for user in &system.users {
+            let credential = match user.credential {
+                Credential::Nkey { generation: now @ 2.. } => Credential::Nkey { generation: now - 1 },
+                Credential::Password { generation: now @ 2.. } => Credential::Password { generation: now - 1 },
+                _ => continue,
+            };
+            users.push(User { credential, ..user.clone() });
+        }
+        let logins = credentials::logins(&self.root, AccountKind::System, &system.account, &users, supplied);
+        logins.into_iter().flatten().collect()
     }
 
     /// The login of the first user of the system account whose secret is available.

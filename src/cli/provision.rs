@@ -294,12 +294,12 @@ fn pending(
 /// The limits of a plan that are lower than what is used now, and whether those of clients could be asked for. Without an
 /// answer nothing is said about the others: the plan does not depend on them.
 fn lowered_limits(plan: &ReloadPlan, project: &Project, url: &str) -> (Vec<OverLimit>, bool) {
-    let operator = project.operator_login().filter(|_| plan.reload || plan.restart);
-    let tenants = operator.as_ref().and_then(|op| stats::tenants(url, op, project.model()).ok());
+    let operators = if plan.reload || plan.restart { project.operator_logins() } else { Vec::new() };
+    let tenants = operators.iter().find_map(|op| stats::tenants(url, op, project.model()).ok());
     let of_tenants = tenants.into_iter().flatten().flat_map(|tenant| tenant.over_limit);
     let of_clients = match plan.reload {
         false => Some(Vec::new()),
-        true => operator.as_ref().and_then(|op| stats::exceeded(url, op, &plan.lowered, project.model()).ok()),
+        true => operators.iter().find_map(|op| stats::exceeded(url, op, &plan.lowered, project.model()).ok()),
     };
     let are_limits_known = of_clients.is_some();
     // Those of clients are asked for each lowered limit.

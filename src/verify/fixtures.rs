@@ -136,6 +136,7 @@ pub fn server() -> AttackedServer {
         config_digest: None,
         runs_rendered: None,
         throwaway: true,
+        warnings: Vec::new(),
     }
 }
 

@@ -145,6 +145,7 @@ pub async fn attack(plan: &Plan<'_>, advance: &dyn Fn(usize, usize, &'static str
         config_digest: own_node(&run, &nodes_after)["config_digest"].as_str().map(str::to_owned),
         runs_rendered,
         throwaway: plan.throwaway,
+        warnings: Vec::new(),
     };
     Ok(run.into_report(server, start.elapsed()))
 }

@@ -275,7 +275,9 @@ async fn change(project: &Project, clients: &mut Clients, what: &str) -> String 
         document["changes"].as_array().map(|list| list.iter().map(of).collect::<BTreeSet<_>>()).unwrap_or_default()
     };
     assert_eq!(changes(&done["jetstream"]), changes(&plan), "{what}: {}", up.all());
-    if plan["restart"] != true {
+    // A secret of before the one that the server has, which a ledger would refuse, is no way to ask it.
+    let is_known = what != "a rotated system user, taken back";
+    if plan["restart"] != true && is_known {
         let foretold = plan["disconnects"].as_array().unwrap_or_else(|| panic!("{what}: it is known who: {plan}"));
         let foretold: BTreeSet<&str> = foretold.iter().filter_map(Json::as_str).collect();
         for (who, connection) in &clients.0 {

@@ -297,7 +297,7 @@ async fn what_a_server_takes_in_part_only_is_undone() {
     project.write(".tenantry/run/held.json", r#"{ "reserved": {}, "removed": [] }"#);
     let (before, digest) = (project.read("infra/nats/accounts.conf"), read_digest(&project));
     let ran = project.run(&["up"]).exited(1);
-    assert!(ran.stderr.contains("nothing was changed") && ran.stderr.contains("insufficient"), "{}", ran.stderr);
+    assert!(ran.stderr.contains("undone: ") && ran.stderr.contains("insufficient"), "{}", ran.stderr);
     assert_eq!((project.read("infra/nats/accounts.conf"), read_digest(&project)), (before.clone(), digest));
     assert_eq!(project.read(".tenantry/run/accounts.conf"), before);
     for name in ["A", "B"] {
@@ -333,7 +333,7 @@ async fn a_server_that_ends_with_the_new_configuration_runs_the_old_one_again() 
         (project.read("tenants.toml"), project.read("infra/nats/accounts.conf"), project.pid());
     project.run(&["user", "rotate", "TENANT_A/tenant_a_app"]).succeeded();
     let ran = project.run(&["up", "--nats-server", &ends_at_reload]).exited(1);
-    assert!(ran.stderr.contains("nothing was changed: the server ended"), "{}", ran.stderr);
+    assert!(ran.stderr.contains("undone: the server ended"), "{}", ran.stderr);
     assert!(project.creds("TENANT_A/tenant_a_app").connect().await.is_err(), "the new credential is none yet");
     project.write("tenants.toml", &registry);
     drop(project.connect("TENANT_A/tenant_a_app").await);
@@ -349,7 +349,7 @@ async fn a_server_that_ends_with_the_new_configuration_runs_the_old_one_again() 
     );
     project.edit("name            = \"dev\"", "name            = \"dev\"\nmax_pending = \"32MiB\"");
     let ran = project.run(&["up", "--restart", "--nats-server", &ends_at_start]).exited(1);
-    assert!(ran.stderr.contains("nothing was changed: the server ended"), "{}", ran.stderr);
+    assert!(ran.stderr.contains("undone: the server ended"), "{}", ran.stderr);
     assert_ne!(project.pid(), old, "the control: it was restarted");
     drop(project.connect("TENANT_A/tenant_a_app").await);
     project.write("tenants.toml", &registry);

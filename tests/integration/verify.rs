@@ -1094,3 +1094,66 @@ fn a_server_without_tls_gets_nothing_in_clear_at_tls() {
     assert!(ran.stderr.contains("has no TLS"), "{}", ran.stderr);
     verify(&project, &["--server", &format!("nats://127.0.0.1:{}", project.port)], 0);
 }
+
+/// A server that answers pings and nothing else: "not refused" is no leak there.
+#[test]
+fn a_server_that_only_answers_pings_is_given_up() {
+    let listener = TcpListener::bind("127.0.0.1:0").expect("a port");
+    let address = listener.local_addr().expect("an address");
+    std::thread::spawn(move || {
+        for client in listener.incoming().flatten() {
+            std::thread::spawn(move || only_pongs(client));
+        }
+    });
+    let report = verify(&Project::new(), &["--server", &format!("nats://{address}")], 3);
+    assert_eq!(report["verdict"], "inconclusive");
+    assert!(report.to_string().contains("neither delivers nor refuses"), "{report}");
+    assert_eq!(outcomes(&report, "leak"), [""; 0]);
+}
+
+fn only_pongs(mut client: TcpStream) {
+    let info = "INFO {\"server_id\":\"X\",\"version\":\"2.15.1\",\"max_payload\":1048576,\"headers\":true,\"auth_required\":true,\"nonce\":\"abc\"}\r\n";
+    let _ = client.write_all(info.as_bytes());
+    let mut bytes = [0; 4096];
+    while let Ok(length @ 1..) = client.read(&mut bytes) {
+        let pings = String::from_utf8_lossy(&bytes[..length]).matches("PING\r\n").count();
+        if client.write_all("PONG\r\n".repeat(pings).as_bytes()).is_err() {
+            return;
+        }
+    }
+}
+
+/// Who hears two shares and may answer one message: each share is judged by itself, and the same in every run.
+#[test]
+fn who_may_answer_a_shared_message_is_found_in_every_run() {
+    let tenant = |name: &str, subject: &str| {
+        format!("[[tenant]]\nname = \"{name}\"\nsubjects = [\"{subject}.>\"]\n[[tenant.user]]\nname = \"app\"\n")
+    };
+    let share = |from: &str, to: &str, subject: &str| {
+        format!("[[share]]\nfrom = \"{from}\"\nto = [{to}]\nstream = \"{subject}\"\n")
+    };
+    let project = Project::with_registry(&format!(
+        "version = 1\n[server]\nname = \"x\"\nclient = \"127.0.0.1:4222\"\n[keys]\nroot = \"development\"\n[[system.user]]\nname = \"op\"\n{}{}{}{}{}",
+        tenant("A", "a"),
+        tenant("B", "b"),
+        tenant("C", "c"),
+        share("A", "\"B\"", "a.pub.>"),
+        share("B", "\"C\"", "b.feed.>"),
+    ));
+    project.up();
+    let url = project.creds("B/app").url;
+    verify(&project, &["--server", &url], 0);
+    // The user of B alone.
+    let accounts = project.read("infra/nats/accounts.conf");
+    let at = accounts.find("\"B\" {").expect("the account");
+    let (before, after) = accounts.split_at(at);
+    project.reload_with(
+        &format!("{before}{}", after.replacen("allow_responses: false", "allow_responses: true", 1)),
+        "answers",
+    );
+    for _ in 0..3 {
+        let report = verify(&project, &["--server", &url], 1);
+        let leaks = outcomes(&report, "leak").join("\n");
+        assert!(leaks.contains("\"answers\" \"A\" \"B\"") && !leaks.contains("\"B\" \"C\""), "{leaks}");
+    }
+}

@@ -134,12 +134,10 @@ pub fn run(context: &Context, args: &Args) -> Result<Exit, Error> {
     };
     bar.finish();
     let report = Report { origin: Origin::of(&project), ..report };
+    let mut report = report;
     for conf in warned.iter().filter(|conf| report.server.config_digest.as_ref() == Some(&conf.digest)) {
-        context.ui.result(&format!(
-            "the static proof of {}, which the server runs, warns by {}: `tenantry audit {0}` says of what",
-            conf.name,
-            conf.warnings.iter().copied().collect::<Vec<_>>().join(", ")
-        ));
+        report.server.warnings = conf.warnings.iter().copied().collect();
+        context.ui.result(&static_warnings(&conf.name, &report.server.warnings));
     }
     show(context, &report);
     for (file, text) in [(&args.html, html::page as fn(&Report) -> String), (&args.junit, junit::xml)] {
@@ -189,7 +187,25 @@ fn findings(report: &Report) -> Vec<Finding> {
         let severity = Severity::Warning;
         Finding { rule: check.probe, severity, message, file: None, line: None, column: None, hint: None }
     });
-    failed.chain(left_out).collect()
+    let server = &report.server;
+    let warnings = (!server.warnings.is_empty()).then(|| Finding {
+        rule: SETTING,
+        severity: Severity::Warning,
+        message: static_warnings("the file", &server.warnings),
+        file: None,
+        line: None,
+        column: None,
+        hint: None,
+    });
+    failed.chain(left_out).chain(warnings).collect()
+}
+
+/// What the static proof of a file that the server runs warns by.
+fn static_warnings(name: &str, rules: &[&str]) -> String {
+    format!(
+        "the static proof of {name}, which the server runs, warns by {}: `tenantry audit` says of what",
+        rules.join(", ")
+    )
 }
 
 /// Whom a cause is about, how often it was met, and the evidence of the first time.

@@ -54,8 +54,8 @@ async fn log_in(run: &Run<'_>, identity: &Identity) -> Result<(), OpenError> {
 /// Tries each of the tenant's users without a secret or with a wrong one, and users of other
 /// tenants with the tenant's own secret.
 async fn try_wrong_credentials<'p>(run: &Run<'p>, tenant_run: &TenantRun<'p>, logins: &[Option<Login>]) {
-    // Nobody of a suspended tenant without JetStream may log in.
-    if tenant_run.sessions.is_empty() {
+    // Nobody of a suspended tenant without JetStream may log in, and nobody's secret may be known.
+    if tenant_run.sessions.iter().all(|session| session.is_accepted) {
         return;
     }
     if !tenant_run.is_in() {

@@ -72,8 +72,13 @@ async fn jetstream<'p>(run: &Run<'p>, tenant_run: &mut TenantRun<'p>, held: &mut
     for (key, wanted) in expected {
         // The server reports -1 for "no limit", which `as_u64` maps to `None`. For streams and
         // consumers 0 means "no limit" as well, and no declared limit is 0.
-        if limits[key].as_u64() != Some(wanted) {
-            run.ledger.leak(Some(index), None, format!("its {key} is {}, and {wanted} is declared", limits[key]));
+        let given = limits[key].as_u64();
+        let evidence = || format!("its {key} is {}, and {wanted} is declared", limits[key]);
+        match given {
+            // Less than it was promised takes nothing from others.
+            Some(given) if given > 0 && given < wanted => run.ledger.not_tried(index, evidence()),
+            given if given != Some(wanted) => run.ledger.leak(Some(index), None, evidence()),
+            _ => {}
         }
     }
     held.push(format!(

@@ -261,6 +261,11 @@ async fn must_be_refused<'p>(run: &Run<'p>, tenant_run: &mut TenantRun<'p>, atte
             continue;
         }
         let errors = session.refused();
+        if errors.is_empty() && !tried.is_empty() && !session.is_at_work(run).await {
+            let why = format!("{}'s connection neither refuses nor delivers anything", session.user.name);
+            run.ledger.not_run(tenant_run.index, why);
+            continue;
+        }
         for attempt in tried {
             let denial = errors.iter().find(|e| attempt.is_denied_by(e));
             match denial {

@@ -83,6 +83,8 @@ pub struct AttackedServer {
     pub runs_rendered: Option<bool>,
     /// Whether it was started for this run alone.
     pub throwaway: bool,
+    /// The rules by which the static proof of a named file warns, if the server runs that file.
+    pub warnings: Vec<&'static str>,
 }
 
 /// The result of a run.

@@ -113,21 +113,13 @@ pub fn nobody_is_in(tenant_runs: &[TenantRun<'_>]) -> Option<OpenError> {
 pub async fn is_at_work<'p>(run: &Run<'p>, tenant_runs: &mut [TenantRun<'p>]) -> bool {
     /// Number of users that try it.
     const MOST: usize = 8;
-    let subject = format!("{}.at-work", run.token());
     let sessions = tenant_runs.iter_mut().flat_map(|t| &mut t.sessions).filter(|s| s.connection.is_some());
-    let mut is_lost = false;
     for session in sessions.take(MOST) {
-        if let Some(connection) = &mut session.connection {
-            connection.subscribe(&subject, None);
-            connection.publish_stored_by(&run.common(), &subject, None, b"");
-        }
-        is_lost |= !session.settle(run).await;
-        if !session.refused().is_empty() || session.heard(run).iter().any(|message| message.subject == subject) {
+        if session.is_at_work(run).await {
             return true;
         }
     }
-    // A connection that is lost is reported by itself.
-    is_lost
+    false
 }
 
 /// Whether the server refuses a connection because the account has all that its limit allows.

@@ -39,7 +39,7 @@ pub struct Session<'p> {
     /// The user's credential; `None` if its secret is not known here.
     pub login: Option<Login>,
     /// Whether the run does without this user, whose secret is not known.
-    is_accepted: bool,
+    pub is_accepted: bool,
     /// The user's connection; `None` if it failed or was lost.
     pub connection: Option<Connection>,
     /// Whether the user may subscribe to its inbox, and so receive replies.
@@ -321,6 +321,18 @@ impl<'p> Session<'p> {
         } else {
             run.detect_in_message(self.tenant, self.user.name.as_str(), message);
         }
+    }
+
+    /// Whether the server does anything with what is sent on this connection: it delivers a message that the user publishes to
+    /// itself, or refuses one of both. A connection that is lost is reported by itself.
+    pub async fn is_at_work(&mut self, run: &Run<'p>) -> bool {
+        let subject = format!("{}.at-work", run.token());
+        if let Some(connection) = &mut self.connection {
+            connection.subscribe(&subject, None);
+            connection.publish_stored_by(&run.common(), &subject, None, b"");
+        }
+        let is_lost = !self.settle(run).await;
+        is_lost || !self.refused().is_empty() || self.heard(run).iter().any(|message| message.subject == subject)
     }
 
     /// Takes the server's errors since the last call.
