@@ -145,7 +145,17 @@ pub fn up(context: &Context, args: &UpArgs) -> Result<Exit, Error> {
         local = Some((conf, changed));
         Ok(())
     };
-    let outcome = super::render::write(context, &project, &Target::open(&out)?, consent, allow)?;
+    let outcome = super::render::write(context, &project, &Target::open(&out)?, consent, allow);
+    if let (Err(_), Some((_, Some((_, action))))) = (&outcome, &local)
+        && *action != UpAction::Unchanged
+    {
+        let up = context.command("tenantry up");
+        context.ui.note(&format!(
+            "the server runs the new configuration already, and {} is still the old one: mend that, and run {up} again",
+            out.display()
+        ));
+    }
+    let outcome = outcome?;
     if outcome.written + outcome.removed > 0 {
         let written = super::count(outcome.written, "file");
         context.ui.note(&format!("{}: {written} written, {} removed", out.display(), outcome.removed));

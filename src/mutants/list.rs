@@ -205,6 +205,12 @@ pub const MUTANTS: &[Mutant] = mutants! {
             d.in_account(d.b, &import, &format!("{import}, share: true"))
         };
         "traced-share", "tracing goes across a service", ["tracing"] => |d| {
+            // Where nobody hears the service, there is nobody to be traced.
+            let service = crate::subject::Subject::as_the_server_reads(served(d)?)?;
+            let hears = |user: &crate::model::User| {
+                crate::verify::expected::listed(&user.permissions.subscribe).iter().any(|listed| listed.overlaps(&service))
+            };
+            d.a.users.iter().any(hears).then_some(())?;
             let service = format!("service: \"{}\"", served(d)?);
             d.in_account(d.a, &service, &format!("{service}\n        allow_trace: true"))
         };

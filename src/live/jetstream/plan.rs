@@ -98,7 +98,26 @@ pub fn changes(tenant: &Tenant, actual: &Actual, targets: &Targets) -> Vec<Chang
             });
         }
     }
+    note_too_many(tenant, actual, &mut changes);
     changes
+}
+
+/// Notes on streams to be created that the account may not have them: streams that are not declared count as well.
+fn note_too_many(tenant: &Tenant, actual: &Actual, changes: &mut [Change]) {
+    let Some(most) = tenant.jetstream.map(|jetstream| jetstream.streams as usize) else { return };
+    let of_streams = |is: fn(&Action) -> bool| changes.iter().filter(|c| c.consumer.is_none() && is(&c.action)).count();
+    let created = of_streams(|action| matches!(action, Action::Create));
+    let deleted = of_streams(|action| matches!(action, Action::Delete { .. }));
+    let would_be = (actual.streams.len() + created).saturating_sub(deleted);
+    if would_be <= most {
+        return;
+    }
+    let is_created = |change: &&mut Change| change.consumer.is_none() && matches!(change.action, Action::Create);
+    for change in changes.iter_mut().filter(is_created) {
+        change.note = Some(format!(
+            "the server will refuse it: the tenant would have {would_be} streams, those that are not declared included, and may have {most}"
+        ));
+    }
 }
 
 /// Streams that are on the server and not in the registry, deletions first.
@@ -238,6 +257,26 @@ mod tests {
 
     use super::*;
     use crate::model::Model;
+
+    #[test]
+    fn a_stream_beyond_the_limit_is_noted() {
+        let declared = |streams: u32| {
+            let text = format!(
+                "[[tenant]]\nname = \"A\"\n[tenant.jetstream]\nstorage = \"1MiB\"\nstreams = {streams}\n[[tenant.user]]\nname = \"app\"\n\
+                 [[tenant.stream]]\nname = \"NEW\"\nsubjects = [\"A.s\"]\n"
+            );
+            crate::project::tests::model(&text).tenants.remove(0)
+        };
+        let old = ActualStream { raw: json!({ "subjects": ["A.old"] }), messages: 0, consumers: BTreeMap::new() };
+        let actual = Actual { streams: [("OLD".to_owned(), old)].into() };
+        let note = |streams: u32| {
+            let changes = changes(&declared(streams), &actual, &Targets::default());
+            changes.into_iter().find(|change| change.stream == "NEW").and_then(|change| change.note)
+        };
+        assert_eq!(note(2), None);
+        assert!(note(1).is_some_and(|note| note.contains("would have 2 streams")));
+    }
+
     use crate::project::tests::model;
 
     const TENANT: &str = "[[tenant]]\nname = \"T\"\n[tenant.jetstream]\nstorage = \"512MiB\"\nmemory = \"64MiB\"\n\

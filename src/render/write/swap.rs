@@ -24,6 +24,7 @@ const MOUNTED: &[&str] = &["nats"];
 impl Target {
     /// Links the kept files and the unmanaged ones into the new tree.
     pub(super) fn complete(&self, change: &TreeChange) -> Result<(), Error> {
+        self.refuse_unwritable()?;
         let tree = self.tree();
         if self.spare_is_current {
             self.forget_removed(change)?;
@@ -101,6 +102,15 @@ impl Target {
         let mark = self.work.join(SPARE_MARK);
         let _ = fault::step();
         fs::write(&mark, hex(manifest)).map_err(|e| Error::io("write", &mark, e))
+    }
+
+    /// Fails if files cannot be replaced in a folder that keeps its inode: better before the exchange than in its middle.
+    fn refuse_unwritable(&self) -> Result<(), Error> {
+        for folder in MOUNTED.iter().map(|folder| self.out.join(folder)).filter(|folder| folder.is_dir()) {
+            let access = rustix::fs::access(&folder, rustix::fs::Access::WRITE_OK | rustix::fs::Access::EXEC_OK);
+            access.map_err(|e| Error::io("write", &folder, e.into()))?;
+        }
+        Ok(())
     }
 
     /// Removes from the other tree the removed files, and folders that become empty.
