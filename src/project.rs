@@ -117,7 +117,7 @@ impl Project {
         let written = Provenance::read(out);
         incremental::refuse_lost_templates(&self.engine, &written, out, consent)?;
         incremental::refuse_another_root_key(&self.root.id(), &written, out, consent)?;
-        NameLedger::read(out).refuse_lost_names(self.ledger(), &self.model().retired)
+        NameLedger::known(out, &self.state, &self.model().root).refuse_lost_names(self.ledger(), &self.model().retired)
     }
 
     /// Saves the bcrypt hashes for the next command, if any is new.

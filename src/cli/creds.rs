@@ -174,7 +174,10 @@ fn find<'m>(
         }
         (AccountKind::Tenant, &tenant.name, &tenant.users)
     };
-    let Some(user) = user else { return Ok((kind, name, users.clone())) };
+    // The provisioner's are the operator's, and named.
+    let Some(user) = user else {
+        return Ok((kind, name, users.iter().filter(|user| !user.is_provisioner()).cloned().collect()));
+    };
     match users.iter().find(|u| u.name.as_str() == user) {
         Some(found) => Ok((kind, name, vec![found.clone()])),
         None => {

@@ -126,6 +126,12 @@ pub fn plan(context: &Context, args: &PlanArgs) -> Result<Exit, Error> {
         None => elsewhere(context, valid, args)?,
     };
     let next = pending.as_ref().and_then(|pending| show_pending(context, pending));
+    if run.names_acknowledgements() && args.what.server.is_none() && !valid.model.names_acknowledgements() {
+        context.ui.note(
+            "js_ack_fc_v2 stays on until the server restarts, though no service needs it any more: nats-py's ordered consumers, key \
+             watches and reads of objects fail until then (docs/roles.md)",
+        );
+    }
     let is_new = |tenant: &Tenant| {
         let plan = pending.as_ref().map(|pending| &pending.plan);
         plan.is_some_and(|plan| plan.begins_jetstream(tenant.name.as_str()))

@@ -8,9 +8,10 @@ use super::{Context, count};
 use crate::diag::first_few;
 use crate::error::{Error, Exit};
 use crate::project::Project;
+use crate::render::bundle::File;
 use crate::render::compare::{DifferenceKind, FileDifference, compare};
 use crate::render::incremental::Consent;
-use crate::render::ledger::NameLedger;
+use crate::render::ledger::{LEDGER, NameLedger};
 use crate::render::write::{Target, WriteSummary};
 
 /// Write the server configuration, compose file, credentials and handout.
@@ -109,9 +110,12 @@ pub fn write(
 }
 
 fn check(context: &Context, args: &Args, project: &Project, out: &Path) -> Result<Exit, Error> {
-    NameLedger::read(out).refuse_lost_names(project.ledger(), &project.model().retired)?;
+    let known = NameLedger::known(out, project.state(), &project.model().root);
+    known.refuse_lost_names(project.ledger(), &project.model().retired)?;
     let bar = context.ui.progress(project.model().tenants.len(), "rendering");
-    let bundle = project.render(|| bar.step())?;
+    let mut bundle = project.render(|| bar.step())?;
+    let ledger = project.ledger().carrying(&known).to_text();
+    bundle.files.insert(LEDGER.to_owned(), File::public(ledger));
     bar.finish();
     let differences = compare(out, &bundle)?;
     let verdict = if differences.is_empty() { "up-to-date" } else { "out-of-date" };

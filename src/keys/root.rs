@@ -72,10 +72,12 @@ impl RootKeyError {
                 path.display()
             ),
             Self::Readable { path, .. } => format!("chmod 600 {}", path.display()),
-            Self::NoVariable(name) => format!("set {name} to the line that begins with {PREFIX}"),
+            Self::NoVariable(name) => format!("set {name} to the line of the root key, which begins with {PREFIX}"),
             Self::Malformed { .. } => {
                 format!(
-                    "a root key is one line of 74 characters that begins with {PREFIX}; make one with `tenantry init --root-key`"
+                    "a root key is one line of 74 characters that begins with {PREFIX}: copy it again from where its copy is kept. \
+                     Only if it is lost: `tenantry init --root-key` makes a new one, in a file (for a variable, copy its line), \
+                     which replaces every credential"
                 )
             }
             Self::Exists(_) => "every credential derives from it: move it away by hand if you are sure".into(),

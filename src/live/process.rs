@@ -272,7 +272,7 @@ impl LocalServer {
 
     /// Whether the running server was started with the feature flag by which acknowledgements name their account. It keeps
     /// that until it restarts: no reload changes it, and it is never in the way of a tenant.
-    fn names_acknowledgements(&self) -> bool {
+    pub fn names_acknowledgements(&self) -> bool {
         self.running().is_some()
             && fs::read_to_string(self.conf().main()).is_ok_and(|text| text.contains("js_ack_fc_v2: true"))
     }

@@ -207,6 +207,10 @@ impl OverLimit {
             "connections" => {
                 format!("{tenant} has {used} connections and may have {allowed}: the others are disconnected")
             }
+            "provisioner" => format!(
+                "{tenant} has {used} connections and may have {allowed}: none is left to tenantry, which could not look after its \
+                 streams until one is closed"
+            ),
             "subscriptions" => format!(
                 "{tenant} has connections with up to {used} subscriptions, and those with {allowed} or more are disconnected"
             ),
@@ -268,9 +272,12 @@ pub fn exceeded(url: &str, operator: &Login, lowered: &[Lowered], model: &Model)
             // One of the server's is this one.
             let used = reply["data"]["total"].as_u64().unwrap_or(0).saturating_sub(u64::from(account.is_none()));
             let allowed = u64::try_from(*allowed).unwrap_or(0);
+            let tenant = account.clone().unwrap_or_else(|| "the server".to_owned());
+            let provisions = model.tenants.iter().any(|t| t.name.as_str() == tenant && t.provisioner().is_some());
             if used > allowed {
-                let tenant = account.clone().unwrap_or_else(|| "the server".to_owned());
                 found.push(OverLimit { tenant, limit: "connections", used, allowed });
+            } else if used == allowed && provisions {
+                found.push(OverLimit { tenant, limit: "provisioner", used, allowed: allowed.saturating_sub(1) });
             }
         }
         let busiest = json!({ "sort": "subs", "limit": BUSIEST, "auth": true });

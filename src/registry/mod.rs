@@ -152,6 +152,12 @@ fn parse<T: Decode>(sources: &mut Sources, path: &Path, text: String, diagnostic
         let node = toml::Spanned::new(range.start..range.start, toml::de::DeValue::Table(document.into_inner()));
         return T::decode(&node, &mut decoder);
     }
+    if let Some((range, header)) = single_brackets(sources.text(file)).filter(|_| has_duplicates(&errors)) {
+        let message = format!("`[{header}]` begins one table: of these there may be several");
+        let finding = Diagnostic::error(codes::TOML_SYNTAX, decoder.span(range), message);
+        decoder.diagnostics.push(finding.hint(format!("write double brackets: `[[{header}]]`")));
+        return None;
+    }
     // What follows from a bracket or quote that is not closed is no mistake of its own.
     let is_unclosed = |message: &str| ["unclosed array,", "unclosed inline table"].iter().any(|w| message.contains(w));
     let is_unclosed = errors.iter().any(|error| is_unclosed(&error.message().replace('\n', ", ")));
@@ -173,6 +179,39 @@ fn parse<T: Decode>(sources: &mut Sources, path: &Path, text: String, diagnostic
             "text goes in \"quotes\"; `key = value`, one a line; `[[tenant]]` begins a tenant"
         };
         decoder.diagnostics.push(Diagnostic::error(codes::TOML_SYNTAX, span, message).hint(hint));
+    }
+    None
+}
+
+/// Whether anything is defined twice.
+fn has_duplicates(errors: &[toml::de::Error]) -> bool {
+    errors.iter().any(|error| error.message().contains("duplicate key"))
+}
+
+/// The first header with single brackets of what there may be several of.
+fn single_brackets(text: &str) -> Option<(std::ops::Range<usize>, &str)> {
+    const SEVERAL: [&str; 11] = [
+        "tenant",
+        "tenant.user",
+        "tenant.stream",
+        "tenant.stream.consumer",
+        "tenant.stream.source",
+        "tenant.bucket",
+        "tenant.object_store",
+        "system.user",
+        "share",
+        "retired",
+        "user",
+    ];
+    let mut at = 0;
+    for line in text.split_inclusive('\n') {
+        let code = line.split('#').next().unwrap_or_default().trim();
+        let header = code.strip_prefix('[').and_then(|code| code.strip_suffix(']')).map(str::trim);
+        if let Some(header) = header.filter(|header| SEVERAL.contains(header)) {
+            let start = at + line.len() - line.trim_start().len();
+            return Some((start..start + code.len(), header));
+        }
+        at += line.len();
     }
     None
 }

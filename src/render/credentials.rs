@@ -89,6 +89,7 @@ pub fn password_from_environment(variable: &str) -> Option<Secret> {
 pub type Supplied = HashMap<String, Secret>;
 
 /// Everything that credentials are issued from.
+#[derive(Clone, Copy)]
 pub struct Keyring<'k> {
     /// The root key, from which every generated secret is derived.
     pub root: &'k RootKey,

@@ -52,9 +52,13 @@ pub fn write(
     refuse_another_root_key(&inputs.keyring.root.id(), target.provenance(), target.path(), origin.consent)?;
     refuse_lost_templates(inputs.engine, target.provenance(), target.path(), origin.consent)?;
     // Another registry has names of its own.
+    let mut ledger = inputs.ledger.clone();
     if cached.registry().is_none_or(|registry| registry == origin.registry) {
-        NameLedger::read(target.path()).refuse_lost_names(inputs.ledger, &inputs.model.retired)?;
+        let known = NameLedger::known(target.path(), origin.state, &inputs.model.root);
+        known.refuse_lost_names(inputs.ledger, &inputs.model.retired)?;
+        ledger = ledger.carrying(&known);
     }
+    let inputs = &Inputs { ledger: &ledger, ..*inputs };
     let (model, supplied) = (inputs.model, inputs.keyring.supplied);
     let common = cache::common_input(inputs);
     let tenants = &model.tenants;
@@ -88,6 +92,7 @@ pub fn write(
     state::save_hashes(origin.state, inputs.keyring.hashes);
     let [accounts, handout] = [ACCOUNTS, HANDOUT].map(|path| bundle.text(path).unwrap_or_default());
     let (outcome, manifest) = stage.finish(|| allow(accounts))?;
+    inputs.ledger.keep(origin.state);
     let registry = origin.registry;
     let update = CacheUpdate { registry, whole, manifest, accounts, handout, tenants, inputs: &digests, parts: &parts };
     cache::save(origin.state, target, &update);

@@ -9,10 +9,13 @@ use std::path::Path;
 use crate::diag::first_few;
 use crate::error::Error;
 use crate::model::names::UserName;
-use crate::model::{Credential, Model, Retired, User};
+use crate::model::roles::PROVISIONER;
+use crate::model::{Credential, Model, Retired, Root, User};
 
 /// The ledger's path in the bundle.
 pub const LEDGER: &str = ".tenantry-ledger";
+/// Its copy in the state folder.
+const STATE: &str = "ledger";
 
 const HEADER: &str = "# Names that are in use, and generations of credentials. A name is given up with [[retired]].\n";
 
@@ -27,6 +30,10 @@ struct Account {
     subjects: BTreeSet<String>,
     /// The generation of each user's credential. `None`: it is not derived.
     users: BTreeMap<String, Option<u32>>,
+    /// Whether it was given up as a whole. Its users are those that it had.
+    is_retired: bool,
+    /// The last generation of each user that was given up.
+    retired: BTreeMap<String, u32>,
 }
 
 impl NameLedger {
@@ -40,10 +47,70 @@ impl NameLedger {
         let tenants = model.tenants.iter().map(|tenant| {
             let subjects = tenant.subjects.iter().map(ToString::to_string).collect();
             let users = tenant.users.iter().chain(&tenant.suspended).map(named).collect();
-            (tenant.name.to_string(), Account { file: file(tenant), subjects, users })
+            (tenant.name.to_string(), Account { file: file(tenant), subjects, users, ..Account::default() })
         });
         let system = Account { users: model.system.users.iter().map(named).collect(), ..Account::default() };
-        Self(tenants.chain([(model.system.account.to_string(), system)]).collect())
+        let mut ledger = Self(tenants.chain([(model.system.account.to_string(), system)]).collect());
+        for Retired { tenant, user, generation } in &model.retired {
+            let account = ledger.0.entry(tenant.to_string()).or_default();
+            match user {
+                Some(user) => {
+                    account.retired.insert(user.to_string(), *generation);
+                }
+                None => account.is_retired = true,
+            }
+        }
+        ledger
+    }
+
+    /// The same with what an earlier ledger knows of names that were given up: the registry does not say which users a
+    /// removed tenant had.
+    #[must_use]
+    pub fn carrying(&self, old: &Self) -> Self {
+        let mut ledger = self.clone();
+        for (name, account) in &mut ledger.0 {
+            let Some(old) = old.0.get(name) else { continue };
+            if account.is_retired {
+                account.users.clone_from(&old.users);
+            }
+            for (user, generation) in &mut account.retired {
+                let last = old.retired.get(user).copied().or_else(|| old.users.get(user).copied().flatten());
+                *generation = (*generation).max(last.unwrap_or(0));
+            }
+        }
+        ledger
+    }
+
+    /// The ledger of the bundle in a folder, with what the state folder knows beside it: a folder that is in git may go back.
+    /// The secrets of the published root key are none, and branches may change.
+    pub fn known(folder: &Path, state: &Path, root: &Root) -> Self {
+        let mut ledger = Self::read(folder);
+        if *root == Root::Development {
+            return ledger;
+        }
+        let later = Self::from_text(&fs::read_to_string(state.join(STATE)).unwrap_or_default());
+        for (name, later) in later.0 {
+            if later.is_retired {
+                ledger.0.insert(name, later);
+                continue;
+            }
+            let Some(account) = ledger.0.get_mut(&name) else { continue };
+            for (user, generation) in later.users {
+                let known = account.users.get_mut(&user);
+                known.into_iter().for_each(|known| *known = (*known).max(generation));
+            }
+            for (user, generation) in later.retired {
+                account.users.remove(&user);
+                let known = account.retired.entry(user).or_default();
+                *known = (*known).max(generation);
+            }
+        }
+        ledger
+    }
+
+    /// Keeps a copy in the state folder, in which no branch of git is checked out.
+    pub fn keep(&self, state: &Path) {
+        crate::state::save(&state.join(STATE), self.to_text().as_bytes());
     }
 
     /// The ledger of the bundle in a folder. Empty if there is none.
@@ -54,8 +121,11 @@ impl NameLedger {
     /// The text of the file, which [`Self::from_text`] parses.
     pub fn to_text(&self) -> String {
         let mut text = HEADER.to_owned();
-        for (name, Account { file, subjects, users }) in &self.0 {
+        for (name, Account { file, subjects, users, is_retired, retired }) in &self.0 {
             let _ = writeln!(text, "{name}");
+            if *is_retired {
+                let _ = writeln!(text, " retired");
+            }
             if !file.is_empty() {
                 let _ = writeln!(text, " file {file}");
             }
@@ -66,6 +136,9 @@ impl NameLedger {
                 let generation = generation.map_or_else(|| "-".to_owned(), |generation| generation.to_string());
                 let _ = writeln!(text, " user {user} {generation}");
             }
+            for (user, generation) in retired {
+                let _ = writeln!(text, " retired-user {user} {generation}");
+            }
         }
         text
     }
@@ -75,7 +148,8 @@ impl NameLedger {
         let mut ledger = Self::default();
         let mut last: Option<&mut Account> = None;
         for line in text.lines().filter(|line| !line.starts_with('#')) {
-            match (line.strip_prefix(' ').and_then(|line| line.split_once(' ')), &mut last) {
+            let option = line.strip_prefix(' ').map(|line| line.split_once(' ').unwrap_or((line, "")));
+            match (option, &mut last) {
                 (None, _) => last = Some(ledger.0.entry(line.to_owned()).or_default()),
                 (Some(("file", file)), Some(account)) => file.clone_into(&mut account.file),
                 (Some(("subject", subject)), Some(account)) => {
@@ -84,6 +158,11 @@ impl NameLedger {
                 (Some(("user", user)), Some(account)) => {
                     let (name, generation) = user.split_once(' ').unwrap_or((user, "-"));
                     account.users.insert(name.to_owned(), generation.parse().ok());
+                }
+                (Some(("retired", _)), Some(account)) => account.is_retired = true,
+                (Some(("retired-user", user)), Some(account)) => {
+                    let (name, generation) = user.split_once(' ').unwrap_or((user, "1"));
+                    account.retired.insert(name.to_owned(), generation.parse().unwrap_or(1));
                 }
                 _ => {}
             }
@@ -100,7 +179,19 @@ impl NameLedger {
         };
         let (mut lost, mut lines) = (Vec::new(), String::new());
         for (name, old) in &self.0 {
-            let Some(account) = new.0.get(name) else {
+            let account = new.0.get(name).filter(|account| !account.is_retired && !account.users.is_empty());
+            if old.is_retired {
+                match account {
+                    Some(account) => refuse_revived(name, old, account)?,
+                    None if !is_retired(name, None) => {
+                        lost.push(name.clone());
+                        let _ = write!(lines, "\n\n[[retired]]\ntenant = \"{name}\"");
+                    }
+                    None => {}
+                }
+                continue;
+            }
+            let Some(account) = account else {
                 // The account of the system is renamed with a restart, and derives credentials of its own.
                 if !old.subjects.is_empty() && !is_retired(name, None) {
                     lost.push(name.clone());
@@ -118,14 +209,22 @@ impl NameLedger {
                     "choose another name; or, if it is the same tenant, move it as it is, render, and change it then",
                 ));
             }
-            for (user, generation) in &old.users {
+            for (user, last) in &old.retired {
+                match account.users.get(user) {
+                    Some(Some(now)) if now <= last => return Err(revived(&format!("{name}/{user}"), *last)),
+                    None if !is_retired(name, Some(user)) => {
+                        lost.push(format!("{name}/{user}"));
+                        lines += &retired_lines(name, user, *last);
+                    }
+                    _ => {}
+                }
+            }
+            // The provisioner that every tenant with JetStream has is not handed to anybody.
+            for (user, generation) in old.users.iter().filter(|(user, _)| *user != PROVISIONER) {
                 match (generation, account.users.get(user)) {
                     (Some(generation), None) if !is_retired(name, Some(user)) => {
                         lost.push(format!("{name}/{user}"));
-                        let _ = write!(lines, "\n\n[[retired]]\ntenant = \"{name}\"\nuser = \"{user}\"");
-                        if *generation > 1 {
-                            let _ = write!(lines, "\ngeneration = {generation}");
-                        }
+                        lines += &retired_lines(name, user, *generation);
                     }
                     (Some(old), Some(Some(now))) if now < old => {
                         return Err(Error::refused(
@@ -153,6 +252,31 @@ impl NameLedger {
             format!("add to the registry that {they} {are} given up:{lines}"),
         ))
     }
+}
+
+/// The entry by which a user is given up.
+fn retired_lines(tenant: &str, user: &str, generation: u32) -> String {
+    let generation = if generation > 1 { format!("\ngeneration = {generation}") } else { String::new() };
+    format!("\n\n[[retired]]\ntenant = \"{tenant}\"\nuser = \"{user}\"{generation}")
+}
+
+/// Refuses a tenant that was removed and is declared again, with secrets that it had.
+fn refuse_revived(name: &str, old: &Account, account: &Account) -> Result<(), Error> {
+    for (user, now) in &account.users {
+        let last = old.users.get(user).copied().flatten().unwrap_or(0);
+        if user != PROVISIONER && now.is_some_and(|now| now <= last) {
+            return Err(revived(&format!("{name}/{user}"), last));
+        }
+    }
+    Ok(())
+}
+
+/// The error that the old secret of a user who was given up would be valid again.
+fn revived(who: &str, last: u32) -> Error {
+    Error::refused(
+        format!("`{who}` was given up, and its old secret would be valid again"),
+        format!("put its [[retired]] entry back; or give it a new secret: `generation = {}`", last + 1),
+    )
 }
 
 #[cfg(test)]
@@ -217,5 +341,50 @@ mod tests {
             old.refuse_lost_names(&NameLedger::of(&model, |_| String::new()), &[]).is_ok(),
             "nothing derives from it"
         );
+    }
+
+    #[test]
+    fn what_was_given_up_stays_given_up_if_its_entry_vanishes() {
+        let with = |text: &str| {
+            let model = model_of(text);
+            (NameLedger::of(&model, |_| "tenants.toml".to_owned()), model.retired)
+        };
+        let without_b = TWO.split("[[tenant]]\nname = \"B\"").next().expect("A");
+        let retired_b = format!("{without_b}[[retired]]\ntenant = \"B\"\n");
+        let retired_x = format!(
+            "{}[[retired]]\ntenant = \"A\"\nuser = \"x\"\n",
+            TWO.replace("[[tenant.user]]\nname = \"x\"\n", "")
+        );
+        let old = NameLedger::from_text(&with(&retired_b).0.carrying(&with(TWO).0).to_text());
+        let refused = |old: &NameLedger, text: &str| {
+            let (new, retired) = with(text);
+            let error = old.refuse_lost_names(&new, &retired).err();
+            error.map(|e| format!("{e}; {}", e.hint().unwrap_or_default()))
+        };
+        assert_eq!(refused(&old, &retired_b), None);
+        assert!(refused(&old, TWO).is_some_and(|e| e.contains("`B/app` was given up") && e.contains("generation = 2")));
+        let renewed = TWO.replace(
+            "name = \"B\"\n[[tenant.user]]\nname = \"app\"",
+            "name = \"B\"\n[[tenant.user]]\nname = \"app\"\ngeneration = 2",
+        );
+        assert_eq!(refused(&old, &renewed), None, "with a new secret it may come back");
+        assert!(refused(&old, without_b).is_some_and(|e| e.contains("[[retired]]\ntenant = \"B\"")));
+        let old = with(&retired_x).0.carrying(&with(TWO).0);
+        assert!(refused(&old, TWO).is_some_and(|e| e.contains("`A/x` was given up")));
+        assert!(refused(&old, &retired_x.replace("[[retired]]\ntenant = \"A\"\nuser = \"x\"\n", "")).is_some());
+        assert_eq!(refused(&old, &retired_x), None);
+    }
+
+    #[test]
+    fn the_state_folder_knows_what_a_checkout_takes_back() {
+        let folder = tempfile::tempdir().expect("a folder");
+        fs::write(folder.path().join(LEDGER), ledger(TWO, "tenants.toml").to_text()).expect("written");
+        ledger(&TWO.replace("generation = 3", "generation = 4"), "tenants.toml").keep(folder.path());
+        let model = model_of(TWO);
+        let new = NameLedger::of(&model, |_| "tenants.toml".to_owned());
+        let private = Root::Env("KEY".to_owned());
+        let error = NameLedger::known(folder.path(), folder.path(), &private).refuse_lost_names(&new, &[]).err();
+        assert!(error.is_some_and(|e| e.to_string().contains("went back from 4 to 3")));
+        assert!(NameLedger::read(folder.path()).refuse_lost_names(&new, &[]).is_ok(), "the control");
     }
 }

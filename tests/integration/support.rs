@@ -123,6 +123,7 @@ impl Project {
     /// Has names given up without being retired, as if the bundle had never had them.
     pub fn forget_names(&self) {
         std::fs::remove_file(self.path().join("infra/.tenantry-ledger")).expect("the ledger is there");
+        let _ = std::fs::remove_file(self.path().join(".tenantry/ledger"));
     }
 
     /// Starts the server, or reloads it.
