@@ -52,8 +52,7 @@ fn suspicion<'w>(names: &HashSet<String>, account: &'w Account) -> Option<Suspic
         let why = format!("leaf nodes log in to it as `{}` and as `{}`", one.name, other.name);
         return Some(Suspicion { account, groups: leaves, open: Vec::new(), why });
     }
-    let users = account.users.iter().filter(|user| !user.is_leaf_login);
-    let (open, limited): (Vec<&User>, Vec<&User>) = users.partition(|user| is_open(user));
+    let (open, limited): (Vec<&User>, Vec<&User>) = account.users.iter().partition(|user| is_open(user));
     let spaces: Vec<(&User, Spaces)> = limited.iter().map(|user| (*user, Spaces::of(user))).collect();
     let groups = groups(&spaces);
     if groups.len() > 1 {
@@ -108,12 +107,24 @@ impl Spaces {
             // A wildcard in the first token is nobody's own.
             match subject.first_token() {
                 "*" | ">" => {}
-                first if first.starts_with('$') || first.starts_with('_') => spaces.named.push(subject.clone()),
+                // Requests about no stream, and inboxes, are nobody's.
+                first if first.starts_with('_') || is_administrative(subject) => {}
+                first if first.starts_with('$') => spaces.named.push(subject.clone()),
                 _ => spaces.own.push(subject.clone()),
             }
         }
         spaces
     }
+}
+
+/// Whether a subject is a request to JetStream that names no stream.
+fn is_administrative(subject: &Subject) -> bool {
+    const WORDS: [&str; 30] = [
+        "$JS", "API", "*", ">", "ACCOUNT", "ACK", "CONSUMER", "CREATE", "DELETE", "DIRECT", "DURABLE", "FC", "GET",
+        "INFO", "LEADER", "LIST", "META", "MSG", "NAMES", "NEXT", "PAUSE", "PEER", "PURGE", "REMOVE", "RESET",
+        "RESTORE", "SNAPSHOT", "STEPDOWN", "STREAM", "UPDATE",
+    ];
+    subject.first_token() == "$JS" && subject.tokens().all(|token| WORDS.contains(&token))
 }
 
 /// Groups users whose spaces meet, directly or by way of others, and divides a group whose
@@ -194,8 +205,8 @@ fn root(parents: &[usize], mut node: usize) -> usize {
     node
 }
 
-/// Users whose subjects are the same but for one name, which is in all of them: `jobs.a.>` and `results.a.>` beside
-/// `jobs.b.>` and `results.b.>`, or the requests about two buckets. Users who have the same name in them are one group.
+/// Users whose subjects are the same but for one name: `jobs.a.>` and `results.a.>` beside `jobs.b.>` and `results.b.>`,
+/// or the requests about two buckets. Users who have the same name in them are one group.
 fn alike<'w>(users: &[&'w User]) -> Vec<Group<'w>> {
     // By the subjects without the name, then by the name.
     let mut shapes: BTreeMap<[Vec<String>; 2], BTreeMap<String, Vec<&'w User>>> = BTreeMap::new();
@@ -209,16 +220,15 @@ fn alike<'w>(users: &[&'w User]) -> Vec<Group<'w>> {
         if subscribe.is_empty() {
             continue;
         }
-        let mut names: BTreeSet<&str> = publish.iter().chain(&subscribe).flat_map(|text| parts(text)).collect();
+        let texts = publish.iter().chain(&subscribe).filter(|text| !text.starts_with('_'));
+        let mut names: BTreeSet<&str> = texts.flat_map(|text| parts(text)).collect();
         names.retain(|name| !matches!(*name, "*" | ">"));
         for name in names {
             let has_name = |text: &String| parts(text).any(|part| part == name);
-            // Requests and inboxes need not name anything.
-            let is_free = |text: &String| text.starts_with("_INBOX") || text.starts_with("$JS.API.");
-            let read = subscribe.iter().chain(publish.iter().filter(|text| text.starts_with("$JS.API.")));
-            if !publish.iter().chain(&subscribe).all(|text| has_name(text) || is_free(text))
-                || !read.clone().any(has_name)
-            {
+            // What all of them hear is no space of anybody; neither is one subject to publish to.
+            let mut reads = subscribe.iter().chain(publish.iter().filter(|text| text.starts_with("$JS.API.")));
+            let is_space = |text: &String| text.ends_with(['*', '>']) && has_name(text);
+            if !reads.any(has_name) && !publish.iter().any(is_space) {
                 continue;
             }
             let without = |texts: &[String]| texts.iter().map(|text| without(text, name)).collect::<Vec<_>>();
@@ -328,8 +338,30 @@ mod tests {
         };
         let all = "publish: [\"$KV.>\", \"$JS.API.>\"], subscribe: \"_INBOX.>\"";
         assert_eq!(groups_of(&[("w", all), ("u", &bucket("x")), ("v", &bucket("y"))], ""), names(&[&["u"], &["v"]]));
+        let watcher = |name: &str| {
+            format!(
+                "publish: [\"$KV.{name}.>\", \"$JS.API.DIRECT.GET.KV_{name}.>\", \"$JS.FC.>\"], subscribe: \"_INBOX.>\""
+            )
+        };
+        assert_eq!(
+            groups_of(&[("u", &watcher("x")), ("v", &watcher("y"))], ""),
+            names(&[&["u"], &["v"]]),
+            "one in common"
+        );
+        let upload = |name: &str| format!("publish: upload.{name}.>, subscribe: \"_INBOX.>\"");
+        let backend = "publish: \"_INBOX.>\", subscribe: upload.>";
+        assert_eq!(
+            groups_of(&[("w", backend), ("u", &upload("x")), ("v", &upload("y"))], ""),
+            names(&[&["u"], &["v"]])
+        );
         let device = |name: &str| format!("publish: s.{name}, subscribe: all");
         assert_eq!(groups_of(&[("u", &device("x")), ("v", &device("y"))], ""), None, "they hear the same");
+    }
+
+    #[test]
+    fn who_makes_streams_only_is_no_tenant_of_its_own() {
+        let maker = "publish: [\"$JS.API.STREAM.CREATE.*\", \"$JS.API.INFO\"], subscribe: \"_INBOX_maker.>\"";
+        assert_eq!(groups_of(&[("maker", maker), ("u", "publish: a.>, subscribe: _INBOX_u.>")], ""), None);
     }
 
     #[test]

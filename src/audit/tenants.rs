@@ -15,6 +15,8 @@ use crate::error::Error;
 pub struct Tenants {
     /// Whether each account is known to be one tenant, as in a rendered configuration.
     is_each_account: bool,
+    /// Whether the configuration is rendered: the registry knows its streams.
+    are_rendered: bool,
     /// Tenant by account name.
     accounts: HashMap<String, String>,
     /// Tenant by `ACCOUNT/USER`, or by user name alone.
@@ -72,19 +74,20 @@ impl Tenants {
 
     /// The tenants of a rendered configuration: each account is one, and nobody has to guess.
     pub fn each_account() -> Self {
-        Self { is_each_account: true, ..Self::default() }
+        Self { is_each_account: true, are_rendered: true, ..Self::default() }
     }
 
     /// Whether the configuration is rendered: the registry knows its streams.
     pub fn are_rendered(&self) -> bool {
-        self.is_each_account
+        self.are_rendered
     }
 
-    /// Makes each account of `system` a tenant of all its current users, so that they
-    /// keep their tenant if another configuration puts them into another account.
+    /// Makes each account of a rendered `system` a tenant of all its current users, so that
+    /// they keep their tenant if a mutant puts them into another account.
     pub fn of_accounts(system: &System) -> Self {
         let users = system.tenants().flat_map(Account::members);
-        Self { users: users.map(|(a, u)| (u.name.clone(), a.name.clone())).collect(), ..Self::default() }
+        let users = users.map(|(a, u)| (u.name.clone(), a.name.clone())).collect();
+        Self { are_rendered: true, users, ..Self::default() }
     }
 
     /// Fails if an assigned account or user is not in the configuration.

@@ -329,7 +329,7 @@ type Deliveries = BTreeSet<Delivery>;
 
 fn everybody(audit: &Audit) -> Vec<(&Account, &User)> {
     let accounts = audit.system.accounts.iter().filter(|account| account.name != "SYS");
-    accounts.flat_map(|a| a.users.iter().map(move |u| (a, u))).collect()
+    accounts.flat_map(|a| a.users.iter().filter(|u| !u.is_leaf_login).map(move |u| (a, u))).collect()
 }
 
 /// What the model foretells.

@@ -32,7 +32,7 @@ fn check(system: &System, tenants: &Tenants, out: &mut Vec<Diagnostic>) {
             }
             // Of its own connections the server prefers clients to leaf nodes.
             let joins = |user: &&User| {
-                if !user.joins_queues() || user.is_leaf_only() {
+                if !user.joins_queues() {
                     return false;
                 }
                 let queues = user.permissions.subscribe.queues_on(&import.local, &Subject::everything());

@@ -43,7 +43,7 @@ fn read(system: &System, account: &Account, export: &Export, out: &mut Vec<Diagn
     const READ: &str = "$JS.API.DIRECT.GET.";
     let is_read = |subject: &Subject| {
         let names = subject.as_str().strip_prefix(READ).and_then(|rest| rest.strip_suffix(".*"));
-        names.is_some_and(|names| names.contains('.'))
+        names.is_some_and(|names| !names.is_empty())
     };
     if !is_read(&export.subject) || account.jetstream.is_none() {
         return;

@@ -407,18 +407,11 @@ impl User {
         Self { connection_types, is_leaf_login: true, ..Self::anybody(name, span) }
     }
 
-    /// Whether it can join queues: MQTT has none.
+    /// Whether it can join queues as a client: MQTT has none, and leaf nodes are another matter.
     pub fn joins_queues(&self) -> bool {
-        let others = |(kinds, _): &(Vec<String>, Span)| {
-            kinds.is_empty() || kinds.iter().any(|kind| !kind.to_uppercase().starts_with("MQTT"))
-        };
-        self.connection_types.as_ref().is_none_or(others)
-    }
-
-    /// Whether it can connect as a leaf node only.
-    pub fn is_leaf_only(&self) -> bool {
-        let leaf = |kind: &String| kind.to_uppercase().starts_with("LEAFNODE");
-        self.connection_types.as_ref().is_some_and(|(kinds, _)| !kinds.is_empty() && kinds.iter().all(leaf))
+        let is_other = |kind: &String| ["MQTT", "LEAFNODE"].iter().any(|other| kind.to_uppercase().starts_with(other));
+        let joins = |(kinds, _): &(Vec<String>, Span)| kinds.is_empty() || !kinds.iter().all(is_other);
+        self.connection_types.as_ref().is_none_or(joins)
     }
 
     /// A user without restrictions.
