@@ -1,28 +1,32 @@
 //! `tenantry deploy`.
 
+use std::collections::BTreeSet;
 use std::path::Path;
 use std::process::{Command, Stdio};
 
-use serde::Serialize;
+use serde::{Deserialize, Serialize};
 
 use super::provision::PlanDocument;
 use super::server::{apply_streams, refuse_unproved};
 use super::{Context, count};
-use crate::audit;
 use crate::diag::first_few;
 use crate::error::{Error, Exit};
 use crate::keys::Login;
-use crate::live::conf_folder::ConfFolder;
+use crate::live::conf_folder::{ConfFolder, LoadedConf};
 use crate::live::process::PreparedConf;
 use crate::live::reload_plan::{self, ReloadPlan};
 use crate::live::remote::{self, Node};
+use crate::live::reservations::Held;
+use crate::model::Model;
+use crate::model::names::ServerName;
 use crate::project::Project;
 use crate::render::incremental::Consent;
 use crate::render::write::Target;
+use crate::{audit, conf};
 
 /// Bring the rendered configuration to servers elsewhere, and have them reload it.
 ///
-/// `push` under [deploy] is the command that copies the files: $BUNDLE is the folder that holds nats/. Every server of the system is
+/// `push` under `[deploy]` is the command that copies the files: $BUNDLE is the folder that holds nats/. Every server of the system is
 /// reloaded one after the other, and says which configuration it runs. If one does not take it, the previous files are
 /// pushed and reloaded again. What needs a restart is refused. Then streams are made as `apply` does, and the bundle is written.
 #[derive(Debug, clap::Args)]
@@ -85,21 +89,31 @@ pub fn run(context: &Context, args: &Args) -> Result<Exit, Error> {
     let before = remote::nodes(url, &operator)?;
     let folder = project.state().join("deploy");
     let deployment = Deployment { url, operator: &operator, push, folder: project.valid.folder(), bundle: &folder };
+    refuse_other_names(&before, &model.server.name)?;
     let runs = |node: &Node| node.config_digest.as_deref() == Some(new.digest.as_str());
     let action = if before.iter().all(runs) { "unchanged" } else { "deployed" };
+    let conf = deployed(project.state());
+    let running = seed(&conf, &out, &before)?;
+    let noted = Noted::read(project.state(), &before);
+    let old = running.as_deref().and_then(|digest| conf.with_digest(digest));
+    let plan = whole_plan(&project, old.as_ref(), &new, &noted, url, &operator)?;
+    if plan.restart {
+        return Err(Error::refused(
+            format!("nothing was pushed: the servers need a restart for {}", plan.because.join(", ")),
+            "render, push the files and restart the servers one after the other; then deploy what comes next",
+        ));
+    }
+    if running.is_none() {
+        context.ui.note("what the servers run now is not known here: if they do not take this, it cannot be put back");
+    }
+    conf.replace(&new.files, running.as_deref())?;
+    // The files are pushed even if the servers run them already: what is on their disks is what they start with.
+    if let Err(why) = deployment.push() {
+        return Err(deployment.unpushed(&conf, running.as_deref(), &why));
+    }
     if action == "deployed" {
-        let conf = deployed(project.state());
-        let running = seed(&conf, &out, &before)?;
-        let old = running.as_deref().and_then(|digest| conf.with_digest(digest));
-        let plan = reload_plan::compare(old.as_ref(), &new);
-        if plan.restart {
-            return Err(Error::refused(
-                format!("nothing was pushed: the servers need a restart for {}", plan.because.join(", ")),
-                "render, push the files and restart the servers one after the other; then deploy what comes next",
-            ));
-        }
-        conf.replace(&new.files, running.as_deref())?;
-        if let Err(why) = deployment.roll_out(&before, &new.digest) {
+        noted.with(model).write(project.state())?;
+        if let Err(why) = deployment.reload(&before, &new.digest) {
             return Err(deployment.undo(&conf, running.as_deref(), &before, &why));
         }
     }
@@ -139,16 +153,93 @@ fn rendered(out: &Path) -> ConfFolder {
     ConfFolder::new(out.join("nats"), out.join("nats"))
 }
 
-/// What has to happen before the servers at `url` run what is rendered. `None`: it is not known what they run.
-pub fn plan(project: &Project, out: &Path, url: &str, operator: &Login) -> Result<Option<ReloadPlan>, Error> {
+/// What servers elsewhere hold of JetStream, by what was deployed to them since they started.
+#[derive(Default, Serialize, Deserialize)]
+struct Noted {
+    /// The ids of the servers, new at every start.
+    servers: Vec<String>,
+    held: Held,
+}
+
+impl Noted {
+    const FILE: &str = "deploy/held.json";
+
+    fn read(state: &Path, nodes: &[Node]) -> Self {
+        let servers: Vec<String> = nodes.iter().map(|node| node.id.clone()).collect();
+        let text = std::fs::read_to_string(state.join(Self::FILE)).unwrap_or_default();
+        let noted: Self = serde_json::from_str(&text).unwrap_or_default();
+        if noted.servers == servers { noted } else { Self { servers, held: Held::default() } }
+    }
+
+    /// With what a model has the servers hold next. Whether an account had streams is not asked: it counts as one that had.
+    fn with(mut self, model: &Model) -> Self {
+        self.held.change(model, |_| true);
+        self
+    }
+
+    fn write(&self, state: &Path) -> Result<(), Error> {
+        let path = state.join(Self::FILE);
+        let text = serde_json::to_string(self).unwrap_or_default();
+        std::fs::write(&path, text).map_err(|e| Error::io("write", &path, e))
+    }
+}
+
+/// The reload plan, with what JetStream needs.
+fn whole_plan(
+    project: &Project,
+    old: Option<&LoadedConf>,
+    new: &PreparedConf,
+    noted: &Noted,
+    url: &str,
+    operator: &Login,
+) -> Result<ReloadPlan, Error> {
+    let mut plan = match old {
+        Some(old) if conf::digest(&old.values) == new.digest => ReloadPlan::nothing(),
+        old => reload_plan::compare(old, new),
+    };
+    let held = Held { removed: noted.held.removed.clone(), ..Held::default() };
+    let held = super::server::held(Some(held), url, Some(operator.clone()))?;
+    super::server::refuse_unreserved(&mut plan, &held, project.model(), |_| true);
+    Ok(plan)
+}
+
+/// Refuses servers that do not run the rendered file as it is: a reload takes no other name.
+fn refuse_other_names(nodes: &[Node], name: &ServerName) -> Result<(), Error> {
+    match nodes.iter().find(|node| node.name != name.as_str()) {
+        Some(node) => Err(Error::refused(
+            format!("the server is called `{}`, and the registry gives it the name `{name}`", node.name),
+            "a server takes another server_name at a restart only, so nothing was pushed; servers of a cluster with \
+             JetStream need a name each, which deploy cannot push yet",
+        )),
+        None => Ok(()),
+    }
+}
+
+/// What has to happen before the servers at `url` run what is rendered. Errors with why that is not known.
+pub fn plan(project: &Project, out: &Path, url: &str, operator: &Login) -> Result<ReloadPlan, Error> {
     let new = PreparedConf::of_bundle(&project.render(|| {})?)?;
     let nodes = remote::nodes(url, operator)?;
-    let Some(digest) = common_digest(&nodes) else { return Ok(None) };
-    if digest == new.digest {
-        return Ok(Some(ReloadPlan::nothing()));
-    }
-    let old = deployed(project.state()).with_digest(&digest).or_else(|| rendered(out).with_digest(&digest));
-    Ok(old.map(|old| reload_plan::compare(Some(&old), &new)))
+    refuse_other_names(&nodes, &project.model().server.name)?;
+    let noted = Noted::read(project.state(), &nodes);
+    let known = |digest: &str| {
+        let both = [deployed(project.state()), rendered(out)];
+        both.into_iter().find_map(|folder| folder.with_digest(digest))
+    };
+    let digests: BTreeSet<&str> = nodes.iter().filter_map(|node| node.config_digest.as_deref()).collect();
+    let old = match digests.iter().next() {
+        Some(digest) if digests.len() == 1 && **digest == new.digest => {
+            Some(LoadedConf { values: new.values.clone(), accounts: new.files.accounts.clone() })
+        }
+        Some(digest) if digests.len() == 1 => Some(known(digest).ok_or_else(|| {
+            Error::refused("the server runs neither what is rendered nor what was rendered last", "")
+        })?),
+        // Some of them run something else: which of it each comes from does not matter.
+        _ if digests.iter().any(|digest| **digest == new.digest || known(digest).is_some()) => None,
+        _ => {
+            return Err(Error::refused("the servers run different configurations, none of which was rendered here", ""));
+        }
+    };
+    whole_plan(project, old.as_ref(), &new, &noted, url, operator)
 }
 
 /// Makes sure that the folder has what the servers run now, if it is known here: from the last deployment, or from the
@@ -169,9 +260,8 @@ fn seed(conf: &ConfFolder, out: &Path, nodes: &[Node]) -> Result<Option<String>,
 }
 
 impl Deployment<'_> {
-    /// Pushes the files, and has each server read them. Returns why not all of them run them.
-    fn roll_out(&self, nodes: &[Node], digest: &str) -> Result<(), String> {
-        self.push()?;
+    /// Has each server read the files. Returns why not all of them run them.
+    fn reload(&self, nodes: &[Node], digest: &str) -> Result<(), String> {
         for node in nodes {
             remote::reload(self.url, self.operator, node).map_err(|e| format!("{} did not reload: {e}", node.name))?;
         }
@@ -180,6 +270,17 @@ impl Deployment<'_> {
             Some(node) => Err(format!("{} says that it runs another configuration than was pushed", node.name)),
             None => Ok(()),
         }
+    }
+
+    /// Puts the previous files back after a push that failed, which may have copied some. Returns what to tell the user.
+    fn unpushed(&self, conf: &ConfFolder, running: Option<&str>, why: &str) -> Error {
+        let is_back = running.is_some_and(|digest| conf.put_back(digest).is_ok_and(|is_back| is_back));
+        let hint = match is_back && self.push().is_ok() {
+            true => "no server was told of anything; the previous files were pushed again".to_owned(),
+            false => "no server was told of anything, but files may have been copied in part: deploy again before any of them restarts"
+                .to_owned(),
+        };
+        Error::refused(format!("nothing was changed: {why}"), hint)
     }
 
     fn push(&self) -> Result<(), String> {
@@ -202,13 +303,13 @@ impl Deployment<'_> {
     /// Pushes the previous files and has every server read them. Returns what to tell the user.
     fn undo(&self, conf: &ConfFolder, running: Option<&str>, nodes: &[Node], why: &str) -> Error {
         let back = match running.map(|digest| (digest, conf.put_back(digest))) {
-            Some((digest, Ok(true))) => self.roll_out(nodes, digest),
+            Some((digest, Ok(true))) => self.push().and_then(|()| self.reload(nodes, digest)),
             Some((_, Err(error))) => Err(error.to_string()),
             _ => Err("what the servers ran before is not known here".to_owned()),
         };
         match back {
             Ok(()) => Error::refused(
-                format!("nothing was changed: {why}"),
+                format!("undone: {why}"),
                 "the previous files were pushed, and every server runs them again",
             ),
             Err(failed) => Error::server(

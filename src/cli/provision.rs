@@ -167,11 +167,7 @@ fn elsewhere(context: &Context, valid: Valid, args: &PlanArgs) -> Result<(Valid,
         return Ok((project.valid, None));
     };
     let plan = match super::deploy::plan(&project, &context.out(None)?, &url, &operator) {
-        Ok(Some(plan)) => plan,
-        Ok(None) => {
-            unknown("the server runs neither what is rendered nor what was rendered last");
-            return Ok((project.valid, None));
-        }
+        Ok(plan) => plan,
         Err(error) => {
             unknown(&error.to_string());
             return Ok((project.valid, None));

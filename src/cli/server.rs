@@ -238,16 +238,10 @@ pub fn reload_plan(run: &LocalServer, project: &Project, conf: &PreparedConf) ->
     }
     // A change that was undone may have brought such an account back.
     let is_dead = run.held().is_some_and(|held| !held.removed.is_empty());
-    // What fits beside the other accounts of the registry need not fit beside what the server still holds.
-    if let (true, Some(state), Some(js)) = (plan.reload || is_dead, run.running(), model.server.jetstream) {
-        let available = Reserved { memory: js.memory.bytes(), storage: js.storage.bytes() };
-        let (held, wanted) = (held(run, &state, project.operator_login())?, reservations::wanted(model));
-        let why = reservations::conflict(&held.reserved, &wanted, available);
+    if let (true, Some(state)) = (plan.reload || is_dead, run.running()) {
+        let held = held(run.held(), &state.dial, project.operator_login())?;
         let store = run.store();
-        let has_streams = |account: &str| leftovers::has_streams(&store, account);
-        let back = reservations::back(&held, &wanted, plan.accounts.as_ref(), has_streams);
-        plan.because.extend(why.into_iter().chain(back));
-        plan.restart |= !plan.because.is_empty();
+        refuse_unreserved(&mut plan, &held, model, |account| leftovers::has_streams(&store, account));
     }
     Ok(Some(plan))
 }
@@ -272,13 +266,24 @@ fn keep_their_password(project: &Project, plan: &ReloadPlan) -> Vec<String> {
 }
 
 /// What a running server holds. What it reserves is by its own words if it knows a system user whose secret is known here.
-fn held(run: &LocalServer, state: &RunningServer, operator: Option<Login>) -> Result<Held, Error> {
-    let noted = run.held();
-    match operator.map(|operator| reservations::reserved(&state.dial, &operator)) {
+pub fn held(noted: Option<Held>, url: &str, operator: Option<Login>) -> Result<Held, Error> {
+    match operator.map(|operator| reservations::reserved(url, &operator)) {
         Some(Ok(reserved)) => Ok(Held { reserved, ..noted.unwrap_or_default() }),
         Some(Err(error)) if noted.is_none() => Err(error),
         _ => Ok(noted.unwrap_or_default()),
     }
+}
+
+/// Plans a restart where JetStream needs one: what fits beside the other accounts of the registry need not fit beside what
+/// the server still holds, and streams of accounts that come back would store nothing.
+pub fn refuse_unreserved(plan: &mut ReloadPlan, held: &Held, model: &Model, has_streams: impl Fn(&str) -> bool) {
+    let Some(js) = model.server.jetstream else { return };
+    let available = Reserved { memory: js.memory.bytes(), storage: js.storage.bytes() };
+    let wanted = reservations::wanted(model);
+    let why = reservations::conflict(&held.reserved, &wanted, available);
+    let back = reservations::back(held, &wanted, plan.accounts.as_ref(), has_streams);
+    plan.because.extend(why.into_iter().chain(back));
+    plan.restart |= !plan.because.is_empty();
 }
 
 /// Confirms that the server runs this configuration, and lets those in who are new in it. Returns what is wrong.

@@ -140,7 +140,7 @@ fn finish(context: &Context, editor: Editor, message: &str, next: &str, who: &st
     let saved = editor.save()?;
     context.ui.done(message);
     let (account, name) = split_user(who);
-    let user = users(&saved.model, account)?.iter().find(|u| Some(u.name.as_str()) == name);
+    let user = users(&saved.model, account)?.into_iter().find(|u| Some(u.name.as_str()) == name);
     context.ui.json(&user.map(|u| row(account, u)));
     context.next(next);
     Ok(Exit::Ok)
@@ -150,7 +150,7 @@ fn require_user<'w>(model: &Model, who: &'w str) -> Result<(&'w str, &'w str), E
     match split_user(who) {
         (account, Some(user)) if !account.is_empty() && !user.is_empty() => Ok((account, user)),
         (alone, _) => {
-            let has_user = |t: &Tenant| t.users.iter().any(|u| u.name.as_str() == alone);
+            let has_user = |t: &Tenant| t.users.iter().chain(&t.suspended).any(|u| u.name.as_str() == alone);
             let meant: Vec<String> =
                 model.tenants.iter().filter(|t| has_user(t)).map(|t| format!("{}/{alone}", t.name)).collect();
             let hint = match meant.as_slice() {
@@ -169,18 +169,20 @@ fn existing<'m, 'w>(model: &'m Model, who: &'w str) -> Result<(&'w str, &'m User
     let (account, name) = require_user(model, who)?;
     let users = users(model, account)?;
     let known: Vec<&str> = users.iter().map(|u| u.name.as_str()).collect();
-    let user = users.iter().find(|u| u.name.as_str() == name);
+    let user = users.iter().copied().find(|u| u.name.as_str() == name);
     Ok((account, user.ok_or_else(|| no_such_user(account, name, &known))?))
 }
 
-fn users<'m>(model: &'m Model, account: &str) -> Result<&'m [User], Error> {
+/// The users of an account, those of a suspended tenant too.
+fn users<'m>(model: &'m Model, account: &str) -> Result<Vec<&'m User>, Error> {
     if account == model.system.account.as_str() {
-        return Ok(&model.system.users);
+        return Ok(model.system.users.iter().collect());
     }
     let known: Vec<&str> =
         model.tenants.iter().map(|t| t.name.as_str()).chain([model.system.account.as_str()]).collect();
     let tenant = model.tenants.iter().find(|t| t.name.as_str() == account);
-    Ok(&tenant.ok_or_else(|| Error::unknown_name("tenant", account, &known))?.users)
+    let tenant = tenant.ok_or_else(|| Error::unknown_name("tenant", account, &known))?;
+    Ok(tenant.users.iter().chain(&tenant.suspended).collect())
 }
 
 fn row<'m>(account: &'m str, user: &'m User) -> Row<'m> {
@@ -201,11 +203,11 @@ fn row<'m>(account: &'m str, user: &'m User) -> Row<'m> {
 fn list(context: &Context, tenant: Option<&str>) -> Result<Exit, Error> {
     let valid = context.load()?;
     let model = &valid.model;
-    let accounts: Vec<(&str, &[User])> = match tenant {
+    let accounts: Vec<(&str, Vec<&User>)> = match tenant {
         Some(name) => vec![(name, users(model, name)?)],
         None => {
-            let system = (model.system.account.as_str(), model.system.users.as_slice());
-            let tenants = model.tenants.iter().map(|t| (t.name.as_str(), t.users.as_slice()));
+            let system = (model.system.account.as_str(), model.system.users.iter().collect());
+            let tenants = model.tenants.iter().map(|t| (t.name.as_str(), t.users.iter().chain(&t.suspended).collect()));
             std::iter::once(system).chain(tenants).collect()
         }
     };

@@ -1,5 +1,5 @@
 //! The ledger of a bundle: which names it was rendered with, and the generation of each derived credential. A name that
-//! is given up without [[retired]] would bring its credentials and streams to whoever gets it next.
+//! is given up without `[[retired]]` would bring its credentials and streams to whoever gets it next.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::fmt::Write as _;
