@@ -236,7 +236,10 @@ pub fn plan(project: &Project, out: &Path, url: &str, operator: &Login) -> Resul
         // Some of them run something else: which of it each comes from does not matter.
         _ if digests.iter().any(|digest| **digest == new.digest || known(digest).is_some()) => None,
         _ => {
-            return Err(Error::refused("the servers run different configurations, none of which was rendered here", ""));
+            return Err(Error::refused(
+                "the servers run different configurations, none of which was rendered here",
+                "",
+            ));
         }
     };
     whole_plan(project, old.as_ref(), &new, &noted, url, operator)
