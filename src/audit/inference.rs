@@ -117,14 +117,18 @@ impl Spaces {
     }
 }
 
-/// Whether a subject is a request to JetStream that names no stream.
+/// Whether a subject is a request to the server about its own account, or one to JetStream that names no stream.
 fn is_administrative(subject: &Subject) -> bool {
-    const WORDS: [&str; 30] = [
-        "$JS", "API", "*", ">", "ACCOUNT", "ACK", "CONSUMER", "CREATE", "DELETE", "DIRECT", "DURABLE", "FC", "GET",
-        "INFO", "LEADER", "LIST", "META", "MSG", "NAMES", "NEXT", "PAUSE", "PEER", "PURGE", "REMOVE", "RESET",
-        "RESTORE", "SNAPSHOT", "STEPDOWN", "STREAM", "UPDATE",
+    const WORDS: [&str; 33] = [
+        "$JS", "API", "EVENT", "ADVISORY", "METRIC", "*", ">", "ACCOUNT", "ACK", "CONSUMER", "CREATE", "DELETE",
+        "DIRECT", "DURABLE", "FC", "GET", "INFO", "LEADER", "LIST", "META", "MSG", "NAMES", "NEXT", "PAUSE", "PEER",
+        "PURGE", "REMOVE", "RESET", "RESTORE", "SNAPSHOT", "STEPDOWN", "STREAM", "UPDATE",
     ];
-    subject.first_token() == "$JS" && subject.tokens().all(|token| WORDS.contains(&token))
+    match subject.first_token() {
+        "$SYS" => true,
+        "$JS" => subject.tokens().all(|token| WORDS.contains(&token)),
+        _ => false,
+    }
 }
 
 /// Groups users whose spaces meet, directly or by way of others, and divides a group whose
@@ -359,9 +363,12 @@ mod tests {
     }
 
     #[test]
-    fn who_makes_streams_only_is_no_tenant_of_its_own() {
+    fn who_only_makes_streams_or_looks_on_is_no_tenant_of_its_own() {
         let maker = "publish: [\"$JS.API.STREAM.CREATE.*\", \"$JS.API.INFO\"], subscribe: \"_INBOX_maker.>\"";
-        assert_eq!(groups_of(&[("maker", maker), ("u", "publish: a.>, subscribe: _INBOX_u.>")], ""), None);
+        let monitor = "publish: [\"$SYS.REQ.USER.INFO\", \"$SYS.REQ.ACCOUNT.PING.CONNZ\", \"$JS.API.STREAM.INFO.*\"], \
+                       subscribe: [\"_INBOX_monitor.>\", \"$JS.EVENT.ADVISORY.>\"]";
+        let user = "publish: a.>, subscribe: _INBOX_u.>";
+        assert_eq!(groups_of(&[("maker", maker), ("u", user), ("monitor", monitor)], ""), None);
     }
 
     #[test]
