@@ -479,7 +479,9 @@ const NOBODY: u32 = 65_534;
 /// Every password and seed of the registry.
 fn secrets(stack: &Stack) -> Vec<String> {
     let of = |who: &str| stack.project.run(&["creds", who, "--as", "json"]).succeeded().json();
-    let lists: Vec<Json> = ["TENANT_A", "TENANT_B", "SYS"].into_iter().map(of).collect();
+    // A tenant's provisioner is among nobody's credentials but its own.
+    let whose = ["TENANT_A", "TENANT_A/provisioner", "TENANT_B", "TENANT_B/provisioner", "SYS"];
+    let lists: Vec<Json> = whose.into_iter().map(of).collect();
     let users = lists.iter().flat_map(|list| list.as_array().expect("a list"));
     let secrets = users.map(|u| u["password"].as_str().or(u["nkey_seed"].as_str()).expect("a secret").to_owned());
     secrets.collect()
