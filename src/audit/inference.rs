@@ -229,7 +229,7 @@ fn alike<'w>(users: &[&'w User]) -> Vec<Group<'w>> {
         names.retain(|name| !matches!(*name, "*" | ">"));
         for name in names {
             let has_name = |text: &String| parts(text).any(|part| part == name);
-            // What all of them hear is no space of anybody; neither is one subject to publish to.
+            // A subject that all of them hear is nobody's space, and neither is a single one to publish to.
             let mut reads = subscribe.iter().chain(publish.iter().filter(|text| text.starts_with("$JS.API.")));
             let is_space = |text: &String| text.ends_with(['*', '>']) && has_name(text);
             if !reads.any(has_name) && !publish.iter().any(is_space) {

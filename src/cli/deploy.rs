@@ -9,6 +9,7 @@ use serde::{Deserialize, Serialize};
 use super::provision::PlanDocument;
 use super::server::{apply_streams, refuse_unproved};
 use super::{Context, count};
+use crate::audit;
 use crate::diag::first_few;
 use crate::error::{Error, Exit};
 use crate::keys::Login;
@@ -22,7 +23,6 @@ use crate::model::names::ServerName;
 use crate::project::Project;
 use crate::render::incremental::Consent;
 use crate::render::write::Target;
-use crate::{audit, conf};
 
 /// Bring the rendered configuration to servers elsewhere, and have them reload it.
 ///
@@ -59,7 +59,7 @@ struct Deployment<'d> {
     operator: &'d Login,
     push: &'d str,
     folder: &'d Path,
-    /// What is pushed: the folder that has nats/.
+    /// The folder that is pushed, which has nats/.
     bundle: &'d Path,
 }
 
@@ -93,10 +93,13 @@ pub fn run(context: &Context, args: &Args) -> Result<Exit, Error> {
     let runs = |node: &Node| node.config_digest.as_deref() == Some(new.digest.as_str());
     let action = if before.iter().all(runs) { "unchanged" } else { "deployed" };
     let conf = deployed(project.state());
-    let running = seed(&conf, &out, &before)?;
+    let (running, old) = seed(&conf, &out, &before)?.unzip();
     let noted = Noted::read(project.state(), &before);
-    let old = running.as_deref().and_then(|digest| conf.with_digest(digest));
-    let plan = whole_plan(&project, old.as_ref(), &new, &noted, url, &operator)?;
+    let plan = match running.as_ref() == Some(&new.digest) {
+        true => ReloadPlan::nothing(),
+        false => reload_plan::compare(old.as_ref(), &new),
+    };
+    let plan = with_jetstream(plan, project.model(), &noted, url, &operator)?;
     if plan.restart {
         return Err(Error::refused(
             format!("nothing was pushed: the servers need a restart for {}", plan.because.join(", ")),
@@ -153,7 +156,7 @@ fn rendered(out: &Path) -> ConfFolder {
     ConfFolder::new(out.join("nats"), out.join("nats"))
 }
 
-/// What servers elsewhere hold of JetStream, by what was deployed to them since they started.
+/// JetStream accounts that servers elsewhere hold, by what was deployed to them since they started.
 #[derive(Default, Serialize, Deserialize)]
 struct Noted {
     /// The ids of the servers, new at every start.
@@ -184,22 +187,17 @@ impl Noted {
     }
 }
 
-/// The reload plan, with what JetStream needs.
-fn whole_plan(
-    project: &Project,
-    old: Option<&LoadedConf>,
-    new: &PreparedConf,
+/// A reload plan, with what JetStream needs.
+fn with_jetstream(
+    mut plan: ReloadPlan,
+    model: &Model,
     noted: &Noted,
     url: &str,
     operator: &Login,
 ) -> Result<ReloadPlan, Error> {
-    let mut plan = match old {
-        Some(old) if conf::digest(&old.values) == new.digest => ReloadPlan::nothing(),
-        old => reload_plan::compare(old, new),
-    };
     let held = Held { removed: noted.held.removed.clone(), ..Held::default() };
     let held = super::server::held(Some(held), url, Some(operator.clone()))?;
-    super::server::refuse_unreserved(&mut plan, &held, project.model(), |_| true);
+    super::server::refuse_unreserved(&mut plan, &held, model, |_| true);
     Ok(plan)
 }
 
@@ -215,7 +213,7 @@ fn refuse_other_names(nodes: &[Node], name: &ServerName) -> Result<(), Error> {
     }
 }
 
-/// What has to happen before the servers at `url` run what is rendered. Errors with why that is not known.
+/// The steps until the servers at `url` run what is rendered. The error says why they are not known.
 pub fn plan(project: &Project, out: &Path, url: &str, operator: &Login) -> Result<ReloadPlan, Error> {
     let new = PreparedConf::of_bundle(&project.render(|| {})?)?;
     let nodes = remote::nodes(url, operator)?;
@@ -226,15 +224,16 @@ pub fn plan(project: &Project, out: &Path, url: &str, operator: &Login) -> Resul
         both.into_iter().find_map(|folder| folder.with_digest(digest))
     };
     let digests: BTreeSet<&str> = nodes.iter().filter_map(|node| node.config_digest.as_deref()).collect();
-    let old = match digests.iter().next() {
-        Some(digest) if digests.len() == 1 && **digest == new.digest => {
-            Some(LoadedConf { values: new.values.clone(), accounts: new.files.accounts.clone() })
+    let plan = match digests.iter().next() {
+        Some(digest) if digests.len() == 1 && **digest == new.digest => ReloadPlan::nothing(),
+        Some(digest) if digests.len() == 1 => {
+            let unknown = "the server runs neither what is rendered nor what was rendered last";
+            reload_plan::compare(Some(&known(digest).ok_or_else(|| Error::refused(unknown, ""))?), &new)
         }
-        Some(digest) if digests.len() == 1 => Some(known(digest).ok_or_else(|| {
-            Error::refused("the server runs neither what is rendered nor what was rendered last", "")
-        })?),
         // Some of them run something else: which of it each comes from does not matter.
-        _ if digests.iter().any(|digest| **digest == new.digest || known(digest).is_some()) => None,
+        _ if digests.iter().any(|digest| **digest == new.digest || known(digest).is_some()) => {
+            reload_plan::compare(None, &new)
+        }
         _ => {
             return Err(Error::refused(
                 "the servers run different configurations, none of which was rendered here",
@@ -242,24 +241,20 @@ pub fn plan(project: &Project, out: &Path, url: &str, operator: &Login) -> Resul
             ));
         }
     };
-    whole_plan(project, old.as_ref(), &new, &noted, url, operator)
+    with_jetstream(plan, project.model(), &noted, url, operator)
 }
 
 /// Makes sure that the folder has what the servers run now, if it is known here: from the last deployment, or from the
-/// bundle as it was rendered last. Returns its digest. `None`: they run several configurations, or an unknown one.
-fn seed(conf: &ConfFolder, out: &Path, nodes: &[Node]) -> Result<Option<String>, Error> {
+/// bundle as it was rendered last. Returns it, after its digest. `None`: they run several configurations, or an unknown one.
+fn seed(conf: &ConfFolder, out: &Path, nodes: &[Node]) -> Result<Option<(String, LoadedConf)>, Error> {
     let Some(digest) = common_digest(nodes) else { return Ok(None) };
+    if let Some(loaded) = conf.with_digest(&digest) {
+        return Ok(Some((digest, loaded)));
+    }
     let rendered = rendered(out);
-    if conf.with_digest(&digest).is_some() {
-        return Ok(Some(digest));
-    }
-    match rendered.digest() {
-        Some(last) if last == digest => {
-            conf.replace(&rendered.files()?, None)?;
-            Ok(Some(digest))
-        }
-        _ => Ok(None),
-    }
+    let Some(loaded) = rendered.with_digest(&digest) else { return Ok(None) };
+    conf.replace(&rendered.files()?, None)?;
+    Ok(Some((digest, loaded)))
 }
 
 impl Deployment<'_> {
@@ -279,9 +274,10 @@ impl Deployment<'_> {
     fn unpushed(&self, conf: &ConfFolder, running: Option<&str>, why: &str) -> Error {
         let is_back = running.is_some_and(|digest| conf.put_back(digest).is_ok_and(|is_back| is_back));
         let hint = match is_back && self.push().is_ok() {
-            true => "no server was told of anything; the previous files were pushed again".to_owned(),
-            false => "no server was told of anything, but files may have been copied in part: deploy again before any of them restarts"
-                .to_owned(),
+            true => "no server was told of anything; the previous files were pushed again",
+            false => {
+                "no server was told of anything, but files may have been copied in part: deploy again before any of them restarts"
+            }
         };
         Error::refused(format!("nothing was changed: {why}"), hint)
     }

@@ -91,7 +91,7 @@ struct ReloadDocument {
     restart: Option<bool>,
     disconnects: Option<Vec<String>>,
     over_limit: Vec<OverLimit>,
-    /// What differs in accounts and settings. `None`: unknown.
+    /// The differences of accounts and settings. `None`: unknown.
     accounts: Option<Vec<Difference>>,
 }
 
@@ -150,7 +150,7 @@ pub fn plan(context: &Context, args: &PlanArgs) -> Result<Exit, Error> {
     Ok(exit)
 }
 
-/// What has to happen before servers elsewhere run what the registry says. `None`: that is not known, and noted.
+/// The steps until servers elsewhere run what the registry says. `None`: they are not known, and a note says so.
 fn elsewhere(context: &Context, valid: Valid, args: &PlanArgs) -> Result<(Valid, Option<Pending>), Error> {
     let unknown = |why: &str| context.ui.note(&format!("accounts and settings were not compared: {why}"));
     let url = args.what.server.clone().unwrap_or_else(|| valid.model.server.url.clone());
@@ -242,7 +242,7 @@ fn show_pending(context: &Context, pending: &Pending) -> Option<String> {
     }
 }
 
-/// What has to happen before the local server runs what the registry says.
+/// The steps until a server runs what the registry says.
 struct Pending {
     plan: ReloadPlan,
     /// The command that does it.
@@ -270,7 +270,7 @@ impl Pending {
     }
 }
 
-/// What has to happen before the local server runs what the registry says. `None` if it ended meanwhile.
+/// The steps until the local server runs what the registry says. `None` if it ended meanwhile.
 fn pending(
     context: &Context,
     run: &LocalServer,
@@ -356,7 +356,7 @@ fn compare(
     provision(context, valid, &root, &order)
 }
 
-/// What may be replaced or deleted, where, and the root key.
+/// Streams and consumers that may be replaced or deleted, the server's address, and the root key.
 fn order(context: &Context, valid: &Valid, what: &What) -> Result<(Targets, String, RootKey), Error> {
     let targets = Targets::parse(&valid.model, &what.replace, &what.delete)?;
     let url = match &what.server {

@@ -270,7 +270,7 @@ fn list(context: &Context) -> Result<Exit, Error> {
         vec![
             if t.is_suspended() { format!("{} (suspended)", t.name) } else { t.name.to_string() },
             t.subjects.iter().map(ToString::to_string).collect::<Vec<_>>().join(" "),
-            (t.users.len() + t.suspended.len()).to_string(),
+            t.declared_users().count().to_string(),
             t.streams.len().to_string(),
             t.jetstream.map_or_else(|| "-".to_owned(), |j| j.storage.to_string()),
             t.jetstream.map_or_else(|| "-".to_owned(), |j| j.memory.to_string()),
@@ -317,7 +317,7 @@ fn show(context: &Context, name: &str) -> Result<Exit, Error> {
     for copy in &tenant.stream_imports {
         lines.push(format!("  gets           a copy of stream {} from {}", copy.stream, copy.from));
     }
-    for user in tenant.users.iter().chain(&tenant.suspended) {
+    for user in tenant.declared_users() {
         lines.push(format!("\n  {} ({}, {})", user.name, user.role, user.credential.kind()));
         lines.push(format!("    inbox prefix {}", user.inbox_prefix()));
         describe(&mut lines, "publish", &user.permissions.publish);

@@ -150,7 +150,7 @@ fn require_user<'w>(model: &Model, who: &'w str) -> Result<(&'w str, &'w str), E
     match split_user(who) {
         (account, Some(user)) if !account.is_empty() && !user.is_empty() => Ok((account, user)),
         (alone, _) => {
-            let has_user = |t: &Tenant| t.users.iter().chain(&t.suspended).any(|u| u.name.as_str() == alone);
+            let has_user = |t: &Tenant| t.declared_users().any(|u| u.name.as_str() == alone);
             let meant: Vec<String> =
                 model.tenants.iter().filter(|t| has_user(t)).map(|t| format!("{}/{alone}", t.name)).collect();
             let hint = match meant.as_slice() {
@@ -182,7 +182,7 @@ fn users<'m>(model: &'m Model, account: &str) -> Result<Vec<&'m User>, Error> {
         model.tenants.iter().map(|t| t.name.as_str()).chain([model.system.account.as_str()]).collect();
     let tenant = model.tenants.iter().find(|t| t.name.as_str() == account);
     let tenant = tenant.ok_or_else(|| Error::unknown_name("tenant", account, &known))?;
-    Ok(tenant.users.iter().chain(&tenant.suspended).collect())
+    Ok(tenant.declared_users().collect())
 }
 
 fn row<'m>(account: &'m str, user: &'m User) -> Row<'m> {
@@ -207,7 +207,7 @@ fn list(context: &Context, tenant: Option<&str>) -> Result<Exit, Error> {
         Some(name) => vec![(name, users(model, name)?)],
         None => {
             let system = (model.system.account.as_str(), model.system.users.iter().collect());
-            let tenants = model.tenants.iter().map(|t| (t.name.as_str(), t.users.iter().chain(&t.suspended).collect()));
+            let tenants = model.tenants.iter().map(|t| (t.name.as_str(), t.declared_users().collect()));
             std::iter::once(system).chain(tenants).collect()
         }
     };

@@ -328,7 +328,7 @@ fn in_words(kind: &str, share: &Map) -> String {
     let kinds = [ShareKind::Stream.as_str(), ShareKind::Service.as_str()];
     let mut words = match kinds.iter().find(|kind| share.get(kind).is_some()) {
         Some(what) if kind == "exports" => {
-            let to = values.remove("accounts").map_or_else(|| "every account".to_owned(), |to| to.clone());
+            let to = values.remove("accounts").unwrap_or_else(|| "every account".to_owned());
             let subject = values.remove(*what).unwrap_or_default();
             format!("{what} `{subject}` to {to}")
         }

@@ -80,8 +80,7 @@ impl ConfFolder {
     }
 
     fn load(&self) -> Result<LoadedConf, Error> {
-        let environment = |name: &str| std::env::var(name).ok();
-        let values = conf::read(&self.main(), &environment, &mut Sources::default())?.map;
+        let values = read(&self.main())?;
         Ok(LoadedConf { values, accounts: fs::read_to_string(self.now.join(conf::ACCOUNTS)).unwrap_or_default() })
     }
 
@@ -98,6 +97,12 @@ impl ConfFolder {
         }
         Ok(())
     }
+}
+
+/// Reads a configuration as a server on this machine does, with the variables of the environment.
+pub(super) fn read(main: &Path) -> Result<Map, Error> {
+    let environment = |name: &str| std::env::var(name).ok();
+    Ok(conf::read(main, &environment, &mut Sources::default())?.map)
 }
 
 /// Replaces a file by one that only its owner may read.

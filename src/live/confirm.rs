@@ -2,11 +2,11 @@
 
 use std::time::Duration;
 
-use async_nats::{Client, ConnectErrorKind};
+use async_nats::ConnectErrorKind;
 use futures_util::future::join_all;
-use serde_json::Value as Json;
 
 use super::connect_options;
+use super::remote::request;
 use crate::keys::Login;
 
 /// Time limit for all answers together.
@@ -49,11 +49,6 @@ async fn compare_digest(url: &str, digest: &str, operator: &Login) -> Result<(),
         Some(_) => Err("it says that it runs another configuration".to_owned()),
         None => Err("it does not say which configuration it runs".to_owned()),
     }
-}
-
-async fn request(client: &Client, subject: String) -> Result<Json, String> {
-    let reply = client.request(subject, "".into()).await.map_err(|e| e.to_string())?;
-    serde_json::from_slice(&reply.payload).map_err(|e| e.to_string())
 }
 
 /// Logs a user in. Other errors than a refused login say nothing about its configuration: a limit of connections may

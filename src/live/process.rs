@@ -11,7 +11,7 @@ use std::time::Duration;
 use rustix::process::{Pid, Signal, kill_process, test_kill_process};
 use serde::{Deserialize, Serialize};
 
-use super::conf_folder::ConfFolder;
+use super::conf_folder::{self, ConfFolder};
 use super::leftovers;
 use super::locate::NatsServer;
 use super::ready;
@@ -19,7 +19,6 @@ use super::reload_plan::{self, ReloadPlan};
 use super::reservations::Held;
 use crate::conf::value::Map;
 use crate::conf::{self, ConfFiles};
-use crate::diag::Sources;
 use crate::error::Error;
 use crate::fault;
 use crate::model::units::Listen;
@@ -86,8 +85,7 @@ impl PreparedConf {
     fn read(files: ConfFiles) -> Result<Self, Error> {
         let scratch = tempfile::TempDir::with_prefix("tenantry-conf-")
             .map_err(|e| Error::io("create", &std::env::temp_dir(), e))?;
-        let environment = |name: &str| std::env::var(name).ok();
-        let values = conf::read(&files.write(scratch.path())?, &environment, &mut Sources::default())?.map;
+        let values = conf_folder::read(&files.write(scratch.path())?)?;
         Ok(Self { digest: conf::digest(&values), files, values })
     }
 }

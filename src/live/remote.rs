@@ -80,7 +80,8 @@ async fn ids(client: &Client) -> Result<Vec<String>, String> {
     if ids.is_empty() { Err("no server says that it is there".to_owned()) } else { Ok(ids) }
 }
 
-async fn request(client: &Client, subject: String) -> Result<Json, String> {
+/// Asks a server. The error names the subject.
+pub(super) async fn request(client: &Client, subject: String) -> Result<Json, String> {
     let reply = client.request(subject.clone(), "".into()).await.map_err(|e| format!("{subject}: {e}"))?;
     serde_json::from_slice(&reply.payload).map_err(|e| format!("{subject}: {e}"))
 }

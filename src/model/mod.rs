@@ -380,7 +380,7 @@ impl Model {
     /// The environment variables that hold secrets.
     pub fn secret_variables(&self) -> impl Iterator<Item = &str> {
         let root = if let Root::Env(variable) = &self.root { Some(variable.as_str()) } else { None };
-        let users = self.tenants.iter().flat_map(|tenant| tenant.users.iter().chain(&tenant.suspended));
+        let users = self.tenants.iter().flat_map(Tenant::declared_users);
         let users = users.chain(&self.system.users);
         let passwords = users.filter_map(|user| match &user.credential {
             Credential::PasswordFromEnv { variable, .. } => Some(variable.as_str()),
@@ -394,6 +394,11 @@ impl Tenant {
     /// Whether its users may not log in.
     pub fn is_suspended(&self) -> bool {
         !self.suspended.is_empty()
+    }
+
+    /// All users that the registry declares, those of a suspended tenant too, and the provisioner.
+    pub fn declared_users(&self) -> impl Iterator<Item = &User> {
+        self.users.iter().chain(&self.suspended)
     }
 
     /// Imported subjects: those on which messages of other tenants arrive (`Stream`), or

@@ -46,7 +46,7 @@ impl NameLedger {
         let named = |user: &User| (user.name.to_string(), generation(user));
         let tenants = model.tenants.iter().map(|tenant| {
             let subjects = tenant.subjects.iter().map(ToString::to_string).collect();
-            let users = tenant.users.iter().chain(&tenant.suspended).map(named).collect();
+            let users = tenant.declared_users().map(named).collect();
             (tenant.name.to_string(), Account { file: file(tenant), subjects, users, ..Account::default() })
         });
         let system = Account { users: model.system.users.iter().map(named).collect(), ..Account::default() };
@@ -177,16 +177,13 @@ impl NameLedger {
             let is_it = |r: &&Retired| r.tenant.as_str() == tenant && r.user.as_ref().map(UserName::as_str) == user;
             retired.iter().any(|r| is_it(&r))
         };
-        let (mut lost, mut lines) = (Vec::new(), String::new());
+        let mut lost = Lost::default();
         for (name, old) in &self.0 {
             let account = new.0.get(name).filter(|account| !account.is_retired && !account.users.is_empty());
             if old.is_retired {
                 match account {
                     Some(account) => refuse_revived(name, old, account)?,
-                    None if !is_retired(name, None) => {
-                        lost.push(name.clone());
-                        let _ = write!(lines, "\n\n[[retired]]\ntenant = \"{name}\"");
-                    }
+                    None if !is_retired(name, None) => lost.tenant(name),
                     None => {}
                 }
                 continue;
@@ -194,8 +191,7 @@ impl NameLedger {
             let Some(account) = account else {
                 // The account of the system is renamed with a restart, and derives credentials of its own.
                 if !old.subjects.is_empty() && !is_retired(name, None) {
-                    lost.push(name.clone());
-                    let _ = write!(lines, "\n\n[[retired]]\ntenant = \"{name}\"");
+                    lost.tenant(name);
                 }
                 continue;
             };
@@ -212,20 +208,14 @@ impl NameLedger {
             for (user, last) in &old.retired {
                 match account.users.get(user) {
                     Some(Some(now)) if now <= last => return Err(revived(&format!("{name}/{user}"), *last)),
-                    None if !is_retired(name, Some(user)) => {
-                        lost.push(format!("{name}/{user}"));
-                        lines += &retired_lines(name, user, *last);
-                    }
+                    None if !is_retired(name, Some(user)) => lost.user(name, user, *last),
                     _ => {}
                 }
             }
             // The provisioner that every tenant with JetStream has is not handed to anybody.
             for (user, generation) in old.users.iter().filter(|(user, _)| *user != PROVISIONER) {
                 match (generation, account.users.get(user)) {
-                    (Some(generation), None) if !is_retired(name, Some(user)) => {
-                        lost.push(format!("{name}/{user}"));
-                        lines += &retired_lines(name, user, *generation);
-                    }
+                    (Some(generation), None) if !is_retired(name, Some(user)) => lost.user(name, user, *generation),
                     (Some(old), Some(Some(now))) if now < old => {
                         return Err(Error::refused(
                             format!(
@@ -239,25 +229,43 @@ impl NameLedger {
                 }
             }
         }
-        if lost.is_empty() {
+        let Lost { names, lines } = lost;
+        if names.is_empty() {
             return Ok(());
         }
-        let (are, they) = if lost.len() == 1 { ("is", "it") } else { ("are", "they") };
+        let (are, they) = if names.len() == 1 { ("is", "it") } else { ("are", "they") };
         Err(Error::refused(
             format!(
                 "{} {are} no longer in the registry and not retired: who gets such a name next would get the credentials \
                  that derive from it, and a tenant's streams",
-                first_few(&lost)
+                first_few(&names)
             ),
             format!("add to the registry that {they} {are} given up:{lines}"),
         ))
     }
 }
 
-/// The entry by which a user is given up.
-fn retired_lines(tenant: &str, user: &str, generation: u32) -> String {
-    let generation = if generation > 1 { format!("\ngeneration = {generation}") } else { String::new() };
-    format!("\n\n[[retired]]\ntenant = \"{tenant}\"\nuser = \"{user}\"{generation}")
+/// Names that a registry has lost.
+#[derive(Default)]
+struct Lost {
+    names: Vec<String>,
+    /// The entries by which they are given up.
+    lines: String,
+}
+
+impl Lost {
+    fn tenant(&mut self, name: &str) {
+        self.names.push(name.to_owned());
+        let _ = write!(self.lines, "\n\n[[retired]]\ntenant = \"{name}\"");
+    }
+
+    fn user(&mut self, tenant: &str, user: &str, generation: u32) {
+        self.names.push(format!("{tenant}/{user}"));
+        let _ = write!(self.lines, "\n\n[[retired]]\ntenant = \"{tenant}\"\nuser = \"{user}\"");
+        if generation > 1 {
+            let _ = write!(self.lines, "\ngeneration = {generation}");
+        }
+    }
 }
 
 /// Refuses a tenant that was removed and is declared again, with secrets that it had.

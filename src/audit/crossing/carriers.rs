@@ -316,7 +316,7 @@ pub fn stream_reads<'w>(system: &'w System, account: &'w Account, user: &'w User
     found
 }
 
-/// What a request may name as its filter: a `*` at the end admits a `>`, which JetStream takes for a wildcard.
+/// The widest filter that a request may name: a `*` at the end admits a `>`, which JetStream takes for a wildcard.
 pub fn widened(filter: Subject) -> Subject {
     let text = filter.as_str().strip_suffix(".*").map(|before| format!("{before}.>"));
     text.and_then(|text| Subject::as_the_server_reads(&text)).unwrap_or(filter)

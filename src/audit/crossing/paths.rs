@@ -123,7 +123,7 @@ struct Hearing<'w> {
     account: &'w Account,
     /// The user, as if it subscribed there.
     user: User,
-    /// What lets the user receive them.
+    /// The carrier that lets the user receive them.
     carrier: Carrier,
     /// The subjects with which it does, if they are others than the captured ones.
     stored: Option<Subject>,

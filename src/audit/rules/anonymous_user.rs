@@ -27,9 +27,7 @@ fn check(system: &System, _: &Tenants, out: &mut Vec<Diagnostic>) {
         if !found.insert(*span) {
             continue;
         }
-        let Some((account, user)) = system.users().find(|(_, user)| user.name == *name && !user.is_leaf_login) else {
-            continue;
-        };
+        let Some((account, user)) = system.clients().find(|(_, user)| user.name == *name) else { continue };
         let is_this = |kind: &ConnectionType<'_>| kind.no_auth_user.is_some_and(|(_, other)| other == span);
         // Where a certificate decides, there is no anonymous client of a user with a password.
         let types: Vec<&str> = types_of(system, account, user)

@@ -18,8 +18,7 @@ pub const RULE: Rule = Rule {
 fn check(system: &System, tenants: &Tenants, out: &mut Vec<Diagnostic>) {
     for same in &system.same_logins {
         let (kind, account) = (same.listener, &same.account);
-        let owner =
-            system.users().find(|(_, user)| user.name == same.user && !user.is_leaf_login).map(|(account, _)| account);
+        let owner = system.clients().find(|(_, user)| user.name == same.user).map(|(account, _)| account);
         let Some(owner) = owner.filter(|owner| !system.is_system(owner)) else { continue };
         let message = match kind {
             ListenerKind::Leaf if tenants.are_apart(&owner.name, account) => {

@@ -31,7 +31,7 @@ fn check(system: &System, _: &Tenants, out: &mut Vec<Diagnostic>) {
             AuthMethod::Nkey | AuthMethod::Hashed(_) => {}
         }
     }
-    for (account, user) in system.users().filter(|(_, user)| !user.is_leaf_login) {
+    for (account, user) in system.clients() {
         let who = format!("`{}/{}`", account.name, user.name);
         out.push(match user.auth {
             AuthMethod::NoPassword => {

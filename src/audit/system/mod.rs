@@ -334,6 +334,11 @@ impl System {
         self.accounts.iter().flat_map(Account::members)
     }
 
+    /// The users who log in as clients: all but the logins of the leaf node listener.
+    pub fn clients(&self) -> impl Iterator<Item = (&Account, &User)> {
+        self.users().filter(|(_, user)| !user.is_leaf_login)
+    }
+
     /// The imports that belong to an export, each with its account.
     pub fn imports_of<'s>(
         &'s self,
@@ -401,7 +406,7 @@ impl Account {
 }
 
 impl User {
-    /// What a login of the leaf node listener lets in: servers have no lists.
+    /// A login of the leaf node listener: a server, which has no lists.
     pub fn behind_leaf(name: String, span: Span) -> Self {
         let connection_types = Some((vec!["LEAFNODE".to_owned()], span));
         Self { connection_types, is_leaf_login: true, ..Self::anybody(name, span) }
