@@ -11,6 +11,7 @@ pub mod conf;
 pub mod diag;
 mod error;
 mod fault;
+mod files;
 pub mod keys;
 pub mod live;
 pub mod model;

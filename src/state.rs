@@ -2,11 +2,10 @@
 //! and caches. Its own `.gitignore` keeps it out of git.
 
 use std::fs;
-use std::io::Write as _;
 use std::os::unix::fs::DirBuilderExt as _;
 use std::path::{Path, PathBuf};
 
-use crate::fault;
+use crate::files::{self, Durability};
 use crate::keys::HashCache;
 
 /// The path of the state folder of a registry in `registry_folder`.
@@ -28,12 +27,7 @@ pub fn create(folder: &Path) -> std::io::Result<()> {
 /// caches, so losing one costs time only.
 pub fn save(path: &Path, bytes: &[u8]) {
     let Some(folder) = path.parent() else { return };
-    let _ = create(folder).and_then(|()| {
-        fault::step()?;
-        let mut file = tempfile::NamedTempFile::new_in(folder)?;
-        file.write_all(bytes)?;
-        file.persist(path).map(|_| ()).map_err(Into::into)
-    });
+    let _ = create(folder).and_then(|()| files::replace(path, bytes, None, Durability::Cache));
 }
 
 /// Reads the bcrypt hashes that earlier commands saved; empty if there are none.

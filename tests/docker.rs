@@ -396,7 +396,6 @@ async fn onboarding_reloads_inside_the_container(stack: &Stack) {
         client.say("TENANT_A.x", "still here").await;
         assert_eq!(next(&mut own).await.payload, "still here");
         assert_eq!(client.statistics().connects.load(Ordering::Relaxed), 1);
-        let _ = std::fs::remove_dir_all(stack.project.path().join(".infra.tenantry"));
     }
     assert_eq!(stack.inspect()["State"]["StartedAt"], started, "the container was started again");
 }

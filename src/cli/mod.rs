@@ -259,15 +259,6 @@ impl Context {
     /// The bundle's folder: the named one, or `infra` beside the registry for `None`.
     fn out(&self, named: Option<&Path>) -> Result<PathBuf, Error> {
         let Some(out) = named else { return Ok(self.registry.parent().unwrap_or(Path::new("")).join("infra")) };
-        // The folder is replaced as a whole: a shell inside it would be left in the old one.
-        let real = |path: &Path| std::fs::canonicalize(path).ok();
-        let holds = |path: Option<PathBuf>| path.zip(real(out)).is_some_and(|(path, out)| path.starts_with(out));
-        if holds(real(&self.registry)) || holds(std::env::current_dir().ok()) {
-            return Err(Error::usage(
-                format!("{} holds the registry or is where you are, and would be replaced", out.display()),
-                "name a folder for the bundle alone: --out infra",
-            ));
-        }
         Ok(out.to_owned())
     }
 

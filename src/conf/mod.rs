@@ -10,6 +10,6 @@ pub mod value;
 mod writer;
 
 pub use digest::digest;
-pub use files::{ACCOUNTS, ConfFiles, MAIN};
+pub use files::{ACCOUNTS, ConfFiles, MAIN, NEXT_ACCOUNTS, move_as_one};
 pub use read::{Document, Environment, read};
 pub use writer::{Writer, escape};

@@ -2,14 +2,13 @@
 //! is compared with, and what is put back if the server does not take it.
 
 use std::fs;
-use std::io::{self, Write as _};
 use std::path::{Path, PathBuf};
 
 use crate::conf::value::Map;
-use crate::conf::{self, ConfFiles};
+use crate::conf::{self, ACCOUNTS, ConfFiles, MAIN};
 use crate::diag::Sources;
 use crate::error::Error;
-use crate::fault;
+use crate::files::{self, Durability};
 
 /// The folder with the files of now, and the one with those of before.
 #[derive(Debug, Clone)]
@@ -35,7 +34,7 @@ impl ConfFolder {
 
     /// The main file, which a server is started with.
     pub fn main(&self) -> PathBuf {
-        self.now.join(conf::MAIN)
+        self.now.join(MAIN)
     }
 
     fn previous(&self) -> Self {
@@ -48,7 +47,7 @@ impl ConfFolder {
             let path = self.now.join(name);
             fs::read_to_string(&path).map_err(|e| Error::io("read", &path, e))
         };
-        Ok(ConfFiles { main: text(conf::MAIN)?, accounts: text(conf::ACCOUNTS)? })
+        Ok(ConfFiles { main: text(MAIN)?, accounts: text(ACCOUNTS)? })
     }
 
     /// The digest of the files, as a server that reads them prints it. `None`: they cannot be read.
@@ -81,20 +80,26 @@ impl ConfFolder {
 
     fn load(&self) -> Result<LoadedConf, Error> {
         let values = read(&self.main())?;
-        Ok(LoadedConf { values, accounts: fs::read_to_string(self.now.join(conf::ACCOUNTS)).unwrap_or_default() })
+        Ok(LoadedConf { values, accounts: fs::read_to_string(self.now.join(ACCOUNTS)).unwrap_or_default() })
     }
 
     fn copy_to(&self, other: &Self) -> Result<(), Error> {
         other.write(&self.files()?)
     }
 
-    /// Writes both files, each in one step. The accounts hold hashes of passwords.
-    fn write(&self, files: &ConfFiles) -> Result<(), Error> {
-        fs::create_dir_all(&self.now).map_err(|e| Error::io("create", &self.now, e))?;
-        for (name, text) in [(conf::ACCOUNTS, &files.accounts), (conf::MAIN, &files.main)] {
-            let path = self.now.join(name);
-            replace(&path, text).map_err(|e| Error::io("write", &path, e))?;
+    /// Writes both files, which a server reads as one. Only their owner may read them: the accounts hold hashes of
+    /// passwords.
+    fn write(&self, conf: &ConfFiles) -> Result<(), Error> {
+        let new = self.now.join("new");
+        fs::create_dir_all(&new).map_err(|e| Error::io("create", &new, e))?;
+        for (name, text) in [(ACCOUNTS, &conf.accounts), (MAIN, &conf.main)] {
+            let path = new.join(name);
+            files::replace(&path, text.as_bytes(), None, Durability::Cache)
+                .map_err(|e| Error::io("write", &path, e))?;
         }
+        conf::move_as_one(&new, &self.now).map_err(|e| Error::io("write", &self.now, e))?;
+        // What an interrupted change left is replaced by the next one.
+        let _ = fs::remove_dir(new);
         Ok(())
     }
 }
@@ -103,16 +108,6 @@ impl ConfFolder {
 pub(super) fn read(main: &Path) -> Result<Map, Error> {
     let environment = |name: &str| std::env::var(name).ok();
     Ok(conf::read(main, &environment, &mut Sources::default())?.map)
-}
-
-/// Replaces a file by one that only its owner may read.
-fn replace(path: &Path, text: &str) -> io::Result<()> {
-    fault::step()?;
-    let mut file = tempfile::NamedTempFile::new_in(path.parent().unwrap_or(Path::new(".")))?;
-    file.write_all(text.as_bytes())?;
-    file.as_file().sync_all()?;
-    file.persist(path)?;
-    Ok(())
 }
 
 #[cfg(test)]

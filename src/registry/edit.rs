@@ -3,7 +3,7 @@
 
 use std::collections::BTreeMap;
 use std::fs;
-use std::io::Write as _;
+use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
 
 use toml_edit::{Array, ArrayOfTables, DocumentMut, Item, Table, value};
@@ -11,6 +11,7 @@ use toml_edit::{Array, ArrayOfTables, DocumentMut, Item, Table, value};
 use super::{Overlay, Valid, load, load_with};
 use crate::diag::Severity;
 use crate::error::Error;
+use crate::files::{self, Durability};
 use crate::model::roles::PROVISIONER;
 
 /// A registry opened for an edit.
@@ -383,17 +384,9 @@ fn is_read(valid: &Valid, file: &Path) -> bool {
 /// Replaces a file atomically and keeps its mode.
 fn replace(path: &Path, text: &str) -> Result<(), Error> {
     let fail = |e: std::io::Error| Error::io("write", path, e);
-    let folder = super::folder_of(path);
-    fs::create_dir_all(folder).map_err(fail)?;
-    crate::fault::step().map_err(fail)?;
-    let mut file = tempfile::Builder::new().prefix(".tenantry-").tempfile_in(folder).map_err(fail)?;
-    file.write_all(text.as_bytes()).map_err(fail)?;
-    let mode = fs::metadata(path).map(|m| m.permissions());
-    let mode = mode.unwrap_or_else(|_| std::os::unix::fs::PermissionsExt::from_mode(0o644));
-    file.as_file().set_permissions(mode).map_err(fail)?;
-    file.as_file().sync_all().map_err(fail)?;
-    file.persist(path).map_err(|e| fail(e.error))?;
-    Ok(())
+    fs::create_dir_all(super::folder_of(path)).map_err(fail)?;
+    let mode = fs::metadata(path).map_or_else(|_| PermissionsExt::from_mode(0o644), |meta| meta.permissions());
+    files::replace(path, text.as_bytes(), Some(mode), Durability::Synced).map_err(fail)
 }
 
 fn tables<'d>(document: &'d mut DocumentMut, key: &str) -> Option<&'d mut ArrayOfTables> {

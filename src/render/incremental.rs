@@ -38,8 +38,8 @@ pub struct Consent {
 }
 
 /// Renders tenants that are not cached and writes files that differ. `advance` is called
-/// after each tenant; `allow` with the text of the accounts when the new files are complete, beside the old ones: the
-/// exchange is all that may still fail.
+/// after each tenant; `allow` with the text of the accounts when the new files are complete, beside the old ones: renaming
+/// them is all that may still fail.
 pub fn write(
     inputs: &Inputs<'_>,
     target: &Target,

@@ -7,9 +7,8 @@ use std::fs;
 use std::os::unix::fs::{MetadataExt as _, PermissionsExt as _};
 use std::path::Path;
 use std::process::Stdio;
-use std::time::Duration;
 
-use crate::support::{DEFAULT_REGISTRY as DEFAULT, Project};
+use crate::support::Project;
 
 /// Every file below a folder, with its content.
 fn tree(root: &Path) -> BTreeMap<String, Vec<u8>> {
@@ -66,7 +65,6 @@ fn rendering_twice_changes_nothing_and_secrets_are_private() {
         assert_eq!(mode, 0o600, "{path}");
     }
     assert_eq!(fs::metadata(infra.join("credentials")).expect("credentials").permissions().mode() & 0o777, 0o700);
-    assert!(!project.path().join(".infra.tenantry").join("tree").join("credentials").join("none").exists());
 }
 
 #[test]
@@ -159,9 +157,26 @@ fn a_file_in_the_way_is_not_overwritten() {
     assert_eq!(tree(&other.path().join("infra")), before, "nothing was written");
     fs::remove_dir_all(other.path().join("infra/credentials/TENANT_C")).expect("moved away");
     other.run(&["render"]).succeeded();
-    // A folder that would be replaced below the user's feet.
-    for out in [".", "..", "/"] {
-        assert!(other.run(&["render", "--out", out]).exited(2).stderr.contains("would be replaced"), "{out}");
+    for (out, said) in [(".", "is not empty"), ("..", "is not empty"), ("/", "is not a folder for a bundle")] {
+        let ran = other.run(&["render", "--out", out]).exited(2);
+        assert!(ran.stderr.contains(said), "{out}: {}", ran.stderr);
+    }
+    // A folder where a file would be, and a file where a folder would be.
+    for (path, is_folder) in [("docker-compose.yml", true), ("credentials/TENANT_A", false)] {
+        let (other, place) = (Project::new(), format!("infra/{path}"));
+        other.run(&["render"]).succeeded();
+        let found = other.path().join(&place);
+        if is_folder {
+            fs::remove_file(&found).expect("removed");
+            other.write(&format!("{place}/mine"), "mine\n");
+        } else {
+            fs::remove_dir_all(&found).expect("removed");
+            other.write(&place, "mine\n");
+        }
+        let ran = other.run(&["render"]).exited(2);
+        assert!(ran.stderr.contains(&format!("{path} exists and was not made by tenantry")), "{}", ran.stderr);
+        assert!(ran.stderr.contains("nothing was changed"), "{}", ran.stderr);
+        assert!(found.exists() && !other.path().join("infra/.tenantry-new").exists());
     }
     // A folder that is a file.
     other.write("file", "");
@@ -241,64 +256,148 @@ fn with_a_private_key_credentials_are_ignored_by_git() {
         let text = String::from_utf8_lossy(&bytes);
         assert!(path == ".tenantry/root.key" || !text.contains(secret), "{path} holds the root key");
         let is_secret = text.contains("SUA") || text.contains("NATS_PASSWORD=");
-        assert!(
-            !is_secret || path.starts_with("infra/credentials/") || path.starts_with(".infra.tenantry/"),
-            "{path} holds a secret"
-        );
+        assert!(!is_secret || path.starts_with("infra/credentials/"), "{path} holds a secret");
     }
 }
 
-/// Kills the command at many moments. After each, the folder is the old or the
-/// new tree, and the next run brings it to the new one.
+/// What the files in a folder are, beside an old tree and a new one: how many are the old ones, and how many the new ones.
+#[track_caller]
+fn count_old_and_new(
+    found: &BTreeMap<String, Vec<u8>>,
+    old: &BTreeMap<String, Vec<u8>>,
+    new: &BTreeMap<String, Vec<u8>>,
+) -> (usize, usize) {
+    let ours = found.iter().filter(|(path, _)| !path.starts_with(".tenantry-new/") && !path.ends_with(".conf.next"));
+    let differ = ours.filter(|(path, _)| old.get(*path) != new.get(*path));
+    let mut count = (0, 0);
+    for (path, bytes) in differ {
+        match path.as_str() {
+            _ if old.get(path) == Some(bytes) => count.0 += 1,
+            _ if new.get(path) == Some(bytes) => count.1 += 1,
+            // The main file includes the new accounts while both are replaced.
+            "nats/nats-server.conf" if String::from_utf8_lossy(bytes).contains(".accounts.conf.next") => count.1 += 1,
+            _ => panic!("{path} is neither the old file nor the new one"),
+        }
+    }
+    count
+}
+
+/// Whether the main file and the accounts that it includes are the new ones, as a server would read them.
+fn reads_new(project: &Project, new: &BTreeMap<String, Vec<u8>>) -> [bool; 2] {
+    let main = project.read("infra/nats/nats-server.conf");
+    let included = main.lines().find_map(|line| line.strip_prefix("include \"")?.strip_suffix('"')).expect("included");
+    let accounts = project.read(&format!("infra/nats/{included}"));
+    [main.contains("server_name: \"second\""), accounts.as_bytes() == new["nats/accounts.conf"]]
+}
+
+/// Kills the command at each of its steps. After each, every file is the old one or the new one, what a server reads is
+/// one of both configurations, and the next run does the rest and calls nothing changed by hand.
 #[test]
-fn a_kill_leaves_the_old_or_the_new() {
-    let project = Project::with_registry(&many(200, 1));
+fn a_kill_at_any_step_is_made_good() {
+    let first = format!("{}\n[server]\nname = \"first\"\n", many(3, 1));
+    let second = first.replace("generation = 1", "generation = 2").replace("first", "second");
+    let project = Project::with_registry(&first);
+    let on_its_ports = |text: &str| project.on_own_ports(text);
     project.run(&["render"]).succeeded();
     let infra = project.path().join("infra");
     let old = tree(&infra);
-    project.write("tenants.toml", &many(200, 2));
-    let scratch = project.path().join("scratch");
-    let started = std::time::Instant::now();
+    project.write("tenants.toml", &on_its_ports(&second));
     project.run(&["render", "--out", "scratch"]).succeeded();
-    let whole = started.elapsed();
-    let new = tree(&scratch);
-    assert_ne!(old, new);
-    let (mut olds, mut news) = (0, 0);
-    // Later and later, until it was too late a few times.
-    for step in 0..100u32 {
-        if news >= 3 {
+    let new = tree(&project.path().join("scratch"));
+    let (mut olds, mut news, mut between) = (0, 0, 0);
+    for step in 1.. {
+        let output =
+            project.command(&["render"]).env("TENANTRY_FAULT", format!("kill:{step}")).output().expect("it runs");
+        if output.status.success() {
             break;
         }
+        match count_old_and_new(&tree(&infra), &old, &new) {
+            (_, 0) => olds += 1,
+            (0, _) => news += 1,
+            _ => between += 1,
+        }
+        let [main, accounts] = reads_new(&project, &new);
+        assert_eq!(main, accounts, "step {step}: a mixture of two configurations");
+        let ran = project.run(&["render"]).succeeded();
+        assert!(!ran.stderr.contains("changed by hand"), "step {step}: {}", ran.stderr);
+        assert_same(&tree(&infra), &new, &format!("step {step}, done again"));
         // From the old state each time.
-        if olds + news > 0 {
-            project.write("tenants.toml", &many(200, 1));
-            project.forget_names();
-            project.run(&["render"]).succeeded();
-            assert_same(&tree(&infra), &old, "after a kill the next render is whole");
-            project.write("tenants.toml", &many(200, 2));
-        }
-        let mut child =
-            project.command(&["render", "-q"]).stdout(Stdio::null()).stderr(Stdio::null()).spawn().expect("spawn");
-        let pause = whole.mul_f64(f64::from(step) / 10.0);
-        let until = std::time::Instant::now() + pause;
-        while std::time::Instant::now() < until && child.try_wait().expect("wait").is_none() {
-            std::thread::sleep(Duration::from_micros(200));
-        }
-        let _ = child.kill();
-        child.wait().expect("it ended");
-        let found = tree(&infra);
-        if found == old {
-            olds += 1;
-        } else if found == new {
-            news += 1;
-        } else {
-            let mixed: Vec<_> = found.iter().filter(|(p, b)| old.get(*p) != Some(b)).map(|(p, _)| p).take(5).collect();
-            panic!("after {pause:?} of {whole:?} it is neither the old nor the new: {mixed:?}");
-        }
+        project.write("tenants.toml", &on_its_ports(&first));
+        project.forget_names();
+        project.run(&["render"]).succeeded();
+        assert_same(&tree(&infra), &old, "and back");
+        project.write("tenants.toml", &on_its_ports(&second));
+        project.forget_names();
     }
-    assert!(olds >= 3 && news >= 3, "the kills came too late or too early to show anything: {olds} old, {news} new");
+    assert!(olds > 5 && between > 5 && news > 0, "the control: {olds} old, {between} between, {news} new");
+}
+
+/// A disk that is full at any step of staging leaves the old bundle; later, the next run does the rest.
+#[test]
+fn a_full_disk_leaves_the_old_bundle_or_is_made_good() {
+    let project = Project::with_registry(&many(3, 1));
     project.run(&["render"]).succeeded();
-    assert_same(&tree(&infra), &new, "");
+    let infra = project.path().join("infra");
+    let old = tree(&infra);
+    project.write("tenants.toml", &project.on_own_ports(&many(3, 2)));
+    project.run(&["render", "--out", "scratch"]).succeeded();
+    let new = tree(&project.path().join("scratch"));
+    let mut untouched = 0;
+    for step in 1.. {
+        let ran = project.command(&["render"]).env("TENANTRY_FAULT", format!("full:{step}")).output().expect("it runs");
+        if ran.status.success() {
+            break;
+        }
+        untouched += usize::from(tree(&infra) == old);
+        project.run(&["render"]).succeeded();
+        assert_same(&tree(&infra), &new, &format!("step {step}, done again"));
+        project.write("tenants.toml", &project.on_own_ports(&many(3, 1)));
+        project.forget_names();
+        project.run(&["render"]).succeeded();
+        project.write("tenants.toml", &project.on_own_ports(&many(3, 2)));
+    }
+    assert!(untouched > 5, "the control: {untouched}");
+}
+
+/// A shell in one of the bundle's folders stays in it, and a container sees a mounted folder by its inode.
+#[test]
+fn folders_stay_the_same_folders() {
+    let project = Project::new();
+    project.run(&["render"]).succeeded();
+    let inodes = || {
+        ["infra", "infra/nats", "infra/credentials", "infra/credentials/TENANT_B"]
+            .map(|folder| fs::metadata(project.path().join(folder)).expect("there").ino())
+    };
+    let before = inodes();
+    project.run(&["tenant", "add", "TENANT_C"]).succeeded();
+    project.run(&["user", "rotate", "TENANT_B/tenant_b_worker"]).succeeded();
+    let ran = project.run(&["render"]).succeeded();
+    assert!(!ran.stdout.contains("0 written"), "{}", ran.stdout);
+    assert_eq!(inodes(), before);
+    let names: Vec<_> = fs::read_dir(project.path()).expect("readable").map(|e| e.expect("one").file_name()).collect();
+    assert!(names.iter().all(|name| !name.to_string_lossy().contains(".tenantry-")), "{names:?}");
+}
+
+/// A folder of the bundle may be a link, or lie on another file system.
+#[test]
+fn a_folder_on_another_file_system_works() {
+    let Ok(elsewhere) = tempfile::tempdir_in("/dev/shm") else { return };
+    let project = Project::new();
+    let dev = |path: &Path| fs::metadata(path).expect("there").dev();
+    assert_ne!(dev(elsewhere.path()), dev(project.path()), "the control: it is another one");
+    project.run(&["render"]).succeeded();
+    let nats = project.path().join("infra/nats");
+    for entry in fs::read_dir(&nats).expect("readable") {
+        let path = entry.expect("an entry").path();
+        fs::copy(&path, elsewhere.path().join(path.file_name().expect("a name"))).expect("copied");
+    }
+    fs::remove_dir_all(&nats).expect("removed");
+    std::os::unix::fs::symlink(elsewhere.path(), &nats).expect("linked");
+    project.run(&["tenant", "add", "TENANT_C"]).succeeded();
+    project.run(&["render"]).succeeded();
+    assert!(nats.is_symlink());
+    assert!(fs::read_to_string(elsewhere.path().join("accounts.conf")).expect("there").contains("TENANT_C"));
+    project.run(&["render", "--check"]).succeeded();
 }
 
 /// Several writers of different registries: the folder is always one of them, whole.
@@ -365,7 +464,7 @@ fn the_memory_is_never_needed_and_never_believed_blindly() {
     assert_same(&tree(&project.path().join("infra")), &expected, "");
 }
 
-/// Not in the bundle, not in the spare tree beside it, not in any memory.
+/// Not in the bundle, not beside it, not in any memory.
 #[test]
 fn a_removed_tenants_secrets_are_nowhere() {
     let project = Project::new();
@@ -380,42 +479,6 @@ fn a_removed_tenants_secrets_are_nowhere() {
     project.run(&["tenant", "remove", "TENANT_C"]).succeeded();
     project.run(&["render"]).succeeded();
     assert_eq!(holds().collect::<Vec<_>>(), Vec::<String>::new());
-}
-
-/// The spare tree only saves time: spoiled or gone, the result is the same.
-#[test]
-fn the_spare_tree_is_not_believed_blindly() {
-    let project = Project::new();
-    project.run(&["render"]).succeeded();
-    let generations = |n: u32| {
-        DEFAULT.replace("name = \"tenant_b_worker\"", &format!("name = \"tenant_b_worker\"\ngeneration = {n}"))
-    };
-    let spare = project.path().join(".infra.tenantry/tree");
-    for (n, spoil) in [(2, "nothing"), (3, "a file"), (4, "the mark"), (5, "all"), (6, "nothing")] {
-        match spoil {
-            "a file" => {
-                let path = spare.join("credentials/TENANT_A/tenant_a_admin.nk");
-                fs::remove_file(&path).expect("remove");
-                fs::write(&path, "SUSPICIOUS\n").expect("write");
-            }
-            "the mark" => fs::write(project.path().join(".infra.tenantry/spare-of"), "x").expect("write"),
-            "all" => fs::remove_dir_all(project.path().join(".infra.tenantry")).expect("remove"),
-            _ => {}
-        }
-        project.write("tenants.toml", &project.on_own_ports(&generations(n)));
-        let ran = project.run(&["render"]).succeeded();
-        assert!(ran.stdout.contains("5 written, 26 unchanged, 0 removed"), "{spoil}: {}", ran.stdout);
-        project.run(&["render", "--check"]).succeeded();
-        let fresh = format!("fresh{n}");
-        project.run(&["render", "--out", &fresh]).succeeded();
-        assert_same(&tree(&project.path().join("infra")), &tree(&project.path().join(&fresh)), spoil);
-    }
-    // The spare is there and used: the tree changes place with it, by inode.
-    let inode = |p: &Path| fs::metadata(p).expect("meta").ino();
-    let (was, infra) = (inode(&spare), project.path().join("infra"));
-    project.write("tenants.toml", &project.on_own_ports(&generations(7)));
-    project.run(&["render"]).succeeded();
-    assert_eq!(inode(&infra), was);
 }
 
 /// Two registries in one folder would write over each other's bundle.

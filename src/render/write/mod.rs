@@ -1,15 +1,14 @@
-//! Writes a bundle atomically. The new tree is built beside the old one and the two are
-//! exchanged in one system call: a kill at any moment leaves the old bundle or the new
-//! one. Files that are not in the manifest are unmanaged: they are carried over as they
-//! are.
+//! Writes a bundle. New files are staged in a folder of the bundle's own. When the staged
+//! set is complete, it is committed by one rename, and its files are then renamed to their
+//! places: the configuration that a server reads as one, every other file by itself, the
+//! manifest last. A kill before the commit changes nothing; what a kill after it left
+//! undone is done by the next writer. Folders stay the same folders, and what the manifest
+//! does not list stays as it is.
 //!
-//! Files are written as they are rendered, so that they need not be kept in memory. The
-//! replaced tree is kept as a spare and updated with hard links: the next change is made
-//! there, at a cost proportional to what changed and not to the size of the bundle.
+//! Files are staged as they are rendered, so that they need not be kept in memory.
 
-mod change;
+mod commit;
 mod stage;
-mod swap;
 mod tree;
 
 use std::fs;
@@ -19,6 +18,9 @@ use super::bundle::{Digest, MANIFEST, Manifest, Provenance, split};
 use crate::error::Error;
 pub use stage::Stage;
 use tree::Listing;
+
+/// The folder in the bundle that holds what is staged or committed.
+const WORK: &str = ".tenantry-new";
 
 /// Result of writing a bundle.
 #[derive(Debug, Clone, Default, PartialEq, Eq, serde::Serialize)]
@@ -41,43 +43,42 @@ fn digest(manifest: &str) -> Digest {
 /// its content.
 pub struct Target {
     out: PathBuf,
-    work: PathBuf,
-    /// The manifest on disk; empty if there is none or it is malformed.
+    /// The manifest on disk; empty if there is none.
     manifest: Manifest,
-    /// Digest of the manifest's text. `None` if there is no manifest or it is malformed.
+    /// Digest of the manifest's text. `None` if there is no manifest.
     digest: Option<Digest>,
     before: Listing,
-    spare_is_current: bool,
     /// The file handle holds the lock until the target is dropped.
     _lock: fs::File,
 }
 
 impl Target {
-    /// Locks `out` and lists its content. Waits until another writer has finished.
+    /// Locks `out`, finishes what a killed writer had committed, and lists its content.
+    /// Waits until another writer has finished.
     pub fn open(out: &Path) -> Result<Self, Error> {
         let out = match fs::canonicalize(out) {
             Ok(real) => real,
             Err(_) => std::path::absolute(out).map_err(|e| Error::io("find", out, e))?,
         };
-        let (Some(parent), Some(name)) = (out.parent(), out.file_name()) else {
+        let Some(parent) = out.parent() else {
             return Err(Error::usage(
-                format!("{} cannot be written as a whole", out.display()),
+                format!("{} is not a folder for a bundle", out.display()),
                 "name a folder inside it: --out infra",
             ));
         };
         fs::create_dir_all(parent).map_err(|e| Error::io("create", parent, e))?;
-        // Locks the parent and not the folder itself, which is about to be replaced.
+        // Locks the parent: the folder itself may not exist yet.
         let lock = fs::File::open(parent).map_err(|e| Error::io("open", parent, e))?;
         lock.lock().map_err(|e| Error::io("lock", parent, e))?;
         if fs::symlink_metadata(&out).is_ok_and(|m| !m.is_dir()) {
             return Err(Error::usage(format!("{} is not a folder", out.display()), "name another with --out"));
         }
-        let work = parent.join(format!(".{}.tenantry", name.to_string_lossy()));
+        commit::resume(&out)?;
         let text = fs::read_to_string(out.join(MANIFEST)).unwrap_or_default();
         let manifest = Manifest::from_text(&text);
         let digest = manifest.is_some().then(|| digest(&text));
-        // The folder is replaced as a whole: what others write into one of theirs meanwhile would be gone.
-        if digest.is_none() && fs::read_dir(&out).is_ok_and(|mut entries| entries.next().is_some()) {
+        let is_foreign = |entry: std::io::Result<fs::DirEntry>| entry.map_or(true, |entry| entry.file_name() != WORK);
+        if digest.is_none() && fs::read_dir(&out).is_ok_and(|mut entries| entries.any(is_foreign)) {
             return Err(Error::usage(
                 format!("{} is not empty, and has no manifest of tenantry: nothing was written", out.display()),
                 "name a new or an empty folder with --out; a bundle that lost its manifest has to be moved away",
@@ -85,8 +86,7 @@ impl Target {
         }
         let manifest = manifest.unwrap_or_default();
         let before = Listing::read(&out, &manifest)?;
-        let spare_is_current = digest.is_some_and(|digest| change::spare_is_of(&work, &digest));
-        Ok(Self { out, work, manifest, digest, before, spare_is_current, _lock: lock })
+        Ok(Self { out, manifest, digest, before, _lock: lock })
     }
 
     /// The absolute path of the folder.
@@ -94,7 +94,7 @@ impl Target {
         &self.out
     }
 
-    /// Digest of the manifest on disk. `None` if there is none or it is malformed.
+    /// Digest of the manifest on disk. `None` if there is none.
     pub fn manifest_digest(&self) -> Option<Digest> {
         self.digest
     }
@@ -126,7 +126,7 @@ impl Target {
         &self.manifest.provenance
     }
 
-    /// Starts a new tree. Nothing is written until the first file differs.
+    /// Starts to stage files. Nothing is written until the first file differs.
     pub fn stage(&self, provenance: Provenance) -> Stage<'_> {
         Stage::new(self, provenance)
     }

@@ -1,18 +1,18 @@
-//! The new tree while it is built: files are written into it as they are rendered.
+//! The files to be written, while they are rendered: each that differs is staged.
 
-use std::fs::{self, DirBuilder};
+use std::collections::BTreeSet;
+use std::fs;
 use std::io;
-use std::os::unix::fs::DirBuilderExt as _;
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use super::super::bundle::{Digest, File, MANIFEST, Manifest, ManifestEntry, Provenance, join, split};
-use super::change::{SPARE_MARK, TreeChange};
-use super::tree::{create, create_folders, has_digest, inode, mode_is_wrong, remove_if_there, remove_tree};
-use super::{Target, WriteSummary};
+use super::commit::{self, commit, in_the_way};
+use super::tree::{ancestors, create, create_folder, create_folders, has_digest, mode_is_wrong, remove_tree};
+use super::{Target, WORK, WriteSummary};
 use crate::error::Error;
 
-/// A new tree: the spare one, or one that is created with the first file to be written.
+/// The files to be written.
 pub struct Stage<'t> {
     target: &'t Target,
     state: Mutex<StagedFiles>,
@@ -20,19 +20,23 @@ pub struct Stage<'t> {
 
 #[derive(Default)]
 struct StagedFiles {
-    /// Whether the tree was created or changed, so that it must replace the old one or
-    /// be removed.
+    /// Whether the work folder was created, so that it must be committed or removed.
     begun: bool,
-    change: TreeChange,
+    /// Whether the bundle's folder was created.
+    is_new: bool,
+    /// The new manifest.
+    manifest: Manifest,
+    /// Staged files.
+    made: Vec<String>,
     /// Managed files that were edited by hand.
     edited: Vec<String>,
-    /// Unmanaged files at the path of a rendered one, with other content.
+    /// What is unmanaged and at the path of a rendered file.
     in_the_way: Vec<String>,
 }
 
 /// What was done with a rendered file.
 enum Put {
-    Kept { not_linked: bool },
+    Kept,
     Made { edited: bool },
     InTheWay,
 }
@@ -40,7 +44,7 @@ enum Put {
 impl<'t> Stage<'t> {
     pub(super) fn new(target: &'t Target, provenance: Provenance) -> Self {
         let mut state = StagedFiles::default();
-        state.change.manifest.provenance = provenance;
+        state.manifest.provenance = provenance;
         Self { target, state: Mutex::new(state) }
     }
 
@@ -51,14 +55,10 @@ impl<'t> Stage<'t> {
     /// Keeps a folder as it is on disk, with the entries of the old manifest.
     pub fn keep(&self, folder: &str) {
         let Some(names) = self.target.manifest.folders.get(folder) else { return };
-        let mut state = self.state();
-        state.change.manifest.folders.insert(folder.to_owned(), Arc::clone(names));
-        if let Some(found) = self.target.before.folders.get(folder) {
-            state.change.not_linked.extend(found.not_linked.iter().map(|name| join(folder, name)));
-        }
+        self.state().manifest.folders.insert(folder.to_owned(), Arc::clone(names));
     }
 
-    /// Writes files into the new tree, unless they are already correct on disk.
+    /// Stages files, unless they are already correct on disk.
     pub fn put_files<'f>(&self, files: impl IntoIterator<Item = (&'f String, &'f File)>) -> Result<(), Error> {
         let mut put = Vec::new();
         for (path, file) in files {
@@ -69,16 +69,15 @@ impl<'t> Stage<'t> {
         let mut state = self.state();
         for (path, entry, done) in put {
             let (folder, name) = split(&path);
-            state.change.manifest.insert(folder, name, entry);
+            state.manifest.insert(folder, name, entry);
             match done {
                 Put::Made { edited } => {
                     if edited {
                         state.edited.push(path.clone());
                     }
-                    state.change.made.push(path);
+                    state.made.push(path);
                 }
-                Put::Kept { not_linked: true } => state.change.not_linked.push(path),
-                Put::Kept { not_linked: false } => {}
+                Put::Kept => {}
                 Put::InTheWay => state.in_the_way.push(path),
             }
         }
@@ -86,147 +85,138 @@ impl<'t> Stage<'t> {
     }
 
     fn put_file(&self, folder: &str, name: &str, file: &File, entry: &ManifestEntry) -> Result<Put, Error> {
-        let Target { out, manifest, before, spare_is_current, .. } = self.target;
+        let Target { out, manifest, before, .. } = self.target;
         let known = manifest.get(folder, name);
         let found = before.folders.get(folder);
-        let is_modified = found.is_none_or(|f| f.modified.iter().chain(&f.missing).any(|n| n == name));
+        let is_in =
+            |names: fn(&super::tree::Folder) -> &Vec<String>| found.is_some_and(|f| names(f).iter().any(|n| n == name));
+        let (is_modified, is_missing) = (is_in(|f| &f.modified), is_in(|f| &f.missing));
         let place = out.join(folder).join(name);
-        let is_unmanaged = known.is_none() && before.has(manifest, folder, name);
-        if known.is_some_and(|known| known == entry) && !is_modified || is_unmanaged && matches_file(&place, file) {
-            let not_linked = *spare_is_current && inode(&self.target.tree().join(folder).join(name)) != inode(&place);
-            return Ok(Put::Kept { not_linked });
+        let is_unmanaged = match (known, found) {
+            (Some(_), _) => is_missing && place.symlink_metadata().is_ok(),
+            (None, Some(found)) => found.unmanaged.iter().any(|n| n == name),
+            // A folder that the manifest does not list: what is in it was not looked at.
+            (None, None) => place.symlink_metadata().is_ok(),
+        };
+        let is_kept = known == Some(entry) && found.is_some() && !is_modified && !is_missing;
+        if is_kept || is_unmanaged && matches_file(&place, file) {
+            return Ok(Put::Kept);
         }
         if is_unmanaged {
             return Ok(Put::InTheWay);
         }
         self.begin()?;
         self.write(folder, name, file)?;
-        let edited = found.is_some_and(|f| f.modified.iter().any(|n| n == name))
-            && known.is_some_and(|known| !has_digest(&place, &known.digest));
+        let edited = is_modified && known.is_some_and(|known| !has_digest(&place, &known.digest));
         Ok(Put::Made { edited })
     }
 
     fn write(&self, folder: &str, name: &str, file: &File) -> Result<(), Error> {
-        let tree = self.target.tree();
-        let place = tree.join(folder).join(name);
-        if self.target.spare_is_current {
-            remove_if_there(&place)?;
-        }
+        let staged = self.staged();
+        let place = staged.join(folder).join(name);
         let made = match create(&place, file) {
             Err(e) if e.kind() == io::ErrorKind::NotFound => {
-                create_folders(&tree, folder).and_then(|()| create(&place, file))
+                create_folders(&staged, folder).and_then(|()| create(&place, file))
             }
             made => made,
         };
         made.map_err(|e| Error::io("write", &place, e))
     }
 
-    /// Prepares the tree before its first change: takes the spare one, or creates one.
+    fn staged(&self) -> PathBuf {
+        commit::staged(&self.target.out)
+    }
+
+    /// Creates the work folder before the first file is staged.
     fn begin(&self) -> Result<(), Error> {
         let mut state = self.state();
         if state.begun {
             return Ok(());
         }
-        state.begun = true;
-        let Target { work, before, .. } = self.target;
+        let (out, work) = (&self.target.out, self.target.out.join(WORK));
         let fail = |path: &Path, e| Error::io("write", path, e);
-        if self.target.spare_is_current {
-            // Without its mark, a tree that is only half changed is not taken for a spare.
-            let mark = work.join(SPARE_MARK);
-            return fs::remove_file(&mark).map_err(|e| fail(&mark, e));
-        }
-        remove_tree(work)?;
-        DirBuilder::new().mode(0o700).create(work).map_err(|e| fail(work, e))?;
+        state.is_new = !out.exists();
+        create_folder(out, 0o755).map_err(|e| fail(out, e))?;
+        state.begun = true;
+        remove_tree(&work)?;
+        create_folder(&work, 0o700).map_err(|e| fail(&work, e))?;
         let ignore = work.join(".gitignore");
         fs::write(&ignore, "*\n").map_err(|e| fail(&ignore, e))?;
-        let (tree, mode) = (self.target.tree(), before.folders.get("").map_or(0o755, |f| f.mode));
-        super::tree::create_folder(&tree, mode).map_err(|e| fail(&tree, e))
+        create_folder(&self.staged(), 0o700).map_err(|e| fail(&work, e))
     }
 
-    /// Replaces the old tree by the new one, if anything differs. `allow` is called when the new one is complete, and
+    /// Puts the staged files in their places, if there are any. `allow` is called when the staged set is complete, and
     /// may still refuse it. Returns the digest of the new manifest.
     pub fn finish(self, allow: impl FnOnce() -> Result<(), Error>) -> Result<(WriteSummary, Digest), Error> {
-        let manifest = File::public(self.state().change.manifest.to_text());
+        let manifest = File::public(self.state().manifest.to_text());
         let digest = crate::render::digest_of([manifest.bytes.as_slice()]);
-        // Writes the manifest last: a file that is newer than it was changed by someone else.
         if self.target.digest != Some(digest) {
-            let there = self.target.out.join(MANIFEST);
-            if self.target.digest.is_none() && there.symlink_metadata().is_ok() && !matches_file(&there, &manifest) {
-                self.state().in_the_way.push(MANIFEST.to_owned());
-            } else {
-                self.begin()?;
-                self.write("", MANIFEST, &manifest)?;
-                self.state().change.made.push(MANIFEST.to_owned());
-            }
+            self.begin()?;
+            self.write("", MANIFEST, &manifest)?;
+            self.state().made.push(MANIFEST.to_owned());
         }
-        self.refuse_to_overwrite()?;
         let mut state = self.state();
+        state.in_the_way.sort();
+        if let Some(first) = state.in_the_way.first() {
+            return Err(in_the_way(&self.target.out.join(first), state.in_the_way.len()));
+        }
         state.edited.sort();
-        state.change.removed = self.removed(&state.change.manifest);
-        let TreeChange { manifest, made, removed, .. } = &state.change;
+        let removed = self.removed(&state.manifest);
         let outcome = WriteSummary {
-            written: made.len(),
-            unchanged: manifest.count() - made.len(),
+            written: state.made.len(),
+            unchanged: state.manifest.count() - state.made.len(),
             removed: removed.len(),
             edited: state.edited.clone(),
         };
-        if outcome.written + outcome.removed > 0 {
-            drop(state);
-            self.begin()?;
-            state = self.state();
-            self.target.complete(&state.change)?;
-            allow()?;
-            // From here on the working folder may hold the old tree: an error must not
-            // remove it.
-            state.begun = false;
-            self.target.replace(&state.change, &digest)?;
-        } else {
-            allow()?;
+        let is_changed = outcome.written + outcome.removed > 0;
+        if is_changed {
+            self.refuse_unwritable(state.made.iter().chain(&removed))?;
         }
         drop(state);
+        allow()?;
+        if is_changed {
+            let mut state = self.state();
+            let Target { out, manifest: old, .. } = self.target;
+            let done = commit(out, old, &state.manifest);
+            // From the commit on, the work folder holds the bundle: an error must not remove it.
+            state.begun = self.staged().exists();
+            done?;
+        }
         Ok((outcome, digest))
+    }
+
+    /// Fails if files cannot be replaced in a folder: better now than in the middle.
+    fn refuse_unwritable<'p>(&self, paths: impl Iterator<Item = &'p String>) -> Result<(), Error> {
+        let folders: BTreeSet<&str> = paths.flat_map(|path| ancestors(path).chain([""])).collect();
+        let there = folders.into_iter().map(|folder| self.target.out.join(folder));
+        for folder in there.filter(|folder| folder.symlink_metadata().is_ok()) {
+            if !folder.is_dir() {
+                return Err(in_the_way(&folder, 1));
+            }
+            let access = rustix::fs::access(&folder, rustix::fs::Access::WRITE_OK | rustix::fs::Access::EXEC_OK);
+            access.map_err(|e| Error::io("write", &folder, e.into()))?;
+        }
+        Ok(())
     }
 
     /// Managed files that exist and are no longer rendered.
     fn removed(&self, new: &Manifest) -> Vec<String> {
         let Target { manifest, before, .. } = self.target;
-        let mut removed = Vec::new();
-        for (folder, names) in &manifest.folders {
-            if new.folders.get(folder).is_some_and(|kept| Arc::ptr_eq(kept, names)) {
-                continue;
-            }
-            let gone = names.keys().filter(|n| new.get(folder, n).is_none() && before.has(manifest, folder, n));
-            removed.extend(gone.map(|name| join(folder, name)));
-        }
-        removed
-    }
-
-    /// Fails if a rendered file would overwrite an unmanaged one with other content.
-    fn refuse_to_overwrite(&self) -> Result<(), Error> {
-        let mut state = self.state();
-        let others = &mut state.in_the_way;
-        others.sort();
-        let Some(first) = others.first() else { return Ok(()) };
-        let more = if others.len() > 1 { format!(" and {} more", others.len() - 1) } else { String::new() };
-        Err(Error::usage(
-            format!("{}{more} exists and was not made by tenantry", self.target.out.join(first).display()),
-            "move it away, or write somewhere else with --out; nothing was changed",
-        ))
+        let is_there = |(folder, name): &(&str, &str)| before.has(folder, name);
+        commit::stale(manifest, new).filter(is_there).map(|(folder, name)| join(folder, name)).collect()
     }
 }
 
 impl Drop for Stage<'_> {
-    /// Removes a half-built tree, which cannot serve as a spare. The bundle is not changed.
+    /// Removes what was staged and not committed. The bundle is not changed.
     fn drop(&mut self) {
-        if self.state().begun {
-            let _ = remove_tree(&self.target.work);
+        let state = self.state();
+        if state.begun {
+            let _ = remove_tree(&self.target.out.join(WORK));
         }
-    }
-}
-
-impl Target {
-    pub(super) fn tree(&self) -> PathBuf {
-        self.work.join("tree")
+        if state.begun && state.is_new {
+            let _ = fs::remove_dir(&self.target.out);
+        }
     }
 }
 

@@ -1,43 +1,35 @@
-//! Folders and files on disk: listing, linking, creating and removing them.
+//! Folders and files on disk: listing, creating and removing them.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeMap;
 use std::fs::{self, DirBuilder, OpenOptions, Permissions};
 use std::io::{self, Write as _};
 use std::os::unix::fs::{DirBuilderExt, MetadataExt, OpenOptionsExt, PermissionsExt};
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 
 use rayon::prelude::*;
 
 use super::super::CREDENTIALS;
-use super::super::bundle::{Digest, File, MANIFEST, Manifest, ManifestEntry, Names, join, split};
+use super::super::bundle::{Digest, File, MANIFEST, Manifest, ManifestEntry, Names, split};
 use crate::error::Error;
 use crate::fault;
 
-/// The content of the bundle's folder, compared with its manifest.
+/// What is in the managed folders of a bundle, compared with its manifest.
 #[derive(Debug, Default)]
 pub struct Listing {
-    /// Folders by relative path; `""` is the bundle's folder itself.
+    /// Existing folders by relative path; `""` is the bundle's folder itself.
     pub folders: BTreeMap<String, Folder>,
 }
 
-/// The content of one folder. Files that match the manifest are not listed, except in
-/// `not_linked`.
+/// The content of one folder. Files that match the manifest are not listed.
 #[derive(Debug, Default)]
 pub struct Folder {
-    /// Permission bits.
-    pub mode: u32,
-    /// Modification time in seconds and nanoseconds, read before the entries.
-    pub changed: (i64, i64),
-    /// Files that the manifest does not list.
+    /// Everything else, folders included.
     pub unmanaged: Vec<String>,
     /// Managed files whose content or permissions differ from the manifest.
     pub modified: Vec<String>,
     /// Managed files that do not exist.
     pub missing: Vec<String>,
-    /// Unmodified managed files with link count 1, that is, not shared with the spare tree.
-    pub not_linked: Vec<String>,
-    /// Folders in it: relative path, permission bits, modification time.
-    subfolders: Vec<(String, u32, (i64, i64))>,
 }
 
 impl Folder {
@@ -48,83 +40,44 @@ impl Folder {
 }
 
 impl Listing {
-    /// Lists everything below `root`. Empty if `root` does not exist.
+    /// Lists the folders of `manifest` below `root`. Empty if `root` does not exist.
     pub fn read(root: &Path, manifest: &Manifest) -> Result<Self, Error> {
-        let mut listing = Self::default();
-        let Ok(meta) = fs::metadata(root) else { return Ok(listing) };
         let written = fs::metadata(root.join(MANIFEST)).ok().map(|m| (m.ctime(), m.ctime_nsec()));
-        let mut level = vec![(String::new(), mode_of(&meta), changed(&meta))];
-        while !level.is_empty() {
-            let look = |(path, mode, changed): (String, u32, (i64, i64))| {
-                let names = manifest.folders.get(&path).map(AsRef::as_ref);
-                let folder = Folder { mode, changed, ..Folder::default() };
-                look_into(root, &path, folder, names, written).map(|folder| (path, folder))
-            };
-            let mut found = level.into_par_iter().map(look).collect::<Result<Vec<_>, _>>()?;
-            level = found.iter_mut().flat_map(|(_, folder)| std::mem::take(&mut folder.subfolders)).collect();
-            listing.folders.extend(found);
-        }
-        Ok(listing)
+        let look = |(path, names): (&String, &Arc<Names>)| match look_into(&root.join(path), names, written) {
+            Ok(folder) => Some(Ok((path.clone(), folder))),
+            Err(e) if matches!(e.kind(), io::ErrorKind::NotFound | io::ErrorKind::NotADirectory) => None,
+            Err(e) => Some(Err(Error::io("read", &root.join(path), e))),
+        };
+        let folders = manifest.folders.par_iter().filter_map(look).collect::<Result<_, _>>()?;
+        Ok(Self { folders })
     }
 
-    /// Whether such a file exists, managed or not.
-    pub fn has(&self, manifest: &Manifest, folder: &str, name: &str) -> bool {
-        let Some(found) = self.folders.get(folder) else { return false };
-        if manifest.get(folder, name).is_some() {
-            return !found.missing.iter().any(|n| n == name);
-        }
-        found.unmanaged.iter().any(|n| n == name)
-    }
-
-    /// Folders that hold no managed file, directly or further down: tenantry did not
-    /// create them.
-    pub fn unmanaged_folders<'l>(&'l self, manifest: &'l Manifest) -> impl Iterator<Item = &'l str> {
-        let ours = manifest.folders.keys().map(String::as_str);
-        let with_ours: BTreeSet<&str> = ours.flat_map(|folder| ancestors(folder).chain([folder])).collect();
-        self.folders.keys().map(String::as_str).filter(move |f| !f.is_empty() && !with_ours.contains(f))
-    }
-
-    /// Unmanaged files, as folder and name.
-    pub fn unmanaged(&self) -> impl Iterator<Item = (&str, &str)> {
-        self.folders.iter().flat_map(|(path, folder)| folder.unmanaged.iter().map(move |n| (path.as_str(), n.as_str())))
+    /// Whether a managed file exists.
+    pub fn has(&self, folder: &str, name: &str) -> bool {
+        self.folders.get(folder).is_some_and(|found| !found.missing.iter().any(|n| n == name))
     }
 }
 
 /// Compares one folder with the manifest's entries. `written` is the manifest's change time.
-fn look_into(
-    root: &Path,
-    path: &str,
-    mut folder: Folder,
-    names: Option<&Names>,
-    written: Option<(i64, i64)>,
-) -> Result<Folder, Error> {
-    let place = root.join(path);
-    let fail = |e: io::Error| Error::io("read", &place, e);
-    let mut there = 0;
-    for entry in fs::read_dir(&place).map_err(fail)? {
-        let entry = entry.map_err(fail)?;
-        let name = utf8_name(&entry)?;
-        let is_folder = entry.file_type().map_err(fail)?.is_dir();
-        match names.and_then(|names| names.get(&name)) {
+fn look_into(place: &Path, names: &Names, written: Option<(i64, i64)>) -> io::Result<Folder> {
+    let (mut folder, mut there) = (Folder::default(), 0);
+    for entry in fs::read_dir(place)? {
+        let entry = entry?;
+        let name = entry.file_name();
+        match name.to_str().and_then(|name| names.get(name).map(|listed| (name, listed))) {
             // A folder at the path of a managed file is a folder, and the file is missing.
-            _ if is_folder => {
-                let meta = entry.metadata().map_err(fail)?;
-                folder.subfolders.push((join(path, &name), mode_of(&meta), changed(&meta)));
-            }
-            _ if path.is_empty() && name == MANIFEST => {}
-            None => folder.unmanaged.push(name),
-            Some(listed) => {
+            Some(_) if entry.file_type()?.is_dir() => {}
+            Some((name, listed)) => {
                 there += 1;
-                let meta = entry.metadata().map_err(fail)?;
-                if !is_unmodified(|| entry.path(), &meta, listed, written) {
-                    folder.modified.push(name);
-                } else if meta.nlink() < 2 {
-                    folder.not_linked.push(name);
+                if !is_unmodified(|| entry.path(), &entry.metadata()?, listed, written) {
+                    folder.modified.push(name.to_owned());
                 }
             }
+            // No rendered file has a name that is not UTF-8.
+            None => folder.unmanaged.extend(name.into_string()),
         }
     }
-    if let Some(names) = names.filter(|names| names.len() != there) {
+    if names.len() != there {
         let gone = |name: &&String| !place.join(name).symlink_metadata().is_ok_and(|m| !m.is_dir());
         folder.missing = names.keys().filter(gone).cloned().collect();
     }
@@ -143,34 +96,13 @@ fn is_unmodified(
     meta.is_file() && !mode_is_wrong(meta, listed.secret) && (is_older || has_digest(&place(), &listed.digest))
 }
 
-fn mode_of(meta: &fs::Metadata) -> u32 {
+pub fn mode_of(meta: &fs::Metadata) -> u32 {
     meta.permissions().mode() & 0o7777
-}
-
-/// Modification time of a folder, in seconds and nanoseconds.
-pub fn changed(meta: &fs::Metadata) -> (i64, i64) {
-    (meta.mtime(), meta.mtime_nsec())
-}
-
-/// The name of an entry. An error if it is not UTF-8: the manifest is text.
-pub fn utf8_name(entry: &fs::DirEntry) -> Result<String, Error> {
-    entry.file_name().into_string().map_err(|_| {
-        Error::usage(
-            format!("{} has a name that is not UTF-8", entry.path().display()),
-            "rename it, or write somewhere else with --out",
-        )
-    })
 }
 
 /// The folders above a path, outermost first: `a`, `a/b` for `a/b/c`.
 pub fn ancestors(path: &str) -> impl Iterator<Item = &str> {
     path.match_indices('/').map(move |(i, _)| &path[..i])
-}
-
-/// Device and inode number, which identify a file under any name. `None` if it cannot be
-/// read.
-pub fn inode(path: &Path) -> Option<(u64, u64)> {
-    fs::symlink_metadata(path).ok().map(|m| (m.dev(), m.ino()))
 }
 
 /// Whether permissions are wrong: a secret that group or others can access, or a public
@@ -184,16 +116,6 @@ pub fn mode_is_wrong(meta: &fs::Metadata, secret: bool) -> bool {
 pub fn has_digest(path: &Path, digest: &Digest) -> bool {
     use sha2::Digest as _;
     fs::read(path).is_ok_and(|bytes| sha2::Sha256::digest(bytes)[..] == digest[..])
-}
-
-/// Creates a hard link; copies the file where the file system has no links.
-pub fn link_or_copy(from: &Path, to: &Path) -> io::Result<()> {
-    match fs::hard_link(from, to) {
-        Err(e) if e.kind() != io::ErrorKind::NotFound && e.kind() != io::ErrorKind::AlreadyExists => {
-            fs::copy(from, to).map(|_| ())
-        }
-        other => other,
-    }
 }
 
 /// Creates a file, which must not exist. The mode of a public file does not depend on
@@ -253,7 +175,7 @@ pub fn remove_tree(path: &Path) -> Result<(), Error> {
     let gone = |e: &io::Error| e.kind() == io::ErrorKind::NotFound;
     let fail = |e: io::Error| Error::io("remove", path, e);
     // Tenants have a folder of credentials each: removes these in parallel first.
-    let credentials = path.join("tree").join("credentials");
+    let credentials = path.join("staged").join(CREDENTIALS);
     if let Ok(entries) = fs::read_dir(&credentials) {
         let folders: Vec<PathBuf> =
             entries.flatten().map(|e| e.path()).filter(|p| !p.is_symlink() && p.is_dir()).collect();
@@ -332,40 +254,38 @@ mod tests {
     }
 
     #[test]
-    fn a_listing_tells_modified_missing_unmanaged_and_unlinked_files_apart() {
+    fn a_listing_tells_modified_missing_and_unmanaged_files_apart() {
         let root = tempfile::tempdir().expect("folder");
         let out = root.path().join("infra");
         let manifest = manifest(&[
             ("f/kept", false),
-            ("f/linked", false),
             ("f/edited", false),
             ("f/gone", false),
+            ("f/folder", false),
             ("f/leaked", true),
+            ("none/gone", false),
         ]);
         assert!(Listing::read(&out, &manifest).expect("readable").folders.is_empty(), "there is no bundle yet");
+        fs::create_dir_all(out.join("f/folder")).expect("folder");
         fs::create_dir_all(out.join("f/mine")).expect("folder");
-        for name in ["kept", "linked"] {
-            create(&out.join("f").join(name), &File::public("text")).expect("written");
-        }
-        fs::hard_link(out.join("f/linked"), root.path().join("spare")).expect("linked");
+        create(&out.join("f/kept"), &File::public("text")).expect("written");
         create(&out.join("f/edited"), &File::public("other")).expect("written");
         create(&out.join("f/leaked"), &File::public("text")).expect("written");
-        create(&out.join("f/mine/own"), &File::public("mine")).expect("written");
+        create(&out.join("f/own"), &File::public("mine")).expect("written");
         let listing = Listing::read(&out, &manifest).expect("readable");
         let found = &listing.folders["f"];
-        let mut modified = found.modified.clone();
-        modified.sort();
-        assert_eq!(modified, ["edited", "leaked"]);
-        assert_eq!(
-            (found.missing.as_slice(), found.not_linked.as_slice()),
-            (["gone".to_owned()].as_slice(), ["kept".to_owned()].as_slice())
-        );
+        let sorted = |names: &[String]| {
+            let mut names = names.to_vec();
+            names.sort();
+            names
+        };
+        assert_eq!(sorted(&found.modified), ["edited", "leaked"]);
+        assert_eq!(sorted(&found.missing), ["folder", "gone"]);
+        assert_eq!(sorted(&found.unmanaged), ["mine", "own"]);
         assert!(!found.is_intact());
-        assert_eq!(listing.unmanaged().collect::<Vec<_>>(), [("f/mine", "own")]);
-        assert_eq!(listing.unmanaged_folders(&manifest).collect::<Vec<_>>(), ["f/mine"]);
-        let has = |folder, name| listing.has(&manifest, folder, name);
-        assert!(has("f", "kept") && has("f", "edited") && has("f/mine", "own"));
-        assert!(!has("f", "gone") && !has("f", "own") && !has("g", "kept"));
+        let has = |folder, name| listing.has(folder, name);
+        assert!(has("f", "kept") && has("f", "edited"));
+        assert!(!has("f", "gone") && !has("none", "gone"));
     }
 
     #[test]
@@ -395,17 +315,5 @@ mod tests {
         remove_tree(root.path().join("none").as_path()).expect("there is none");
         remove_tree(&tree).expect("removed");
         assert!(!tree.exists());
-    }
-
-    #[test]
-    fn a_link_has_the_same_inode_and_does_not_replace_a_file() {
-        let root = tempfile::tempdir().expect("folder");
-        let [from, to, none] = ["from", "to", "none"].map(|name| root.path().join(name));
-        fs::write(&from, "text").expect("written");
-        link_or_copy(&from, &to).expect("linked");
-        assert!(inode(&to).is_some() && inode(&to) == inode(&from));
-        assert_eq!(inode(&none), None);
-        assert_eq!(link_or_copy(&from, &to).map_err(|e| e.kind()), Err(io::ErrorKind::AlreadyExists));
-        assert_eq!(link_or_copy(&none, &to).map_err(|e| e.kind()), Err(io::ErrorKind::NotFound));
     }
 }
