@@ -28,7 +28,7 @@ use clap::{Parser, Subcommand, ValueEnum};
 
 use crate::diag::Finding;
 use crate::error::{Error, Exit};
-use crate::model::Root;
+use crate::model::{Model, Root};
 use crate::project::Project;
 use crate::registry::{self, Valid};
 use crate::state;
@@ -280,6 +280,11 @@ fn split_user(text: &str) -> (&str, Option<&str>) {
 fn no_such_user(account: &str, user: &str, known: &[&str]) -> Error {
     let error = Error::unknown_name("user", user, known);
     Error::usage(format!("`{account}` has no user `{user}`"), error.hint().unwrap_or_default())
+}
+
+/// The command by which a changed registry comes to its server.
+fn command_of_change(model: &Model) -> &'static str {
+    if model.push.is_some() { "tenantry deploy" } else { "tenantry up" }
 }
 
 /// Formats a number with its noun: `1 tenant`, `2 tenants`.

@@ -118,8 +118,9 @@ pub fn plan(context: &Context, args: &PlanArgs) -> Result<Exit, Error> {
     let run = LocalServer::new(&context.state(), &context.registry);
     let (valid, pending) = match run.running().filter(|_| args.what.server.is_none()) {
         Some(state) => {
-            super::server::note_leftovers(context, &run, &valid.model);
             let project = Project::open(valid, args.templates.as_deref())?;
+            let operator = project.operator_login().map(|login| (state.dial.as_str(), login));
+            super::server::note_leftovers(context, &run, project.model(), operator);
             let pending = pending(context, &run, &state, &project, args)?;
             (project.valid, pending)
         }

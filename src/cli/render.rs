@@ -77,7 +77,7 @@ pub fn run(context: &Context, args: &Args) -> Result<Exit, Error> {
     context.ui.json(&WriteReport { out: &out, outcome });
     context.next(&match &args.out {
         Some(out) => format!("tenantry up --out {}", out.display()),
-        None => "tenantry up".to_owned(),
+        None => super::command_of_change(project.model()).to_owned(),
     });
     // The process exits here: freeing ten thousand tenants takes as long as reading them.
     std::mem::forget((project, target));

@@ -185,7 +185,7 @@ pub fn up(context: &Context, args: &UpArgs) -> Result<Exit, Error> {
         let (account, streams) = (&leftover.account, super::count(leftover.streams, "stream"));
         context.ui.done(&format!("data of {account} deleted: {streams}, {}", human_size(leftover.bytes)));
     }
-    note_leftovers(context, &run, model);
+    note_leftovers(context, &run, model, None);
     let jetstream = apply_streams(context, &project, &state.dial)?;
     report(context, model, Some(&state), action, jetstream.0);
     context.ui.detail(&format!("log: {}", run.log().display()));
@@ -211,12 +211,26 @@ fn to_delete(args: &UpArgs, run: &LocalServer, model: &Model) -> Result<Vec<Left
 }
 
 /// Notes whose data stays on the server's disk, although no tenant has it any more. Returns it.
-pub fn note_leftovers(context: &Context, run: &LocalServer, model: &Model) -> Vec<Leftover> {
-    let found = leftovers::find(&run.store(), model);
-    for Leftover { account, streams, bytes, path } in &found {
+/// `operator`: the address of a server that may still run such accounts, and how to ask it for their messages.
+pub fn note_leftovers(
+    context: &Context,
+    run: &LocalServer,
+    model: &Model,
+    operator: Option<(&str, Login)>,
+) -> Vec<Leftover> {
+    let mut found = leftovers::find(&run.store(), model);
+    if let Some((url, login)) = operator
+        && let Err(error) = leftovers::count_messages(&mut found, url, &login)
+    {
+        context.ui.detail(&format!("messages of removed accounts are not counted: {error}"));
+    }
+    for Leftover { account, streams, messages, bytes, path } in &found {
+        let messages = messages.and_then(|count| usize::try_from(count).ok());
+        let messages = messages.map(|messages| format!("{}, ", super::count(messages, "message")));
         context.ui.note(&plain(&format!(
-            "data of {account}, which no declared tenant has, stays on disk: {}, {} in {}",
+            "data of {account}, which no declared tenant has, stays on disk: {}, {}{} in {}",
             super::count(*streams, "stream"),
+            messages.unwrap_or_default(),
             human_size(*bytes),
             path.strip_prefix(".").unwrap_or(path).display()
         )));
@@ -434,7 +448,7 @@ pub fn status(context: &Context, args: &StatusArgs) -> Result<Exit, Error> {
     let running = if args.docker { docker::is_running(&context.out(args.out.as_deref())?)? } else { server.is_some() };
     if !running {
         context.ui.found("no server is running here");
-        let undeclared_data = note_leftovers(context, &run, &valid.model);
+        let undeclared_data = note_leftovers(context, &run, &valid.model, None);
         context.ui.json(&StatusReport { running, server: None, tenants: Vec::new(), undeclared_data });
         context.next(if args.docker { "tenantry up --docker" } else { "tenantry up" });
         return Ok(Exit::Unavailable);
@@ -469,7 +483,7 @@ pub fn status(context: &Context, args: &StatusArgs) -> Result<Exit, Error> {
             )));
         }
     }
-    let undeclared_data = if args.docker { Vec::new() } else { note_leftovers(context, &run, &valid.model) };
+    let undeclared_data = if args.docker { Vec::new() } else { note_leftovers(context, &run, &valid.model, None) };
     context.ui.json(&StatusReport { running, server: server.filter(|_| !args.docker), tenants, undeclared_data });
     Ok(Exit::Ok)
 }

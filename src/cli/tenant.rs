@@ -4,7 +4,7 @@ use std::path::PathBuf;
 
 use serde::Serialize;
 
-use super::Context;
+use super::{Context, command_of_change};
 use crate::error::{Error, Exit};
 use crate::model::jetstream::StreamKind;
 use crate::model::names::BucketName;
@@ -114,7 +114,8 @@ fn add(context: &Context, args: &AddArgs) -> Result<Exit, Error> {
     if let Some(tenant) = saved.model.tenants.iter().find(|t| t.name.as_str() == args.name) {
         context.ui.json(&TenantDocument::from_tenant(tenant));
     }
-    context.next(&format!("tenantry up, then tenantry creds {}/{}", args.name, args.user));
+    let up = command_of_change(&valid.model);
+    context.next(&format!("{up}, then tenantry creds {}/{}", args.name, args.user));
     Ok(Exit::Ok)
 }
 
@@ -130,7 +131,7 @@ fn remove(context: &Context, name: &str, with_shares: bool) -> Result<Exit, Erro
     context.ui.note(&format!(
         "the name stays under [[retired]], so that no later tenant `{name}` gets its credentials{streams}"
     ));
-    context.next("tenantry up");
+    context.next(command_of_change(&valid.model));
     Ok(Exit::Ok)
 }
 
@@ -150,7 +151,10 @@ fn suspend(context: &Context, name: &str, is_suspended: bool) -> Result<Exit, Er
     editor.save()?;
     context.ui.done(&format!("tenant `{name}` {done} in the registry"));
     context.ui.json(&serde_json::json!({ done: name }));
-    context.next("tenantry plan, which says who is disconnected; then tenantry up");
+    let up = command_of_change(&valid.model);
+    let server = valid.model.push.as_ref().map(|_| format!(" --server {}", valid.model.server.url));
+    let server = server.unwrap_or_default();
+    context.next(&format!("tenantry plan{server}, which says who is disconnected; then {up}"));
     Ok(Exit::Ok)
 }
 

@@ -2,7 +2,7 @@
 
 use serde::Serialize;
 
-use super::{Context, no_such_user, split_user};
+use super::{Context, command_of_change, no_such_user, split_user};
 use crate::error::{Error, Exit};
 use crate::model::{Credential, Model, Tenant, User};
 use crate::registry::edit::{Editor, NewUser};
@@ -85,7 +85,7 @@ fn add(context: &Context, args: &Add) -> Result<Exit, Error> {
     let user =
         NewUser { name: name.to_owned(), role: role.clone(), auth: auth.clone(), public_key: public_key.clone() };
     editor.add_user(account, valid.model.system.account.as_str(), &user)?;
-    finish(context, editor, &format!("user `{who}` added"), &format!("tenantry up, then tenantry creds {who}"), who)
+    finish(context, editor, &format!("user `{who}` added"), who)
 }
 
 fn rotate(context: &Context, who: &str) -> Result<Exit, Error> {
@@ -106,7 +106,7 @@ fn rotate(context: &Context, who: &str) -> Result<Exit, Error> {
             format!("`{who}` has a new secret (generation {next}); the old one works until the server reloads")
         }
     };
-    finish(context, editor, &message, &format!("tenantry up, then tenantry creds {who}"), who)
+    finish(context, editor, &message, who)
 }
 
 fn revoke(context: &Context, who: &str) -> Result<Exit, Error> {
@@ -132,17 +132,17 @@ fn revoke(context: &Context, who: &str) -> Result<Exit, Error> {
     editor.save()?;
     context.ui.done(&format!("user `{who}` removed; its credential works until the server reloads"));
     context.ui.json(&serde_json::json!({ "removed": who }));
-    context.next("tenantry up");
+    context.next(command_of_change(&valid.model));
     Ok(Exit::Ok)
 }
 
-fn finish(context: &Context, editor: Editor, message: &str, next: &str, who: &str) -> Result<Exit, Error> {
+fn finish(context: &Context, editor: Editor, message: &str, who: &str) -> Result<Exit, Error> {
     let saved = editor.save()?;
     context.ui.done(message);
     let (account, name) = split_user(who);
     let user = users(&saved.model, account)?.into_iter().find(|u| Some(u.name.as_str()) == name);
     context.ui.json(&user.map(|u| row(account, u)));
-    context.next(next);
+    context.next(&format!("{}, then tenantry creds {who}", command_of_change(&saved.model)));
     Ok(Exit::Ok)
 }
 

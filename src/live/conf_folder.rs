@@ -92,8 +92,15 @@ impl ConfFolder {
     fn write(&self, conf: &ConfFiles) -> Result<(), Error> {
         let new = self.now.join("new");
         fs::create_dir_all(&new).map_err(|e| Error::io("create", &new, e))?;
+        let is_there =
+            |name: &str, text: &str| fs::read_to_string(self.now.join(name)).is_ok_and(|there| there == text);
         for (name, text) in [(ACCOUNTS, &conf.accounts), (MAIN, &conf.main)] {
             let path = new.join(name);
+            if is_there(name, text) {
+                // An interrupted change may have left another one.
+                let _ = fs::remove_file(path);
+                continue;
+            }
             files::replace(&path, text.as_bytes(), None, Durability::Cache)
                 .map_err(|e| Error::io("write", &path, e))?;
         }

@@ -7,7 +7,9 @@ use std::path::{Path, PathBuf};
 
 use serde::Serialize;
 
+use super::stats;
 use crate::error::Error;
+use crate::keys::Login;
 use crate::model::Model;
 
 /// The data of one account on the server's disk.
@@ -17,6 +19,9 @@ pub struct Leftover {
     pub account: String,
     /// Number of its streams.
     pub streams: usize,
+    /// Number of the messages in them. `None`: no server runs the account any more.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub messages: Option<u64>,
     /// Size of their files. Bytes.
     pub bytes: u64,
     /// Its folder.
@@ -33,11 +38,22 @@ pub fn find(store: &Path, model: &Model) -> Vec<Leftover> {
         .filter_map(|path| {
             let account = path.file_name()?.to_str().filter(|name| is_left(name))?.to_owned();
             let streams = folders(&path.join("streams")).count();
-            Some(Leftover { account, streams, bytes: size(&path), path })
+            Some(Leftover { account, streams, messages: None, bytes: size(&path), path })
         })
         .collect();
     found.sort_by(|one, other| one.account.cmp(&other.account));
     found
+}
+
+/// Counts the messages of accounts that a server still runs, because it has not read the configuration without them.
+pub fn count_messages(found: &mut [Leftover], url: &str, operator: &Login) -> Result<(), Error> {
+    let names: Vec<String> = found.iter().map(|leftover| leftover.account.clone()).collect();
+    let stats = if names.is_empty() { stats::Found::new() } else { stats::accounts(url, operator, &names)? };
+    for leftover in found {
+        let of_account = stats.get(&leftover.account).and_then(|(_, jetstream)| jetstream.as_ref());
+        leftover.messages = of_account.map(|jetstream| jetstream.messages);
+    }
+    Ok(())
 }
 
 /// Whether the server's store has streams of an account, which come back with it.
@@ -82,7 +98,7 @@ mod tests {
         fs::write(store.path().join("file"), "").expect("a file");
         let model = model_of(TWO_TENANTS);
         let path = store.path().join("GONE");
-        let gone = Leftover { account: "GONE".into(), streams: 2, bytes: 1000, path: path.clone() };
+        let gone = Leftover { account: "GONE".into(), streams: 2, messages: None, bytes: 1000, path: path.clone() };
         assert_eq!(find(store.path(), &model), std::slice::from_ref(&gone));
         let mut without = model;
         without.tenants.iter_mut().for_each(|tenant| tenant.jetstream = None);

@@ -79,7 +79,8 @@ async fn a_server_elsewhere_gets_the_new_configuration_or_keeps_the_old_one() {
 
     // A new tenant with a stream, and a secret that is replaced.
     let old = project.creds("TENANT_B/tenant_b_app");
-    project.run(&["tenant", "add", "NEW", "--storage", "64MiB"]).succeeded();
+    let added = project.run(&["tenant", "add", "NEW", "--storage", "64MiB"]).succeeded();
+    assert!(added.stderr.contains("next: tenantry deploy, then tenantry creds NEW/app"), "{}", added.stderr);
     project.run(&["user", "rotate", "TENANT_B/tenant_b_app"]).succeeded();
     let new = project.creds("TENANT_B/tenant_b_app");
     let url = new.url.clone();

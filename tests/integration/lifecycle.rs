@@ -675,11 +675,17 @@ async fn the_data_of_a_removed_tenant_is_told_and_deleted_by_name_only() {
     let kept = async_nats::jetstream::new(kept.client.clone());
     kept.publish("TENANT_A.events.x", "1".into()).await.expect("published").await.expect("stored");
 
+    let theirs = async_nats::jetstream::new(project.connect("TENANT_B/tenant_b_admin").await.client.clone());
+    theirs.publish("TENANT_B.orders.x", "1".into()).await.expect("published").await.expect("stored");
+
     let refused = project.run(&["up", "--delete-data", "TENANT_B"]).exited(2);
     assert!(refused.stderr.contains("`TENANT_B` is declared"), "{}", refused.stderr);
     project.run(&["tenant", "remove", "TENANT_B", "--with-shares"]).succeeded();
-    assert!(left(&project.run(&["plan"]).exited(1)));
-    assert!(left(&project.run(&["up"]).exited(0)) && left(&project.run(&["status"])));
+    let planned = project.run(&["plan"]).exited(1);
+    assert!(left(&planned) && planned.all().contains("2 streams, 1 message, "), "{}", planned.all());
+    let done = project.run(&["up"]).exited(0);
+    assert!(left(&done) && !done.all().contains(" message"), "nobody counts them any more: {}", done.all());
+    assert!(left(&project.run(&["status"])));
     assert!(health().contains("could not be resolved"), "{}", health());
     let status = project.run(&["status", "--format", "json"]).json();
     assert_eq!(status["undeclared_data"][0]["account"], "TENANT_B");

@@ -289,7 +289,7 @@ fn show(context: &Context, report: &Report) {
     let is_another =
         |c: &Check| c.outcome.is_failure() && ["declarations", "entry", "limits", SETTING].contains(&c.probe);
     if !server.throwaway && !runs_rendered && report.checks.iter().any(is_another) {
-        context.next("tenantry up, if the server does not run this registry yet; then verify again");
+        context.next("tenantry up (or deploy), if the server does not run this registry yet; then verify again");
     }
     match verdict {
         Verdict::Isolated => {
