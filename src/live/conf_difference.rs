@@ -377,11 +377,12 @@ impl fmt::Display for Difference {
         }
         match &self.change {
             ConfChange::Added => match self.user {
-                Some(_) => f.write_str("is a new user"),
+                // New, or of a tenant that is no longer suspended; and the reverse.
+                Some(_) => f.write_str("may now log in"),
                 None => f.write_str("new account"),
             },
             ConfChange::Removed => match self.user {
-                Some(_) => f.write_str("is removed"),
+                Some(_) => f.write_str("may no longer log in"),
                 None => f.write_str("account is removed, with all its users"),
             },
             ConfChange::Credential => f.write_str("gets a new credential"),
@@ -441,7 +442,7 @@ mod tests {
             ("\"A.x\"", "\"A.y\"", vec!["A: app may now subscribe to A.y", "A: app may no longer subscribe to A.x"]),
             ("$2a$1", "$2a$2", vec!["A: app gets a new credential"]),
             ("UKEY", "UNEXT", vec!["A: auditor gets a new credential"]),
-            ("UKEY", "UOTHER", vec!["A: UOTHER is a new user", "A: auditor is removed"]),
+            ("UKEY", "UOTHER", vec!["A: UOTHER may now log in", "A: auditor may no longer log in"]),
             ("deny: [\">\"]", "deny: [\"x\"]", vec!["A: auditor publish.deny: > → x"]),
             (
                 "[\"B\"]",

@@ -10,6 +10,7 @@ use std::time::Duration;
 
 use rustix::process::{Pid, Signal, kill_process, test_kill_process};
 use serde::{Deserialize, Serialize};
+use sha2::{Digest as _, Sha256};
 
 use super::conf_folder::{self, ConfFolder};
 use super::leftovers;
@@ -542,9 +543,26 @@ impl RunningServer {
     }
 }
 
-/// When a process started, in the kernel's ticks since boot. A process that
-/// has ended and waits to be collected does not count.
+/// When a process started, as a number that another process of the same id does not have. 0 for one that has ended and
+/// waits to be collected.
 fn start_time(pid: u32) -> Option<u64> {
+    if cfg!(target_os = "linux") { start_time_of_kernel(pid) } else { start_time_of_ps(pid) }
+}
+
+/// The digest of what `ps` says, on systems without /proc.
+fn start_time_of_ps(pid: u32) -> Option<u64> {
+    let mut ps = Command::new("ps");
+    ps.args(["-o", "stat=", "-o", "lstart=", "-p", &pid.to_string()]).env("LC_ALL", "C").env("TZ", "UTC");
+    let text = String::from_utf8(ps.stdin(Stdio::null()).output().ok()?.stdout).ok()?;
+    let (state, started) = text.trim().split_once(char::is_whitespace)?;
+    if state.starts_with('Z') {
+        return Some(0);
+    }
+    Sha256::digest(started.trim()).first_chunk().map(|bytes| u64::from_be_bytes(*bytes))
+}
+
+/// The kernel's ticks from boot to the start of a process.
+fn start_time_of_kernel(pid: u32) -> Option<u64> {
     let stat = fs::read_to_string(format!("/proc/{pid}/stat")).ok()?;
     let after_name = stat.rsplit_once(')')?.1;
     let mut fields = after_name.split_whitespace();
@@ -552,4 +570,23 @@ fn start_time(pid: u32) -> Option<u64> {
         return Some(0);
     }
     fields.nth(18)?.parse().ok()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_process_is_known_by_its_start_until_it_has_ended() {
+        for start_time in [start_time_of_kernel as fn(u32) -> Option<u64>, start_time_of_ps] {
+            let mut child = Command::new("sleep").arg("60").spawn().expect("it runs");
+            let started = start_time(child.id());
+            assert!(started.is_some_and(|time| time != 0) && start_time(child.id()) == started);
+            child.kill().expect("killed");
+            let has_ended = ready::poll(Duration::from_secs(10), || (start_time(child.id()) == Some(0)).then_some(()));
+            assert!(has_ended.is_some(), "it waits to be collected");
+            child.wait().expect("collected");
+            assert_eq!(start_time(child.id()), None);
+        }
+    }
 }
