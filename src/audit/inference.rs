@@ -29,11 +29,11 @@ pub struct Group<'w> {
     pub users: Vec<&'w User>,
 }
 
-/// The accounts whose users look like several tenants', without the system account.
-pub fn suspicions(system: &System) -> Vec<Suspicion<'_>> {
+/// The accounts whose users look like several tenants', without the system account and those that `is_asked` leaves out.
+pub fn suspicions<'w>(system: &'w System, is_asked: impl Fn(&Account) -> bool) -> Vec<Suspicion<'w>> {
     let names: HashSet<String> =
         system.tenants().filter(|account| account.name.len() > 1).map(|account| account.name.to_lowercase()).collect();
-    system.tenants().filter_map(|account| suspicion(&names, account)).collect()
+    system.tenants().filter(|account| is_asked(account)).filter_map(|account| suspicion(&names, account)).collect()
 }
 
 /// The suspicion that an account's users are several tenants'. `names`: of all accounts, in lower case. `None`:
@@ -296,7 +296,7 @@ mod tests {
         };
         let users: Vec<String> = users.iter().map(user).collect();
         let system = system(&format!("accounts {{ A {{ users: [{}] }}, {others} }}", users.join(", ")));
-        let found = suspicions(&system).into_iter().find(|s| s.account.name == "A")?;
+        let found = suspicions(&system, |_| true).into_iter().find(|s| s.account.name == "A")?;
         Some(found.groups.iter().map(|g| g.users.iter().map(|u| u.name.clone()).collect()).collect())
     }
 
@@ -390,7 +390,7 @@ mod tests {
                 "leafnodes {{ port: 7422, authorization {{ users: [{logins}] }} }}\naccounts {{ A {{ users: [{{ user: ops }}] }} }}"
             );
             let system = system(&text);
-            suspicions(&system).iter().map(|s| s.groups.len()).collect::<Vec<_>>()
+            suspicions(&system, |_| true).iter().map(|s| s.groups.len()).collect::<Vec<_>>()
         };
         let login = |name: &str| format!("{{ user: {name}, password: p, account: A }}");
         assert_eq!(suspected(&format!("{}, {}", login("x"), login("y"))), [2]);

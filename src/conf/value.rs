@@ -32,6 +32,17 @@ pub enum Value {
 }
 
 impl Value {
+    /// Whether both say the same, wherever they stand.
+    fn says_as(&self, other: &Self) -> bool {
+        match (self, other) {
+            (Self::Map(one), Self::Map(other)) => one.says_as(other),
+            (Self::Array(one), Self::Array(other)) => {
+                one.len() == other.len() && one.iter().zip(other).all(|(one, other)| one.value.says_as(&other.value))
+            }
+            (one, other) => one == other,
+        }
+    }
+
     /// The type of the value, as error messages name it.
     pub fn kind(&self) -> &'static str {
         match self {
@@ -72,6 +83,13 @@ impl Map {
     pub fn get(&self, key: &str) -> Option<&Node> {
         self.entries.iter().rev().find(|e| e.key == key).map(|e| &e.node)
     }
+
+    /// Whether both have the same keys and values in the same order, wherever they stand.
+    pub fn says_as(&self, other: &Self) -> bool {
+        let both = || self.entries.iter().zip(&other.entries);
+        self.entries.len() == other.entries.len()
+            && both().all(|(one, other)| one.key == other.key && one.node.value.says_as(&other.node.value))
+    }
 }
 
 #[cfg(test)]
@@ -81,6 +99,21 @@ mod tests {
     fn entry(key: &str, value: i64) -> Entry {
         let span = Span { file: 0, start: 0, end: 0 };
         Entry { key: key.into(), key_span: span, node: Node { value: Value::Integer(value), span }, used: false }
+    }
+
+    #[test]
+    fn maps_that_say_the_same_may_stand_elsewhere() {
+        let at = |start: u32, value: i64| {
+            let span = Span { file: 0, start, end: start };
+            let node = |value| Node { value, span };
+            let list = Value::Array(vec![node(Value::Integer(value)), node(Value::Text("x".into()))]);
+            Map { entries: vec![Entry { key: "a".into(), key_span: span, node: node(list), used: start > 0 }] }
+        };
+        assert!(at(0, 1).says_as(&at(7, 1)) && at(0, 1) != at(7, 1));
+        assert!(!at(0, 1).says_as(&at(0, 2)) && !at(0, 1).says_as(&Map::default()));
+        let mut other = at(0, 1);
+        other.entries[0].key = "b".into();
+        assert!(!at(0, 1).says_as(&other));
     }
 
     #[test]

@@ -1,6 +1,6 @@
 //! What differs between two configurations of a server, account by account, as data and in words.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::fmt;
 
 use serde::Serialize;
@@ -114,9 +114,11 @@ pub fn differences(old: &LoadedConf, new: &PreparedConf) -> Vec<Difference> {
 }
 
 /// What a configuration says.
-struct System {
+struct System<'c> {
     settings: BTreeMap<String, String>,
-    accounts: BTreeMap<String, Account>,
+    accounts: BTreeMap<String, &'c Map>,
+    /// The names of nkey users by their public keys.
+    names: HashMap<&'c str, &'c str>,
 }
 
 #[derive(Default)]
@@ -134,15 +136,15 @@ struct User {
     values: BTreeMap<String, String>,
 }
 
-impl System {
-    fn read(values: &Map, accounts: &str) -> Self {
+impl<'c> System<'c> {
+    fn read(values: &'c Map, accounts: &'c str) -> Self {
         let names = names_of_nkeys(accounts);
-        let mut system = Self { settings: BTreeMap::new(), accounts: BTreeMap::new() };
+        let mut system = Self { settings: BTreeMap::new(), accounts: BTreeMap::new(), names };
         for entry in &values.entries {
             match &entry.node.value {
                 Value::Map(accounts) if entry.key == "accounts" => {
                     let accounts = accounts.entries.iter().filter_map(|entry| match &entry.node.value {
-                        Value::Map(map) => Some((entry.key.clone(), Account::read(map, |key| names.get(key).copied()))),
+                        Value::Map(map) => Some((entry.key.clone(), map)),
                         _ => None,
                     });
                     system.accounts = accounts.collect();
@@ -151,6 +153,10 @@ impl System {
             }
         }
         system
+    }
+
+    fn account(&self, map: &Map) -> Account {
+        Account::read(map, |key| self.names.get(key).copied())
     }
 }
 
@@ -201,15 +207,16 @@ impl User {
     }
 }
 
-fn between(old: &System, new: &System) -> Vec<Difference> {
+fn between(from: &System<'_>, to: &System<'_>) -> Vec<Difference> {
     let mut found: Vec<Difference> =
-        values(&old.settings, &new.settings).map(|change| Difference { account: None, user: None, change }).collect();
-    for (name, both) in pairs(&old.accounts, &new.accounts) {
+        values(&from.settings, &to.settings).map(|change| Difference { account: None, user: None, change }).collect();
+    for (name, both) in pairs(&from.accounts, &to.accounts) {
         let mut push = |user: Option<&String>, change: ConfChange| {
             found.push(Difference { account: Some(name.clone()), user: user.cloned(), change });
         };
         let (old, new) = match both {
-            (Some(old), Some(new)) => (old, new),
+            (Some(old), Some(new)) if old.says_as(new) => continue,
+            (Some(old), Some(new)) => (from.account(old), to.account(new)),
             (None, _) => {
                 push(None, ConfChange::Added);
                 continue;
@@ -425,8 +432,8 @@ mod tests {
 
     fn words(from: &str, to: &str) -> Vec<String> {
         assert!(OLD.contains(from), "{from}");
-        let read = |text: &str| System::read(&conf(text), NAMES);
-        let found = between(&read(OLD), &read(&OLD.replace(from, to)));
+        let [old, new] = [OLD, &OLD.replace(from, to)].map(conf);
+        let found = between(&System::read(&old, NAMES), &System::read(&new, NAMES));
         found.iter().map(|d| format!("{}: {d}", d.account.as_deref().unwrap_or("server"))).collect()
     }
 

@@ -34,5 +34,5 @@ fn check(system: &System, tenants: &Tenants, out: &mut Vec<Diagnostic>) {
 
 /// The accounts whose users look like several tenants' and are not assigned.
 pub fn undecided<'w>(system: &'w System, tenants: &Tenants) -> Vec<Suspicion<'w>> {
-    suspicions(system).into_iter().filter(|suspicion| !tenants.knows(suspicion.account)).collect()
+    suspicions(system, |account| !tenants.knows(account))
 }
