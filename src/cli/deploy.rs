@@ -1,6 +1,6 @@
 //! `tenantry deploy`.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeSet, HashSet};
 use std::path::Path;
 use std::process::{Command, Stdio};
 
@@ -135,7 +135,7 @@ pub fn run(context: &Context, args: &Args) -> Result<Exit, Error> {
     ));
     let outcome = super::render::write(context, &project, &Target::open(&out)?, consent, |_| Ok(()))?;
     super::render::note_edited(context, &outcome);
-    let (jetstream, exit) = apply_streams(context, &project, url)?;
+    let (jetstream, exit) = apply_streams(context, &project, url, &HashSet::new())?;
     context.ui.json(&DeployReport { action, servers: after, jetstream });
     Ok(exit)
 }

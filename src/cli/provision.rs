@@ -338,6 +338,7 @@ pub fn apply(context: &Context, args: &ApplyArgs) -> Result<Exit, Error> {
         apply: true,
         next: None,
         is_new: &|_| false,
+        is_urgent: &|_| false,
     };
     let (document, exit) = provision(context, &valid, &root, &order)?;
     context.ui.json(&document);
@@ -353,7 +354,8 @@ fn compare(
     is_new: &dyn Fn(&Tenant) -> bool,
 ) -> Result<(PlanDocument, Exit), Error> {
     let (targets, url, root) = order(context, valid, what)?;
-    let order = Order { url: &url, is_named: what.server.is_some(), targets: &targets, apply: false, next, is_new };
+    let is_named = what.server.is_some();
+    let order = Order { url: &url, is_named, targets: &targets, apply: false, next, is_new, is_urgent: &|_| false };
     provision(context, valid, &root, &order)
 }
 
@@ -384,6 +386,8 @@ pub struct Order<'o> {
     pub next: Option<&'o str>,
     /// Whether a tenant gets JetStream only when the server runs what is rendered: its account has no streams yet.
     pub is_new: &'o dyn Fn(&Tenant) -> bool,
+    /// Whether somebody waits for a tenant: it is done before the others.
+    pub is_urgent: &'o dyn Fn(&Tenant) -> bool,
 }
 
 impl Order<'_> {
@@ -402,7 +406,9 @@ pub fn provision(
     order: &Order<'_>,
 ) -> Result<(PlanDocument, Exit), Error> {
     let Order { url, targets, apply, .. } = *order;
-    let job = |tenant| Some(Job { is_new: (order.is_new)(tenant), ..job(root, tenant)? });
+    let job = |tenant| {
+        Some(Job { is_new: (order.is_new)(tenant), is_urgent: (order.is_urgent)(tenant), ..job(root, tenant)? })
+    };
     let jobs: Vec<Job<'_>> = valid.model.tenants.iter().filter_map(job).collect();
     let bar = context.ui.progress(jobs.len(), if apply { "applying" } else { "comparing" });
     let reports = jetstream::run(url, jobs, targets, apply, &|| bar.step())?;
@@ -440,7 +446,7 @@ fn job<'m>(root: &RootKey, tenant: &'m Tenant) -> Option<Job<'m>> {
     let user = tenant.provisioner()?;
     let users = std::slice::from_ref(user);
     let mut logins = credentials::logins(root, AccountKind::Tenant, &tenant.name, users, password_from_environment);
-    Some(Job { tenant, login: logins.pop()?, inbox: user.inbox_prefix(), is_new: false })
+    Some(Job { tenant, login: logins.pop()?, inbox: user.inbox_prefix(), is_new: false, is_urgent: false })
 }
 
 fn document(url: &str, model: &Model, reports: Vec<TenantReport<'_>>, applied: bool) -> PlanDocument {

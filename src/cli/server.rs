@@ -121,10 +121,13 @@ pub fn up(context: &Context, args: &UpArgs) -> Result<Exit, Error> {
     };
     // What the local server is to run, and whether it runs it already.
     let mut local: Option<(PreparedConf, Option<(RunningServer, UpAction)>)> = None;
+    let mut accounts_changed = HashSet::new();
     let allow = |accounts: &str| {
         let Some(server) = &server else { return prove(context, &project, accounts) };
         let conf = run.prepare(model, &project.engine, accounts.to_owned())?;
         let plan = reload_plan(&run, &project, &conf)?;
+        let differences = plan.iter().flat_map(|plan| plan.differences.iter().flatten());
+        accounts_changed.extend(differences.filter_map(|difference| difference.account.clone()));
         if args.restart {
             run.refuse_taken(model)?;
         }
@@ -163,17 +166,19 @@ pub fn up(context: &Context, args: &UpArgs) -> Result<Exit, Error> {
     super::render::note_edited(context, &outcome);
     let (Some(server), Some((conf, changed))) = (&server, local) else {
         let action = docker::up(&out, model)?;
-        let jetstream = apply_streams(context, &project, &format!("nats://{}", model.server.client.dial()))?;
+        let url = format!("nats://{}", model.server.client.dial());
+        let jetstream = apply_streams(context, &project, &url, &accounts_changed)?;
         report(context, model, None, action, jetstream.0);
         return Ok(jetstream.1);
     };
     context.ui.detail(&format!("nats-server {} at {}", server.version, server.path.display()));
     if args.foreground {
-        let status =
-            run.foreground(server, model, &conf, |state| match apply_streams(context, &project, &state.dial) {
+        let status = run.foreground(server, model, &conf, |state| {
+            match apply_streams(context, &project, &state.dial, &accounts_changed) {
                 Ok((jetstream, _)) => report(context, model, Some(state), UpAction::Started, jetstream),
                 Err(error) => context.ui.error(&error),
-            })?;
+            }
+        })?;
         return Ok(if status.code().is_none_or(|c| c == 0) { Exit::Ok } else { Exit::Unavailable });
     }
     let (state, action) = match changed {
@@ -186,7 +191,7 @@ pub fn up(context: &Context, args: &UpArgs) -> Result<Exit, Error> {
         context.ui.done(&format!("data of {account} deleted: {streams}, {}", human_size(leftover.bytes)));
     }
     note_leftovers(context, &run, model, None);
-    let jetstream = apply_streams(context, &project, &state.dial)?;
+    let jetstream = apply_streams(context, &project, &state.dial, &accounts_changed)?;
     report(context, model, Some(&state), action, jetstream.0);
     context.ui.detail(&format!("log: {}", run.log().display()));
     Ok(jetstream.1)
@@ -352,16 +357,26 @@ fn refuse_restart(context: &Context, args: &UpArgs, plan: &ReloadPlan) -> Result
 }
 
 /// Creates and updates the declared streams. No document if none are declared.
-pub fn apply_streams(context: &Context, project: &Project, url: &str) -> Result<(Option<PlanDocument>, Exit), Error> {
+/// Makes the declared streams of every tenant, beginning with those of the accounts that have changed.
+pub fn apply_streams(
+    context: &Context,
+    project: &Project,
+    url: &str,
+    changed: &HashSet<String>,
+) -> Result<(Option<PlanDocument>, Exit), Error> {
     if !project.model().has_streams() {
         return Ok((None, Exit::Ok));
     }
-    let (document, exit) = provision(
-        context,
-        &project.valid,
-        &project.root,
-        &Order { url, is_named: false, targets: &Targets::default(), apply: true, next: None, is_new: &|_| false },
-    )?;
+    let order = Order {
+        url,
+        is_named: false,
+        targets: &Targets::default(),
+        apply: true,
+        next: None,
+        is_new: &|_| false,
+        is_urgent: &|tenant| changed.contains(tenant.name.as_str()),
+    };
+    let (document, exit) = provision(context, &project.valid, &project.root, &order)?;
     Ok((Some(document), exit))
 }
 

@@ -35,6 +35,8 @@ pub struct Job<'m> {
     pub inbox: String,
     /// Whether the account is known to have no streams, because the server does not run it with JetStream yet.
     pub is_new: bool,
+    /// Whether somebody waits for it: it is done before the others.
+    pub is_urgent: bool,
 }
 
 /// The differences of one tenant, and what was done about them.
@@ -56,12 +58,16 @@ pub fn run<'m>(
 ) -> Result<Vec<TenantReport<'m>>, Error> {
     Ok(super::runtime()?.block_on(async {
         let exporters = exporters(&jobs);
-        let work = jobs.into_iter().map(|job| async move {
+        let mut jobs: Vec<(usize, Job<'m>)> = jobs.into_iter().enumerate().collect();
+        jobs.sort_by_key(|(_, job)| !job.is_urgent);
+        let work = jobs.into_iter().map(|(place, job)| async move {
             let result = run_job(url, &job, targets, apply).await;
             advance();
-            TenantReport { tenant: job.tenant, result }
+            (place, TenantReport { tenant: job.tenant, result })
         });
-        let mut reports: Vec<TenantReport<'m>> = stream::iter(work).buffered(AT_ONCE).collect().await;
+        let mut reports: Vec<(usize, TenantReport<'m>)> = stream::iter(work).buffered(AT_ONCE).collect().await;
+        reports.sort_by_key(|(place, _)| *place);
+        let mut reports: Vec<TenantReport<'m>> = reports.into_iter().map(|(_, report)| report).collect();
         if apply {
             let feed = async |report| feed_copies(url, report, &exporters).await;
             stream::iter(&mut reports).for_each_concurrent(AT_ONCE, feed).await;
