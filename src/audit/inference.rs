@@ -52,7 +52,12 @@ fn suspicion<'w>(names: &HashSet<String>, account: &'w Account) -> Option<Suspic
         let why = format!("leaf nodes log in to it as `{}` and as `{}`", one.name, other.name);
         return Some(Suspicion { account, groups: leaves, open: Vec::new(), why });
     }
-    let (open, limited): (Vec<&User>, Vec<&User>) = account.users.iter().partition(|user| is_open(user));
+    if let Some(groups) = denying(account) {
+        let why = format!("`{}` and `{}` each deny subjects that the other may use", groups[0].name, groups[1].name);
+        return Some(Suspicion { account, groups, open: Vec::new(), why });
+    }
+    let (open, limited): (Vec<&User>, Vec<&User>) =
+        account.users.iter().filter(|user| !user.is_leaf_login).partition(|user| is_open(user));
     let spaces: Vec<(&User, Spaces)> = limited.iter().map(|user| (*user, Spaces::of(user))).collect();
     let groups = groups(&spaces);
     if groups.len() > 1 {
@@ -77,9 +82,41 @@ fn suspicion<'w>(names: &HashSet<String>, account: &'w Account) -> Option<Suspic
     Some(Suspicion { account, groups: vec![restricted], open, why })
 }
 
-/// Whether a user has no lists at all.
+/// Whether a user may do everything: it has no lists, or they say so.
 fn is_open(user: &User) -> bool {
-    user.permissions.publish.is_open() && user.permissions.subscribe.is_open()
+    let allows_all = |side: &Side| {
+        let mut allow = side.allow.iter().flatten();
+        side.deny.is_empty() && allow.any(|p| p.queue.is_none() && matches!(p.subject.as_str(), ">" | "*.>"))
+    };
+    [&user.permissions.publish, &user.permissions.subscribe].into_iter().all(|side| side.is_open() || allows_all(side))
+}
+
+/// Groups users by the application's subjects that they deny, if two of them each deny what the other may use.
+fn denying(account: &Account) -> Option<Vec<Group<'_>>> {
+    // By what they deny, in the order of its size: unless each contains the one before, two of them exclude each other.
+    let mut groups: BTreeMap<(usize, BTreeSet<&Subject>), Vec<&User>> = BTreeMap::new();
+    for user in account.users.iter().filter(|user| !user.is_leaf_login) {
+        let sides = [&user.permissions.publish, &user.permissions.subscribe];
+        let denied = sides.into_iter().flat_map(|side| &side.deny).filter(|p| p.queue.is_none()).map(|p| &p.subject);
+        let denied: BTreeSet<&Subject> =
+            denied.filter(|subject| !subject.first_token().starts_with(['$', '_', '*', '>'])).collect();
+        if !denied.is_empty() {
+            groups.entry((denied.len(), denied)).or_default().push(user);
+        }
+    }
+    let may_use = |user: &User, subject: &Subject| {
+        let (publish, subscribe) = (&user.permissions.publish, &user.permissions.subscribe);
+        publish.touches(subject) || subscribe.touches(subject)
+    };
+    let excludes = |denied: &BTreeSet<&Subject>, other: &User| denied.iter().any(|subject| may_use(other, subject));
+    let mut before: Option<(&BTreeSet<&Subject>, &User)> = None;
+    let mut is_several = false;
+    for ((_, denied), users) in &groups {
+        is_several |= before.is_some_and(|(less, other)| excludes(denied, other) && excludes(less, users[0]));
+        before = Some((denied, users[0]));
+    }
+    let groups = groups.into_values().map(|users| Group { name: users[0].display_name().to_owned(), users });
+    is_several.then(|| groups.collect())
 }
 
 /// The subjects of a user, by what they tell of its tenant.
@@ -229,10 +266,12 @@ fn alike<'w>(users: &[&'w User]) -> Vec<Group<'w>> {
         names.retain(|name| !matches!(*name, "*" | ">"));
         for name in names {
             let has_name = |text: &String| parts(text).any(|part| part == name);
-            // A subject that all of them hear is nobody's space, and neither is a single one to publish to.
+            // A subject that all of them hear is nobody's space, and neither is a single one to publish to, unless it bears
+            // the user's own name.
+            let is_own = user.display_name().eq_ignore_ascii_case(name) && publish.iter().any(has_name);
             let mut reads = subscribe.iter().chain(publish.iter().filter(|text| text.starts_with("$JS.API.")));
             let is_space = |text: &String| text.ends_with(['*', '>']) && has_name(text);
-            if !reads.any(has_name) && !publish.iter().any(is_space) {
+            if !is_own && !reads.any(has_name) && !publish.iter().any(is_space) {
                 continue;
             }
             let without = |texts: &[String]| texts.iter().map(|text| without(text, name)).collect::<Vec<_>>();

@@ -41,7 +41,12 @@ impl Side {
         let everything = || Heard { subject: Subject::everything(), queue: own_queue, widened_from: None };
         let Some(allow) = &self.allow else { return vec![everything()] };
         let mut heard = Vec::new();
+        // Where an entry with a queue matches a subscription with one, the server asks no entry without.
+        let is_overruled = |plain: &Subject| allow.iter().any(|p| p.queue.is_some() && p.subject.contains(plain));
         for SubjectPattern { subject, queue } in allow {
+            if own_queue.is_some() && queue.is_none() && is_overruled(subject) {
+                continue;
+            }
             let queue = queue.as_ref().or(own_queue);
             heard.push(Heard { subject: subject.clone(), queue, widened_from: None });
             let Some(admitted) = subject.widened() else { continue };
@@ -78,10 +83,15 @@ impl Side {
 
     /// The queues, of those that `within` names, in which subscriptions receive anything on `subject`.
     pub fn queues_on(&self, subject: &Subject, within: &Subject) -> Vec<Subject> {
+        self.received_in_queues(subject, within).into_iter().map(|(_, queue)| queue).collect()
+    }
+
+    /// What subscriptions in queues that `within` names receive of `subject`, each with its queue.
+    pub fn received_in_queues(&self, subject: &Subject, within: &Subject) -> Vec<(Subject, Subject)> {
         let receives = |heard: Heard<'_>| {
             let queue = heard.queue?.meet(within)?;
             let cut = heard.subject.meet(subject)?;
-            leaves_some(&cut, self.denied_to(Some(&queue))).then_some(queue)
+            leaves_some(&cut, self.denied_to(Some(&queue))).then_some((cut, queue))
         };
         self.heard_by(Some(within)).into_iter().filter_map(receives).collect()
     }

@@ -117,9 +117,12 @@ impl Worker<'_> {
         queues.iter().any(|queue| match self {
             Self::LeafNode => true,
             Self::User(worker, subject) => {
-                let both = worker.permissions.subscribe.queues_on(subject, queue);
-                // A queue that the other one names may be denied here.
-                both.iter().any(|queue| !user.permissions.subscribe.queues_on(local, queue).is_empty())
+                let both = worker.permissions.subscribe.received_in_queues(subject, queue);
+                // A queue that the other one names may be denied here, on all or on what the worker receives.
+                both.iter().any(|(received, queue)| {
+                    let taken = if *subject == local { received } else { local };
+                    !user.permissions.subscribe.queues_on(taken, queue).is_empty()
+                })
             }
         })
     }
@@ -167,6 +170,11 @@ mod tests {
         assert_eq!(hint(&allow("jobs.> w.*"), &deny("jobs.> w.*")), None);
         assert_eq!(hint(&deny("jobs.> >"), &allow("jobs.> *.1")), None);
         assert!(hint(&allow("jobs.> w.*"), &deny("jobs.> w")).is_some());
+        // An entry with a queue overrules one without, and what is denied is not delivered.
+        assert_eq!(hint(&allow("jobs.> w"), "{ allow: [\"jobs.>\", \"jobs.> other\"] }"), None);
+        assert!(hint(&allow("jobs.> w"), "{ allow: [\"jobs.>\", \"jobs.eu other\"] }").is_some());
+        assert_eq!(hint(&allow("jobs.eu w"), &deny("jobs.eu >")), None);
+        assert!(hint(&allow("jobs.* w"), &deny("jobs.eu >")).is_some());
     }
 
     /// Measured on nats-server 2.15.1: two leaf nodes in one queue got 32 and 28 of 60 messages, of which each alone gets all;

@@ -97,9 +97,51 @@ fn reserved(account: &Account, kind: ShareKind, subject: &Subject) -> Vec<Subjec
         ShareKind::Service => reach::what_becomes(account, subject),
         ShareKind::Stream => vec![subject.clone()],
     };
-    // None of the server's own subjects has a single token.
-    becomes.retain(|subject| subject.as_str() != "*" && subject.touches_reserved_space());
+    becomes.retain(|subject| touches_reserved(account, subject));
     becomes
+}
+
+/// Whether a subject in an account meets the server's own: one that begins with `*` is compared with those that there are.
+pub fn touches_reserved(account: &Account, subject: &Subject) -> bool {
+    /// `?` is what the server or a client draws by chance.
+    const OWN: [&str; 25] = [
+        "_INBOX.?",
+        "_INBOX.?.?",
+        "_R_.?",
+        "_R_.?.?",
+        "_GR_.?.?.?",
+        "$SYS.REQ.>",
+        "$SYS.ACCOUNT.>",
+        "$SYS.SERVER.>",
+        "$SRV.PING",
+        "$SRV.INFO",
+        "$SRV.STATS",
+        "$SRV.PING.>",
+        "$SRV.INFO.>",
+        "$SRV.STATS.>",
+        "$MQTT.sub.>",
+        "$MQTT.msgs.>",
+        "$MQTT.rmsgs",
+        "$MQTT.rmsgs.>",
+        "$MQTT.sess.>",
+        "$MQTT.out.>",
+        "$MQTT.deliver.>",
+        "$MQTT.JSA.>",
+        "$NRG.V.?",
+        "$NRG.AE.?",
+        "$NRG.P.?",
+    ];
+    const OF_JETSTREAM: [&str; 8] =
+        ["$JS.API.>", "$JS.*.API.>", "$JS.ACK.>", "$JS.FC.>", "$JS.EVENT.>", "$JS.SNAPSHOT.>", "$KV.*.>", "$O.*.>"];
+    if subject.first_token() != "*" {
+        return subject.touches_reserved_space();
+    }
+    let of_jetstream = account.jetstream.iter().flat_map(|_| OF_JETSTREAM);
+    OWN.into_iter().chain(of_jetstream).any(|own| {
+        let is_open = |token: &str| token == "*" || token == ">";
+        let by_chance = own.split('.').zip(subject.tokens()).all(|(own, token)| own != "?" || is_open(token));
+        by_chance && Subject::as_the_server_reads(&own.replace('?', "*")).is_some_and(|own| own.overlaps(subject))
+    })
 }
 
 /// Whether a subject of the system account is about the importer alone.
@@ -227,6 +269,33 @@ mod tests {
              B {{ users: [{{ user: b }}], imports: [{{ service: {{ account: A, subject: \"{import}\" }}, to: \"p.>\" }}] }} }}"
         );
         findings(&text).iter().find(|f| f.rule == "reserved-export").map(|f| f.severity)
+    }
+
+    /// Measured on nats-server 2.15.1: of `*.telemetry` an importer sees telemetry, and no request, inbox or event.
+    #[test]
+    fn a_wildcard_in_front_meets_what_there_is() {
+        for (subject, without, with) in [
+            ("*.telemetry", false, false),
+            ("*.dev.telemetry", false, true),
+            ("*.orders.>", false, true),
+            ("*.*", true, true),
+            ("*.>", true, true),
+            ("*.PING", true, true),
+            ("*.REQ.USER.INFO", true, true),
+            ("*.API.INFO", false, true),
+            ("*", false, false),
+        ] {
+            for (jetstream, expected) in [("", without), ("jetstream: enabled,", with)] {
+                let text = format!(
+                    "jetstream {{}}\naccounts {{\n\
+                     A {{ {jetstream} users: [{{ user: a }}], exports: [{{ stream: \"{subject}\", accounts: [B] }}] }}\n\
+                     B {{ {jetstream} users: [{{ user: b }}], imports: [{{ stream: {{ account: A, subject: \"{subject}\" }} }}] }} }}"
+                );
+                let is_found = |rule: &str| findings(&text).iter().any(|f| f.rule == rule);
+                assert_eq!(is_found("reserved-export"), expected, "{subject} {jetstream}");
+                assert_eq!(is_found("reserved-import"), expected, "{subject} {jetstream}");
+            }
+        }
     }
 
     /// Measured on nats-server 2.15.1: B deletes a stream of A.

@@ -35,7 +35,7 @@ fn check(system: &System, tenants: &Tenants, out: &mut Vec<Diagnostic>) {
                     let mut exports = exporter.exports.iter().filter(|e| e.subject == import.subject);
                     exports.any(|export| reserved_export::copy_of(exporter, export).is_some())
                 });
-            if from_system || is_flow || !is_open && !import.local.touches_reserved_space() {
+            if from_system || is_flow || !reserved_export::touches_reserved(account, &import.local) {
                 continue;
             }
             // It covers the account's own stream, consumer or bucket of that name, if there is one.

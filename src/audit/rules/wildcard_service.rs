@@ -7,7 +7,7 @@ use crate::audit::system::{Account, Export, Import, System};
 use crate::audit::tenants::Tenants;
 use crate::diag::Diagnostic;
 use crate::model::ShareKind;
-use crate::subject::SubjectIndex;
+use crate::subject::{Subject, SubjectIndex};
 
 pub const RULE: Rule = Rule {
     id: "wildcard-service",
@@ -17,6 +17,13 @@ pub const RULE: Rule = Rule {
     check,
 };
 
+/// An import of a service, with its account and the export that it belongs to.
+struct Asked<'s> {
+    by: &'s Account,
+    import: &'s Import,
+    export: &'s Export,
+}
+
 fn check(system: &System, tenants: &Tenants, out: &mut Vec<Diagnostic>) {
     let mut importers: HashMap<&str, Vec<(&Account, &Import)>> = HashMap::new();
     for account in &system.accounts {
@@ -25,40 +32,88 @@ fn check(system: &System, tenants: &Tenants, out: &mut Vec<Diagnostic>) {
         }
     }
     for account in &system.accounts {
-        overlapping(tenants, account, out);
-        let services = account.exports.iter().filter(|e| e.kind == ShareKind::Service && e.token_position == 0);
-        for export in services.filter(|e| e.subject.has_wildcard() && e.to.as_ref().is_none_or(|to| to.len() > 1)) {
-            let imports = importers.get(account.name.as_str()).into_iter().flatten();
-            let own = imports.filter(|(_, i)| export.subject.contains(&i.subject));
-            let (wide, named): (Vec<_>, Vec<_>) = own.partition(|(_, i)| i.subject.has_wildcard());
-            // If the subject contains the name of one importer, another importer must not be able
-            // to use that subject.
-            let is_name = |(who, import): &&&(&Account, &Import)| import.subject.tokens().any(|t| t == who.name);
-            match (named.iter().find(is_name), wide.first()) {
-                (Some((known, import)), Some((other, wide))) if known.name != other.name => {
-                    let message = format!("`{}` can ask as `{}` on `{}`", other.name, known.name, import.subject);
-                    out.push(RULE.error(wide.span, message).related(export.span, "the service"));
-                }
-                // In this file nobody asks but on a subject of its own.
-                (_, None) if system.operator.is_none() => {}
-                _ => {
-                    let message = format!("every importer of `{}` may fill in another's name", export.subject);
-                    let finding = RULE.warning(export.span, message);
-                    out.push(match tenants.are_rendered() {
-                        true => finding.hint(
-                            "have a [[share]] for each importer, with its name in the subject; and tell who asks by the header \
-                             `Nats-Request-Info`, which the server writes",
-                        ),
-                        false => finding,
-                    });
-                }
-            }
+        let imports = importers.get(account.name.as_str()).into_iter().flatten();
+        let asked = imports.filter_map(|(by, import)| {
+            let services = account.exports.iter().filter(|e| e.kind == ShareKind::Service);
+            let mut offered =
+                services.filter(|e| e.subject.contains(&import.subject) && e.authorizes(&by.name, &import.subject));
+            Some(Asked { by, import, export: offered.next()? })
+        });
+        let asked: Vec<Asked<'_>> = asked.collect();
+        posing(tenants, &asked, out);
+        if system.operator.is_some() {
+            overlapping(tenants, account, out);
+        }
+        fillable(system, tenants, account, &asked, out);
+    }
+}
+
+/// Reports importers that can ask on another one's subject: one with its name, or one that is not offered to them.
+fn posing(tenants: &Tenants, asked: &[Asked<'_>], out: &mut Vec<Diagnostic>) {
+    let mut index: SubjectIndex<&Asked<'_>> = SubjectIndex::default();
+    asked.iter().for_each(|one| index.insert(&one.import.subject, one));
+    let wide = asked.iter().filter(|one| one.import.subject.has_wildcard() && one.export.token_position == 0);
+    for Asked { by, import, export } in wide {
+        let is_anothers = |other: &&&Asked<'_>| {
+            let is_offered =
+                other.export.is_public() || other.export.to.iter().flatten().any(|(name, _)| *name == by.name);
+            let is_wider = other.import.subject != import.subject && other.import.subject.contains(&import.subject);
+            !is_wider
+                && tenants.are_apart(&by.name, &other.by.name)
+                && (!is_offered || names(&other.by.name, &import.subject, &other.import.subject))
+        };
+        if let Some(other) = index.overlapping(&import.subject).into_iter().find(is_anothers) {
+            let (who, whose) = (&by.name, &other.by.name);
+            let message = format!("`{who}` can ask as `{whose}` on `{}`", other.import.subject);
+            out.push(RULE.error(import.span, message).related(export.span, "the service"));
         }
     }
 }
 
-/// Reports a wildcard service of one importer that overlaps the service of another: the
-/// owner cannot tell their requests apart.
+/// Whether a subject has an account's name in a place that a wider one leaves open.
+fn names(account: &str, wide: &Subject, subject: &Subject) -> bool {
+    let mut tail = false;
+    let mut open = wide.tokens().map(|token| token == "*" || token == ">").collect::<Vec<_>>().into_iter();
+    wide.contains(subject)
+        && subject.tokens().any(|token| {
+            tail = open.next().unwrap_or(tail);
+            tail && token.eq_ignore_ascii_case(account)
+        })
+}
+
+/// Warns of services in which importers choose what is in a wildcard's place, which another one could be named by.
+fn fillable(system: &System, tenants: &Tenants, account: &Account, asked: &[Asked<'_>], out: &mut Vec<Diagnostic>) {
+    let services = account.exports.iter().filter(|e| e.kind == ShareKind::Service && e.token_position == 0);
+    for export in services.filter(|e| e.subject.has_wildcard() && e.to.as_ref().is_none_or(|to| to.len() > 1)) {
+        let is_wide = |one: &Asked<'_>| std::ptr::eq(one.export, export) && one.import.subject.has_wildcard();
+        // In this file nobody asks but on subjects of its own.
+        let Some(wide) = asked.iter().find(|one| is_wide(one)) else {
+            if system.operator.is_some() {
+                out.push(warning(tenants, export));
+            }
+            continue;
+        };
+        let is_reported = out.iter().any(|finding| finding.span == Some(wide.import.span));
+        if !is_reported {
+            out.push(warning(tenants, export));
+        }
+    }
+}
+
+fn warning(tenants: &Tenants, export: &Export) -> Diagnostic {
+    let message = format!("every importer of `{}` may fill in another's name", export.subject);
+    let finding = RULE.warning(export.span, message);
+    match tenants.are_rendered() {
+        true => finding.hint(
+            "have a [[share]] for each importer, with its name in the subject; and tell who asks by the header \
+             `Nats-Request-Info`, which the server writes",
+        ),
+        false => finding,
+    }
+}
+
+/// Reports a wildcard service of one importer that overlaps the service of another, which it is not offered: its JWT may
+/// import any part of it.
 fn overlapping(tenants: &Tenants, account: &Account, out: &mut Vec<Diagnostic>) {
     let services = || account.exports.iter().filter(|e| e.kind == ShareKind::Service);
     let mut index: SubjectIndex<&Export> = SubjectIndex::default();
@@ -66,13 +121,54 @@ fn overlapping(tenants: &Tenants, account: &Account, out: &mut Vec<Diagnostic>) 
     for wide in services().filter(|e| e.subject.has_wildcard() && e.token_position == 0) {
         let wide_to: Vec<&str> = wide.to.iter().flatten().map(|(name, _)| name.as_str()).collect();
         let is_anothers = |e: &&&Export| {
+            let is_offered = |who: &&str| e.is_public() || e.to.iter().flatten().any(|(name, _)| name == who);
             let others = || e.to.iter().flatten().any(|(name, _)| wide_to.iter().any(|w| tenants.are_apart(w, name)));
-            e.subject != wide.subject && (e.token_position > 0 || others())
+            e.subject != wide.subject && (e.token_position > 0 || others() && !wide_to.iter().all(is_offered))
         };
         if let Some(known) = index.overlapping(&wide.subject).into_iter().find(is_anothers) {
             let who = wide_to.first().copied().unwrap_or("every importer");
             let message = format!("`{who}` can ask on `{}` by `{}`, as another", known.subject, wide.subject);
             out.push(RULE.error(wide.span, message).related(known.span, "whose name is in this"));
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use crate::audit::testing::findings;
+    use crate::diag::Severity;
+
+    /// The gravest finding of two importers, each given as what it is offered and what it imports.
+    fn found(a: [&str; 2], b: [&str; 2]) -> Option<Severity> {
+        let export = |subject: &str, to: &str| format!("{{ service: \"{subject}\", accounts: [{to}] }}");
+        let exports = match a[0] == b[0] {
+            true => export(a[0], "A1, B1"),
+            false => format!("{}, {}", export(a[0], "A1"), export(b[0], "B1")),
+        };
+        let account = |name: &str, import: &str| {
+            let to = if import.contains('>') { ", to: \"x.>\"" } else { "" };
+            format!(
+                "{name} {{ users: [{{ user: u{name} }}], imports: [{{ service: {{ account: S, subject: \"{import}\" }}{to} }}] }}"
+            )
+        };
+        let (first, second) = (account("A1", a[1]), account("B1", b[1]));
+        let text = format!("accounts {{ S {{ users: [{{ user: s }}], exports: [{exports}] }}\n{first}\n{second} }}");
+        findings(&text).into_iter().filter(|f| f.rule == "wildcard-service").map(|f| f.severity).min()
+    }
+
+    /// Measured on nats-server 2.15.1: an importer asks on what it imports, whatever it is offered.
+    #[test]
+    fn what_is_imported_counts_and_not_what_is_offered() {
+        let same = |a: &str, b: &str| found(["r.>", a], ["r.>", b]);
+        assert_eq!(same("r.>", "r.b1.orders"), Some(Severity::Error), "its name is in it");
+        assert_eq!(same("r.>", "r.status"), Some(Severity::Warning), "a part of the same service");
+        assert_eq!(same("r.a1.x", "r.b1.x"), None, "nobody chooses anything");
+        assert_eq!(found(["r.>", "r.>"], ["r.b.>", "r.b.>"]), Some(Severity::Error), "it is not offered to the first");
+        assert_eq!(found(["r.>", "r.a.>"], ["r.b.>", "r.b.>"]), None, "the first does not import it");
+        assert_eq!(
+            found(["r.b.>", "r.b.>"], ["r.>", "r.>"]),
+            Some(Severity::Error),
+            "the second has what is the first's"
+        );
     }
 }
