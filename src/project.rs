@@ -13,7 +13,7 @@ use crate::error::Error;
 use crate::keys::{AccountKind, HashCache, Login, RootKey};
 use crate::model::jetstream::Stream;
 use crate::model::names::{AccountName, StreamName};
-use crate::model::{Credential, Model, Tenant, User};
+use crate::model::{Model, Tenant, User};
 use crate::registry::Valid;
 use crate::render::bundle::{Bundle, Provenance};
 use crate::render::credentials::{self, Keyring, Supplied};
@@ -163,14 +163,8 @@ impl Project {
         let supplied = |variable: &str| self.supplied.get(variable).cloned();
         let system = &self.model().system;
         let mut users = system.users.clone();
-        for user in &system.users {
-            let credential = match user.credential {
-                Credential::Nkey { generation: now @ 2.. } => Credential::Nkey { generation: now - 1 },
-                Credential::Password { generation: now @ 2.. } => Credential::Password { generation: now - 1 },
-                _ => continue,
-            };
-            users.push(User { credential, ..user.clone() });
-        }
+        let former = system.users.iter().filter_map(|user| Some((user, user.credential.former()?)));
+        users.extend(former.map(|(user, credential)| User { credential, ..user.clone() }));
         let logins = credentials::logins(&self.root, AccountKind::System, &system.account, &users, supplied);
         logins.into_iter().flatten().collect()
     }

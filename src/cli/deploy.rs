@@ -1,8 +1,10 @@
 //! `tenantry deploy`.
 
 use std::collections::{BTreeSet, HashSet};
+use std::fs::File;
 use std::path::Path;
 use std::process::{Command, Stdio};
+use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
 
@@ -15,6 +17,7 @@ use crate::error::{Error, Exit};
 use crate::keys::Login;
 use crate::live::conf_folder::{ConfFolder, LoadedConf};
 use crate::live::process::PreparedConf;
+use crate::live::ready;
 use crate::live::reload_plan::{self, ReloadPlan};
 use crate::live::remote::{self, Node};
 use crate::live::reservations::Held;
@@ -45,6 +48,9 @@ pub struct Args {
     new_root_key: bool,
 }
 
+/// How long a server that gave no answer to a reload may take until it runs what it was given.
+const SETTLED: Duration = Duration::from_secs(10);
+
 #[derive(Serialize)]
 struct DeployReport {
     action: &'static str,
@@ -56,7 +62,8 @@ struct DeployReport {
 /// The servers of a deployment, and how files get to them.
 struct Deployment<'d> {
     url: &'d str,
-    operator: &'d Login,
+    /// Those that it has, and those before a change of them.
+    operators: &'d [Login],
     push: &'d str,
     folder: &'d Path,
     /// The folder that is pushed, which has nats/.
@@ -64,18 +71,14 @@ struct Deployment<'d> {
 }
 
 pub fn run(context: &Context, args: &Args) -> Result<Exit, Error> {
+    // Another deployment is waited for, and only then the registry is read.
+    let _lock = lock(&context.state())?;
     let project = context.open_noting(args.templates.as_deref())?;
     let model = project.model();
     let Some(push) = &model.push else {
         return Err(Error::usage(
             "the registry does not say how files get to the servers",
             "[deploy]\npush = \"rsync -a $BUNDLE/nats/ HOST:/etc/nats/\"",
-        ));
-    };
-    let Some(operator) = project.operator_login() else {
-        return Err(Error::server(
-            "no system user's secret is known here, so the servers cannot be asked what they run",
-            "set the variable of its `password_env`, or add one without `public_key`: tenantry user add SYS/operator",
         ));
     };
     let url = args.server.as_ref().unwrap_or(&model.server.url);
@@ -86,9 +89,11 @@ pub fn run(context: &Context, args: &Args) -> Result<Exit, Error> {
         Consent { another_registry: false, new_root_key: args.new_root_key, other_templates: args.templates.is_some() };
     project.refuse_over(&out, consent)?;
     refuse_unproved(context, audit::audit_files(&new.files, None)?.verdict())?;
+    let logins = project.operator_logins();
+    let operator = remote::operator(url, &logins)?;
     let before = remote::nodes(url, &operator)?;
     let folder = project.state().join("deploy");
-    let deployment = Deployment { url, operator: &operator, push, folder: project.valid.folder(), bundle: &folder };
+    let deployment = Deployment { url, operators: &logins, push, folder: project.valid.folder(), bundle: &folder };
     refuse_other_names(&before, &model.server.name)?;
     let runs = |node: &Node| node.config_digest.as_deref() == Some(new.digest.as_str());
     let action = if before.iter().all(runs) { "unchanged" } else { "deployed" };
@@ -106,6 +111,7 @@ pub fn run(context: &Context, args: &Args) -> Result<Exit, Error> {
             "render, push the files and restart the servers one after the other; then deploy what comes next",
         ));
     }
+    super::server::refuse_shut_out(&super::provision::lowered_limits(&plan, &project, url).0)?;
     if running.is_none() {
         context.ui.note("what the servers run now is not known here: if they do not take this, it cannot be put back");
     }
@@ -120,7 +126,7 @@ pub fn run(context: &Context, args: &Args) -> Result<Exit, Error> {
             return Err(deployment.undo(&conf, running.as_deref(), &before, &why));
         }
     }
-    let after = remote::nodes(url, &operator)?;
+    let after = remote::nodes(url, &remote::operator(url, &logins)?)?;
     let names = || first_few(after.iter().map(|node| &node.name));
     context.ui.done(&format!(
         "{}: {} {}",
@@ -138,6 +144,16 @@ pub fn run(context: &Context, args: &Args) -> Result<Exit, Error> {
     let (jetstream, exit) = apply_streams(context, &project, url, &HashSet::new())?;
     context.ui.json(&DeployReport { action, servers: after, jetstream });
     Ok(exit)
+}
+
+/// Waits for another deployment of the registry to end.
+fn lock(state: &Path) -> Result<File, Error> {
+    let path = state.join("deploy.lock");
+    let fail = |e: std::io::Error| Error::io("lock", &path, e);
+    crate::state::create(state).map_err(fail)?;
+    let file = File::create(&path).map_err(fail)?;
+    file.lock().map_err(fail)?;
+    Ok(file)
 }
 
 /// The digest of what all servers run. `None`: they run several configurations, or do not say.
@@ -227,7 +243,8 @@ pub fn plan(project: &Project, out: &Path, url: &str, operator: &Login) -> Resul
     let plan = match digests.iter().next() {
         Some(digest) if digests.len() == 1 && **digest == new.digest => ReloadPlan::nothing(),
         Some(digest) if digests.len() == 1 => {
-            let unknown = "the server runs neither what is rendered nor what was rendered last";
+            let unknown = "the server runs neither nats/nats-server.conf as it is rendered nor as it was rendered last, and one that was \
+                           started by hand from .tenantry/run is not compared";
             reload_plan::compare(Some(&known(digest).ok_or_else(|| Error::refused(unknown, ""))?), &new)
         }
         // Some of them run something else: which of it each comes from does not matter.
@@ -260,13 +277,24 @@ fn seed(conf: &ConfFolder, out: &Path, nodes: &[Node]) -> Result<Option<(String,
 impl Deployment<'_> {
     /// Has each server read the files. Returns why not all of them run them.
     fn reload(&self, nodes: &[Node], digest: &str) -> Result<(), String> {
+        let operator = || remote::operator(self.url, self.operators).map_err(|e| e.to_string());
+        let mut are_sure = true;
         for node in nodes {
-            remote::reload(self.url, self.operator, node).map_err(|e| format!("{} did not reload: {e}", node.name))?;
+            let is_sure = remote::reload(self.url, &operator()?, node);
+            are_sure &= is_sure.map_err(|e| format!("{} did not reload: {e}", node.name))?;
         }
-        let after = remote::nodes(self.url, self.operator).map_err(|e| e.to_string())?;
-        match after.iter().find(|node| node.config_digest.as_deref() != Some(digest)) {
-            Some(node) => Err(format!("{} says that it runs another configuration than was pushed", node.name)),
-            None => Ok(()),
+        let other = || -> Result<Option<Node>, String> {
+            let after = remote::nodes(self.url, &operator()?).map_err(|e| e.to_string())?;
+            Ok(after.into_iter().find(|node| node.config_digest.as_deref() != Some(digest)))
+        };
+        // One that did not answer may be about to run it.
+        let limit = if are_sure { Duration::ZERO } else { SETTLED };
+        match ready::poll(limit, || other().ok().filter(Option::is_none)) {
+            Some(_) => Ok(()),
+            None => match other()? {
+                Some(node) => Err(format!("{} says that it runs another configuration than was pushed", node.name)),
+                None => Ok(()),
+            },
         }
     }
 

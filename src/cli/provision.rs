@@ -19,10 +19,12 @@ use crate::live::jetstream::{self, Job, TenantReport};
 use crate::live::leftovers;
 use crate::live::process::{LocalServer, RunningServer};
 use crate::live::reload_plan::ReloadPlan;
-use crate::live::stats::{self, OverLimit};
+use crate::live::remote;
+use crate::live::stats::{self, InMemory, OverLimit};
 use crate::model::jetstream::difference::Field;
-use crate::model::names::StreamName;
-use crate::model::{Model, Tenant};
+use crate::model::names::{StreamName, UserName};
+use crate::model::roles::PROVISIONER;
+use crate::model::{Credential, Model, Tenant, User};
 use crate::project::Project;
 use crate::registry::Valid;
 use crate::render;
@@ -91,6 +93,8 @@ struct ReloadDocument {
     restart: Option<bool>,
     disconnects: Option<Vec<String>>,
     over_limit: Vec<OverLimit>,
+    /// Streams that a restart empties.
+    emptied: Vec<InMemory>,
     /// The differences of accounts and settings. `None`: unknown.
     accounts: Option<Vec<Difference>>,
 }
@@ -135,13 +139,22 @@ pub fn plan(context: &Context, args: &PlanArgs) -> Result<Exit, Error> {
     }
     let is_new = |tenant: &Tenant| {
         let plan = pending.as_ref().map(|pending| &pending.plan);
-        plan.is_some_and(|plan| plan.begins_jetstream(tenant.name.as_str()))
-            && !leftovers::has_streams(&run.store(), tenant.name.as_str())
+        plan.is_some_and(|plan| match &plan.new_store {
+            Some(folder) => !leftovers::has_streams(&folder.join("jetstream"), tenant.name.as_str()),
+            None => {
+                plan.begins_jetstream(tenant.name.as_str())
+                    && !leftovers::has_streams(&run.store(), tenant.name.as_str())
+            }
+        })
     };
     let (mut document, mut exit) = compare(context, &valid, &args.what, next.as_deref(), &is_new)?;
     let is_due = pending.as_ref().is_some_and(|pending| pending.plan.reload || pending.plan.restart);
     if is_due && exit == Exit::Ok {
         exit = Exit::Found;
+    }
+    // What could not be compared may differ.
+    if pending.is_none() && exit == Exit::Ok {
+        exit = Exit::Unavailable;
     }
     document.pending = Some(pending.map_or_else(ReloadDocument::default, Pending::document));
     if let Some(next) = next.filter(|_| is_due) {
@@ -163,11 +176,9 @@ fn elsewhere(context: &Context, valid: Valid, args: &PlanArgs) -> Result<(Valid,
             return Ok((context.load()?, None));
         }
     };
-    let Some(operator) = project.operator_login() else {
-        unknown("no system user's secret is known here");
-        return Ok((project.valid, None));
-    };
-    let plan = match super::deploy::plan(&project, &context.out(None)?, &url, &operator) {
+    let out = context.out(None)?;
+    let operator = remote::operator(&url, &project.operator_logins());
+    let plan = match operator.and_then(|operator| super::deploy::plan(&project, &out, &url, &operator)) {
         Ok(plan) => plan,
         Err(error) => {
             unknown(&error.to_string());
@@ -175,9 +186,11 @@ fn elsewhere(context: &Context, valid: Valid, args: &PlanArgs) -> Result<(Valid,
         }
     };
     let (over_limit, are_limits_known) = lowered_limits(&plan, &project, &url);
-    let refusal = project.refuse_over(&context.out(None)?, Consent::default()).err();
+    let refusal = project.refuse_over(&out, Consent::default()).err();
     let command = if project.model().push.is_some() { "tenantry deploy" } else { "tenantry render" };
-    Ok((project.valid, Some(Pending { plan, command, refusal, over_limit, are_limits_known })))
+    let refusal = refusal.or_else(|| super::server::refuse_shut_out(&over_limit).err());
+    let in_memory = if plan.restart { super::server::in_memory(&project, &url) } else { Vec::new() };
+    Ok((project.valid, Some(Pending { plan, command, refusal, over_limit, are_limits_known, in_memory })))
 }
 
 /// Prints what has to happen to accounts and settings. Returns the command that does it, if one does.
@@ -191,10 +204,15 @@ fn show_pending(context: &Context, pending: &Pending) -> Option<String> {
                 ui.note(&format!("  {hint}"));
             }
         }
-        None if plan.restart => ui.found(&format!(
-            "accounts and settings: a restart is needed, which disconnects every client, for {}",
-            plan.because.join(", ")
-        )),
+        None if plan.restart => {
+            let lost = super::server::emptied(&pending.in_memory).map(|lost| format!(" and {lost}"));
+            ui.found(&plain(&format!(
+                "accounts and settings: a restart is needed, which disconnects every client{}, for {}",
+                lost.unwrap_or_default(),
+                plan.because.join(", ")
+            )));
+            plan.leaves_streams().iter().for_each(|left| ui.result(&plain(left)));
+        }
         None if plan.reload => {
             let does = if pending.command == "tenantry render" {
                 "writes the new one, which it then has to read"
@@ -254,6 +272,8 @@ struct Pending {
     over_limit: Vec<OverLimit>,
     /// Whether those of clients could be asked for.
     are_limits_known: bool,
+    /// Streams that a restart empties.
+    in_memory: Vec<InMemory>,
 }
 
 impl Pending {
@@ -266,6 +286,7 @@ impl Pending {
             restart: Some(restart),
             disconnects: disconnects.filter(|_| self.are_limits_known && !is_choice),
             over_limit: self.over_limit,
+            emptied: self.in_memory,
             accounts: differences,
         }
     }
@@ -291,12 +312,14 @@ fn pending(
         false => Ok(()),
     });
     let (over_limit, are_limits_known) = lowered_limits(&plan, project, &state.dial);
-    Ok(Some(Pending { plan, command: "tenantry up", refusal: refusal.err(), over_limit, are_limits_known }))
+    let refusal = refusal.and_then(|()| super::server::refuse_shut_out(&over_limit)).err();
+    let in_memory = if plan.restart { super::server::in_memory(project, &state.dial) } else { Vec::new() };
+    Ok(Some(Pending { plan, command: "tenantry up", refusal, over_limit, are_limits_known, in_memory }))
 }
 
 /// The limits of a plan that are lower than what is used now, and whether those of clients could be asked for. Without an
 /// answer nothing is said about the others: the plan does not depend on them.
-fn lowered_limits(plan: &ReloadPlan, project: &Project, url: &str) -> (Vec<OverLimit>, bool) {
+pub fn lowered_limits(plan: &ReloadPlan, project: &Project, url: &str) -> (Vec<OverLimit>, bool) {
     let operators = if plan.reload || plan.restart { project.operator_logins() } else { Vec::new() };
     let tenants = operators.iter().find_map(|op| stats::tenants(url, op, project.model()).ok());
     let of_tenants = tenants.into_iter().flatten().flat_map(|tenant| tenant.over_limit);
@@ -444,9 +467,23 @@ pub fn provision(
 /// The job of a tenant's provisioner, with its login. `None` if the tenant has no provisioner.
 fn job<'m>(root: &RootKey, tenant: &'m Tenant) -> Option<Job<'m>> {
     let user = tenant.provisioner()?;
-    let users = std::slice::from_ref(user);
-    let mut logins = credentials::logins(root, AccountKind::Tenant, &tenant.name, users, password_from_environment);
-    Some(Job { tenant, login: logins.pop()?, inbox: user.inbox_prefix(), is_new: false, is_urgent: false })
+    let login = |user: &User| {
+        let users = std::slice::from_ref(user);
+        credentials::logins(root, AccountKind::Tenant, &tenant.name, users, password_from_environment).pop().flatten()
+    };
+    // The one of the generation before, the one that a tenant has if it declares none, and others.
+    let before = user.credential.former().map(|credential| User { credential, ..user.clone() });
+    let implied = UserName::parse(PROVISIONER).ok().filter(|name| *name != user.name);
+    let implied = implied.map(|name| User { name, credential: Credential::Nkey { generation: 1 }, ..user.clone() });
+    let others = tenant.users.iter().filter(|other| other.is_provisioner() && other.name != user.name);
+    let former = before
+        .iter()
+        .chain(&implied)
+        .chain(others)
+        .filter_map(|user| Some((login(user)?, user.inbox_prefix())))
+        .collect();
+    let inbox = user.inbox_prefix();
+    Some(Job { tenant, login: login(user), inbox, former, is_new: false, is_urgent: false })
 }
 
 fn document(url: &str, model: &Model, reports: Vec<TenantReport<'_>>, applied: bool) -> PlanDocument {

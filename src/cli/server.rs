@@ -7,7 +7,7 @@ use serde::Serialize;
 
 use super::Context;
 use super::provision::{Order, PlanDocument, provision};
-use crate::diag::plain;
+use crate::diag::{first_few, plain};
 use crate::error::{Error, Exit};
 use crate::keys::{AccountKind, Login, RootKey, public_key_of};
 use crate::live::confirm::confirm;
@@ -16,7 +16,7 @@ use crate::live::leftovers::{self, Leftover};
 use crate::live::process::{LocalServer, PreparedConf, RunningServer, UpAction};
 use crate::live::reload_plan::{Rehashed, ReloadPlan};
 use crate::live::reservations::{self, Held, Reserved};
-use crate::live::stats::{TenantStatus, human_size};
+use crate::live::stats::{InMemory, OverLimit, TenantStatus, human_size};
 use crate::live::{docker, locate, stats};
 use crate::model::units::Size;
 use crate::model::{Credential, Model};
@@ -135,8 +135,12 @@ pub fn up(context: &Context, args: &UpArgs) -> Result<Exit, Error> {
             prove(context, &project, accounts)?;
         }
         let is_restarted = plan.as_ref().is_some_and(|plan| plan.restart);
+        let dial = run.running().map(|state| state.dial).unwrap_or_default();
         if let Some(plan) = plan.as_ref().filter(|plan| plan.restart) {
-            refuse_restart(context, args, plan)?;
+            refuse_restart(context, args, plan, &in_memory(&project, &dial))?;
+        }
+        if let Some(plan) = plan.as_ref().filter(|plan| plan.lowered.iter().any(|lowered| lowered.account.is_none())) {
+            refuse_shut_out(&super::provision::lowered_limits(plan, &project, &dial).0)?;
         }
         let changed = match plan {
             Some(plan) if !args.foreground => {
@@ -346,18 +350,50 @@ pub fn refuse_unproved(context: &Context, verdict: Verdict) -> Result<(), Error>
     }
 }
 
-fn refuse_restart(context: &Context, args: &UpArgs, plan: &ReloadPlan) -> Result<(), Error> {
-    match args.restart {
-        true => Ok(()),
-        false => Err(Error::refused(
-            format!("nothing was written: the server needs a restart for {}", plan.because.join(", ")),
-            format!("{}, which disconnects every client", context.command("tenantry up --restart")),
+fn refuse_restart(context: &Context, args: &UpArgs, plan: &ReloadPlan, in_memory: &[InMemory]) -> Result<(), Error> {
+    let lost = emptied(in_memory);
+    plan.leaves_streams().iter().for_each(|left| context.ui.note(&plain(left)));
+    if args.restart {
+        lost.iter().for_each(|lost| context.ui.note(&plain(&format!("the restart {lost}"))));
+        return Ok(());
+    }
+    let and = lost.map(|lost| format!(" and {lost}")).unwrap_or_default();
+    Err(Error::refused(
+        format!("nothing was written: the server needs a restart for {}", plan.because.join(", ")),
+        format!("{}, which disconnects every client{and}", context.command("tenantry up --restart")),
+    ))
+}
+
+/// What a restart does to streams in memory. `None`: none of them holds messages.
+pub fn emptied(in_memory: &[InMemory]) -> Option<String> {
+    let named = in_memory.iter().map(|lost| {
+        let messages = super::count(usize::try_from(lost.messages).unwrap_or(usize::MAX), "message");
+        format!("{}/{} ({messages})", lost.tenant, lost.stream)
+    });
+    (!in_memory.is_empty()).then(|| format!("empties streams in memory: {}", first_few(named)))
+}
+
+/// Streams in memory that hold messages. Empty if nobody can be asked.
+pub fn in_memory(project: &Project, url: &str) -> Vec<InMemory> {
+    let operators = project.operator_logins();
+    let tenants = operators.iter().find_map(|operator| stats::tenants(url, operator, project.model()).ok());
+    let stats = tenants.into_iter().flatten().filter_map(|tenant| tenant.jetstream);
+    stats.flat_map(|jetstream| jetstream.stats.in_memory).collect()
+}
+
+/// Refuses a limit of the server's connections that leaves none to tenantry, which has to ask it what it runs.
+pub fn refuse_shut_out(over: &[OverLimit]) -> Result<(), Error> {
+    match over.iter().find(|over| over.shuts_out()) {
+        Some(over) => Err(Error::refused(
+            format!("nothing was written: {}", over.consequence()),
+            "raise max_connections under [server], or have clients disconnect first",
         )),
+        None => Ok(()),
     }
 }
 
-/// Creates and updates the declared streams. No document if none are declared.
-/// Makes the declared streams of every tenant, beginning with those of the accounts that have changed.
+/// Makes the declared streams of every tenant, beginning with those of the accounts that have changed. No document if none
+/// are declared.
 pub fn apply_streams(
     context: &Context,
     project: &Project,
@@ -439,7 +475,7 @@ pub fn down(context: &Context, args: &DownArgs) -> Result<Exit, Error> {
     run.refuse_other_registry()?;
     let stopped = run.down()?;
     match &stopped {
-        Some(state) => context.ui.done(&format!("nats-server ended (pid {}); its data stays", state.pid)),
+        Some(state) => context.ui.done(&format!("nats-server ended (pid {}); its data on disk stays", state.pid)),
         None => context.ui.result("no server was running"),
     }
     context.ui.json(&serde_json::json!({ "stopped": stopped.is_some() }));

@@ -50,6 +50,12 @@ impl LocalServer {
         let _lock = self.lock()?;
         let Some(state) = self.running() else { return Ok(None) };
         let name = state.wait_until_it_greets();
+        if name.is_empty() && state.is_alive() {
+            return Err(Error::server(
+                format!("nothing was changed: the server (pid {}) gives no answer at {}", state.pid, state.dial),
+                format!("is it stopped, or out of memory? its log is {}", self.log().display()),
+            ));
+        }
         let before = Before { state: &state, name, digest: self.read_digest(), held: self.held() };
         self.conf().replace(&conf.files, before.digest.as_deref())?;
         if before.digest.as_ref() == Some(&conf.digest) && restart.is_none() {
@@ -63,11 +69,13 @@ impl LocalServer {
             Some(server) => self.restart(server, model, &state).map(|state| (state, UpAction::Started)),
         };
         let _ = fault::step();
+        // Another process after a restart.
+        let now = told.as_ref().map_or_else(|_| state.clone(), |(state, _)| state.clone());
         let done = told.and_then(|(state, action)| match self.read_digest().as_ref() == Some(&conf.digest) {
             false => Err(Setback::Doubtful("it has read something else than it was given".to_owned())),
             true => confirm(&state).map(|()| (state, action)).map_err(Setback::Doubtful),
         });
-        done.map(Some).map_err(|setback| self.undo(&before, &setback, model))
+        done.map(Some).map_err(|setback| self.undo(&before, &now, &setback, model))
     }
 
     /// Asks the server to read its configuration again and waits for its answer.
@@ -102,21 +110,29 @@ impl LocalServer {
         start().map_err(|error| Setback::Ended(error.to_string()))
     }
 
-    /// Puts back the previous files and makes the server run them. Returns what to tell the user.
-    fn undo(&self, before: &Before<'_>, setback: &Setback, model: &Model) -> Error {
+    /// Puts back the previous files and makes the server run them, which is `now` another process if it was restarted.
+    /// Returns what to tell the user.
+    fn undo(&self, before: &Before<'_>, now: &RunningServer, setback: &Setback, model: &Model) -> Error {
+        let is_restarted = now.pid != before.state.pid;
         let is_back = before.digest.as_deref().map_or(Ok(false), |digest| self.conf().put_back(digest));
         let lost = match is_back {
             Ok(true) => None,
             Ok(false) => Some("the previous one is not known any more".to_owned()),
             Err(error) => Some(error.to_string()),
         };
+        let start_again = || {
+            let server = StartedAs::before(before.state, &before.name, model);
+            let server = server.ok_or_else(|| "its address is not known".to_owned())?;
+            self.spawn_ready(&server).map(drop).map_err(|e| e.to_string())
+        };
         let runs_again = || match setback {
             Setback::Refused(_) | Setback::NotTried(_) => Ok(()),
             Setback::Silent => Err("it gives no answer".to_owned()),
+            Setback::Doubtful(_) if is_restarted => {
+                self.stop(now).map_err(|e| e.to_string()).and_then(|()| start_again())
+            }
             Setback::Doubtful(_) => self.reload(before.state).map_err(Setback::words),
-            Setback::Ended(_) => StartedAs::before(before.state, &before.name, model)
-                .ok_or_else(|| "its address is not known".to_owned())
-                .and_then(|server| self.spawn_ready(&server).map(drop).map_err(|e| e.to_string())),
+            Setback::Ended(_) => start_again(),
         };
         let failed = lost.or_else(|| runs_again().err());
         // Whatever the server has read it keeps in mind, whether it was undone or not.

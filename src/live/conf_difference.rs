@@ -14,6 +14,7 @@ use crate::model::ShareKind;
 use crate::model::units::Size;
 use crate::redact::redacted;
 use crate::render::accounts::names_of_nkeys;
+use crate::subject::Subject;
 
 /// One difference.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
@@ -174,7 +175,7 @@ impl Account {
                 }
                 (kind @ ("exports" | "imports"), Value::Array(shares)) => {
                     let maps = shares.iter().filter_map(|share| as_map(&share.value));
-                    account.shares.extend(maps.map(|share| in_words(kind, share)));
+                    account.shares.extend(maps.flat_map(|share| in_words(kind, share)));
                 }
                 (key, value) => flatten(key, value, &mut account.values),
             }
@@ -251,7 +252,11 @@ fn compare_users(old: &User, new: &User) -> Vec<ConfChange> {
     }
     for ((side, _), (old, new)) in Side::BOTH.into_iter().zip(old.sides.iter().zip(&new.sides)) {
         let list = |one: &BTreeSet<String>, other: &BTreeSet<String>| {
-            let mut subjects: Vec<String> = one.difference(other).cloned().collect();
+            // A subject that a wider one covers was or stays allowed; an entry with a queue is another thing.
+            let read = |entry: &String| Subject::as_the_server_reads(entry).filter(|_| !entry.contains(' '));
+            let covers =
+                |entry: &String| other.iter().filter_map(read).any(|o| read(entry).is_some_and(|e| o.contains(&e)));
+            let mut subjects: Vec<String> = one.difference(other).filter(|entry| !covers(entry)).cloned().collect();
             // The tenant's own subjects say more than the server's.
             subjects.sort_by_key(|subject| subject.starts_with(['$', '_']));
             subjects
@@ -329,26 +334,24 @@ fn digest(key: &str, value: &Value) -> String {
 }
 
 /// An export or import in words.
-fn in_words(kind: &str, share: &Map) -> String {
+fn in_words(kind: &str, share: &Map) -> Vec<String> {
     let mut values = BTreeMap::new();
     share.entries.iter().for_each(|entry| flatten(&entry.key, &entry.node.value, &mut values));
     let kinds = [ShareKind::Stream.as_str(), ShareKind::Service.as_str()];
-    let mut words = match kinds.iter().find(|kind| share.get(kind).is_some()) {
+    let shares: Vec<String> = match kinds.iter().find(|kind| share.get(kind).is_some()) {
         Some(what) if kind == "exports" => {
             let to = values.remove("accounts").unwrap_or_else(|| "every account".to_owned());
             let subject = values.remove(*what).unwrap_or_default();
-            format!("{what} `{subject}` to {to}")
+            to.split(", ").map(|to| format!("{what} `{subject}` to {to}")).collect()
         }
         Some(what) => {
             let mut inside = |key: &str| values.remove(&format!("{what}.{key}")).unwrap_or_default();
-            format!("{what} `{}` of {}", inside("subject"), inside("account"))
+            vec![format!("{what} `{}` of {}", inside("subject"), inside("account"))]
         }
-        None => String::new(),
+        None => vec![String::new()],
     };
-    for (key, value) in values {
-        words += &format!(", {key}: {value}");
-    }
-    format!("{kind} {words}")
+    let more: String = values.into_iter().map(|(key, value)| format!(", {key}: {value}")).collect();
+    shares.into_iter().map(|share| format!("{kind} {share}{more}")).collect()
 }
 
 fn as_map(value: &Value) -> Option<&Map> {
@@ -446,16 +449,13 @@ mod tests {
             ("max_payload: 1048576", "", vec!["server: max_payload: 1MiB → none"]),
             ("max_connections: 5", "max_connections: 2", vec!["A: limits.max_connections: 5 → 2"]),
             ("\"A.>\"", "\"A.>\", \"$JS.X\", \"B.y\"", vec!["A: app may now publish B.y, $JS.X"]),
+            ("\"A.x\"", "\"A.*\"", vec!["A: app may now subscribe to A.*"]),
             ("\"A.x\"", "\"A.y\"", vec!["A: app may now subscribe to A.y", "A: app may no longer subscribe to A.x"]),
             ("$2a$1", "$2a$2", vec!["A: app gets a new credential"]),
             ("UKEY", "UNEXT", vec!["A: auditor gets a new credential"]),
             ("UKEY", "UOTHER", vec!["A: UOTHER may now log in", "A: auditor may no longer log in"]),
             ("deny: [\">\"]", "deny: [\"x\"]", vec!["A: auditor publish.deny: > → x"]),
-            (
-                "[\"B\"]",
-                "[\"B\", \"C\"]",
-                vec!["A: exports stream `A.public.>` to B, C", "A: no longer exports stream `A.public.>` to B"],
-            ),
+            ("[\"B\"]", "[\"B\", \"C\"]", vec!["A: exports stream `A.public.>` to C"]),
             (
                 "{ stream: { account: \"A\", subject: \"A.public.>\" } }",
                 "{ service: { account: \"A\", subject: \"A.q\" }, to: \"q\" }",

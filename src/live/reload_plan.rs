@@ -1,6 +1,7 @@
 //! Whether a running server must reload or restart to pick up the rendered configuration.
 
 use std::collections::{BTreeSet, HashMap};
+use std::path::PathBuf;
 
 use super::conf_difference::{ConfChange, Difference, differences};
 use super::conf_folder::LoadedConf;
@@ -28,6 +29,8 @@ pub struct ReloadPlan {
     pub lowered: Vec<Lowered>,
     /// Keys of the main configuration file whose changes need a restart.
     pub because: Vec<String>,
+    /// Where the server is to store its streams, if that is elsewhere than now: those of now stay where they are.
+    pub new_store: Option<PathBuf>,
     /// What differs. `None` if unknown.
     pub differences: Option<Vec<Difference>>,
     /// The accounts of the old configuration. `None` if unknown.
@@ -69,6 +72,12 @@ impl ReloadPlan {
     /// Nothing differs.
     pub fn nothing() -> Self {
         Self { disconnects: Some(Vec::new()), differences: Some(Vec::new()), ..Self::default() }
+    }
+
+    /// What becomes of streams if the server is to store them elsewhere.
+    pub fn leaves_streams(&self) -> Option<String> {
+        let folder = self.new_store.as_ref()?.display();
+        Some(format!("streams that are not in {folder} begin empty there; what is stored now stays where it is"))
     }
 
     /// Whether an account is new, or gets JetStream.
@@ -120,6 +129,8 @@ const RELOADED: [&str; 16] = [
 ];
 /// Keys of the `jetstream` block that nats-server applies on a reload if the value grows.
 const GROWING: [&str; 2] = ["max_memory_store", "max_file_store"];
+/// The path of the folder in which streams are stored.
+const STORE: &str = "jetstream.store_dir";
 /// The key of the `jetstream` block that it applies whatever the value.
 const LIMITS: &str = "limits";
 
@@ -155,6 +166,13 @@ fn compare_values(old: &Map, new: &Map) -> ReloadPlan {
         because.retain(|key| key != "jetstream");
         because.extend(inside);
     }
+    let new_store = match value(new, "jetstream") {
+        Some(Value::Map(jetstream)) if because.iter().any(|key| key == STORE) => match value(jetstream, "store_dir") {
+            Some(Value::Text(folder)) => Some(PathBuf::from(folder)),
+            _ => None,
+        },
+        _ => None,
+    };
     let (before, after) = (logins(old), logins(new));
     let hashes: HashMap<&String, &String> = after.iter().map(|(login, hash)| (login, hash)).collect();
     let rehashed = before.difference(&after).filter_map(|(login, old)| {
@@ -170,6 +188,7 @@ fn compare_values(old: &Map, new: &Map) -> ReloadPlan {
         rehashed: rehashed.collect(),
         lowered: lowered(old, new),
         because,
+        new_store,
         differences: None,
         accounts: Some(accounts(old).map(|(name, _)| name.to_owned()).collect()),
     }
@@ -250,6 +269,8 @@ fn logins(map: &Map) -> BTreeSet<(String, String)> {
 
 #[cfg(test)]
 mod tests {
+    use std::path::Path;
+
     use super::*;
     use crate::conf::ConfFiles;
     use crate::project::tests::conf;
@@ -361,11 +382,13 @@ mod tests {
     #[test]
     fn a_key_that_a_reload_does_not_apply_needs_a_restart() {
         let restart = |because: &str| ReloadPlan { restart: true, because: vec![because.to_owned()], ..none() };
+        let elsewhere = compare_with(r#"store_dir: "data""#, r#"store_dir: "elsewhere""#);
+        assert_eq!(elsewhere.new_store.as_deref(), Some(Path::new("elsewhere")));
+        assert_eq!(ReloadPlan { new_store: None, ..elsewhere }, restart("jetstream.store_dir"));
         let cases = [
             ("127.0.0.1:4222", "127.0.0.1:4223", Some("listen")),
             (r#"listen: "127.0.0.1:4222""#, "", Some("listen")),
             ("debug: false", "debug: false\nhttp: \"127.0.0.1:8222\"", Some("http")),
-            (r#"store_dir: "data""#, r#"store_dir: "elsewhere""#, Some("jetstream.store_dir")),
             (r#"store_dir: "data", "#, "", Some("jetstream.store_dir")),
             ("max_payload: 1024", "max_payload: 2048", None),
             ("max_payload: 1024", "", None),

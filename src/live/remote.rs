@@ -3,6 +3,7 @@
 use std::time::Duration;
 
 use async_nats::Client;
+use async_nats::connection::State;
 use futures_util::StreamExt as _;
 use serde_json::Value as Json;
 
@@ -12,6 +13,8 @@ use crate::keys::Login;
 
 /// Time limit for a connection and for each answer. A reload of ten thousand JetStream accounts takes about ten seconds.
 const LIMIT: Duration = Duration::from_secs(120);
+/// How often the connection is looked at while a server reloads.
+const LOOK: Duration = Duration::from_millis(20);
 /// How long to wait for the next server's answer to a question for all of them.
 const QUIET: Duration = Duration::from_millis(700);
 
@@ -24,6 +27,23 @@ pub struct Node {
     pub name: String,
     /// The digest of the configuration that it runs. `None`: it does not say.
     pub config_digest: Option<String>,
+}
+
+/// The first of an operator's logins by which a server lets it in: the present one, or the one before a change of it.
+pub fn operator(url: &str, logins: &[Login]) -> Result<Login, Error> {
+    let mut refused = None;
+    for login in logins {
+        match with_client(url, login, async |_| Ok(())) {
+            Ok(()) => return Ok(login.clone()),
+            Err(error) => refused = refused.or(Some(error)),
+        }
+    }
+    Err(refused.unwrap_or_else(|| {
+        Error::server(
+            "no system user's secret is known here, so the servers cannot be asked what they run",
+            "set the variable of its `password_env`, or add one without `public_key`: tenantry user add SYS/operator",
+        )
+    }))
 }
 
 /// Asks every server of the system at `url` what it runs, in the order of their names.
@@ -44,13 +64,23 @@ pub fn nodes(url: &str, operator: &Login) -> Result<Vec<Node>, Error> {
     })
 }
 
-/// Has a server read its configuration again, and waits until it has. The error has its words.
-pub fn reload(url: &str, operator: &Login, node: &Node) -> Result<(), Error> {
+/// Has a server read its configuration again, and waits until it has. Returns whether it said so: it may disconnect the
+/// operator, whose credential has changed. The error has its words.
+pub fn reload(url: &str, operator: &Login, node: &Node) -> Result<bool, Error> {
     with_client(url, operator, async |client| {
-        let answer = request(&client, format!("$SYS.REQ.SERVER.{}.RELOAD", node.id)).await?;
+        let answered = request(&client, format!("$SYS.REQ.SERVER.{}.RELOAD", node.id));
+        let disconnected = async {
+            while client.connection_state() == State::Connected {
+                tokio::time::sleep(LOOK).await;
+            }
+        };
+        let answer = tokio::select! {
+            answer = answered => answer?,
+            () = disconnected => return Ok(false),
+        };
         match answer["error"]["description"].as_str() {
             Some(words) => Err(words.to_owned()),
-            None => Ok(()),
+            None => Ok(true),
         }
     })
 }

@@ -47,6 +47,20 @@ pub struct JetStreamStats {
     pub lag: u64,
     /// Consumers with such messages.
     pub behind: Vec<Behind>,
+    /// Streams in memory that hold messages.
+    #[serde(skip)]
+    pub in_memory: Vec<InMemory>,
+}
+
+/// A stream in memory, which is empty after a restart of the server.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+pub struct InMemory {
+    /// The account.
+    pub tenant: String,
+    /// The name of the stream.
+    pub stream: String,
+    /// The number of its messages.
+    pub messages: u64,
 }
 
 impl JetStreamStats {
@@ -126,7 +140,7 @@ const AT_ONCE: usize = 64;
 
 /// JetStream usage of an account. `None` if it has no JetStream, or the request fails.
 async fn ask_jetstream(client: &async_nats::Client, account: &str) -> Option<JetStreamStats> {
-    let body = json!({ "streams": true, "consumer": true }).to_string();
+    let body = json!({ "streams": true, "consumer": true, "config": true }).to_string();
     let reply = client.request(format!("$SYS.REQ.ACCOUNT.{account}.JSZ"), body.into()).await.ok()?;
     let reply: Json = serde_json::from_slice(&reply.payload).ok()?;
     let data = reply["data"].as_object()?;
@@ -141,7 +155,12 @@ async fn ask_jetstream(client: &async_nats::Client, account: &str) -> Option<Jet
         stats.streams += 1;
         let consumers = stream["consumer_detail"].as_array().map_or(0, Vec::len);
         stats.most_consumers = stats.most_consumers.max(consumers as u64);
-        stats.messages += number(&stream["state"]["messages"]);
+        let messages = number(&stream["state"]["messages"]);
+        stats.messages += messages;
+        if stream["config"]["storage"] == "memory" && messages > 0 {
+            let (tenant, stream) = (account.to_owned(), text(&stream["name"]));
+            stats.in_memory.push(InMemory { tenant, stream, messages });
+        }
         for consumer in stream["consumer_detail"].as_array().into_iter().flatten() {
             stats.consumers += 1;
             let (pending, unacknowledged) = (number(&consumer["num_pending"]), number(&consumer["num_ack_pending"]));
@@ -194,7 +213,15 @@ pub struct OverLimit {
     pub allowed: u64,
 }
 
+/// Stands for a tenant where a limit is the server's.
+const THE_SERVER: &str = "the server";
+
 impl OverLimit {
+    /// Whether no connection to the server is left for tenantry.
+    pub fn shuts_out(&self) -> bool {
+        self.tenant == THE_SERVER && self.limit == "provisioner"
+    }
+
     /// Whether the server disconnects clients because of it.
     pub fn disconnects(&self) -> bool {
         matches!(self.limit, "connections" | "subscriptions")
@@ -207,6 +234,9 @@ impl OverLimit {
             "connections" => {
                 format!("{tenant} has {used} connections and may have {allowed}: the others are disconnected")
             }
+            "provisioner" if self.shuts_out() => format!(
+                "{tenant} has {used} connections and may have {allowed}: none is left to tenantry, which could not ask it any more"
+            ),
             "provisioner" => format!(
                 "{tenant} has {used} connections and may have {allowed}: none is left to tenantry, which could not look after its \
                  streams until one is closed"
@@ -272,12 +302,16 @@ pub fn exceeded(url: &str, operator: &Login, lowered: &[Lowered], model: &Model)
             // One of the server's is this one.
             let used = reply["data"]["total"].as_u64().unwrap_or(0).saturating_sub(u64::from(account.is_none()));
             let allowed = u64::try_from(*allowed).unwrap_or(0);
-            let tenant = account.clone().unwrap_or_else(|| "the server".to_owned());
+            let tenant = account.clone().unwrap_or_else(|| THE_SERVER.to_owned());
             let provisions = model.tenants.iter().any(|t| t.name.as_str() == tenant && t.provisioner().is_some());
             if used > allowed {
-                found.push(OverLimit { tenant, limit: "connections", used, allowed });
-            } else if used == allowed && provisions {
-                found.push(OverLimit { tenant, limit: "provisioner", used, allowed: allowed.saturating_sub(1) });
+                found.push(OverLimit { tenant: tenant.clone(), limit: "connections", used, allowed });
+            }
+            // The server disconnects no more than it has to, which leaves none of them free.
+            if used >= allowed && (provisions || account.is_none()) {
+                // A tenant was promised one less: the last one is its provisioner's.
+                let allowed = allowed.saturating_sub(u64::from(account.is_some()));
+                found.push(OverLimit { tenant, limit: "provisioner", used, allowed });
             }
         }
         let busiest = json!({ "sort": "subs", "limit": BUSIEST, "auth": true });

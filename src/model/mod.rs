@@ -221,6 +221,15 @@ pub enum Credential {
 }
 
 impl Credential {
+    /// The credential that a derived one has replaced. `None`: it is the first, or not derived.
+    pub fn former(&self) -> Option<Self> {
+        match self {
+            Self::Nkey { generation: now @ 2.. } => Some(Self::Nkey { generation: now - 1 }),
+            Self::Password { generation: now @ 2.. } => Some(Self::Password { generation: now - 1 }),
+            _ => None,
+        }
+    }
+
     /// The kind of credential, as listings show it.
     pub fn kind(&self) -> &'static str {
         match self {

@@ -135,6 +135,57 @@ async fn a_server_elsewhere_gets_the_new_configuration_or_keeps_the_old_one() {
     assert!(!is_in(&new).await && is_in(&project.creds("TENANT_B/tenant_b_app")).await && !client.was_lost());
 }
 
+/// The operator's own secret is replaced by the login that it replaces; and one deployment waits for another.
+#[tokio::test(flavor = "multi_thread")]
+async fn the_operators_secret_is_replaced_and_deployments_wait_for_each_other() {
+    let project = project();
+    let _remote = start(&project).await;
+    let old = project.creds("SYS/sys_admin");
+    project.run(&["user", "rotate", "SYS/sys_admin"]).succeeded();
+    let planned =
+        project.run(&["plan", "--templates", "mine", "--server", &old.url, "--format", "json"]).exited(1).json();
+    assert_eq!((&planned["reload"], &planned["disconnects"]), (&json!(true), &json!(["SYS/sys_admin"])), "{planned}");
+    let done = project.run(&DEPLOY).exited(0).json();
+    assert_eq!(done["action"], "deployed", "{done}");
+    assert!(!is_in(&old).await && is_in(&project.creds("SYS/sys_admin")).await);
+
+    // The first one is slow, and the registry changes meanwhile: what is declared last runs.
+    push(&project, "touch pushing; until [ -e go ]; do sleep 0.05; done; cp \"$BUNDLE\"/nats/* remote/");
+    project.run(&["user", "rotate", "TENANT_B/tenant_b_app"]).succeeded();
+    let spawn = || project.command(&DEPLOY).stdout(Stdio::null()).stderr(Stdio::null()).spawn().expect("it runs");
+    let mut first = spawn();
+    eventually("the push", async || project.path().join("pushing").exists()).await;
+    project.run(&["user", "rotate", "TENANT_B/tenant_b_worker"]).succeeded();
+    let mut second = spawn();
+    assert!(first.try_wait().expect("it runs").is_none(), "the control: it has not ended");
+    project.write("go", "");
+    assert!(first.wait().expect("it ends").success() && second.wait().expect("it ends").success());
+    for who in ["TENANT_B/tenant_b_app", "TENANT_B/tenant_b_worker"] {
+        assert!(is_in(&project.creds(who)).await, "{who}");
+    }
+    project.run(&["plan", "--templates", "mine", "--server", &old.url]).exited(0);
+}
+
+/// Where accounts cannot be compared, a plan does not say that all is well.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_plan_that_could_not_compare_says_so() {
+    let project = project();
+    let remote = start(&project).await;
+    let url = project.creds("TENANT_A/tenant_a_app").url;
+    let plan = || project.run(&["plan", "--templates", "mine", "--server", &url]);
+    project.run(&DEPLOY).exited(0);
+    assert!(!plan().exited(0).all().contains("not compared"), "the control");
+    drop(remote);
+    let accounts = project.read("remote/accounts.conf");
+    project.write("remote/accounts.conf", &format!("{accounts}\nmax_traced_msg_len: 7\n"));
+    let mut command = Command::new(nats_server());
+    command.arg("-c").arg(project.path().join("remote/nats-server.conf")).stdout(Stdio::null()).stderr(Stdio::null());
+    let _remote = Remote { server: command.spawn().expect("it starts") };
+    let creds = project.creds("TENANT_A/tenant_a_app");
+    eventually("the server", async || creds.connect().await.is_ok()).await;
+    assert!(plan().exited(3).all().contains("not compared"), "by hand somebody changed what it runs");
+}
+
 #[tokio::test]
 async fn without_a_way_to_the_server_it_is_said() {
     let project = Project::new();

@@ -19,7 +19,7 @@ async fn data_survives_a_restart() {
         let js = jetstream::new(admin.client.clone());
         js.publish("TENANT_A.events.x", "kept".into()).await.expect("publish").await.expect("stored");
     }
-    assert!(project.run(&["down"]).succeeded().stdout.contains("its data stays"));
+    assert!(project.run(&["down"]).succeeded().stdout.contains("its data on disk stays"));
     project.run(&["status"]).exited(3);
     project.up();
     let app = project.connect("TENANT_A/tenant_a_app").await;
@@ -701,6 +701,99 @@ async fn the_data_of_a_removed_tenant_is_told_and_deleted_by_name_only() {
     project.run(&["down"]).succeeded();
     project.up();
     assert!(health().contains("ok"));
+}
+
+/// Streams in memory are empty after a restart, and streams of another folder are other streams.
+#[tokio::test(flavor = "multi_thread")]
+async fn what_a_restart_loses_is_said_before() {
+    let project = Project::new();
+    project.edit("name      = \"EVENTS\"", "name = \"MEM\"\nsubjects = [\"TENANT_A.mem\"]\nstorage = \"memory\"\nmax_bytes = \"1MiB\"\n[[tenant.stream]]\nname = \"EVENTS\"");
+    project.up();
+    let messages = async |stream: &str| {
+        let js = jetstream::new(project.connect("TENANT_A/tenant_a_admin").await.client.clone());
+        let mut found = js.get_stream(stream).await.expect("the stream");
+        found.info().await.expect("its state").state.messages
+    };
+    let admin = jetstream::new(project.connect("TENANT_A/tenant_a_admin").await.client.clone());
+    for subject in ["TENANT_A.mem", "TENANT_A.mem", "TENANT_A.events.x"] {
+        admin.publish(subject, "1".into()).await.expect("published").await.expect("stored");
+    }
+    let registry = project.read("tenants.toml");
+    project.edit("name            = \"dev\"", "name            = \"other\"");
+    let empties = "empties streams in memory: TENANT_A/MEM (2 messages)";
+    let planned = project.run(&["plan"]).exited(1);
+    assert!(planned.all().contains(empties), "{}", planned.all());
+    let planned = project.run(&["plan", "--format", "json"]).exited(1).json();
+    assert_eq!(planned["emptied"], json!([{ "tenant": "TENANT_A", "stream": "MEM", "messages": 2 }]));
+    let refused = project.run(&["up"]).exited(1);
+    assert!(refused.stderr.contains(empties), "{}", refused.stderr);
+    assert_eq!((messages("MEM").await, messages("EVENTS").await), (2, 1), "the control: nothing was restarted");
+    let restarted = project.run(&["up", "--restart"]).exited(0);
+    assert!(restarted.all().contains(empties), "{}", restarted.all());
+    assert_eq!((messages("MEM").await, messages("EVENTS").await), (0, 1), "as it was said");
+    project.write("tenants.toml", &registry);
+    assert!(!project.run(&["plan"]).exited(1).all().contains("empties"), "there is nothing in it any more");
+    project.run(&["up", "--restart"]).exited(0);
+
+    project.run(&["templates", "eject", "mine"]).succeeded();
+    let template = project.read("mine/nats/nats-server.conf.hbs");
+    let store = template.lines().find(|line| line.contains("store_dir:")).expect("a store");
+    let elsewhere = project.path().join("elsewhere").display().to_string();
+    project.write("mine/nats/nats-server.conf.hbs", &template.replace(store, &format!("store_dir: \"{elsewhere}\"")));
+    let planned = project.run(&["plan", "--templates", "mine"]).exited(1);
+    let begin = format!("streams that are not in {elsewhere} begin empty there");
+    assert!(planned.all().contains(&begin) && planned.all().contains("+ stream EVENTS"), "{}", planned.all());
+    let restarted = project.run(&["up", "--restart", "--templates", "mine"]).exited(0);
+    assert!(restarted.all().contains(&begin), "{}", restarted.all());
+    assert_eq!(messages("EVENTS").await, 0, "as it was said");
+    // What is in the other folder is found there again.
+    let planned = project.run(&["plan", "--templates", "built-in"]).exited(1);
+    assert!(!planned.all().contains("+ stream EVENTS"), "{}", planned.all());
+    project.run(&["up", "--restart", "--templates", "built-in"]).exited(0);
+    assert_eq!(messages("EVENTS").await, 1);
+}
+
+/// A limit of the server's connections that leaves none to tenantry is not tried: afterwards nobody could say what it runs.
+#[tokio::test]
+async fn a_limit_of_connections_that_shuts_tenantry_out_is_refused() {
+    let project = Project::with_registry(
+        "version = 1\n[server]\nmax_connections = 50\n[[tenant]]\nname = \"A\"\n[tenant.limits]\nconnections = 3\n\
+         [[tenant.user]]\nname = \"app\"\n[[system.user]]\nname = \"op\"\n",
+    );
+    project.up();
+    let clients = [project.connect("A/app").await, project.connect("A/app").await, project.connect("A/app").await];
+    project.edit("max_connections = 50", "max_connections = 3");
+    let none_left = "3 connections and may have 3: none is left to tenantry";
+    let planned = project.run(&["plan"]).exited(1);
+    assert!(planned.all().contains(none_left) && planned.all().contains("refuses"), "{}", planned.all());
+    let refused = project.run(&["up"]).exited(1);
+    assert!(refused.stderr.contains(none_left) && refused.stderr.contains("nothing was written"), "{}", refused.stderr);
+    assert!(clients.iter().all(|client| !client.was_lost()));
+    project.edit("max_connections = 3", "max_connections = 4");
+    project.run(&["up"]).exited(0);
+    assert!(clients.iter().all(|client| !client.was_lost()), "the control");
+}
+
+/// A server that was restarted and is not as expected is restarted again, with what it ran before.
+#[tokio::test]
+async fn a_restart_that_is_not_confirmed_is_undone() {
+    let project = Project::new();
+    project.up();
+    let pid = project.pid();
+    let key = rcgen::generate_simple_self_signed(["127.0.0.1".to_owned()]).expect("a certificate");
+    project.write("cert.pem", &key.cert.pem());
+    project.write("key.pem", &key.signing_key.serialize_pem());
+    project.run(&["templates", "eject", "mine"]).succeeded();
+    let template = project.read("mine/nats/nats-server.conf.hbs");
+    let folder = project.path().display();
+    let tls = format!("tls {{ cert_file: \"{folder}/cert.pem\", key_file: \"{folder}/key.pem\" }}");
+    project.write("mine/nats/nats-server.conf.hbs", &format!("{template}\n{tls}\n"));
+    let undone = project.run(&["up", "--restart", "--templates", "mine"]).exited(1);
+    assert!(undone.stderr.contains("undone: ") && undone.stderr.contains("runs the previous"), "{}", undone.stderr);
+    assert_ne!(project.pid(), pid, "the control: it was restarted");
+    drop(project.connect("TENANT_A/tenant_a_app").await);
+    project.run(&["plan"]).exited(0);
+    project.run(&["up"]).exited(0);
 }
 
 #[test]

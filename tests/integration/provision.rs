@@ -394,6 +394,24 @@ async fn several_at_once_end_where_one_would() {
     assert_eq!(info(&boss, "STREAM.INFO.S7").await["config"]["max_age"], json!(3 * 3_600_000_000_000u64));
 }
 
+/// What a plan says of streams it reads as the provisioner that the server knows, and not as the one that is to come.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_plan_reads_streams_while_the_provisioner_changes() {
+    let stream = "[[tenant.stream]]\nname = \"S\"\nsubjects = [\"T.s\"]\nmax_msgs = 100\n";
+    let project = project(stream);
+    store(&boss(&project).await, "T.s", 5).await;
+    project.edit("max_msgs = 100", "max_msgs = 3");
+    let drops = "the oldest 2 of 5 messages are dropped";
+    assert!(project.run(&["plan"]).exited(1).all().contains(drops), "the control");
+    project.run(&["user", "rotate", "T/provisioner"]).succeeded();
+    assert!(project.run(&["plan"]).exited(1).all().contains(drops));
+    project.run(&["up"]).exited(0);
+    project.edit("max_msgs = 3", "max_msgs = 2");
+    project.edit("name = \"app\"\n", "name = \"app\"\n[[tenant.user]]\nname = \"hands\"\nrole = \"provisioner\"\n");
+    let planned = project.run(&["plan"]).all();
+    assert!(!planned.contains("not let in"), "{planned}");
+}
+
 /// The provisioner can do what it is for, and cannot read or write a message.
 #[tokio::test]
 async fn the_provisioner_has_no_hands_on_messages() {

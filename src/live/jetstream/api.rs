@@ -69,7 +69,7 @@ impl Failure {
         match self {
             Self::Refused { code, .. } => hint(*code),
             Self::NotLetIn(_) => {
-                "the server does not know this registry's provisioner: `tenantry up`, or reload what `tenantry render` wrote"
+                "the server does not know this registry's provisioner, so what is to change in its streams is not known: `tenantry up`, or reload what `tenantry render` wrote"
             }
             Self::Denied(_) => {
                 "the server runs another configuration, in which this user has another role: `tenantry up` reloads it"

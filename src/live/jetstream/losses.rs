@@ -8,7 +8,13 @@ use crate::model::jetstream::keys;
 
 /// What the server does to a stream's messages when these of its keys change. `None`: nothing.
 pub fn of_stream(fields: &[Field], found: &ActualStream) -> Option<String> {
-    let losses = [over_limits(fields, found), without_interest(fields, found), copied_again(fields)];
+    let losses = [
+        over_limits(fields, found),
+        is_full(fields, found),
+        without_interest(fields, found),
+        copied_again(fields),
+        for_good(fields),
+    ];
     let losses: Vec<String> = losses.into_iter().flatten().collect();
     (!losses.is_empty()).then(|| losses.join("; "))
 }
@@ -35,6 +41,28 @@ fn over_limits(fields: &[Field], found: &ActualStream) -> Option<String> {
         }
         _ => Some(format!("of its {messages} messages, those beyond the new limit are dropped")),
     }
+}
+
+/// The messages that a stream which discards new ones takes no more, because it is beyond its limit.
+fn is_full(fields: &[Field], found: &ActualStream) -> Option<String> {
+    let is_changed = |name: &str| fields.iter().any(|f| f.key.name == name);
+    let value = |name: &str| fields.iter().find(|f| f.key.name == name).map_or(&found.raw[name], |f| &f.to);
+    let limit = |name: &str| value(name).as_u64().filter(|limit| *limit > 0);
+    let (messages, bytes) = (keys::stream::MAX_MSGS.name, keys::stream::MAX_BYTES.name);
+    let is_touched = [keys::stream::DISCARD.name, messages, bytes].into_iter().any(is_changed);
+    let is_new = *value(keys::stream::DISCARD.name) == "new";
+    let is_over = limit(messages).is_some_and(|limit| found.messages >= limit)
+        || limit(bytes).is_some_and(|limit| found.bytes >= limit);
+    (is_touched && is_new && is_over).then(|| {
+        format!("it has {} messages already, and refuses new ones until it has fewer than its limit", found.messages)
+    })
+}
+
+/// The keys that cannot be changed back.
+fn for_good(fields: &[Field]) -> Option<String> {
+    let is_final = |f: &&Field| f.key.is_one_way() && f.to == true;
+    let names: Vec<&str> = fields.iter().filter(is_final).map(|f| f.key.name).collect();
+    (!names.is_empty()).then(|| format!("{} cannot be taken back", names.join(", ")))
 }
 
 /// The messages that a stream drops when it begins to keep only what a consumer waits for.
@@ -102,7 +130,7 @@ mod tests {
     fn stream(discard: &str, messages: u64, consumers: usize) -> ActualStream {
         let consumer = |n| (format!("c{n}"), ActualConsumer { raw: json!({}), acknowledged: 0 });
         let raw = json!({ "discard": discard, "retention": "limits" });
-        ActualStream { raw, messages, consumers: (0..consumers).map(consumer).collect() }
+        ActualStream { raw, messages, bytes: 100 * messages, consumers: (0..consumers).map(consumer).collect() }
     }
 
     #[test]
@@ -138,13 +166,18 @@ mod tests {
     fn a_stream_that_discards_new_messages_keeps_the_old_ones() {
         let old = Some("the oldest 3 of 10 messages are dropped");
         let beyond = Some("of its 10 messages, those beyond the new limit are dropped");
+        let full = Some("it has 10 messages already, and refuses new ones until it has fewer than its limit");
         for (fields, discard, note) in [
-            (vec![("max_msgs", json!(100), json!(7))], "new", None),
-            (vec![("max_bytes", json!(100), json!(7))], "new", None),
+            (vec![("max_msgs", json!(100), json!(7))], "new", full),
+            (vec![("max_msgs", json!(100), json!(11))], "new", None),
+            (vec![("max_bytes", json!(2000), json!(7))], "new", full),
+            (vec![("max_bytes", json!(2000), json!(1001))], "new", None),
+            (vec![("deny_delete", json!(false), json!(true))], "old", Some("deny_delete cannot be taken back")),
+            (vec![("allow_direct", json!(false), json!(true))], "old", None),
             (vec![("max_age", Json::Null, json!(7))], "new", beyond),
             (vec![("max_msgs_per_subject", json!(5), json!(1))], "new", beyond),
             (vec![("max_msgs", json!(100), json!(7)), ("discard", json!("new"), json!("old"))], "new", old),
-            (vec![("max_msgs", json!(100), json!(7)), ("discard", json!("old"), json!("new"))], "old", None),
+            (vec![("max_msgs", json!(100), json!(7)), ("discard", json!("old"), json!("new"))], "old", full),
         ] {
             assert_eq!(noted(&fields, &stream(discard, 10, 0)).as_deref(), note, "{fields:?} {discard}");
         }

@@ -33,6 +33,8 @@ pub struct Job<'m> {
     pub login: Option<Login>,
     /// Inbox prefix of the provisioner.
     pub inbox: String,
+    /// Logins and inbox prefixes that provisioners had before, by which a server that runs an earlier registry is compared.
+    pub former: Vec<(Login, String)>,
     /// Whether the account is known to have no streams, because the server does not run it with JetStream yet.
     pub is_new: bool,
     /// Whether somebody waits for it: it is done before the others.
@@ -114,11 +116,13 @@ async fn run_job(
         return Ok(changes.into_iter().map(|change| (change, ChangeOutcome::Planned)).collect());
     }
     let login = job.login.as_ref().ok_or(Failure::NoSecret)?;
+    let mut former = job.former.iter();
+    let mut user = (login, job.inbox.as_str());
     let mut before: Vec<(Change, ChangeOutcome)> = Vec::new();
     let attempts = ATTEMPTS[usize::from(!apply)];
     for attempt in 1.. {
         let result = async {
-            let api = Api::connect(url, login, &job.inbox).await?;
+            let api = Api::connect(url, user.0, user.1).await?;
             if apply {
                 apply::tenant(&api, job.tenant, targets, &mut before).await
             } else {
@@ -127,6 +131,10 @@ async fn run_job(
             }
         };
         match result.await {
+            Err(Failure::NotLetIn(words)) if !apply => match former.next() {
+                Some((login, inbox)) => user = (login, inbox),
+                None => return Err(Failure::NotLetIn(words)),
+            },
             // Changes that were done before the server became unavailable stay in `before`.
             Err(failure) if failure.may_pass() && attempt < attempts => tokio::time::sleep(PAUSE * attempt).await,
             other => return other,

@@ -27,6 +27,8 @@ pub struct ActualStream {
     pub raw: Json,
     /// Number of messages that it holds.
     pub messages: u64,
+    /// Their size. Bytes.
+    pub bytes: u64,
     /// Durable consumers by name.
     pub consumers: BTreeMap<String, ActualConsumer>,
 }
@@ -61,7 +63,8 @@ pub async fn read(api: &Api) -> Result<Actual, Failure> {
             }
         }
         let messages = stream["state"]["messages"].as_u64().unwrap_or_default();
-        actual.streams.insert(name, ActualStream { raw, messages, consumers });
+        let bytes = stream["state"]["bytes"].as_u64().unwrap_or_default();
+        actual.streams.insert(name, ActualStream { raw, messages, bytes, consumers });
     }
     Ok(actual)
 }
@@ -267,7 +270,8 @@ mod tests {
             );
             crate::project::tests::model(&text).tenants.remove(0)
         };
-        let old = ActualStream { raw: json!({ "subjects": ["A.old"] }), messages: 0, consumers: BTreeMap::new() };
+        let old =
+            ActualStream { raw: json!({ "subjects": ["A.old"] }), messages: 0, bytes: 0, consumers: BTreeMap::new() };
         let actual = Actual { streams: [("OLD".to_owned(), old)].into() };
         let note = |streams: u32| {
             let changes = changes(&declared(streams), &actual, &Targets::default());
@@ -297,13 +301,18 @@ mod tests {
                 (consumer.name.to_string(), ActualConsumer { raw, acknowledged: 3 })
             });
             let raw = STREAM.request(&stream.config, None);
-            (stream.name.to_string(), ActualStream { raw, messages: 7, consumers: consumers.collect() })
+            (stream.name.to_string(), ActualStream { raw, messages: 7, bytes: 70, consumers: consumers.collect() })
         };
         Actual { streams: model.tenants[0].streams.iter().map(stream).collect() }
     }
 
     fn unmanaged(subject: &str) -> ActualStream {
-        ActualStream { raw: json!({ "name": "OTHER", "subjects": [subject] }), messages: 2, consumers: BTreeMap::new() }
+        ActualStream {
+            raw: json!({ "name": "OTHER", "subjects": [subject] }),
+            messages: 2,
+            bytes: 20,
+            consumers: BTreeMap::new(),
+        }
     }
 
     fn planned(model: &Model, actual: &Actual, replace: &[&str], delete: &[&str]) -> Vec<Change> {

@@ -165,6 +165,11 @@ impl ConfigKey {
         matches!(self.update, Update::Limit)
     }
 
+    /// Whether it stays `true` once it is.
+    pub fn is_one_way(self) -> bool {
+        matches!(self.update, Update::OneWay)
+    }
+
     /// Why the server refuses to change it in place. `None` if it does not refuse.
     pub fn refusal(self, from: &Json, to: &Json) -> Option<String> {
         match self.update {

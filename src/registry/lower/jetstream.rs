@@ -68,7 +68,7 @@ pub(super) fn stream(raw: &raw::Stream, jetstream: Option<JetStream>, copies: &[
     c.set(stream_keys::ALLOW_ROLLUP_HDRS, rolls_up);
     c.set(stream_keys::ALLOW_DIRECT, is_on(&raw.allow_direct));
     c.set(stream_keys::DENY_DELETE, is_on(&raw.deny_delete));
-    c.set(stream_keys::DENY_PURGE, is_on(&raw.deny_purge) && !rolls_up);
+    c.set(stream_keys::DENY_PURGE, is_on(&raw.deny_purge));
     c.set(stream_keys::ALLOW_MSG_TTL, is_on(&raw.allow_msg_ttl) || marker > 0);
     c.set(stream_keys::SUBJECT_DELETE_MARKER_TTL, marker);
     c.set(stream_keys::ALLOW_ATOMIC, is_on(&raw.allow_atomic));
