@@ -341,6 +341,47 @@ async fn an_exporters_message_purges_no_copy() {
     arrive(&shop, "COPY", 1).await;
 }
 
+/// What a copy delivers is another tenant's: a stream by hand that captures it, and obeys roll-ups, loses what it had.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_stream_on_the_line_of_a_copy_obeys_the_exporter() {
+    let project = Project::with_registry(REGISTRY);
+    project.up();
+    let mill = project.connect("MILL/admin").await;
+    let shop = project.connect("SHOP/admin").await;
+    let js = jetstream::new(shop.client.clone());
+    let capture = |rolls_up: bool| jetstream::stream::Config {
+        name: "CAP".to_owned(),
+        subjects: vec!["JS.MILL.ORDERS.to.SHOP".to_owned(), "SHOP.own.>".to_owned()],
+        no_ack: true,
+        allow_rollup: rolls_up,
+        max_bytes: 1 << 16,
+        ..jetstream::stream::Config::default()
+    };
+    let verify = || project.run(&["verify", "--server", &project.creds("SHOP/admin").url]);
+    js.create_stream(capture(false)).await.expect("made");
+    assert!(verify().exited(0).all().contains("isolated"), "the control: its messages stay");
+    js.update_stream(capture(true)).await.expect("updated");
+    let found = verify().exited(1).all();
+    assert!(found.contains("CAP captures `JS.MILL.ORDERS.to.SHOP` of MILL"), "{found}");
+
+    // What is said is so.
+    shop.client.publish("SHOP.own.1", "1".into()).await.expect("published");
+    shop.settled().await;
+    let info = ask(&mill, "$JS.API.STREAM.INFO.ORDERS", Json::Null).await.expect("an answer");
+    let mut config = info["config"].clone();
+    config["allow_rollup_hdrs"] = true.into();
+    assert!(ask(&mill, "$JS.API.STREAM.UPDATE.ORDERS", config).await.expect("an answer")["error"].is_null());
+    let mut headers = async_nats::HeaderMap::new();
+    headers.insert("Nats-Rollup", "all");
+    let own = jetstream::new(mill.client.clone());
+    own.publish_with_headers("MILL.orders.1", headers, "x".into()).await.expect("publish").await.expect("stored");
+    eventually("it is gone", async || {
+        let last = json!({ "last_by_subj": "SHOP.own.1" });
+        ask(&shop, "$JS.API.STREAM.MSG.GET.CAP", last).await.is_some_and(|a| !a["error"].is_null())
+    })
+    .await;
+}
+
 /// A copy that is made again has everything again; nobody else's messages are touched.
 #[tokio::test]
 async fn a_copy_that_is_made_again_begins_again() {

@@ -7,8 +7,8 @@ use serde_json::{Value as Json, json};
 
 use super::cleanup::is_ours;
 use super::{Captured, Run, TenantRun};
-use crate::model::ShareKind;
 use crate::model::names::AccountName;
+use crate::model::{ShareKind, StreamCopy};
 use crate::subject::Subject;
 use crate::verify::probes;
 use crate::verify::wire::Request;
@@ -153,7 +153,16 @@ impl<'p> Run<'p> {
         let imported = imported.map(|import| (&import.from, &import.subject));
         let services = tenant.exports.iter().filter(|export| export.kind == ShareKind::Service);
         let asked = services.flat_map(|export| export.to.iter().map(|to| (to, &export.subject)));
-        for (other, sent) in imported.chain(asked) {
+        // What a copy delivers, and what commands the exporter's consumer, without what `copies` finds below.
+        let way = |copy: &StreamCopy, kind: ShareKind| -> Vec<Subject> {
+            let ways = copy.ways().into_iter().filter(|(of, ..)| *of == kind);
+            ways.filter_map(|(_, exported, _)| Subject::as_the_server_reads(&exported)).collect()
+        };
+        let delivered = tenant.stream_imports.iter().map(|copy| (&copy.from, way(copy, ShareKind::Stream)));
+        let commanded = tenant.stream_exports.iter().map(|copy| (&copy.to, way(copy, ShareKind::Service)));
+        let lines: Vec<(&AccountName, Vec<Subject>)> = delivered.chain(commanded).collect();
+        let lines = lines.iter().flat_map(|(other, subjects)| subjects.iter().map(|subject| (*other, subject)));
+        for (other, sent) in imported.chain(asked).chain(lines) {
             let Some(subject) = stream.subjects.iter().find(|s| s.overlaps(sent)) else { continue };
             let evidence = format!("its stream {} captures `{subject}` of {other} and {ROLLS_UP}", stream.name);
             self.ledger.leak_of(probes::DESTRUCTION, self.topology.place(other), Some(index), &evidence);
