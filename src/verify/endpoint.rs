@@ -263,6 +263,10 @@ struct State {
     was_silent: Cell<bool>,
     /// Whether it says things without end, none of which is an answer.
     is_endless: Cell<bool>,
+    /// Whether it has let anybody in.
+    has_let_in: Cell<bool>,
+    /// How long connections took that came to nothing, before it let anybody in.
+    in_vain: Cell<Duration>,
     /// Number of requests in a row that nobody has answered.
     unanswered: Cell<u32>,
 }
@@ -283,7 +287,7 @@ impl Silence {
         match (self.is_silent(), self.0.was_silent.get()) {
             (true, _) => Duration::ZERO,
             (false, true) => STALL_AGAIN,
-            (false, false) => STALL,
+            (false, false) => STALL.saturating_sub(self.0.in_vain.get()),
         }
     }
 
@@ -308,11 +312,27 @@ impl Silence {
         self.lost()
     }
 
+    /// Keeps in mind how long an attempt to log in took. A server that lets nobody in counts as silent once all attempts
+    /// together took as long as one to a silent server.
+    pub fn tried(&self, is_in: bool, took: Duration) {
+        if is_in {
+            self.0.has_let_in.set(true);
+        }
+        if !self.0.has_let_in.get() && !self.is_silent() {
+            self.0.in_vain.set(self.0.in_vain.get() + took);
+            if self.0.in_vain.get() >= STALL {
+                self.falls();
+            }
+        }
+    }
+
     /// The error of a connection to a silent server.
     pub fn lost(&self) -> Lost {
-        Lost(match self.0.is_endless.get() {
-            true => "the server says things without end, and does not answer".into(),
-            false => format!("the server said nothing for {} s", STALL.as_secs()),
+        let waited = STALL.as_secs();
+        Lost(match (self.0.is_endless.get(), self.0.in_vain.get() >= STALL) {
+            (true, _) => "the server says things without end, and does not answer".into(),
+            (false, true) => format!("the server let nobody in for {waited} s"),
+            (false, false) => format!("the server said nothing for {waited} s"),
         })
     }
 
@@ -331,7 +351,24 @@ impl Silence {
 
 #[cfg(test)]
 mod tests {
-    use super::address;
+    use std::time::Duration;
+
+    use super::{STALL, Silence, address};
+
+    #[test]
+    fn a_server_that_lets_nobody_in_is_given_up_like_a_silent_one() {
+        let silence = Silence::default();
+        silence.tried(false, STALL / 2);
+        assert_eq!((silence.is_silent(), silence.stall()), (false, STALL / 2), "the rest");
+        silence.tried(false, STALL / 2);
+        assert_eq!((silence.is_silent(), silence.stall()), (true, Duration::ZERO));
+        assert!(silence.lost().0.contains("let nobody in"));
+        // The control: whoever has been let in waits for each answer.
+        let silence = Silence::default();
+        silence.tried(true, STALL);
+        silence.tried(false, STALL);
+        assert_eq!((silence.is_silent(), silence.stall()), (false, STALL));
+    }
 
     #[test]
     fn an_address_is_a_host_with_an_optional_port_and_scheme() {

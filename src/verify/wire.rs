@@ -150,6 +150,13 @@ impl Connection {
     /// arrive under `inbox`. The server reports the connection's `name` to others, in
     /// message traces for example.
     pub async fn open(endpoint: &Endpoint, identity: &Identity, inbox: &str, name: &str) -> Result<Self, OpenError> {
+        let begin = Instant::now();
+        let opened = Self::log_in(endpoint, identity, inbox, name).await;
+        endpoint.silence.tried(opened.is_ok(), begin.elapsed());
+        opened
+    }
+
+    async fn log_in(endpoint: &Endpoint, identity: &Identity, inbox: &str, name: &str) -> Result<Self, OpenError> {
         let (reader, writer, info) = connected(endpoint).await?;
         let options = connect_options(identity, &info.nonce, name)?;
         let mut connection = Self {

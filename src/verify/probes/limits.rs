@@ -70,13 +70,14 @@ async fn jetstream<'p>(run: &Run<'p>, tenant_run: &mut TenantRun<'p>, held: &mut
         ("max_ack_pending", max_ack_pending.into()),
     ];
     for (key, wanted) in expected {
-        // The server reports -1 for "no limit", which `as_u64` maps to `None`. For streams and
-        // consumers 0 means "no limit" as well, and no declared limit is 0.
+        // The server reports -1 for "no limit", which `as_u64` maps to `None`. For numbers of things, 0 means "no limit" as
+        // well, and no declared limit is 0; of memory and disk, 0 is none.
         let given = limits[key].as_u64();
         let evidence = || format!("its {key} is {}, and {wanted} is declared", limits[key]);
+        let is_size = matches!(key, "max_memory" | "max_storage");
         match given {
             // Less than it was promised takes nothing from others.
-            Some(given) if given > 0 && given < wanted => run.ledger.not_tried(index, evidence()),
+            Some(given) if (given > 0 || is_size) && given < wanted => run.ledger.not_tried(index, evidence()),
             given if given != Some(wanted) => run.ledger.leak(Some(index), None, evidence()),
             _ => {}
         }
