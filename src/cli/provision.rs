@@ -3,13 +3,14 @@
 use std::borrow::Cow;
 use std::collections::{BTreeMap, HashSet};
 use std::path::PathBuf;
+use std::time::Duration;
 
 use serde::Serialize;
 
 use super::{Context, count};
 use crate::diag::{first_few, plain};
 use crate::error::{Error, Exit};
-use crate::keys::{AccountKind, RootKey};
+use crate::keys::{AccountKind, RootKey, check_time};
 use crate::live::conf_difference::Difference;
 use crate::live::jetstream::api::Failure;
 use crate::live::jetstream::apply::ChangeOutcome;
@@ -95,6 +96,8 @@ struct ReloadDocument {
     over_limit: Vec<OverLimit>,
     /// Streams that a restart empties.
     emptied: Vec<InMemory>,
+    /// Passwords that a reload has checked again. `None`: none, or unknown.
+    password_checks: Option<PasswordChecks>,
     /// The differences of accounts and settings. `None`: unknown.
     accounts: Option<Vec<Difference>>,
 }
@@ -190,7 +193,8 @@ fn elsewhere(context: &Context, valid: Valid, args: &PlanArgs) -> Result<(Valid,
     let command = if project.model().push.is_some() { "tenantry deploy" } else { "tenantry render" };
     let refusal = refusal.or_else(|| super::server::refuse_shut_out(&over_limit).err());
     let in_memory = if plan.restart { super::server::in_memory(&project, &url) } else { Vec::new() };
-    Ok((project.valid, Some(Pending { plan, command, refusal, over_limit, are_limits_known, in_memory })))
+    let checks = if plan.reload && !plan.restart { PasswordChecks::ask(&project, &url) } else { None };
+    Ok((project.valid, Some(Pending { plan, command, refusal, over_limit, are_limits_known, in_memory, checks })))
 }
 
 /// Prints what has to happen to accounts and settings. Returns the command that does it, if one does.
@@ -240,6 +244,7 @@ fn show_pending(context: &Context, pending: &Pending) -> Option<String> {
             Some(gone) => ui.result(&plain(&format!("disconnects {}", first_few(gone)))),
             None => ui.result("whom it disconnects is not known: what the server runs was overwritten"),
         }
+        pending.checks.iter().for_each(|checks| checks.show(context));
         if !pending.are_limits_known && plan.lowered.is_empty() {
             ui.result(
                 "whether clients are at a limit of subscriptions, which a reload disconnects, could not be asked",
@@ -274,6 +279,8 @@ struct Pending {
     are_limits_known: bool,
     /// Streams that a restart empties.
     in_memory: Vec<InMemory>,
+    /// Passwords that a reload has checked again.
+    checks: Option<PasswordChecks>,
 }
 
 impl Pending {
@@ -287,6 +294,7 @@ impl Pending {
             disconnects: disconnects.filter(|_| self.are_limits_known && !is_choice),
             over_limit: self.over_limit,
             emptied: self.in_memory,
+            password_checks: self.checks,
             accounts: differences,
         }
     }
@@ -314,7 +322,8 @@ fn pending(
     let (over_limit, are_limits_known) = lowered_limits(&plan, project, &state.dial);
     let refusal = refusal.and_then(|()| super::server::refuse_shut_out(&over_limit)).err();
     let in_memory = if plan.restart { super::server::in_memory(project, &state.dial) } else { Vec::new() };
-    Ok(Some(Pending { plan, command: "tenantry up", refusal, over_limit, are_limits_known, in_memory }))
+    let checks = if plan.reload && !plan.restart { PasswordChecks::ask(project, &state.dial) } else { None };
+    Ok(Some(Pending { plan, command: "tenantry up", refusal, over_limit, are_limits_known, in_memory, checks }))
 }
 
 /// The limits of a plan that are lower than what is used now, and whether those of clients could be asked for. Without an
@@ -331,6 +340,52 @@ pub fn lowered_limits(plan: &ReloadPlan, project: &Project, url: &str) -> (Vec<O
     // Those of clients are asked for each lowered limit.
     let of_clients = of_clients.unwrap_or_default();
     (of_tenants.filter(|over| !over.disconnects()).chain(of_clients).collect(), are_limits_known)
+}
+
+/// Clients whose passwords a server checks again when it reloads, and how long that takes, by the speed of this machine:
+/// meanwhile nobody logs in, and JetStream's API answers nobody.
+#[derive(Debug, Clone, Copy, Serialize)]
+struct PasswordChecks {
+    clients: usize,
+    milliseconds: u64,
+}
+
+impl PasswordChecks {
+    /// What takes longer than this is told. Milliseconds.
+    const NOTICEABLE: u64 = 100;
+
+    /// Asks the server who is connected. `None`: nobody with a password, or it does not say.
+    fn ask(project: &Project, url: &str) -> Option<Self> {
+        let model = project.model();
+        let users = model.tenants.iter().flat_map(|tenant| &tenant.users).chain(&model.system.users);
+        let cost = |user: &User| match user.credential {
+            Credential::Password { .. } => Some((user.name.to_string(), model.bcrypt.derived)),
+            Credential::PasswordFromEnv { .. } => Some((user.name.to_string(), model.bcrypt.supplied)),
+            Credential::Nkey { .. } | Credential::PublicKey(_) => None,
+        };
+        let costs: BTreeMap<String, u32> = users.filter_map(cost).collect();
+        if costs.is_empty() {
+            return None;
+        }
+        let operators = project.operator_logins();
+        let clients = operators.iter().find_map(|login| stats::password_clients(url, login, &costs).ok())?;
+        let times = clients.iter().map(|(cost, count)| check_time(*cost).as_secs_f64() * *count as f64);
+        let time = Duration::try_from_secs_f64(times.sum()).unwrap_or(Duration::MAX);
+        let milliseconds = u64::try_from(time.as_millis()).unwrap_or(u64::MAX);
+        Some(Self { clients: clients.values().sum(), milliseconds }).filter(|checks| checks.clients > 0)
+    }
+
+    fn show(self, context: &Context) {
+        let Self { clients, milliseconds } = self;
+        if milliseconds >= Self::NOTICEABLE {
+            let seconds = Duration::from_millis(milliseconds).as_secs_f64();
+            context.ui.note(&format!(
+                "the server checks the passwords of {} again: for about {seconds:.1} s nobody logs in, and JetStream's API answers \
+                 nobody (docs/keys.md)",
+                count(clients, "connected client")
+            ));
+        }
+    }
 }
 
 /// Prints what differs in accounts and settings.

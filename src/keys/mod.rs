@@ -18,7 +18,7 @@ use zeroize::Zeroizing;
 use crate::model::names::{AccountName, UserName};
 
 pub use login::{Login, public_key_of, sign_nonce};
-pub use password::HashCache;
+pub use password::{HashCache, check_time};
 pub use root::{RootKey, RootKeyError};
 pub use secret::Secret;
 

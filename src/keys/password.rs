@@ -3,6 +3,7 @@
 use std::collections::HashMap;
 use std::fmt::Write as _;
 use std::sync::Mutex;
+use std::time::{Duration, Instant};
 
 use sha2::{Digest, Sha256};
 
@@ -14,6 +15,14 @@ fn hash(password: &Secret, cost: u32, salt: [u8; 16]) -> String {
         Ok(parts) => parts.format_for_version(bcrypt::Version::TwoA),
         Err(e) => unreachable!("cost and password were checked when they were read: {e}"),
     }
+}
+
+/// How long one check of a password with this cost takes here, by a hash of a lower cost: each step doubles it.
+pub fn check_time(cost: u32) -> Duration {
+    const MEASURED: u32 = 6;
+    let begin = Instant::now();
+    hash(&Secret::new("measured".to_owned()), MEASURED, [0; 16]);
+    begin.elapsed().mul_f64(f64::from(cost.saturating_sub(MEASURED)).exp2())
 }
 
 /// Cache of bcrypt hashes by a digest of their input. bcrypt is slow on purpose;

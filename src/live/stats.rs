@@ -332,6 +332,30 @@ pub fn exceeded(url: &str, operator: &Login, lowered: &[Lowered], model: &Model)
     })
 }
 
+/// Number of connected clients that logged in with a password, by its bcrypt cost. `costs`: of each user with one, by name.
+pub fn password_clients(
+    url: &str,
+    operator: &Login,
+    costs: &BTreeMap<String, u32>,
+) -> Result<BTreeMap<u32, usize>, Error> {
+    let fail = |what: String| Error::server(format!("cannot ask {url} for its connections: {what}"), "");
+    let ask = async {
+        let client = crate::live::connect_options(operator).connect(url).await.map_err(|e| fail(e.to_string()))?;
+        let body = json!({ "auth": true, "limit": 1_000_000 }).to_string();
+        let reply = client.request("$SYS.REQ.SERVER.PING.CONNZ", body.into()).await.map_err(|e| fail(e.to_string()))?;
+        let reply: Json = serde_json::from_slice(&reply.payload).map_err(|e| fail(e.to_string()))?;
+        let mut found = BTreeMap::new();
+        let users = reply["data"]["connections"].as_array().into_iter().flatten();
+        for cost in users.filter_map(|connection| costs.get(connection["authorized_user"].as_str()?)) {
+            *found.entry(*cost).or_default() += 1;
+        }
+        Ok(found)
+    };
+    super::runtime()?
+        .block_on(async { tokio::time::timeout(LIMIT, ask).await })
+        .unwrap_or_else(|_| Err(fail(format!("no answer within {} s", LIMIT.as_secs()))))
+}
+
 /// Number of connections, those with the most subscriptions first, of which these are asked.
 const BUSIEST: usize = 1024;
 

@@ -753,6 +753,31 @@ async fn what_a_restart_loses_is_said_before() {
     assert_eq!(messages("EVENTS").await, 1);
 }
 
+/// A reload has the server check the passwords of connected clients again, and that is said with a number.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_plan_says_whose_passwords_a_reload_checks() {
+    let project = Project::with_registry(
+        "version = 1\n[auth]\nbcrypt_cost = 10\n[[tenant]]\nname = \"A\"\n[[tenant.user]]\nname = \"word\"\nauth = \"password\"\n\
+         [[tenant.user]]\nname = \"key\"\n[[system.user]]\nname = \"op\"\n",
+    );
+    project.up();
+    let _key = project.connect("A/key").await;
+    let plan = || project.run(&["plan", "--format", "json"]).json();
+    project.run(&["tenant", "add", "NEW"]).succeeded();
+    assert_eq!(plan()["password_checks"], json!(null), "keys cost nothing");
+    let mut words = Vec::new();
+    for _ in 0..4 {
+        words.push(project.connect("A/word").await);
+    }
+    let checks = plan()["password_checks"].clone();
+    assert_eq!(checks["clients"], 4, "{checks}");
+    assert!(checks["milliseconds"].as_u64().is_some_and(|time| time > 20), "{checks}");
+    let planned = project.run(&["plan"]).exited(1);
+    assert!(planned.all().contains("the passwords of 4 connected clients again"), "{}", planned.all());
+    project.run(&["up"]).exited(0);
+    assert_eq!(plan()["password_checks"], json!(null), "nothing is to reload");
+}
+
 /// A limit of the server's connections that leaves none to tenantry is not tried: afterwards nobody could say what it runs.
 #[tokio::test]
 async fn a_limit_of_connections_that_shuts_tenantry_out_is_refused() {
