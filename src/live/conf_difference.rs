@@ -63,6 +63,11 @@ pub enum ConfChange {
         /// The subjects.
         subjects: Vec<String>,
     },
+    /// A list is written otherwise and allows the same.
+    Relisted {
+        /// `publish` or `subscribe`.
+        side: Side,
+    },
     /// A share begins.
     Shared {
         /// The export or import.
@@ -262,6 +267,9 @@ fn compare_users(old: &User, new: &User) -> Vec<ConfChange> {
             subjects
         };
         let (more, less) = (list(new, old), list(old, new));
+        if old != new && more.is_empty() && less.is_empty() {
+            changes.push(ConfChange::Relisted { side });
+        }
         if !more.is_empty() {
             changes.push(ConfChange::Allowed { side, subjects: more });
         }
@@ -401,6 +409,9 @@ impl fmt::Display for Difference {
             ConfChange::NoLongerAllowed { side, subjects } => {
                 write!(f, "may no longer {} {}", side.verb(), first_few(subjects))
             }
+            ConfChange::Relisted { side } => {
+                write!(f, "may {} what it could, by another list", side.verb())
+            }
             ConfChange::Shared { share } => f.write_str(share),
             ConfChange::NoLongerShared { share } => write!(f, "no longer {share}"),
             ConfChange::Value { key, from, to } => {
@@ -450,6 +461,8 @@ mod tests {
             ("max_connections: 5", "max_connections: 2", vec!["A: limits.max_connections: 5 → 2"]),
             ("\"A.>\"", "\"A.>\", \"$JS.X\", \"B.y\"", vec!["A: app may now publish B.y, $JS.X"]),
             ("\"A.x\"", "\"A.*\"", vec!["A: app may now subscribe to A.*"]),
+            ("[\"A.x\"]", "[\"A.x\", \"A.x\"]", vec![]),
+            ("[\"A.>\"]", "[\"A.>\", \"A.b\"]", vec!["A: app may publish what it could, by another list"]),
             ("\"A.x\"", "\"A.y\"", vec!["A: app may now subscribe to A.y", "A: app may no longer subscribe to A.x"]),
             ("$2a$1", "$2a$2", vec!["A: app gets a new credential"]),
             ("UKEY", "UNEXT", vec!["A: auditor gets a new credential"]),

@@ -54,7 +54,7 @@ const STREAM: &[Conflict<StreamPlaces>] = &[
     },
     Conflict {
         code: "roll-up-without-purge",
-        message: "a roll-up purges, as schedules and delete markers do, and deny_purge forbids it",
+        message: "a roll-up purges (schedules and delete markers roll up too), and deny_purge forbids it",
         hint: "remove one of them: the server would drop deny_purge",
         places: |s| {
             let schedules =
