@@ -99,7 +99,9 @@ pub fn conflict(held: &Reservations, wanted: &Reservations, available: Reserved)
     };
     let removed: Vec<&str> = held.keys().filter(|account| !wanted.contains_key(*account)).map(String::as_str).collect();
     let kept = if removed.is_empty() {
-        "it lets go of what accounts give up after a reload only".to_owned()
+        "it lets go of what accounts give up after a reload only (none is needed if some are lowered first, and others raised after \
+         that)"
+            .to_owned()
     } else {
         let verb = if removed.len() == 1 { "reserves" } else { "reserve" };
         format!("{} no longer {verb} any, and it lets go of that at a restart only", first_few(&removed))

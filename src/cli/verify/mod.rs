@@ -338,7 +338,10 @@ fn show_untried(context: &Context, report: &Report) {
         context.ui.note(&format!("not tried: {}: {}", first_few(tenants), shortened(why)));
     }
     if reasons.len() > SHOWN {
-        context.ui.note(&format!("… and {} more reasons: --html FILE or --format json has all", reasons.len() - SHOWN));
+        context.ui.note(&format!(
+            "… and {}: --html FILE or --format json has all",
+            count(reasons.len() - SHOWN, "more reason")
+        ));
     }
     if exhaustive > 0 {
         context.ui.note(&format!("not tried: {}, because --exhaustive is not given", count(exhaustive, "check")));
@@ -397,7 +400,10 @@ fn show_causes(context: &Context, report: &Report) {
         show_places(context, cause);
     }
     if causes.len() > SHOWN {
-        context.ui.note(&format!("… and {} more causes: --html FILE or --format json has all", causes.len() - SHOWN));
+        context.ui.note(&format!(
+            "… and {}: --html FILE or --format json has all",
+            count(causes.len() - SHOWN, "more cause")
+        ));
     }
 }
 

@@ -90,7 +90,7 @@ pub fn refused<'p>(run: &Run<'p>, tenant_run: &TenantRun<'p>, error: &Value) {
         }
         (Some(NO_STORAGE), Some(why)) => run.ledger.not_tried(index, why),
         (Some(OVERLAP), _) => {
-            run.ledger.not_run(index, format!("no stream could be made: {why}; is another proof running?"));
+            run.ledger.not_run(index, format!("no stream could be made: {why}; does another stream capture these subjects, or does another proof run?"));
         }
         _ => run.ledger.not_run(index, format!("no stream could be made: {why}")),
     }

@@ -38,8 +38,14 @@ async fn probe<'p>(run: &Run<'p>, tenant_runs: &mut [TenantRun<'p>]) {
             if matches!(answer, Answer::Message(_)) && info.is_object() {
                 compare(run, tenant_run, &info);
             } else {
-                run.ledger
-                    .not_run(tenant_run.index, format!("this server has no account `{}`", tenant_run.tenant.name));
+                let name = &tenant_run.tenant.name;
+                run.ledger.not_run(
+                    tenant_run.index,
+                    match answer {
+                        Answer::Message(_) | Answer::Nobody => format!("this server has no account `{name}`"),
+                        _ => format!("the server did not say what it has in account `{name}`"),
+                    },
+                );
             }
         }
     }
