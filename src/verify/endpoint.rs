@@ -35,6 +35,9 @@ const STALL: Duration = if cfg!(test) { Duration::from_secs(1) } else { Duration
 /// The same for a server that was silent before.
 const STALL_AGAIN: Duration = if cfg!(test) { Duration::from_millis(200) } else { Duration::from_secs(3) };
 
+/// How long a server that was asked for by `tls://` may take to say anything in clear, before TLS is begun.
+const HANDSHAKE_FIRST: Duration = if cfg!(test) { Duration::from_millis(100) } else { Duration::from_secs(1) };
+
 /// Timeout for replies that come from a responder, such as JetStream, and not from the
 /// server's protocol. Shorter in unit tests, which wait for it.
 const PATIENCE: Duration = if cfg!(test) { Duration::from_millis(300) } else { Duration::from_secs(5) };
@@ -148,7 +151,8 @@ impl Endpoint {
     }
 }
 
-/// Connects, reads the server's INFO, and goes on by TLS if either side wants that.
+/// Connects, reads the server's INFO, and goes on by TLS if either side wants that. A server that says nothing in clear to
+/// `tls://` may want TLS first (`handshake_first`): then its INFO comes by TLS.
 pub async fn connected(endpoint: &Endpoint) -> Result<(Reader, Writer, Info), OpenError> {
     let Endpoint { address, silence, .. } = endpoint;
     let broken = |e: &dyn std::fmt::Display| OpenError::Broken(format!("{address}: {e}"));
@@ -156,37 +160,60 @@ pub async fn connected(endpoint: &Endpoint) -> Result<(Reader, Writer, Info), Op
     let stream = stream.ok_or_else(|| broken(&"nothing answers"))?.map_err(|e| broken(&e))?;
     let _ = stream.set_nodelay(true);
     let mut reader = BufReader::with_capacity(BUFFER, stream);
-    let line = match silence.wait(silence.stall(), read_bytes_of_line(&mut reader)).await {
+    let wait = HANDSHAKE_FIRST.min(silence.stall());
+    if endpoint.is_tls && (silence.0.is_tls_first.get() || timeout(wait, reader.fill_buf()).await.is_err()) {
+        let (mut reader, writer) = secured(endpoint, reader.into_inner()).await?;
+        let info = read_info(endpoint, &mut reader).await?;
+        silence.0.is_tls_first.set(true);
+        return Ok((reader, writer, info));
+    }
+    let info = read_info(endpoint, &mut reader).await?;
+    let more = reader.buffer().to_vec();
+    let stream = reader.into_inner();
+    match endpoint.is_tls || info.wants_tls() {
+        false => {
+            let (reader, writer) = stream.into_split();
+            let reader: Box<dyn AsyncRead + Unpin> = Box::new(Cursor::new(more).chain(reader));
+            Ok((BufReader::with_capacity(BUFFER, reader), Box::new(writer), info))
+        }
+        // Somebody between client and server may have put it there.
+        true if !more.is_empty() => Err(broken(&"it said more in clear before TLS")),
+        true if !info.wants_tls() => Err(broken(&"it has no TLS, and in clear nothing is sent to tls://")),
+        true => {
+            let (reader, writer) = secured(endpoint, stream).await?;
+            Ok((reader, writer, info))
+        }
+    }
+}
+
+/// Goes on by TLS.
+async fn secured(endpoint: &Endpoint, stream: TcpStream) -> Result<(Reader, Writer), OpenError> {
+    let Endpoint { address, silence, .. } = endpoint;
+    let broken = |e: &dyn std::fmt::Display| OpenError::Broken(format!("{address}: {e}"));
+    let (connector, name) = endpoint.connector().map_err(|e| broken(&e))?;
+    let secured = silence.wait(silence.stall(), connector.connect(name, stream)).await;
+    let secured = secured.ok_or_else(|| broken(&silence.lost()))?;
+    let secured = secured.map_err(|e| broken(&format!("TLS: {e}; --ca names who signed its certificate")))?;
+    let (reader, writer) = tokio::io::split(secured);
+    let reader: Box<dyn AsyncRead + Unpin> = Box::new(reader);
+    Ok((BufReader::with_capacity(BUFFER, reader), Box::new(writer)))
+}
+
+/// Reads the INFO with which a server begins.
+async fn read_info(endpoint: &Endpoint, reader: &mut BufReader<impl AsyncRead + Unpin>) -> Result<Info, OpenError> {
+    let Endpoint { address, silence, .. } = endpoint;
+    let broken = |e: &dyn std::fmt::Display| OpenError::Broken(format!("{address}: {e}"));
+    let line = match silence.wait(silence.stall(), read_bytes_of_line(reader)).await {
         None => return Err(broken(&silence.lost())),
         Some(Err(lost)) => return Err(broken(&lost)),
         Some(Ok(line)) => line,
     };
     let text = String::from_utf8_lossy(&line);
     let info = text.strip_prefix("INFO ").and_then(|text| serde_json::from_str::<Info>(text.trim()).ok());
-    let info = info.ok_or_else(|| {
+    info.ok_or_else(|| {
         let start: String = text.trim().chars().take(60).collect();
         broken(&format!("it is not a NATS server: it began with {start:?}"))
-    })?;
-    let more = reader.buffer().to_vec();
-    let stream = reader.into_inner();
-    let (reader, writer): (Box<dyn AsyncRead + Unpin>, Writer) = match endpoint.is_tls || info.wants_tls() {
-        false => {
-            let (reader, writer) = stream.into_split();
-            (Box::new(Cursor::new(more).chain(reader)), Box::new(writer))
-        }
-        // Somebody between client and server may have put it there.
-        true if !more.is_empty() => return Err(broken(&"it said more in clear before TLS")),
-        true if !info.wants_tls() => return Err(broken(&"it has no TLS, and in clear nothing is sent to tls://")),
-        true => {
-            let (connector, name) = endpoint.connector().map_err(|e| broken(&e))?;
-            let secured = silence.wait(silence.stall(), connector.connect(name, stream)).await;
-            let secured = secured.ok_or_else(|| broken(&silence.lost()))?;
-            let secured = secured.map_err(|e| broken(&format!("TLS: {e}; --ca names who signed its certificate")))?;
-            let (reader, writer) = tokio::io::split(secured);
-            (Box::new(reader), Box::new(writer))
-        }
-    };
-    Ok((BufReader::with_capacity(BUFFER, reader), writer, info))
+    })
 }
 
 /// Reads up to the end of a line.
@@ -263,6 +290,8 @@ struct State {
     was_silent: Cell<bool>,
     /// Whether it says things without end, none of which is an answer.
     is_endless: Cell<bool>,
+    /// Whether it wants TLS before it says anything.
+    is_tls_first: Cell<bool>,
     /// Whether it has let anybody in.
     has_let_in: Cell<bool>,
     /// How long connections took that came to nothing, before it let anybody in.

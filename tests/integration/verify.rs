@@ -1050,15 +1050,19 @@ fn a_server_with_tls_is_attacked_by_tls() {
     let store = conf.lines().find(|line| line.trim_start().starts_with("store_dir")).expect("a folder").to_owned();
     let conf = conf.replace(&store, &format!("  store_dir: \"{}\"", data.display()));
     project.write("infra/nats/tls.conf", &conf);
-    let mut command = std::process::Command::new(crate::support::nats_server());
-    command.arg("-c").arg(project.path().join("infra/nats/tls.conf")).stdout(std::process::Stdio::null());
-    let log = std::fs::File::create(project.path().join("tls.log")).expect("a log");
-    let _server = crate::differential::Server(command.stderr(log).spawn().expect("nats-server starts"));
-    let start = Instant::now();
-    while TcpStream::connect(("127.0.0.1", project.port)).is_err() {
-        assert!(start.elapsed() < PATIENCE, "{}", project.read("tls.log"));
-        std::thread::sleep(Duration::from_millis(10));
-    }
+    let serve = || {
+        let mut command = std::process::Command::new(crate::support::nats_server());
+        command.arg("-c").arg(project.path().join("infra/nats/tls.conf")).stdout(std::process::Stdio::null());
+        let log = std::fs::File::create(project.path().join("tls.log")).expect("a log");
+        let server = crate::differential::Server(command.stderr(log).spawn().expect("nats-server starts"));
+        let start = Instant::now();
+        while TcpStream::connect(("127.0.0.1", project.port)).is_err() {
+            assert!(start.elapsed() < PATIENCE, "{}", project.read("tls.log"));
+            std::thread::sleep(Duration::from_millis(10));
+        }
+        server
+    };
+    let server = serve();
     let url = format!("tls://localhost:{}", project.port);
     let in_clear = format!("nats://127.0.0.1:{}", project.port);
     let (ca, cert, key) = (file("ca.pem"), file("client.pem"), file("client.key"));
@@ -1083,6 +1087,12 @@ fn a_server_with_tls_is_attacked_by_tls() {
         let ran = project.run(&[&["verify", "--server", &url], &arguments[..]].concat()).exited(2);
         assert!(ran.stderr.contains(expected), "{arguments:?}: {}", ran.stderr);
     }
+    // One that says nothing before TLS.
+    drop(server);
+    project.write("infra/nats/tls.conf", &conf.replace("verify: true", "verify: true, handshake_first: true"));
+    let _server = serve();
+    let report = verify(&project, &[&["--server", url.as_str()], &with[..]].concat(), 0);
+    assert_eq!(report["verdict"], "isolated");
 }
 
 /// To tls:// nothing is sent in clear, not even a login.
