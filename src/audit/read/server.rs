@@ -303,8 +303,8 @@ fn remote(node: &Node, collector: &mut Collector) -> Option<Remote> {
     let user = urls.iter().find_map(userinfo);
     let denies_all =
         |key: &str| options.get(key).map(nodes).unwrap_or_default().iter().any(|node| text(node) == Some(">"));
-    let is_closed = denies_all("deny_imports") && denies_all("deny_exports");
-    (!is_off).then_some(Remote { account, urls, addresses, user, is_closed, span: node.span })
+    let (sends, receives) = (!denies_all("deny_exports"), !denies_all("deny_imports"));
+    (!is_off).then_some(Remote { account, urls, addresses, user, sends, receives, span: node.span })
 }
 
 /// The logins in the `authorization` block of a listener.

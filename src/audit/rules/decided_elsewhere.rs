@@ -36,7 +36,7 @@ fn check(system: &System, tenants: &Tenants, out: &mut Vec<Diagnostic>) {
         }
     }
     acknowledged_by_answers(system, tenants, out);
-    let remotes = || system.server.remotes().filter(|remote| !remote.is_closed);
+    let remotes = || system.server.remotes().filter(|remote| remote.sends || remote.receives);
     let apart = |account: &str, other: &str| tenants.are_apart(account, other);
     // With a name, the server closes connections of its own; one that comes back over two other servers it
     // does not know.
@@ -52,8 +52,11 @@ fn check(system: &System, tenants: &Tenants, out: &mut Vec<Diagnostic>) {
             out.push(RULE.warning(remote.span, format!("{message} is not in this file")));
         }
     }
-    let Some(first) = remotes().next() else { return };
-    if let Some(second) = remotes().find(|r| apart(&r.account, &first.account)) {
+    let meeting = remotes().filter(|from| from.sends).find_map(|from| {
+        let other = remotes().find(|to| to.receives && apart(&to.account, &from.account))?;
+        Some((from, other))
+    });
+    if let Some((first, second)) = meeting {
         let message = format!("whether `{}` and `{}` meet beyond their leaf nodes", first.account, second.account);
         out.push(
             RULE.warning(second.span, format!("{message} is not in this file")).related(first.span, "the other one"),

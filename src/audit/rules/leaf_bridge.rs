@@ -20,8 +20,10 @@ fn check(system: &System, tenants: &Tenants, out: &mut Vec<Diagnostic>) {
         return;
     }
     let mut dialled: HashMap<(&str, Option<&str>), &Remote> = HashMap::new();
-    for remote in
-        system.server.remotes().filter(|remote| !remote.is_closed && takes_leaf_nodes(system, &remote.account))
+    for remote in system
+        .server
+        .remotes()
+        .filter(|remote| (remote.sends || remote.receives) && takes_leaf_nodes(system, &remote.account))
     {
         for address in &remote.addresses {
             for other in comes_out(system, remote, address) {
@@ -31,7 +33,11 @@ fn check(system: &System, tenants: &Tenants, out: &mut Vec<Diagnostic>) {
                 }
             }
             let first = *dialled.entry((address, remote.user.as_deref())).or_insert(remote);
-            if tenants.are_apart(&first.account, &remote.account) && comes_out(system, remote, address).is_empty() {
+            let flows = first.sends && remote.receives || remote.sends && first.receives;
+            if flows
+                && tenants.are_apart(&first.account, &remote.account)
+                && comes_out(system, remote, address).is_empty()
+            {
                 let message = format!("`{}` and `{}` both dial {address}, as one user", first.account, remote.account);
                 out.push(RULE.error(remote.span, message).related(first.span, "the other one"));
             }

@@ -160,8 +160,10 @@ pub struct Remote {
     pub addresses: Vec<String>,
     /// The user as which it logs in. `None`: none is in a URL.
     pub user: Option<String>,
-    /// Whether its lists let nothing in or out.
-    pub is_closed: bool,
+    /// Whether messages of the account may go out over it.
+    pub sends: bool,
+    /// Whether messages may come in over it.
+    pub receives: bool,
     /// Location.
     pub span: Span,
 }
