@@ -5,11 +5,12 @@ use std::path::PathBuf;
 use serde::Serialize;
 
 use super::{Context, command_of_change};
+use crate::diag::first_few;
 use crate::error::{Error, Exit};
 use crate::model::jetstream::StreamKind;
 use crate::model::names::BucketName;
 use crate::model::permissions::{Grant, Permissions};
-use crate::model::{Model, Tenant};
+use crate::model::{Model, ShareKind, Tenant};
 use crate::registry::edit::{Editor, NewTenant, NewUser};
 
 /// Add, remove and show tenants.
@@ -151,6 +152,18 @@ fn suspend(context: &Context, name: &str, is_suspended: bool) -> Result<Exit, Er
     editor.save()?;
     context.ui.done(&format!("tenant `{name}` {done} in the registry"));
     context.ui.json(&serde_json::json!({ done: name }));
+    for export in tenant.exports.iter().filter(|_| is_suspended) {
+        let silent = match export.kind {
+            ShareKind::Service => "is answered by nobody then",
+            ShareKind::Stream => "has no new messages then",
+        };
+        context.ui.note(&format!(
+            "{} `{}`, which it shares with {}, {silent}",
+            export.kind.as_str(),
+            export.subject,
+            first_few(export.to.iter().map(ToString::to_string))
+        ));
+    }
     let up = command_of_change(&valid.model);
     let server = valid.model.push.as_ref().map(|_| format!(" --server {}", valid.model.server.url));
     let server = server.unwrap_or_default();

@@ -604,7 +604,8 @@ async fn a_suspended_tenant_is_out_until_it_is_resumed() {
     let neighbour = project.connect("TENANT_A/tenant_a_app").await;
     let js = jetstream::new(app.client.clone());
     js.publish("TENANT_B.orders.1", "x".into()).await.expect("published").await.expect("stored");
-    project.run(&["tenant", "suspend", "TENANT_B"]).succeeded();
+    let suspended = project.run(&["tenant", "suspend", "TENANT_B"]).succeeded();
+    assert!(!suspended.stderr.contains("which it shares"), "the control: it shares nothing: {}", suspended.stderr);
     let again = project.run(&["tenant", "suspend", "TENANT_B"]).exited(2);
     assert!(again.stderr.contains("is suspended already"), "{}", again.stderr);
     let plan = project.run(&["plan", "--format", "json"]).exited(1).json();
@@ -631,6 +632,9 @@ async fn a_suspended_tenant_is_out_until_it_is_resumed() {
     let orders = jetstream::new(app.client.clone()).get_stream("ORDERS").await.expect("the stream");
     assert_eq!(orders.cached_info().state.messages, 1);
     assert!(!neighbour.was_lost());
+    let suspended = project.run(&["tenant", "suspend", "TENANT_A"]).succeeded();
+    let said = "service `TENANT_A.api.quote`, which it shares with TENANT_B, is answered by nobody then";
+    assert!(suspended.stderr.contains(said), "{}", suspended.stderr);
 }
 
 /// The provisioner has a connection of its own, beside those that the tenant was promised.
