@@ -52,12 +52,17 @@ fn suspicion<'w>(names: &HashSet<String>, account: &'w Account) -> Option<Suspic
         let why = format!("leaf nodes log in to it as `{}` and as `{}`", one.name, other.name);
         return Some(Suspicion { account, groups: leaves, open: Vec::new(), why });
     }
+    if let Some((one, other)) = denied_by_name(account) {
+        let (first, second) = (one.display_name(), other.display_name());
+        let why = format!("`{first}` denies subjects with the name of `{second}`");
+        let groups = [one, other].map(|user| Group { name: user.display_name().to_owned(), users: vec![user] });
+        return Some(Suspicion { account, groups: groups.into(), open: Vec::new(), why });
+    }
     if let Some(groups) = denying(account) {
         let why = format!("`{}` and `{}` each deny subjects that the other may use", groups[0].name, groups[1].name);
         return Some(Suspicion { account, groups, open: Vec::new(), why });
     }
-    let (open, limited): (Vec<&User>, Vec<&User>) =
-        account.users.iter().filter(|user| !user.is_leaf_login).partition(|user| is_open(user));
+    let (open, limited): (Vec<&User>, Vec<&User>) = account.users.iter().partition(|user| is_open(user));
     let spaces: Vec<(&User, Spaces)> = limited.iter().map(|user| (*user, Spaces::of(user))).collect();
     let groups = groups(&spaces);
     if groups.len() > 1 {
@@ -89,6 +94,19 @@ fn is_open(user: &User) -> bool {
         side.deny.is_empty() && allow.any(|p| p.queue.is_none() && matches!(p.subject.as_str(), ">" | "*.>"))
     };
     [&user.permissions.publish, &user.permissions.subscribe].into_iter().all(|side| side.is_open() || allows_all(side))
+}
+
+/// A user that denies a subject with the name of another one, which may use it.
+fn denied_by_name(account: &Account) -> Option<(&User, &User)> {
+    let names: BTreeMap<String, &User> =
+        account.users.iter().map(|user| (user.display_name().to_lowercase(), user)).collect();
+    account.users.iter().find_map(|user| {
+        let sides = [&user.permissions.publish, &user.permissions.subscribe];
+        let denied = sides.into_iter().flat_map(|side| &side.deny).filter(|p| p.queue.is_none()).map(|p| &p.subject);
+        let named = denied.filter(|subject| !subject.first_token().starts_with(['$', '_'])).flat_map(Subject::tokens);
+        let mut others = named.filter_map(|token| names.get(&token.to_lowercase()));
+        others.find(|other| !std::ptr::eq(**other, user)).map(|other| (user, *other))
+    })
 }
 
 /// Groups users by the application's subjects that they deny, if two of them each deny what the other may use.

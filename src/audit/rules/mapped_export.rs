@@ -3,11 +3,12 @@
 use std::collections::HashSet;
 
 use super::Rule;
+use super::wildcard_service::names;
 use crate::audit::reach;
 use crate::audit::reach::term::Function;
-use crate::audit::system::{Account, Export, Mapping, System, User};
+use crate::audit::system::{Account, Export, Import, Mapping, System, User};
 use crate::audit::tenants::Tenants;
-use crate::diag::{Diagnostic, Span};
+use crate::diag::Diagnostic;
 use crate::model::ShareKind;
 use crate::subject::Subject;
 
@@ -19,9 +20,9 @@ pub const RULE: Rule = Rule {
     check,
 };
 
-/// Whether all that a mapping makes has the importer's name: where it was, or, in what nobody may ask directly, before
-/// everything else that the importer chooses.
-fn keeps_name(mapping: &Mapping, export: &Export) -> bool {
+/// Whether all that a mapping makes keeps the importer's name: where it was, or before everything else that the importer
+/// chooses; or what it chooses is not in it at all. `others`: what other accounts import, which it must not become.
+fn keeps_name(mapping: &Mapping, export: &Export, others: &[&Subject]) -> bool {
     let place = usize::try_from(export.token_position - 1).unwrap_or(usize::MAX);
     let wildcards = mapping.from.tokens().take(place).filter(|token| *token == "*").count();
     let tail = mapping.from.tokens().position(|token| token == ">").filter(|tail| *tail <= place);
@@ -35,33 +36,49 @@ fn keeps_name(mapping: &Mapping, export: &Export) -> bool {
     let is_number = |token: &str| matches!(Function::of(token), Ok(Function::Number(_)));
     let is_kept = |(to, made): (&String, &Subject)| {
         let tokens: Vec<&str> = to.split('.').collect();
+        let is_free = !others.iter().any(|other| other.overlaps(made));
+        // The rest of the subject, the name in it, follows what is written.
         if let Some(tail) = tail {
-            // The rest of the subject, the name in it, follows what is written.
-            let is_there = tokens.len() == tail + 1 || !made.overlaps(&export.subject);
-            return is_there
-                && tokens.split_last().is_some_and(|(last, rest)| *last == ">" && rest.iter().all(|t| is_literal(t)));
+            let is_whole =
+                tokens.split_last().is_some_and(|(last, rest)| *last == ">" && rest.iter().all(|t| is_literal(t)));
+            return is_whole && (tokens.len() == tail + 1 || is_free);
         }
         if tokens.get(place).copied().is_some_and(is_name) {
             return true;
         }
+        // A mapping for one name speaks of that one only, whatever it makes of it.
+        let is_of_one = name.is_some_and(|name| name != "*");
         let first = tokens.iter().find(|token| !is_literal(token) && !is_number(token));
-        first.copied().is_some_and(is_name) && !made.overlaps(&export.subject)
+        is_free && (is_of_one || first.is_none_or(|first| is_name(first)))
     };
     mapping.to.iter().zip(reach::results(mapping).iter()).all(is_kept)
 }
 
 fn check(system: &System, tenants: &Tenants, out: &mut Vec<Diagnostic>) {
-    for account in &system.accounts {
-        diverted(account, tenants, out);
+    for account in system.accounts.iter().filter(|account| account.written_mappings().next().is_some()) {
+        diverted(system, account, tenants, out);
+        renamed(system, account, tenants, out);
         for export in account.exports.iter().filter(|e| e.token_position > 0) {
-            for mapping in
-                account.written_mappings().filter(|m| m.from.overlaps(&export.subject) && !keeps_name(m, export))
-            {
+            let imports: Vec<(&Account, &Import)> = system.imports_of(account, export).collect();
+            let place = usize::try_from(export.token_position - 1).unwrap_or(usize::MAX);
+            for mapping in account.written_mappings().filter(|m| m.from.overlaps(&export.subject)) {
+                // A mapping for one importer's name may become what that one imports.
+                let own = mapping.from.tokens().nth(place);
+                let others = imports.iter().filter(|(by, _)| own != Some(by.name.as_str()));
+                let mut others: Vec<&Subject> = others.map(|(_, import)| &import.subject).collect();
+                // JWTs may import any part of it.
+                if system.operator.is_some() {
+                    others.push(&export.subject);
+                }
+                if keeps_name(mapping, export, &others) || imports.is_empty() && system.operator.is_none() {
+                    continue;
+                }
                 let message = format!("`{}` is mapped, after the importer's name in it was checked", export.subject);
                 out.push(RULE.error(mapping.span, message).related(export.span, "exported here"));
             }
         }
-        for mapping in account.written_mappings() {
+        // JWTs may import any part of an export.
+        for mapping in account.written_mappings().filter(|_| system.operator.is_some()) {
             let made = reach::results(mapping);
             let services = || account.exports.iter().filter(|e| e.kind == ShareKind::Service);
             let Some(way) = services().find(|e| e.subject.overlaps(&mapping.from)) else { continue };
@@ -79,30 +96,81 @@ fn check(system: &System, tenants: &Tenants, out: &mut Vec<Diagnostic>) {
     }
 }
 
-/// Reports mappings that lead what is exported to users of a tenant of which nobody hears what is exported: of an account
-/// that several tenants share.
-fn diverted(account: &Account, tenants: &Tenants, out: &mut Vec<Diagnostic>) {
-    for mapping in account.written_mappings() {
-        let services = account.exports.iter().filter(|e| e.kind == ShareKind::Service);
-        let made = reach::results(mapping);
-        for export in services.filter(|export| export.subject.overlaps(&mapping.from)) {
-            let hears = |user: &&User, subject: &Subject| user.permissions.subscribe.touches(subject);
-            let meant = account.users.iter().filter(|user| hears(user, &export.subject));
-            let meant: HashSet<&str> = meant.map(|user| tenants.of(account, user)).collect();
-            let is_other = |user: &&User| {
-                let tenant = tenants.of(account, user);
-                let asks = |(name, _): &(String, Span)| tenants.of_account(name) == tenant;
-                !meant.contains(tenant) && !export.to.iter().flatten().all(asks)
-            };
-            let reached = made
-                .iter()
-                .find_map(|made| Some((made, account.users.iter().filter(|user| hears(user, made)).find(is_other)?)));
-            if let Some((made, user)) = reached.filter(|_| !meant.is_empty()) {
-                let name = user.display_name();
-                let message =
-                    format!("who asks `{}` is heard on `{made}` by `{name}`, of another tenant", export.subject);
-                out.push(RULE.error(mapping.span, message).related(export.span, "exported here"));
-            }
+/// The requests that an account's mappings change: who asks, by which import, on what they become.
+fn changed<'s>(
+    system: &'s System,
+    account: &'s Account,
+) -> impl Iterator<Item = (&'s Account, &'s Import, Vec<Subject>)> {
+    let services = account.exports.iter().filter(|e| e.kind == ShareKind::Service);
+    let imports = services.flat_map(|export| system.imports_of(account, export));
+    imports.filter_map(|(by, import)| {
+        let is_mapped = account.written_mappings().any(|mapping| mapping.from.overlaps(&import.subject));
+        let becomes = if is_mapped { reach::what_becomes(account, &import.subject) } else { Vec::new() };
+        let made: Vec<Subject> = becomes.into_iter().filter(|made| !import.subject.contains(made)).collect();
+        (!made.is_empty()).then_some((by, import, made))
+    })
+}
+
+/// Reports requests of one importer that a mapping makes requests on what is not offered to it, or on what another one
+/// imports, with that one's name.
+fn renamed(system: &System, account: &Account, tenants: &Tenants, out: &mut Vec<Diagnostic>) {
+    for (by, import, made) in changed(system, account) {
+        let span = account.written_mappings().find(|m| m.from.overlaps(&import.subject)).map(|m| m.span);
+        let mut services = account.exports.iter().filter(|e| e.kind == ShareKind::Service);
+        let is_others = |e: &&Export| {
+            let to = || e.to.iter().flatten();
+            let is_apart = to().any(|(name, _)| tenants.are_apart(name, &by.name));
+            is_apart && !to().any(|(name, _)| *name == by.name) && made.iter().any(|made| made.overlaps(&e.subject))
+        };
+        if let Some(meant) = services.find(is_others) {
+            let message = format!(
+                "what `{}` asks on `{}` is heard on `{}`, which is others'",
+                by.name, import.subject, meant.subject
+            );
+            let finding = RULE.error(span.unwrap_or(import.span), message).related(import.span, "asked here");
+            out.push(finding.related(meant.span, "heard here"));
+            continue;
+        }
+        let imports = account.exports.iter().filter(|e| e.kind == ShareKind::Service);
+        let others = imports.flat_map(|export| system.imports_of(account, export));
+        let is_anothers = |(other, theirs): &(&Account, &Import)| {
+            tenants.are_apart(&by.name, &other.name)
+                && made.iter().any(|made| made.overlaps(&theirs.subject))
+                && names(tenants, &other.name, &Subject::everything(), &theirs.subject)
+        };
+        if let Some((other, theirs)) = others.into_iter().find(is_anothers) {
+            let message = format!(
+                "what `{}` asks on `{}` is heard on `{}`, as if `{}` had asked",
+                by.name, import.subject, theirs.subject, other.name
+            );
+            out.push(RULE.error(span.unwrap_or(import.span), message).related(import.span, "asked here"));
+        }
+    }
+}
+
+/// Reports requests that a mapping leads to a user of another tenant than the asker's and those that would hear them
+/// without it: in an account that several tenants share.
+fn diverted(system: &System, account: &Account, tenants: &Tenants, out: &mut Vec<Diagnostic>) {
+    for (by, import, made) in changed(system, account) {
+        let hears = |user: &&User, subject: &Subject| user.permissions.subscribe.touches(subject);
+        let meant = account.users.iter().filter(|user| hears(user, &import.subject));
+        let meant: HashSet<&str> = meant.map(|user| tenants.of(account, user)).collect();
+        let is_other = |user: &&User| {
+            let tenant = tenants.of(account, user);
+            !meant.contains(tenant) && tenant != tenants.of_account(&by.name)
+        };
+        let reached = made
+            .iter()
+            .find_map(|made| Some((made, account.users.iter().filter(|user| hears(user, made)).find(is_other)?)));
+        if let Some((made, user)) = reached.filter(|_| !meant.is_empty()) {
+            let message = format!(
+                "what `{}` asks on `{}` is heard on `{made}` by `{}`, of another tenant",
+                by.name,
+                import.subject,
+                user.display_name()
+            );
+            let span = account.written_mappings().find(|m| m.from.overlaps(&import.subject)).map(|m| m.span);
+            out.push(RULE.error(span.unwrap_or(import.span), message).related(import.span, "asked here"));
         }
     }
 }
@@ -124,15 +192,17 @@ mod tests {
             ("\"q.*.*\": \"r.$2.$1\"", true),
             ("\"q.*.*\": \"q.{{partition(3,2)}}.$1.$2\"", false),
             ("\"q.*.*\": \"q.$1.v2.$2\"", false),
-            ("\"q.*.*\": \"q.v2.$1\"", true),
+            ("\"q.*.*\": \"q.v2.$1\"", false),
             ("\"q.>\": \"x.>\"", false),
             ("\"q.>\": \"x.y.>\"", false),
-            ("\"q.>\": \"q.y.>\"", true),
+            ("\"q.>\": \"q.y.>\"", false),
+            ("\"q.*.*\": \"q.C.$1\"", true),
             ("\"s.*\": \"q.$1.y\"", false),
         ] {
             let text = format!(
                 "accounts {{ A {{ users: [{{ user: a }}], exports: [{{ service: \"q.*.*\", accounts: [B, C], account_token_position: 2 }}]
-                 mappings {{ {mapping} }} }}, B {{ users: [{{ user: b }}] }}, C {{ users: [{{ user: c }}] }} }}"
+                 mappings {{ {mapping} }} }}, B {{ users: [{{ user: b }}], imports: [{{ service: {{ account: A, subject: \"q.B.*\" }}, to: \"b.*\" }}] }}
+                 C {{ users: [{{ user: c }}], imports: [{{ service: {{ account: A, subject: \"q.C.*\" }}, to: \"c.*\" }}] }} }}"
             );
             assert_eq!(rules(&text).contains(&"mapped-export"), is_found, "{mapping}");
         }
@@ -141,10 +211,10 @@ mod tests {
     /// Measured on nats-server 2.15.1: g receives what the other tenant asks on its own subject.
     #[test]
     fn a_mapping_into_another_tenants_part_of_an_account_is_found() {
-        let found = |mapping: &str, to: &str| {
+        let found = |mapping: &str, export: &str| {
             let text = format!(
                 "accounts {{ S {{ users: [{{ user: a, permissions {{ publish: \"a.>\", subscribe: \"a.>\" }} }}, {{ user: g, permissions {{ publish: \"g.>\", subscribe: \"g.>\" }} }}]
-                 exports: [{{ service: \"a.q\", accounts: [{to}] }}], mappings {{ \"a.q\": \"{mapping}\" }} }}, A {{ users: [{{ user: x }}] }}, G {{ users: [{{ user: y }}] }} }}"
+                 exports: [{{ service: \"{export}\", accounts: [A] }}], mappings {{ \"a.q\": \"{mapping}\" }} }}, A {{ users: [{{ user: x }}], imports: [{{ service: {{ account: S, subject: \"a.q\" }} }}] }}, G {{ users: [{{ user: y }}] }} }}"
             );
             let tenants = "[[tenant]]\nname = \"A\"\naccounts = [\"A\"]\nusers = [\"S/a\"]\n[[tenant]]\nname = \"G\"\naccounts = [\"G\"]\nusers = [\"S/g\"]\n";
             let files = crate::conf::ConfFiles { main: text, accounts: String::new() };
@@ -154,8 +224,8 @@ mod tests {
             let audit = crate::audit::audit_files(&files, Some(&tenants)).expect("valid");
             audit.findings.iter().any(|f| f.rule == "mapped-export")
         };
-        assert!(found("g.q", "A"));
-        assert!(!found("a.r", "A"), "it stays in its tenant's part");
-        assert!(!found("none", "A"), "nobody hears it");
+        assert!(found("g.q", "a.q") && found("g.q", "*.q"));
+        assert!(!found("a.r", "a.q"), "it stays in its tenant's part");
+        assert!(!found("none", "a.q"), "nobody hears it");
     }
 }

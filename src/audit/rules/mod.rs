@@ -151,8 +151,9 @@ fn remedy(system: &System, account: &Account, in_file: &str, option: &str) -> St
 }
 
 /// Mappings of subjects reserved by the server, inboxes included, with their results.
-fn mapped_reserved(account: &Account) -> impl Iterator<Item = (&Mapping, Vec<Subject>)> {
-    let reserved = account.written_mappings().filter(|mapping| mapping.from.touches_reserved_space());
+fn mapped_reserved<'s>(system: &'s System, account: &'s Account) -> impl Iterator<Item = (&'s Mapping, Vec<Subject>)> {
+    let touches = |mapping: &&Mapping| reserved_export::touches_reserved(system, account, &mapping.from);
+    let reserved = account.written_mappings().filter(touches);
     reserved.map(|mapping| (mapping, reach::results(mapping)))
 }
 

@@ -31,21 +31,22 @@ fn check(system: &System, tenants: &Tenants, out: &mut Vec<Diagnostic>) {
                 out.push(RULE.error(import.span, message).related(remote.span, "may join any queue on it"));
             }
             // Of its own connections the server prefers clients to leaf nodes.
-            let joins = |user: &&User| {
+            let robbed = |user: &&User| {
                 if !user.joins_queues() {
-                    return false;
+                    return None;
                 }
                 let queues = user.permissions.subscribe.queues_on(&import.local, &Subject::everything());
-                let meets = |worker: Worker<'_>| worker.shares_queue_with(user, &import.local, &queues);
-                !queues.is_empty() && workers(system, account, import).any(meets)
+                let meets = |worker: &Worker<'_>| worker.shares_queue_with(user, import, &queues);
+                let worker = workers(system, account, import).find(|worker| !queues.is_empty() && meets(worker))?;
+                Some(worker.account().unwrap_or(&import.from.0).to_owned())
             };
-            let Some(user) = account.users.iter().find(joins) else {
+            let Some((user, victim)) = account.users.iter().find_map(|user| Some((user, robbed(&user)?))) else {
                 out.extend(by_leaf_node(system, account, import));
                 continue;
             };
             let message = format!(
-                "`{}/{}` can take `{}` from the workers of `{}`",
-                account.name, user.name, import.subject, import.from.0
+                "`{}/{}` can take `{}` from the workers of `{victim}`",
+                account.name, user.name, import.subject
             );
             let hint = match system.operator {
                 None if !user.permissions.subscribe.hears_without_queue(&import.local) => {
@@ -108,23 +109,59 @@ enum Worker<'w> {
     /// Any client of a server that is dialled, in any queue.
     LeafNode,
     /// A user, to these subjects of its account.
-    User(&'w User, &'w Subject),
+    User(WorkingUser<'w>),
+}
+
+/// A user that may be in a queue on what an account imports.
+struct WorkingUser<'w> {
+    account: &'w Account,
+    user: &'w User,
+    /// The subjects in its account.
+    local: &'w Subject,
+    /// The same in the exporter's account.
+    exported: &'w Subject,
 }
 
 impl Worker<'_> {
-    /// Whether a user that may join `queues` on `local` can be in one queue with it.
-    fn shares_queue_with(&self, user: &User, local: &Subject, queues: &[Subject]) -> bool {
+    /// Whether a user that may join `queues` on what is imported can be in one queue with it, and take what it receives.
+    fn shares_queue_with(&self, user: &User, import: &Import, queues: &[Subject]) -> bool {
         queues.iter().any(|queue| match self {
             Self::LeafNode => true,
-            Self::User(worker, subject) => {
-                let both = worker.permissions.subscribe.received_in_queues(subject, queue);
-                // A queue that the other one names may be denied here, on all or on what the worker receives.
-                both.iter().any(|(received, queue)| {
-                    let taken = if *subject == local { received } else { local };
-                    !user.permissions.subscribe.queues_on(taken, queue).is_empty()
+            Self::User(WorkingUser { user: worker, local, exported, .. }) => {
+                let worker = &worker.permissions.subscribe;
+                // What cannot be told apart counts as all of it.
+                let here = |received: &Subject| match local.renamed_as(exported, received) {
+                    Some(sent) => {
+                        let cut = sent.meet(&import.subject)?;
+                        Some(import.subject.renamed_as(&import.local, &cut).unwrap_or_else(|| import.local.clone()))
+                    }
+                    None => Some(import.local.clone()),
+                };
+                let there = |taken: &Subject| match import.local.renamed_as(&import.subject, taken) {
+                    Some(sent) => {
+                        let cut = sent.meet(exported)?;
+                        Some(exported.renamed_as(local, &cut).unwrap_or_else(|| (*local).clone()))
+                    }
+                    None => Some((*local).clone()),
+                };
+                // A queue that the other one names may be denied here, on all or on what the worker receives, and of that
+                // the worker may be denied some.
+                worker.received_in_queues(local, queue).iter().any(|(received, queue)| {
+                    let taken = here(received).map(|here| user.permissions.subscribe.received_in_queues(&here, queue));
+                    taken.into_iter().flatten().any(|(taken, queue)| {
+                        there(&taken).is_some_and(|there| !worker.queues_on(&there, &queue).is_empty())
+                    })
                 })
             }
         })
+    }
+
+    /// The name of its account. `None`: it is on another server.
+    fn account(&self) -> Option<&str> {
+        match self {
+            Self::LeafNode => None,
+            Self::User(working) => Some(&working.account.name),
+        }
     }
 }
 
@@ -132,19 +169,21 @@ impl Worker<'_> {
 /// node.
 fn workers<'w>(system: &'w System, account: &'w Account, import: &'w Import) -> impl Iterator<Item = Worker<'w>> {
     let from = import.from.0.as_str();
-    let working = |users: &'w [User], subject: &'w Subject| {
+    let working = |account: &'w Account, local: &'w Subject, exported: &'w Subject| {
         let may_work = |user: &&User| {
-            user.joins_queues() && !user.permissions.subscribe.queues_on(subject, &Subject::everything()).is_empty()
+            user.joins_queues() && !user.permissions.subscribe.queues_on(local, &Subject::everything()).is_empty()
         };
-        users.iter().filter(may_work).map(move |user| Worker::User(user, subject))
+        let users = account.users.iter().filter(may_work);
+        users.map(move |user| Worker::User(WorkingUser { account, user, local, exported }))
     };
     let is_same =
         move |i: &&Import| i.kind == ShareKind::Stream && i.from.0 == from && i.subject.overlaps(&import.subject);
     let others = system.accounts.iter().filter(|other| other.name != account.name);
     let importing = others.flat_map(move |other| other.imports.iter().filter(is_same).map(move |i| (other, i)));
     let leaf = system.server.remotes().find(|remote| remote.account == from).map(|_| Worker::LeafNode);
-    let own = system.account(from).into_iter().flat_map(move |exporter| working(&exporter.users, &import.subject));
-    leaf.into_iter().chain(own).chain(importing.flat_map(move |(other, i)| working(&other.users, &i.local)))
+    let own =
+        system.account(from).into_iter().flat_map(move |exporter| working(exporter, &import.subject, &import.subject));
+    leaf.into_iter().chain(own).chain(importing.flat_map(move |(other, i)| working(other, &i.local, &i.subject)))
 }
 
 #[cfg(test)]

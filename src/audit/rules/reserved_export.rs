@@ -4,7 +4,7 @@ use std::collections::{BTreeSet, HashSet};
 
 use super::{Rule, mapped_reserved};
 use crate::audit::reach::{self, Carried, sent};
-use crate::audit::system::{Account, Export, System, User};
+use crate::audit::system::{Account, Export, ListenerKind, System, User};
 use crate::audit::tenants::Tenants;
 use crate::diag::{Diagnostic, first_few};
 use crate::model::names::{AccountName, StreamName};
@@ -23,7 +23,7 @@ fn check(system: &System, _: &Tenants, out: &mut Vec<Diagnostic>) {
     for account in &system.accounts {
         let mut told = HashSet::new();
         let streams = || account.exports.iter().filter(|e| e.kind == ShareKind::Stream);
-        for (mapping, made) in mapped_reserved(account) {
+        for (mapping, made) in mapped_reserved(system, account) {
             if let Some(export) = streams().find(|e| made.iter().any(|m| m.overlaps(&e.subject))) {
                 let message = format!(
                     "`{}` of `{}` is mapped to `{}`, which is exported",
@@ -33,7 +33,7 @@ fn check(system: &System, _: &Tenants, out: &mut Vec<Diagnostic>) {
             }
         }
         for export in &account.exports {
-            let exported = reserved(account, export.kind, &export.subject);
+            let exported = reserved(system, account, export.kind, &export.subject);
             if exported.is_empty() {
                 continue;
             }
@@ -63,7 +63,7 @@ fn check(system: &System, _: &Tenants, out: &mut Vec<Diagnostic>) {
             }
             let imports: Vec<_> = system.imports_of(account, export).collect();
             let asked = imports.iter().flat_map(|(importer, import)| {
-                let reserved = reserved(account, export.kind, &import.subject).into_iter();
+                let reserved = reserved(system, account, export.kind, &import.subject).into_iter();
                 reserved.map(|subject| (import.subject.clone(), Some(*importer), subject))
             });
             let may_ask = exported.into_iter().map(|subject| (export.subject.clone(), None, subject));
@@ -92,54 +92,74 @@ fn check(system: &System, _: &Tenants, out: &mut Vec<Diagnostic>) {
 
 /// The subjects in the server's own space that exported messages come to. The exporter's mappings apply to requests of
 /// importers.
-fn reserved(account: &Account, kind: ShareKind, subject: &Subject) -> Vec<Subject> {
+fn reserved(system: &System, account: &Account, kind: ShareKind, subject: &Subject) -> Vec<Subject> {
     let mut becomes = match kind {
         ShareKind::Service => reach::what_becomes(account, subject),
         ShareKind::Stream => vec![subject.clone()],
     };
-    becomes.retain(|subject| touches_reserved(account, subject));
+    becomes.retain(|subject| touches_reserved(system, account, subject));
     becomes
 }
 
-/// Whether a subject in an account meets the server's own: one that begins with `*` is compared with those that there are.
-pub fn touches_reserved(account: &Account, subject: &Subject) -> bool {
-    /// `?` is what the server or a client draws by chance.
-    const OWN: [&str; 25] = [
+/// Whether a subject in an account meets the server's own, or inboxes: one that begins with `*` is compared with those that
+/// there are.
+pub fn touches_reserved(system: &System, account: &Account, subject: &Subject) -> bool {
+    /// `?` is what the server or a client draws by chance, or a name that nobody gives on purpose.
+    const OWN: [&str; 17] = [
         "_INBOX.?",
         "_INBOX.?.?",
         "_R_.?",
         "_R_.?.?",
         "_GR_.?.?.?",
-        "$SYS.REQ.>",
-        "$SYS.ACCOUNT.>",
-        "$SYS.SERVER.>",
+        "$SYS.REQ.USER.INFO",
+        "$SYS.REQ.ACCOUNT.PING.CONNZ",
+        "$SYS.REQ.ACCOUNT.PING.STATZ",
         "$SRV.PING",
         "$SRV.INFO",
         "$SRV.STATS",
-        "$SRV.PING.>",
-        "$SRV.INFO.>",
-        "$SRV.STATS.>",
+        "$SRV.PING.?",
+        "$SRV.INFO.?",
+        "$SRV.STATS.?",
+        "$SRV.PING.?.?",
+        "$SRV.INFO.?.?",
+        "$SRV.STATS.?.?",
+    ];
+    const OF_JETSTREAM: [&str; 8] =
+        ["$JS.API.>", "$JS.*.API.>", "$JS.ACK.>", "$JS.FC.>", "$JS.EVENT.>", "$JS.SNAPSHOT.>", "$KV.*.>", "$O.*.>"];
+    const OF_MQTT: [&str; 7] = [
         "$MQTT.sub.>",
         "$MQTT.msgs.>",
-        "$MQTT.rmsgs",
         "$MQTT.rmsgs.>",
         "$MQTT.sess.>",
         "$MQTT.out.>",
         "$MQTT.deliver.>",
         "$MQTT.JSA.>",
-        "$NRG.V.?",
-        "$NRG.AE.?",
-        "$NRG.P.?",
     ];
-    const OF_JETSTREAM: [&str; 8] =
-        ["$JS.API.>", "$JS.*.API.>", "$JS.ACK.>", "$JS.FC.>", "$JS.EVENT.>", "$JS.SNAPSHOT.>", "$KV.*.>", "$O.*.>"];
     if subject.first_token() != "*" {
         return subject.touches_reserved_space();
     }
+    if system.is_system(account) {
+        return subject.as_str() != "*";
+    }
     let of_jetstream = account.jetstream.iter().flat_map(|_| OF_JETSTREAM);
-    OWN.into_iter().chain(of_jetstream).any(|own| {
+    let of_mqtt = system.server.listener(ListenerKind::Mqtt).into_iter().flat_map(|_| OF_MQTT);
+    let own = OWN.into_iter().chain(of_jetstream).chain(of_mqtt).map(str::to_owned);
+    // The inboxes that lists name: what follows the prefix is drawn by chance.
+    let sides = account.users.iter().flat_map(|user| [&user.permissions.publish, &user.permissions.subscribe]);
+    let listed = sides.flat_map(|side| side.allow.iter().flatten()).map(|pattern| pattern.subject.as_str());
+    let inboxes = listed.filter(|listed| listed.starts_with("_INBOX")).flat_map(|listed| {
+        let chance = listed.replace('*', "?");
+        let below = chance.strip_suffix('>').map(|prefix| [format!("{prefix}?"), format!("{prefix}?.?")]);
+        below.map_or_else(|| vec![chance.clone()], Vec::from)
+    });
+    own.chain(inboxes).any(|own| {
         let is_open = |token: &str| token == "*" || token == ">";
-        let by_chance = own.split('.').zip(subject.tokens()).all(|(own, token)| own != "?" || is_open(token));
+        let mut tail = false;
+        let by_chance =
+            own.split('.').zip(subject.tokens().map(Some).chain(std::iter::repeat(None))).all(|(own, token)| {
+                tail |= token == Some(">");
+                own != "?" || tail || token.is_some_and(is_open)
+            });
         by_chance && Subject::as_the_server_reads(&own.replace('?', "*")).is_some_and(|own| own.overlaps(subject))
     })
 }
@@ -278,6 +298,11 @@ mod tests {
             ("*.telemetry", false, false),
             ("*.dev.telemetry", false, true),
             ("*.orders.>", false, true),
+            ("*.*.telemetry", false, true),
+            ("*.*.*.*.telemetry", false, true),
+            ("*.a.>", true, true),
+            ("*.a.*", true, true),
+            ("*.a.x", false, true),
             ("*.*", true, true),
             ("*.>", true, true),
             ("*.PING", true, true),
@@ -288,8 +313,8 @@ mod tests {
             for (jetstream, expected) in [("", without), ("jetstream: enabled,", with)] {
                 let text = format!(
                     "jetstream {{}}\naccounts {{\n\
-                     A {{ {jetstream} users: [{{ user: a }}], exports: [{{ stream: \"{subject}\", accounts: [B] }}] }}\n\
-                     B {{ {jetstream} users: [{{ user: b }}], imports: [{{ stream: {{ account: A, subject: \"{subject}\" }} }}] }} }}"
+                     A {{ {jetstream} users: [{{ user: a, permissions {{ subscribe: \"_INBOX.a.>\" }} }}], exports: [{{ stream: \"{subject}\", accounts: [B] }}] }}\n\
+                     B {{ {jetstream} users: [{{ user: b, permissions {{ subscribe: \"_INBOX.a.>\" }} }}], imports: [{{ stream: {{ account: A, subject: \"{subject}\" }} }}] }} }}"
                 );
                 let is_found = |rule: &str| findings(&text).iter().any(|f| f.rule == rule);
                 assert_eq!(is_found("reserved-export"), expected, "{subject} {jetstream}");

@@ -16,7 +16,7 @@ pub const RULE: Rule = Rule {
 fn check(system: &System, tenants: &Tenants, out: &mut Vec<Diagnostic>) {
     for account in &system.accounts {
         // Mappings of the account's own replies or requests onto an imported service.
-        for (mapping, made) in mapped_reserved(account) {
+        for (mapping, made) in mapped_reserved(system, account) {
             let mut apart = account.services().filter(|i| tenants.are_apart(&i.from.0, &account.name));
             if let Some(import) = apart.find(|i| made.iter().any(|m| m.overlaps(&i.local))) {
                 let message =
@@ -35,7 +35,7 @@ fn check(system: &System, tenants: &Tenants, out: &mut Vec<Diagnostic>) {
                     let mut exports = exporter.exports.iter().filter(|e| e.subject == import.subject);
                     exports.any(|export| reserved_export::copy_of(exporter, export).is_some())
                 });
-            if from_system || is_flow || !reserved_export::touches_reserved(account, &import.local) {
+            if from_system || is_flow || !reserved_export::touches_reserved(system, account, &import.local) {
                 continue;
             }
             // It covers the account's own stream, consumer or bucket of that name, if there is one.

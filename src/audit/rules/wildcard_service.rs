@@ -40,7 +40,7 @@ fn check(system: &System, tenants: &Tenants, out: &mut Vec<Diagnostic>) {
             Some(Asked { by, import, export: offered.next()? })
         });
         let asked: Vec<Asked<'_>> = asked.collect();
-        posing(tenants, &asked, out);
+        posing(tenants, account, &asked, out);
         if system.operator.is_some() {
             overlapping(tenants, account, out);
         }
@@ -49,10 +49,12 @@ fn check(system: &System, tenants: &Tenants, out: &mut Vec<Diagnostic>) {
 }
 
 /// Reports importers that can ask on another one's subject: one with its name, or one that is not offered to them.
-fn posing(tenants: &Tenants, asked: &[Asked<'_>], out: &mut Vec<Diagnostic>) {
+fn posing(tenants: &Tenants, exporter: &Account, asked: &[Asked<'_>], out: &mut Vec<Diagnostic>) {
     let mut index: SubjectIndex<&Asked<'_>> = SubjectIndex::default();
     asked.iter().for_each(|one| index.insert(&one.import.subject, one));
+    // Who deceives itself is left out.
     let wide = asked.iter().filter(|one| one.import.subject.has_wildcard() && one.export.token_position == 0);
+    let wide = wide.filter(|one| tenants.are_apart(&one.by.name, &exporter.name));
     for Asked { by, import, export } in wide {
         let is_anothers = |other: &&&Asked<'_>| {
             let is_offered =
@@ -60,7 +62,7 @@ fn posing(tenants: &Tenants, asked: &[Asked<'_>], out: &mut Vec<Diagnostic>) {
             let is_wider = other.import.subject != import.subject && other.import.subject.contains(&import.subject);
             !is_wider
                 && tenants.are_apart(&by.name, &other.by.name)
-                && (!is_offered || names(&other.by.name, &import.subject, &other.import.subject))
+                && (!is_offered || names(tenants, &other.by.name, &import.subject, &other.import.subject))
         };
         if let Some(other) = index.overlapping(&import.subject).into_iter().find(is_anothers) {
             let (who, whose) = (&by.name, &other.by.name);
@@ -70,31 +72,39 @@ fn posing(tenants: &Tenants, asked: &[Asked<'_>], out: &mut Vec<Diagnostic>) {
     }
 }
 
-/// Whether a subject has an account's name in a place that a wider one leaves open.
-fn names(account: &str, wide: &Subject, subject: &Subject) -> bool {
-    let mut tail = false;
-    let mut open = wide.tokens().map(|token| token == "*" || token == ">").collect::<Vec<_>>().into_iter();
-    wide.contains(subject)
+/// Whether a subject has the name of an account, or of its tenant, in a place that another one, which it meets, leaves open.
+pub fn names(tenants: &Tenants, account: &str, wide: &Subject, subject: &Subject) -> bool {
+    let is_name = |token: &str| [account, tenants.of_account(account)].iter().any(|n| token.eq_ignore_ascii_case(n));
+    let mut open = wide.tokens();
+    let mut is_tail = false;
+    wide.overlaps(subject)
         && subject.tokens().any(|token| {
-            tail = open.next().unwrap_or(tail);
-            tail && token.eq_ignore_ascii_case(account)
+            let wide = open.next();
+            is_tail |= wide == Some(">");
+            (is_tail || wide == Some("*")) && is_name(token)
         })
 }
 
-/// Warns of services in which importers choose what is in a wildcard's place, which another one could be named by.
+/// Warns of services in which importers choose what is in a wildcard's place, which another one could be named by: all of
+/// the service, or what another one asks as well.
 fn fillable(system: &System, tenants: &Tenants, account: &Account, asked: &[Asked<'_>], out: &mut Vec<Diagnostic>) {
     let services = account.exports.iter().filter(|e| e.kind == ShareKind::Service && e.token_position == 0);
     for export in services.filter(|e| e.subject.has_wildcard() && e.to.as_ref().is_none_or(|to| to.len() > 1)) {
-        let is_wide = |one: &Asked<'_>| std::ptr::eq(one.export, export) && one.import.subject.has_wildcard();
+        let of_export = || asked.iter().filter(|one| std::ptr::eq(one.export, export));
+        let is_fillable = |one: &&Asked<'_>| {
+            let meets = |other: &Asked<'_>| {
+                tenants.are_apart(&one.by.name, &other.by.name) && other.import.subject.overlaps(&one.import.subject)
+            };
+            one.import.subject.has_wildcard() && (one.import.subject == export.subject || of_export().any(|o| meets(o)))
+        };
         // In this file nobody asks but on subjects of its own.
-        let Some(wide) = asked.iter().find(|one| is_wide(one)) else {
-            if system.operator.is_some() {
+        let Some(wide) = of_export().find(is_fillable) else {
+            if system.operator.is_some() && of_export().next().is_none() {
                 out.push(warning(tenants, export));
             }
             continue;
         };
-        let is_reported = out.iter().any(|finding| finding.span == Some(wide.import.span));
-        if !is_reported {
+        if !out.iter().any(|finding| finding.span == Some(wide.import.span)) {
             out.push(warning(tenants, export));
         }
     }
@@ -163,6 +173,8 @@ mod tests {
         assert_eq!(same("r.>", "r.b1.orders"), Some(Severity::Error), "its name is in it");
         assert_eq!(same("r.>", "r.status"), Some(Severity::Warning), "a part of the same service");
         assert_eq!(same("r.a1.x", "r.b1.x"), None, "nobody chooses anything");
+        assert_eq!(same("r.a1.*", "r.b1.*"), None, "each within its own");
+        assert_eq!(same("r.*.read", "r.b1.*"), Some(Severity::Error), "they meet on its name");
         assert_eq!(found(["r.>", "r.>"], ["r.b.>", "r.b.>"]), Some(Severity::Error), "it is not offered to the first");
         assert_eq!(found(["r.>", "r.a.>"], ["r.b.>", "r.b.>"]), None, "the first does not import it");
         assert_eq!(
