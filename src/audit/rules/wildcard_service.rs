@@ -95,7 +95,7 @@ fn fillable(system: &System, tenants: &Tenants, account: &Account, asked: &[Aske
             let meets = |other: &Asked<'_>| {
                 tenants.are_apart(&one.by.name, &other.by.name) && other.import.subject.overlaps(&one.import.subject)
             };
-            one.import.subject.has_wildcard() && (one.import.subject == export.subject || of_export().any(|o| meets(o)))
+            one.import.subject.has_wildcard() && (one.import.subject == export.subject || of_export().any(meets))
         };
         // In this file nobody asks but on subjects of its own.
         let Some(wide) = of_export().find(is_fillable) else {
