@@ -35,10 +35,14 @@ pub fn replace(path: &Path, bytes: &[u8], mode: Option<Permissions>, durability:
 pub fn move_over(from: &Path, to: &Path) -> io::Result<()> {
     fault::step()?;
     match fs::rename(from, to) {
-        // Another file system is mounted there.
+        // Another file system is mounted there. The copy has a name that an interrupted one is found by again.
         Err(e) if e.kind() == io::ErrorKind::CrossesDevices => {
-            let mode = fs::metadata(from)?.permissions();
-            replace(to, &fs::read(from)?, Some(mode), Durability::Synced)?;
+            let name = to.file_name().unwrap_or_default().to_string_lossy();
+            let copy = to.with_file_name(format!(".{name}.tenantry-new"));
+            fs::copy(from, &copy)?;
+            fs::File::open(&copy)?.sync_all()?;
+            fault::step()?;
+            fs::rename(copy, to)?;
             fs::remove_file(from)
         }
         moved => moved,

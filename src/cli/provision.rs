@@ -94,8 +94,8 @@ struct ReloadDocument {
     restart: Option<bool>,
     disconnects: Option<Vec<String>>,
     over_limit: Vec<OverLimit>,
-    /// Streams that a restart empties.
-    emptied: Vec<InMemory>,
+    /// Streams in memory that it empties. `None`: the server could not be asked.
+    emptied: Option<Vec<InMemory>>,
     /// Passwords that a reload has checked again. `None`: none, or unknown.
     password_checks: Option<PasswordChecks>,
     /// The differences of accounts and settings. `None`: unknown.
@@ -143,8 +143,10 @@ pub fn plan(context: &Context, args: &PlanArgs) -> Result<Exit, Error> {
     let is_new = |tenant: &Tenant| {
         let plan = pending.as_ref().map(|pending| &pending.plan);
         plan.is_some_and(|plan| match &plan.new_store {
-            Some(folder) => !leftovers::has_streams(&folder.join("jetstream"), tenant.name.as_str()),
-            None => {
+            Some(folder) if args.what.server.is_none() => {
+                !leftovers::has_streams(&folder.join("jetstream"), tenant.name.as_str())
+            }
+            _ => {
                 plan.begins_jetstream(tenant.name.as_str())
                     && !leftovers::has_streams(&run.store(), tenant.name.as_str())
             }
@@ -192,7 +194,7 @@ fn elsewhere(context: &Context, valid: Valid, args: &PlanArgs) -> Result<(Valid,
     let refusal = project.refuse_over(&out, Consent::default()).err();
     let command = if project.model().push.is_some() { "tenantry deploy" } else { "tenantry render" };
     let refusal = refusal.or_else(|| super::server::refuse_shut_out(&over_limit).err());
-    let in_memory = if plan.restart { super::server::in_memory(&project, &url) } else { Vec::new() };
+    let in_memory = super::server::in_memory(&project, &plan, &url);
     let checks = if plan.reload && !plan.restart { PasswordChecks::ask(&project, &url) } else { None };
     Ok((project.valid, Some(Pending { plan, command, refusal, over_limit, are_limits_known, in_memory, checks })))
 }
@@ -209,7 +211,7 @@ fn show_pending(context: &Context, pending: &Pending) -> Option<String> {
             }
         }
         None if plan.restart => {
-            let lost = super::server::emptied(&pending.in_memory).map(|lost| format!(" and {lost}"));
+            let lost = super::server::emptied(pending.in_memory.as_deref()).map(|lost| format!(" and {lost}"));
             ui.found(&plain(&format!(
                 "accounts and settings: a restart is needed, which disconnects every client{}, for {}",
                 lost.unwrap_or_default(),
@@ -236,6 +238,8 @@ fn show_pending(context: &Context, pending: &Pending) -> Option<String> {
         );
     }
     if plan.reload && !plan.restart {
+        let lost = super::server::emptied(Some(pending.in_memory.as_deref().unwrap_or_default()));
+        lost.iter().for_each(|lost| ui.result(&plain(lost)));
         match plan.disconnects.as_deref() {
             Some([]) if pending.are_limits_known && !pending.over_limit.iter().any(OverLimit::disconnects) => {
                 ui.result("disconnects nobody");
@@ -277,8 +281,8 @@ struct Pending {
     over_limit: Vec<OverLimit>,
     /// Whether those of clients could be asked for.
     are_limits_known: bool,
-    /// Streams that a restart empties.
-    in_memory: Vec<InMemory>,
+    /// Streams in memory that it empties. `None`: the server could not be asked.
+    in_memory: Option<Vec<InMemory>>,
     /// Passwords that a reload has checked again.
     checks: Option<PasswordChecks>,
 }
@@ -321,7 +325,7 @@ fn pending(
     });
     let (over_limit, are_limits_known) = lowered_limits(&plan, project, &state.dial);
     let refusal = refusal.and_then(|()| super::server::refuse_shut_out(&over_limit)).err();
-    let in_memory = if plan.restart { super::server::in_memory(project, &state.dial) } else { Vec::new() };
+    let in_memory = super::server::in_memory(project, &plan, &state.dial);
     let checks = if plan.reload && !plan.restart { PasswordChecks::ask(project, &state.dial) } else { None };
     Ok(Some(Pending { plan, command: "tenantry up", refusal, over_limit, are_limits_known, in_memory, checks }))
 }

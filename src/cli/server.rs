@@ -1,6 +1,6 @@
 //! `tenantry up`, `down` and `status`.
 
-use std::collections::{HashMap, HashSet};
+use std::collections::{BTreeSet, HashMap, HashSet};
 use std::path::PathBuf;
 
 use serde::Serialize;
@@ -137,7 +137,11 @@ pub fn up(context: &Context, args: &UpArgs) -> Result<Exit, Error> {
         let is_restarted = plan.as_ref().is_some_and(|plan| plan.restart);
         let dial = run.running().map(|state| state.dial).unwrap_or_default();
         if let Some(plan) = plan.as_ref().filter(|plan| plan.restart) {
-            refuse_restart(context, args, plan, &in_memory(&project, &dial))?;
+            refuse_restart(context, args, plan, in_memory(&project, plan, &dial).as_deref())?;
+        } else if let Some(plan) = plan.as_ref().filter(|plan| plan.reload) {
+            // Where it cannot be asked, most likely nothing is lost by a reload.
+            let lost = in_memory(&project, plan, &dial).unwrap_or_default();
+            emptied(Some(&lost)).iter().for_each(|lost| context.ui.note(&plain(&format!("the change {lost}"))));
         }
         if let Some(plan) = plan.as_ref().filter(|plan| plan.lowered.iter().any(|lowered| lowered.account.is_none())) {
             refuse_shut_out(&super::provision::lowered_limits(plan, &project, &dial).0)?;
@@ -350,7 +354,12 @@ pub fn refuse_unproved(context: &Context, verdict: Verdict) -> Result<(), Error>
     }
 }
 
-fn refuse_restart(context: &Context, args: &UpArgs, plan: &ReloadPlan, in_memory: &[InMemory]) -> Result<(), Error> {
+fn refuse_restart(
+    context: &Context,
+    args: &UpArgs,
+    plan: &ReloadPlan,
+    in_memory: Option<&[InMemory]>,
+) -> Result<(), Error> {
     let lost = emptied(in_memory);
     plan.leaves_streams().iter().for_each(|left| context.ui.note(&plain(left)));
     if args.restart {
@@ -364,8 +373,12 @@ fn refuse_restart(context: &Context, args: &UpArgs, plan: &ReloadPlan, in_memory
     ))
 }
 
-/// What a restart does to streams in memory. `None`: none of them holds messages.
-pub fn emptied(in_memory: &[InMemory]) -> Option<String> {
+/// What happens to streams in memory that hold messages: those are all lost in a restart, and those of accounts that lose
+/// JetStream in a reload. `None`: nothing.
+pub fn emptied(in_memory: Option<&[InMemory]>) -> Option<String> {
+    let Some(in_memory) = in_memory else {
+        return Some("empties streams in memory, of which the server could not be asked".to_owned());
+    };
     let named = in_memory.iter().map(|lost| {
         let messages = super::count(usize::try_from(lost.messages).unwrap_or(usize::MAX), "message");
         format!("{}/{} ({messages})", lost.tenant, lost.stream)
@@ -373,12 +386,19 @@ pub fn emptied(in_memory: &[InMemory]) -> Option<String> {
     (!in_memory.is_empty()).then(|| format!("empties streams in memory: {}", first_few(named)))
 }
 
-/// Streams in memory that hold messages. Empty if nobody can be asked.
-pub fn in_memory(project: &Project, url: &str) -> Vec<InMemory> {
+/// Streams in memory that hold messages and that a plan empties. `None`: the server could not be asked.
+pub fn in_memory(project: &Project, plan: &ReloadPlan, url: &str) -> Option<Vec<InMemory>> {
+    let tenants = || project.model().tenants.iter();
+    let keeps = |name: &str| tenants().any(|t| t.name.as_str() == name && t.jetstream.is_some());
+    let running = plan.accounts.iter().flatten().cloned().chain(tenants().map(|t| t.name.to_string()));
+    let names: BTreeSet<String> = running.filter(|name| plan.restart || !keeps(name)).collect();
+    if names.is_empty() || !(plan.restart || plan.reload) {
+        return Some(Vec::new());
+    }
+    let names: Vec<String> = names.into_iter().collect();
     let operators = project.operator_logins();
-    let tenants = operators.iter().find_map(|operator| stats::tenants(url, operator, project.model()).ok());
-    let stats = tenants.into_iter().flatten().filter_map(|tenant| tenant.jetstream);
-    stats.flat_map(|jetstream| jetstream.stats.in_memory).collect()
+    let found = operators.iter().find_map(|operator| stats::accounts(url, operator, &names).ok())?;
+    Some(found.into_values().filter_map(|(_, jetstream)| jetstream).flat_map(|jetstream| jetstream.in_memory).collect())
 }
 
 /// Refuses a limit of the server's connections that leaves none to tenantry, which has to ask it what it runs.

@@ -35,7 +35,7 @@ impl ConfFiles {
 /// Name of the accounts file that the main file includes while both are replaced.
 pub const NEXT_ACCOUNTS: &str = ".accounts.conf.next";
 
-/// Moves the configuration files in `from`, one or both, over those in `to`. What a server reads at any moment is the old
+/// Moves the configuration files in `from`, one or both, over those in `to`. What is on disk is at any moment the old
 /// configuration or the new one, also if this is interrupted and done again: while both files change, the new main file
 /// includes a second copy of the new accounts. A main file by the user's own template that includes them in another way
 /// is replaced after them.

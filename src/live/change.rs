@@ -102,6 +102,8 @@ impl LocalServer {
     }
 
     fn restart(&self, server: &NatsServer, model: &Model, old: &RunningServer) -> Result<RunningServer, Setback> {
+        // What it would not start with is found before the old one ends.
+        self.test(&StartedAs::of(server, model)).map_err(Setback::Refused)?;
         self.stop(old).map_err(Setback::NotTried)?;
         let start = || {
             self.note_held(model, Some(Held::default()))?;
@@ -141,7 +143,7 @@ impl LocalServer {
             let _ = self.write_held(held);
         }
         let happened = match setback {
-            Setback::Refused(words) => format!("the running server refused the new configuration: {words}"),
+            Setback::Refused(words) => format!("the server refuses the new configuration: {words}"),
             Setback::Doubtful(what) => format!("the server read the new configuration, and {what}"),
             Setback::Ended(words) => format!("the server ended with the new configuration: {words}"),
             Setback::Silent => "the server did not say whether it reloaded".to_owned(),
@@ -156,7 +158,12 @@ impl LocalServer {
             None => Error::refused(
                 format!("undone: {happened}"),
                 format!(
-                    "it runs the previous configuration again, and clients that the new one cut off may connect again; its log is {}",
+                    "it runs the previous configuration again, and clients that the new one cut off may connect again{}; its log is {}",
+                    if is_restarted || matches!(setback, Setback::Ended(_)) {
+                        "; streams in memory are gone: `tenantry apply` makes them anew"
+                    } else {
+                        ""
+                    },
                     log.display()
                 ),
             ),

@@ -51,7 +51,8 @@ pub fn count_messages(found: &mut [Leftover], url: &str, operator: &Login) -> Re
     let stats = if names.is_empty() { stats::Found::new() } else { stats::accounts(url, operator, &names)? };
     for leftover in found {
         let of_account = stats.get(&leftover.account).and_then(|(_, jetstream)| jetstream.as_ref());
-        leftover.messages = of_account.map(|jetstream| jetstream.messages);
+        let in_memory = |jetstream: &stats::JetStreamStats| jetstream.in_memory.iter().map(|s| s.messages).sum::<u64>();
+        leftover.messages = of_account.map(|jetstream| jetstream.messages.saturating_sub(in_memory(jetstream)));
     }
     Ok(())
 }

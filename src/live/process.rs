@@ -360,17 +360,32 @@ impl LocalServer {
         self.refuse_taken_addresses(&server.name, server.client, server.monitor)?;
         let log = self.log();
         fs::write(&log, "").map_err(|e| Error::io("write", &log, e))?;
+        let mut command = self.command(server)?;
+        command.stdout(append_to(&log)?).stderr(append_to(&log)?);
+        if detached {
+            command.process_group(0);
+        }
+        command.spawn().map_err(|e| Error::cannot_run(server.executable, e))
+    }
+
+    /// The server with its configuration, in its own folder and without secrets in its environment.
+    fn command(&self, server: &StartedAs<'_>) -> Result<Command, Error> {
         // Absolute: the server runs in its own folder.
         let conf = self.conf().main();
         let conf = fs::canonicalize(&conf).map_err(|e| Error::io("find", &conf, e))?;
         let mut command = Command::new(server.executable);
         command.arg("-c").arg(conf).current_dir(&self.folder).stdin(Stdio::null());
-        command.stdout(append_to(&log)?).stderr(append_to(&log)?);
         super::keep_secrets_from(&mut command, server.secrets.iter().map(String::as_str));
-        if detached {
-            command.process_group(0);
+        Ok(command)
+    }
+
+    /// Has the server say whether it would start with its configuration. The error has its words.
+    pub(super) fn test(&self, server: &StartedAs<'_>) -> Result<(), String> {
+        let output = self.command(server).map_err(|e| e.to_string())?.arg("-t").output();
+        match output {
+            Ok(output) if !output.status.success() => Err(last_words(&String::from_utf8_lossy(&output.stderr))),
+            _ => Ok(()),
         }
-        command.spawn().map_err(|e| Error::cannot_run(server.executable, e))
     }
 
     fn wait_until_ready(&self, child: &mut Child, server: &StartedAs<'_>) -> Result<(), Error> {

@@ -66,7 +66,8 @@ pub fn write(
     let whole = cache::whole_input(&common, model, supplied, &inputs.ledger.to_text(), &digests);
     if cached.is_for(&whole) && target.all_is_intact() {
         allow(&target.text_of(ACCOUNTS).unwrap_or_default())?;
-        return Ok(WriteSummary { unchanged: target.listed(), ..WriteSummary::default() });
+        let edited = target.edited().to_vec();
+        return Ok(WriteSummary { unchanged: target.listed(), edited, ..WriteSummary::default() });
     }
     let cached = cached.with_texts(target);
     let stage = target.stage(inputs.provenance());

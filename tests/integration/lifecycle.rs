@@ -757,6 +757,25 @@ async fn what_a_restart_loses_is_said_before() {
     assert_eq!(messages("EVENTS").await, 1);
 }
 
+/// A reload that takes JetStream from a tenant loses its streams in memory, and that is said.
+#[tokio::test(flavor = "multi_thread")]
+async fn what_a_reload_loses_in_memory_is_said() {
+    let with = "version = 1\n[server.jetstream]\nstorage = \"1GiB\"\nmemory = \"64MiB\"\n[[tenant]]\nname = \"A\"\n[[tenant.user]]\n\
+                name = \"app\"\n[[system.user]]\nname = \"op\"\n[[tenant]]\nname = \"B\"\n[[tenant.user]]\nname = \"boss\"\nrole = \"admin\"\n";
+    let jetstream = "[tenant.jetstream]\nstorage = \"8MiB\"\nmemory = \"8MiB\"\n[[tenant.stream]]\nname = \"MEM\"\nsubjects = [\"B.m\"]\n\
+                     storage = \"memory\"\nmax_bytes = \"1MiB\"\n";
+    let project = Project::with_registry(&format!("{with}{jetstream}"));
+    project.up();
+    let js = jetstream::new(project.connect("B/boss").await.client.clone());
+    js.publish("B.m", "1".into()).await.expect("published").await.expect("stored");
+    project.edit(jetstream, "");
+    let lost = "empties streams in memory: B/MEM (1 message)";
+    let planned = project.run(&["plan"]).exited(1);
+    assert!(planned.all().contains(lost), "{}", planned.all());
+    assert!(project.run(&["up"]).exited(0).all().contains(lost));
+    assert!(!project.run(&["plan"]).exited(0).all().contains("empties"), "the control");
+}
+
 /// A reload has the server check the passwords of connected clients again, and that is said with a number.
 #[tokio::test(flavor = "multi_thread")]
 async fn a_plan_says_whose_passwords_a_reload_checks() {
@@ -816,6 +835,16 @@ async fn a_restart_that_is_not_confirmed_is_undone() {
     let template = project.read("mine/nats/nats-server.conf.hbs");
     let folder = project.path().display();
     let tls = format!("tls {{ cert_file: \"{folder}/cert.pem\", key_file: \"{folder}/key.pem\" }}");
+    project.write("mine/nats/nats-server.conf.hbs", &format!("{template}\n{tls}\n"));
+    // What it would not start with is found before it ends.
+    project.write("mine/nats/nats-server.conf.hbs", &format!("{template}\n{}\n", tls.replace("cert.pem", "none.pem")));
+    let refused = project.run(&["up", "--restart", "--templates", "mine"]).exited(1);
+    assert!(
+        refused.stderr.contains("nothing was changed") && refused.stderr.contains("none.pem"),
+        "{}",
+        refused.stderr
+    );
+    assert_eq!(project.pid(), pid, "it was not restarted");
     project.write("mine/nats/nats-server.conf.hbs", &format!("{template}\n{tls}\n"));
     let undone = project.run(&["up", "--restart", "--templates", "mine"]).exited(1);
     assert!(undone.stderr.contains("undone: ") && undone.stderr.contains("runs the previous"), "{}", undone.stderr);

@@ -332,6 +332,40 @@ fn a_kill_at_any_step_is_made_good() {
     assert!(olds > 5 && between > 5 && news > 0, "the control: {olds} old, {between} between, {news} new");
 }
 
+/// What somebody changes between a kill and the next run is named, and put right.
+#[test]
+fn an_edit_after_a_kill_is_named() {
+    let first = format!("{}\n[server]\nname = \"first\"\n", many(3, 1));
+    let second = first.replace("generation = 1", "generation = 2").replace("first", "second");
+    let project = Project::with_registry(&first);
+    let paths = ["nats/accounts.conf", "credentials/T0001/app.nk", "docker-compose.yml"];
+    let mut met = 0;
+    for step in (1..).step_by(3) {
+        project.write("tenants.toml", &project.on_own_ports(&first));
+        let _ = fs::remove_dir_all(project.path().join("infra"));
+        let _ = fs::remove_dir_all(project.path().join(".tenantry"));
+        project.run(&["render"]).succeeded();
+        project.write("tenants.toml", &project.on_own_ports(&second));
+        let killed =
+            project.command(&["render"]).env("TENANTRY_FAULT", format!("kill:{step}")).output().expect("it runs");
+        if killed.status.success() {
+            break;
+        }
+        for path in paths {
+            let text = project.read(&format!("infra/{path}"));
+            project.write(&format!("infra/{path}"), &format!("{text}# by hand\n"));
+        }
+        let ran = project.run(&["render", "--format", "json"]).exited(0).json();
+        let edited: Vec<&str> = ran["edited"].as_array().expect("a list").iter().filter_map(|e| e.as_str()).collect();
+        let mut expected = paths;
+        expected.sort_unstable();
+        assert_eq!(edited, expected, "step {step}");
+        project.run(&["render", "--check"]).succeeded();
+        met += 1;
+    }
+    assert!(met > 5, "the control: {met}");
+}
+
 /// A disk that is full at any step of staging leaves the old bundle; later, the next run does the rest.
 #[test]
 fn a_full_disk_leaves_the_old_bundle_or_is_made_good() {

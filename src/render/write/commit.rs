@@ -10,7 +10,7 @@ use rayon::prelude::*;
 use super::super::bundle::{MANIFEST, Manifest, join, split};
 use super::super::{ACCOUNTS, SERVER};
 use super::WORK;
-use super::tree::{ancestors, remove_if_there, remove_tree};
+use super::tree::{ancestors, has_digest, remove_if_there, remove_tree};
 use crate::conf;
 use crate::error::Error;
 use crate::fault;
@@ -32,16 +32,55 @@ pub(super) fn commit(out: &Path, old: &Manifest, new: &Manifest) -> Result<(), E
     finish(out, old, new)
 }
 
-/// Finishes what a killed writer had committed. What it had only staged is removed by the next one.
-pub(super) fn resume(out: &Path) -> Result<(), Error> {
-    if !committed(out).is_dir() {
-        return Ok(());
+/// Finishes what a killed writer had committed. What it had only staged is removed by the next one. Returns the managed
+/// files that were changed by hand since the kill, and are replaced.
+pub(super) fn resume(out: &Path) -> Result<Vec<String>, Error> {
+    let is_ours = fs::symlink_metadata(out.join(WORK)).is_ok_and(|meta| meta.is_dir());
+    if !is_ours || !committed(out).is_dir() {
+        return Ok(Vec::new());
     }
     let read = |folder: &Path| fs::read_to_string(folder.join(MANIFEST)).ok().map(|text| Manifest::from_text(&text));
     let old = read(out).flatten().unwrap_or_default();
     // Without a staged manifest, files were put right that it lists already, or only the work folder is left to remove.
     let new = read(&committed(out)).flatten().unwrap_or_else(|| old.clone());
-    finish(out, &old, &new)
+    let mut edited = Vec::new();
+    edited_since(out, &old, "", &mut edited)?;
+    finish(out, &old, &new)?;
+    // Whatever else was changed since is older than the manifest, by which it would count as written: it is made newer.
+    let files: Vec<_> = new.iter().collect();
+    files.par_iter().for_each(|(folder, name, entry)| {
+        let place = out.join(folder).join(name);
+        if let Ok(meta) = fs::metadata(&place)
+            && !has_digest(&place, &entry.digest)
+        {
+            let _ = fs::set_permissions(&place, meta.permissions());
+        }
+    });
+    Ok(edited)
+}
+
+/// Adds the managed files below a committed folder whose places have neither the old content nor the new.
+fn edited_since(out: &Path, old: &Manifest, folder: &str, edited: &mut Vec<String>) -> Result<(), Error> {
+    let source = committed(out).join(folder);
+    let fail = |e: io::Error| Error::io("read", &source, e);
+    for entry in fs::read_dir(&source).map_err(fail)? {
+        let entry = entry.map_err(fail)?;
+        let path = join(folder, &entry.file_name().to_string_lossy());
+        if entry.file_type().map_err(fail)?.is_dir() {
+            edited_since(out, old, &path, edited)?;
+            continue;
+        }
+        let (place, (folder, name)) = (out.join(&path), split(&path));
+        let Some(listed) = old.get(folder, name) else { continue };
+        let Ok(found) = fs::read(&place) else { continue };
+        // The main file of a replacement that was interrupted.
+        let is_passing = path == SERVER && String::from_utf8_lossy(&found).contains(conf::NEXT_ACCOUNTS);
+        let is_new = || fs::read(entry.path()).is_ok_and(|new| new == found);
+        if !is_passing && !has_digest(&place, &listed.digest) && !is_new() {
+            edited.push(path);
+        }
+    }
+    Ok(())
 }
 
 fn finish(out: &Path, old: &Manifest, new: &Manifest) -> Result<(), Error> {

@@ -48,6 +48,8 @@ pub struct Target {
     /// Digest of the manifest's text. `None` if there is no manifest.
     digest: Option<Digest>,
     before: Listing,
+    /// Managed files that were changed by hand while a killed writer's work waited for its end.
+    edited: Vec<String>,
     /// The file handle holds the lock until the target is dropped.
     _lock: fs::File,
 }
@@ -73,7 +75,7 @@ impl Target {
         if fs::symlink_metadata(&out).is_ok_and(|m| !m.is_dir()) {
             return Err(Error::usage(format!("{} is not a folder", out.display()), "name another with --out"));
         }
-        commit::resume(&out)?;
+        let edited = commit::resume(&out)?;
         let text = fs::read_to_string(out.join(MANIFEST)).unwrap_or_default();
         let manifest = Manifest::from_text(&text);
         let digest = manifest.is_some().then(|| digest(&text));
@@ -86,7 +88,7 @@ impl Target {
         }
         let manifest = manifest.unwrap_or_default();
         let before = Listing::read(&out, &manifest)?;
-        Ok(Self { out, manifest, digest, before, _lock: lock })
+        Ok(Self { out, manifest, digest, before, edited, _lock: lock })
     }
 
     /// The absolute path of the folder.
@@ -119,6 +121,11 @@ impl Target {
     /// The text of a managed file. `None` if a file of its folder was modified.
     pub fn text_of(&self, path: &str) -> Option<String> {
         self.is_intact(split(path).0).then(|| fs::read_to_string(self.out.join(path)).ok()).flatten()
+    }
+
+    /// Managed files that were changed by hand, and replaced when the work of a killed writer was finished.
+    pub fn edited(&self) -> &[String] {
+        &self.edited
     }
 
     /// What the bundle on disk was rendered from.

@@ -45,6 +45,7 @@ impl<'t> Stage<'t> {
     pub(super) fn new(target: &'t Target, provenance: Provenance) -> Self {
         let mut state = StagedFiles::default();
         state.manifest.provenance = provenance;
+        state.edited = target.edited.clone();
         Self { target, state: Mutex::new(state) }
     }
 
@@ -161,6 +162,7 @@ impl<'t> Stage<'t> {
             return Err(in_the_way(&self.target.out.join(first), state.in_the_way.len()));
         }
         state.edited.sort();
+        state.edited.dedup();
         let removed = self.removed(&state.manifest);
         let outcome = WriteSummary {
             written: state.made.len(),
