@@ -344,7 +344,8 @@ async fn a_server_that_ends_with_the_new_configuration_runs_the_old_one_again() 
     let ends_at_start = fake_server(
         &project,
         &format!(
-            "case $1 in --version) exec {real} --version;; esac\ngrep -q 33554432 \"$2\" && exit 1\nexec {real} \"$@\""
+            "case $1 in --version) exec {real} --version;; esac\nfor a; do [ \"$a\" = -t ] && exec {real} \"$@\"; done\n\
+             grep -q 33554432 \"$2\" && exit 1\nexec {real} \"$@\""
         ),
     );
     project.edit("name            = \"dev\"", "name            = \"dev\"\nmax_pending = \"32MiB\"");
