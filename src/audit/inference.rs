@@ -103,8 +103,7 @@ fn denied_by_name(account: &Account) -> Option<(&User, &User)> {
     account.users.iter().find_map(|user| {
         let sides = [&user.permissions.publish, &user.permissions.subscribe];
         let denied = sides.into_iter().flat_map(|side| &side.deny).filter(|p| p.queue.is_none()).map(|p| &p.subject);
-        let named = denied.filter(|subject| !subject.first_token().starts_with(['$', '_'])).flat_map(Subject::tokens);
-        let mut others = named.filter_map(|token| names.get(&token.to_lowercase()));
+        let mut others = denied.flat_map(Subject::tokens).filter_map(|token| names.get(&token.to_lowercase()));
         others.find(|other| !std::ptr::eq(**other, user)).map(|other| (user, *other))
     })
 }

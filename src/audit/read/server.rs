@@ -301,8 +301,11 @@ fn remote(node: &Node, collector: &mut Collector) -> Option<Remote> {
         Some(user.split_once(':').map_or(user, |(user, _)| user).to_owned())
     };
     let user = urls.iter().find_map(userinfo);
-    let denies_all =
-        |key: &str| options.get(key).map(nodes).unwrap_or_default().iter().any(|node| text(node) == Some(">"));
+    let denies_all = |key: &str| {
+        let denied: Vec<&str> =
+            options.get(key).map(nodes).unwrap_or_default().iter().filter_map(|n| text(n)).collect();
+        denied.contains(&">") || denied.contains(&"*") && denied.contains(&"*.>")
+    };
     let (sends, receives) = (!denies_all("deny_exports"), !denies_all("deny_imports"));
     (!is_off).then_some(Remote { account, urls, addresses, user, sends, receives, span: node.span })
 }

@@ -114,6 +114,11 @@ fn changed<'s>(
 /// Reports requests of one importer that a mapping makes requests on what is not offered to it, or on what another one
 /// imports, with that one's name.
 fn renamed(system: &System, account: &Account, tenants: &Tenants, out: &mut Vec<Diagnostic>) {
+    let services = account.exports.iter().filter(|e| e.kind == ShareKind::Service);
+    let imports = services.flat_map(|export| system.imports_of(account, export));
+    // Who asks, and on what the exporter hears it.
+    let asked: Vec<(&Account, Vec<Subject>)> =
+        imports.map(|(by, import)| (by, reach::what_becomes(account, &import.subject))).collect();
     for (by, import, made) in changed(system, account) {
         let span = account.written_mappings().find(|m| m.from.overlaps(&import.subject)).map(|m| m.span);
         let mut services = account.exports.iter().filter(|e| e.kind == ShareKind::Service);
@@ -131,17 +136,24 @@ fn renamed(system: &System, account: &Account, tenants: &Tenants, out: &mut Vec<
             out.push(finding.related(meant.span, "heard here"));
             continue;
         }
-        let imports = account.exports.iter().filter(|e| e.kind == ShareKind::Service);
-        let others = imports.flat_map(|export| system.imports_of(account, export));
-        let is_anothers = |(other, theirs): &(&Account, &Import)| {
+        // With another importer's name: where that one's requests are heard, or anywhere.
+        let everything = Subject::everything();
+        let is_named = |(other, heard): &&(&Account, Vec<Subject>)| {
+            let meets = |heard: &&Subject| {
+                made.iter().any(|made| made.overlaps(heard)) && names(tenants, &other.name, &everything, heard)
+            };
+            let bears = |made: &Subject| names(tenants, &other.name, &everything, made);
             tenants.are_apart(&by.name, &other.name)
-                && made.iter().any(|made| made.overlaps(&theirs.subject))
-                && names(tenants, &other.name, &Subject::everything(), &theirs.subject)
+                && (heard.iter().any(|heard| meets(&heard)) || made.iter().any(bears) && !bears(&import.subject))
         };
-        if let Some((other, theirs)) = others.into_iter().find(is_anothers) {
+        if let Some((other, heard)) = asked.iter().find(is_named) {
+            let on = heard.iter().find(|heard| made.iter().any(|made| made.overlaps(heard))).or(made.first());
             let message = format!(
                 "what `{}` asks on `{}` is heard on `{}`, as if `{}` had asked",
-                by.name, import.subject, theirs.subject, other.name
+                by.name,
+                import.subject,
+                on.unwrap_or(&import.subject),
+                other.name
             );
             out.push(RULE.error(span.unwrap_or(import.span), message).related(import.span, "asked here"));
         }
@@ -186,6 +198,9 @@ mod tests {
             ("\"q.*.z\": \"q.{{wildcard(1)}}.{{partition(3)}}\"", false),
             ("\"q.B.z\": \"q.B.y\"", false),
             ("\"q.B.z\": \"q.C.y\"", true),
+            ("\"q.B.z\": \"all.C.y\"", true),
+            ("\"q.B.z\": \"all.B.y\"", false),
+            ("\"q.*.*\": \"all.B.$2\"", true),
             ("\"q.*.*\": \"q.$2.$1\"", true),
             ("\"q.*.z\": \"q.{{left(1,2)}}.y\"", true),
             ("\"q.*.z\": \"r.$1.y\"", false),

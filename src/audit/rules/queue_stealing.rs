@@ -37,7 +37,8 @@ fn check(system: &System, tenants: &Tenants, out: &mut Vec<Diagnostic>) {
                 }
                 let queues = user.permissions.subscribe.queues_on(&import.local, &Subject::everything());
                 let meets = |worker: &Worker<'_>| worker.shares_queue_with(user, import, &queues);
-                let worker = workers(system, account, import).find(|worker| !queues.is_empty() && meets(worker))?;
+                let worker =
+                    workers(system, tenants, account, import).find(|worker| !queues.is_empty() && meets(worker))?;
                 Some(worker.account().unwrap_or(&import.from.0).to_owned())
             };
             let Some((user, victim)) = account.users.iter().find_map(|user| Some((user, robbed(&user)?))) else {
@@ -167,7 +168,12 @@ impl Worker<'_> {
 
 /// The workers on what an account imports: users of the exporter and of its other importers, and who is behind its leaf
 /// node.
-fn workers<'w>(system: &'w System, account: &'w Account, import: &'w Import) -> impl Iterator<Item = Worker<'w>> {
+fn workers<'w>(
+    system: &'w System,
+    tenants: &'w Tenants,
+    account: &'w Account,
+    import: &'w Import,
+) -> impl Iterator<Item = Worker<'w>> {
     let from = import.from.0.as_str();
     let working = |account: &'w Account, local: &'w Subject, exported: &'w Subject| {
         let may_work = |user: &&User| {
@@ -178,7 +184,7 @@ fn workers<'w>(system: &'w System, account: &'w Account, import: &'w Import) -> 
     };
     let is_same =
         move |i: &&Import| i.kind == ShareKind::Stream && i.from.0 == from && i.subject.overlaps(&import.subject);
-    let others = system.accounts.iter().filter(|other| other.name != account.name);
+    let others = system.accounts.iter().filter(|other| tenants.are_apart(&other.name, &account.name));
     let importing = others.flat_map(move |other| other.imports.iter().filter(is_same).map(move |i| (other, i)));
     let leaf = system.server.remotes().find(|remote| remote.account == from).map(|_| Worker::LeafNode);
     let own =
