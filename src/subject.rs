@@ -195,38 +195,6 @@ impl Subject {
         Some(Self(made.join(".").into()))
     }
 
-    /// A part of what this pattern matches, under the names that `other` gives it: with the tokens at its wildcards in place of
-    /// those of `other`. `None`: it is no part, or which token goes where is not plain.
-    pub fn renamed_as(&self, other: &Self, part: &Self) -> Option<Self> {
-        if self == other {
-            return self.contains(part).then(|| part.clone());
-        }
-        let wildcards =
-            |of: &Self| of.tokens().filter(|token| is_wildcard(token)).map(str::to_owned).collect::<Vec<_>>();
-        let stars = |of: &[String]| of.iter().filter(|token| *token == "*").count();
-        let (own, others) = (wildcards(self), wildcards(other));
-        if own != others || stars(&own) > 1 || !self.contains(part) {
-            return None;
-        }
-        let (mut tokens, mut star, mut tail) = (part.tokens(), None, Vec::new());
-        for token in self.tokens() {
-            match token {
-                "*" => star = tokens.next(),
-                ">" => tail = tokens.by_ref().collect(),
-                _ => drop(tokens.next()),
-            }
-        }
-        let mut made: Vec<&str> = Vec::new();
-        for token in other.tokens() {
-            match token {
-                "*" => made.push(star?),
-                ">" => made.append(&mut tail),
-                text => made.push(text),
-            }
-        }
-        Some(Self(made.join(".").into()))
-    }
-
     /// Whether the subject overlaps a namespace reserved by the server: `$...`,
     /// `_INBOX...`, `_R_` (service replies) or `_GR_` (gateway replies).
     ///
@@ -393,24 +361,6 @@ mod tests {
 
     fn server(text: &str) -> Subject {
         Subject::as_the_server_reads(text).expect(text)
-    }
-
-    #[test]
-    fn a_part_is_renamed_if_it_is_plain_how() {
-        for (from, to, part, expected) in [
-            ("ev.>", "p.ev.>", "ev.a", Some("p.ev.a")),
-            ("ev.>", "p.ev.>", "ev.>", Some("p.ev.>")),
-            ("p.ev.>", "ev.>", "p.ev.a.*", Some("ev.a.*")),
-            ("ev.*", "my.*", "ev.a", Some("my.a")),
-            ("ev.a", "mine", "ev.a", Some("mine")),
-            ("ev.*.*", "my.*.*", "ev.a.b", None),
-            ("ev.*.*", "ev.*.*", "ev.a.b", Some("ev.a.b")),
-            ("ev.*", "my.*", "other.a", None),
-            ("ev.*", "my", "ev.a", None),
-        ] {
-            let made = server(from).renamed_as(&server(to), &server(part));
-            assert_eq!(made.as_ref().map(Subject::as_str), expected, "{from} {to} {part}");
-        }
     }
 
     #[test]

@@ -96,14 +96,18 @@ fn is_open(user: &User) -> bool {
     [&user.permissions.publish, &user.permissions.subscribe].into_iter().all(|side| side.is_open() || allows_all(side))
 }
 
-/// A user that denies a subject with the name of another one, which may use it.
+/// The subjects that a user denies to itself on either side, without those of a queue.
+fn denied(user: &User) -> impl Iterator<Item = &Subject> {
+    let sides = [&user.permissions.publish, &user.permissions.subscribe];
+    sides.into_iter().flat_map(|side| &side.deny).filter(|p| p.queue.is_none()).map(|p| &p.subject)
+}
+
+/// A user that denies a subject with the name of another one.
 fn denied_by_name(account: &Account) -> Option<(&User, &User)> {
     let names: BTreeMap<String, &User> =
         account.users.iter().map(|user| (user.display_name().to_lowercase(), user)).collect();
     account.users.iter().find_map(|user| {
-        let sides = [&user.permissions.publish, &user.permissions.subscribe];
-        let denied = sides.into_iter().flat_map(|side| &side.deny).filter(|p| p.queue.is_none()).map(|p| &p.subject);
-        let mut others = denied.flat_map(Subject::tokens).filter_map(|token| names.get(&token.to_lowercase()));
+        let mut others = denied(user).flat_map(Subject::tokens).filter_map(|token| names.get(&token.to_lowercase()));
         others.find(|other| !std::ptr::eq(**other, user)).map(|other| (user, *other))
     })
 }
@@ -113,10 +117,8 @@ fn denying(account: &Account) -> Option<Vec<Group<'_>>> {
     // By what they deny, in the order of its size: unless each contains the one before, two of them exclude each other.
     let mut groups: BTreeMap<(usize, BTreeSet<&Subject>), Vec<&User>> = BTreeMap::new();
     for user in account.users.iter().filter(|user| !user.is_leaf_login) {
-        let sides = [&user.permissions.publish, &user.permissions.subscribe];
-        let denied = sides.into_iter().flat_map(|side| &side.deny).filter(|p| p.queue.is_none()).map(|p| &p.subject);
         let denied: BTreeSet<&Subject> =
-            denied.filter(|subject| !subject.first_token().starts_with(['$', '_', '*', '>'])).collect();
+            denied(user).filter(|subject| !subject.first_token().starts_with(['$', '_', '*', '>'])).collect();
         if !denied.is_empty() {
             groups.entry((denied.len(), denied)).or_default().push(user);
         }

@@ -8,6 +8,7 @@ use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
 
+use super::forecast::refuse_shut_out;
 use super::provision::PlanDocument;
 use super::server::{apply_streams, refuse_unproved};
 use super::{Context, count};
@@ -111,7 +112,7 @@ pub fn run(context: &Context, args: &Args) -> Result<Exit, Error> {
             "render, push the files and restart the servers one after the other; then deploy what comes next",
         ));
     }
-    super::server::refuse_shut_out(&super::provision::lowered_limits(&plan, &project, url).0)?;
+    refuse_shut_out(&project, &plan, url)?;
     if running.is_none() {
         context.ui.note("what the servers run now is not known here: if they do not take this, it cannot be put back");
     }
@@ -287,14 +288,17 @@ impl Deployment<'_> {
             let after = remote::nodes(self.url, &operator()?).map_err(|e| e.to_string())?;
             Ok(after.into_iter().find(|node| node.config_digest.as_deref() != Some(digest)))
         };
-        // One that did not answer may be about to run it.
-        let limit = if are_sure { Duration::ZERO } else { SETTLED };
-        match ready::poll(limit, || other().ok().filter(Option::is_none)) {
-            Some(_) => Ok(()),
-            None => match other()? {
-                Some(node) => Err(format!("{} says that it runs another configuration than was pushed", node.name)),
-                None => Ok(()),
-            },
+        let mut found = other();
+        if !are_sure {
+            // A server that did not answer may be about to run it.
+            ready::poll(SETTLED, || {
+                found = other();
+                matches!(found, Ok(None)).then_some(())
+            });
+        }
+        match found? {
+            Some(node) => Err(format!("{} says that it runs another configuration than was pushed", node.name)),
+            None => Ok(()),
         }
     }
 

@@ -8,6 +8,7 @@ mod completions;
 mod creds;
 mod deploy;
 mod explain;
+mod forecast;
 mod init;
 mod man;
 mod provision;

@@ -3,14 +3,14 @@
 use std::borrow::Cow;
 use std::collections::{BTreeMap, HashSet};
 use std::path::PathBuf;
-use std::time::Duration;
 
 use serde::Serialize;
 
+use super::forecast::{Consequences, PasswordChecks, emptied_in_words};
 use super::{Context, count};
 use crate::diag::{first_few, plain};
 use crate::error::{Error, Exit};
-use crate::keys::{AccountKind, RootKey, check_time};
+use crate::keys::{AccountKind, RootKey};
 use crate::live::conf_difference::Difference;
 use crate::live::jetstream::api::Failure;
 use crate::live::jetstream::apply::ChangeOutcome;
@@ -21,7 +21,7 @@ use crate::live::leftovers;
 use crate::live::process::{LocalServer, RunningServer};
 use crate::live::reload_plan::ReloadPlan;
 use crate::live::remote;
-use crate::live::stats::{self, InMemory, OverLimit};
+use crate::live::stats::{InMemory, OverLimit};
 use crate::model::jetstream::difference::Field;
 use crate::model::names::{StreamName, UserName};
 use crate::model::roles::PROVISIONER;
@@ -157,7 +157,7 @@ pub fn plan(context: &Context, args: &PlanArgs) -> Result<Exit, Error> {
     if is_due && exit == Exit::Ok {
         exit = Exit::Found;
     }
-    // What could not be compared may differ.
+    // Accounts that could not be compared may differ.
     if pending.is_none() && exit == Exit::Ok {
         exit = Exit::Unavailable;
     }
@@ -190,18 +190,16 @@ fn elsewhere(context: &Context, valid: Valid, args: &PlanArgs) -> Result<(Valid,
             return Ok((project.valid, None));
         }
     };
-    let (over_limit, are_limits_known) = lowered_limits(&plan, &project, &url);
+    let consequences = Consequences::ask(&project, &plan, &url);
     let refusal = project.refuse_over(&out, Consent::default()).err();
     let command = if project.model().push.is_some() { "tenantry deploy" } else { "tenantry render" };
-    let refusal = refusal.or_else(|| super::server::refuse_shut_out(&over_limit).err());
-    let in_memory = super::server::in_memory(&project, &plan, &url);
-    let checks = if plan.reload && !plan.restart { PasswordChecks::ask(&project, &url) } else { None };
-    Ok((project.valid, Some(Pending { plan, command, refusal, over_limit, are_limits_known, in_memory, checks })))
+    let refusal = refusal.or_else(|| consequences.refuse_shut_out().err());
+    Ok((project.valid, Some(Pending { plan, command, refusal, consequences })))
 }
 
 /// Prints what has to happen to accounts and settings. Returns the command that does it, if one does.
 fn show_pending(context: &Context, pending: &Pending) -> Option<String> {
-    let (ui, plan) = (context.ui, &pending.plan);
+    let (ui, plan, asked) = (context.ui, &pending.plan, &pending.consequences);
     let up = context.command(pending.command);
     match &pending.refusal {
         Some(refusal) => {
@@ -211,7 +209,7 @@ fn show_pending(context: &Context, pending: &Pending) -> Option<String> {
             }
         }
         None if plan.restart => {
-            let lost = super::server::emptied(pending.in_memory.as_deref()).map(|lost| format!(" and {lost}"));
+            let lost = emptied_in_words(asked.emptied.as_deref()).map(|lost| format!(" and {lost}"));
             ui.found(&plain(&format!(
                 "accounts and settings: a restart is needed, which disconnects every client{}, for {}",
                 lost.unwrap_or_default(),
@@ -238,27 +236,27 @@ fn show_pending(context: &Context, pending: &Pending) -> Option<String> {
         );
     }
     if plan.reload && !plan.restart {
-        let lost = super::server::emptied(Some(pending.in_memory.as_deref().unwrap_or_default()));
+        let lost = emptied_in_words(Some(asked.emptied.as_deref().unwrap_or_default()));
         lost.iter().for_each(|lost| ui.result(&plain(lost)));
         match plan.disconnects.as_deref() {
-            Some([]) if pending.are_limits_known && !pending.over_limit.iter().any(OverLimit::disconnects) => {
+            Some([]) if asked.are_limits_known && !asked.over_limit.iter().any(OverLimit::disconnects) => {
                 ui.result("disconnects nobody");
             }
             Some([]) => {}
             Some(gone) => ui.result(&plain(&format!("disconnects {}", first_few(gone)))),
             None => ui.result("whom it disconnects is not known: what the server runs was overwritten"),
         }
-        pending.checks.iter().for_each(|checks| checks.show(context));
-        if !pending.are_limits_known && plan.lowered.is_empty() {
+        asked.password_checks.iter().for_each(|checks| checks.show(context));
+        if !asked.are_limits_known && plan.lowered.is_empty() {
             ui.result(
                 "whether clients are at a limit of subscriptions, which a reload disconnects, could not be asked",
             );
-        } else if !pending.are_limits_known {
+        } else if !asked.are_limits_known {
             let whose = plan.lowered.iter().map(|lowered| lowered.account.as_deref().unwrap_or("the server"));
             ui.result(&plain(&format!("disconnects clients above the lower limits of {}", first_few(whose))));
         }
     }
-    for over in &pending.over_limit {
+    for over in &asked.over_limit {
         ui.result(&plain(&over.consequence()));
     }
     match (&pending.refusal, plan.restart, plan.reload) {
@@ -277,28 +275,23 @@ struct Pending {
     command: &'static str,
     /// Why that refuses it.
     refusal: Option<Error>,
-    /// Limits that are lower than what is used now.
-    over_limit: Vec<OverLimit>,
-    /// Whether those of clients could be asked for.
-    are_limits_known: bool,
-    /// Streams in memory that it empties. `None`: the server could not be asked.
-    in_memory: Option<Vec<InMemory>>,
-    /// Passwords that a reload has checked again.
-    checks: Option<PasswordChecks>,
+    /// What the server says that it leads to.
+    consequences: Consequences,
 }
 
 impl Pending {
     fn document(self) -> ReloadDocument {
         let ReloadPlan { reload, restart, disconnects, differences, .. } = self.plan;
         // Which clients of an account those are, the server chooses.
-        let is_choice = self.over_limit.iter().any(OverLimit::disconnects);
+        let asked = self.consequences;
+        let is_choice = asked.over_limit.iter().any(OverLimit::disconnects);
         ReloadDocument {
             reload: Some(reload),
             restart: Some(restart),
-            disconnects: disconnects.filter(|_| self.are_limits_known && !is_choice),
-            over_limit: self.over_limit,
-            emptied: self.in_memory,
-            password_checks: self.checks,
+            disconnects: disconnects.filter(|_| asked.are_limits_known && !is_choice),
+            over_limit: asked.over_limit,
+            emptied: asked.emptied,
+            password_checks: asked.password_checks,
             accounts: differences,
         }
     }
@@ -323,73 +316,9 @@ fn pending(
         true => super::server::prove(context, project, accounts),
         false => Ok(()),
     });
-    let (over_limit, are_limits_known) = lowered_limits(&plan, project, &state.dial);
-    let refusal = refusal.and_then(|()| super::server::refuse_shut_out(&over_limit)).err();
-    let in_memory = super::server::in_memory(project, &plan, &state.dial);
-    let checks = if plan.reload && !plan.restart { PasswordChecks::ask(project, &state.dial) } else { None };
-    Ok(Some(Pending { plan, command: "tenantry up", refusal, over_limit, are_limits_known, in_memory, checks }))
-}
-
-/// The limits of a plan that are lower than what is used now, and whether those of clients could be asked for. Without an
-/// answer nothing is said about the others: the plan does not depend on them.
-pub fn lowered_limits(plan: &ReloadPlan, project: &Project, url: &str) -> (Vec<OverLimit>, bool) {
-    let operators = if plan.reload || plan.restart { project.operator_logins() } else { Vec::new() };
-    let tenants = operators.iter().find_map(|op| stats::tenants(url, op, project.model()).ok());
-    let of_tenants = tenants.into_iter().flatten().flat_map(|tenant| tenant.over_limit);
-    let of_clients = match plan.reload {
-        false => Some(Vec::new()),
-        true => operators.iter().find_map(|op| stats::exceeded(url, op, &plan.lowered, project.model()).ok()),
-    };
-    let are_limits_known = of_clients.is_some();
-    // Those of clients are asked for each lowered limit.
-    let of_clients = of_clients.unwrap_or_default();
-    (of_tenants.filter(|over| !over.disconnects()).chain(of_clients).collect(), are_limits_known)
-}
-
-/// Clients whose passwords a server checks again when it reloads, and how long that takes, by the speed of this machine:
-/// meanwhile nobody logs in, and JetStream's API answers nobody.
-#[derive(Debug, Clone, Copy, Serialize)]
-struct PasswordChecks {
-    clients: usize,
-    milliseconds: u64,
-}
-
-impl PasswordChecks {
-    /// What takes longer than this is told. Milliseconds.
-    const NOTICEABLE: u64 = 100;
-
-    /// Asks the server who is connected. `None`: nobody with a password, or it does not say.
-    fn ask(project: &Project, url: &str) -> Option<Self> {
-        let model = project.model();
-        let users = model.tenants.iter().flat_map(|tenant| &tenant.users).chain(&model.system.users);
-        let cost = |user: &User| match user.credential {
-            Credential::Password { .. } => Some((user.name.to_string(), model.bcrypt.derived)),
-            Credential::PasswordFromEnv { .. } => Some((user.name.to_string(), model.bcrypt.supplied)),
-            Credential::Nkey { .. } | Credential::PublicKey(_) => None,
-        };
-        let costs: BTreeMap<String, u32> = users.filter_map(cost).collect();
-        if costs.is_empty() {
-            return None;
-        }
-        let operators = project.operator_logins();
-        let clients = operators.iter().find_map(|login| stats::password_clients(url, login, &costs).ok())?;
-        let times = clients.iter().map(|(cost, count)| check_time(*cost).as_secs_f64() * *count as f64);
-        let time = Duration::try_from_secs_f64(times.sum()).unwrap_or(Duration::MAX);
-        let milliseconds = u64::try_from(time.as_millis()).unwrap_or(u64::MAX);
-        Some(Self { clients: clients.values().sum(), milliseconds }).filter(|checks| checks.clients > 0)
-    }
-
-    fn show(self, context: &Context) {
-        let Self { clients, milliseconds } = self;
-        if milliseconds >= Self::NOTICEABLE {
-            let seconds = Duration::from_millis(milliseconds).as_secs_f64();
-            context.ui.note(&format!(
-                "the server checks the passwords of {} again: for about {seconds:.1} s nobody logs in, and JetStream's API answers \
-                 nobody (docs/keys.md)",
-                count(clients, "connected client")
-            ));
-        }
-    }
+    let consequences = Consequences::ask(project, &plan, &state.dial);
+    let refusal = refusal.and_then(|()| consequences.refuse_shut_out()).err();
+    Ok(Some(Pending { plan, command: "tenantry up", refusal, consequences }))
 }
 
 /// Prints what differs in accounts and settings.

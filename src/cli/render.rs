@@ -16,8 +16,8 @@ use crate::render::write::{Target, WriteSummary};
 
 /// Write the server configuration, compose file, credentials and handout.
 ///
-/// Nothing is written if anything is wrong. A server that starts after a kill finds
-/// the old configuration or the new one; have it read the files when `render` has
+/// An invalid registry writes nothing. A server that starts after a kill finds the
+/// old configuration or the new one; have it read the files when `render` has
 /// ended. Files in the folder that tenantry did not make are left alone.
 #[derive(Debug, clap::Args)]
 pub struct Args {

@@ -1,13 +1,14 @@
 //! `tenantry up`, `down` and `status`.
 
-use std::collections::{BTreeSet, HashMap, HashSet};
+use std::collections::{HashMap, HashSet};
 use std::path::PathBuf;
 
 use serde::Serialize;
 
 use super::Context;
+use super::forecast::{emptied, emptied_in_words, refuse_shut_out};
 use super::provision::{Order, PlanDocument, provision};
-use crate::diag::{first_few, plain};
+use crate::diag::plain;
 use crate::error::{Error, Exit};
 use crate::keys::{AccountKind, Login, RootKey, public_key_of};
 use crate::live::confirm::confirm;
@@ -16,7 +17,7 @@ use crate::live::leftovers::{self, Leftover};
 use crate::live::process::{LocalServer, PreparedConf, RunningServer, UpAction};
 use crate::live::reload_plan::{Rehashed, ReloadPlan};
 use crate::live::reservations::{self, Held, Reserved};
-use crate::live::stats::{InMemory, OverLimit, TenantStatus, human_size};
+use crate::live::stats::{TenantStatus, human_size};
 use crate::live::{docker, locate, stats};
 use crate::model::units::Size;
 use crate::model::{Credential, Model};
@@ -135,16 +136,9 @@ pub fn up(context: &Context, args: &UpArgs) -> Result<Exit, Error> {
             prove(context, &project, accounts)?;
         }
         let is_restarted = plan.as_ref().is_some_and(|plan| plan.restart);
-        let dial = run.running().map(|state| state.dial).unwrap_or_default();
-        if let Some(plan) = plan.as_ref().filter(|plan| plan.restart) {
-            refuse_restart(context, args, plan, in_memory(&project, plan, &dial).as_deref())?;
-        } else if let Some(plan) = plan.as_ref().filter(|plan| plan.reload) {
-            // Where it cannot be asked, most likely nothing is lost by a reload.
-            let lost = in_memory(&project, plan, &dial).unwrap_or_default();
-            emptied(Some(&lost)).iter().for_each(|lost| context.ui.note(&plain(&format!("the change {lost}"))));
-        }
-        if let Some(plan) = plan.as_ref().filter(|plan| plan.lowered.iter().any(|lowered| lowered.account.is_none())) {
-            refuse_shut_out(&super::provision::lowered_limits(plan, &project, &dial).0)?;
+        if let Some(plan) = &plan {
+            let dial = run.running().map(|state| state.dial).unwrap_or_default();
+            say_consequences(context, args, &project, plan, &dial)?;
         }
         let changed = match plan {
             Some(plan) if !args.foreground => {
@@ -354,62 +348,37 @@ pub fn refuse_unproved(context: &Context, verdict: Verdict) -> Result<(), Error>
     }
 }
 
-fn refuse_restart(
+/// Notes what a change of the running server empties. Refuses a restart that is not allowed, and a limit that shuts tenantry out.
+fn say_consequences(
     context: &Context,
     args: &UpArgs,
+    project: &Project,
     plan: &ReloadPlan,
-    in_memory: Option<&[InMemory]>,
+    dial: &str,
 ) -> Result<(), Error> {
-    let lost = emptied(in_memory);
-    plan.leaves_streams().iter().for_each(|left| context.ui.note(&plain(left)));
-    if args.restart {
-        lost.iter().for_each(|lost| context.ui.note(&plain(&format!("the restart {lost}"))));
-        return Ok(());
+    let lost = emptied(project, plan, dial);
+    let note = |what: &str, lost: &str| context.ui.note(&plain(&format!("{what} {lost}")));
+    if plan.restart {
+        plan.leaves_streams().iter().for_each(|left| context.ui.note(&plain(left)));
+        let lost = emptied_in_words(lost.as_deref());
+        if !args.restart {
+            return Err(refused_restart(context, plan, lost));
+        }
+        lost.iter().for_each(|lost| note("the restart", lost));
+    } else {
+        // A reload that could not be asked about most likely empties nothing.
+        let lost = emptied_in_words(Some(&lost.unwrap_or_default()));
+        lost.iter().for_each(|lost| note("the change", lost));
     }
+    refuse_shut_out(project, plan, dial)
+}
+
+fn refused_restart(context: &Context, plan: &ReloadPlan, lost: Option<String>) -> Error {
     let and = lost.map(|lost| format!(" and {lost}")).unwrap_or_default();
-    Err(Error::refused(
+    Error::refused(
         format!("nothing was written: the server needs a restart for {}", plan.because.join(", ")),
         format!("{}, which disconnects every client{and}", context.command("tenantry up --restart")),
-    ))
-}
-
-/// What happens to streams in memory that hold messages: those are all lost in a restart, and those of accounts that lose
-/// JetStream in a reload. `None`: nothing.
-pub fn emptied(in_memory: Option<&[InMemory]>) -> Option<String> {
-    let Some(in_memory) = in_memory else {
-        return Some("empties streams in memory, of which the server could not be asked".to_owned());
-    };
-    let named = in_memory.iter().map(|lost| {
-        let messages = super::count(usize::try_from(lost.messages).unwrap_or(usize::MAX), "message");
-        format!("{}/{} ({messages})", lost.tenant, lost.stream)
-    });
-    (!in_memory.is_empty()).then(|| format!("empties streams in memory: {}", first_few(named)))
-}
-
-/// Streams in memory that hold messages and that a plan empties. `None`: the server could not be asked.
-pub fn in_memory(project: &Project, plan: &ReloadPlan, url: &str) -> Option<Vec<InMemory>> {
-    let tenants = || project.model().tenants.iter();
-    let keeps = |name: &str| tenants().any(|t| t.name.as_str() == name && t.jetstream.is_some());
-    let running = plan.accounts.iter().flatten().cloned().chain(tenants().map(|t| t.name.to_string()));
-    let names: BTreeSet<String> = running.filter(|name| plan.restart || !keeps(name)).collect();
-    if names.is_empty() || !(plan.restart || plan.reload) {
-        return Some(Vec::new());
-    }
-    let names: Vec<String> = names.into_iter().collect();
-    let operators = project.operator_logins();
-    let found = operators.iter().find_map(|operator| stats::accounts(url, operator, &names).ok())?;
-    Some(found.into_values().filter_map(|(_, jetstream)| jetstream).flat_map(|jetstream| jetstream.in_memory).collect())
-}
-
-/// Refuses a limit of the server's connections that leaves none to tenantry, which has to ask it what it runs.
-pub fn refuse_shut_out(over: &[OverLimit]) -> Result<(), Error> {
-    match over.iter().find(|over| over.shuts_out()) {
-        Some(over) => Err(Error::refused(
-            format!("nothing was written: {}", over.consequence()),
-            "raise max_connections under [server], or have clients disconnect first",
-        )),
-        None => Ok(()),
-    }
+    )
 }
 
 /// Makes the declared streams of every tenant, beginning with those of the accounts that have changed. No document if none

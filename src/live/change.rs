@@ -102,7 +102,7 @@ impl LocalServer {
     }
 
     fn restart(&self, server: &NatsServer, model: &Model, old: &RunningServer) -> Result<RunningServer, Setback> {
-        // What it would not start with is found before the old one ends.
+        // A configuration that it would not start with is refused before the old process ends.
         self.test(&StartedAs::of(server, model)).map_err(Setback::Refused)?;
         self.stop(old).map_err(Setback::NotTried)?;
         let start = || {

@@ -105,7 +105,7 @@ impl ConfFolder {
                 .map_err(|e| Error::io("write", &path, e))?;
         }
         conf::move_as_one(&new, &self.now).map_err(|e| Error::io("write", &self.now, e))?;
-        // What an interrupted change left is replaced by the next one.
+        // Fails if an interrupted change left a file there, which the next change replaces.
         let _ = fs::remove_dir(new);
         Ok(())
     }

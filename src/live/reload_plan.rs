@@ -74,7 +74,7 @@ impl ReloadPlan {
         Self { disconnects: Some(Vec::new()), differences: Some(Vec::new()), ..Self::default() }
     }
 
-    /// What becomes of streams if the server is to store them elsewhere.
+    /// Describes where streams are if the server is to store them elsewhere. `None`: it is not.
     pub fn leaves_streams(&self) -> Option<String> {
         let folder = self.new_store.as_ref()?.display();
         Some(format!("streams that are not in {folder} begin empty there; what is stored now stays where it is"))
@@ -89,6 +89,18 @@ impl ReloadPlan {
             ConfChange::Value { key, from: None, .. } => key.starts_with("jetstream."),
             _ => false,
         })
+    }
+
+    /// The accounts that are removed, or lose limits of JetStream. `None`: what the server runs is not known.
+    pub fn accounts_without_jetstream(&self) -> Option<impl Iterator<Item = &str>> {
+        let ends = |difference: &&Difference| match &difference.change {
+            _ if difference.user.is_some() => false,
+            ConfChange::Removed => true,
+            ConfChange::Value { key, to: None, .. } => key.starts_with("jetstream."),
+            _ => false,
+        };
+        let differences = self.differences.as_ref()?.iter();
+        Some(differences.filter(ends).filter_map(|difference| difference.account.as_deref()))
     }
 
     /// Takes note that a user's password is the same and only its hash differs, which disconnects nobody.

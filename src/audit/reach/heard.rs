@@ -86,7 +86,7 @@ impl Side {
         self.received_in_queues(subject, within).into_iter().map(|(_, queue)| queue).collect()
     }
 
-    /// What subscriptions in queues that `within` names receive of `subject`, each with its queue.
+    /// The parts of `subject` that subscriptions in queues that `within` names receive, each with the queue.
     pub fn received_in_queues(&self, subject: &Subject, within: &Subject) -> Vec<(Subject, Subject)> {
         let receives = |heard: Heard<'_>| {
             let queue = heard.queue?.meet(within)?;

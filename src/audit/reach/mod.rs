@@ -469,6 +469,24 @@ fn renames(import: &Import, unknowns: &mut Unknowns) -> Option<Rename> {
     }
 }
 
+/// The importer's subjects for the exporter's subjects `sent`. `None`: they are not imported.
+pub fn heard_as(import: &Import, sent: &Subject) -> Option<Subject> {
+    part_of(sent, |unknowns| renames(import, unknowns))
+}
+
+/// The exporter's subjects that the importer knows as `local`. `None`: none.
+pub fn sent_as(import: &Import, local: &Subject) -> Option<Subject> {
+    part_of(local, |unknowns| Some(renames(import, unknowns)?.reversed()))
+}
+
+/// The part of a subject that a rename applies to, renamed. `None`: no part.
+fn part_of(subject: &Subject, rename: impl FnOnce(&mut Unknowns) -> Option<Rename>) -> Option<Subject> {
+    let mut unknowns = Unknowns::default();
+    let subject = Term::of(subject, &mut unknowns);
+    let rename = rename(&mut unknowns)?;
+    Some(subject.unify(&rename.from)?.apply(&rename.to).pattern())
+}
+
 fn across<'w>(message: Carried<'w>, account: &'w Account, import: &Import, what: String) -> Carried<'w> {
     let hops = message.hops + 1;
     Carried { account, way: Some(import.kind), hops, ..message.step(what, import.span) }

@@ -8,7 +8,7 @@ use crate::audit::reach;
 use crate::audit::reach::term::Function;
 use crate::audit::system::{Account, Export, Import, Mapping, System, User};
 use crate::audit::tenants::Tenants;
-use crate::diag::Diagnostic;
+use crate::diag::{Diagnostic, Span};
 use crate::model::ShareKind;
 use crate::subject::Subject;
 
@@ -56,8 +56,9 @@ fn keeps_name(mapping: &Mapping, export: &Export, others: &[&Subject]) -> bool {
 
 fn check(system: &System, tenants: &Tenants, out: &mut Vec<Diagnostic>) {
     for account in system.accounts.iter().filter(|account| account.written_mappings().next().is_some()) {
-        diverted(system, account, tenants, out);
-        renamed(system, account, tenants, out);
+        let requests = requests(system, account);
+        diverted(account, &requests, tenants, out);
+        renamed(account, &requests, tenants, out);
         for export in account.exports.iter().filter(|e| e.token_position > 0) {
             let imports: Vec<(&Account, &Import)> = system.imports_of(account, export).collect();
             let place = usize::try_from(export.token_position - 1).unwrap_or(usize::MAX);
@@ -96,93 +97,88 @@ fn check(system: &System, tenants: &Tenants, out: &mut Vec<Diagnostic>) {
     }
 }
 
-/// The requests that an account's mappings change: who asks, by which import, on what they become.
-fn changed<'s>(
-    system: &'s System,
-    account: &'s Account,
-) -> impl Iterator<Item = (&'s Account, &'s Import, Vec<Subject>)> {
-    let services = account.exports.iter().filter(|e| e.kind == ShareKind::Service);
-    let imports = services.flat_map(|export| system.imports_of(account, export));
-    imports.filter_map(|(by, import)| {
-        let is_mapped = account.written_mappings().any(|mapping| mapping.from.overlaps(&import.subject));
-        let becomes = if is_mapped { reach::what_becomes(account, &import.subject) } else { Vec::new() };
-        let made: Vec<Subject> = becomes.into_iter().filter(|made| !import.subject.contains(made)).collect();
-        (!made.is_empty()).then_some((by, import, made))
-    })
+/// The requests of one importer by one import.
+struct Requests<'s> {
+    by: &'s Account,
+    import: &'s Import,
+    /// The subjects on which the exporter hears them, after its mappings.
+    heard: Vec<Subject>,
+    /// Those of them on which nobody asked: a mapping made them. Empty: no mapping applies.
+    made: Vec<Subject>,
+    /// The first mapping that applies.
+    span: Span,
 }
 
-/// Reports requests of one importer that a mapping makes requests on what is not offered to it, or on what another one
-/// imports, with that one's name.
-fn renamed(system: &System, account: &Account, tenants: &Tenants, out: &mut Vec<Diagnostic>) {
+impl<'s> Requests<'s> {
+    fn of(exporter: &'s Account, by: &'s Account, import: &'s Import) -> Self {
+        let heard = reach::what_becomes(exporter, &import.subject);
+        let made = heard.iter().filter(|heard| !import.subject.contains(heard)).cloned().collect();
+        let mapping = exporter.written_mappings().find(|mapping| mapping.from.overlaps(&import.subject));
+        Self { by, import, heard, made, span: mapping.map_or(import.span, |mapping| mapping.span) }
+    }
+
+    /// Whether they are heard on any of what a subject matches, and were not asked there.
+    fn come_to(&self, subject: &Subject) -> bool {
+        self.made.iter().any(|made| made.overlaps(subject))
+    }
+
+    /// The finding that they are heard where they should not be.
+    fn finding(&self, heard: &Subject, whose: &str) -> Diagnostic {
+        let message = format!("what `{}` asks on `{}` is heard on `{heard}`{whose}", self.by.name, self.import.subject);
+        RULE.error(self.span, message).related(self.import.span, "asked here")
+    }
+}
+
+/// The requests of every importer of an account's services.
+fn requests<'s>(system: &'s System, account: &'s Account) -> Vec<Requests<'s>> {
     let services = account.exports.iter().filter(|e| e.kind == ShareKind::Service);
     let imports = services.flat_map(|export| system.imports_of(account, export));
-    // Who asks, and on what the exporter hears it.
-    let asked: Vec<(&Account, Vec<Subject>)> =
-        imports.map(|(by, import)| (by, reach::what_becomes(account, &import.subject))).collect();
-    for (by, import, made) in changed(system, account) {
-        let span = account.written_mappings().find(|m| m.from.overlaps(&import.subject)).map(|m| m.span);
-        let mut services = account.exports.iter().filter(|e| e.kind == ShareKind::Service);
+    imports.map(|(by, import)| Requests::of(account, by, import)).collect()
+}
+
+/// Reports requests of one importer that a mapping makes requests on what is not offered to it, or requests with another
+/// importer's name.
+fn renamed(account: &Account, requests: &[Requests<'_>], tenants: &Tenants, out: &mut Vec<Diagnostic>) {
+    for asked in requests.iter().filter(|asked| !asked.made.is_empty()) {
+        let by = asked.by.name.as_str();
         let is_others = |e: &&Export| {
-            let to = || e.to.iter().flatten();
-            let is_apart = to().any(|(name, _)| tenants.are_apart(name, &by.name));
-            is_apart && !to().any(|(name, _)| *name == by.name) && made.iter().any(|made| made.overlaps(&e.subject))
+            let is_apart = e.to.iter().flatten().any(|(name, _)| tenants.are_apart(name, by));
+            e.kind == ShareKind::Service && is_apart && !e.is_offered_to(by) && asked.come_to(&e.subject)
         };
-        if let Some(meant) = services.find(is_others) {
-            let message = format!(
-                "what `{}` asks on `{}` is heard on `{}`, which is others'",
-                by.name, import.subject, meant.subject
-            );
-            let finding = RULE.error(span.unwrap_or(import.span), message).related(import.span, "asked here");
-            out.push(finding.related(meant.span, "heard here"));
+        if let Some(meant) = account.exports.iter().find(is_others) {
+            out.push(asked.finding(&meant.subject, ", which is others'").related(meant.span, "heard here"));
             continue;
         }
-        // With another importer's name: where that one's requests are heard, or anywhere.
-        let everything = Subject::everything();
-        let is_named = |(other, heard): &&(&Account, Vec<Subject>)| {
-            let meets = |heard: &&Subject| {
-                made.iter().any(|made| made.overlaps(heard)) && names(tenants, &other.name, &everything, heard)
-            };
-            let bears = |made: &Subject| names(tenants, &other.name, &everything, made);
-            tenants.are_apart(&by.name, &other.name)
-                && (heard.iter().any(|heard| meets(&heard)) || made.iter().any(bears) && !bears(&import.subject))
+        let is_named = |other: &&Requests<'_>| {
+            let bears = |subject: &Subject| names(tenants, &other.by.name, &Subject::everything(), subject);
+            let meets = || other.heard.iter().any(|heard| bears(heard) && asked.come_to(heard));
+            tenants.are_apart(by, &other.by.name)
+                && (meets() || asked.made.iter().any(bears) && !bears(&asked.import.subject))
         };
-        if let Some((other, heard)) = asked.iter().find(is_named) {
-            let on = heard.iter().find(|heard| made.iter().any(|made| made.overlaps(heard))).or(made.first());
-            let message = format!(
-                "what `{}` asks on `{}` is heard on `{}`, as if `{}` had asked",
-                by.name,
-                import.subject,
-                on.unwrap_or(&import.subject),
-                other.name
-            );
-            out.push(RULE.error(span.unwrap_or(import.span), message).related(import.span, "asked here"));
+        if let Some(other) = requests.iter().find(is_named) {
+            let on = other.heard.iter().find(|heard| asked.come_to(heard)).unwrap_or(&asked.made[0]);
+            out.push(asked.finding(on, &format!(", as if `{}` had asked", other.by.name)));
         }
     }
 }
 
 /// Reports requests that a mapping leads to a user of another tenant than the asker's and those that would hear them
 /// without it: in an account that several tenants share.
-fn diverted(system: &System, account: &Account, tenants: &Tenants, out: &mut Vec<Diagnostic>) {
-    for (by, import, made) in changed(system, account) {
+fn diverted(account: &Account, requests: &[Requests<'_>], tenants: &Tenants, out: &mut Vec<Diagnostic>) {
+    for asked in requests {
         let hears = |user: &&User, subject: &Subject| user.permissions.subscribe.touches(subject);
-        let meant = account.users.iter().filter(|user| hears(user, &import.subject));
+        let meant = account.users.iter().filter(|user| hears(user, &asked.import.subject));
         let meant: HashSet<&str> = meant.map(|user| tenants.of(account, user)).collect();
         let is_other = |user: &&User| {
             let tenant = tenants.of(account, user);
-            !meant.contains(tenant) && tenant != tenants.of_account(&by.name)
+            !meant.contains(tenant) && tenant != tenants.of_account(&asked.by.name)
         };
-        let reached = made
+        let reached = asked
+            .made
             .iter()
             .find_map(|made| Some((made, account.users.iter().filter(|user| hears(user, made)).find(is_other)?)));
         if let Some((made, user)) = reached.filter(|_| !meant.is_empty()) {
-            let message = format!(
-                "what `{}` asks on `{}` is heard on `{made}` by `{}`, of another tenant",
-                by.name,
-                import.subject,
-                user.display_name()
-            );
-            let span = account.written_mappings().find(|m| m.from.overlaps(&import.subject)).map(|m| m.span);
-            out.push(RULE.error(span.unwrap_or(import.span), message).related(import.span, "asked here"));
+            out.push(asked.finding(made, &format!(" by `{}`, of another tenant", user.display_name())));
         }
     }
 }

@@ -1,6 +1,7 @@
 //! Importers that can join the exporter's queue groups.
 
 use super::Rule;
+use crate::audit::reach::{heard_as, sent_as};
 use crate::audit::system::{Account, Import, System, User};
 use crate::audit::tenants::Tenants;
 use crate::diag::Diagnostic;
@@ -109,7 +110,7 @@ fn leaf_workers<'s>(system: &'s System, account: &Account, import: &Import) -> O
 enum Worker<'w> {
     /// Any client of a server that is dialled, in any queue.
     LeafNode,
-    /// A user, to these subjects of its account.
+    /// A user of the exporter, or of another importer.
     User(WorkingUser<'w>),
 }
 
@@ -117,44 +118,51 @@ enum Worker<'w> {
 struct WorkingUser<'w> {
     account: &'w Account,
     user: &'w User,
-    /// The subjects in its account.
-    local: &'w Subject,
-    /// The same in the exporter's account.
-    exported: &'w Subject,
+    /// The import by which it hears the same. `None`: it is a user of the exporter.
+    import: Option<&'w Import>,
+}
+
+impl WorkingUser<'_> {
+    /// Whether `user`, by `import`, can be in one of `queues` with this one, and take what this one receives.
+    fn shares_queue_with(&self, user: &User, import: &Import, queues: &[Subject]) -> bool {
+        let (worker, user) = (&self.user.permissions.subscribe, &user.permissions.subscribe);
+        let local = self.import.map_or(&import.subject, |own| &own.local);
+        // Subscribers under a local name with wildcards hear more than the import renames: all of it counts.
+        let is_vague = import.opens_its_local_name() || self.import.is_some_and(Import::opens_its_local_name);
+        let here = |received: &Subject| {
+            if is_vague {
+                return Some(import.local.clone());
+            }
+            let sent = self.import.map_or_else(|| Some(received.clone()), |own| sent_as(own, received))?;
+            heard_as(import, &sent)
+        };
+        let there = |taken: &Subject| {
+            if is_vague {
+                return Some(local.clone());
+            }
+            let sent = sent_as(import, taken)?;
+            self.import.map_or_else(|| Some(sent.clone()), |own| heard_as(own, &sent))
+        };
+        // A queue that the other one names may be denied here, on all or on what the worker receives, and of that the
+        // worker may be denied some.
+        let takes = |(received, queue): &(Subject, Subject)| {
+            let taken = here(received).map(|here| user.received_in_queues(&here, queue));
+            let is_received = |(taken, queue): &(Subject, Subject)| {
+                there(taken).is_some_and(|there| !worker.queues_on(&there, queue).is_empty())
+            };
+            taken.iter().flatten().any(is_received)
+        };
+        queues.iter().any(|queue| worker.received_in_queues(local, queue).iter().any(takes))
+    }
 }
 
 impl Worker<'_> {
     /// Whether a user that may join `queues` on what is imported can be in one queue with it, and take what it receives.
     fn shares_queue_with(&self, user: &User, import: &Import, queues: &[Subject]) -> bool {
-        queues.iter().any(|queue| match self {
-            Self::LeafNode => true,
-            Self::User(WorkingUser { user: worker, local, exported, .. }) => {
-                let worker = &worker.permissions.subscribe;
-                // What cannot be told apart counts as all of it.
-                let here = |received: &Subject| match local.renamed_as(exported, received) {
-                    Some(sent) => {
-                        let cut = sent.meet(&import.subject)?;
-                        Some(import.subject.renamed_as(&import.local, &cut).unwrap_or_else(|| import.local.clone()))
-                    }
-                    None => Some(import.local.clone()),
-                };
-                let there = |taken: &Subject| match import.local.renamed_as(&import.subject, taken) {
-                    Some(sent) => {
-                        let cut = sent.meet(exported)?;
-                        Some(exported.renamed_as(local, &cut).unwrap_or_else(|| (*local).clone()))
-                    }
-                    None => Some((*local).clone()),
-                };
-                // A queue that the other one names may be denied here, on all or on what the worker receives, and of that
-                // the worker may be denied some.
-                worker.received_in_queues(local, queue).iter().any(|(received, queue)| {
-                    let taken = here(received).map(|here| user.permissions.subscribe.received_in_queues(&here, queue));
-                    taken.into_iter().flatten().any(|(taken, queue)| {
-                        there(&taken).is_some_and(|there| !worker.queues_on(&there, &queue).is_empty())
-                    })
-                })
-            }
-        })
+        match self {
+            Self::LeafNode => !queues.is_empty(),
+            Self::User(worker) => worker.shares_queue_with(user, import, queues),
+        }
     }
 
     /// The name of its account. `None`: it is on another server.
@@ -175,21 +183,21 @@ fn workers<'w>(
     import: &'w Import,
 ) -> impl Iterator<Item = Worker<'w>> {
     let from = import.from.0.as_str();
-    let working = |account: &'w Account, local: &'w Subject, exported: &'w Subject| {
+    let working = |account: &'w Account, own: Option<&'w Import>| {
+        let local = own.map_or(&import.subject, |own| &own.local);
         let may_work = |user: &&User| {
             user.joins_queues() && !user.permissions.subscribe.queues_on(local, &Subject::everything()).is_empty()
         };
         let users = account.users.iter().filter(may_work);
-        users.map(move |user| Worker::User(WorkingUser { account, user, local, exported }))
+        users.map(move |user| Worker::User(WorkingUser { account, user, import: own }))
     };
     let is_same =
         move |i: &&Import| i.kind == ShareKind::Stream && i.from.0 == from && i.subject.overlaps(&import.subject);
     let others = system.accounts.iter().filter(|other| tenants.are_apart(&other.name, &account.name));
     let importing = others.flat_map(move |other| other.imports.iter().filter(is_same).map(move |i| (other, i)));
     let leaf = system.server.remotes().find(|remote| remote.account == from).map(|_| Worker::LeafNode);
-    let own =
-        system.account(from).into_iter().flat_map(move |exporter| working(exporter, &import.subject, &import.subject));
-    leaf.into_iter().chain(own).chain(importing.flat_map(move |(other, i)| working(other, &i.local, &i.subject)))
+    let own = system.account(from).into_iter().flat_map(move |exporter| working(exporter, None));
+    leaf.into_iter().chain(own).chain(importing.flat_map(move |(other, i)| working(other, Some(i))))
 }
 
 #[cfg(test)]
@@ -220,6 +228,29 @@ mod tests {
         assert!(hint(&allow("jobs.> w"), "{ allow: [\"jobs.>\", \"jobs.eu other\"] }").is_some());
         assert_eq!(hint(&allow("jobs.eu w"), &deny("jobs.eu >")), None);
         assert!(hint(&allow("jobs.* w"), &deny("jobs.eu >")).is_some());
+    }
+
+    /// Measured on nats-server 2.15.1: what both members of a queue receive is shared, whatever the importer calls it.
+    #[test]
+    fn what_both_receive_is_taken_under_any_name() {
+        let steals = |exported: &str, to: &str, worker: &str, importer: &str| {
+            let text = format!(
+                "accounts {{ HUB {{ users: [{{ user: hub, permissions {{ publish: \"pub.>\", subscribe: \"{worker}\" }} }}], exports: [{{ stream: \"{exported}\", accounts: [A] }}] }}\n\
+                 A {{ users: [{{ user: a, permissions {{ publish: x, subscribe: \"{importer}\" }} }}], imports: [{{ stream: {{ account: HUB, subject: \"{exported}\" }}, {to} }}] }} }}"
+            );
+            findings(&text).iter().any(|f| f.rule == "queue-stealing")
+        };
+        for (exported, to, worker, importer, expected) in [
+            ("ev.>", "prefix: p", "ev.b", "p.ev.a", false),
+            ("ev.>", "prefix: p", "ev.a", "p.ev.a", true),
+            ("ev.>", "prefix: p", "ev.*", "p.ev.a", true),
+            ("ev.*", "to: \"my.*\"", "ev.b", "my.a", false),
+            ("ev.*", "to: \"my.*\"", "ev.a", "my.a", true),
+            ("jobs.*.*", "to: \"t.$2.$1\"", "jobs.*.a", "t.b.a", false),
+            ("jobs.*.*", "to: \"t.$2.$1\"", "jobs.b.a", "t.a.b", true),
+        ] {
+            assert_eq!(steals(exported, to, worker, importer), expected, "{exported} {to}: {worker}, {importer}");
+        }
     }
 
     /// Measured on nats-server 2.15.1: two leaf nodes in one queue got 32 and 28 of 60 messages, of which each alone gets all;

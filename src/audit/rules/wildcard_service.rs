@@ -52,17 +52,16 @@ fn check(system: &System, tenants: &Tenants, out: &mut Vec<Diagnostic>) {
 fn posing(tenants: &Tenants, exporter: &Account, asked: &[Asked<'_>], out: &mut Vec<Diagnostic>) {
     let mut index: SubjectIndex<&Asked<'_>> = SubjectIndex::default();
     asked.iter().for_each(|one| index.insert(&one.import.subject, one));
-    // Who deceives itself is left out.
+    // An importer of the exporter's own tenant deceives only itself.
     let wide = asked.iter().filter(|one| one.import.subject.has_wildcard() && one.export.token_position == 0);
     let wide = wide.filter(|one| tenants.are_apart(&one.by.name, &exporter.name));
     for Asked { by, import, export } in wide {
         let is_anothers = |other: &&&Asked<'_>| {
-            let is_offered =
-                other.export.is_public() || other.export.to.iter().flatten().any(|(name, _)| *name == by.name);
             let is_wider = other.import.subject != import.subject && other.import.subject.contains(&import.subject);
             !is_wider
                 && tenants.are_apart(&by.name, &other.by.name)
-                && (!is_offered || names(tenants, &other.by.name, &import.subject, &other.import.subject))
+                && (!other.export.is_offered_to(&by.name)
+                    || names(tenants, &other.by.name, &import.subject, &other.import.subject))
         };
         if let Some(other) = index.overlapping(&import.subject).into_iter().find(is_anothers) {
             let (who, whose) = (&by.name, &other.by.name);
@@ -131,9 +130,9 @@ fn overlapping(tenants: &Tenants, account: &Account, out: &mut Vec<Diagnostic>) 
     for wide in services().filter(|e| e.subject.has_wildcard() && e.token_position == 0) {
         let wide_to: Vec<&str> = wide.to.iter().flatten().map(|(name, _)| name.as_str()).collect();
         let is_anothers = |e: &&&Export| {
-            let is_offered = |who: &&str| e.is_public() || e.to.iter().flatten().any(|(name, _)| name == who);
             let others = || e.to.iter().flatten().any(|(name, _)| wide_to.iter().any(|w| tenants.are_apart(w, name)));
-            e.subject != wide.subject && (e.token_position > 0 || others() && !wide_to.iter().all(is_offered))
+            e.subject != wide.subject
+                && (e.token_position > 0 || others() && !wide_to.iter().all(|who| e.is_offered_to(who)))
         };
         if let Some(known) = index.overlapping(&wide.subject).into_iter().find(is_anothers) {
             let who = wide_to.first().copied().unwrap_or("every importer");

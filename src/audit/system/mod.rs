@@ -493,6 +493,11 @@ impl Export {
         self.to.as_ref().is_none_or(Vec::is_empty) && self.token_position == 0
     }
 
+    /// Whether its list names an account, or everybody may import it.
+    pub fn is_offered_to(&self, account: &str) -> bool {
+        self.is_public() || self.to.iter().flatten().any(|(name, _)| name == account)
+    }
+
     /// Whether both exports have the same importers.
     pub fn is_same_offer(&self, other: &Self) -> bool {
         let names = |e: &Self| e.to.iter().flatten().map(|(name, _)| name.clone()).collect::<BTreeSet<_>>();
@@ -503,16 +508,13 @@ impl Export {
 
     /// Whether `account` may import `subject`, which this export contains.
     pub fn authorizes(&self, account: &str, subject: &Subject) -> bool {
-        if self.is_public() {
-            return true;
-        }
         if self.token_position > 0 {
             // For an import of exactly the exported subject the server never looks at the token,
             // and so authorises no account.
             let position = usize::try_from(self.token_position).unwrap_or(usize::MAX);
             return *subject != self.subject && subject.tokens().nth(position - 1) == Some(account);
         }
-        self.to.iter().flatten().any(|(name, _)| name == account)
+        self.is_offered_to(account)
     }
 }
 

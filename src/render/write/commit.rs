@@ -46,7 +46,8 @@ pub(super) fn resume(out: &Path) -> Result<Vec<String>, Error> {
     let mut edited = Vec::new();
     edited_since(out, &old, "", &mut edited)?;
     finish(out, &old, &new)?;
-    // Whatever else was changed since is older than the manifest, by which it would count as written: it is made newer.
+    // Files that were changed by hand since the kill are older than the manifest now, and would count as written: a new
+    // change time has them compared by content.
     let files: Vec<_> = new.iter().collect();
     files.par_iter().for_each(|(folder, name, entry)| {
         let place = out.join(folder).join(name);
