@@ -111,7 +111,7 @@ pub fn audit_of(
         collector.refused.sort_by_key(|d| d.span);
         return Err(Error::Conf { sources, diagnostics: collector.refused });
     }
-    let tenants = tenants(&system)?;
+    let tenants = tenants(&system)?.resolved(&system);
     let check = |rule: &rules::Rule| {
         let mut found = Vec::new();
         rule.check(&system, &tenants, &mut found);
@@ -169,6 +169,15 @@ pub(crate) mod testing {
     /// All findings.
     pub(crate) fn findings(main: &str) -> Vec<Diagnostic> {
         audit_text(main).unwrap_or_else(|e| panic!("{main}\n{e}: {e:?}")).findings
+    }
+
+    /// All findings where a file for `--tenants` says this.
+    pub(crate) fn findings_of_tenants(main: &str, tenants: &str) -> Vec<Diagnostic> {
+        let file = tempfile::NamedTempFile::new().expect("a file");
+        std::fs::write(file.path(), tenants).expect("written");
+        let tenants = Tenants::read(file.path()).unwrap_or_else(|e| panic!("{tenants}: {e}"));
+        let files = ConfFiles { main: main.to_owned(), accounts: String::new() };
+        audit_files(&files, Some(&tenants)).unwrap_or_else(|e| panic!("{main}\n{e}: {e:?}")).findings
     }
 
     /// Rule identifiers of all findings, each once, sorted.

@@ -21,6 +21,8 @@ pub struct Tenants {
     accounts: HashMap<String, String>,
     /// Tenant by `ACCOUNT/USER`, or by user name alone.
     users: HashMap<String, String>,
+    /// Accounts with users of several tenants, or of another one than their own.
+    mixed: HashSet<String>,
 }
 
 /// Contents of the file given with `audit --tenants`.
@@ -90,6 +92,29 @@ impl Tenants {
         Self { are_rendered: true, users, ..Self::default() }
     }
 
+    /// The same, with what the users of a system say of their accounts: one whose users are all of one tenant is that
+    /// one's.
+    pub fn resolved(mut self, system: &System) -> Self {
+        for account in &system.accounts {
+            let owners: HashSet<&str> = account.users.iter().map(|user| self.of(account, user)).collect();
+            let declared = self.declared(&account.name);
+            let mut owners = owners.into_iter();
+            match (owners.next(), owners.next()) {
+                (Some(owner), None) if declared.is_none_or(|declared| declared == owner) => {
+                    if owner != account.name {
+                        let owner = owner.to_owned();
+                        self.accounts.insert(account.name.clone(), owner);
+                    }
+                }
+                (Some(_), _) => {
+                    self.mixed.insert(account.name.clone());
+                }
+                (None, _) => {}
+            }
+        }
+        self
+    }
+
     /// Fails if an assigned account or user is not in the configuration.
     pub fn refuse_unknown(&self, system: &System) -> Result<(), Error> {
         let accounts = || system.accounts.iter().map(|a| a.name.as_str());
@@ -144,9 +169,10 @@ impl Tenants {
         self.accounts.get(account).map_or(account, String::as_str)
     }
 
-    /// Whether two accounts belong to different tenants.
+    /// Whether two accounts belong to different tenants, or one of them to several.
     pub fn are_apart(&self, one: &str, other: &str) -> bool {
-        self.of_account(one) != self.of_account(other)
+        let is_mixed = || [one, other].iter().any(|name| self.mixed.contains(*name));
+        one != other && (is_mixed() || self.of_account(one) != self.of_account(other))
     }
 
     /// The tenant assigned to a user. `None`: not assigned.
@@ -216,6 +242,17 @@ mod tests {
         }
         assert_eq!((assigned.declared("A"), assigned.of_account("A")), (Some("one"), "one"));
         assert_eq!((assigned.declared("E"), assigned.of_account("E")), (None, "E"));
+    }
+
+    #[test]
+    fn the_users_of_an_account_say_whose_it_is() {
+        let are_apart = |entries: &str| tenants(entries).resolved(&system(CONF)).are_apart("A", "B");
+        let one = "[[tenant]]\nname = 'one'\n";
+        assert!(!are_apart(&format!("{one}users = ['A/a1', 'A/a2', 'B/b']")), "all are of one tenant");
+        assert!(!are_apart(&format!("{one}users = ['A/a1', 'A/a2']\naccounts = ['B']")), "the same");
+        let two = "[[tenant]]\nname = 'two'\nusers = ['A/a2']";
+        assert!(are_apart(&format!("{one}accounts = ['A', 'B']\n{two}")), "one of its users is of another tenant");
+        assert!(are_apart(&format!("{one}users = ['A/a1']\naccounts = ['B']\n{two}")), "they are of two");
     }
 
     #[test]

@@ -4,6 +4,7 @@ use super::super::reach::{self, Carried, Question, published};
 use super::super::system::{Account, Import, ListenerKind, Responses, Side, System, User};
 use crate::audit::connecting;
 use crate::diag::Span;
+use crate::model::ShareKind;
 use crate::subject::Subject;
 
 /// A mechanism that publishes or receives for a user without looking at its permissions.
@@ -204,6 +205,33 @@ pub fn requests_of_others<'w>(system: &'w System, account: &'w Account) -> Vec<C
 pub fn requests_on<'w>(exporter: &'w Account, import: &Import) -> Vec<Carried<'w>> {
     let subjects = reach::what_becomes(exporter, &import.subject);
     subjects.iter().map(|subject| Carried::new(exporter, subject)).collect()
+}
+
+/// The requests that members of an account may send by an import, before the exporter's mappings. All that it imports,
+/// where something else than what their lists allow may publish them.
+pub fn may_be_asked<'w>(
+    system: &'w System,
+    account: &'w Account,
+    import: &Import,
+    exporter: &'w Account,
+) -> Vec<Carried<'w>> {
+    let all = || vec![Carried::new(exporter, &import.subject)];
+    let is_unlisted = |user: &User| past_publish_list(system, account, user, false).is_some_and(|c| !c.by_import);
+    let is_all = !import.subject.has_wildcard()
+        || system.operator.is_some()
+        || system.callout.is_some()
+        || account.jetstream.is_some()
+        || uses_mqtt(system, account)
+        || system.server.remotes().any(|remote| remote.account == account.name)
+        || account.exports.iter().any(|e| e.kind == ShareKind::Service && e.subject.overlaps(&import.local))
+        || !account.mappings.is_empty()
+        || account.users.is_empty()
+        || account.users.iter().any(is_unlisted);
+    if is_all {
+        return all();
+    }
+    let messages = account.users.iter().flat_map(|user| published(account, user, Some(&import.local)));
+    messages.filter_map(|message| reach::request(&message, import, exporter)).collect()
 }
 
 /// How the answers of a user that may answer pass through its account on `_R_.>`: those to requests of other

@@ -241,6 +241,11 @@ impl<'w> Carried<'w> {
         side.heard().iter().find_map(|heard| Some(self.received(side, heard)?.subject.pattern()))
     }
 
+    /// The subjects that it is on now.
+    pub fn subject(&self) -> Subject {
+        self.subject.pattern()
+    }
+
     /// A key that two messages share if they go on in the same way.
     fn key(&self) -> String {
         let (mut key, mut numbers) = (format!("{} {:?} ", self.account.name, self.way), HashMap::new());
@@ -390,7 +395,7 @@ pub fn passed_on<'w>(system: &'w System, account: &'w Account) -> (Vec<Forwarded
 /// Splits a message by the account's mappings: one part for each destination, one for each
 /// mapping whose weights leave some, and what no mapping matches. If several mappings match,
 /// all are followed: the server's choice among them is unspecified.
-fn mapped<'w>(account: &'w Account, message: Carried<'w>) -> Vec<Carried<'w>> {
+pub fn mapped<'w>(account: &'w Account, message: Carried<'w>) -> Vec<Carried<'w>> {
     let mut parts = Vec::new();
     for mapping in &account.mappings {
         for to in &mapping.to {
@@ -446,11 +451,8 @@ fn imported<'w>(system: &'w System, carried: &Carried<'w>, other: &'w Account) -
             if export.is_some_and(|export| carried.has_crossed(export)) {
                 continue;
             }
-            let what =
-                format!("requests to `{}` go to the service `{}` of `{}`", import.local, import.subject, exporter.name);
-            let rename = |unknowns: &mut Unknowns| Some(renames(import, unknowns)?.reversed());
             // The exporter's mappings apply to requests from other accounts too.
-            let request = carried.renamed(rename).map(|message| across(message, exporter, import, what));
+            let request = request(carried, import, exporter);
             next.extend(request.into_iter().flat_map(|mut request| {
                 request.exports.extend(export);
                 mapped(exporter, request)
@@ -458,6 +460,14 @@ fn imported<'w>(system: &'w System, carried: &Carried<'w>, other: &'w Account) -
         }
     }
     next
+}
+
+/// The part of a message that an import makes a request to the exporter, whose mappings are still to apply. `None`: no
+/// part.
+pub fn request<'w>(message: &Carried<'w>, import: &Import, exporter: &'w Account) -> Option<Carried<'w>> {
+    let what = format!("requests to `{}` go to the service `{}` of `{}`", import.local, import.subject, exporter.name);
+    let request = message.renamed(|unknowns| Some(renames(import, unknowns)?.reversed()))?;
+    Some(across(request, exporter, import, what))
 }
 
 /// How an import renames the exporter's subjects. One subject may be imported under wildcards: requests

@@ -4,8 +4,9 @@ use std::collections::HashSet;
 
 use super::Rule;
 use super::wildcard_service::names;
-use crate::audit::reach;
+use crate::audit::crossing::may_be_asked;
 use crate::audit::reach::term::Function;
+use crate::audit::reach::{self, Carried, mapped};
 use crate::audit::system::{Account, Export, Import, Mapping, System, User};
 use crate::audit::tenants::Tenants;
 use crate::diag::{Diagnostic, Span};
@@ -101,6 +102,8 @@ fn check(system: &System, tenants: &Tenants, out: &mut Vec<Diagnostic>) {
 struct Requests<'s> {
     by: &'s Account,
     import: &'s Import,
+    /// The subjects on which they may be sent.
+    asked: Vec<Subject>,
     /// The subjects on which the exporter hears them, after its mappings.
     heard: Vec<Subject>,
     /// Those of them on which nobody asked: a mapping made them. Empty: no mapping applies.
@@ -110,11 +113,14 @@ struct Requests<'s> {
 }
 
 impl<'s> Requests<'s> {
-    fn of(exporter: &'s Account, by: &'s Account, import: &'s Import) -> Self {
-        let heard = reach::what_becomes(exporter, &import.subject);
-        let made = heard.iter().filter(|heard| !import.subject.contains(heard)).cloned().collect();
+    fn of(system: &'s System, exporter: &'s Account, by: &'s Account, import: &'s Import) -> Self {
+        let requests = may_be_asked(system, by, import, exporter);
+        let asked: Vec<Subject> = requests.iter().map(Carried::subject).collect();
+        let heard: Vec<Subject> =
+            requests.into_iter().flat_map(|request| mapped(exporter, request)).map(|part| part.subject()).collect();
+        let made = heard.iter().filter(|heard| !asked.iter().any(|asked| asked.contains(heard))).cloned().collect();
         let mapping = exporter.written_mappings().find(|mapping| mapping.from.overlaps(&import.subject));
-        Self { by, import, heard, made, span: mapping.map_or(import.span, |mapping| mapping.span) }
+        Self { by, import, asked, heard, made, span: mapping.map_or(import.span, |mapping| mapping.span) }
     }
 
     /// Whether they are heard on any of what a subject matches, and were not asked there.
@@ -133,7 +139,7 @@ impl<'s> Requests<'s> {
 fn requests<'s>(system: &'s System, account: &'s Account) -> Vec<Requests<'s>> {
     let services = account.exports.iter().filter(|e| e.kind == ShareKind::Service);
     let imports = services.flat_map(|export| system.imports_of(account, export));
-    imports.map(|(by, import)| Requests::of(account, by, import)).collect()
+    imports.map(|(by, import)| Requests::of(system, account, by, import)).collect()
 }
 
 /// Reports requests of one importer that a mapping makes requests on what is not offered to it, or requests with another
@@ -153,7 +159,7 @@ fn renamed(account: &Account, requests: &[Requests<'_>], tenants: &Tenants, out:
             let bears = |subject: &Subject| names(tenants, &other.by.name, &Subject::everything(), subject);
             let meets = || other.heard.iter().any(|heard| bears(heard) && asked.come_to(heard));
             tenants.are_apart(by, &other.by.name)
-                && (meets() || asked.made.iter().any(bears) && !bears(&asked.import.subject))
+                && (meets() || asked.made.iter().any(bears) && !asked.asked.iter().any(bears))
         };
         if let Some(other) = requests.iter().find(is_named) {
             let on = other.heard.iter().find(|heard| asked.come_to(heard)).unwrap_or(&asked.made[0]);
@@ -167,7 +173,7 @@ fn renamed(account: &Account, requests: &[Requests<'_>], tenants: &Tenants, out:
 fn diverted(account: &Account, requests: &[Requests<'_>], tenants: &Tenants, out: &mut Vec<Diagnostic>) {
     for asked in requests {
         let hears = |user: &&User, subject: &Subject| user.permissions.subscribe.touches(subject);
-        let meant = account.users.iter().filter(|user| hears(user, &asked.import.subject));
+        let meant = account.users.iter().filter(|user| asked.asked.iter().any(|subject| hears(user, subject)));
         let meant: HashSet<&str> = meant.map(|user| tenants.of(account, user)).collect();
         let is_other = |user: &&User| {
             let tenant = tenants.of(account, user);
@@ -185,7 +191,7 @@ fn diverted(account: &Account, requests: &[Requests<'_>], tenants: &Tenants, out
 
 #[cfg(test)]
 mod tests {
-    use crate::audit::testing::rules;
+    use crate::audit::testing::{findings_of_tenants, rules};
 
     #[test]
     fn a_mapping_that_keeps_the_importers_name_is_none_past_the_check() {
@@ -228,12 +234,7 @@ mod tests {
                  exports: [{{ service: \"{export}\", accounts: [A] }}], mappings {{ \"a.q\": \"{mapping}\" }} }}, A {{ users: [{{ user: x }}], imports: [{{ service: {{ account: S, subject: \"a.q\" }} }}] }}, G {{ users: [{{ user: y }}] }} }}"
             );
             let tenants = "[[tenant]]\nname = \"A\"\naccounts = [\"A\"]\nusers = [\"S/a\"]\n[[tenant]]\nname = \"G\"\naccounts = [\"G\"]\nusers = [\"S/g\"]\n";
-            let files = crate::conf::ConfFiles { main: text, accounts: String::new() };
-            let folder = tempfile::tempdir().expect("folder");
-            std::fs::write(folder.path().join("t"), tenants).expect("written");
-            let tenants = crate::audit::tenants::Tenants::read(&folder.path().join("t")).expect("readable");
-            let audit = crate::audit::audit_files(&files, Some(&tenants)).expect("valid");
-            audit.findings.iter().any(|f| f.rule == "mapped-export")
+            findings_of_tenants(&text, tenants).iter().any(|f| f.rule == "mapped-export")
         };
         assert!(found("g.q", "a.q") && found("g.q", "*.q"));
         assert!(!found("a.r", "a.q"), "it stays in its tenant's part");

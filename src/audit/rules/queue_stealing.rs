@@ -38,8 +38,9 @@ fn check(system: &System, tenants: &Tenants, out: &mut Vec<Diagnostic>) {
                 }
                 let queues = user.permissions.subscribe.queues_on(&import.local, &Subject::everything());
                 let meets = |worker: &Worker<'_>| worker.shares_queue_with(user, import, &queues);
-                let worker =
-                    workers(system, tenants, account, import).find(|worker| !queues.is_empty() && meets(worker))?;
+                let is_others = |worker: &Worker<'_>| worker.tenant(tenants) != Some(tenants.of(account, user));
+                let worker = workers(system, tenants, account, import)
+                    .find(|worker| !queues.is_empty() && is_others(worker) && meets(worker))?;
                 Some(worker.account().unwrap_or(&import.from.0).to_owned())
             };
             let Some((user, victim)) = account.users.iter().find_map(|user| Some((user, robbed(&user)?))) else {
@@ -165,6 +166,14 @@ impl Worker<'_> {
         }
     }
 
+    /// The tenant whose it is. `None`: nobody knows.
+    fn tenant<'t>(&'t self, tenants: &'t Tenants) -> Option<&'t str> {
+        match self {
+            Self::LeafNode => None,
+            Self::User(working) => Some(tenants.of(working.account, working.user)),
+        }
+    }
+
     /// The name of its account. `None`: it is on another server.
     fn account(&self) -> Option<&str> {
         match self {
@@ -202,7 +211,29 @@ fn workers<'w>(
 
 #[cfg(test)]
 mod tests {
-    use crate::audit::testing::findings;
+    use crate::audit::testing::{findings, findings_of_tenants};
+
+    #[test]
+    fn users_of_one_tenant_take_nothing_from_each_other_whatever_their_accounts() {
+        let found = |of_a2: &str| {
+            let user = |name: &str| {
+                format!("{{ user: {name}, permissions {{ publish: {{ deny: \">\" }}, subscribe: [\"jobs.b.>\"] }} }}")
+            };
+            let import = "imports: [{ stream: { account: HUB, subject: \"jobs.>\" } }]";
+            let text = format!(
+                "accounts {{ HUB {{ users: [{{ user: h, permissions {{ publish: \">\", subscribe: {{ deny: \">\" }} }} }}], exports: [{{ stream: \"jobs.>\", accounts: [A, B] }}] }}\n\
+                 A {{ users: [{{ user: a1, permissions {{ publish: x, subscribe: x }} }}, {}], {import} }}\nB {{ users: [{}], {import} }} }}",
+                user("a2"),
+                user("b")
+            );
+            let tenants = format!(
+                "[[tenant]]\nname = 'T1'\nusers = ['A/a1'{of_a2}]\n[[tenant]]\nname = 'T2'\naccounts = ['B']\n"
+            );
+            let tenants = if of_a2.is_empty() { format!("{tenants}users = ['A/a2']\n") } else { tenants };
+            findings_of_tenants(&text, &tenants).iter().any(|f| f.rule == "queue-stealing")
+        };
+        assert!(found(", 'A/a2'") && !found(""));
+    }
 
     /// Measured on nats-server 2.15.1.
     #[test]

@@ -3,7 +3,7 @@
 use std::collections::{BTreeSet, HashSet};
 
 use super::{Rule, decided_elsewhere, undecided};
-use crate::audit::crossing::{crossings, may_capture, past_lists};
+use crate::audit::crossing::{crossings, may_capture, past_lists, requests_on};
 use crate::audit::reach::{Carried, published};
 use crate::audit::system::{Account, Import, System, User};
 use crate::audit::tenants::Tenants;
@@ -44,6 +44,9 @@ fn check(system: &System, tenants: &Tenants, out: &mut Vec<Diagnostic>) {
         if account.jetstream.is_some() && !may_capture(account) && crossings.is_empty() {
             out.push(decided_elsewhere::old_streams(account));
         }
+    }
+    for account in system.tenants() {
+        within_one_tenant(system, tenants, account, out);
     }
     for suspicion in undecided(system, tenants) {
         let ([first, second, ..], Some(open)) = (suspicion.groups.as_slice(), suspicion.open.first()) else { continue };
@@ -112,6 +115,37 @@ fn shares_with_several(tenants: &Tenants, account: &Account, out: &mut Vec<Diagn
     }
 }
 
+/// Reports users who take part in what accounts of one other tenant share with each other.
+fn within_one_tenant(system: &System, tenants: &Tenants, account: &Account, out: &mut Vec<Diagnostic>) {
+    let owner = tenants.of_account(&account.name);
+    for import in &account.imports {
+        let exporter = system.account(&import.from.0).filter(|exporter| exporter.name != account.name);
+        let Some(exporter) = exporter.filter(|exporter| tenants.of_account(&exporter.name) == owner) else { continue };
+        let is_stream = import.kind == ShareKind::Stream;
+        let (sender, receiver) = if is_stream { (exporter, account) } else { (account, exporter) };
+        let is_other = |account: &Account, user: &User| tenants.of(account, user) != owner;
+        let (sent, received) = match is_stream {
+            true => (&import.subject, vec![Carried::new(account, &import.local)]),
+            false => (&import.local, requests_on(exporter, import)),
+        };
+        let sends = |user: &&User| is_other(sender, user) && !published(sender, user, Some(sent)).is_empty();
+        let receives =
+            |user: &&User| is_other(receiver, user) && received.iter().any(|part| part.received_by(user).is_some());
+        let sending = sender.users.iter().find(sends).map(|user| (sender, user, "sends"));
+        let found = sending.or_else(|| receiver.users.iter().find(receives).map(|user| (receiver, user, "receives")));
+        if let Some((of, user, does)) = found {
+            let message = format!(
+                "{} {does} `{}`, which `{}` shares with `{}`, both of `{owner}`",
+                whose(tenants, of, user),
+                import.subject,
+                exporter.name,
+                account.name
+            );
+            out.push(RULE.error(user.span, message).related(import.span, "shared here"));
+        }
+    }
+}
+
 /// Reports the latency of one tenant's service that another tenant's user may receive.
 fn latency_reports(tenants: &Tenants, account: &Account, out: &mut Vec<Diagnostic>) {
     for (export, latency) in account.exports.iter().filter_map(|e| Some((e, e.latency.as_ref()?))) {
@@ -135,5 +169,57 @@ fn latency_reports(tenants: &Tenants, account: &Account, out: &mut Vec<Diagnosti
             );
             out.push(RULE.error(latency.span, message).related(learns.span, "receives the reports"));
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use crate::audit::testing::findings_of_tenants;
+
+    /// Whether a finding says that `t2` takes part in what two accounts of another tenant share.
+    fn takes_part(export: &str, import: &str, hub: &str, importer: &str) -> bool {
+        let text = format!(
+            "accounts {{ HUB {{ users: [{{ user: h, permissions {{ publish: h, subscribe: h }} }}{hub}], exports: [{{ {export}, accounts: [A] }}] }}
+             A {{ users: [{{ user: a, permissions {{ publish: a, subscribe: a }} }}{importer}], imports: [{{ {import} }}] }} }}"
+        );
+        let tenants = "[[tenant]]\nname = 't1'\naccounts = ['HUB', 'A']\nusers = ['A/a']\n[[tenant]]\nname = 't2'\nusers = ['t2']\n";
+        let tenants = if text.contains("user: t2") {
+            tenants
+        } else {
+            tenants.split("[[tenant]]\nname = 't2'").next().unwrap_or("")
+        };
+        let is_found = |message: &str| message.contains("/t2` of `t2`") && message.contains("both of `t1`");
+        findings_of_tenants(&text, tenants).iter().any(|f| f.rule == "shared-account" && is_found(&f.message))
+    }
+
+    #[test]
+    fn what_one_tenant_shares_with_itself_is_no_share_with_another() {
+        let user = |publish: &str, subscribe: &str| {
+            format!(
+                ", {{ user: t2, permissions {{ publish: {{ allow: [\"{publish}\"] }}, subscribe: {{ allow: [\"{subscribe}\"] }} }} }}"
+            )
+        };
+        let stream = |hub: &str, importer: &str| {
+            takes_part(
+                "stream: \"jobs.>\"",
+                "stream: { account: HUB, subject: \"jobs.>\" }, to: \"in.>\"",
+                hub,
+                importer,
+            )
+        };
+        assert!(stream("", &user("t2", "in.b")), "it receives");
+        assert!(stream(&user("jobs.x", "t2"), ""), "it sends");
+        assert!(!stream("", &user("in.b", "t2")) && !stream(&user("t2", "jobs.x"), ""), "nothing crosses");
+        let service = |hub: &str, importer: &str| {
+            takes_part(
+                "service: \"ask.*\"",
+                "service: { account: HUB, subject: \"ask.*\" }, to: \"q.*\"",
+                hub,
+                importer,
+            )
+        };
+        assert!(service("", &user("q.x", "t2")), "it asks");
+        assert!(service(&user("t2", "ask.x"), ""), "it is asked");
+        assert!(!service("", &user("t2", "q.x")) && !service("", ""), "nothing crosses");
     }
 }

@@ -3,6 +3,8 @@
 use std::collections::HashMap;
 
 use super::Rule;
+use crate::audit::crossing::may_be_asked;
+use crate::audit::reach::Carried;
 use crate::audit::system::{Account, Export, Import, System};
 use crate::audit::tenants::Tenants;
 use crate::diag::Diagnostic;
@@ -17,11 +19,19 @@ pub const RULE: Rule = Rule {
     check,
 };
 
-/// An import of a service, with its account and the export that it belongs to.
+/// An import of a service, with its account, the export that it belongs to, and the requests that its users may send.
 struct Asked<'s> {
     by: &'s Account,
     import: &'s Import,
     export: &'s Export,
+    requests: Vec<Carried<'s>>,
+}
+
+impl Asked<'_> {
+    /// Whether its users may ask on any of what a subject matches.
+    fn comes_to(&self, subject: &Subject) -> bool {
+        self.requests.iter().any(|request| request.within(subject).is_some())
+    }
 }
 
 fn check(system: &System, tenants: &Tenants, out: &mut Vec<Diagnostic>) {
@@ -37,7 +47,7 @@ fn check(system: &System, tenants: &Tenants, out: &mut Vec<Diagnostic>) {
             let services = account.exports.iter().filter(|e| e.kind == ShareKind::Service);
             let mut offered =
                 services.filter(|e| e.subject.contains(&import.subject) && e.authorizes(&by.name, &import.subject));
-            Some(Asked { by, import, export: offered.next()? })
+            Some(Asked { by, import, export: offered.next()?, requests: may_be_asked(system, by, import, account) })
         });
         let asked: Vec<Asked<'_>> = asked.collect();
         posing(tenants, account, &asked, out);
@@ -50,23 +60,36 @@ fn check(system: &System, tenants: &Tenants, out: &mut Vec<Diagnostic>) {
 
 /// Reports importers that can ask on another one's subject: one with its name, or one that is not offered to them.
 fn posing(tenants: &Tenants, exporter: &Account, asked: &[Asked<'_>], out: &mut Vec<Diagnostic>) {
-    let mut index: SubjectIndex<&Asked<'_>> = SubjectIndex::default();
-    asked.iter().for_each(|one| index.insert(&one.import.subject, one));
+    let mut index: SubjectIndex<(&Asked<'_>, Subject)> = SubjectIndex::default();
+    for one in asked {
+        let subjects = one.requests.iter().map(|request| request.subject());
+        subjects.for_each(|subject| index.insert(&subject.clone(), (one, subject)));
+    }
     // An importer of the exporter's own tenant deceives only itself.
-    let wide = asked.iter().filter(|one| one.import.subject.has_wildcard() && one.export.token_position == 0);
-    let wide = wide.filter(|one| tenants.are_apart(&one.by.name, &exporter.name));
-    for Asked { by, import, export } in wide {
-        let is_anothers = |other: &&&Asked<'_>| {
-            let is_wider = other.import.subject != import.subject && other.import.subject.contains(&import.subject);
-            !is_wider
-                && tenants.are_apart(&by.name, &other.by.name)
-                && (!other.export.is_offered_to(&by.name)
-                    || names(tenants, &other.by.name, &import.subject, &other.import.subject))
+    let apart = asked.iter().filter(|one| tenants.are_apart(&one.by.name, &exporter.name));
+    for one in apart.filter(|one| one.export.token_position == 0) {
+        let Asked { by, import, export, .. } = one;
+        let mut others = index.overlapping(&import.subject);
+        others.retain(|(other, subject)| tenants.are_apart(&by.name, &other.by.name) && one.comes_to(subject));
+        let is_anothers = |(other, subject): &&&(&Asked<'_>, Subject)| {
+            let is_wider = other.import.subject != import.subject && subject.contains(&import.subject);
+            let is_named = || names(tenants, &other.by.name, &import.subject, subject);
+            !is_wider && (!other.export.is_offered_to(&by.name) || is_named())
         };
-        if let Some(other) = index.overlapping(&import.subject).into_iter().find(is_anothers) {
-            let (who, whose) = (&by.name, &other.by.name);
-            let message = format!("`{who}` can ask as `{whose}` on `{}`", other.import.subject);
+        let (who, wide) = (&by.name, import.subject.has_wildcard());
+        if let Some((other, subject)) = others.iter().find(is_anothers).filter(|_| wide) {
+            let message = format!("`{who}` can ask as `{}` on `{subject}`", other.by.name);
             out.push(RULE.error(import.span, message).related(export.span, "the service"));
+            continue;
+        }
+        // Whoever wrote it may have meant it.
+        let bears_name =
+            |(other, _): &&&(&Asked<'_>, Subject)| names(tenants, &other.by.name, &export.subject, &import.subject);
+        if let Some((other, subject)) = others.iter().find(bears_name) {
+            let whose = &other.by.name;
+            let message =
+                format!("`{who}` asks on `{}`, with the name of `{whose}`, which asks on `{subject}`", import.subject);
+            out.push(RULE.warning(import.span, message).related(export.span, "the service"));
         }
     }
 }
@@ -156,8 +179,14 @@ mod tests {
         };
         let account = |name: &str, import: &str| {
             let to = if import.contains('>') { ", to: \"x.>\"" } else { "" };
+            let lists = if import.ends_with('!') {
+                ", permissions: { publish: \"r.a1.>\", subscribe: \"_INBOX.>\" }"
+            } else {
+                ""
+            };
+            let import = import.trim_end_matches('!');
             format!(
-                "{name} {{ users: [{{ user: u{name} }}], imports: [{{ service: {{ account: S, subject: \"{import}\" }}{to} }}] }}"
+                "{name} {{ users: [{{ user: u{name}{lists} }}], imports: [{{ service: {{ account: S, subject: \"{import}\" }}{to} }}] }}"
             )
         };
         let (first, second) = (account("A1", a[1]), account("B1", b[1]));
@@ -173,7 +202,11 @@ mod tests {
         assert_eq!(same("r.>", "r.status"), Some(Severity::Warning), "a part of the same service");
         assert_eq!(same("r.a1.x", "r.b1.x"), None, "nobody chooses anything");
         assert_eq!(same("r.a1.*", "r.b1.*"), None, "each within its own");
+        assert_eq!(same("r.b1.x", "r.b1.*"), Some(Severity::Warning), "written as it is");
         assert_eq!(same("r.*.read", "r.b1.*"), Some(Severity::Error), "they meet on its name");
+        assert_eq!(same("r.*.*", "r.b1.*"), Some(Severity::Error), "it chooses the name");
+        assert_eq!(same("r.*.*!", "r.b1.*"), Some(Severity::Warning), "its users' lists have its own name only");
+        assert_eq!(same("r.*.*!", "r.*.*"), Some(Severity::Error), "the other may ask with its name");
         assert_eq!(found(["r.>", "r.>"], ["r.b.>", "r.b.>"]), Some(Severity::Error), "it is not offered to the first");
         assert_eq!(found(["r.>", "r.a.>"], ["r.b.>", "r.b.>"]), None, "the first does not import it");
         assert_eq!(
