@@ -1,8 +1,8 @@
 //! The subjects that a user's subscribe list lets it receive: the server compares a subscription with
 //! the list, which admits more than the list says.
 
+use super::carried::{Exclusion, is_possible};
 use super::term::{Term, Unknowns};
-use super::{Exclusion, is_possible};
 use crate::audit::system::{Side, SubjectPattern};
 use crate::subject::Subject;
 

@@ -2,17 +2,19 @@
 //! and by which path. The server checks publish permissions on the subject
 //! after the account's mappings.
 
+mod carried;
 mod heard;
 pub mod term;
 
 use std::collections::{HashMap, HashSet, VecDeque};
 
-use super::system::{Account, Export, Import, Mapping, Side, System, User};
+use super::system::{Account, Export, Import, Mapping, System, User};
 use crate::diag::Span;
 use crate::model::ShareKind;
 use crate::subject::Subject;
-use heard::Heard;
-use term::{Known, Rename, Term, Unknowns};
+use term::{Rename, Term, Unknowns};
+
+pub use carried::Carried;
 
 /// A path from one user to another.
 #[derive(Debug, Clone)]
@@ -36,36 +38,6 @@ pub struct Question<'q> {
     pub to: (&'q Account, &'q User),
     /// The published subjects to consider. `None`: all.
     pub subject: Option<&'q Subject>,
-}
-
-/// A message on its path.
-#[derive(Clone)]
-pub struct Carried<'w> {
-    /// The account that it is in.
-    pub account: &'w Account,
-    /// The subject that was published.
-    pub published: Term,
-    /// The subject that it has now.
-    pub subject: Term,
-    unknowns: Unknowns,
-    /// Subjects that the message did not have on its way, because a list denied them.
-    exclusions: Vec<Exclusion<'w>>,
-    /// Kind of the last import crossed. `None`: still in the publisher's account. The
-    /// server forwards requests through further service imports, but stream
-    /// messages through no further import.
-    way: Option<ShareKind>,
-    /// Number of imports crossed.
-    hops: usize,
-    /// The service exports crossed, where it is certain which. The server takes none twice on one way.
-    exports: Vec<&'w Export>,
-    steps: Vec<(String, Span)>,
-}
-
-/// A subject of a message that must match none of the patterns.
-#[derive(Clone)]
-struct Exclusion<'w> {
-    subject: Term,
-    patterns: Vec<&'w Subject>,
 }
 
 /// Maximum number of messages that are followed for one question. Renames that make subjects
@@ -170,139 +142,6 @@ pub fn reachable<'w>(system: &'w System, account: &'w Account) -> Vec<&'w Accoun
     found
 }
 
-impl<'w> Carried<'w> {
-    /// A message in `account` on the subjects that `subject` matches.
-    pub fn new(account: &'w Account, subject: &Subject) -> Self {
-        let mut unknowns = Unknowns::default();
-        let subject = Term::of(subject, &mut unknowns);
-        Self {
-            account,
-            published: subject.clone(),
-            subject,
-            unknowns,
-            exclusions: Vec::new(),
-            way: None,
-            hops: 0,
-            exports: Vec::new(),
-            steps: Vec::new(),
-        }
-    }
-
-    /// Fills in what is known of its subjects.
-    fn fill(&mut self, known: &Known) {
-        self.published = known.apply(&self.published);
-        self.subject = known.apply(&self.subject);
-        for exclusion in &mut self.exclusions {
-            exclusion.subject = known.apply(&exclusion.subject);
-        }
-    }
-
-    /// The part of the message on the subjects of `pattern`. `None`: no part.
-    fn narrowed(&self, pattern: &Subject) -> Option<Self> {
-        let mut part = self.clone();
-        let pattern = Term::of(pattern, &mut part.unknowns);
-        let known = part.subject.unify(&pattern)?;
-        part.fill(&known);
-        Some(part)
-    }
-
-    /// The part of the message that is on the subjects of `pattern` now. `None`: no part.
-    pub fn within(&self, pattern: &Subject) -> Option<Self> {
-        self.narrowed(pattern)?.without(Vec::new())
-    }
-
-    /// The part of the message that a rename applies to, renamed. `None`: no part.
-    fn renamed(&self, rename: impl FnOnce(&mut Unknowns) -> Option<Rename>) -> Option<Self> {
-        let mut part = self.clone();
-        let rename = rename(&mut part.unknowns)?;
-        let known = part.subject.unify(&rename.from)?;
-        part.fill(&known);
-        part.subject = known.apply(&rename.to);
-        Some(part)
-    }
-
-    /// The part of the message whose subject now matches none of the patterns. `None`: no part.
-    fn without(mut self, patterns: Vec<&'w Subject>) -> Option<Self> {
-        if !patterns.is_empty() {
-            self.exclusions.push(Exclusion { subject: self.subject.clone(), patterns });
-        }
-        is_possible(&self.exclusions).then_some(self)
-    }
-
-    /// The part of the message that a subscription to `heard` receives. `None`: no part.
-    fn received(&self, side: &'w Side, heard: &Heard<'w>) -> Option<Self> {
-        let denied = side.denied_to(heard.queue).collect();
-        self.narrowed(&heard.subject)?.without(denied)
-    }
-
-    /// The subjects with which the message arrives at a user of its account. `None`: it does not.
-    pub fn received_by(&self, user: &'w User) -> Option<Subject> {
-        let side = &user.permissions.subscribe;
-        side.heard().iter().find_map(|heard| Some(self.received(side, heard)?.subject.pattern()))
-    }
-
-    /// The subjects that it is on now.
-    pub fn subject(&self) -> Subject {
-        self.subject.pattern()
-    }
-
-    /// A key that two messages share if they go on in the same way.
-    fn key(&self) -> String {
-        let (mut key, mut numbers) = (format!("{} {:?} ", self.account.name, self.way), HashMap::new());
-        for term in [&self.published, &self.subject] {
-            term.write_key(&mut numbers, &mut key);
-        }
-        for exclusion in &self.exclusions {
-            exclusion.subject.write_key(&mut numbers, &mut key);
-            exclusion.patterns.iter().for_each(|pattern| {
-                key.push_str(pattern.as_str());
-                key.push(' ');
-            });
-        }
-        key
-    }
-
-    /// The location that permits its last step. `None`: it has taken none.
-    pub fn place(&self) -> Option<Span> {
-        self.steps.last().map(|(_, span)| *span)
-    }
-
-    fn has_crossed(&self, export: &Export) -> bool {
-        self.exports.iter().any(|crossed| std::ptr::eq(*crossed, export))
-    }
-
-    fn step(mut self, what: String, span: Span) -> Self {
-        self.steps.push((what, span));
-        self
-    }
-}
-
-/// Whether there is a subject that no exclusion excludes. A token that nothing names stands
-/// for all tokens, so only the number of tokens of each rest has to be tried.
-fn is_possible(exclusions: &[Exclusion<'_>]) -> bool {
-    const MOST_RESTS: usize = 2;
-    let mut rests = Vec::new();
-    exclusions.iter().for_each(|exclusion| exclusion.subject.collect_rests(&mut rests));
-    if rests.len() > MOST_RESTS {
-        return true;
-    }
-    let patterns = exclusions.iter().flat_map(|exclusion| &exclusion.patterns);
-    // A longer rest is matched by the same patterns as one of this length.
-    let longest = 1 + patterns.map(|pattern| pattern.tokens().count()).max().unwrap_or(0);
-    let is_allowed = |lengths: &[usize]| {
-        let length = |rest| rests.iter().position(|r| *r == rest).map_or(1, |i| lengths[i]);
-        exclusions.iter().all(|exclusion| {
-            let subject = Subject::as_the_server_reads(&exclusion.subject.example(length));
-            subject.is_none_or(|subject| !exclusion.patterns.iter().any(|pattern| pattern.contains(&subject)))
-        })
-    };
-    match rests.len() {
-        0 => is_allowed(&[]),
-        1 => (1..=longest).any(|n| is_allowed(&[n])),
-        _ => (1..=longest).any(|n| (1..=longest).any(|m| is_allowed(&[n, m]))),
-    }
-}
-
 /// The messages within `wanted` that a user may publish. Permissions apply to the
 /// subject after the account's mappings.
 pub fn published<'w>(account: &'w Account, user: &'w User, wanted: Option<&Subject>) -> Vec<Carried<'w>> {
@@ -376,7 +215,8 @@ pub fn passed_on<'w>(system: &'w System, account: &'w Account) -> (Vec<Forwarded
         let Some(exporter) = system.account(&first.from.0) else { continue };
         let mut told: HashSet<*const Import> = HashSet::new();
         let exports = exporter.service_of(first).into_iter().collect();
-        let start = Carried { way: Some(ShareKind::Service), exports, ..Carried::new(exporter, &first.subject) };
+        let mut start = Carried::new(exporter, &first.subject);
+        (start.way, start.exports) = (Some(ShareKind::Service), exports);
         let is_complete = follow(system, mapped(exporter, start), |carried| {
             let takes =
                 |next: &&Import| carried.subject.may_match(&next.local) && carried.narrowed(&next.local).is_some();
@@ -436,13 +276,13 @@ fn imported<'w>(system: &'w System, carried: &Carried<'w>, other: &'w Account) -
     for import in of_kind(ShareKind::Stream).filter(is_from) {
         if import.opens_its_local_name() && carried.subject.may_match(&import.local) {
             let what = format!("`{}` hears what of `{}` matches `{}`", other.name, carried.account.name, import.local);
-            next.extend(carried.narrowed(&import.local).map(|message| across(message, other, import, what)));
+            next.extend(carried.narrowed(&import.local).map(|message| message.across(other, import, what)));
         }
         if !carried.subject.may_match(&import.subject) {
             continue;
         }
         let what = format!("`{}` imports the stream `{}` from `{}`", other.name, import.subject, carried.account.name);
-        next.extend(carried.renamed(|unknowns| renames(import, unknowns)).map(|m| across(m, other, import, what)));
+        next.extend(carried.renamed(|unknowns| renames(import, unknowns)).map(|m| m.across(other, import, what)));
     }
     if other.name == carried.account.name {
         for import in of_kind(ShareKind::Service).filter(|i| carried.subject.may_match(&i.local)) {
@@ -467,7 +307,7 @@ fn imported<'w>(system: &'w System, carried: &Carried<'w>, other: &'w Account) -
 pub fn request<'w>(message: &Carried<'w>, import: &Import, exporter: &'w Account) -> Option<Carried<'w>> {
     let what = format!("requests to `{}` go to the service `{}` of `{}`", import.local, import.subject, exporter.name);
     let request = message.renamed(|unknowns| Some(renames(import, unknowns)?.reversed()))?;
-    Some(across(request, exporter, import, what))
+    Some(request.across(exporter, import, what))
 }
 
 /// How an import renames the exporter's subjects. One subject may be imported under wildcards: requests
@@ -495,11 +335,6 @@ fn part_of(subject: &Subject, rename: impl FnOnce(&mut Unknowns) -> Option<Renam
     let subject = Term::of(subject, &mut unknowns);
     let rename = rename(&mut unknowns)?;
     Some(subject.unify(&rename.from)?.apply(&rename.to).pattern())
-}
-
-fn across<'w>(message: Carried<'w>, account: &'w Account, import: &Import, what: String) -> Carried<'w> {
-    let hops = message.hops + 1;
-    Carried { account, way: Some(import.kind), hops, ..message.step(what, import.span) }
 }
 
 /// Explains why no path exists, by the first obstacle: missing shares between the
