@@ -8,7 +8,7 @@ use super::{Context, count};
 use crate::diag::first_few;
 use crate::error::{Error, Exit};
 use crate::project::Project;
-use crate::render::bundle::File;
+use crate::render::bundle::{File, MANIFEST, Manifest};
 use crate::render::compare::{DifferenceKind, FileDifference, compare};
 use crate::render::incremental::Consent;
 use crate::render::ledger::{LEDGER, NameLedger};
@@ -129,7 +129,7 @@ fn check(context: &Context, args: &Args, project: &Project, out: &Path) -> Resul
         let differ = if differences.len() == 1 { "differs" } else { "differ" };
         let files = count(differences.len(), "file");
         context.ui.found(&format!("{} is out of date: {files} {differ}", out.display()));
-        context.next(&mending(args));
+        context.next(&mending(args, out));
     }
     let exit = if differences.is_empty() { Exit::Ok } else { Exit::Found };
     context.ui.json(&CheckReport { verdict, out: out.to_owned(), differences });
@@ -149,8 +149,13 @@ fn show(context: &Context, difference: &FileDifference) {
 }
 
 /// The command that brings the folder up to date.
-fn mending(args: &Args) -> String {
-    let mut command = "tenantry render".to_owned();
+fn mending(args: &Args, out: &Path) -> String {
+    let manifest = std::fs::read_to_string(out.join(MANIFEST)).ok();
+    // Without a manifest nobody knows which files are ours, and nothing is written over them.
+    let is_empty = std::fs::read_dir(out).map_or(true, |mut files| files.next().is_none());
+    let is_lost = !is_empty && manifest.and_then(|text| Manifest::from_text(&text)).is_none();
+    let away = if is_lost { format!("mv {0} {0}.old && ", out.display()) } else { String::new() };
+    let mut command = format!("{away}tenantry render");
     for (flag, value) in [("--out", &args.out), ("--templates", &args.templates)] {
         if let Some(value) = value {
             command += &format!(" {flag} {}", value.display());

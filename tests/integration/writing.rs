@@ -91,6 +91,19 @@ fn a_changed_or_exposed_file_is_put_right() {
     project.run(&["render", "--check"]).succeeded();
 }
 
+#[test]
+fn what_mends_a_bundle_that_lost_its_manifest_is_said_and_mends_it() {
+    let project = Project::new();
+    project.run(&["render"]).succeeded();
+    fs::remove_file(project.path().join("infra/.tenantry-manifest")).expect("the manifest");
+    let ran = project.run(&["render", "--check"]).exited(1);
+    assert!(ran.stderr.contains("next: mv infra infra.old && tenantry render\n"), "{}", ran.stderr);
+    project.run(&["render"]).exited(2);
+    fs::rename(project.path().join("infra"), project.path().join("infra.old")).expect("moved");
+    project.run(&["render"]).succeeded();
+    project.run(&["render", "--check"]).succeeded();
+}
+
 /// Same length, same time stamp: only the content tells.
 #[test]
 fn a_disguised_change_is_noticed() {
