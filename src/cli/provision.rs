@@ -123,7 +123,8 @@ struct FailureDocument {
 pub fn plan(context: &Context, args: &PlanArgs) -> Result<Exit, Error> {
     let valid = context.load()?;
     let run = LocalServer::new(&context.state(), &context.registry);
-    let (valid, pending) = match run.running().filter(|_| args.what.server.is_none()) {
+    let here = if args.what.server.is_none() { run.answering()? } else { None };
+    let (valid, pending) = match here {
         Some(state) => {
             let project = Project::open(valid, args.templates.as_deref())?;
             let operator = project.operator_login().map(|login| (state.dial.as_str(), login));
@@ -375,7 +376,7 @@ fn order(context: &Context, valid: &Valid, what: &What) -> Result<(Targets, Stri
     let targets = Targets::parse(&valid.model, &what.replace, &what.delete)?;
     let url = match &what.server {
         Some(url) => url.clone(),
-        None => match LocalServer::new(&context.state(), &context.registry).running() {
+        None => match LocalServer::new(&context.state(), &context.registry).answering()? {
             Some(state) => state.dial,
             None => format!("nats://{}", valid.model.server.client.dial()),
         },

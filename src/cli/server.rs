@@ -113,6 +113,7 @@ pub fn up(context: &Context, args: &UpArgs) -> Result<Exit, Error> {
     let run = LocalServer::new(project.state(), &context.registry);
     if !args.docker {
         run.refuse_other_registry()?;
+        run.answering()?;
     }
     let to_delete = to_delete(args, &run, model)?;
     let consent = Consent {
@@ -484,7 +485,7 @@ pub fn status(context: &Context, args: &StatusArgs) -> Result<Exit, Error> {
     let valid = context.load()?;
     let run = LocalServer::new(&context.state(), &context.registry);
     run.refuse_other_registry()?;
-    let server = run.running();
+    let server = run.answering()?;
     let running = if args.docker { docker::is_running(&context.out(args.out.as_deref())?)? } else { server.is_some() };
     if !running {
         context.ui.found("no server is running here");

@@ -48,7 +48,7 @@ impl LocalServer {
         confirm: impl Fn(&RunningServer) -> Result<(), String>,
     ) -> Result<Option<(RunningServer, UpAction)>, Error> {
         let _lock = self.lock()?;
-        let Some(state) = self.running() else { return Ok(None) };
+        let Some(state) = self.answering()? else { return Ok(None) };
         let name = state.wait_until_it_greets();
         if name.is_empty() && state.is_alive() {
             return Err(Error::server(

@@ -150,6 +150,17 @@ impl LocalServer {
         Self { folder: state.join("run"), registry }
     }
 
+    /// The server that runs. Fails if its process is stopped: then it answers nothing.
+    pub fn answering(&self) -> Result<Option<RunningServer>, Error> {
+        match self.running() {
+            Some(state) if state.is_stopped() => Err(Error::server(
+                format!("the server (pid {}) is stopped", state.pid),
+                format!("nothing was changed; let it go on: kill -CONT {}", state.pid),
+            )),
+            running => Ok(running),
+        }
+    }
+
     /// Refuses to touch a server that another registry of this folder runs.
     pub fn refuse_other_registry(&self) -> Result<(), Error> {
         match self.running() {
@@ -540,14 +551,20 @@ impl RunningServer {
         exists && (self.started.is_none() || start_time(self.pid) == self.started)
     }
 
-    /// Waits until it takes connections, unless it ends before. It may have been started a moment ago, by somebody who
+    /// Whether somebody has stopped the process, by a signal or in a debugger.
+    fn is_stopped(&self) -> bool {
+        seen(self.pid).is_some_and(|(state, _)| matches!(state, 'T' | 't'))
+    }
+
+    /// Waits until it takes connections, unless it ends or is stopped before. It may have been started a moment ago, by somebody who
     /// did not wait. Returns its name.
     pub(super) fn wait_until_it_greets(&self) -> String {
         let name = || {
             let info = address_of(&self.dial).and_then(ready::greeting)?;
             Some(info["server_name"].as_str().unwrap_or_default().to_owned())
         };
-        ready::poll(START_LIMIT, || name().or_else(|| (!self.is_alive()).then(String::new))).unwrap_or_default()
+        ready::poll(START_LIMIT, || name().or_else(|| (!self.is_alive() || self.is_stopped()).then(String::new)))
+            .unwrap_or_default()
     }
 
     pub(super) fn signal(&self, signal: Signal) -> Result<(), Error> {
@@ -558,33 +575,33 @@ impl RunningServer {
     }
 }
 
-/// When a process started, as a number that another process of the same id does not have. 0 for one that has ended and
-/// waits to be collected.
-fn start_time(pid: u32) -> Option<u64> {
-    if cfg!(target_os = "linux") { start_time_of_kernel(pid) } else { start_time_of_ps(pid) }
+/// What the system says of a process: the letter of its state, and a number for when it started that another process of
+/// the same id does not have.
+fn seen(pid: u32) -> Option<(char, u64)> {
+    if cfg!(target_os = "linux") { seen_by_kernel(pid) } else { seen_by_ps(pid) }
 }
 
-/// The digest of what `ps` says, on systems without /proc.
-fn start_time_of_ps(pid: u32) -> Option<u64> {
+/// When a process started. 0 for one that has ended and waits to be collected.
+fn start_time(pid: u32) -> Option<u64> {
+    seen(pid).map(|(state, started)| if state == 'Z' { 0 } else { started })
+}
+
+/// The start is the digest of what `ps` says, on systems without /proc.
+fn seen_by_ps(pid: u32) -> Option<(char, u64)> {
     let mut ps = Command::new("ps");
     ps.args(["-o", "stat=", "-o", "lstart=", "-p", &pid.to_string()]).env("LC_ALL", "C").env("TZ", "UTC");
     let text = String::from_utf8(ps.stdin(Stdio::null()).output().ok()?.stdout).ok()?;
     let (state, started) = text.trim().split_once(char::is_whitespace)?;
-    if state.starts_with('Z') {
-        return Some(0);
-    }
-    Sha256::digest(started.trim()).first_chunk().map(|bytes| u64::from_be_bytes(*bytes))
+    let started = Sha256::digest(started.trim()).first_chunk().map(|bytes| u64::from_be_bytes(*bytes))?;
+    Some((state.chars().next()?, started))
 }
 
-/// The kernel's ticks from boot to the start of a process.
-fn start_time_of_kernel(pid: u32) -> Option<u64> {
+/// The start in the kernel's ticks since boot.
+fn seen_by_kernel(pid: u32) -> Option<(char, u64)> {
     let stat = fs::read_to_string(format!("/proc/{pid}/stat")).ok()?;
-    let after_name = stat.rsplit_once(')')?.1;
-    let mut fields = after_name.split_whitespace();
-    if fields.next()? == "Z" {
-        return Some(0);
-    }
-    fields.nth(18)?.parse().ok()
+    let mut fields = stat.rsplit_once(')')?.1.split_whitespace();
+    let state = fields.next()?.chars().next()?;
+    Some((state, fields.nth(18)?.parse().ok()?))
 }
 
 #[cfg(test)]
@@ -593,15 +610,21 @@ mod tests {
 
     #[test]
     fn a_process_is_known_by_its_start_until_it_has_ended() {
-        for start_time in [start_time_of_kernel as fn(u32) -> Option<u64>, start_time_of_ps] {
+        for seen in [seen_by_kernel as fn(u32) -> Option<(char, u64)>, seen_by_ps] {
             let mut child = Command::new("sleep").arg("60").spawn().expect("it runs");
-            let started = start_time(child.id());
-            assert!(started.is_some_and(|time| time != 0) && start_time(child.id()) == started);
-            child.kill().expect("killed");
-            let has_ended = ready::poll(Duration::from_secs(10), || (start_time(child.id()) == Some(0)).then_some(()));
-            assert!(has_ended.is_some(), "it waits to be collected");
+            let becomes = |state: char| {
+                let is_there = || seen(child.id()).is_some_and(|(now, _)| now == state).then_some(());
+                ready::poll(Duration::from_secs(10), is_there).is_some()
+            };
+            assert!(becomes('S'));
+            let started = seen(child.id()).map(|(_, started)| started);
+            let pid = i32::try_from(child.id()).ok().and_then(Pid::from_raw).expect("its number");
+            kill_process(pid, Signal::STOP).expect("stopped");
+            assert!(becomes('T') && seen(child.id()).map(|(_, started)| started) == started, "it is the same");
+            kill_process(pid, Signal::KILL).expect("killed");
+            assert!(becomes('Z'), "it waits to be collected");
             child.wait().expect("collected");
-            assert_eq!(start_time(child.id()), None);
+            assert_eq!(seen(child.id()), None);
         }
     }
 }

@@ -147,6 +147,26 @@ fn fake_server(project: &Project, script: &str) -> String {
 }
 
 #[test]
+fn a_stopped_server_is_called_stopped_and_goes_on_as_it_was() {
+    let project = Project::new();
+    project.run(&["up"]).succeeded();
+    let pid = project.pid().to_string();
+    let signal = |name: &str| {
+        assert!(std::process::Command::new("kill").args([name, &pid]).status().expect("kill").success());
+    };
+    signal("-STOP");
+    project.run(&["user", "rotate", "TENANT_A/tenant_a_app"]).succeeded();
+    let said = ["up", "plan", "apply", "status"].map(|command| project.run(&[command]).exited(3).stderr);
+    signal("-CONT");
+    for stderr in said {
+        assert!(stderr.contains(&format!("the server (pid {pid}) is stopped")), "{stderr}");
+        assert!(stderr.contains(&format!("kill -CONT {pid}")), "{stderr}");
+    }
+    project.run(&["up"]).succeeded();
+    assert_eq!(project.pid().to_string(), pid, "it was reloaded");
+}
+
+#[test]
 fn an_old_server_is_refused() {
     let project = Project::new();
     for (version, ok) in [("2.14.2", false), ("2.12.11", false), ("2.10.26", false)] {
