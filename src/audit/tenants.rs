@@ -175,6 +175,16 @@ impl Tenants {
         one != other && (is_mixed() || self.of_account(one) != self.of_account(other))
     }
 
+    /// Whether users of several tenants are in the account, or of another one than its own.
+    pub fn are_mixed(&self, account: &Account) -> bool {
+        self.mixed.contains(&account.name)
+    }
+
+    /// The tenant whose an account is. `None`: its users are several tenants', and it was not said.
+    pub fn owner<'t>(&'t self, account: &'t Account) -> Option<&'t str> {
+        if self.are_mixed(account) { self.declared(&account.name) } else { Some(self.of_account(&account.name)) }
+    }
+
     /// The tenant assigned to a user. `None`: not assigned.
     pub fn of_user(&self, account: &Account, user: &User) -> Option<&str> {
         let by_name = || self.users.get(&user.name);

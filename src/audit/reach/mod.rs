@@ -281,8 +281,7 @@ fn imported<'w>(system: &'w System, carried: &Carried<'w>, other: &'w Account) -
         if !carried.subject.may_match(&import.subject) {
             continue;
         }
-        let what = format!("`{}` imports the stream `{}` from `{}`", other.name, import.subject, carried.account.name);
-        next.extend(carried.renamed(|unknowns| renames(import, unknowns)).map(|m| m.across(other, import, what)));
+        next.extend(copy(carried, import, other));
     }
     if other.name == carried.account.name {
         for import in of_kind(ShareKind::Service).filter(|i| carried.subject.may_match(&i.local)) {
@@ -300,6 +299,13 @@ fn imported<'w>(system: &'w System, carried: &Carried<'w>, other: &'w Account) -
         }
     }
     next
+}
+
+/// The part of a message that arrives in the importer's account by an import of a stream. `None`: no part.
+pub fn copy<'w>(message: &Carried<'w>, import: &Import, importer: &'w Account) -> Option<Carried<'w>> {
+    let what = format!("`{}` imports the stream `{}` from `{}`", importer.name, import.subject, import.from.0);
+    let copy = message.renamed(|unknowns| renames(import, unknowns))?;
+    Some(copy.across(importer, import, what))
 }
 
 /// The part of a message that an import makes a request to the exporter, whose mappings are still to apply. `None`: no

@@ -1,7 +1,7 @@
 //! Imports that cover subjects reserved by the server or the account's own requests.
 
 use super::{Rule, mapped_reserved, reserved_export};
-use crate::audit::system::System;
+use crate::audit::system::{Account, Import, System};
 use crate::audit::tenants::Tenants;
 use crate::diag::Diagnostic;
 
@@ -24,6 +24,7 @@ fn check(system: &System, tenants: &Tenants, out: &mut Vec<Diagnostic>) {
                 out.push(RULE.error(mapping.span, message).related(import.span, "imported here"));
             }
         }
+        out.extend(acknowledged_twice(system, tenants, account));
         for import in account.imports.iter().filter(|i| tenants.are_apart(&i.from.0, &account.name)) {
             let first = import.local.first_token();
             let is_open = matches!(first, "*" | ">");
@@ -55,5 +56,68 @@ fn check(system: &System, tenants: &Tenants, out: &mut Vec<Diagnostic>) {
                 false => RULE.error(import.span, message),
             });
         }
+    }
+}
+
+/// The finding that an account acknowledges messages of two others at once: an acknowledgement goes to the reply subject of
+/// the message, which names the stream and its consumer but, in its older form, no account.
+fn acknowledged_twice(system: &System, tenants: &Tenants, account: &Account) -> Option<Diagnostic> {
+    if system.server.acknowledgements_name_accounts {
+        return None;
+    }
+    let names_no_account = |import: &&Import| {
+        let mut tokens = import.local.tokens();
+        [tokens.next(), tokens.next()] == [Some("$JS"), Some("ACK")] && tokens.next() != Some("_")
+    };
+    let acknowledging: Vec<&Import> = account.services().filter(names_no_account).collect();
+    let pair = acknowledging.iter().enumerate().find_map(|(i, one)| {
+        let others = acknowledging[i + 1..].iter();
+        let mut both =
+            others.filter(|other| other.local.overlaps(&one.local) && tenants.are_apart(&one.from.0, &other.from.0));
+        both.next().map(|other| (one, other))
+    });
+    let (one, other) = pair?;
+    let (first, second) = (&one.from.0, &other.from.0);
+    let message = format!(
+        "when `{}` acknowledges a message of `{first}` on `{}`, it acknowledges the one of `{second}` that has the same number",
+        account.name, one.local
+    );
+    let hint = "other names for one of the streams or consumers; or feature_flags { js_ack_fc_v2: true } (nats-server 2.14), and shares of \
+                `$JS.ACK._.*.STREAM.CONSUMER.>`";
+    Some(RULE.error(other.span, message).related(one.span, "the other one").hint(hint))
+}
+
+#[cfg(test)]
+mod tests {
+    use crate::audit::testing::findings;
+    use crate::diag::Severity;
+
+    /// Measured on nats-server 2.15.1: one acknowledgement took the message off both work queues, and of one only with
+    /// the feature flag or other names.
+    #[test]
+    fn acknowledgements_of_two_exporters_on_one_subject_are_found() {
+        let is_found = |flags: &str, [one, other]: [&str; 2]| {
+            let account = |name: &str, ack: &str| {
+                format!(
+                    "{name} {{ jetstream: enabled, users: [{{ user: {name} }}], exports: [{{ service: \"{ack}\", accounts: [P] }}] }}\n"
+                )
+            };
+            let import = |name: &str, ack: &str| format!("{{ service: {{ account: {name}, subject: \"{ack}\" }} }}");
+            let text = format!(
+                "{flags}\njetstream {{}}\naccounts {{ {}{}P {{ users: [{{ user: p }}], imports: [{}, {}] }} }}",
+                account("A", one),
+                account("B", other),
+                import("A", one),
+                import("B", other)
+            );
+            let is_it =
+                |f: &crate::diag::Diagnostic| f.severity == Severity::Error && f.message.contains("the same number");
+            findings(&text).iter().any(is_it)
+        };
+        let short = "$JS.ACK.JOBS.w.>";
+        assert!(is_found("", [short, short]) && is_found("", [short, "$JS.ACK.*.w.>"]));
+        assert!(!is_found("", [short, "$JS.ACK.JOBS.v.>"]) && !is_found("", [short, "$JS.ACK.OTHER.w.>"]));
+        assert!(!is_found("feature_flags { js_ack_fc_v2: true }", [short, short]));
+        assert!(!is_found("", ["$JS.ACK._.*.JOBS.w.>"; 2]), "they name their account");
     }
 }

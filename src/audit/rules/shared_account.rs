@@ -3,8 +3,8 @@
 use std::collections::{BTreeSet, HashSet};
 
 use super::{Rule, decided_elsewhere, undecided};
-use crate::audit::crossing::{crossings, may_capture, past_lists, requests_on};
-use crate::audit::reach::{Carried, published};
+use crate::audit::crossing::{crossings, may_capture, past_lists};
+use crate::audit::reach::{self, Carried, mapped, published};
 use crate::audit::system::{Account, Import, System, User};
 use crate::audit::tenants::Tenants;
 use crate::diag::Diagnostic;
@@ -46,7 +46,7 @@ fn check(system: &System, tenants: &Tenants, out: &mut Vec<Diagnostic>) {
         }
     }
     for account in system.tenants() {
-        within_one_tenant(system, tenants, account, out);
+        by_anothers_share(system, tenants, account, out);
     }
     for suspicion in undecided(system, tenants) {
         let ([first, second, ..], Some(open)) = (suspicion.groups.as_slice(), suspicion.open.first()) else { continue };
@@ -115,33 +115,65 @@ fn shares_with_several(tenants: &Tenants, account: &Account, out: &mut Vec<Diagn
     }
 }
 
-/// Reports users who take part in what accounts of one other tenant share with each other.
-fn within_one_tenant(system: &System, tenants: &Tenants, account: &Account, out: &mut Vec<Diagnostic>) {
-    let owner = tenants.of_account(&account.name);
+/// Reports users of an account with several tenants who send or receive what another account shares with it, and are of
+/// neither: the account is another tenant's, or that one has users there for which the share was made.
+fn by_anothers_share<'s>(system: &'s System, tenants: &Tenants, account: &'s Account, out: &mut Vec<Diagnostic>) {
     for import in &account.imports {
         let exporter = system.account(&import.from.0).filter(|exporter| exporter.name != account.name);
-        let Some(exporter) = exporter.filter(|exporter| tenants.of_account(&exporter.name) == owner) else { continue };
+        let is_mixed = |exporter: &&Account| tenants.are_mixed(exporter) || tenants.are_mixed(account);
+        let Some(exporter) = exporter.filter(is_mixed) else { continue };
         let is_stream = import.kind == ShareKind::Stream;
-        let (sender, receiver) = if is_stream { (exporter, account) } else { (account, exporter) };
-        let is_other = |account: &Account, user: &User| tenants.of(account, user) != owner;
-        let (sent, received) = match is_stream {
-            true => (&import.subject, vec![Carried::new(account, &import.local)]),
-            false => (&import.local, requests_on(exporter, import)),
+        let (from, to) = if is_stream { (exporter, account) } else { (account, exporter) };
+        let sent = |user: &'s User| -> Vec<Carried<'s>> {
+            let own = published(from, user, Some(if is_stream { &import.subject } else { &import.local }));
+            match is_stream {
+                true => own.iter().filter_map(|message| reach::copy(message, import, account)).collect(),
+                false => {
+                    let requests = own.iter().filter_map(|message| reach::request(message, import, exporter));
+                    requests.flat_map(|request| mapped(exporter, request)).collect()
+                }
+            }
         };
-        let sends = |user: &&User| is_other(sender, user) && !published(sender, user, Some(sent)).is_empty();
-        let receives =
-            |user: &&User| is_other(receiver, user) && received.iter().any(|part| part.received_by(user).is_some());
-        let sending = sender.users.iter().find(sends).map(|user| (sender, user, "sends"));
-        let found = sending.or_else(|| receiver.users.iter().find(receives).map(|user| (receiver, user, "receives")));
-        if let Some((of, user, does)) = found {
+        let sent: Vec<(&User, Vec<Carried<'s>>)> = from.users.iter().map(|user| (user, sent(user))).collect();
+        let all = || sent.iter().flat_map(|(_, messages)| messages);
+        let receives = |user: &&User| all().any(|message| message.received_by(user).is_some());
+        let sending = || sent.iter().filter(|(_, messages)| !messages.is_empty()).map(|(user, _)| *user);
+        let receiving: Vec<&User> = to.users.iter().filter(receives).collect();
+        let ends: [BTreeSet<&str>; 2] = [
+            sending().map(|user| tenants.of(from, user)).collect(),
+            receiving.iter().map(|user| tenants.of(to, user)).collect(),
+        ];
+        let owners = [tenants.owner(from), tenants.owner(to)];
+        // Whether the share with `other` is not for this tenant at one of its ends.
+        let is_past = |end: usize, account: &Account, tenant: &str, other: &str| {
+            tenants.are_mixed(account)
+                && !owners.contains(&Some(tenant))
+                && (owners[end].is_some() || ends[end].contains(other))
+        };
+        let found = sent.iter().find_map(|(sender, messages)| {
+            let first = tenants.of(from, sender);
+            receiving.iter().find_map(|receiver| {
+                let second = tenants.of(to, receiver);
+                let is_wrong = first != second && (is_past(0, from, first, second) || is_past(1, to, second, first));
+                let arrives = messages.iter().filter(|_| is_wrong).find_map(|message| message.received_by(receiver));
+                Some((*sender, *receiver, arrives?))
+            })
+        });
+        if let Some((sender, receiver, arrives)) = found {
             let message = format!(
-                "{} {does} `{}`, which `{}` shares with `{}`, both of `{owner}`",
-                whose(tenants, of, user),
-                import.subject,
+                "{} reaches {}: `{arrives}`, by what `{}` shares with `{}`",
+                whose(tenants, from, sender),
+                whose(tenants, to, receiver),
                 exporter.name,
                 account.name
             );
-            out.push(RULE.error(user.span, message).related(import.span, "shared here"));
+            let mixed = if tenants.are_mixed(from) { from } else { to };
+            let hint = format!(
+                "narrow their lists; or, if `{0}` is another tenant's with whom all may share, name it under `accounts` of that one",
+                mixed.name
+            );
+            let finding = RULE.error(import.span, message).related(sender.span, "from this user");
+            out.push(finding.related(receiver.span, "to this one").hint(hint));
         }
     }
 }
@@ -176,50 +208,60 @@ fn latency_reports(tenants: &Tenants, account: &Account, out: &mut Vec<Diagnosti
 mod tests {
     use crate::audit::testing::findings_of_tenants;
 
-    /// Whether a finding says that `t2` takes part in what two accounts of another tenant share.
-    fn takes_part(export: &str, import: &str, hub: &str, importer: &str) -> bool {
+    /// Whether a finding says that `t2` reaches the other tenant, or that one `t2`, by what HUB shares with A.
+    fn is_past_owners(export: &str, import: &str, hub: &str, importer: &str, tenants: &str) -> bool {
         let text = format!(
-            "accounts {{ HUB {{ users: [{{ user: h, permissions {{ publish: h, subscribe: h }} }}{hub}], exports: [{{ {export}, accounts: [A] }}] }}
-             A {{ users: [{{ user: a, permissions {{ publish: a, subscribe: a }} }}{importer}], imports: [{{ {import} }}] }} }}"
+            "accounts {{ HUB {{ users: [{{ user: h, permissions {{ publish: \"jobs.h\", subscribe: \"ask.h\" }} }}{hub}], exports: [{{ {export}, accounts: [A] }}] }}
+             A {{ users: [{{ user: a, permissions {{ publish: \"q.h\", subscribe: \"in.h\" }} }}{importer}], imports: [{{ {import} }}] }} }}"
         );
-        let tenants = "[[tenant]]\nname = 't1'\naccounts = ['HUB', 'A']\nusers = ['A/a']\n[[tenant]]\nname = 't2'\nusers = ['t2']\n";
-        let tenants = if text.contains("user: t2") {
-            tenants
-        } else {
-            tenants.split("[[tenant]]\nname = 't2'").next().unwrap_or("")
-        };
-        let is_found = |message: &str| message.contains("/t2` of `t2`") && message.contains("both of `t1`");
-        findings_of_tenants(&text, tenants).iter().any(|f| f.rule == "shared-account" && is_found(&f.message))
+        let findings = findings_of_tenants(&text, tenants);
+        findings
+            .iter()
+            .any(|f| f.rule == "shared-account" && f.message.contains("/t2` of `t2`") && f.message.contains("by what"))
     }
+
+    fn user(publish: &str, subscribe: &str) -> String {
+        format!(
+            ", {{ user: t2, permissions {{ publish: {{ allow: [\"{publish}\"] }}, subscribe: {{ allow: [\"{subscribe}\"] }} }} }}"
+        )
+    }
+
+    fn stream(hub: &str, importer: &str, tenants: &str) -> bool {
+        let import = "stream: { account: HUB, subject: \"jobs.>\" }, to: \"in.>\"";
+        is_past_owners("stream: \"jobs.>\"", import, hub, importer, tenants)
+    }
+
+    fn service(hub: &str, importer: &str, tenants: &str) -> bool {
+        let import = "service: { account: HUB, subject: \"ask.*\" }, to: \"q.*\"";
+        is_past_owners("service: \"ask.*\"", import, hub, importer, tenants)
+    }
+
+    const T2: &str = "[[tenant]]\nname = 't2'\nusers = ['t2']\n";
 
     #[test]
     fn what_one_tenant_shares_with_itself_is_no_share_with_another() {
-        let user = |publish: &str, subscribe: &str| {
-            format!(
-                ", {{ user: t2, permissions {{ publish: {{ allow: [\"{publish}\"] }}, subscribe: {{ allow: [\"{subscribe}\"] }} }} }}"
-            )
-        };
-        let stream = |hub: &str, importer: &str| {
-            takes_part(
-                "stream: \"jobs.>\"",
-                "stream: { account: HUB, subject: \"jobs.>\" }, to: \"in.>\"",
-                hub,
-                importer,
-            )
-        };
-        assert!(stream("", &user("t2", "in.b")), "it receives");
-        assert!(stream(&user("jobs.x", "t2"), ""), "it sends");
-        assert!(!stream("", &user("in.b", "t2")) && !stream(&user("t2", "jobs.x"), ""), "nothing crosses");
-        let service = |hub: &str, importer: &str| {
-            takes_part(
-                "service: \"ask.*\"",
-                "service: { account: HUB, subject: \"ask.*\" }, to: \"q.*\"",
-                hub,
-                importer,
-            )
-        };
-        assert!(service("", &user("q.x", "t2")), "it asks");
-        assert!(service(&user("t2", "ask.x"), ""), "it is asked");
-        assert!(!service("", &user("t2", "q.x")) && !service("", ""), "nothing crosses");
+        let tenants = format!("[[tenant]]\nname = 't1'\naccounts = ['HUB', 'A']\n{T2}");
+        assert!(stream("", &user("t2", "in.*"), &tenants), "it receives");
+        assert!(stream(&user("jobs.h", "t2"), "", &tenants), "it sends");
+        assert!(!stream("", &user("in.b", "t2"), &tenants) && !stream(&user("t2", "jobs.x"), "", &tenants));
+        assert!(service("", &user("q.h", "t2"), &tenants), "it asks");
+        assert!(service(&user("t2", "ask.h"), "", &tenants), "it is asked");
+        assert!(!service("", &user("t2", "q.x"), &tenants) && !service(&user("t2", "ask.x"), "", &tenants));
+    }
+
+    /// Measured on nats-server 2.15.1: an account with users of each tenant hears the tenants' own accounts, and one of
+    /// them had a list for all.
+    #[test]
+    fn what_a_tenant_shares_with_its_own_users_elsewhere_is_theirs() {
+        let own = format!("[[tenant]]\nname = 't1'\naccounts = ['HUB']\nusers = ['A/a']\n{T2}");
+        assert!(stream("", &user("t2", "in.>"), &own), "a, of the same tenant as h, receives it too");
+        assert!(!stream("", &user("t2", "in.x.>"), &own), "h does not send that");
+        let other =
+            format!("[[tenant]]\nname = 't1'\naccounts = ['HUB']\n[[tenant]]\nname = 't3'\nusers = ['A/a']\n{T2}");
+        assert!(!stream("", &user("t2", "in.>"), &other), "none of its own users is there");
+        let declared = format!(
+            "[[tenant]]\nname = 't1'\naccounts = ['HUB']\nusers = ['A/a']\n[[tenant]]\nname = 't2'\naccounts = ['A']\nusers = ['t2']\n"
+        );
+        assert!(!stream("", &user("t2", "in.>"), &declared), "the share is with t2");
     }
 }
