@@ -1,7 +1,7 @@
 //! Assignment of accounts and users to tenants. By default each account is a
 //! tenant; the file given with `--tenants` can assign otherwise.
 
-use std::collections::{HashMap, HashSet};
+use std::collections::{BTreeSet, HashMap, HashSet};
 use std::path::Path;
 
 use serde::Deserialize;
@@ -137,6 +137,7 @@ impl Tenants {
                 return refuse("account", name, nearest(name, accounts()));
             }
         }
+        self.refuse_ambiguous(system)?;
         for name in self.users.keys() {
             if !users.contains(name) {
                 // A user name without its account.
@@ -144,6 +145,28 @@ impl Tenants {
                 let near = users.iter().find(in_account).map(String::as_str);
                 return refuse("user", name, near.or_else(|| nearest(name, users.iter().map(String::as_str))));
             }
+        }
+        Ok(())
+    }
+
+    /// Fails if a tenant has the name of an account of which it is not said whose the other users are: they would be its
+    /// own without a word.
+    fn refuse_ambiguous(&self, system: &System) -> Result<(), Error> {
+        let names: BTreeSet<&String> = self.accounts.values().chain(self.users.values()).collect();
+        for name in names.into_iter().filter(|name| !self.accounts.contains_key(*name)) {
+            let Some(account) = system.account(name) else { continue };
+            let other = account.users.iter().find(|user| self.of_user(account, user).is_none());
+            if other.is_none() && !account.users.is_empty() {
+                continue;
+            }
+            let whose = other
+                .map_or_else(String::new, |user| format!(", with `{}/{}` of no tenant", name, user.display_name()));
+            return Err(Error::usage(
+                format!("`{name}` is a tenant, and an account that is nobody's{whose}"),
+                format!(
+                    "if it is this tenant's: accounts = [\"{name}\"]; if not, call the tenant otherwise, or name the users"
+                ),
+            ));
         }
         Ok(())
     }
@@ -263,6 +286,25 @@ mod tests {
         let two = "[[tenant]]\nname = 'two'\nusers = ['A/a2']";
         assert!(are_apart(&format!("{one}accounts = ['A', 'B']\n{two}")), "one of its users is of another tenant");
         assert!(are_apart(&format!("{one}users = ['A/a1']\naccounts = ['B']\n{two}")), "they are of two");
+    }
+
+    #[test]
+    fn a_tenant_with_an_accounts_name_does_not_take_its_other_users_in() {
+        let system = system(CONF);
+        let refused = |entries: &str| tenants(entries).refuse_unknown(&system).err().map(|error| error.to_string());
+        let one = "[[tenant]]\nname = 'A'\n";
+        let message = refused(&format!("{one}users = ['A/a1']")).unwrap_or_default();
+        assert_eq!(message, "`A` is a tenant, and an account that is nobody's, with `A/a2` of no tenant");
+        assert!(refused(&format!("{one}users = ['B/b']")).is_some_and(|m| m.contains("`A/a1`")));
+        assert!(refused("[[tenant]]\nname = 'C'\nusers = ['B/b']").is_some_and(|m| m.ends_with("nobody's")));
+        for entries in [
+            format!("{one}accounts = ['A']"),
+            format!("{one}users = ['A/a1', 'A/a2']"),
+            format!("{one}users = ['A/a1']\n[[tenant]]\nname = 'D'\nusers = ['A/a2']"),
+            "[[tenant]]\nname = 'D'\nusers = ['A/a2']".to_owned(),
+        ] {
+            assert_eq!(refused(&entries), None, "{entries}");
+        }
     }
 
     #[test]

@@ -7,7 +7,9 @@ use std::path::PathBuf;
 use serde::Serialize;
 
 use super::{Context, no_such_user, split_user};
+use crate::audit::reach::term::is_misread;
 use crate::audit::reach::{self, Answer, Question};
+use crate::audit::rules::misread_by_the_server;
 use crate::audit::system::{Account, System, User};
 use crate::audit::tenants::Tenants;
 use crate::audit::{Audit, crossing};
@@ -206,8 +208,12 @@ fn undecided(audit: &Audit, listed: bool, reaches: bool) -> Vec<String> {
     let dials = listed && audit.system.server.remotes().next().is_some();
     let is_beside = |f: &&Diagnostic| f.severity == Severity::Error && BESIDE.contains(&f.rule);
     let beside = audit.findings.iter().find(is_beside).filter(|_| listed || !reaches);
+    let imports = audit.system.accounts.iter().flat_map(|account| account.imports.iter().map(move |i| (account, i)));
+    let misread = imports.into_iter().find(|(_, import)| is_misread(&import.subject, &import.to));
+    let misread =
+        misread.map(|(account, import)| format!("{} may differ from this", misread_by_the_server(account, import)));
     let beside = beside.map(|f| format!("`tenantry audit` finds a way beside these: {}: {}", f.rule, f.message));
-    [elsewhere, dials.then(|| LEAVES.to_owned()), beside].into_iter().flatten().collect()
+    [elsewhere, dials.then(|| LEAVES.to_owned()), misread, beside].into_iter().flatten().collect()
 }
 
 type Somebody<'w> = (&'w Account, &'w User);

@@ -89,6 +89,9 @@ pub fn is_answered_by_users(system: &System, account: &Account, user: &User) -> 
 
 /// The answer of a user of the account to requests of `sender`, which goes wherever they say.
 fn answered(system: &System, account: &Account, sender: &User) -> Option<Carrier> {
+    if !sender.chooses_replies() {
+        return None;
+    }
     let answering = account.users.iter().filter_map(|user| Some((user, user.permissions.responses?)));
     answering.into_iter().find_map(|(user, responses)| {
         let question = Question { from: (account, sender), to: (account, user), subject: None };
@@ -118,12 +121,15 @@ pub fn speaks_anywhere(system: &System, account: &Account, user: &User, captures
     let messages = published(account, user, None);
     let asks = |subjects: &[&str]| first_within(&messages, subjects);
     let has_jetstream = account.jetstream.is_some();
-    if has_jetstream && let Some(request) = asks(&DELIVERIES) {
-        return by(format!("`{request}`, which JetStream answers"), false);
-    }
     if has_jetstream && let Some(request) = asks(&CONSUMERS) {
         let what = format!("any subject, as the deliver subject of a consumer that it may make by `{request}`");
         return Some(Carrier { what, place, by_import: false });
+    }
+    if !user.chooses_replies() {
+        return None;
+    }
+    if has_jetstream && let Some(request) = asks(&DELIVERIES) {
+        return by(format!("`{request}`, which JetStream answers"), false);
     }
     if uses_mqtt(system, account)
         && let Some(message) = asks(&["$MQTT.>"])

@@ -163,13 +163,14 @@ impl<'w> Search<'w> {
     }
 
     /// Takes note of a message of one member that may arrive at another: a crossing if their
-    /// tenants differ, a request that is answered if they do not.
+    /// tenants differ, and a request if that one answers it.
     fn arrives(&mut self, from: usize, to: usize, carried: &Carried<'_>) {
         let (sender, receiver) = (&self.members[from], &self.members[to]);
-        let answers = receiver.user.permissions.responses.filter(|_| sender.speaks_anywhere.is_none());
+        let is_led = sender.speaks_anywhere.is_none() && sender.user.chooses_replies();
+        let answers = receiver.user.permissions.responses.filter(|_| is_led);
         let pair = (sender.tenant, receiver.tenant);
         let is_new_pair = pair.0 != pair.1 && !self.pairs.contains(&pair) && !self.is_full();
-        if !is_new_pair && (pair.0 != pair.1 || answers.is_none()) {
+        if !is_new_pair && answers.is_none() {
             return;
         }
         let Some(subject) = carried.received_by(receiver.user) else {
@@ -189,7 +190,8 @@ impl<'w> Search<'w> {
                 place: sender.user.span,
             });
             self.pairs.insert(pair);
-        } else if let Some(responses) = answers {
+        }
+        if let Some(responses) = answers {
             self.members[from].speaks_anywhere = Some(Carrier::answer(receiver.user, responses, &subject));
         }
     }

@@ -190,6 +190,13 @@ pub fn what_becomes(account: &Account, subject: &Subject) -> Vec<Subject> {
     mapped(account, Carried::new(account, subject)).iter().map(|part| part.subject.pattern()).collect()
 }
 
+/// Whether a destination of a mapping can produce a subject that a pattern matches.
+pub fn can_make(mapping: &Mapping, to: &str, pattern: &Subject) -> bool {
+    let mut unknowns = Unknowns::default();
+    let made = Rename::new(&mapping.from, to, &mut unknowns);
+    made.is_some_and(|made| made.to.unify(&Term::of(pattern, &mut unknowns)).is_some())
+}
+
 /// All subjects that a mapping can produce.
 pub fn results(mapping: &Mapping) -> Vec<Subject> {
     let made = |to: &String| Some(Rename::new(&mapping.from, to, &mut Unknowns::default())?.to.pattern());

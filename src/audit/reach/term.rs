@@ -14,6 +14,8 @@ pub type Unknown = u32;
 enum Token {
     Text(Box<str>),
     Unknown(Unknown),
+    /// A number that the server draws or computes.
+    Number,
 }
 
 /// A subject with unknown tokens.
@@ -60,7 +62,7 @@ impl Term {
     pub fn pattern(&self) -> Subject {
         let token = |token: &Token| match token {
             Token::Text(text) => text.to_string(),
-            Token::Unknown(_) => "*".to_owned(),
+            Token::Unknown(_) | Token::Number => "*".to_owned(),
         };
         let rest = self.rest.map(|_| ">".to_owned());
         let text: Vec<String> = self.tokens.iter().map(token).chain(rest).collect();
@@ -127,6 +129,7 @@ impl Term {
             text.push(match token {
                 Token::Text(text) => text.to_string(),
                 Token::Unknown(unknown) => format!("\u{1}{unknown}"),
+                Token::Number => "0".to_owned(),
             });
         }
         if let Some(rest) = self.rest {
@@ -145,6 +148,7 @@ impl Term {
             match token {
                 Token::Text(text) => key.push_str(text),
                 Token::Unknown(unknown) => key.push_str(&format!("\u{1}{}", number(*unknown))),
+                Token::Number => key.push('\u{3}'),
             }
             key.push('.');
         }
@@ -169,6 +173,10 @@ impl Known {
         let (one, other) = (self.resolve(one).clone(), self.resolve(other).clone());
         match (one, other) {
             (Token::Text(a), Token::Text(b)) => (a == b).then_some(()),
+            (Token::Number, Token::Number) => Some(()),
+            (Token::Number, Token::Text(text)) | (Token::Text(text), Token::Number) => {
+                text.bytes().all(|byte| byte.is_ascii_digit()).then_some(())
+            }
             (Token::Unknown(a), Token::Unknown(b)) if a == b => Some(()),
             (Token::Unknown(unknown), token) | (token, Token::Unknown(unknown)) => {
                 self.tokens.insert(unknown, token);
@@ -224,7 +232,8 @@ impl Rename {
                         from.tokens.first().cloned().unwrap_or_else(|| Token::Unknown(unknowns.next()))
                     }
                     Function::Wildcard(number) => (*wild.get(number - 1)?).clone(),
-                    Function::OneToken(_) | Function::Number(_) => Token::Unknown(unknowns.next()),
+                    Function::OneToken(_) => Token::Unknown(unknowns.next()),
+                    Function::Number(_) => Token::Number,
                     Function::Split(_) => {
                         made.rest = Some(unknowns.next());
                         break;
@@ -317,6 +326,25 @@ impl Function {
     }
 }
 
+/// Whether the server puts the tokens of an import's local name back in another order than it took them: it reads an order
+/// that does not undo itself, such as `$2.$3.$1`, the wrong way round.
+pub fn is_misread(from: &Subject, to: &str) -> bool {
+    let mut next = 0;
+    let place = |token: &str| match Function::of(token) {
+        Ok(Function::Wildcard(number)) => Some(number),
+        _ if token == "*" => {
+            next += 1;
+            Some(next)
+        }
+        _ => None,
+    };
+    let places: Vec<usize> = to.split('.').filter_map(place).collect();
+    let comes_back = |(i, place): (usize, &usize)| {
+        place.checked_sub(1).and_then(|place| places.get(place)).is_none_or(|back| *back == i + 1)
+    };
+    from.has_wildcard() && !places.iter().enumerate().all(comes_back)
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -401,6 +429,24 @@ mod tests {
         };
         assert_eq!(key("a.*.>", 0), key("a.*.>", 7));
         assert_ne!(key("a.*.>", 0), key("a.>", 0));
+    }
+
+    /// Measured on nats-server 2.15.1.
+    #[test]
+    fn an_order_is_misread_unless_it_undoes_itself() {
+        let is = |from: &str, to: &str| is_misread(&subject(from), to);
+        assert!(is("q.*.*.*", "w.$2.$3.$1") && is("q.*.*.*", "$3.ev.$1.$2"));
+        assert!(
+            !is("q.*.*.*", "$2.ev.$1.$3") && !is("q.*.*.*", "$3.$2.$1") && !is("q.*.*", "a.*.*") && !is("q.>", "a.>")
+        );
+    }
+
+    #[test]
+    fn a_number_meets_numbers_only() {
+        let mut unknowns = Unknowns::default();
+        let made = Rename::new(&subject("a"), "b.{{random(3)}}.c", &mut unknowns).expect("it fits").to;
+        let mut meets = |text: &str| made.unify(&Term::of(&subject(text), &mut unknowns)).is_some();
+        assert!(meets("b.2.c") && meets("b.*.c") && meets("b.>") && !meets("b.x.c"));
     }
 
     proptest! {

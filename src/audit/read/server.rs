@@ -34,6 +34,9 @@ pub(super) fn server(options: &Options<'_>, start: Span, collector: &mut Collect
     for key in ["http", "https", "http_port", "https_port"] {
         let Some(node) = options.get(key) else { continue };
         match &node.value {
+            // On port 0 it does not listen.
+            Value::Text(text) if text == "0" || text.ends_with(":0") => {}
+            Value::Integer(0) => {}
             Value::Text(text) => server.monitoring.push((text.clone(), node.span)),
             Value::Integer(port) => server.monitoring.push((format!("{}:{port}", host(options)), node.span)),
             _ => collector.refuse(node.span, format!("expected an address, found {}", node.value.kind()), ""),
@@ -85,6 +88,7 @@ pub(super) fn server(options: &Options<'_>, start: Span, collector: &mut Collect
     server.max_connections = collector.integer(connections).zip(connections.map(|node| node.span));
     if let Some(node) = options.get("prof_port")
         && let Value::Integer(port) = node.value
+        && port != 0
     {
         server.monitoring.push((format!("{}:{port}", host(options)), node.span));
     }
@@ -635,6 +639,6 @@ mod tests {
             monitoring("host: 10.0.0.1\nmonitor_port: 8222\nprof_port: 65432"),
             ["10.0.0.1:8222", "10.0.0.1:65432"]
         );
-        assert!(monitoring("port: 4222").is_empty());
+        assert!(monitoring("port: 4222").is_empty() && monitoring("http_port: 0\nprof_port: 0").is_empty());
     }
 }

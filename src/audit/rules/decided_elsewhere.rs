@@ -2,6 +2,7 @@
 
 use super::{Rule, leaf_bridge, open_cluster};
 use crate::audit::crossing::{asks, delivers_anywhere, requests_on};
+use crate::audit::reach::term::is_misread;
 use crate::audit::system::{Account, Import, Remote, System};
 use crate::audit::tenants::Tenants;
 use crate::diag::{Diagnostic, Span};
@@ -36,6 +37,7 @@ fn check(system: &System, tenants: &Tenants, out: &mut Vec<Diagnostic>) {
         }
     }
     acknowledged_by_answers(system, tenants, out);
+    misread(system, tenants, out);
     let remotes = || system.server.remotes().filter(|remote| remote.sends || remote.receives);
     let apart = |account: &str, other: &str| tenants.are_apart(account, other);
     // With a name, the server closes connections of its own; one that comes back over two other servers it
@@ -98,6 +100,29 @@ fn acknowledged_by_answers(system: &System, tenants: &Tenants, out: &mut Vec<Dia
             out.push(RULE.warning(import.span, message).hint(hint).related(user.span, "who answers"));
         }
     }
+}
+
+/// Adds the imports of which the server mixes up the tokens, where several tenants are at one of their ends.
+fn misread(system: &System, tenants: &Tenants, out: &mut Vec<Diagnostic>) {
+    for account in &system.accounts {
+        let is_mixed = |import: &&Import| {
+            tenants.are_mixed(account) || system.account(&import.from.0).is_some_and(|other| tenants.are_mixed(other))
+        };
+        let of_several = account.imports.iter().filter(is_mixed);
+        for import in of_several.filter(|import| is_misread(&import.subject, &import.to)) {
+            let message = format!("{} cannot be foretold", misread_by_the_server(account, import));
+            let hint = "an order of the tokens that undoes itself: as it is, or with two of them swapped";
+            out.push(RULE.warning(import.span, message).hint(hint));
+        }
+    }
+}
+
+/// What is uncertain about an import of which the server mixes up the tokens, as the beginning of a sentence.
+pub fn misread_by_the_server(account: &Account, import: &Import) -> String {
+    format!(
+        "who gets what `{}` imports from `{}` as `{}`, of which nats-server confuses the order of the tokens,",
+        account.name, import.from.0, import.to
+    )
 }
 
 /// The finding that the requests of an import become too many different ones to follow.

@@ -33,11 +33,20 @@ fn keeps_name(mapping: &Mapping, export: &Export, others: &[&Subject]) -> bool {
         (Some(name), Ok(Function::None)) => name != "*" && name != ">" && token == name,
         _ => false,
     };
+    // Whether a token of the destination is computed from it, or may be.
+    let holds_name = |token: &str| match Function::of(token) {
+        Ok(Function::None) => token == "*",
+        Ok(Function::Wildcard(number) | Function::OneToken(number) | Function::Split(number)) => {
+            number == 0 || number == wildcards + 1
+        }
+        Ok(Function::Number(_)) => false,
+        Err(_) => true,
+    };
     let is_literal = |token: &str| matches!(Function::of(token), Ok(Function::None)) && token != ">";
     let is_number = |token: &str| matches!(Function::of(token), Ok(Function::Number(_)));
-    let is_kept = |(to, made): (&String, &Subject)| {
+    let is_kept = |to: &String| {
         let tokens: Vec<&str> = to.split('.').collect();
-        let is_free = !others.iter().any(|other| other.overlaps(made));
+        let is_free = !others.iter().any(|other| reach::can_make(mapping, to, other));
         // The rest of the subject, the name in it, follows what is written.
         if let Some(tail) = tail {
             let is_whole =
@@ -50,9 +59,10 @@ fn keeps_name(mapping: &Mapping, export: &Export, others: &[&Subject]) -> bool {
         // A mapping for one name speaks of that one only, whatever it makes of it.
         let is_of_one = name.is_some_and(|name| name != "*");
         let first = tokens.iter().find(|token| !is_literal(token) && !is_number(token));
-        is_free && (is_of_one || first.is_none_or(|first| is_name(first)))
+        let is_dropped = name == Some("*") && !tokens.iter().any(|token| holds_name(token));
+        is_free && (is_of_one || is_dropped || first.is_none_or(|first| is_name(first)))
     };
-    mapping.to.iter().zip(reach::results(mapping).iter()).all(is_kept)
+    mapping.to.iter().all(is_kept)
 }
 
 fn check(system: &System, tenants: &Tenants, out: &mut Vec<Diagnostic>) {
@@ -104,10 +114,10 @@ struct Requests<'s> {
     import: &'s Import,
     /// The subjects on which they may be sent.
     asked: Vec<Subject>,
-    /// The subjects on which the exporter hears them, after its mappings.
-    heard: Vec<Subject>,
-    /// Those of them on which nobody asked: a mapping made them. Empty: no mapping applies.
-    made: Vec<Subject>,
+    /// As the exporter hears them, after its mappings.
+    heard: Vec<Carried<'s>>,
+    /// Those of them on whose subjects nobody asked: a mapping made them. Empty: no mapping applies.
+    made: Vec<Carried<'s>>,
     /// The first mapping that applies.
     span: Span,
 }
@@ -116,16 +126,31 @@ impl<'s> Requests<'s> {
     fn of(system: &'s System, exporter: &'s Account, by: &'s Account, import: &'s Import) -> Self {
         let requests = may_be_asked(system, by, import, exporter);
         let asked: Vec<Subject> = requests.iter().map(Carried::subject).collect();
-        let heard: Vec<Subject> =
-            requests.into_iter().flat_map(|request| mapped(exporter, request)).map(|part| part.subject()).collect();
-        let made = heard.iter().filter(|heard| !asked.iter().any(|asked| asked.contains(heard))).cloned().collect();
+        let heard: Vec<Carried<'_>> = requests.into_iter().flat_map(|request| mapped(exporter, request)).collect();
+        let is_made = |heard: &&Carried<'_>| !asked.iter().any(|asked| asked.contains(&heard.subject()));
+        let made = heard.iter().filter(is_made).cloned().collect();
         let mapping = exporter.written_mappings().find(|mapping| mapping.from.overlaps(&import.subject));
         Self { by, import, asked, heard, made, span: mapping.map_or(import.span, |mapping| mapping.span) }
     }
 
+    /// The subjects on which the exporter hears them.
+    fn heard(&self) -> impl Iterator<Item = Subject> {
+        self.heard.iter().map(Carried::subject)
+    }
+
+    /// Whether a subject on which they are heard has a token that they are asked with, and those of another importer are
+    /// not.
+    fn is_told_by(&self, heard: &Subject, other: &Self) -> bool {
+        let is_in = |token: &str, subject: &Subject| subject.tokens().any(|other| other == token);
+        let is_own = |token: &str| {
+            !matches!(token, "*" | ">") && is_in(token, &self.import.subject) && !is_in(token, &other.import.subject)
+        };
+        heard.tokens().any(is_own)
+    }
+
     /// Whether they are heard on any of what a subject matches, and were not asked there.
     fn come_to(&self, subject: &Subject) -> bool {
-        self.made.iter().any(|made| made.overlaps(subject))
+        self.made.iter().any(|made| made.within(subject).is_some())
     }
 
     /// The finding that they are heard where they should not be.
@@ -155,15 +180,17 @@ fn renamed(account: &Account, requests: &[Requests<'_>], tenants: &Tenants, out:
             out.push(asked.finding(&meant.subject, ", which is others'").related(meant.span, "heard here"));
             continue;
         }
-        let is_named = |other: &&Requests<'_>| {
+        let is_anothers = |other: &&Requests<'_>| {
             let bears = |subject: &Subject| names(tenants, &other.by.name, &Subject::everything(), subject);
-            let meets = || other.heard.iter().any(|heard| bears(heard) && asked.come_to(heard));
-            tenants.are_apart(by, &other.by.name)
-                && (meets() || asked.made.iter().any(bears) && !asked.asked.iter().any(bears))
+            let meets = || {
+                other.heard().any(|heard| (bears(&heard) || other.is_told_by(&heard, asked)) && asked.come_to(&heard))
+            };
+            let is_named = || asked.made.iter().any(|made| bears(&made.subject())) && !asked.asked.iter().any(bears);
+            tenants.are_apart(by, &other.by.name) && (meets() || is_named())
         };
-        if let Some(other) = requests.iter().find(is_named) {
-            let on = other.heard.iter().find(|heard| asked.come_to(heard)).unwrap_or(&asked.made[0]);
-            out.push(asked.finding(on, &format!(", as if `{}` had asked", other.by.name)));
+        if let Some(other) = requests.iter().find(is_anothers) {
+            let on = other.heard().find(|heard| asked.come_to(heard)).unwrap_or_else(|| asked.made[0].subject());
+            out.push(asked.finding(&on, &format!(", as if `{}` had asked", other.by.name)));
         }
     }
 }
@@ -179,12 +206,11 @@ fn diverted(account: &Account, requests: &[Requests<'_>], tenants: &Tenants, out
             let tenant = tenants.of(account, user);
             !meant.contains(tenant) && tenant != tenants.of_account(&asked.by.name)
         };
-        let reached = asked
-            .made
-            .iter()
-            .find_map(|made| Some((made, account.users.iter().filter(|user| hears(user, made)).find(is_other)?)));
+        let reached = asked.made.iter().map(Carried::subject).find_map(|made| {
+            account.users.iter().filter(|user| hears(user, &made)).find(is_other).map(|user| (made, user))
+        });
         if let Some((made, user)) = reached.filter(|_| !meant.is_empty()) {
-            out.push(asked.finding(made, &format!(" by `{}`, of another tenant", user.display_name())));
+            out.push(asked.finding(&made, &format!(" by `{}`, of another tenant", user.display_name())));
         }
     }
 }
@@ -214,6 +240,9 @@ mod tests {
             ("\"q.>\": \"x.y.>\"", false),
             ("\"q.>\": \"q.y.>\"", false),
             ("\"q.*.*\": \"q.C.$1\"", true),
+            ("\"q.*.*\": \"same.$2\"", false),
+            ("\"q.*.*\": \"same.$2.{{left(1,1)}}\"", true),
+            ("\"q.*.*\": \"r.{{random(2)}}.x\"", false),
             ("\"s.*\": \"q.$1.y\"", false),
         ] {
             let text = format!(
@@ -222,6 +251,25 @@ mod tests {
                  C {{ users: [{{ user: c }}], imports: [{{ service: {{ account: A, subject: \"q.C.*\" }}, to: \"c.*\" }}] }} }}"
             );
             assert_eq!(rules(&text).contains(&"mapped-export"), is_found, "{mapping}");
+        }
+    }
+
+    /// Measured on nats-server 2.15.1: both are heard on one subject, which has a token of the one that chose nothing.
+    #[test]
+    fn requests_that_meet_behind_mappings_are_told_apart_by_the_tokens_that_they_keep() {
+        for (one, other, is_found) in [
+            ("\"t17.>\": \"jobs.t17.>\"", "\"t18.>\": \"jobs.>\"", true),
+            ("\"t17.>\": \"jobs.t17.>\"", "\"t18.>\": \"jobs.t17.>\"", true),
+            ("\"t17.do.*\": \"w.t17.$1\"", "\"t18.do.*\": \"w.$1.x\"", true),
+            ("\"t17.>\": \"jobs.t17.>\"", "\"t18.>\": \"jobs.t18.>\"", false),
+            ("\"t17.do.*\": \"jobs.$1\"", "\"t18.do.*\": \"jobs.$1\"", false),
+            ("\"t17.do.*\": \"w.t17.$1\"", "\"t18.do.*\": \"w.{{random(9)}}.$1\"", false),
+        ] {
+            let text = format!(
+                "accounts {{ S {{ users: [{{ user: s }}], exports: [{{ service: \"t17.>\", accounts: [B] }}, {{ service: \"t18.>\", accounts: [G] }}], mappings {{ {one}, {other} }} }}
+                 B {{ users: [{{ user: b }}], imports: [{{ service: {{ account: S, subject: \"t17.>\" }} }}] }}, G {{ users: [{{ user: g }}], imports: [{{ service: {{ account: S, subject: \"t18.>\" }} }}] }} }}"
+            );
+            assert_eq!(rules(&text).contains(&"mapped-export"), is_found, "{one} {other}");
         }
     }
 

@@ -44,6 +44,7 @@ mod widened_subscription;
 mod wider_import;
 mod wildcard_service;
 
+pub use decided_elsewhere::misread_by_the_server;
 pub use undecided_tenants::undecided;
 
 use super::reach;

@@ -22,7 +22,10 @@ fn check(system: &System, tenants: &Tenants, out: &mut Vec<Diagnostic>) {
                 Some((other, _)) => {
                     format!("`{}` imports `{}` from `{}`, as any account may", other.name, export.subject, account.name)
                 }
-                None => format!("any account may import `{}` from `{}`; none does", export.subject, account.name),
+                None => format!(
+                    "any account may import `{}` from `{}`; none of another tenant does",
+                    export.subject, account.name
+                ),
             };
             // Without an import nothing crosses.
             let finding = match importer {

@@ -74,6 +74,16 @@ fn check(system: &System, _: &Tenants, out: &mut Vec<Diagnostic>) {
                 None => system.operator.is_some() && !is_narrow(&own_part(export)),
             });
             let Some((asked, _, subject)) = too_wide.or(all.first()) else { continue };
+            // One thing of JetStream, shared as it is: what may happen to it others look at.
+            let is_of_jetstream = matches!(subject.first_token(), "$JS" | "$KV" | "$O");
+            if too_wide.is_none()
+                && is_of_jetstream
+                && export.to.is_some()
+                && *subject == export.subject
+                && is_narrow(subject)
+            {
+                continue;
+            }
             let message = if subject == asked {
                 format!("`{subject}` is the server's own space in `{}`", account.name)
             } else {
@@ -97,15 +107,21 @@ fn reserved(system: &System, account: &Account, kind: ShareKind, subject: &Subje
         ShareKind::Service => reach::what_becomes(account, subject),
         ShareKind::Stream => vec![subject.clone()],
     };
-    becomes.retain(|subject| touches_reserved(system, account, subject));
+    // What services in the account answer about themselves is theirs to share.
+    becomes.retain(|subject| subject.first_token() != "$SRV" && touches(system, account, subject, false));
     becomes
 }
 
 /// Whether a subject in an account meets the server's own, or inboxes: one that begins with `*` is compared with those that
 /// there are.
 pub fn touches_reserved(system: &System, account: &Account, subject: &Subject) -> bool {
+    touches(system, account, subject, true)
+}
+
+/// The same, with the subjects on which services say what they are, or without.
+fn touches(system: &System, account: &Account, subject: &Subject, with_services: bool) -> bool {
     /// `?` is what the server or a client draws by chance, or a name that nobody gives on purpose.
-    const OWN: [&str; 17] = [
+    const OWN: [&str; 8] = [
         "_INBOX.?",
         "_INBOX.?.?",
         "_R_.?",
@@ -114,6 +130,8 @@ pub fn touches_reserved(system: &System, account: &Account, subject: &Subject) -
         "$SYS.REQ.USER.INFO",
         "$SYS.REQ.ACCOUNT.PING.CONNZ",
         "$SYS.REQ.ACCOUNT.PING.STATZ",
+    ];
+    const OF_SERVICES: [&str; 9] = [
         "$SRV.PING",
         "$SRV.INFO",
         "$SRV.STATS",
@@ -143,7 +161,8 @@ pub fn touches_reserved(system: &System, account: &Account, subject: &Subject) -
     }
     let of_jetstream = account.jetstream.iter().flat_map(|_| OF_JETSTREAM);
     let of_mqtt = system.server.listener(ListenerKind::Mqtt).into_iter().flat_map(|_| OF_MQTT);
-    let own = OWN.into_iter().chain(of_jetstream).chain(of_mqtt).map(str::to_owned);
+    let of_services = OF_SERVICES.into_iter().filter(|_| with_services);
+    let own = OWN.into_iter().chain(of_services).chain(of_jetstream).chain(of_mqtt).map(str::to_owned);
     // The inboxes that lists name: what follows the prefix is drawn by chance.
     let sides = account.users.iter().flat_map(|user| [&user.permissions.publish, &user.permissions.subscribe]);
     let listed = sides.flat_map(|side| side.allow.iter().flatten()).map(|pattern| pattern.subject.as_str());
@@ -305,7 +324,6 @@ mod tests {
             ("*.a.x", false, true),
             ("*.*", true, true),
             ("*.>", true, true),
-            ("*.PING", true, true),
             ("*.REQ.USER.INFO", true, true),
             ("*.API.INFO", false, true),
             ("*", false, false),
@@ -321,6 +339,21 @@ mod tests {
                 assert_eq!(is_found("reserved-import"), expected, "{subject} {jetstream}");
             }
         }
+    }
+
+    /// Measured on nats-server 2.15.1: the server answers nothing on `$SRV.PING`, and services of the account do.
+    #[test]
+    fn what_services_say_of_themselves_may_be_shared_and_not_be_imported_over_ones_own() {
+        let found = |subject: &str, to: &str| {
+            let text = format!(
+                "accounts {{ A {{ users: [{{ user: a }}], exports: [{{ service: \"{subject}\", accounts: [B] }}] }}
+                 B {{ users: [{{ user: b }}], imports: [{{ service: {{ account: A, subject: \"{subject}\" }}{to} }}] }} }}"
+            );
+            ["reserved-export", "reserved-import"].map(|rule| findings(&text).iter().any(|f| f.rule == rule))
+        };
+        assert_eq!(found("$SRV.>", ", to: \"srv.>\""), [false, false]);
+        assert_eq!(found("$SRV.PING", ""), [false, true]);
+        assert_eq!(found("*.PING", ""), [false, true]);
     }
 
     /// Measured on nats-server 2.15.1: B deletes a stream of A.
@@ -370,17 +403,17 @@ mod tests {
         let export = |severity| ("reserved-export", severity);
         let import = |severity| ("reserved-import", severity);
         for (subject, jetstream, expected) in [
-            ("$JS.API.CONSUMER.MSG.NEXT.S.C", "", vec![export(Severity::Warning)]),
-            ("$JS.ACK.S.C.>", "", vec![export(Severity::Warning)]),
-            ("$JS.ACK.S.C.>", "jetstream: enabled,", vec![export(Severity::Warning), import(Severity::Warning)]),
-            ("$JS.ACK.S.>", "", vec![export(Severity::Warning)]),
+            ("$JS.API.CONSUMER.MSG.NEXT.S.C", "", vec![]),
+            ("$JS.ACK.S.C.>", "", vec![]),
+            ("$JS.ACK.S.C.>", "jetstream: enabled,", vec![import(Severity::Warning)]),
+            ("$JS.ACK.S.>", "", vec![]),
             ("$JS.ACK.>", "", vec![export(Severity::Error), import(Severity::Error)]),
-            ("$KV.b.>", "jetstream: enabled,", vec![export(Severity::Warning), import(Severity::Warning)]),
+            ("$KV.b.>", "jetstream: enabled,", vec![import(Severity::Warning)]),
             ("$KV.>", "", vec![export(Severity::Error), import(Severity::Error)]),
             ("$KV.*.x", "", vec![export(Severity::Error), import(Severity::Error)]),
-            ("$JS.API.DIRECT.GET.KV_b.>", "", vec![export(Severity::Warning)]),
+            ("$JS.API.DIRECT.GET.KV_b.>", "", vec![]),
             ("$JS.ACK.*.c.>", "", vec![export(Severity::Error), import(Severity::Error)]),
-            ("$JS.API.CONSUMER.MSG.NEXT.S.*", "", vec![export(Severity::Warning)]),
+            ("$JS.API.CONSUMER.MSG.NEXT.S.*", "", vec![]),
             ("$JS.API.CONSUMER.MSG.NEXT.*.c", "", vec![export(Severity::Error), import(Severity::Error)]),
             ("$JS.API.CONSUMER.CREATE.S", "", vec![export(Severity::Error)]),
         ] {

@@ -17,7 +17,7 @@ pub const RULE: Rule = Rule {
 
 fn check(system: &System, tenants: &Tenants, out: &mut Vec<Diagnostic>) {
     for suspicion in undecided(system, tenants) {
-        let message = format!("the users of `{}` may be several tenants': {}", suspicion.account.name, suspicion.why);
+        let message = format!("`{}` seems to have users of several tenants: {}", suspicion.account.name, suspicion.why);
         let mut finding = RULE.warning(suspicion.account.span, message);
         let group_of = |user: &User| {
             let group = suspicion.groups.iter().find(|group| group.users.iter().any(|u| std::ptr::eq(*u, user)));

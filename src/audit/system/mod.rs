@@ -419,6 +419,12 @@ impl User {
         self.connection_types.as_ref().is_none_or(joins)
     }
 
+    /// Whether it can choose the reply subject of a message: MQTT has none (3.1.1, all that the server speaks).
+    pub fn chooses_replies(&self) -> bool {
+        let is_mqtt = |kind: &String| kind.to_uppercase().starts_with("MQTT");
+        self.connection_types.as_ref().is_none_or(|(kinds, _)| kinds.is_empty() || !kinds.iter().all(is_mqtt))
+    }
+
     /// A user without restrictions.
     pub fn anybody(name: String, span: Span) -> Self {
         Self {
