@@ -105,6 +105,8 @@ const DELIVERED: &str =
 /// Caveat: whoever answers a message publishes to the reply subject that its sender chose.
 const LED: &str = "but a third account that gets its messages may answer or acknowledge them, which goes to a subject that the sender names, \
     such as one of the receiver's services";
+/// Caveat: the requester chooses the reply subject.
+const ANSWERS_THIRD: &str = "but it answers requests of a third account, which chooses where the answer goes, such as one of the receiver's services";
 /// Caveat: inside one account, subject permissions do not decide everything.
 const SAME_ACCOUNT: &str = "by subjects only: inside one account reply subjects are not checked, and JetStream and whoever answers follow them";
 
@@ -300,6 +302,9 @@ fn caveat(audit: &Audit, question: Question<'_>) -> Option<&'static str> {
     }
     if crossing::may_answer(system, question) {
         return Some(ANSWERS);
+    }
+    if crossing::may_answer_third(system, question) {
+        return Some(ANSWERS_THIRD);
     }
     crossing::may_be_led(system, question).then_some(LED)
 }
