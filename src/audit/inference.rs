@@ -102,10 +102,21 @@ fn denied(user: &User) -> impl Iterator<Item = &Subject> {
     sides.into_iter().flat_map(|side| &side.deny).filter(|p| p.queue.is_none()).map(|p| &p.subject)
 }
 
-/// A user that denies a subject with the name of another one.
+/// A user that denies a subject with the name of another one, or with a word that only that name has.
 fn denied_by_name(account: &Account) -> Option<(&User, &User)> {
-    let names: BTreeMap<String, &User> =
-        account.users.iter().map(|user| (user.display_name().to_lowercase(), user)).collect();
+    let mut names: BTreeMap<String, &User> = BTreeMap::new();
+    let mut common: BTreeSet<String> = BTreeSet::new();
+    for user in &account.users {
+        let name = user.display_name().to_lowercase();
+        for word in words(&name).into_iter().filter(|word| !word.is_empty()) {
+            if names.insert(word.to_owned(), user).is_some_and(|other| !std::ptr::eq(other, user)) {
+                common.insert(word.to_owned());
+            }
+        }
+    }
+    // A word in several names is no user's own; a whole name is.
+    names.retain(|word, _| !common.contains(word));
+    names.extend(account.users.iter().map(|user| (user.display_name().to_lowercase(), user)));
     account.users.iter().find_map(|user| {
         let mut others = denied(user).flat_map(Subject::tokens).filter_map(|token| names.get(&token.to_lowercase()));
         others.find(|other| !std::ptr::eq(**other, user)).map(|other| (user, *other))
@@ -280,9 +291,11 @@ fn alike<'w>(users: &[&'w User]) -> Vec<Group<'w>> {
         if subscribe.is_empty() {
             continue;
         }
-        let texts = publish.iter().chain(&subscribe).filter(|text| !text.starts_with('_'));
+        // Users of one kind may each have an inbox of their own.
+        let is_inbox = |text: &&String| text.starts_with("_INBOX");
+        let texts = publish.iter().chain(&subscribe).filter(|text| is_inbox(text) || !text.starts_with('_'));
         let mut names: BTreeSet<&str> = texts.flat_map(|text| parts(text)).collect();
-        names.retain(|name| !matches!(*name, "*" | ">"));
+        names.retain(|name| !matches!(*name, "*" | ">" | "INBOX"));
         for name in names {
             let has_name = |text: &String| parts(text).any(|part| part == name);
             // A subject that all of them hear is nobody's space, and neither is a single one to publish to, unless it bears
@@ -375,7 +388,12 @@ mod tests {
             ),
             ("publish: [a.>, all.>], subscribe: [a.>, all.>]", "publish: all.x, subscribe: all.>", None),
             ("publish: orders.>, subscribe: pay.>", "publish: pay.>, subscribe: log", None),
-            ("publish: a.>, subscribe: _INBOX_1.>", "publish: a.>, subscribe: _INBOX_2.>", None),
+            (
+                "publish: a.>, subscribe: _INBOX_1.>",
+                "publish: a.>, subscribe: _INBOX_2.>",
+                names(&[&["u", "v"], &["w"]]),
+            ),
+            ("publish: a.>, subscribe: _INBOX_1.>", "publish: a.x, subscribe: [a.>, _INBOX_2.>]", None),
             (
                 "publish: \"$KV.A.>\", subscribe: \"$KV.A.>\"",
                 "publish: \"$KV.B.>\", subscribe: \"$KV.B.>\"",
