@@ -101,13 +101,10 @@ impl Editor {
         let mut users = ArrayOfTables::new();
         users.push(user_table(&new.user));
         table["user"] = Item::ArrayOfTables(users);
-        let document = self.document(&target);
-        let tenants = document.entry("tenant").or_insert_with(|| Item::ArrayOfTables(ArrayOfTables::new()));
-        match tenants.as_array_of_tables_mut() {
-            Some(tenants) => tenants.push(table),
-            None => return Err(inline_error(&target, "tenant")),
+        match push(self.document(&target), "tenant", table) {
+            true => Ok(()),
+            false => Err(inline_error(&target, "tenant")),
         }
-        Ok(())
     }
 
     /// The real path of a file of the registry. A file that does not exist is created on save.
@@ -198,18 +195,14 @@ impl Editor {
         let last = retired.filter(|_| user.public_key.is_none());
         let main = self.main.clone();
         let (path, owner) = self.owner(account, system)?;
-        let users = owner.entry("user").or_insert_with(|| Item::ArrayOfTables(ArrayOfTables::new()));
-        match users.as_array_of_tables_mut() {
-            Some(users) => {
-                let mut table = user_table(user);
-                if let Some(last) = last {
-                    table["generation"] = value(last + 1);
-                }
-                users.push(table);
-            }
-            None => return Err(inline_error(path.as_deref().unwrap_or(&main), header(account, system))),
+        let mut table = user_table(user);
+        if let Some(last) = last {
+            table["generation"] = value(last + 1);
         }
-        Ok(())
+        match push(owner, "user", table) {
+            true => Ok(()),
+            false => Err(inline_error(path.as_deref().unwrap_or(&main), header(account, system))),
+        }
     }
 
     /// Raises a user's generation, which replaces every secret of the user. Returns the new one.
@@ -263,16 +256,10 @@ impl Editor {
             }
         }
         let main = self.main.clone();
-        let document = self.document(&main);
-        match document
-            .entry("retired")
-            .or_insert_with(|| Item::ArrayOfTables(ArrayOfTables::new()))
-            .as_array_of_tables_mut()
-        {
-            Some(retired) => retired.push(table),
-            None => return Err(inline_error(&main, "retired")),
+        match push(self.document(&main), "retired", table) {
+            true => Ok(()),
+            false => Err(inline_error(&main, "retired")),
         }
-        Ok(())
     }
 
     /// Removes a user. Retires its name with the last generation of its secret, if the secret
@@ -340,6 +327,17 @@ impl Editor {
             .map(|(path, document)| (path, self.with_line_ends(path, document.to_string())))
             .filter(|(path, text)| self.original.get(*path) != Some(text))
             .collect();
+        // Headers decide by their order whose a table is.
+        let reads_otherwise = |(path, text): &&(&PathBuf, String)| {
+            let meant = toml_edit::de::from_document::<toml::Value>(self.files[*path].clone());
+            meant.ok() != toml::from_str(text).ok()
+        };
+        if let Some((path, _)) = changed.iter().find(reads_otherwise) {
+            return Err(Error::usage(
+                format!("{}: nothing was written, because this would move tables to another tenant", path.display()),
+                "keep the tables of a tenant together, and try again; or edit it by hand",
+            ));
+        }
         let overlay: Overlay = changed.iter().map(|(path, text)| ((*path).clone(), text.clone())).collect();
         let valid = match load_with(&self.main, &overlay).and_then(super::Loaded::into_valid) {
             Ok(valid) if self.created.iter().all(|file| is_read(&valid, file)) => valid,
@@ -387,6 +385,28 @@ fn replace(path: &Path, text: &str) -> Result<(), Error> {
     fs::create_dir_all(super::folder_of(path)).map_err(fail)?;
     let mode = fs::metadata(path).map_or_else(|_| PermissionsExt::from_mode(0o644), |meta| meta.permissions());
     files::replace(path, text.as_bytes(), Some(mode), Durability::Synced).map_err(fail)
+}
+
+/// Adds a table to those of a key, after them, or after everything else of `owner` if there are none. `false`: they are not
+/// written as headers.
+fn push(owner: &mut Table, key: &str, mut table: Table) -> bool {
+    let everything = last_place(owner);
+    let tables = owner.entry(key).or_insert_with(|| Item::ArrayOfTables(ArrayOfTables::new()));
+    let Some(tables) = tables.as_array_of_tables_mut() else { return false };
+    // Without a place it would stand where the last of them began a table of its own: the rest would be taken for its part.
+    table.set_position(tables.iter().filter_map(last_place).max().or(everything));
+    tables.push(table);
+    true
+}
+
+/// The place in the text of the last header of a table and of those below it.
+fn last_place(table: &Table) -> Option<isize> {
+    let below = |(_, item): (&str, &Item)| match item {
+        Item::Table(table) => last_place(table),
+        Item::ArrayOfTables(tables) => tables.iter().filter_map(last_place).max(),
+        _ => None,
+    };
+    table.position().max(table.iter().filter_map(below).max())
 }
 
 fn tables<'d>(document: &'d mut DocumentMut, key: &str) -> Option<&'d mut ArrayOfTables> {
@@ -469,6 +489,44 @@ mod tests {
             "\n[[tenant]]\nname = \"C\"\nsubjects = [\"c.>\"]\n\n[[tenant.user]]\nname = \"u\"\nrole = \"admin\"\n";
         assert!(after.contains(added), "{after}");
         assert_eq!(after.replacen(added, "", 1), COMMENTED);
+    }
+
+    /// The tables of a tenant may come in any order, and one kind of them again after another.
+    #[test]
+    fn nothing_moves_whatever_the_order_of_a_tenants_tables() {
+        let tables = [
+            "[[tenant.user]]\nname = \"one\"\n",
+            "[[tenant.user]]\nname = \"two\"\nrole = \"admin\"\n",
+            "[tenant.jetstream]\nstorage = \"64MiB\"\n",
+            "[[tenant.stream]]\nname = \"S\"\nsubjects = [\"A.s\"]\n[[tenant.stream.consumer]]\nname = \"c\"\n",
+            "[[tenant.bucket]]\nname = \"b\"\n",
+            "[[tenant.stream]]\nname = \"T\"\nsubjects = [\"A.t\"]\n",
+        ];
+        let mut orders: Vec<Vec<&str>> = vec![Vec::new()];
+        for table in tables {
+            let longer = orders.iter().flat_map(|order| {
+                (0..=order.len()).map(|at| {
+                    let mut order = order.clone();
+                    order.insert(at, table);
+                    order
+                })
+            });
+            orders = longer.collect();
+        }
+        let head = "version = 1\n[server.jetstream]\nstorage = \"1GiB\"\n[keys]\nroot = \"development\"\n";
+        let parsed = |text: &str| toml::from_str::<toml::Table>(text).expect("TOML");
+        for order in orders.iter().step_by(7) {
+            let text = format!("{head}[[tenant]]\nname = \"A\"\n{}", order.concat());
+            let before = parsed(&text);
+            let new = NewTenant { name: "B".into(), user: user_named("app"), ..NewTenant::default() };
+            let after = parsed(&edited(&text, |e| e.add_tenant(&new, None)).expect("it fits"));
+            assert_eq!(after["tenant"][0], before["tenant"][0], "{text}");
+            let after = parsed(&edited(&text, |e| e.remove_user("A", "SYS", "one")).expect("it fits"));
+            assert_eq!(after["tenant"][0]["stream"], before["tenant"][0]["stream"], "{text}");
+            let after = parsed(&edited(&text, |e| e.add_user("A", "SYS", &user_named("three"))).expect("it fits"));
+            assert_eq!(after["tenant"][0]["bucket"], before["tenant"][0]["bucket"], "{text}");
+            assert_eq!(after["tenant"][0]["user"].as_array().map(Vec::len), Some(3), "{text}");
+        }
     }
 
     #[test]
