@@ -8,7 +8,7 @@ use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
 
-use super::forecast::refuse_shut_out;
+use super::forecast::refuse_dead_ends;
 use super::provision::PlanDocument;
 use super::server::{apply_streams, refuse_unproved};
 use super::{Context, count};
@@ -112,7 +112,7 @@ pub fn run(context: &Context, args: &Args) -> Result<Exit, Error> {
             "render, push the files and restart the servers one after the other; then deploy what comes next",
         ));
     }
-    refuse_shut_out(&project, &plan, url)?;
+    refuse_dead_ends(&project, &plan, url)?;
     if running.is_none() {
         context.ui.note("what the servers run now is not known here: if they do not take this, it cannot be put back");
     }

@@ -11,7 +11,7 @@ use crate::diag::first_few;
 use crate::error::Error;
 use crate::keys::check_time;
 use crate::live::reload_plan::ReloadPlan;
-use crate::live::stats::{self, InMemory, OverLimit};
+use crate::live::stats::{self, Forgotten, InMemory, OverLimit};
 use crate::model::{Credential, User};
 use crate::project::Project;
 
@@ -21,8 +21,8 @@ pub struct Consequences {
     pub over_limit: Vec<OverLimit>,
     /// Whether those of clients could be asked for.
     pub are_limits_known: bool,
-    /// Streams in memory that it empties. `None`: the server could not be asked.
-    pub emptied: Option<Vec<InMemory>>,
+    /// What it empties in memory. `None`: the server could not be asked.
+    pub emptied: Option<Emptied>,
     /// Passwords that a reload has checked again. `None`: none, or unknown.
     pub password_checks: Option<PasswordChecks>,
 }
@@ -36,25 +36,34 @@ impl Consequences {
         Self { over_limit, are_limits_known, emptied: emptied(project, plan, url), password_checks }
     }
 
-    /// Refuses a limit of the server's connections that leaves none to tenantry, which has to ask it what it runs.
-    pub fn refuse_shut_out(&self) -> Result<(), Error> {
-        refuse(&self.over_limit)
+    /// Refuses what cannot be taken back or finished: see [`refuse_dead_ends`].
+    pub fn refuse_dead_ends(&self, plan: &ReloadPlan) -> Result<(), Error> {
+        refuse(&self.over_limit, plan)
     }
 }
 
-/// Refuses a plan with such a limit. The server is asked only if its own limit is lowered.
-pub fn refuse_shut_out(project: &Project, plan: &ReloadPlan, url: &str) -> Result<(), Error> {
-    match plan.lowered.iter().any(|lowered| lowered.account.is_none()) {
-        true => refuse(&lowered_limits(plan, project, url).0),
+/// Refuses a plan after which tenantry could not ask the server any more what it runs, or could not change streams, because
+/// they reserve more than their tenant may. The server is asked only if the plan changes such a limit.
+pub fn refuse_dead_ends(project: &Project, plan: &ReloadPlan, url: &str) -> Result<(), Error> {
+    let changes_storage = || project.model().tenants.iter().any(|tenant| plan.changes_storage(tenant.name.as_str()));
+    match plan.lowered.iter().any(|lowered| lowered.account.is_none()) || changes_storage() {
+        true => refuse(&lowered_limits(plan, project, url).0, plan),
         false => Ok(()),
     }
 }
 
-fn refuse(over: &[OverLimit]) -> Result<(), Error> {
-    match over.iter().find(|over| over.shuts_out()) {
-        Some(over) => Err(Error::refused(
+fn refuse(over: &[OverLimit], plan: &ReloadPlan) -> Result<(), Error> {
+    if let Some(over) = over.iter().find(|over| over.shuts_out()) {
+        return Err(Error::refused(
             format!("nothing was written: {}", over.consequence()),
             "raise max_connections under [server], or have clients disconnect first",
+        ));
+    }
+    match over.iter().find(|over| over.is_reserved() && plan.changes_storage(&over.tenant)) {
+        Some(over) => Err(Error::refused(
+            format!("nothing was written: {}", over.consequence()),
+            "lower the streams first: `tenantry apply` does that where the registry has a smaller max_bytes; streams that it does \
+             not declare are lowered or deleted by hand; then the tenant",
         )),
         None => Ok(()),
     }
@@ -76,9 +85,18 @@ fn lowered_limits(plan: &ReloadPlan, project: &Project, url: &str) -> (Vec<OverL
     (of_tenants.filter(|over| !over.disconnects()).chain(of_clients).collect(), are_limits_known)
 }
 
-/// Streams in memory that hold messages and that a plan empties: all of them by a restart, those of accounts that lose
+/// What is in memory and gone after a plan.
+#[derive(Debug, Default)]
+pub struct Emptied {
+    /// Streams that hold messages.
+    pub streams: Vec<InMemory>,
+    /// Consumers of streams on disk.
+    pub consumers: Vec<Forgotten>,
+}
+
+/// What is in memory and gone after a plan: all of them by a restart, those of accounts that lose
 /// JetStream by a reload. `None`: the server could not be asked, or what it runs is not known.
-pub fn emptied(project: &Project, plan: &ReloadPlan, url: &str) -> Option<Vec<InMemory>> {
+pub fn emptied(project: &Project, plan: &ReloadPlan, url: &str) -> Option<Emptied> {
     let with_jetstream = project.model().tenants.iter().filter(|tenant| tenant.jetstream.is_some());
     let kept: HashSet<&str> = with_jetstream.map(|tenant| tenant.name.as_str()).collect();
     let names: HashSet<&str> = if plan.restart {
@@ -89,24 +107,42 @@ pub fn emptied(project: &Project, plan: &ReloadPlan, url: &str) -> Option<Vec<In
         HashSet::new()
     };
     if names.is_empty() {
-        return Some(Vec::new());
+        return Some(Emptied::default());
     }
     let names: Vec<String> = names.into_iter().map(str::to_owned).collect();
     let operators = project.operator_logins();
     let found = operators.iter().find_map(|operator| stats::accounts(url, operator, &names).ok())?;
-    Some(found.into_values().filter_map(|(_, jetstream)| jetstream).flat_map(|jetstream| jetstream.in_memory).collect())
+    let mut emptied = Emptied::default();
+    for jetstream in found.into_values().filter_map(|(_, jetstream)| jetstream) {
+        emptied.streams.extend(jetstream.in_memory);
+        emptied.consumers.extend(jetstream.forgotten);
+    }
+    Some(emptied)
 }
 
-/// Describes the streams in memory that a plan empties. `None`: there are none.
-pub fn emptied_in_words(emptied: Option<&[InMemory]>) -> Option<String> {
+/// Describes what a plan empties in memory, each as what follows "the restart". `None` for what is emptied: the server
+/// could not be asked.
+pub fn emptied_in_words(emptied: Option<&Emptied>) -> Vec<String> {
     let Some(emptied) = emptied else {
-        return Some("empties streams in memory, of which the server could not be asked".to_owned());
+        return vec!["empties streams in memory, of which the server could not be asked".to_owned()];
     };
-    let named = emptied.iter().map(|lost| {
-        let messages = count(usize::try_from(lost.messages).unwrap_or(usize::MAX), "message");
-        format!("{}/{} ({messages})", lost.tenant, lost.stream)
-    });
-    (!emptied.is_empty()).then(|| format!("empties streams in memory: {}", first_few(named)))
+    let mut words = Vec::new();
+    if !emptied.streams.is_empty() {
+        let named = emptied.streams.iter().map(|lost| {
+            let messages = count(usize::try_from(lost.messages).unwrap_or(usize::MAX), "message");
+            format!("{}/{} ({messages})", lost.tenant, lost.stream)
+        });
+        words.push(format!("empties streams in memory: {}", first_few(named)));
+    }
+    if !emptied.consumers.is_empty() {
+        let named = emptied.consumers.iter().map(|lost| format!("{}/{}/{}", lost.tenant, lost.stream, lost.consumer));
+        words.push(format!(
+            "forgets consumers in memory, which then begin anew: {}; until they are made again, streams with retention = \"interest\" \
+             drop what only they wait for",
+            first_few(named)
+        ));
+    }
+    words
 }
 
 /// Clients whose passwords a server checks again when it reloads, and how long that takes, by the speed of this machine:

@@ -6,7 +6,7 @@ use std::path::PathBuf;
 
 use serde::Serialize;
 
-use super::forecast::{Consequences, PasswordChecks, emptied_in_words};
+use super::forecast::{Consequences, Emptied, PasswordChecks, emptied_in_words};
 use super::{Context, count};
 use crate::diag::{first_few, plain};
 use crate::error::{Error, Exit};
@@ -21,7 +21,7 @@ use crate::live::leftovers;
 use crate::live::process::{LocalServer, RunningServer};
 use crate::live::reload_plan::ReloadPlan;
 use crate::live::remote;
-use crate::live::stats::{InMemory, OverLimit};
+use crate::live::stats::{Forgotten, InMemory, OverLimit};
 use crate::model::jetstream::difference::Field;
 use crate::model::names::{StreamName, UserName};
 use crate::model::roles::PROVISIONER;
@@ -96,6 +96,7 @@ struct ReloadDocument {
     over_limit: Vec<OverLimit>,
     /// Streams in memory that it empties. `None`: the server could not be asked.
     emptied: Option<Vec<InMemory>>,
+    forgotten: Option<Vec<Forgotten>>,
     /// Passwords that a reload has checked again. `None`: none, or unknown.
     password_checks: Option<PasswordChecks>,
     /// The differences of accounts and settings. `None`: unknown.
@@ -194,7 +195,7 @@ fn elsewhere(context: &Context, valid: Valid, args: &PlanArgs) -> Result<(Valid,
     let consequences = Consequences::ask(&project, &plan, &url);
     let refusal = project.refuse_over(&out, Consent::default()).err();
     let command = if project.model().push.is_some() { "tenantry deploy" } else { "tenantry render" };
-    let refusal = refusal.or_else(|| consequences.refuse_shut_out().err());
+    let refusal = refusal.or_else(|| consequences.refuse_dead_ends(&plan).err());
     Ok((project.valid, Some(Pending { plan, command, refusal, consequences })))
 }
 
@@ -210,12 +211,12 @@ fn show_pending(context: &Context, pending: &Pending) -> Option<String> {
             }
         }
         None if plan.restart => {
-            let lost = emptied_in_words(asked.emptied.as_deref()).map(|lost| format!(" and {lost}"));
             ui.found(&plain(&format!(
-                "accounts and settings: a restart is needed, which disconnects every client{}, for {}",
-                lost.unwrap_or_default(),
+                "accounts and settings: a restart is needed, which disconnects every client, for {}",
                 plan.because.join(", ")
             )));
+            let lost = emptied_in_words(asked.emptied.as_ref());
+            lost.iter().for_each(|lost| ui.result(&plain(&format!("the restart {lost}"))));
             plan.leaves_streams().iter().for_each(|left| ui.result(&plain(left)));
         }
         None if plan.reload => {
@@ -237,7 +238,7 @@ fn show_pending(context: &Context, pending: &Pending) -> Option<String> {
         );
     }
     if plan.reload && !plan.restart {
-        let lost = emptied_in_words(Some(asked.emptied.as_deref().unwrap_or_default()));
+        let lost = emptied_in_words(Some(asked.emptied.as_ref().unwrap_or(&Emptied::default())));
         lost.iter().for_each(|lost| ui.result(&plain(lost)));
         match plan.disconnects.as_deref() {
             Some([]) if asked.are_limits_known && !asked.over_limit.iter().any(OverLimit::disconnects) => {
@@ -291,7 +292,8 @@ impl Pending {
             restart: Some(restart),
             disconnects: disconnects.filter(|_| asked.are_limits_known && !is_choice),
             over_limit: asked.over_limit,
-            emptied: asked.emptied,
+            forgotten: asked.emptied.as_ref().map(|emptied| emptied.consumers.clone()),
+            emptied: asked.emptied.map(|emptied| emptied.streams),
             password_checks: asked.password_checks,
             accounts: differences,
         }
@@ -318,7 +320,7 @@ fn pending(
         false => Ok(()),
     });
     let consequences = Consequences::ask(project, &plan, &state.dial);
-    let refusal = refusal.and_then(|()| consequences.refuse_shut_out()).err();
+    let refusal = refusal.and_then(|()| consequences.refuse_dead_ends(&plan)).err();
     Ok(Some(Pending { plan, command: "tenantry up", refusal, consequences }))
 }
 

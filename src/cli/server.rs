@@ -6,7 +6,7 @@ use std::path::PathBuf;
 use serde::Serialize;
 
 use super::Context;
-use super::forecast::{emptied, emptied_in_words, refuse_shut_out};
+use super::forecast::{emptied, emptied_in_words, refuse_dead_ends};
 use super::provision::{Order, PlanDocument, provision};
 use crate::diag::plain;
 use crate::error::{Error, Exit};
@@ -361,9 +361,9 @@ fn say_consequences(
     let note = |what: &str, lost: &str| context.ui.note(&plain(&format!("{what} {lost}")));
     if plan.restart {
         plan.leaves_streams().iter().for_each(|left| context.ui.note(&plain(left)));
-        let lost = emptied_in_words(lost.as_deref());
+        let lost = emptied_in_words(lost.as_ref());
         if !args.restart {
-            return Err(refused_restart(context, plan, lost));
+            return Err(refused_restart(context, plan, &lost));
         }
         lost.iter().for_each(|lost| note("the restart", lost));
     } else {
@@ -371,11 +371,11 @@ fn say_consequences(
         let lost = emptied_in_words(Some(&lost.unwrap_or_default()));
         lost.iter().for_each(|lost| note("the change", lost));
     }
-    refuse_shut_out(project, plan, dial)
+    refuse_dead_ends(project, plan, dial)
 }
 
-fn refused_restart(context: &Context, plan: &ReloadPlan, lost: Option<String>) -> Error {
-    let and = lost.map(|lost| format!(" and {lost}")).unwrap_or_default();
+fn refused_restart(context: &Context, plan: &ReloadPlan, lost: &[String]) -> Error {
+    let and: String = lost.iter().map(|lost| format!("; it {lost}")).collect();
     Error::refused(
         format!("nothing was written: the server needs a restart for {}", plan.because.join(", ")),
         format!("{}, which disconnects every client{and}", context.command("tenantry up --restart")),

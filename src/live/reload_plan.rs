@@ -91,6 +91,15 @@ impl ReloadPlan {
         })
     }
 
+    /// Whether an account gets another limit of what its streams may reserve.
+    pub fn changes_storage(&self, account: &str) -> bool {
+        self.differences.iter().flatten().any(|difference| {
+            let is_limit = matches!(&difference.change, ConfChange::Value { key, .. }
+                if matches!(key.as_str(), "jetstream.max_store" | "jetstream.max_memory"));
+            is_limit && difference.account.as_deref() == Some(account)
+        })
+    }
+
     /// The accounts that are removed, or lose limits of JetStream. `None`: what the server runs is not known.
     pub fn accounts_without_jetstream(&self) -> Option<impl Iterator<Item = &str>> {
         let ends = |difference: &&Difference| match &difference.change {

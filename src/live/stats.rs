@@ -50,6 +50,12 @@ pub struct JetStreamStats {
     /// Streams in memory that hold messages.
     #[serde(skip)]
     pub in_memory: Vec<InMemory>,
+    /// Durable consumers in memory, of streams on disk.
+    #[serde(skip)]
+    pub forgotten: Vec<Forgotten>,
+    /// What its streams reserve on disk and in memory: the sums of their `max_bytes`. Bytes.
+    #[serde(skip)]
+    pub reserved: [u64; 2],
 }
 
 /// A stream in memory, which is empty after a restart of the server.
@@ -61,6 +67,17 @@ pub struct InMemory {
     pub stream: String,
     /// The number of its messages.
     pub messages: u64,
+}
+
+/// A consumer in memory of a stream on disk. A restart of the server forgets it.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+pub struct Forgotten {
+    /// The account.
+    pub tenant: String,
+    /// The name of the stream.
+    pub stream: String,
+    /// The name of the consumer.
+    pub consumer: String,
 }
 
 impl JetStreamStats {
@@ -157,12 +174,20 @@ async fn ask_jetstream(client: &async_nats::Client, account: &str) -> Option<Jet
         stats.most_consumers = stats.most_consumers.max(consumers as u64);
         let messages = number(&stream["state"]["messages"]);
         stats.messages += messages;
-        if stream["config"]["storage"] == "memory" && messages > 0 {
+        let in_memory = stream["config"]["storage"] == "memory";
+        // -1: it reserves nothing.
+        stats.reserved[usize::from(in_memory)] += number(&stream["config"]["max_bytes"]);
+        if in_memory && messages > 0 {
             let (tenant, stream) = (account.to_owned(), text(&stream["name"]));
             stats.in_memory.push(InMemory { tenant, stream, messages });
         }
         for consumer in stream["consumer_detail"].as_array().into_iter().flatten() {
             stats.consumers += 1;
+            let config = &consumer["config"];
+            if !in_memory && config["mem_storage"] == true && config["durable_name"].is_string() {
+                let (tenant, stream) = (account.to_owned(), text(&stream["name"]));
+                stats.forgotten.push(Forgotten { tenant, stream, consumer: text(&consumer["name"]) });
+            }
             let (pending, unacknowledged) = (number(&consumer["num_pending"]), number(&consumer["num_ack_pending"]));
             stats.lag += pending + unacknowledged;
             if pending + unacknowledged > 0 {
@@ -222,6 +247,11 @@ impl OverLimit {
         self.tenant == THE_SERVER && self.limit == "provisioner"
     }
 
+    /// Whether streams reserve more than they may.
+    pub fn is_reserved(&self) -> bool {
+        matches!(self.limit, "reserved disk" | "reserved memory")
+    }
+
     /// Whether the server disconnects clients because of it.
     pub fn disconnects(&self) -> bool {
         matches!(self.limit, "connections" | "subscriptions")
@@ -243,6 +273,12 @@ impl OverLimit {
             ),
             "subscriptions" => format!(
                 "{tenant} has connections with up to {used} subscriptions, and those with {allowed} or more are disconnected"
+            ),
+            _ if self.is_reserved() => format!(
+                "{tenant} has streams whose max_bytes reserve {} ({}), and may reserve {}: none of them can be changed any more",
+                human_size(*used),
+                limit.trim_start_matches("reserved "),
+                human_size(*allowed)
             ),
             "streams" => format!("{tenant} has {used} streams and may have {allowed}: it can make no more"),
             "consumers" => {
@@ -390,6 +426,14 @@ fn tenant_status(t: &Tenant, (stats, mut kept): (AccountStats, Option<JetStreamS
         for (name, used, limit) in uses {
             compare(name, used, limit, limit);
         }
+        let [disk, memory] = kept.stats.reserved;
+        for (limit, used, allowed) in
+            [("reserved disk", disk, kept.max_storage), ("reserved memory", memory, kept.max_memory)]
+        {
+            if used > allowed {
+                over_limit.push(OverLimit { tenant: t.name.to_string(), limit, used, allowed });
+            }
+        }
     }
     let (tenant, max_connections) = (t.name.to_string(), t.limits.connections);
     TenantStatus { tenant, max_connections, stats, jetstream, near_limit, over_limit }
@@ -432,6 +476,14 @@ mod tests {
                 "A stores 101B (disk) and may store 100B: it keeps that, and can store nothing more",
             ]
         );
+        let reserved = |bytes| over(1, JetStreamStats { reserved: [bytes, 100], ..JetStreamStats::default() });
+        assert_eq!(
+            reserved(101),
+            [
+                "A has streams whose max_bytes reserve 101B (disk), and may reserve 100B: none of them can be changed any more"
+            ]
+        );
+        assert_eq!(reserved(100), [""; 0]);
     }
 
     type UsedUp = fn(u64) -> JetStreamStats;

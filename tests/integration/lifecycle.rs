@@ -6,6 +6,7 @@ use std::net::{TcpListener, TcpStream};
 use std::os::unix::fs::PermissionsExt as _;
 
 use async_nats::jetstream;
+use futures_util::StreamExt as _;
 use serde_json::{Value as Json, json};
 
 use crate::support::{PATIENCE, Project, Ran, eventually, nats_server, next};
@@ -776,6 +777,60 @@ async fn what_a_restart_loses_is_said_before() {
     assert!(!planned.all().contains("+ stream EVENTS"), "{}", planned.all());
     project.run(&["up", "--restart", "--templates", "built-in"]).exited(0);
     assert_eq!(messages("EVENTS").await, 1);
+}
+
+/// A restart forgets consumers in memory of streams on disk: they get every message once more.
+#[tokio::test(flavor = "multi_thread")]
+async fn consumers_that_a_restart_forgets_are_named() {
+    let registry = "version = 1\n[server]\nname = \"one\"\n[server.jetstream]\nstorage = \"1GiB\"\n[[system.user]]\nname = \"op\"\n[[tenant]]\nname = \"A\"\n\
+                    [[tenant.user]]\nname = \"boss\"\nrole = \"admin\"\n[tenant.jetstream]\nstorage = \"8MiB\"\n[[tenant.stream]]\nname = \"S\"\n\
+                    subjects = [\"A.s\"]\nmax_bytes = \"1MiB\"\n[[tenant.stream.consumer]]\nname = \"disk\"\n[[tenant.stream.consumer]]\nname = \"mem\"\nmem_storage = true\n";
+    let project = Project::with_registry(registry);
+    project.up();
+    let js = jetstream::new(project.connect("A/boss").await.client.clone());
+    js.publish("A.s", "1".into()).await.expect("published").await.expect("stored");
+    let take = async |js: &jetstream::Context, name: &str| {
+        let consumer: jetstream::consumer::PullConsumer =
+            js.get_consumer_from_stream(name, "S").await.expect("the consumer");
+        let mut messages = consumer.fetch().max_messages(1).messages().await.expect("a request");
+        match messages.next().await {
+            Some(message) => message.expect("a message").double_ack().await.map(|()| 1).expect("acknowledged"),
+            None => 0,
+        }
+    };
+    assert_eq!((take(&js, "disk").await, take(&js, "mem").await), (1, 1));
+    project.edit("name = \"one\"", "name = \"two\"");
+    let said = "forgets consumers in memory, which then begin anew: A/S/mem;";
+    for ran in
+        [project.run(&["plan"]).exited(1), project.run(&["up"]).exited(1), project.run(&["up", "--restart"]).exited(0)]
+    {
+        assert!(ran.all().contains(said), "{}", ran.all());
+    }
+    let js = jetstream::new(project.connect("A/boss").await.client.clone());
+    assert_eq!((take(&js, "disk").await, take(&js, "mem").await), (0, 1), "as it was said");
+}
+
+/// A tenant may not reserve less than its streams do: none of them could be changed any more.
+#[tokio::test(flavor = "multi_thread")]
+async fn storage_below_what_streams_reserve_is_refused_with_the_way() {
+    let registry = "version = 1\n[server.jetstream]\nstorage = \"1GiB\"\n[[system.user]]\nname = \"op\"\n[[tenant]]\nname = \"A\"\n\
+                    [[tenant.user]]\nname = \"app\"\n[tenant.jetstream]\nstorage = \"128MiB\"\n[[tenant.stream]]\nname = \"S\"\n\
+                    subjects = [\"A.s\"]\nmax_bytes = \"60MiB\"\n[[tenant.stream]]\nname = \"T\"\nsubjects = [\"A.t\"]\nmax_bytes = \"50MiB\"\n";
+    let project = Project::with_registry(registry);
+    project.up();
+    for (old, new) in [("128MiB", "20MiB"), ("60MiB", "10MiB"), ("50MiB", "8MiB")] {
+        project.edit(old, new);
+    }
+    let said = "A has streams whose max_bytes reserve 110.0MiB (disk), and may reserve 20.0MiB";
+    let before = project.read("infra/nats/accounts.conf");
+    for command in ["plan", "up"] {
+        let ran = project.run(&[command]).exited(1);
+        assert!(ran.all().contains(said) && ran.all().contains("`tenantry apply` does that"), "{}", ran.all());
+    }
+    assert_eq!(project.read("infra/nats/accounts.conf"), before, "nothing was written");
+    project.run(&["apply"]).exited(0);
+    project.run(&["up"]).exited(0);
+    project.run(&["plan"]).exited(0);
 }
 
 /// A reload that takes JetStream from a tenant loses its streams in memory, and that is said.
