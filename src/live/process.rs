@@ -24,6 +24,7 @@ use crate::error::Error;
 use crate::fault;
 use crate::model::units::Listen;
 use crate::model::{Model, Server};
+use crate::registry::folder_of;
 use crate::render::bundle::Bundle;
 use crate::render::engine::Engine;
 use crate::render::{self, ServerPaths, local_server_conf};
@@ -32,6 +33,8 @@ use crate::state;
 /// How long a server may take to start or to reload. Ten thousand JetStream
 /// accounts take about ten seconds.
 pub(super) const START_LIMIT: Duration = Duration::from_secs(120);
+/// The file in which a running server is remembered.
+const STATE: &str = "state.json";
 /// How long a server may take to end by itself.
 const STOP_LIMIT: Duration = Duration::from_secs(15);
 /// How much of the log is searched for what the server read last.
@@ -187,7 +190,7 @@ impl LocalServer {
     }
 
     fn state_file(&self) -> PathBuf {
-        self.folder.join("state.json")
+        self.folder.join(STATE)
     }
 
     fn held_file(&self) -> PathBuf {
@@ -238,7 +241,16 @@ impl LocalServer {
     pub fn running(&self) -> Option<RunningServer> {
         let text = fs::read_to_string(self.state_file()).ok()?;
         let state: RunningServer = serde_json::from_str(&text).ok()?;
-        state.is_alive().then_some(state)
+        (!self.is_copied(&state) && state.is_alive()).then_some(state)
+    }
+
+    /// Whether what is remembered here was copied along with the folder, and the server is the original's.
+    fn is_copied(&self, remembered: &RunningServer) -> bool {
+        let original = state::folder_beside(folder_of(&remembered.registry)).join("run").join(STATE);
+        let text = fs::read_to_string(&original).unwrap_or_default();
+        let other: Option<RunningServer> = serde_json::from_str(&text).ok();
+        let is_elsewhere = fs::canonicalize(&original).ok() != fs::canonicalize(self.state_file()).ok();
+        is_elsewhere && other.is_some_and(|other| other.pid == remembered.pid && other.started == remembered.started)
     }
 
     /// One `up` or `down` at a time.

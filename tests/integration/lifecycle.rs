@@ -603,6 +603,8 @@ async fn limits_below_what_is_used_are_told_with_numbers() {
     project.edit("storage   = \"512MiB\"", "storage   = \"1MiB\"");
     let text = project.read("tenants.toml");
     project.write("tenants.toml", &text.replace("max_bytes = ", "# max_bytes = "));
+    // The streams reserve nothing any more.
+    project.run(&["apply"]).exited(0);
     let told = over();
     assert_eq!(
         (&told[0]["tenant"], &told[0]["limit"], &told[0]["allowed"]),
@@ -928,6 +930,28 @@ async fn a_restart_that_is_not_confirmed_is_undone() {
     drop(project.connect("TENANT_A/tenant_a_app").await);
     project.run(&["plan"]).exited(0);
     project.run(&["up"]).exited(0);
+}
+
+/// `cp -a prod staging`: what is remembered of the server is copied as well, and the server is not.
+#[test]
+fn a_copied_folder_has_a_server_of_its_own() {
+    let project = Project::new();
+    project.up();
+    let copy = Project::new();
+    let run = |from: &std::path::Path, to: &std::path::Path| {
+        let copied = std::process::Command::new("cp").arg("-a").arg(from).arg(to).status().expect("cp");
+        assert!(copied.success());
+    };
+    run(&project.path().join(".tenantry"), copy.path());
+    run(&project.path().join("infra"), copy.path());
+    let planned = copy.run(&["plan"]).exited(3);
+    assert!(!planned.all().contains("restart"), "{}", planned.all());
+    assert!(copy.run(&["status"]).exited(3).stdout.contains("no server is running here"));
+    copy.run(&["up"]).succeeded();
+    assert_ne!(copy.pid(), project.pid());
+    copy.run(&["down"]).succeeded();
+    project.run(&["status"]).succeeded();
+    project.run(&["down"]).succeeded();
 }
 
 #[test]

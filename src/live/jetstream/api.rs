@@ -106,7 +106,7 @@ fn hint(code: u64) -> &'static str {
             "no memory is left to reserve, of the tenant's or of the server's: lower max_bytes, or raise `memory` under [tenant.jetstream] or [server.jetstream] and `tenantry up`"
         }
         10026 => {
-            "more consumers than the tenant may have for each stream: raise `consumers` under [tenant.jetstream] and `tenantry up`, which also applies a limit that was raised before"
+            "more consumers than the stream may have: raise its `max_consumers`, or `consumers` under [tenant.jetstream], and `tenantry up`, which also applies a limit that was raised before"
         }
         10027 => "streams that are not in the registry count too: `tenantry plan` names them; or raise `streams`",
         10002 => "the tenant's own limit is used up: raise it under [tenant.jetstream] and `tenantry up`",

@@ -388,18 +388,17 @@ pub fn consumers_fit_their_stream(cx: &RegistryContext<'_>, out: &mut Vec<Diagno
         let allowed = jetstream.and_then(|j| j.consumers.get()).map_or(defaults::CONSUMERS, |c| c.value.0);
         for stream in &tenant.stream {
             let consumers = stream.consumer.len() + cx.copies_of(tenant, stream);
-            if consumers > allowed as usize {
-                out.push(
-                    Diagnostic::error(
-                        codes::TOO_MANY_CONSUMERS,
-                        stream.name.span,
-                        format!(
-                            "stream `{}` declares {} consumers and may have {allowed}",
-                            stream.name.value, consumers
-                        ),
-                    )
-                    .hint("raise `consumers` under [tenant.jetstream]: the limit is for each stream, and each tenant that copies it has one"),
-                );
+            // Without a limit of its own: the tenant's.
+            let own = stream.max_consumers.get().filter(|own| (1..allowed).contains(&own.value.0));
+            let most = own.map_or(allowed, |own| own.value.0);
+            if consumers > most as usize {
+                let message =
+                    format!("stream `{}` declares {consumers} consumers and may have {most}", stream.name.value);
+                let finding = Diagnostic::error(codes::TOO_MANY_CONSUMERS, stream.name.span, message);
+                out.push(match own {
+                    Some(own) => finding.related(own.span, "its own limit").hint("raise its `max_consumers`; each tenant that copies it has one"),
+                    None => finding.hint("raise `consumers` under [tenant.jetstream]: the limit is for each stream, and each tenant that copies it has one"),
+                });
             }
             if let Some(most) = stream.max_consumers.get().filter(|most| most.value.0 > allowed) {
                 let message =
@@ -664,6 +663,13 @@ mod tests {
         assert_eq!(with("", 20), [""; 0]);
         assert_eq!(with("", 21), ["too-many-consumers"]);
         assert_eq!(with("consumers = 21", 21), [""; 0]);
+        let two = |most: u32| {
+            let stream = format!("[[tenant.stream]]\nname = \"S\"\nsubjects = [\"T.s\"]\nmax_consumers = {most}\n");
+            let consumers = "[[tenant.stream.consumer]]\nname = \"a\"\n[[tenant.stream.consumer]]\nname = \"b\"\n";
+            codes_of(&format!("{TWO_TENANTS}{stream}{consumers}"))
+        };
+        assert_eq!(two(1), ["too-many-consumers"], "its own limit");
+        assert_eq!(two(2), [""; 0]);
     }
 
     #[test]
