@@ -182,7 +182,7 @@ impl NameLedger {
             let account = new.0.get(name).filter(|account| !account.is_retired && !account.users.is_empty());
             if old.is_retired {
                 match account {
-                    Some(account) => refuse_revived(name, old, account)?,
+                    Some(account) => lost.revived.extend(revived(name, old, account)),
                     None if !is_retired(name, None) => lost.tenant(name),
                     None => {}
                 }
@@ -207,7 +207,7 @@ impl NameLedger {
             }
             for (user, last) in &old.retired {
                 match account.users.get(user) {
-                    Some(Some(now)) if now <= last => return Err(revived(&format!("{name}/{user}"), *last)),
+                    Some(Some(now)) if now <= last => lost.revived.push((format!("{name}/{user}"), *last)),
                     None if !is_retired(name, Some(user)) => lost.user(name, user, *last),
                     _ => {}
                 }
@@ -229,7 +229,21 @@ impl NameLedger {
                 }
             }
         }
-        let Lost { names, lines } = lost;
+        let Lost { names, lines, revived } = lost;
+        if !revived.is_empty() {
+            let names = revived.iter().map(|(who, _)| format!("`{who}`"));
+            let news: Vec<String> =
+                revived.iter().map(|(who, last)| format!("{who}: generation = {}", last + 1)).collect();
+            let (were, they) = if revived.len() == 1 { ("was", "it") } else { ("were", "they") };
+            return Err(Error::refused(
+                format!("{} {were} given up, and old secrets would be valid again", first_few(names)),
+                format!(
+                    "if {they} {} to come back, with new secrets: {}; if not, {they} and the [[retired]] entry stay as they were",
+                    if revived.len() == 1 { "is" } else { "are" },
+                    news.join(", ")
+                ),
+            ));
+        }
         if names.is_empty() {
             return Ok(());
         }
@@ -251,6 +265,8 @@ struct Lost {
     names: Vec<String>,
     /// The entries by which they are given up.
     lines: String,
+    /// Users who were given up and are there again, with the last generation of their secret, which they would have again.
+    revived: Vec<(String, u32)>,
 }
 
 impl Lost {
@@ -268,23 +284,14 @@ impl Lost {
     }
 }
 
-/// Refuses a tenant that was removed and is declared again, with secrets that it had.
-fn refuse_revived(name: &str, old: &Account, account: &Account) -> Result<(), Error> {
-    for (user, now) in &account.users {
+/// The users of a tenant that was removed and is declared again, with secrets that they had, and the last generation of each.
+fn revived(name: &str, old: &Account, account: &Account) -> Vec<(String, u32)> {
+    let users = account.users.iter().filter(|(user, _)| *user != PROVISIONER);
+    let revived = users.filter_map(|(user, now)| {
         let last = old.users.get(user).copied().flatten().unwrap_or(0);
-        if user != PROVISIONER && now.is_some_and(|now| now <= last) {
-            return Err(revived(&format!("{name}/{user}"), last));
-        }
-    }
-    Ok(())
-}
-
-/// The error that the old secret of a user who was given up would be valid again.
-fn revived(who: &str, last: u32) -> Error {
-    Error::refused(
-        format!("`{who}` was given up, and its old secret would be valid again"),
-        format!("put its [[retired]] entry back; or give it a new secret: `generation = {}`", last + 1),
-    )
+        now.is_some_and(|now| now <= last).then(|| (format!("{name}/{user}"), last))
+    });
+    revived.collect()
 }
 
 #[cfg(test)]
