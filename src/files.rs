@@ -2,7 +2,8 @@
 
 use std::fs::{self, Permissions};
 use std::io::{self, Write as _};
-use std::path::Path;
+use std::os::unix::fs::OpenOptionsExt as _;
+use std::path::{Path, PathBuf};
 
 use crate::fault;
 
@@ -20,15 +21,40 @@ pub fn replace(path: &Path, bytes: &[u8], mode: Option<Permissions>, durability:
     fault::step()?;
     let folder = path.parent().filter(|folder| !folder.as_os_str().is_empty()).unwrap_or(Path::new("."));
     let mut file = tempfile::Builder::new().prefix(".tenantry-").tempfile_in(folder)?;
-    file.write_all(bytes)?;
-    if let Some(mode) = mode {
-        file.as_file().set_permissions(mode)?;
-    }
-    if durability == Durability::Synced {
-        file.as_file().sync_all()?;
-    }
+    fill(file.as_file_mut(), bytes, mode, durability)?;
     file.persist(path)?;
     Ok(())
+}
+
+/// The same, synced, where one process at a time does this: what a killed one leaves the next one replaces.
+pub fn replace_alone(path: &Path, bytes: &[u8], mode: Permissions) -> io::Result<()> {
+    fault::step()?;
+    let copy = copy_beside(path);
+    match fs::remove_file(&copy) {
+        Err(e) if e.kind() != io::ErrorKind::NotFound => return Err(e),
+        _ => {}
+    }
+    let mut file = fs::OpenOptions::new().write(true).create_new(true).mode(0o600).open(&copy)?;
+    let done = fill(&mut file, bytes, Some(mode), Durability::Synced).and_then(|()| fs::rename(&copy, path));
+    done.inspect_err(|_| drop(fs::remove_file(&copy)))
+}
+
+fn fill(file: &mut fs::File, bytes: &[u8], mode: Option<Permissions>, durability: Durability) -> io::Result<()> {
+    file.write_all(bytes)?;
+    fault::step()?;
+    if let Some(mode) = mode {
+        file.set_permissions(mode)?;
+    }
+    if durability == Durability::Synced {
+        file.sync_all()?;
+    }
+    Ok(())
+}
+
+/// The name of a file while it is written, by which an interrupted one is found again.
+fn copy_beside(path: &Path) -> PathBuf {
+    let name = path.file_name().unwrap_or_default().to_string_lossy();
+    path.with_file_name(format!(".{name}.tenantry-new"))
 }
 
 /// Moves a file to the place of another one, or of none.
@@ -37,8 +63,7 @@ pub fn move_over(from: &Path, to: &Path) -> io::Result<()> {
     match fs::rename(from, to) {
         // Another file system is mounted there. The copy has a name that an interrupted one is found by again.
         Err(e) if e.kind() == io::ErrorKind::CrossesDevices => {
-            let name = to.file_name().unwrap_or_default().to_string_lossy();
-            let copy = to.with_file_name(format!(".{name}.tenantry-new"));
+            let copy = copy_beside(to);
             fs::copy(from, &copy)?;
             fs::File::open(&copy)?.sync_all()?;
             fault::step()?;
@@ -66,6 +91,9 @@ mod tests {
             replace(&path, text.as_bytes(), wanted.map(Permissions::from_mode), durability).expect("replaced");
             assert_eq!((fs::read_to_string(&path).expect("there").as_str(), mode()), (text, wanted.unwrap_or(0o600)));
         }
+        fs::write(root.path().join(".file.tenantry-new"), "of a killed one").expect("written");
+        replace_alone(&path, b"3", Permissions::from_mode(0o640)).expect("replaced");
+        assert_eq!((fs::read_to_string(&path).expect("there").as_str(), mode()), ("3", 0o640));
         let from = root.path().join("other");
         fs::write(&from, "4").expect("written");
         move_over(&from, &path).expect("moved");

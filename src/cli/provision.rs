@@ -90,6 +90,8 @@ pub struct PlanDocument {
 
 #[derive(Default, Serialize)]
 struct ReloadDocument {
+    /// Why the command that would do it refuses to. `None`: it does not.
+    refused: Option<String>,
     reload: Option<bool>,
     restart: Option<bool>,
     disconnects: Option<Vec<String>>,
@@ -288,6 +290,7 @@ impl Pending {
         let asked = self.consequences;
         let is_choice = asked.over_limit.iter().any(OverLimit::disconnects);
         ReloadDocument {
+            refused: self.refusal.map(|refusal| refusal.to_string()),
             reload: Some(reload),
             restart: Some(restart),
             disconnects: disconnects.filter(|_| asked.are_limits_known && !is_choice),
@@ -523,6 +526,7 @@ const SHOWN: usize = 40;
 fn show(context: &Context, model: &Model, reports: &[TenantReport<'_>], applied: bool) -> (Exit, bool) {
     let ui = context.ui;
     let mut shown = 0;
+    let mut hinted = HashSet::new();
     let mut counts: BTreeMap<&str, usize> = BTreeMap::new();
     let (mut failed, mut open) = (0, 0);
     for TenantReport { tenant, result } in reports {
@@ -533,8 +537,9 @@ fn show(context: &Context, model: &Model, reports: &[TenantReport<'_>], applied:
                 if is_shown {
                     shown += 1;
                     ui.found(&plain(&format!("{}: {}", tenant.name, failure.message())));
-                    if !failure.hint().is_empty() {
-                        ui.note(&format!("  {}", failure.hint()));
+                    let hint = failure.hint();
+                    if !hint.is_empty() && hinted.insert(hint) {
+                        ui.note(&format!("  {hint}"));
                     }
                 }
                 continue;

@@ -11,7 +11,7 @@ use toml_edit::{Array, ArrayOfTables, DocumentMut, Item, Table, value};
 use super::{Overlay, Valid, load, load_with};
 use crate::diag::Severity;
 use crate::error::Error;
-use crate::files::{self, Durability};
+use crate::files;
 use crate::model::roles::PROVISIONER;
 
 /// A registry opened for an edit.
@@ -384,7 +384,7 @@ fn replace(path: &Path, text: &str) -> Result<(), Error> {
     let fail = |e: std::io::Error| Error::io("write", path, e);
     fs::create_dir_all(super::folder_of(path)).map_err(fail)?;
     let mode = fs::metadata(path).map_or_else(|_| PermissionsExt::from_mode(0o644), |meta| meta.permissions());
-    files::replace(path, text.as_bytes(), Some(mode), Durability::Synced).map_err(fail)
+    files::replace_alone(path, text.as_bytes(), mode).map_err(fail)
 }
 
 /// Adds a table to those of a key, after them, or after everything else of `owner` if there are none. `false`: they are not

@@ -271,13 +271,22 @@ fn merge_includes(
     whole
 }
 
+/// A `*` matches neither a `/` nor the dot of a hidden file, such as an editor's.
+fn like_a_shell() -> glob::MatchOptions {
+    glob::MatchOptions {
+        require_literal_separator: true,
+        require_literal_leading_dot: true,
+        ..glob::MatchOptions::default()
+    }
+}
+
 /// The files that match a pattern, sorted.
 fn matching(folder: &Path, pattern: &str, overlay: &Overlay) -> Result<Vec<PathBuf>, String> {
     if pattern.is_empty() {
         return Err("the pattern is empty".into());
     }
     let anchored = PathBuf::from(glob::Pattern::escape(&folder.display().to_string())).join(pattern);
-    let found = glob::glob(&anchored.display().to_string()).map_err(|e| e.msg.to_owned())?;
+    let found = glob::glob_with(&anchored.display().to_string(), like_a_shell()).map_err(|e| e.msg.to_owned())?;
     let mut files: Vec<PathBuf> = found
         .collect::<Result<_, _>>()
         .map_err(|e| format!("cannot look into {}: {}", e.path().display(), e.error()))?;
@@ -297,9 +306,9 @@ fn matching(folder: &Path, pattern: &str, overlay: &Overlay) -> Result<Vec<PathB
     let by_real_path = glob::Pattern::new(
         &PathBuf::from(glob::Pattern::escape(&real(folder).display().to_string())).join(pattern).display().to_string(),
     );
-    let options = glob::MatchOptions { require_literal_separator: true, ..glob::MatchOptions::default() };
     let new = overlay.keys().filter(|path| !path.exists());
-    files.extend(new.filter(|path| by_real_path.as_ref().is_ok_and(|p| p.matches_path_with(path, options))).cloned());
+    let is_matched = |path: &&PathBuf| by_real_path.as_ref().is_ok_and(|p| p.matches_path_with(path, like_a_shell()));
+    files.extend(new.filter(is_matched).cloned());
     files.sort();
     if files.is_empty() && !pattern.contains(['*', '?', '[']) {
         return Err("there is no such file".into());

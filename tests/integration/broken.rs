@@ -452,6 +452,10 @@ fn an_included_file_is_a_regular_file() {
     project.write("tenants.d/initech.toml", tenant);
     project.write("elsewhere/secret", "a line that nobody should see");
     project.run(&["check"]).succeeded();
+    // As in a shell, `*` matches no hidden file: an editor's lock is a link that leads nowhere.
+    std::os::unix::fs::symlink("user@host.1", project.path().join("tenants.d/.#initech.toml")).expect("a link");
+    project.write("tenants.d/.parked.toml", "no = ");
+    project.run(&["check"]).succeeded();
     let link = project.path().join("tenants.d/link.toml");
     std::os::unix::fs::symlink("../elsewhere/secret", &link).expect("a link");
     let ran = project.run(&["check"]).exited(2);
