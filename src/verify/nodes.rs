@@ -8,10 +8,11 @@ use serde_json::Value;
 
 use super::run::Run;
 use super::wire::{Message, Request};
+use crate::audit::system::{Permissions, Side, SubjectPattern};
 use crate::audit::tenants::Tenants;
 use crate::audit::{self, Audit};
 use crate::conf::ConfFiles;
-use crate::diag::Severity;
+use crate::diag::{Severity, first_few};
 use crate::error::Error;
 use crate::live::process::LocalServer;
 use crate::project::Project;
@@ -35,6 +36,8 @@ pub struct KnownConfiguration {
     pub leaks: Vec<String>,
     /// The rules by which it warns.
     pub warnings: BTreeSet<&'static str>,
+    /// What each of them may publish and subscribe to, with its name in words.
+    permissions: BTreeMap<String, (String, Permissions)>,
     /// The limits of each account: connections, subscriptions, bytes of a message. `None`: none.
     limits: BTreeMap<String, [Option<i64>; 3]>,
 }
@@ -58,6 +61,10 @@ impl KnownConfiguration {
             let numbers = [limits.connections, limits.subscriptions, limits.payload];
             (account.name.clone(), numbers.map(|limit| limit.map(|(number, _)| number).filter(|number| *number >= 0)))
         });
+        let permissions = system.users().map(|(account, user)| {
+            let name = format!("{}/{}", account.name, user.display_name());
+            (format!("{}/{}", account.name, user.name), (name, user.permissions.clone()))
+        });
         Self {
             digest: audit.digest.clone(),
             name,
@@ -66,6 +73,7 @@ impl KnownConfiguration {
             logins,
             leaks,
             warnings,
+            permissions: permissions.collect(),
             limits: limits.collect(),
         }
     }
@@ -161,14 +169,17 @@ impl Run<'_> {
             all &= found.is_rendered;
             let is_rendered = |login: &&String| known.iter().any(|k| k.is_rendered && k.logins.contains(*login));
             let more: Vec<&str> = found.logins.iter().filter(|l| !is_rendered(l)).map(String::as_str).collect();
-            if let [first, ..] = more.as_slice() {
+            if !more.is_empty() {
                 self.ledger.not_run_for_anybody(&format!(
-                    "{name} runs {}, where {} more may log in than the registry has ({first}, …): nobody attacked as them",
+                    "{name} runs {}, which has more users or leaf nodes than the registry: {}; nobody attacked as them",
                     found.name,
-                    more.len()
+                    first_few(more)
                 ));
             }
             self.compare_limits(found);
+            if let Some(rendered) = known.iter().find(|conf| conf.is_rendered).filter(|_| !found.is_rendered) {
+                self.compare_permissions(found, rendered);
+            }
             match found.verdict {
                 Verdict::Isolated => {}
                 Verdict::Leaky => {
@@ -209,6 +220,59 @@ impl Run<'_> {
     }
 }
 
+impl Run<'_> {
+    /// Compares what users may do by a configuration with what the registry gives them.
+    fn compare_permissions(&self, found: &KnownConfiguration, rendered: &KnownConfiguration) {
+        for (login, (_, given)) in &found.permissions {
+            let Some((name, declared)) = rendered.permissions.get(login) else { continue };
+            let account = login.split('/').next().unwrap_or_default();
+            let index = self.model.tenants.iter().position(|tenant| tenant.name.as_str() == account);
+            let mut more = Vec::new();
+            for (verb, given, declared) in [
+                ("publish", &given.publish, &declared.publish),
+                ("subscribe to", &given.subscribe, &declared.subscribe),
+            ] {
+                more.extend(more_than(given, declared).map(|subjects| format!("{verb} {subjects}")));
+            }
+            if given.responses.is_some() && declared.responses.is_none() {
+                more.push("answer whoever asks".to_owned());
+            }
+            if !more.is_empty() {
+                let may = more.join(" and ");
+                let evidence = format!("{} allows {name} to {may}, which is not declared", found.name);
+                self.ledger.leak(index, None, evidence);
+            }
+        }
+    }
+}
+
+/// What a list allows that a declared one does not, in words. `None`: nothing.
+fn more_than(given: &Side, declared: &Side) -> Option<String> {
+    let covers = |list: &SubjectPattern, pattern: &SubjectPattern| {
+        list.subject.contains(&pattern.subject) && (list.queue.is_none() || list.queue == pattern.queue)
+    };
+    let in_words = |pattern: &SubjectPattern| match &pattern.queue {
+        Some(queue) => format!("`{} {queue}`", pattern.subject),
+        None => format!("`{}`", pattern.subject),
+    };
+    let mut more: Vec<String> = match (&given.allow, &declared.allow) {
+        (_, None) => Vec::new(),
+        (None, Some(_)) => vec!["anything".to_owned()],
+        (Some(given), Some(declared)) => {
+            let is_more = |pattern: &&SubjectPattern| !declared.iter().any(|list| covers(list, pattern));
+            given.iter().filter(is_more).map(in_words).collect()
+        }
+    };
+    // What is denied and was not to be used anyway makes no difference.
+    let is_open = |pattern: &&SubjectPattern| {
+        let allows =
+            given.allow.as_ref().is_none_or(|allow| allow.iter().any(|a| a.subject.overlaps(&pattern.subject)));
+        allows && !given.deny.iter().any(|denied| covers(denied, pattern))
+    };
+    more.extend(declared.deny.iter().filter(is_open).map(in_words));
+    (!more.is_empty()).then(|| first_few(more))
+}
+
 /// The digest of a server's configuration.
 fn digest(varz: &Value) -> Option<&str> {
     varz["config_digest"].as_str()
@@ -243,6 +307,7 @@ mod tests {
                 logins: if *digest == "file" { ["A/more".to_owned()].into() } else { BTreeSet::new() },
                 leaks: if *verdict == Verdict::Leaky { vec!["a-rule: it leaks".to_owned()] } else { Vec::new() },
                 warnings: BTreeSet::new(),
+                permissions: BTreeMap::new(),
                 limits: BTreeMap::new(),
             })
             .collect();
@@ -271,6 +336,25 @@ mod tests {
         assert_eq!(compared(&[("1", "file")], &[("1", "file")], &named), more_log_in);
         let nobody_runs_it = (Some(true), vec![Outcome::NotRun]);
         assert_eq!(compared(&[("1", "good")], &[("1", "good")], &named), nobody_runs_it);
+    }
+
+    #[test]
+    fn a_list_that_allows_more_than_the_declared_one_is_told() {
+        let side = |lists: &str| {
+            let text =
+                format!("accounts {{ A {{ users: [{{ user: a, permissions {{ subscribe {{ {lists} }} }} }}] }} }}");
+            let files = ConfFiles { main: text, accounts: String::new() };
+            let audit = audit::audit_files(&files, None).expect("valid");
+            audit.system.accounts[0].users[0].permissions.subscribe.clone()
+        };
+        let declared = side("allow: [\"a.>\", \"in.x\"], deny: [\"a.b\", \"> >\"]");
+        let more = |lists: &str| more_than(&side(lists), &declared).unwrap_or_default();
+        assert_eq!(more("allow: [\"a.>\", \"in.x\"], deny: [\"a.b\", \"> >\"]"), "");
+        assert_eq!(more("allow: \"a.c\", deny: \"> >\""), "", "less");
+        assert_eq!(more("allow: [\"a.>\", \"in.*\"], deny: [\"a.b\", \"> >\"]"), "`in.*`");
+        assert_eq!(more("allow: [\"a.>\", \"in.x\"], deny: \"> >\""), "`a.b`");
+        assert_eq!(more("allow: [\"a.>\", \"in.x\"], deny: \"a.b\""), "`> >`");
+        assert_eq!(more("deny: [\"a.b\", \"> >\"]"), "anything");
     }
 
     #[test]

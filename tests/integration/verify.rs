@@ -377,6 +377,14 @@ fn a_server_that_runs_more_than_is_rendered_is_not_certified() {
     let said = outcomes(&report, "not-run");
     assert!(said.len() == 1 && said[0].contains("TENANT_A/UCFH"), "{said:?}");
     assert_eq!(outcomes(&report, "leak"), Vec::<String>::new());
+    // What no attempt hits, because it is one subject of many, its lists tell.
+    let own = "[\"TENANT_A.>\", \"_INBOX_tenant_a_app.>\"]";
+    let wider = accounts.replace(own, &own.replace(']', ", \"elsewhere.x\"]"));
+    project.reload_with(&wider, "a wider list");
+    let report = verify(&project, &["--server", &address, "--conf", conf.to_str().expect("a path")], 1);
+    let said = outcomes(&report, "leak");
+    assert!(said.len() == 1 && said[0].contains("allows TENANT_A/tenant_a_app to"), "{said:?}");
+    assert!(said[0].contains("subscribe to `elsewhere.x`, which is not declared"), "{said:?}");
 }
 
 /// What a tenant's stream would store of what the run asks, is answered, or is announced of it, is not
