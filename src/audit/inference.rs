@@ -33,12 +33,15 @@ pub struct Group<'w> {
 pub fn suspicions<'w>(system: &'w System, is_asked: impl Fn(&Account) -> bool) -> Vec<Suspicion<'w>> {
     let names: HashSet<String> =
         system.tenants().filter(|account| account.name.len() > 1).map(|account| account.name.to_lowercase()).collect();
-    system.tenants().filter(|account| is_asked(account)).filter_map(|account| suspicion(&names, account)).collect()
+    // With accounts to divide tenants by, inboxes of its users' own divide nobody.
+    let is_only = system.accounts.iter().filter(|account| !account.users.is_empty()).count() < 2;
+    let asked = system.tenants().filter(|account| is_asked(account));
+    asked.filter_map(|account| suspicion(&names, account, is_only)).collect()
 }
 
 /// The suspicion that an account's users are several tenants'. `names`: of all accounts, in lower case. `None`:
-/// they look like one tenant's.
-fn suspicion<'w>(names: &HashSet<String>, account: &'w Account) -> Option<Suspicion<'w>> {
+/// they look like one tenant's. `is_only`: whether no other account has users.
+fn suspicion<'w>(names: &HashSet<String>, account: &'w Account, is_only: bool) -> Option<Suspicion<'w>> {
     if let Some(why) = &account.scopes {
         return Some(Suspicion { account, groups: Vec::new(), open: Vec::new(), why: why.clone() });
     }
@@ -69,7 +72,7 @@ fn suspicion<'w>(names: &HashSet<String>, account: &'w Account) -> Option<Suspic
         let why = format!("its users `{}` and `{}` have subjects of their own", groups[0].name, groups[1].name);
         return Some(Suspicion { account, groups, open, why });
     }
-    let alike = alike(&limited);
+    let alike = alike(&limited, is_only);
     if let [one, other, ..] = alike.as_slice() {
         let why = format!("the subjects of `{}` and `{}` differ by a name only", one.name, other.name);
         return Some(Suspicion { account, groups: alike, open, why });
@@ -278,7 +281,7 @@ fn root(parents: &[usize], mut node: usize) -> usize {
 
 /// Users whose subjects are the same but for one name: `jobs.a.>` and `results.a.>` beside `jobs.b.>` and `results.b.>`,
 /// or the requests about two buckets. Users who have the same name in them are one group.
-fn alike<'w>(users: &[&'w User]) -> Vec<Group<'w>> {
+fn alike<'w>(users: &[&'w User], by_inbox: bool) -> Vec<Group<'w>> {
     // By the subjects without the name, then by the name.
     let mut shapes: BTreeMap<[Vec<String>; 2], BTreeMap<String, Vec<&'w User>>> = BTreeMap::new();
     for user in users {
@@ -292,7 +295,7 @@ fn alike<'w>(users: &[&'w User]) -> Vec<Group<'w>> {
             continue;
         }
         // Users of one kind may each have an inbox of their own.
-        let is_inbox = |text: &&String| text.starts_with("_INBOX");
+        let is_inbox = |text: &&String| by_inbox && text.starts_with("_INBOX");
         let texts = publish.iter().chain(&subscribe).filter(|text| is_inbox(text) || !text.starts_with('_'));
         let mut names: BTreeSet<&str> = texts.flat_map(|text| parts(text)).collect();
         names.retain(|name| !matches!(*name, "*" | ">" | "INBOX"));
@@ -402,6 +405,13 @@ mod tests {
         ] {
             assert_eq!(groups_of(&[("u", one), ("v", one), ("w", two)], ""), groups, "{one} | {two}");
         }
+    }
+
+    #[test]
+    fn inboxes_of_their_own_divide_users_only_where_accounts_divide_nobody() {
+        let users = [("u", "publish: a, subscribe: _INBOX_1.>"), ("v", "publish: a, subscribe: _INBOX_2.>")];
+        assert!(groups_of(&users, "").is_some());
+        assert_eq!(groups_of(&users, "B { users: [{ user: b }] }"), None);
     }
 
     #[test]

@@ -106,7 +106,7 @@ pub const EXPORTS: &[Mutant] = exports! {
     "export-advisories", "stream", "$JS.EVENT.>", ["declarations", "reserved-export"];
     "export-acknowledgements", "stream", "$JS.ACK.>", ["declarations", "reserved-export"];
     "export-objects", "stream", "$O.>", ["declarations", "reserved-export"];
-    "export-discovery", "stream", "$SRV.>", ["declarations", "reserved-export"];
+    "export-discovery", "stream", "$SRV.>", ["declarations", "reserved-import"];
     "export-api-requests", "stream", "$JS.API.>", ["declarations", "reserved-export"];
     "export-system-events", "stream", "$SYS.>", ["declarations", "reserved-export"];
     "export-first-tokens", "stream", "*.>", ["declarations"];
@@ -118,7 +118,7 @@ pub const EXPORTS: &[Mutant] = exports! {
     "serve-consumers", "service", "$JS.API.CONSUMER.CREATE.>", ["declarations", "reserved-export"];
     "serve-keys", "service", "$KV.>", ["declarations", "reserved-export"];
     "serve-objects", "service", "$O.>", ["declarations", "reserved-export"];
-    "serve-discovery", "service", "$SRV.>", ["declarations", "reserved-export"];
+    "serve-discovery", "service", "$SRV.>", ["declarations", "reserved-import"];
     "serve-system", "service", "$SYS.REQ.>", ["declarations", "reserved-export"];
     "export-one", "stream", "nobody.declared.this", ["declarations"];
     "serve-one", "service", "nobody.declared.this", ["declarations"];

@@ -193,7 +193,14 @@ async fn secured(endpoint: &Endpoint, stream: TcpStream) -> Result<(Reader, Writ
     let (connector, name) = endpoint.connector().map_err(|e| broken(&e))?;
     let secured = silence.wait(silence.stall(), connector.connect(name, stream)).await;
     let secured = secured.ok_or_else(|| broken(&silence.lost()))?;
-    let secured = secured.map_err(|e| broken(&format!("TLS: {e}; --ca names who signed its certificate")))?;
+    let secured = secured.map_err(|e| {
+        let words = e.to_string();
+        let why = match words.contains("CaUsedAsEndEntity") {
+            true => "its certificate is an authority's (CA:TRUE), which servers must not use: have it sign one for the server".into(),
+            false => format!("{words}; --ca names who signed its certificate"),
+        };
+        broken(&format!("TLS: {why}"))
+    })?;
     let (reader, writer) = tokio::io::split(secured);
     let reader: Box<dyn AsyncRead + Unpin> = Box::new(reader);
     Ok((BufReader::with_capacity(BUFFER, reader), Box::new(writer)))

@@ -157,6 +157,11 @@ impl Run<'_> {
         let mut all = true;
         for varz in after.values() {
             let name = varz["server_name"].as_str().unwrap_or("the server");
+            if digest(varz).is_none() {
+                all = false;
+                self.ledger.not_run_for_anybody(&format!("{name} did not say which configuration it runs"));
+                continue;
+            }
             let Some(found) = known.iter().find(|conf| digest(varz) == Some(&conf.digest)) else {
                 all = false;
                 self.ledger.not_run_for_anybody(&format!(

@@ -138,7 +138,12 @@ fn registries_of_all_kinds_are_isolated() {
 #[test]
 fn limits_that_leave_no_room_get_a_verdict_and_what_was_not_tried_is_said() {
     let roomless = [
-        ("streams   = 10", "streams   = 2", "jetstream-api", "its limit allows no stream beside those that it has"),
+        (
+            "streams   = 10",
+            "streams   = 2",
+            "streams",
+            "it may make 0 more streams, and the attack needs 2 and leaves one",
+        ),
         (
             "payload       = \"512KiB\"",
             "payload       = \"2KiB\"",

@@ -19,6 +19,10 @@ pub const RULE: Rule = Rule {
     check,
 };
 
+/// Requests by which a consumer, or what a stream holds, is used and not changed.
+const USED: [&str; 5] =
+    ["$JS.ACK.", "$JS.API.CONSUMER.MSG.NEXT.", "$JS.API.CONSUMER.INFO.", "$JS.API.DIRECT.GET.", "$JS.API.STREAM.INFO."];
+
 fn check(system: &System, _: &Tenants, out: &mut Vec<Diagnostic>) {
     for account in &system.accounts {
         let mut told = HashSet::new();
@@ -74,14 +78,10 @@ fn check(system: &System, _: &Tenants, out: &mut Vec<Diagnostic>) {
                 None => system.operator.is_some() && !is_narrow(&own_part(export)),
             });
             let Some((asked, _, subject)) = too_wide.or(all.first()) else { continue };
-            // One thing of JetStream, shared as it is: what may happen to it others look at.
-            let is_of_jetstream = matches!(subject.first_token(), "$JS" | "$KV" | "$O");
-            if too_wide.is_none()
-                && is_of_jetstream
-                && export.to.is_some()
-                && *subject == export.subject
-                && is_narrow(subject)
-            {
+            // One consumer, bucket or object store, shared to be used: `shared-stream` looks at what may happen to it.
+            let is_thing = matches!(subject.first_token(), "$KV" | "$O")
+                || export.kind == ShareKind::Service && USED.iter().any(|used| subject.as_str().starts_with(used));
+            if too_wide.is_none() && is_thing && export.to.is_some() && *subject == export.subject {
                 continue;
             }
             let message = if subject == asked {

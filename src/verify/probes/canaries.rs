@@ -109,7 +109,10 @@ async fn check_received<'p>(run: &Run<'p>, tenant_run: &mut TenantRun<'p>) {
     let published: Vec<String> = connected.flat_map(|m| publish_subjects(run, m)).collect();
     for subject in run.topology.free_subjects(tenant_run.index) {
         if depths(subject, &run.token()).iter().any(|text| run.has_workers(text)) {
-            run.ledger.not_tried(tenant_run.index, format!("`{subject}`: its workers would get the message"));
+            run.ledger.not_tried(
+                tenant_run.index,
+                format!("`{subject}`: who takes it from a queue, or a stream, may get the message"),
+            );
         }
     }
     let (mut received, mut missed) = (0, Vec::new());

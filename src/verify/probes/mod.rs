@@ -198,7 +198,7 @@ async fn foreign_targets<'p>(run: &Run<'p>, tenant_run: &mut TenantRun<'p>) -> V
     }
     let free = untaken(run, tenant_run, theirs).await;
     if free.is_empty() {
-        let what = "what is led to others' subjects: each passes a declared share, or a stream stores it";
+        let what = "what is led to others' subjects: each passes a declared share, is stored by a stream, or may be taken from a queue";
         run.ledger.not_tried(tenant_run.index, what);
     }
     free

@@ -4,7 +4,6 @@
 use std::time::{Duration, Instant};
 
 use super::Probe;
-use super::limits::BESIDE_USERS;
 use crate::model::ShareKind;
 use crate::verify::endpoint::{Lost, OpenError};
 use crate::verify::expected::{concrete, may_publish, may_subscribe};
@@ -51,8 +50,10 @@ async fn probe<'p>(run: &Run<'p>, tenant_runs: &mut [TenantRun<'p>]) {
             }
             let subject = concrete(&import.subject, &run.token());
             if run.has_subscribers(&subject) {
-                let what =
-                    format!("a flood on {}: applications listen there, and would have to read it", import.subject);
+                let what = format!(
+                    "a flood on {}: clients or streams listen there, and would have to read it",
+                    import.subject
+                );
                 run.ledger.not_tried(exporter, what);
                 continue;
             }
@@ -63,7 +64,11 @@ async fn probe<'p>(run: &Run<'p>, tenant_runs: &mut [TenantRun<'p>]) {
                 continue;
             }
             match measure_bursts(run, tenant_runs, (index, exporter), &subject, bytes).await {
-                Err(why) if is_full(&why) => run.ledger.not_tried(exporter, BESIDE_USERS),
+                Err(why) if is_full(&why) => {
+                    let from = &import.from;
+                    let what = format!("a flood on {}: {} or {from} may open no more connections", import.subject, tenant.name);
+                    run.ledger.not_tried(exporter, what);
+                }
                 Err(why) => run.ledger.not_run(exporter, why.to_string()),
                 Ok(None) => {}
                 Ok(Some((alone, beside))) if beside > NOTICED && beside > alone * FACTOR => run.ledger.leak(

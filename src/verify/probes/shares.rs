@@ -87,7 +87,7 @@ async fn check_services<'p>(run: &Run<'p>, tenant_runs: &mut [TenantRun<'p>]) {
         for import in tenant.imports.iter().filter(|i| i.kind == ShareKind::Service) {
             let Some(exporter) = run.topology.place(&import.from) else { continue };
             let Some(subject) = test_subject(run, &import.subject) else {
-                let what = format!("{} of {}: its workers would get a request", import.subject, import.from);
+                let what = format!("{} of {}: whoever answers it would get a request", import.subject, import.from);
                 run.ledger.not_tried(index, what);
                 continue;
             };

@@ -157,18 +157,24 @@ impl<'p> TenantRun<'p> {
         self.sessions.iter_mut().find(|m| m.manages())
     }
 
-    /// Notes whether the tenant's storage has room for streams of the run. `taken`: the bytes of a kind of storage that
-    /// are used or reserved.
-    pub(super) fn look_for_room(&mut self, taken: impl Fn(&str) -> u64) {
+    /// Notes whether the tenant has room for streams of the run. `taken`: the bytes of a kind of storage that are used or
+    /// reserved. `streams`: how many it has.
+    pub(super) fn look_for_room(&mut self, taken: impl Fn(&str) -> u64, streams: usize) {
         /// What the streams of a probe need at a time. Bytes.
         const ROOM: u64 = 256 << 10;
+        /// How many they are, and one that stays free for the applications.
+        const STREAMS: u64 = 3;
         let (Some(js), kind) = (self.tenant.jetstream, self.storage()) else { return };
         let limit = if kind == "memory" { js.memory.bytes() } else { js.storage.bytes() };
         let left = limit.saturating_sub(taken(kind));
-        if left < ROOM {
-            self.no_room =
-                Some(format!("JetStream: {left} bytes of its {kind} storage are left, and the attack needs {ROOM}"));
-        }
+        let streams = u64::from(js.streams).saturating_sub(streams as u64);
+        self.no_room = if left < ROOM {
+            Some(format!("JetStream: {left} bytes of its {kind} storage are left, and the attack needs {ROOM}"))
+        } else if streams < STREAMS {
+            Some(format!("JetStream: it may make {streams} more streams, and the attack needs 2 and leaves one"))
+        } else {
+            None
+        };
     }
 
     /// Why no user can manage the tenant's streams.

@@ -107,7 +107,8 @@ impl<'p> Run<'p> {
                 for account in jsz["account_details"].as_array().into_iter().flatten() {
                     let of_account: Vec<&Json> = account["stream_detail"].as_array().into_iter().flatten().collect();
                     let name = account["name"].as_str().unwrap_or_default().to_owned();
-                    taken.insert(name, ["memory", "file"].map(|kind| bytes_taken(account, &of_account, kind)));
+                    let bytes = ["memory", "file"].map(|kind| bytes_taken(account, &of_account, kind));
+                    taken.insert(name, (bytes, of_account.len()));
                     streams.extend(of_account.into_iter().filter_map(|stream| Stream::read(account, stream)));
                 }
             }
@@ -120,8 +121,8 @@ impl<'p> Run<'p> {
         for tenant_run in &mut *tenant_runs {
             let of = captured.get(tenant_run.tenant.name.as_str()).map(Vec::as_slice).unwrap_or_default();
             tenant_run.leave_alone(self, of);
-            let [memory, file] = taken.get(tenant_run.tenant.name.as_str()).copied().unwrap_or_default();
-            tenant_run.look_for_room(|kind| if kind == "memory" { memory } else { file });
+            let ([memory, file], streams) = taken.get(tenant_run.tenant.name.as_str()).copied().unwrap_or_default();
+            tenant_run.look_for_room(|kind| if kind == "memory" { memory } else { file }, streams);
         }
         *self.captured.borrow_mut() = Some(captured);
         for stream in &streams {
