@@ -112,6 +112,7 @@ fn check(system: &System, tenants: &Tenants, out: &mut Vec<Diagnostic>) {
 struct Requests<'s> {
     by: &'s Account,
     import: &'s Import,
+    export: &'s Export,
     /// The subjects on which they may be sent.
     asked: Vec<Subject>,
     /// As the exporter hears them, after its mappings.
@@ -123,14 +124,19 @@ struct Requests<'s> {
 }
 
 impl<'s> Requests<'s> {
-    fn of(system: &'s System, exporter: &'s Account, by: &'s Account, import: &'s Import) -> Self {
+    fn of(
+        system: &'s System,
+        exporter: &'s Account,
+        export: &'s Export,
+        (by, import): (&'s Account, &'s Import),
+    ) -> Self {
         let requests = may_be_asked(system, by, import, exporter);
         let asked: Vec<Subject> = requests.iter().map(Carried::subject).collect();
         let heard: Vec<Carried<'_>> = requests.into_iter().flat_map(|request| mapped(exporter, request)).collect();
         let is_made = |heard: &&Carried<'_>| !asked.iter().any(|asked| asked.contains(&heard.subject()));
         let made = heard.iter().filter(is_made).cloned().collect();
         let mapping = exporter.written_mappings().find(|mapping| mapping.from.overlaps(&import.subject));
-        Self { by, import, asked, heard, made, span: mapping.map_or(import.span, |mapping| mapping.span) }
+        Self { by, import, export, asked, heard, made, span: mapping.map_or(import.span, |mapping| mapping.span) }
     }
 
     /// The subjects on which the exporter hears them.
@@ -138,9 +144,12 @@ impl<'s> Requests<'s> {
         self.heard.iter().map(Carried::subject)
     }
 
-    /// Whether a subject on which they are heard has a token that they are asked with, and those of another importer are
-    /// not.
+    /// Whether a subject on which they are heard has a token that they are asked with, and those of another importer, to
+    /// which their export is not offered, are not.
     fn is_told_by(&self, heard: &Subject, other: &Self) -> bool {
+        if self.export.token_position == 0 && self.export.is_offered_to(&other.by.name) {
+            return false;
+        }
         let is_in = |token: &str, subject: &Subject| subject.tokens().any(|other| other == token);
         let is_own = |token: &str| {
             !matches!(token, "*" | ">") && is_in(token, &self.import.subject) && !is_in(token, &other.import.subject)
@@ -163,8 +172,8 @@ impl<'s> Requests<'s> {
 /// The requests of every importer of an account's services.
 fn requests<'s>(system: &'s System, account: &'s Account) -> Vec<Requests<'s>> {
     let services = account.exports.iter().filter(|e| e.kind == ShareKind::Service);
-    let imports = services.flat_map(|export| system.imports_of(account, export));
-    imports.map(|(by, import)| Requests::of(system, account, by, import)).collect()
+    let imports = services.flat_map(|export| system.imports_of(account, export).map(move |import| (export, import)));
+    imports.map(|(export, import)| Requests::of(system, account, export, import)).collect()
 }
 
 /// Reports requests of one importer that a mapping makes requests on what is not offered to it, or requests with another
