@@ -259,9 +259,7 @@ mod tests {
         let other =
             format!("[[tenant]]\nname = 't1'\naccounts = ['HUB']\n[[tenant]]\nname = 't3'\nusers = ['A/a']\n{T2}");
         assert!(!stream("", &user("t2", "in.>"), &other), "none of its own users is there");
-        let declared = format!(
-            "[[tenant]]\nname = 't1'\naccounts = ['HUB']\nusers = ['A/a']\n[[tenant]]\nname = 't2'\naccounts = ['A']\nusers = ['t2']\n"
-        );
-        assert!(!stream("", &user("t2", "in.>"), &declared), "the share is with t2");
+        let declared = "[[tenant]]\nname = 't1'\naccounts = ['HUB']\nusers = ['A/a']\n[[tenant]]\nname = 't2'\naccounts = ['A']\nusers = ['t2']\n";
+        assert!(!stream("", &user("t2", "in.>"), declared), "the share is with t2");
     }
 }

@@ -62,7 +62,7 @@ fn check(system: &System, tenants: &Tenants, out: &mut Vec<Diagnostic>) {
 fn posing(tenants: &Tenants, exporter: &Account, asked: &[Asked<'_>], out: &mut Vec<Diagnostic>) {
     let mut index: SubjectIndex<(&Asked<'_>, Subject)> = SubjectIndex::default();
     for one in asked {
-        let subjects = one.requests.iter().map(|request| request.subject());
+        let subjects = one.requests.iter().map(Carried::subject);
         subjects.for_each(|subject| index.insert(&subject.clone(), (one, subject)));
     }
     // An importer of the exporter's own tenant deceives only itself.
