@@ -213,31 +213,47 @@ pub fn requests_on<'w>(exporter: &'w Account, import: &Import) -> Vec<Carried<'w
     subjects.iter().map(|subject| Carried::new(exporter, subject)).collect()
 }
 
+/// The messages within `wanted` that a user may publish or have published, by whatever it is: all of them if something else
+/// than its lists decides.
+pub fn may_have_published<'w>(
+    system: &System,
+    account: &'w Account,
+    user: &'w User,
+    wanted: &Subject,
+    captures: bool,
+) -> Vec<Carried<'w>> {
+    match past_publish_list(system, account, user, captures) {
+        Some(carrier) if !carrier.by_import => vec![Carried::new(account, wanted)],
+        _ => reach::sent(account, user, Some(wanted)),
+    }
+}
+
 /// The requests that members of an account may send by an import, before the exporter's mappings. All that it imports,
-/// where something else than what their lists allow may publish them.
+/// where something else than what its users may publish reaches it.
 pub fn may_be_asked<'w>(
     system: &'w System,
     account: &'w Account,
     import: &Import,
     exporter: &'w Account,
 ) -> Vec<Carried<'w>> {
-    let all = || vec![Carried::new(exporter, &import.subject)];
-    let is_unlisted = |user: &User| past_publish_list(system, account, user, false).is_some_and(|c| !c.by_import);
     let is_all = !import.subject.has_wildcard()
         || system.operator.is_some()
         || system.callout.is_some()
-        || account.jetstream.is_some()
-        || uses_mqtt(system, account)
-        || system.server.remotes().any(|remote| remote.account == account.name)
-        || account.exports.iter().any(|e| e.kind == ShareKind::Service && e.subject.overlaps(&import.local))
-        || !account.mappings.is_empty()
         || account.users.is_empty()
-        || account.users.iter().any(is_unlisted);
+        || is_dialled(system, account)
+        || account.exports.iter().any(|e| e.kind == ShareKind::Service && e.subject.overlaps(&import.local));
     if is_all {
-        return all();
+        return vec![Carried::new(exporter, &import.subject)];
     }
-    let messages = account.users.iter().flat_map(|user| published(account, user, Some(&import.local)));
+    let captures = may_capture(account);
+    let messages =
+        account.users.iter().flat_map(|user| may_have_published(system, account, user, &import.local, captures));
     messages.filter_map(|message| reach::request(&message, import, exporter)).collect()
+}
+
+/// Whether a leaf node of the account dials another server: anybody may be there.
+pub fn is_dialled(system: &System, account: &Account) -> bool {
+    system.server.remotes().any(|remote| remote.account == account.name)
 }
 
 /// How the answers of a user that may answer pass through its account on `_R_.>`: those to requests of other

@@ -17,8 +17,8 @@ use carriers::{
 };
 
 pub use carriers::{
-    StreamRead, asks, asks_the_server, delivers_anywhere, is_answered_by_users, may_be_asked, may_capture, requests_on,
-    stream_reads, subjects_of_bucket, uses_mqtt, widened,
+    StreamRead, asks, asks_the_server, delivers_anywhere, is_answered_by_users, is_dialled, may_be_asked, may_capture,
+    may_have_published, requests_on, stream_reads, subjects_of_bucket, uses_mqtt, widened,
 };
 pub use paths::{carried_to_each, may_answer, may_answer_third, may_be_led, may_be_read, may_deliver, would_be_read};
 

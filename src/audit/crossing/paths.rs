@@ -348,9 +348,15 @@ fn by_import(
     let is_here = |(target, _): &(&Account, &User)| target.name == from.0.name;
     // The subject of what arrives in another account has the server's tokens in it, not those that were asked for.
     let mut paths = all_paths(system, from, receivers, None);
-    for (paths, _) in paths.iter_mut().zip(receivers).filter(|(_, receiver)| !is_here(receiver)) {
+    for (paths, (target, receiver)) in paths.iter_mut().zip(receivers).filter(|(_, receiver)| !is_here(receiver)) {
         paths.retain(|path| path.way == Some(ShareKind::Service));
         paths.retain(|path| subject.is_none_or(|subject| path.subject.overlaps(subject)));
+        // By an import of one subject it comes to that one, by one with wildcards it keeps the server's.
+        let one: Vec<&Subject> =
+            from.0.services().filter(|import| !import.subject.has_wildcard()).map(|import| &import.local).collect();
+        let answers = Subject::as_the_server_reads("_R_.>").map(|answers| Carried::new(target, &answers));
+        let hears_answers = answers.is_some_and(|answers| answers.received_by(receiver).is_some());
+        paths.retain(|path| hears_answers || one.iter().any(|local| local.overlaps(&path.subject)));
     }
     if subject.is_some() && receivers.iter().any(is_here) {
         let own = all_paths(system, from, receivers, subject);

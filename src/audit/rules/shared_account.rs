@@ -3,7 +3,7 @@
 use std::collections::{BTreeSet, HashSet};
 
 use super::{Rule, decided_elsewhere, undecided};
-use crate::audit::crossing::{crossings, may_capture, past_lists};
+use crate::audit::crossing::{crossings, is_dialled, may_capture, may_have_published, past_lists};
 use crate::audit::reach::{self, Carried, mapped, published};
 use crate::audit::system::{Account, Import, System, User};
 use crate::audit::tenants::Tenants;
@@ -96,13 +96,21 @@ fn services_past_lists(system: &System, tenants: &Tenants, account: &Account, ou
 fn shares_with_several(tenants: &Tenants, account: &Account, out: &mut Vec<Diagnostic>) {
     for import in account.imports.iter().filter(|i| tenants.are_apart(&i.from.0, &account.name)) {
         let (message, is_stream) = (Carried::new(account, &import.local), import.kind == ShareKind::Stream);
-        let uses = |user: &&User| match is_stream {
-            true => message.received_by(user).is_some(),
-            false => !published(account, user, Some(&import.local)).is_empty(),
+        let used = |user: &User| -> Vec<Subject> {
+            match is_stream {
+                true => message.received_by(user).into_iter().collect(),
+                false => published(account, user, Some(&import.local)).iter().map(Carried::subject).collect(),
+            }
         };
-        let of = account.users.iter().filter(uses).map(|user| tenants.of(account, user));
-        let using: BTreeSet<&str> = of.filter(|tenant| *tenant != tenants.of_account(&import.from.0)).collect();
-        let mut names = using.into_iter();
+        let of = account.users.iter().map(|user| (tenants.of(account, user), used(user)));
+        let using: Vec<(&str, Vec<Subject>)> =
+            of.filter(|(tenant, used)| *tenant != tenants.of_account(&import.from.0) && !used.is_empty()).collect();
+        let meets = |(one, used): &&(&str, Vec<Subject>)| {
+            let others = using.iter().filter(|(other, _)| other != one);
+            others.flat_map(|(_, theirs)| theirs).any(|theirs| used.iter().any(|own| own.overlaps(theirs)))
+        };
+        let meeting: BTreeSet<&str> = using.iter().filter(meets).map(|(tenant, _)| *tenant).collect();
+        let mut names = meeting.into_iter();
         if let (Some(one), Some(other)) = (names.next(), names.next()) {
             let more = if names.next().is_some() { " and others" } else { "" };
             let verb = if is_stream { "receive" } else { "ask" };
@@ -124,8 +132,10 @@ fn by_anothers_share<'s>(system: &'s System, tenants: &Tenants, account: &'s Acc
         let Some(exporter) = exporter.filter(is_mixed) else { continue };
         let is_stream = import.kind == ShareKind::Stream;
         let (from, to) = if is_stream { (exporter, account) } else { (account, exporter) };
+        let captures = may_capture(from);
         let sent = |user: &'s User| -> Vec<Carried<'s>> {
-            let own = published(from, user, Some(if is_stream { &import.subject } else { &import.local }));
+            let wanted = if is_stream { &import.subject } else { &import.local };
+            let own = may_have_published(system, from, user, wanted, captures);
             match is_stream {
                 true => own.iter().filter_map(|message| reach::copy(message, import, account)).collect(),
                 false => {
@@ -148,6 +158,7 @@ fn by_anothers_share<'s>(system: &'s System, tenants: &Tenants, account: &'s Acc
         let is_past = |end: usize, account: &Account, tenant: &str, other: &str| {
             tenants.are_mixed(account)
                 && !owners.contains(&Some(tenant))
+                && owners[end] != Some(other)
                 && (owners[end].is_some() || ends[end].contains(other))
         };
         let found = sent.iter().find_map(|(sender, messages)| {
@@ -159,6 +170,13 @@ fn by_anothers_share<'s>(system: &'s System, tenants: &Tenants, account: &'s Acc
                 Some((*sender, *receiver, arrives?))
             })
         });
+        // Anybody behind a leaf node that this server dials sends, and hears, as nobody's lists say.
+        if let Some(dialled) = [from, to].into_iter().find(|end| found.is_none() && is_dialled(system, end)) {
+            let is_both = ends.iter().any(|end| end.len() > 1);
+            if is_both {
+                out.push(decided_elsewhere::behind_leaf(dialled, import.span));
+            }
+        }
         if let Some((sender, receiver, arrives)) = found {
             let message = format!(
                 "{} reaches {}: `{arrives}`, by what `{}` shares with `{}`",
@@ -238,15 +256,17 @@ mod tests {
 
     const T2: &str = "[[tenant]]\nname = 't2'\nusers = ['t2']\n";
 
+    /// The owner of an account says by lists who in it takes part in what it shares with itself.
     #[test]
-    fn what_one_tenant_shares_with_itself_is_no_share_with_another() {
+    fn what_one_tenant_shares_with_itself_is_its_own_word() {
         let tenants = format!("[[tenant]]\nname = 't1'\naccounts = ['HUB', 'A']\n{T2}");
-        assert!(stream("", &user("t2", "in.*"), &tenants), "it receives");
-        assert!(stream(&user("jobs.h", "t2"), "", &tenants), "it sends");
-        assert!(!stream("", &user("in.b", "t2"), &tenants) && !stream(&user("t2", "jobs.x"), "", &tenants));
-        assert!(service("", &user("q.h", "t2"), &tenants), "it asks");
-        assert!(service(&user("t2", "ask.h"), "", &tenants), "it is asked");
-        assert!(!service("", &user("t2", "q.x"), &tenants) && !service(&user("t2", "ask.x"), "", &tenants));
+        assert!(!stream("", &user("t2", "in.*"), &tenants) && !stream(&user("jobs.h", "t2"), "", &tenants));
+        assert!(!service("", &user("q.h", "t2"), &tenants) && !service(&user("t2", "ask.h"), "", &tenants));
+        // With a third tenant's account it is another matter.
+        let third =
+            format!("[[tenant]]\nname = 't1'\naccounts = ['HUB']\n[[tenant]]\nname = 't3'\naccounts = ['A']\n{T2}");
+        assert!(stream(&user("jobs.h", "t2"), "", &third) && service(&user("t2", "ask.h"), "", &third));
+        assert!(!stream(&user("t2", "jobs.x"), "", &third), "the control");
     }
 
     /// Measured on nats-server 2.15.1: an account with users of each tenant hears the tenants' own accounts, and one of
@@ -261,5 +281,9 @@ mod tests {
         assert!(!stream("", &user("t2", "in.>"), &other), "none of its own users is there");
         let declared = "[[tenant]]\nname = 't1'\naccounts = ['HUB']\nusers = ['A/a']\n[[tenant]]\nname = 't2'\naccounts = ['A']\nusers = ['t2']\n";
         assert!(!stream("", &user("t2", "in.>"), declared), "the share is with t2");
+        // Its own answer, on a reply subject of its choice, goes past its list.
+        let answering = user("t2", "t2").replace("subscribe:", "allow_responses: true, subscribe:");
+        let third = format!("[[tenant]]\nname = 't1'\nusers = ['HUB/h']\naccounts = ['A']\n{T2}");
+        assert!(stream(&answering, "", &third) && !stream(&user("t2", "t2"), "", &third));
     }
 }

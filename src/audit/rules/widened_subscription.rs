@@ -16,10 +16,10 @@ pub const RULE: Rule = Rule {
     check,
 };
 
-fn check(system: &System, _: &Tenants, out: &mut Vec<Diagnostic>) {
+fn check(system: &System, tenants: &Tenants, out: &mut Vec<Diagnostic>) {
     for account in &system.accounts {
         for export in account.exports.iter().filter(|export| export.kind == ShareKind::Service) {
-            read(system, account, export, out);
+            read(system, tenants, account, export, out);
         }
     }
     for (account, user) in system.users() {
@@ -39,7 +39,7 @@ fn check(system: &System, _: &Tenants, out: &mut Vec<Diagnostic>) {
 }
 
 /// Adds that an importer may read more of a stream than its export says. Measured on nats-server 2.15.1.
-fn read(system: &System, account: &Account, export: &Export, out: &mut Vec<Diagnostic>) {
+fn read(system: &System, tenants: &Tenants, account: &Account, export: &Export, out: &mut Vec<Diagnostic>) {
     const READ: &str = "$JS.API.DIRECT.GET.";
     let is_read = |subject: &Subject| {
         let names = subject.as_str().strip_prefix(READ).and_then(|rest| rest.strip_suffix(".*"));
@@ -66,6 +66,7 @@ fn read(system: &System, account: &Account, export: &Export, out: &mut Vec<Diagn
         let hint = "export one subject for each that is to be read, or end it in `>` if all of them are";
         out.push(match account.exports.iter().find(is_more) {
             Some(other) => RULE.error(export.span, message).related(other.span, "exported to others only").hint(hint),
+            None if tenants.are_apart(&importer.name, &account.name) => RULE.error(export.span, message).hint(hint),
             None => RULE.warning(export.span, message).hint(hint),
         });
     }
@@ -91,7 +92,7 @@ mod tests {
             "$JS.API.DIRECT.GET.KV_cfg.$KV.cfg.*",
             ", { service: \"$JS.API.DIRECT.GET.KV_cfg.$KV.cfg.B.>\", accounts: [B] }",
         );
-        assert_eq!(found(keys, ""), Some(Severity::Warning));
+        assert_eq!(found(keys, ""), Some(Severity::Error));
         assert_eq!(found(keys, of_b), Some(Severity::Error));
         assert_eq!(found(&keys.replace(".*", ".x"), of_b), None, "the control");
         assert_eq!(found("$JS.API.DIRECT.GET.*", ""), None, "a stream's name is no filter");
