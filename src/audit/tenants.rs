@@ -23,6 +23,8 @@ pub struct Tenants {
     users: HashMap<String, String>,
     /// Accounts with users of several tenants, or of another one than their own.
     mixed: HashSet<String>,
+    /// Accounts whose users are not in the file, and of which it was not said whose they are.
+    signed: HashSet<String>,
 }
 
 /// Contents of the file given with `audit --tenants`.
@@ -96,6 +98,9 @@ impl Tenants {
     /// one's.
     pub fn resolved(mut self, system: &System) -> Self {
         for account in &system.accounts {
+            if account.scopes.is_some() && self.declared(&account.name).is_none() {
+                self.signed.insert(account.name.clone());
+            }
             let owners: HashSet<&str> = account.users.iter().map(|user| self.of(account, user)).collect();
             let declared = self.declared(&account.name);
             let mut owners = owners.into_iter();
@@ -232,7 +237,8 @@ impl Tenants {
 
     /// Whether it was said whose the users of the account are.
     pub fn knows(&self, account: &Account) -> bool {
-        self.is_each_account || self.accounts.contains_key(&account.name) || self.assigns_users_of(account)
+        let is_said = self.accounts.contains_key(&account.name) || self.assigns_users_of(account);
+        self.is_each_account || is_said && !self.signed.contains(&account.name)
     }
 }
 

@@ -182,6 +182,13 @@ fn suggestion(system: &System) -> String {
             continue;
         };
         text += &format!("\n# {}: {}.\n", account.name, suspicion.why);
+        if account.scopes.is_some() {
+            text += &format!(
+                "# Its users are not in the file. If all of them are one tenant's:\n# [[tenant]]\n# name = {0}\n# accounts = [{0}]\n",
+                quoted(&account.name)
+            );
+            continue;
+        }
         let full = |user: &User| quoted(&format!("{}/{}", account.name, user.name));
         let mut grouped: Vec<&str> = Vec::new();
         for group in &suspicion.groups {

@@ -84,8 +84,9 @@ const SYSTEM: &str = "by subjects only: the system account operates the server, 
 /// Caveat: what leaf nodes connect is not followed.
 const LEAF: &str = "but a leaf node of one of them may connect both elsewhere: `tenantry audit` looks at that";
 /// The rules whose errors are ways between accounts that are no subjects published and subscribed to.
-const BESIDE: [&str; 7] = [
+const BESIDE: [&str; 8] = [
     "one-login",
+    "connection-types",
     "leaf-bridge",
     "open-cluster",
     "anonymous-user",

@@ -235,6 +235,12 @@ impl Collector {
     }
 
     fn twice(&mut self, before: &Entry, entry: &Entry) {
+        // Two names of one option, as a variable that is called like it, with one value: nothing depends on which counts.
+        let alone =
+            |entry: &Entry| crate::conf::digest(&Map { entries: vec![Entry { key: String::new(), ..entry.clone() }] });
+        if before.key != entry.key && alone(before) == alone(entry) {
+            return;
+        }
         let (rule, severity, message) = if before.key == entry.key {
             ("overridden-key", Severity::Warning, "the last one counts, the server says nothing")
         } else {
@@ -244,7 +250,7 @@ impl Collector {
         self.findings.push(
             Diagnostic { severity, ..Diagnostic::error(rule, entry.key_span, message) }
                 .related(before.key_span, "first given here")
-                .hint("keep one of them"),
+                .hint("keep one of them; a variable needs another name than the option"),
         );
     }
 

@@ -136,10 +136,17 @@ fn scopes(keys: &[SigningKey]) -> Option<String> {
     let templates: HashSet<&String> = keys.iter().filter_map(|key| key.template.as_ref()).collect();
     match templates.len() {
         0 => None,
-        1 if !templates.iter().any(|template| template.contains("{{")) => None,
+        1 if !templates.iter().any(|template| names_users(template)) => None,
         1 => Some("the template of its scoped signing key gives each user subjects of its own".to_owned()),
         n => Some(format!("its {n} scoped signing keys give users different permissions")),
     }
+}
+
+/// Whether what a template allows differs from user to user, beside their inboxes: by `{{name()}}`, `{{subject()}}` or a tag.
+fn names_users(template: &str) -> bool {
+    let text: String = template.chars().filter(|c| !c.is_whitespace()).collect();
+    let mut subjects = text.split(['"', ',', '[', ']']).filter(|part| !part.starts_with("_INBOX"));
+    subjects.any(|subject| ["{{name(", "{{subject(", "{{tag("].iter().any(|function| subject.contains(function)))
 }
 
 /// The subject of an import in the exporter's account, and the local one.

@@ -339,6 +339,8 @@ impl<'m> Blocks<'_, 'm, '_> {
                 if address.is_everywhere() { String::new() } else { address.host.replace("localhost", "127.0.0.1") };
             let meets = |other: &str| other.is_empty() || host.is_empty() || other == host;
             match taken.iter().find(|(_, other, at)| port > 0 && *at == port && meets(other)) {
+                // `http` and `http_port` are one listener.
+                Some((first, ..)) if *first == what => {}
                 Some((first, ..)) => {
                     let message = format!("{first} and {what} both listen on port {port}");
                     self.collector.refuse(node.span, message, "give each a port of its own");

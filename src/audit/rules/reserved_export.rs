@@ -159,7 +159,11 @@ fn touches(system: &System, account: &Account, subject: &Subject, with_services:
     if system.is_system(account) {
         return subject.as_str() != "*";
     }
-    let of_jetstream = account.jetstream.iter().flat_map(|_| OF_JETSTREAM);
+    // A token of the application's is in the server's subjects only as the name of a stream, a key or a bucket: whoever has
+    // one of that name shares it.
+    let is_word = |token: &str| matches!(token, "*" | ">") || token.bytes().all(|byte| byte.is_ascii_uppercase());
+    let has_words_only = subject.tokens().all(is_word);
+    let of_jetstream = account.jetstream.iter().filter(|_| has_words_only).flat_map(|_| OF_JETSTREAM);
     let of_mqtt = system.server.listener(ListenerKind::Mqtt).into_iter().flat_map(|_| OF_MQTT);
     let of_services = OF_SERVICES.into_iter().filter(|_| with_services);
     let own = OWN.into_iter().chain(of_services).chain(of_jetstream).chain(of_mqtt).map(str::to_owned);
@@ -315,13 +319,15 @@ mod tests {
     fn a_wildcard_in_front_meets_what_there_is() {
         for (subject, without, with) in [
             ("*.telemetry", false, false),
-            ("*.dev.telemetry", false, true),
-            ("*.orders.>", false, true),
-            ("*.*.telemetry", false, true),
-            ("*.*.*.*.telemetry", false, true),
+            ("*.dev.telemetry", false, false),
+            ("*.orders.>", false, false),
+            ("*.*.telemetry", false, false),
+            ("*.*.*.*.telemetry", false, false),
+            ("*.STREAM.>", false, true),
+            ("*.*", true, true),
             ("*.a.>", true, true),
             ("*.a.*", true, true),
-            ("*.a.x", false, true),
+            ("*.a.x", false, false),
             ("*.*", true, true),
             ("*.>", true, true),
             ("*.REQ.USER.INFO", true, true),
