@@ -139,6 +139,11 @@ pub fn held_by(signs: &str, span: Span) -> Diagnostic {
     RULE.warning(span, message).hint("give each account signing keys of its own")
 }
 
+/// The finding that another server decides what a sentence says.
+pub fn beyond_leaf(message: String, span: Span) -> Diagnostic {
+    RULE.warning(span, message).hint("give each tenant accounts of its own; or audit the other server's file")
+}
+
 /// The finding that nobody knows who is behind a leaf node of an account that several tenants share.
 pub fn behind_leaf(account: &Account, span: Span) -> Diagnostic {
     let message = format!(

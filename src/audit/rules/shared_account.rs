@@ -125,32 +125,30 @@ fn shares_with_several(tenants: &Tenants, account: &Account, out: &mut Vec<Diagn
 
 /// Reports users of an account with several tenants who send or receive what another account shares with it, and are of
 /// neither: the account is another tenant's, or that one has users there for which the share was made.
-fn by_anothers_share<'s>(system: &'s System, tenants: &Tenants, account: &'s Account, out: &mut Vec<Diagnostic>) {
+fn by_anothers_share(system: &System, tenants: &Tenants, account: &Account, out: &mut Vec<Diagnostic>) {
     for import in &account.imports {
         let exporter = system.account(&import.from.0).filter(|exporter| exporter.name != account.name);
         let is_mixed = |exporter: &&Account| tenants.are_mixed(exporter) || tenants.are_mixed(account);
         let Some(exporter) = exporter.filter(is_mixed) else { continue };
-        let is_stream = import.kind == ShareKind::Stream;
-        let (from, to) = if is_stream { (exporter, account) } else { (account, exporter) };
+        let share = Share { import, exporter, importer: account };
+        let (from, to) = share.ends();
+        // Whoever is behind a leaf node that this server dials.
+        let behind = User::behind_leaf("(leaf node)".to_owned(), import.span);
         let captures = may_capture(from);
-        let sent = |user: &'s User| -> Vec<Carried<'s>> {
-            let wanted = if is_stream { &import.subject } else { &import.local };
-            let own = may_have_published(system, from, user, wanted, captures);
-            match is_stream {
-                true => own.iter().filter_map(|message| reach::copy(message, import, account)).collect(),
-                false => {
-                    let requests = own.iter().filter_map(|message| reach::request(message, import, exporter));
-                    requests.flat_map(|request| mapped(exporter, request)).collect()
-                }
-            }
-        };
-        let sent: Vec<(&User, Vec<Carried<'s>>)> = from.users.iter().map(|user| (user, sent(user))).collect();
+        let sent = |user| (user, share.carries(&may_have_published(system, from, user, share.sent(), captures)));
+        let mut sent: Vec<(&User, Vec<Carried<'_>>)> = from.users.iter().map(sent).collect();
+        if is_dialled(system, from) {
+            sent.push((&behind, share.carries(&[Carried::new(from, share.sent())])));
+        }
+        sent.retain(|(_, messages)| !messages.is_empty());
         let all = || sent.iter().flat_map(|(_, messages)| messages);
-        let receives = |user: &&User| all().any(|message| message.received_by(user).is_some());
-        let sending = || sent.iter().filter(|(_, messages)| !messages.is_empty()).map(|(user, _)| *user);
-        let receiving: Vec<&User> = to.users.iter().filter(receives).collect();
+        let mut receiving: Vec<&User> = to.users.iter().collect();
+        if is_dialled(system, to) {
+            receiving.push(&behind);
+        }
+        receiving.retain(|user| all().any(|message| message.received_by(user).is_some()));
         let ends: [BTreeSet<&str>; 2] = [
-            sending().map(|user| tenants.of(from, user)).collect(),
+            sent.iter().map(|(user, _)| tenants.of(from, user)).collect(),
             receiving.iter().map(|user| tenants.of(to, user)).collect(),
         ];
         let owners = [tenants.owner(from), tenants.owner(to)];
@@ -161,38 +159,73 @@ fn by_anothers_share<'s>(system: &'s System, tenants: &Tenants, account: &'s Acc
                 && owners[end] != Some(other)
                 && (owners[end].is_some() || ends[end].contains(other))
         };
-        let found = sent.iter().find_map(|(sender, messages)| {
-            let first = tenants.of(from, sender);
-            receiving.iter().find_map(|receiver| {
-                let second = tenants.of(to, receiver);
-                let is_wrong = first != second && (is_past(0, from, first, second) || is_past(1, to, second, first));
-                let arrives = messages.iter().filter(|_| is_wrong).find_map(|message| message.received_by(receiver));
-                Some((*sender, *receiver, arrives?))
-            })
+        let pairs = sent.iter().flat_map(|(sender, messages)| receiving.iter().map(move |to| (*sender, messages, *to)));
+        let found = pairs.filter_map(|(sender, messages, receiver)| {
+            let (first, second) = (tenants.of(from, sender), tenants.of(to, receiver));
+            let is_wrong = first != second && (is_past(0, from, first, second) || is_past(1, to, second, first));
+            let arrives = messages.iter().filter(|_| is_wrong).find_map(|message| message.received_by(receiver));
+            Some((sender, receiver, arrives?))
         });
-        // Anybody behind a leaf node that this server dials sends, and hears, as nobody's lists say.
-        if let Some(dialled) = [from, to].into_iter().find(|end| found.is_none() && is_dialled(system, end)) {
-            let is_both = ends.iter().any(|end| end.len() > 1);
-            if is_both {
-                out.push(decided_elsewhere::behind_leaf(dialled, import.span));
-            }
-        }
-        if let Some((sender, receiver, arrives)) = found {
+        // What is certain before what another server decides.
+        let by_leaf = |(sender, receiver, _): &(&User, &User, Subject)| {
+            [sender, receiver].iter().any(|user| std::ptr::eq(**user, &raw const behind))
+        };
+        let Some((sender, receiver, arrives)) = found.min_by_key(by_leaf) else { continue };
+        let who = |end: &Account, user: &User| whose(tenants, end, user);
+        let shared = format!("by what `{}` shares with `{}`", exporter.name, account.name);
+        if by_leaf(&(sender, receiver, arrives.clone())) {
             let message = format!(
-                "{} reaches {}: `{arrives}`, by what `{}` shares with `{}`",
-                whose(tenants, from, sender),
-                whose(tenants, to, receiver),
-                exporter.name,
-                account.name
+                "whether {} reaches {} on `{arrives}`, {shared}, is not in this file",
+                who(from, sender),
+                who(to, receiver)
             );
-            let mixed = if tenants.are_mixed(from) { from } else { to };
-            let hint = format!(
-                "narrow their lists; or, if `{0}` is another tenant's with whom all may share, name it under `accounts` of that one",
-                mixed.name
-            );
-            let finding = RULE.error(import.span, message).related(sender.span, "from this user");
-            out.push(finding.related(receiver.span, "to this one").hint(hint));
+            out.push(decided_elsewhere::beyond_leaf(message, import.span));
+            continue;
         }
+        let message = format!("{} reaches {}: `{arrives}`, {shared}", who(from, sender), who(to, receiver));
+        let mixed = if tenants.are_mixed(from) { from } else { to };
+        let hint = format!(
+            "narrow their lists; or, if `{0}` is another tenant's with whom all may share, name it under `accounts` of that one",
+            mixed.name
+        );
+        let finding = RULE.error(import.span, message).related(sender.span, "from this user");
+        out.push(finding.related(receiver.span, "to this one").hint(hint));
+    }
+}
+
+/// An import with the accounts at its ends.
+struct Share<'s> {
+    import: &'s Import,
+    exporter: &'s Account,
+    importer: &'s Account,
+}
+
+impl<'s> Share<'s> {
+    fn is_stream(&self) -> bool {
+        self.import.kind == ShareKind::Stream
+    }
+
+    /// The account from which messages go, and the one to which.
+    fn ends(&self) -> (&'s Account, &'s Account) {
+        if self.is_stream() { (self.exporter, self.importer) } else { (self.importer, self.exporter) }
+    }
+
+    /// The subjects on which they go, in the account from which they do.
+    fn sent(&self) -> &'s Subject {
+        if self.is_stream() { &self.import.subject } else { &self.import.local }
+    }
+
+    /// What becomes of messages in the other account.
+    fn carries<'m>(&self, messages: &[Carried<'m>]) -> Vec<Carried<'m>>
+    where
+        's: 'm,
+    {
+        let messages = messages.iter();
+        if self.is_stream() {
+            return messages.filter_map(|message| reach::copy(message, self.import, self.importer)).collect();
+        }
+        let requests = messages.filter_map(|message| reach::request(message, self.import, self.exporter));
+        requests.flat_map(|request| mapped(self.exporter, request)).collect()
     }
 }
 
@@ -285,5 +318,21 @@ mod tests {
         let answering = user("t2", "t2").replace("subscribe:", "allow_responses: true, subscribe:");
         let third = format!("[[tenant]]\nname = 't1'\nusers = ['HUB/h']\naccounts = ['A']\n{T2}");
         assert!(stream(&answering, "", &third) && !stream(&user("t2", "t2"), "", &third));
+    }
+
+    /// Measured on nats-server 2.15.1: a client of the other server, which has no lists, asks as the other tenant.
+    #[test]
+    fn who_is_behind_a_leaf_node_takes_part_in_its_accounts_shares() {
+        let found = |remote: &str| {
+            let text = format!(
+                "accounts {{ HUB {{ users: [{{ user: h1, permissions {{ publish: x, subscribe: \"api.a.>\" }} }}, {{ user: h2, permissions {{ publish: x, subscribe: \"api.b.>\" }} }}], exports: [{{ service: \"api.>\", accounts: [B] }}] }}
+                 B {{ users: [{{ user: b, permissions {{ publish: \"api.b.>\", subscribe: y }} }}], imports: [{{ service: {{ account: HUB, subject: \"api.>\" }} }}] }} }}\n{remote}"
+            );
+            let tenants =
+                "[[tenant]]\nname = 'A'\nusers = ['h1']\n[[tenant]]\nname = 'B'\naccounts = ['B']\nusers = ['h2']\n";
+            let is_it = |message: &str| message.contains("`B/(leaf node)`") && message.contains("`HUB/h1`");
+            findings_of_tenants(&text, tenants).iter().any(|f| f.rule == "decided-elsewhere" && is_it(&f.message))
+        };
+        assert!(found("leafnodes { remotes: [{ url: \"nats://elsewhere:7422\", account: B }] }") && !found(""));
     }
 }
