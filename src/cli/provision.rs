@@ -156,7 +156,10 @@ pub fn plan(context: &Context, args: &PlanArgs) -> Result<Exit, Error> {
             }
         })
     };
-    let (mut document, mut exit) = compare(context, &valid, &args.what, next.as_deref(), &is_new)?;
+    // What `up` refuses has to be mended first, unless streams are what is in its way.
+    let is_held = pending.as_ref().is_some_and(|pending| pending.refusal.is_some() && !pending.applies_first());
+    let other = next.as_deref().or_else(|| is_held.then_some(""));
+    let (mut document, mut exit) = compare(context, &valid, &args.what, other, &is_new)?;
     let is_due = pending.as_ref().is_some_and(|pending| pending.plan.reload || pending.plan.restart);
     if is_due && exit == Exit::Ok {
         exit = Exit::Found;
@@ -284,6 +287,12 @@ struct Pending {
 }
 
 impl Pending {
+    /// Whether it is refused because streams reserve more than they will be allowed to.
+    fn applies_first(&self) -> bool {
+        let over = &self.consequences.over_limit;
+        over.iter().any(|over| over.is_reserved() && self.plan.changes_storage(&over.tenant))
+    }
+
     fn document(self) -> ReloadDocument {
         let ReloadPlan { reload, restart, disconnects, differences, .. } = self.plan;
         // Which clients of an account those are, the server chooses.
@@ -581,7 +590,10 @@ fn show(context: &Context, model: &Model, reports: &[TenantReport<'_>], applied:
         [] => format!("{what}: as declared"),
         summary => format!("{what}: {}", summary.join(", ")),
     };
-    let possible = reports.iter().flat_map(|r| r.result.iter().flatten()).any(|(change, _)| change.action.is_done());
+    let is_possible = |change: &Change| {
+        change.action.is_done() && !change.note.as_ref().is_some_and(|note| note.starts_with(jetstream::REFUSED))
+    };
+    let possible = reports.iter().flat_map(|r| r.result.iter().flatten()).any(|(change, _)| is_possible(change));
     if failed > 0 || open > 0 && (applied || !possible) {
         ui.found(&what);
     } else {

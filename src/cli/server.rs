@@ -20,7 +20,7 @@ use crate::live::reservations::{self, Held, Reserved};
 use crate::live::stats::{TenantStatus, human_size};
 use crate::live::{docker, locate, stats};
 use crate::model::units::Size;
-use crate::model::{Credential, Model};
+use crate::model::{Credential, Model, Tenant};
 use crate::project::Project;
 use crate::registry::Valid;
 use crate::render::credentials::{self, password_from_environment};
@@ -135,6 +135,9 @@ pub fn up(context: &Context, args: &UpArgs) -> Result<Exit, Error> {
         }
         if plan.as_ref().is_none_or(|plan| plan.reload) {
             prove(context, &project, accounts)?;
+        }
+        if plan.is_none() {
+            refuse_less_than_stored(&run, model)?;
         }
         let is_restarted = plan.as_ref().is_some_and(|plan| plan.restart);
         if let Some(plan) = &plan {
@@ -372,6 +375,30 @@ fn say_consequences(
         lost.iter().for_each(|lost| note("the change", lost));
     }
     refuse_dead_ends(project, plan, dial)
+}
+
+/// Refuses to start a server that gives a tenant less storage than its streams on disk reserve: it would not change any of
+/// them until their sum fits.
+fn refuse_less_than_stored(run: &LocalServer, model: &Model) -> Result<(), Error> {
+    let reserved = |tenant: &Tenant| {
+        let limit = tenant.jetstream?.storage.bytes();
+        let reserved = leftovers::reserved(&run.store(), tenant.name.as_str());
+        (reserved > limit).then_some((tenant.name.to_string(), reserved, limit))
+    };
+    match model.tenants.iter().find_map(reserved) {
+        Some((tenant, reserved, limit)) => Err(Error::refused(
+            format!(
+                "nothing was started: the streams of {tenant} on disk reserve {} by max_bytes, and it may reserve {}",
+                human_size(reserved),
+                human_size(limit)
+            ),
+            format!(
+                "set its storage to {} or more, and `tenantry up` makes its streams as small as they are declared; then lower it",
+                human_size(reserved)
+            ),
+        )),
+        None => Ok(()),
+    }
 }
 
 fn refused_restart(context: &Context, plan: &ReloadPlan, lost: &[String]) -> Error {

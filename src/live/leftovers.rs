@@ -62,6 +62,17 @@ pub fn has_streams(store: &Path, account: &str) -> bool {
     folders(&store.join(account).join("streams")).next().is_some()
 }
 
+/// What the streams of an account in the server's store reserve on disk: the sum of their `max_bytes`. Those that cannot be
+/// read count nothing.
+pub fn reserved(store: &Path, account: &str) -> u64 {
+    let streams = store.join(account).join("streams");
+    let bytes = folders(&streams).filter_map(|folder| {
+        let text = fs::read_to_string(folder.join("meta.inf")).ok()?;
+        serde_json::from_str::<serde_json::Value>(&text).ok()?["max_bytes"].as_u64()
+    });
+    bytes.sum()
+}
+
 /// Deletes the data of one account.
 pub fn delete(leftover: &Leftover) -> Result<(), Error> {
     fs::remove_dir_all(&leftover.path).map_err(|e| Error::io("remove", &leftover.path, e))

@@ -275,7 +275,7 @@ impl OverLimit {
                 "{tenant} has connections with up to {used} subscriptions, and those with {allowed} or more are disconnected"
             ),
             _ if self.is_reserved() => format!(
-                "{tenant} has streams whose max_bytes reserve {} ({}), and may reserve {}: none of them can be changed any more",
+                "{tenant} has streams whose max_bytes reserve {} ({}), and may reserve {}: the server refuses changes of them that leave the sum above that",
                 human_size(*used),
                 limit.trim_start_matches("reserved "),
                 human_size(*allowed)
@@ -480,7 +480,7 @@ mod tests {
         assert_eq!(
             reserved(101),
             [
-                "A has streams whose max_bytes reserve 101B (disk), and may reserve 100B: none of them can be changed any more"
+                "A has streams whose max_bytes reserve 101B (disk), and may reserve 100B: the server refuses changes of them that leave the sum above that"
             ]
         );
         assert_eq!(reserved(100), [""; 0]);

@@ -155,13 +155,9 @@ impl Editor {
                     document.remove("share");
                 }
             }
-            // The tenant's entry covers its users.
-            if let Some(retired) = tables(document, "retired") {
-                retired.retain(|r| text(r, "tenant") != Some(name));
-            }
         }
         if !is_found {
-            return Err(inline_error(&self.main, "tenant"));
+            return Err(inline_error(&self.with_inline_tenants(), "tenant"));
         }
         self.retire(name, None)
     }
@@ -299,6 +295,7 @@ impl Editor {
             let table = document.entry("system").or_insert_with(|| Item::Table(Table::new())).as_table_mut();
             return table.map(|t| (Some(main.clone()), t)).ok_or_else(|| inline_error(&main, "system"));
         }
+        let inline = self.with_inline_tenants();
         for (path, document) in &mut self.files {
             if let Some(tenants) = tables(document, "tenant")
                 && let Some(tenant) = tenants.iter_mut().find(|t| text(t, "name") == Some(account))
@@ -306,7 +303,16 @@ impl Editor {
                 return Ok((Some(path.clone()), tenant));
             }
         }
-        Err(inline_error(&self.main, "tenant"))
+        Err(inline_error(&inline, "tenant"))
+    }
+
+    /// The first file in which tenants are not written as headers, otherwise the main one.
+    fn with_inline_tenants(&self) -> PathBuf {
+        let is_inline = |document: &DocumentMut| {
+            document.get("tenant").is_some_and(|tenants| tenants.as_array_of_tables().is_none())
+        };
+        let inline = self.files.iter().find(|(_, document)| is_inline(document));
+        inline.map_or_else(|| self.main.clone(), |(path, _)| path.clone())
     }
 
     fn document(&mut self, path: &Path) -> &mut DocumentMut {
@@ -579,6 +585,16 @@ mod tests {
         assert!(after.contains("[[retired]]\ntenant = \"B\"\n") && !after.contains("[[share]]"), "{after}");
         let kept = &COMMENTED[..COMMENTED.find("\n[[tenant]]\nname = \"B\"").expect("B")];
         assert!(after.starts_with(kept), "{after}");
+    }
+
+    #[test]
+    fn a_removed_tenant_leaves_what_its_users_had_given_up() {
+        let text = format!("{COMMENTED}[[retired]]\ntenant = \"A\"\nuser = \"old\"\ngeneration = 7\n");
+        let after = edited(&text, |e| e.remove_tenant("A", true)).expect("it fits");
+        assert!(
+            after.contains("user = \"old\"\ngeneration = 7") && after.ends_with("[[retired]]\ntenant = \"A\"\n"),
+            "{after}"
+        );
     }
 
     #[test]

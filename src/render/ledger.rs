@@ -72,6 +72,10 @@ impl NameLedger {
             let Some(old) = old.0.get(name) else { continue };
             if account.is_retired {
                 account.users.clone_from(&old.users);
+                // Those that it had lost before it was removed.
+                for (user, last) in &old.retired {
+                    account.retired.entry(user.clone()).or_insert(*last);
+                }
             }
             for (user, generation) in &mut account.retired {
                 let last = old.retired.get(user).copied().or_else(|| old.users.get(user).copied().flatten());
@@ -288,7 +292,7 @@ impl Lost {
 fn revived(name: &str, old: &Account, account: &Account) -> Vec<(String, u32)> {
     let users = account.users.iter().filter(|(user, _)| *user != PROVISIONER);
     let revived = users.filter_map(|(user, now)| {
-        let last = old.users.get(user).copied().flatten().unwrap_or(0);
+        let last = old.users.get(user).copied().flatten().max(old.retired.get(user).copied()).unwrap_or(0);
         now.is_some_and(|now| now <= last).then(|| (format!("{name}/{user}"), last))
     });
     revived.collect()
@@ -383,6 +387,15 @@ mod tests {
             "name = \"B\"\n[[tenant.user]]\nname = \"app\"\ngeneration = 2",
         );
         assert_eq!(refused(&old, &renewed), None, "with a new secret it may come back");
+        // A user that was given up before its tenant was.
+        let gone = format!("{retired_b}[[retired]]\ntenant = \"B\"\nuser = \"early\"\ngeneration = 4\n");
+        let knows = with(&retired_b).0.carrying(&with(&gone).0.carrying(&with(TWO).0));
+        let early = format!("{renewed}[[tenant.user]]\nname = \"early\"\ngeneration = 4\n");
+        assert!(
+            refused(&knows, &early)
+                .is_some_and(|e| e.contains("`B/early` was given up") && e.contains("generation = 5"))
+        );
+        assert_eq!(refused(&knows, &early.replace("generation = 4", "generation = 5")), None);
         assert!(refused(&old, without_b).is_some_and(|e| e.contains("[[retired]]\ntenant = \"B\"")));
         let old = with(&retired_x).0.carrying(&with(TWO).0);
         assert!(refused(&old, TWO).is_some_and(|e| e.contains("`A/x` was given up")));

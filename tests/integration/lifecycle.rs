@@ -784,7 +784,7 @@ async fn what_a_restart_loses_is_said_before() {
 /// A restart forgets consumers in memory of streams on disk: they get every message once more.
 #[tokio::test(flavor = "multi_thread")]
 async fn consumers_that_a_restart_forgets_are_named() {
-    let registry = "version = 1\n[server]\nname = \"one\"\n[server.jetstream]\nstorage = \"1GiB\"\n[[system.user]]\nname = \"op\"\n[[tenant]]\nname = \"A\"\n\
+    let registry = "version = 1\n[server]\nclient = \"127.0.0.1:4222\"\nname = \"one\"\n[server.jetstream]\nstorage = \"1GiB\"\n[[system.user]]\nname = \"op\"\n[[tenant]]\nname = \"A\"\n\
                     [[tenant.user]]\nname = \"boss\"\nrole = \"admin\"\n[tenant.jetstream]\nstorage = \"8MiB\"\n[[tenant.stream]]\nname = \"S\"\n\
                     subjects = [\"A.s\"]\nmax_bytes = \"1MiB\"\n[[tenant.stream.consumer]]\nname = \"disk\"\n[[tenant.stream.consumer]]\nname = \"mem\"\nmem_storage = true\n";
     let project = Project::with_registry(registry);
@@ -815,7 +815,7 @@ async fn consumers_that_a_restart_forgets_are_named() {
 /// A tenant may not reserve less than its streams do: none of them could be changed any more.
 #[tokio::test(flavor = "multi_thread")]
 async fn storage_below_what_streams_reserve_is_refused_with_the_way() {
-    let registry = "version = 1\n[server.jetstream]\nstorage = \"1GiB\"\n[[system.user]]\nname = \"op\"\n[[tenant]]\nname = \"A\"\n\
+    let registry = "version = 1\n[server]\nclient = \"127.0.0.1:4222\"\n[server.jetstream]\nstorage = \"1GiB\"\n[[system.user]]\nname = \"op\"\n[[tenant]]\nname = \"A\"\n\
                     [[tenant.user]]\nname = \"app\"\n[tenant.jetstream]\nstorage = \"128MiB\"\n[[tenant.stream]]\nname = \"S\"\n\
                     subjects = [\"A.s\"]\nmax_bytes = \"60MiB\"\n[[tenant.stream]]\nname = \"T\"\nsubjects = [\"A.t\"]\nmax_bytes = \"50MiB\"\n";
     let project = Project::with_registry(registry);
@@ -838,7 +838,7 @@ async fn storage_below_what_streams_reserve_is_refused_with_the_way() {
 /// A reload that takes JetStream from a tenant loses its streams in memory, and that is said.
 #[tokio::test(flavor = "multi_thread")]
 async fn what_a_reload_loses_in_memory_is_said() {
-    let with = "version = 1\n[server.jetstream]\nstorage = \"1GiB\"\nmemory = \"64MiB\"\n[[tenant]]\nname = \"A\"\n[[tenant.user]]\n\
+    let with = "version = 1\n[server]\nclient = \"127.0.0.1:4222\"\n[server.jetstream]\nstorage = \"1GiB\"\nmemory = \"64MiB\"\n[[tenant]]\nname = \"A\"\n[[tenant.user]]\n\
                 name = \"app\"\n[[system.user]]\nname = \"op\"\n[[tenant]]\nname = \"B\"\n[[tenant.user]]\nname = \"boss\"\nrole = \"admin\"\n";
     let jetstream = "[tenant.jetstream]\nstorage = \"8MiB\"\nmemory = \"8MiB\"\n[[tenant.stream]]\nname = \"MEM\"\nsubjects = [\"B.m\"]\n\
                      storage = \"memory\"\nmax_bytes = \"1MiB\"\n";
@@ -1036,4 +1036,82 @@ async fn a_plan_knows_what_takes_a_restart_and_whom_a_reload_ends() {
     let url = project.creds("TENANT_A/tenant_a_admin").url;
     let other = project.run(&["plan", "--server", &url, "--format", "json"]).json();
     assert_eq!(of(&other), (Json::Null, Json::Null, Json::Null));
+}
+
+/// With the server down nobody asks it: what its streams reserve is read from its disk.
+#[tokio::test(flavor = "multi_thread")]
+async fn storage_below_what_streams_on_disk_reserve_is_refused_before_a_start() {
+    let registry = "version = 1\n[server]\nclient = \"127.0.0.1:4222\"\n[server.jetstream]\nstorage = \"1GiB\"\n[[system.user]]\nname = \"op\"\n[[tenant]]\nname = \"A\"\n\
+                    [[tenant.user]]\nname = \"app\"\n[tenant.jetstream]\nstorage = \"128MiB\"\n[[tenant.stream]]\nname = \"S\"\n\
+                    subjects = [\"A.s\"]\nmax_bytes = \"64MiB\"\n[[tenant.stream]]\nname = \"T\"\nsubjects = [\"A.t\"]\nmax_bytes = \"32MiB\"\n";
+    let project = Project::with_registry(registry);
+    project.up();
+    project.run(&["down"]).succeeded();
+    for (old, new) in [("128MiB", "40MiB"), ("64MiB", "16MiB"), ("32MiB", "16MiB")] {
+        project.edit(old, new);
+    }
+    let ran = project.run(&["up"]).exited(1);
+    assert!(
+        ran.stderr.contains("the streams of A on disk reserve 96.0MiB by max_bytes, and it may reserve 40.0MiB"),
+        "{}",
+        ran.stderr
+    );
+    // The way that it names.
+    project.edit("40MiB", "96MiB");
+    project.run(&["up"]).exited(0);
+    project.edit("96MiB", "40MiB");
+    project.run(&["up"]).exited(0);
+    project.run(&["plan"]).exited(0);
+}
+
+/// What a plan knows that the server will refuse, because of what nobody declared, is said; and a stream is not deleted for
+/// one that would not fit.
+#[tokio::test(flavor = "multi_thread")]
+async fn what_has_no_room_beside_streams_of_others_is_foretold() {
+    let registry = "version = 1\n[server]\nclient = \"127.0.0.1:4222\"\n[server.jetstream]\nstorage = \"1GiB\"\n[[system.user]]\nname = \"op\"\n[[tenant]]\nname = \"A\"\n\
+                    [[tenant.user]]\nname = \"boss\"\nrole = \"admin\"\n[tenant.jetstream]\nstorage = \"100MiB\"\nconsumers = 3\n[[tenant.stream]]\nname = \"S\"\n\
+                    subjects = [\"A.s\"]\nmax_bytes = \"8MiB\"\n[[tenant.stream.consumer]]\nname = \"w\"\n";
+    let project = Project::with_registry(registry);
+    project.up();
+    let js = jetstream::new(project.connect("A/boss").await.client.clone());
+    let config = |name: &str, subject: &str| jetstream::stream::Config {
+        name: name.to_owned(),
+        subjects: vec![subject.to_owned()],
+        max_bytes: 80 << 20,
+        ..Default::default()
+    };
+    js.create_stream(config("OTHER", "A.other")).await.expect("made");
+    for name in ["x", "y"] {
+        let config = jetstream::consumer::pull::Config { durable_name: Some(name.to_owned()), ..Default::default() };
+        js.create_consumer_on_stream(config, "S").await.expect("made");
+    }
+    js.publish("A.s", "1".into()).await.expect("published").await.expect("stored");
+    let said = |ran: &Ran, what: &str| {
+        assert!(ran.all().contains(&format!("the server will refuse it: {what}")), "{}", ran.all())
+    };
+    // A consumer more than the limit, a subject that is taken, and a replacement that does not fit.
+    project.edit("name = \"w\"", "name = \"w\"\n[[tenant.stream.consumer]]\nname = \"v\"");
+    said(&project.run(&["plan"]).exited(1), "the stream would have 4 consumers");
+    project.edit("subjects = [\"A.s\"]", "subjects = [\"A.s\", \"A.other\"]");
+    said(&project.run(&["plan"]).exited(1), "`OTHER`, which is not declared, has subjects of it");
+    project.edit("\n[[tenant.stream.consumer]]\nname = \"v\"", "");
+    project.edit("subjects = [\"A.s\", \"A.other\"]", "retention = \"workqueue\"\nsubjects = [\"A.s\"]");
+    project.edit("max_bytes = \"8MiB\"", "max_bytes = \"28MiB\"");
+    let replace = ["apply", "--replace", "A/S"];
+    said(
+        &project.run(&["plan", "--replace", "A/S"]).exited(1),
+        "with streams that are not declared, 108.0MiB would be reserved of 100.0MiB",
+    );
+    let ran = project.run(&replace).exited(1);
+    assert!(ran.all().contains("nothing was deleted"), "{}", ran.all());
+    let kept = js.get_stream("S").await.expect("it is there").cached_info().state.messages;
+    assert_eq!(kept, 1);
+    project.edit("max_bytes = \"28MiB\"", "max_bytes = \"18MiB\"");
+    project.run(&replace);
+    let info = js.get_stream("S").await.expect("it is there").cached_info().clone();
+    assert_eq!(
+        (info.config.max_bytes, info.state.messages),
+        (18 << 20, 0),
+        "the control: where it fits it is replaced"
+    );
 }

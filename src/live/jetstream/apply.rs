@@ -119,6 +119,7 @@ async fn carry_out_one(api: &Api, tenant: &Tenant, actual: &Actual, change: &Cha
             (Action::Create, Some(stream)) => create_stream(api, stream).await,
             (Action::Update { .. }, Some(stream)) => update_stream(api, stream, raw).await,
             (Action::Replace(_), Some(stream)) => {
+                refuse_without_room(api, tenant, stream).await?;
                 delete_stream(api, name, raw).await?;
                 create_stream(api, stream).await.map_err(note_deleted)
             }
@@ -138,6 +139,27 @@ async fn carry_out_one(api: &Api, tenant: &Tenant, actual: &Actual, change: &Cha
             put_consumer(api, name, declared, "create", None).await.map_err(note_deleted)
         }
         _ => delete(api, &format!("CONSUMER.DELETE.{name}.{consumer}")).await,
+    }
+}
+
+/// Refuses to delete a stream in whose place the new one would not fit, beside the others that there are now.
+async fn refuse_without_room(api: &Api, tenant: &Tenant, stream: &Stream) -> Result<(), Failure> {
+    let Some(limits) = tenant.jetstream else { return Ok(()) };
+    let new = STREAM.request(&stream.config, None);
+    let Some(wanted) = new["max_bytes"].as_u64().filter(|bytes| *bytes > 0) else { return Ok(()) };
+    let in_memory = new["storage"] == "memory";
+    let limit = if in_memory { limits.memory.bytes() } else { limits.storage.bytes() };
+    let is_other =
+        |config: &&Json| config["name"] != stream.name.as_str() && (config["storage"] == "memory") == in_memory;
+    let streams = api.list("STREAM.LIST", "streams").await?;
+    let others = streams.iter().map(|stream| &stream["config"]).filter(is_other);
+    let taken: u64 = others.filter_map(|config| config["max_bytes"].as_u64()).sum();
+    match taken.saturating_add(wanted) <= limit {
+        true => Ok(()),
+        false => Err(Failure::Refused {
+            code: 10047,
+            words: "nothing was deleted, because the new one would not fit beside the others".to_owned(),
+        }),
     }
 }
 

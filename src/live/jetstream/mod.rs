@@ -22,6 +22,8 @@ use apply::ChangeOutcome;
 use change::{Action, Change};
 use targets::Targets;
 
+pub use plan::REFUSED;
+
 /// Number of tenants processed at the same time.
 pub const AT_ONCE: usize = 32;
 

@@ -8,6 +8,7 @@ use super::api::{Api, Failure};
 use super::change::{Action, Change, Differs, Kind, NotInPlace};
 use super::losses;
 use super::targets::Targets;
+use crate::live::stats::human_size;
 use crate::model::Tenant;
 use crate::model::jetstream::difference::{CONSUMER, Difference, MARK, STREAM};
 use crate::model::jetstream::{Consumer, Stream};
@@ -102,8 +103,65 @@ pub fn changes(tenant: &Tenant, actual: &Actual, targets: &Targets) -> Vec<Chang
         }
     }
     note_too_many(tenant, actual, &mut changes);
+    note_too_many_consumers(tenant, actual, &mut changes);
     note_exchanged(tenant, actual, &mut changes);
+    note_no_room(tenant, actual, targets, &mut changes);
+    note_taken(tenant, actual, targets, &mut changes);
     changes
+}
+
+/// How the note of a change that the server will refuse begins.
+pub const REFUSED: &str = "the server will refuse it: ";
+
+/// The bytes that streams reserve on disk and in memory.
+fn reserved<'s>(raw: impl Iterator<Item = &'s Json>) -> [u64; 2] {
+    let mut sums = [0u64; 2];
+    for config in raw {
+        // -1: it reserves nothing.
+        sums[usize::from(config["storage"] == "memory")] += config["max_bytes"].as_u64().unwrap_or(0);
+    }
+    sums
+}
+
+/// Notes on streams that are to reserve more than there is, because streams that are not declared have it.
+fn note_no_room(tenant: &Tenant, actual: &Actual, targets: &Targets, changes: &mut [Change]) {
+    let Some(limits) = tenant.jetstream else { return };
+    let declared: BTreeMap<&str, Json> =
+        tenant.streams.iter().map(|stream| (stream.name.as_str(), STREAM.request(&stream.config, None))).collect();
+    let stays = |(name, _): &(&String, &ActualStream)| {
+        !declared.contains_key(name.as_str()) && !targets.is_deleted(tenant, name, None)
+    };
+    let others = reserved(actual.streams.iter().filter(stays).map(|(_, found)| &found.raw));
+    let own = reserved(declared.values());
+    for (i, limit) in [limits.storage.bytes(), limits.memory.bytes()].into_iter().enumerate() {
+        let sum = own[i].saturating_add(others[i]);
+        if sum <= limit || others[i] == 0 {
+            continue;
+        }
+        for change in changes.iter_mut().filter(|change| change.consumer.is_none()) {
+            let name = change.stream.as_str();
+            let makes = matches!(change.action, Action::Create | Action::Update(_) | Action::Replace(_));
+            let Some(new) = declared.get(name).filter(|_| makes) else { continue };
+            let before = actual.streams.get(name).map_or([0; 2], |found| reserved([&found.raw].into_iter()));
+            if reserved([new].into_iter())[i] > before[i] {
+                change.note = Some(format!(
+                    "{REFUSED}with streams that are not declared, {} would be reserved of {}",
+                    human_size(sum),
+                    human_size(limit)
+                ));
+            }
+        }
+    }
+}
+
+/// Notes on streams that are to take subjects which a stream that is not declared has.
+fn note_taken(tenant: &Tenant, actual: &Actual, targets: &Targets, changes: &mut [Change]) {
+    for change in changes.iter_mut().filter(|c| c.consumer.is_none() && matches!(c.action, Action::Update(_))) {
+        let declared = tenant.streams.iter().find(|stream| stream.name.as_str() == change.stream);
+        if let Some(by) = declared.and_then(|stream| subjects_taken(tenant, stream, actual, targets)) {
+            change.note = Some(format!("{REFUSED}`{by}`, which is not declared, has subjects of it"));
+        }
+    }
 }
 
 /// Notes on streams that are to take subjects from each other in a circle: none of them can be the first.
@@ -141,7 +199,7 @@ fn note_exchanged(tenant: &Tenant, actual: &Actual, changes: &mut [Change]) {
     for (i, by) in waiting {
         let Some(by) = by.filter(|by| names.contains(by)) else { continue };
         changes[i].note = Some(format!(
-            "the server will refuse it: `{by}` has its subjects, and waits for those of others in turn: give one of them subjects \
+            "{REFUSED}`{by}` has its subjects, and waits for those of others in turn: give one of them subjects \
              of its own first, apply that, and then those that you mean"
         ));
     }
@@ -166,8 +224,31 @@ fn note_too_many(tenant: &Tenant, actual: &Actual, changes: &mut [Change]) {
     let is_created = |change: &&mut Change| change.consumer.is_none() && matches!(change.action, Action::Create);
     for change in changes.iter_mut().filter(is_created) {
         change.note = Some(format!(
-            "the server will refuse it: the tenant would have {would_be} streams, those that are not declared included, and may have {most}"
+            "{REFUSED}the tenant would have {would_be} streams, those that are not declared included, and may have {most}"
         ));
+    }
+}
+
+/// Notes on consumers to be created that their stream may not have them: consumers that are not declared count as well.
+fn note_too_many_consumers(tenant: &Tenant, actual: &Actual, changes: &mut [Change]) {
+    let Some(limits) = tenant.jetstream else { return };
+    for stream in &tenant.streams {
+        let Some(found) = actual.streams.get(stream.name.as_str()) else { continue };
+        let own = STREAM.request(&stream.config, None)["max_consumers"].as_u64().filter(|most| *most > 0);
+        let most = own.map_or(u64::from(limits.consumers), |own| own.min(limits.consumers.into()));
+        let is_of = |change: &Change| change.stream == stream.name.as_str() && change.consumer.is_some();
+        let count = |is: fn(&Action) -> bool| changes.iter().filter(|c| is_of(c) && is(&c.action)).count() as u64;
+        let (created, deleted) =
+            (count(|a| matches!(a, Action::Create)), count(|a| matches!(a, Action::Delete { .. })));
+        let would_be = (found.consumers.len() as u64 + created).saturating_sub(deleted);
+        if would_be <= most {
+            continue;
+        }
+        for change in changes.iter_mut().filter(|c| is_of(c) && matches!(c.action, Action::Create)) {
+            change.note = Some(format!(
+                "{REFUSED}the stream would have {would_be} consumers, those that are not declared included, and may have {most}"
+            ));
+        }
     }
 }
 
