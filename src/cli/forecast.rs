@@ -124,7 +124,10 @@ pub fn emptied(project: &Project, plan: &ReloadPlan, url: &str) -> Option<Emptie
 /// could not be asked.
 pub fn emptied_in_words(emptied: Option<&Emptied>) -> Vec<String> {
     let Some(emptied) = emptied else {
-        return vec!["empties streams in memory, of which the server could not be asked".to_owned()];
+        return vec![
+            "empties streams in memory and forgets consumers in memory, of which the server could not be asked"
+                .to_owned(),
+        ];
     };
     let mut words = Vec::new();
     if !emptied.streams.is_empty() {
@@ -137,8 +140,8 @@ pub fn emptied_in_words(emptied: Option<&Emptied>) -> Vec<String> {
     if !emptied.consumers.is_empty() {
         let named = emptied.consumers.iter().map(|lost| format!("{}/{}/{}", lost.tenant, lost.stream, lost.consumer));
         words.push(format!(
-            "forgets consumers in memory, which then begin anew: {}; until they are made again, streams with retention = \"interest\" \
-             drop what only they wait for",
+            "forgets consumers in memory: {}; `apply` makes those of the registry again, which begin anew, and until then streams with \
+             retention = \"interest\" drop what only they wait for",
             first_few(named)
         ));
     }

@@ -239,7 +239,7 @@ pub fn note_leftovers(
         let messages = messages.and_then(|count| usize::try_from(count).ok());
         let messages = messages.map(|messages| format!("{}, ", super::count(messages, "message")));
         context.ui.note(&plain(&format!(
-            "data of {account}, which no declared tenant has, stays on disk: {}, {}{} in {}",
+            "data of {account}, which no tenant with JetStream has, stays on disk: {}, {}{} in {}",
             super::count(*streams, "stream"),
             messages.unwrap_or_default(),
             human_size(*bytes),

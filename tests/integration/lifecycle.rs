@@ -697,7 +697,7 @@ async fn the_data_of_a_removed_tenant_is_told_and_deleted_by_name_only() {
     project.up();
     let health = || http(project.monitor, "/healthz");
     let store = project.path().join(".tenantry/run/data/jetstream");
-    let left = |ran: &Ran| ran.all().contains("data of TENANT_B, which no declared tenant has");
+    let left = |ran: &Ran| ran.all().contains("data of TENANT_B, which no tenant with JetStream has");
     assert!(health().contains("ok") && !left(&project.run(&["status"])), "the control");
     let kept = project.connect("TENANT_A/tenant_a_admin").await;
     let kept = async_nats::jetstream::new(kept.client.clone());
@@ -802,7 +802,7 @@ async fn consumers_that_a_restart_forgets_are_named() {
     };
     assert_eq!((take(&js, "disk").await, take(&js, "mem").await), (1, 1));
     project.edit("name = \"one\"", "name = \"two\"");
-    let said = "forgets consumers in memory, which then begin anew: A/S/mem;";
+    let said = "forgets consumers in memory: A/S/mem;";
     for ran in
         [project.run(&["plan"]).exited(1), project.run(&["up"]).exited(1), project.run(&["up", "--restart"]).exited(0)]
     {

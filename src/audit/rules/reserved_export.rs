@@ -161,7 +161,11 @@ fn touches(system: &System, account: &Account, subject: &Subject, with_services:
     }
     // A token of the application's is in the server's subjects only as the name of a stream, a key or a bucket: whoever has
     // one of that name shares it.
-    let is_word = |token: &str| matches!(token, "*" | ">") || token.bytes().all(|byte| byte.is_ascii_uppercase());
+    let domain = system.server.jetstream.as_ref().and_then(|jetstream| jetstream.domain.as_ref());
+    let is_domain = |token: &str| domain.is_some_and(|(domain, _)| domain == token);
+    let is_word = |token: &str| {
+        matches!(token, "*" | ">") || token.bytes().all(|byte| byte.is_ascii_uppercase()) || is_domain(token)
+    };
     let has_words_only = subject.tokens().all(is_word);
     let of_jetstream = account.jetstream.iter().filter(|_| has_words_only).flat_map(|_| OF_JETSTREAM);
     let of_mqtt = system.server.listener(ListenerKind::Mqtt).into_iter().flat_map(|_| OF_MQTT);
@@ -366,7 +370,7 @@ mod tests {
     #[test]
     fn each_subject_that_a_mapping_makes_counts() {
         let export = |subject: &str| severity(subject, subject, "");
-        for subject in ["$JS.hub.API.>", "$JS.hub.>", "$JS.API.>"] {
+        for subject in ["$JS.hub.API.>", "$JS.hub.>", "$JS.API.>", "*.hub.API.>", "*.hub.>"] {
             assert_eq!(export(subject), Some(Severity::Error), "{subject}");
         }
         let mapped = |mappings: &str| severity("api.>", "api.>", mappings);
