@@ -1087,7 +1087,7 @@ async fn what_has_no_room_beside_streams_of_others_is_foretold() {
     }
     js.publish("A.s", "1".into()).await.expect("published").await.expect("stored");
     let said = |ran: &Ran, what: &str| {
-        assert!(ran.all().contains(&format!("the server will refuse it: {what}")), "{}", ran.all())
+        assert!(ran.all().contains(&format!("the server will refuse it: {what}")), "{}", ran.all());
     };
     // A consumer more than the limit, a subject that is taken, and a replacement that does not fit.
     project.edit("name = \"w\"", "name = \"w\"\n[[tenant.stream.consumer]]\nname = \"v\"");
