@@ -70,8 +70,9 @@ fn check(system: &System, tenants: &Tenants, out: &mut Vec<Diagnostic>) {
         let requests = requests(system, account);
         diverted(account, &requests, tenants, out);
         renamed(account, &requests, tenants, out);
-        // Who may import it is not in the file: any name.
-        for export in account.exports.iter().filter(|e| e.token_position > 0 && system.operator.is_some()) {
+        // Streams, which the exporter's own messages come to; and services of which the file does not say who may import them.
+        let is_followed = |e: &&Export| e.kind == ShareKind::Stream || system.operator.is_some();
+        for export in account.exports.iter().filter(|e| e.token_position > 0).filter(is_followed) {
             let imports: Vec<(&Account, &Import)> = system.imports_of(account, export).collect();
             let place = usize::try_from(export.token_position - 1).unwrap_or(usize::MAX);
             for mapping in account.written_mappings().filter(|m| m.from.overlaps(&export.subject)) {
@@ -80,8 +81,10 @@ fn check(system: &System, tenants: &Tenants, out: &mut Vec<Diagnostic>) {
                 let others = imports.iter().filter(|(by, _)| own != Some(by.name.as_str()));
                 let mut others: Vec<&Subject> = others.map(|(_, import)| &import.subject).collect();
                 // JWTs may import any part of it.
-                others.push(&export.subject);
-                if keeps_name(mapping, export, &others) {
+                if system.operator.is_some() {
+                    others.push(&export.subject);
+                }
+                if keeps_name(mapping, export, &others) || imports.is_empty() && system.operator.is_none() {
                     continue;
                 }
                 let message = format!("`{}` is mapped, after the importer's name in it was checked", export.subject);
