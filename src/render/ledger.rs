@@ -186,7 +186,17 @@ impl NameLedger {
             let account = new.0.get(name).filter(|account| !account.is_retired && !account.users.is_empty());
             if old.is_retired {
                 match account {
-                    Some(account) => lost.revived.extend(revived(name, old, account)),
+                    Some(account) => {
+                        lost.revived.extend(revived(name, old, account));
+                        // Who does not come back with it stays given up.
+                        let derived = old.users.iter().filter_map(|(user, last)| Some((user, (*last)?)));
+                        let before = derived.chain(old.retired.iter().map(|(user, last)| (user, *last)));
+                        let before: BTreeMap<&String, u32> = before.collect();
+                        let away = before.into_iter().filter(|(user, _)| {
+                            *user != PROVISIONER && !account.users.contains_key(*user) && !is_retired(name, Some(user))
+                        });
+                        away.for_each(|(user, last)| lost.user(name, user, last));
+                    }
                     None if !is_retired(name, None) => lost.tenant(name),
                     None => {}
                 }
@@ -387,6 +397,12 @@ mod tests {
             "name = \"B\"\n[[tenant.user]]\nname = \"app\"\ngeneration = 2",
         );
         assert_eq!(refused(&old, &renewed), None, "with a new secret it may come back");
+        // Without one of its users: that one stays given up, and has to be named.
+        let other = TWO
+            .replace("name = \"B\"\n[[tenant.user]]\nname = \"app\"", "name = \"B\"\n[[tenant.user]]\nname = \"new\"");
+        assert!(refused(&old, &other).is_some_and(|e| e.contains("[[retired]]\ntenant = \"B\"\nuser = \"app\"")));
+        let named = format!("{other}[[retired]]\ntenant = \"B\"\nuser = \"app\"\n");
+        assert_eq!(refused(&old, &named), None);
         // A user that was given up before its tenant was.
         let gone = format!("{retired_b}[[retired]]\ntenant = \"B\"\nuser = \"early\"\ngeneration = 4\n");
         let knows = with(&retired_b).0.carrying(&with(&gone).0.carrying(&with(TWO).0));

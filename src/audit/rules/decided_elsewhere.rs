@@ -139,9 +139,9 @@ pub fn held_by(signs: &str, span: Span) -> Diagnostic {
     RULE.warning(span, message).hint("give each account signing keys of its own")
 }
 
-/// The finding that another server decides what a sentence says.
-pub fn beyond_leaf(message: String, span: Span) -> Diagnostic {
-    RULE.warning(span, message).hint("give each tenant accounts of its own; or audit the other server's file")
+/// The finding that another server, or nobody, says what a sentence leaves open.
+pub fn not_said(message: String, span: Span) -> Diagnostic {
+    RULE.warning(span, message).hint("if it is not meant, narrow the lists; if it is, give each tenant accounts of its own, so that a share says with whom")
 }
 
 /// The finding that nobody knows who is behind a leaf node of an account that several tenants share.

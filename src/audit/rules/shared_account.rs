@@ -152,34 +152,41 @@ fn by_anothers_share(system: &System, tenants: &Tenants, account: &Account, out:
             receiving.iter().map(|user| tenants.of(to, user)).collect(),
         ];
         let owners = [tenants.owner(from), tenants.owner(to)];
-        // Whether the share with `other` is not for this tenant at one of its ends.
-        let is_past = |end: usize, account: &Account, tenant: &str, other: &str| {
-            tenants.are_mixed(account)
-                && !owners.contains(&Some(tenant))
-                && owners[end] != Some(other)
-                && (owners[end].is_some() || ends[end].contains(other))
+        // Whether the share with `other` is for this tenant, at one of its ends.
+        let judged = |end: usize, account: &Account, tenant: &str, other: &str| {
+            let has_users = || account.users.iter().any(|user| tenants.of(account, user) == other);
+            if !tenants.are_mixed(account) || owners.contains(&Some(tenant)) {
+                Meant::Yes
+            } else if owners[end] == Some(other) {
+                Meant::Perhaps
+            } else if owners[end].is_some() || ends[end].contains(other) {
+                Meant::No
+            } else if has_users() {
+                Meant::Perhaps
+            } else {
+                Meant::Yes
+            }
         };
         let pairs = sent.iter().flat_map(|(sender, messages)| receiving.iter().map(move |to| (*sender, messages, *to)));
         let found = pairs.filter_map(|(sender, messages, receiver)| {
             let (first, second) = (tenants.of(from, sender), tenants.of(to, receiver));
-            let is_wrong = first != second && (is_past(0, from, first, second) || is_past(1, to, second, first));
+            let meant = judged(0, from, first, second).max(judged(1, to, second, first));
+            let is_wrong = first != second && meant != Meant::Yes;
             let arrives = messages.iter().filter(|_| is_wrong).find_map(|message| message.received_by(receiver));
-            Some((sender, receiver, arrives?))
+            Some((sender, receiver, arrives?, meant))
         });
-        // What is certain before what another server decides.
-        let by_leaf = |(sender, receiver, _): &(&User, &User, Subject)| {
-            [sender, receiver].iter().any(|user| std::ptr::eq(**user, &raw const behind))
+        // What is certain before what another server decides, or nobody said.
+        let by_leaf = |sender: &User, receiver: &User| {
+            [sender, receiver].into_iter().any(|user| std::ptr::eq(user, &raw const behind))
         };
-        let Some((sender, receiver, arrives)) = found.min_by_key(by_leaf) else { continue };
+        let found = found.min_by_key(|(sender, receiver, _, meant)| (by_leaf(sender, receiver), *meant != Meant::No));
+        let Some((sender, receiver, arrives, meant)) = found else { continue };
         let who = |end: &Account, user: &User| whose(tenants, end, user);
         let shared = format!("by what `{}` shares with `{}`", exporter.name, account.name);
-        if by_leaf(&(sender, receiver, arrives.clone())) {
-            let message = format!(
-                "whether {} reaches {} on `{arrives}`, {shared}, is not in this file",
-                who(from, sender),
-                who(to, receiver)
-            );
-            out.push(decided_elsewhere::beyond_leaf(message, import.span));
+        if meant == Meant::Perhaps || by_leaf(sender, receiver) {
+            let (from, to) = (who(from, sender), who(to, receiver));
+            let message = format!("whether {from} is to reach {to} on `{arrives}`, {shared}, is not in this file");
+            out.push(decided_elsewhere::not_said(message, import.span));
             continue;
         }
         let message = format!("{} reaches {}: `{arrives}`, {shared}", who(from, sender), who(to, receiver));
@@ -191,6 +198,15 @@ fn by_anothers_share(system: &System, tenants: &Tenants, account: &Account, out:
         let finding = RULE.error(import.span, message).related(sender.span, "from this user");
         out.push(finding.related(receiver.span, "to this one").hint(hint));
     }
+}
+
+/// Whether a share is meant for a tenant that takes part in it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+enum Meant {
+    Yes,
+    /// Nobody said: the account is the other tenant's own; or that one has users in it, who take no part.
+    Perhaps,
+    No,
 }
 
 /// An import with the accounts at its ends.
@@ -288,6 +304,29 @@ mod tests {
     }
 
     const T2: &str = "[[tenant]]\nname = 't2'\nusers = ['t2']\n";
+
+    /// Measured on nats-server 2.15.1: all of these are heard.
+    #[test]
+    fn shares_that_reach_another_tenants_user_alone_are_not_called_meant() {
+        let undecided = |to: &str, hears: &str, tenants: &str| {
+            let text = format!(
+                "accounts {{ HUB {{ users: [{{ user: h1, permissions {{ publish: x, subscribe: \"in.a.>\" }} }}, {{ user: h2, permissions {{ publish: x, subscribe: {hears} }} }}], imports: [{{ stream: {{ account: A, subject: \"evt.>\" }}, to: \"{to}\" }}] }}
+                 A {{ users: [{{ user: a }}], exports: [{{ stream: \"evt.>\", accounts: [HUB] }}] }} }}"
+            );
+            let found = findings_of_tenants(&text, tenants);
+            let is = |rule: &str| found.iter().any(|f| f.rule == rule && f.message.contains("`HUB/h2`"));
+            (is("shared-account"), is("decided-elsewhere"))
+        };
+        let each =
+            "[[tenant]]\nname = 'one'\naccounts = ['A']\nusers = ['h1']\n[[tenant]]\nname = 'two'\nusers = ['h2']\n";
+        assert_eq!(undecided("in.a.>", "\"in.b.>\"", each), (false, false), "it comes to its own tenant's user");
+        assert_eq!(undecided("in.b.>", "\"in.b.>\"", each), (false, true), "to the other one's alone");
+        assert_eq!(undecided("in.>", "\"in.>\"", each), (true, false), "to both");
+        let owner = "[[tenant]]\nname = 'one'\naccounts = ['A', 'HUB']\n[[tenant]]\nname = 'two'\nusers = ['h2']\n";
+        assert_eq!(undecided("in.>", "\"in.>\"", owner), (false, true), "to a guest");
+        let others = "[[tenant]]\nname = 'three'\naccounts = ['A']\n[[tenant]]\nname = 'one'\nusers = ['h1']\n[[tenant]]\nname = 'two'\nusers = ['h2']\n";
+        assert_eq!(undecided("in.b.>", "\"in.b.>\"", others), (false, false), "who shares has nobody there");
+    }
 
     /// The owner of an account says by lists who in it takes part in what it shares with itself.
     #[test]

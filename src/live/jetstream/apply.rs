@@ -90,8 +90,8 @@ async fn carry_out(
         for change in open {
             let of_stream = |(c, _): &(Change, Failure)| c.stream == change.stream && c.consumer.is_none();
             if change.consumer.is_some() && later.iter().any(of_stream) {
-                let words = format!("stream `{}` is not there", change.stream);
-                later.push((change, Failure::Refused { code: 10059, words }));
+                let words = format!("not tried, because stream `{}` could not be made or changed", change.stream);
+                later.push((change, Failure::Refused { code: 0, words }));
                 continue;
             }
             match carry_out_one(api, tenant, actual, &change).await {

@@ -234,6 +234,11 @@ fn note_too_many_consumers(tenant: &Tenant, actual: &Actual, changes: &mut [Chan
     let Some(limits) = tenant.jetstream else { return };
     for stream in &tenant.streams {
         let Some(found) = actual.streams.get(stream.name.as_str()) else { continue };
+        // They go with a stream that is replaced.
+        let is_replaced = |c: &Change| c.stream == stream.name.as_str() && matches!(c.action, Action::Replace(_));
+        if changes.iter().any(|change| change.consumer.is_none() && is_replaced(change)) {
+            continue;
+        }
         let own = STREAM.request(&stream.config, None)["max_consumers"].as_u64().filter(|most| *most > 0);
         let most = own.map_or(u64::from(limits.consumers), |own| own.min(limits.consumers.into()));
         let is_of = |change: &Change| change.stream == stream.name.as_str() && change.consumer.is_some();
