@@ -1106,6 +1106,11 @@ async fn what_has_no_room_beside_streams_of_others_is_foretold() {
     assert!(ran.all().contains("nothing was deleted"), "{}", ran.all());
     let kept = js.get_stream("S").await.expect("it is there").cached_info().state.messages;
     assert_eq!(kept, 1);
+    // The registry allows more, and the server does not yet.
+    project.edit("storage = \"100MiB\"", "storage = \"200MiB\"");
+    let ran = project.run(&replace).exited(1);
+    assert!(ran.all().contains("nothing was deleted"), "{}", ran.all());
+    project.edit("storage = \"200MiB\"", "storage = \"100MiB\"");
     project.edit("max_bytes = \"28MiB\"", "max_bytes = \"18MiB\"");
     project.run(&replace);
     let info = js.get_stream("S").await.expect("it is there").cached_info().clone();
@@ -1114,4 +1119,33 @@ async fn what_has_no_room_beside_streams_of_others_is_foretold() {
         (18 << 20, 0),
         "the control: where it fits it is replaced"
     );
+}
+
+/// A consumer that is replaced and refused is there again.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_consumer_whose_replacement_is_refused_is_made_again() {
+    let registry = "version = 1\n[server]\nclient = \"127.0.0.1:4222\"\n[server.jetstream]\nstorage = \"1GiB\"\n[[system.user]]\nname = \"op\"\n[[tenant]]\nname = \"A\"\n\
+                    [[tenant.user]]\nname = \"boss\"\nrole = \"admin\"\n[tenant.jetstream]\nstorage = \"100MiB\"\n[[tenant.stream]]\nname = \"S\"\nretention = \"workqueue\"\n\
+                    subjects = [\"A.s.*\"]\nmax_bytes = \"8MiB\"\n[[tenant.stream.consumer]]\nname = \"w\"\nfilter = \"A.s.a\"\n";
+    let project = Project::with_registry(registry);
+    project.up();
+    let js = jetstream::new(project.connect("A/boss").await.client.clone());
+    let config = jetstream::consumer::pull::Config {
+        durable_name: Some("other".to_owned()),
+        filter_subject: "A.s.b".to_owned(),
+        ..Default::default()
+    };
+    js.create_consumer_on_stream(config, "S").await.expect("made");
+    project.edit("filter = \"A.s.a\"", "filter = \"A.s.*\"\nreplay_policy = \"original\"");
+    let ran = project.run(&["apply", "--replace", "A/S/w"]).exited(1);
+    assert!(ran.all().contains("the old one was made again, and begins anew"), "{}", ran.all());
+    let filter = async || {
+        let consumer: jetstream::consumer::PullConsumer =
+            js.get_consumer_from_stream("w", "S").await.expect("it is there");
+        consumer.cached_info().config.filter_subject.clone()
+    };
+    assert_eq!(filter().await, "A.s.a");
+    js.get_stream("S").await.expect("the stream").delete_consumer("other").await.expect("deleted");
+    project.run(&["apply", "--replace", "A/S/w"]).exited(0);
+    assert_eq!(filter().await, "A.s.*", "the control");
 }

@@ -12,6 +12,7 @@ use super::targets::Targets;
 use crate::model::jetstream::difference::{CONSUMER, Comparison, STREAM, consumer_request, is_same};
 use crate::model::jetstream::{Config, Consumer, Stream};
 use crate::model::{StreamCopy, Tenant};
+use crate::subject::Subject;
 
 /// The outcome of a change.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -119,7 +120,7 @@ async fn carry_out_one(api: &Api, tenant: &Tenant, actual: &Actual, change: &Cha
             (Action::Create, Some(stream)) => create_stream(api, stream).await,
             (Action::Update { .. }, Some(stream)) => update_stream(api, stream, raw).await,
             (Action::Replace(_), Some(stream)) => {
-                refuse_without_room(api, tenant, stream).await?;
+                refuse_irreplaceable(api, tenant, stream).await?;
                 delete_stream(api, name, raw).await?;
                 create_stream(api, stream).await.map_err(note_deleted)
             }
@@ -136,30 +137,62 @@ async fn carry_out_one(api: &Api, tenant: &Tenant, actual: &Actual, change: &Cha
         }
         (Action::Replace(_), Some(declared)) => {
             delete(api, &format!("CONSUMER.DELETE.{name}.{consumer}")).await?;
-            put_consumer(api, name, declared, "create", None).await.map_err(note_deleted)
+            let Err(failure) = put_consumer(api, name, declared, "create", None).await else { return Ok(()) };
+            // The old one again, without its position, rather than none.
+            let old = raw.map(|raw| json!({ "stream_name": name, "config": raw, "action": "create" }));
+            let again = match &old {
+                Some(old) => api.request(&format!("CONSUMER.CREATE.{name}.{consumer}"), old).await.is_ok(),
+                None => false,
+            };
+            Err(if again { note_made_again(failure) } else { note_deleted(failure) })
         }
         _ => delete(api, &format!("CONSUMER.DELETE.{name}.{consumer}")).await,
     }
 }
 
-/// Refuses to delete a stream in whose place the new one would not fit, beside the others that there are now.
-async fn refuse_without_room(api: &Api, tenant: &Tenant, stream: &Stream) -> Result<(), Failure> {
-    let Some(limits) = tenant.jetstream else { return Ok(()) };
+/// Refuses to delete a stream in whose place the new one could not be made: beside the others that there are now, and by the
+/// limits that the server has now.
+async fn refuse_irreplaceable(api: &Api, tenant: &Tenant, stream: &Stream) -> Result<(), Failure> {
     let new = STREAM.request(&stream.config, None);
-    let Some(wanted) = new["max_bytes"].as_u64().filter(|bytes| *bytes > 0) else { return Ok(()) };
     let in_memory = new["storage"] == "memory";
-    let limit = if in_memory { limits.memory.bytes() } else { limits.storage.bytes() };
-    let is_other =
-        |config: &&Json| config["name"] != stream.name.as_str() && (config["storage"] == "memory") == in_memory;
     let streams = api.list("STREAM.LIST", "streams").await?;
-    let others = streams.iter().map(|stream| &stream["config"]).filter(is_other);
-    let taken: u64 = others.filter_map(|config| config["max_bytes"].as_u64()).sum();
-    match taken.saturating_add(wanted) <= limit {
-        true => Ok(()),
-        false => Err(Failure::Refused {
-            code: 10047,
-            words: "nothing was deleted, because the new one would not fit beside the others".to_owned(),
-        }),
+    let others =
+        || streams.iter().map(|stream| &stream["config"]).filter(|config| config["name"] != stream.name.as_str());
+    let subjects = |config: &Json| -> Vec<Subject> {
+        let subjects = config["subjects"].as_array().into_iter().flatten().filter_map(Json::as_str);
+        subjects.filter_map(Subject::as_the_server_reads).collect()
+    };
+    let takes = |config: &&Json| subjects(config).iter().any(|s| stream.subjects.iter().any(|own| own.overlaps(s)));
+    if let Some(other) = others().find(takes) {
+        let name = other["name"].as_str().unwrap_or_default();
+        return Err(irreplaceable(10065, &format!("`{name}` has subjects of the new one")));
+    }
+    let wanted = new["max_bytes"].as_u64().unwrap_or(0);
+    let same = others().filter(|config| (config["storage"] == "memory") == in_memory);
+    let taken: u64 = same.filter_map(|config| config["max_bytes"].as_u64()).sum();
+    let declared = tenant.jetstream.map_or(0, |js| if in_memory { js.memory.bytes() } else { js.storage.bytes() });
+    // The server may have an older configuration than the registry.
+    let info = api.request("INFO", &Json::Null).await.unwrap_or_default();
+    let running = info["limits"][if in_memory { "max_memory" } else { "max_storage" }].as_u64();
+    let limit = running.map_or(declared, |running| running.min(declared));
+    match wanted > 0 && taken.saturating_add(wanted) > limit {
+        true => Err(irreplaceable(10047, "the new one would not fit beside the others")),
+        false => Ok(()),
+    }
+}
+
+fn irreplaceable(code: u64, why: &str) -> Failure {
+    Failure::Refused { code, words: format!("nothing was deleted, because {why}") }
+}
+
+/// Says that the old one is there again, and begins anew.
+fn note_made_again(failure: Failure) -> Failure {
+    match failure {
+        Failure::Refused { code, words } => Failure::Refused {
+            code,
+            words: format!("the new one was refused: {words}; the old one was made again, and begins anew"),
+        },
+        other => other,
     }
 }
 
