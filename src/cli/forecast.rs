@@ -46,7 +46,7 @@ impl Consequences {
 /// they reserve more than their tenant may. The server is asked only if the plan changes such a limit.
 pub fn refuse_dead_ends(project: &Project, plan: &ReloadPlan, url: &str) -> Result<(), Error> {
     let changes_storage = || project.model().tenants.iter().any(|tenant| plan.changes_storage(tenant.name.as_str()));
-    match plan.lowered.iter().any(|lowered| lowered.account.is_none()) || changes_storage() {
+    match plan.restart || plan.lowered.iter().any(|lowered| lowered.account.is_none()) || changes_storage() {
         true => refuse(&lowered_limits(plan, project, url).0, plan),
         false => Ok(()),
     }
@@ -57,6 +57,14 @@ fn refuse(over: &[OverLimit], plan: &ReloadPlan) -> Result<(), Error> {
         return Err(Error::refused(
             format!("nothing was written: {}", over.consequence()),
             "raise max_connections under [server], or have clients disconnect first",
+        ));
+    }
+    // Whatever it is for.
+    if let Some(over) = over.iter().find(|over| over.drops_consumers() && plan.restart) {
+        return Err(Error::refused(
+            format!("nothing was written: {}", over.consequence()),
+            "first without what needs a restart: a reload lowers the limit, and `tenantry apply` the consumers that the registry has with \
+             less; those that it does not declare are changed or deleted by hand; then the restart",
         ));
     }
     match over.iter().find(|over| over.is_reserved() && plan.changes_storage(&over.tenant)) {

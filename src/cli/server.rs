@@ -385,6 +385,20 @@ fn refuse_less_than_stored(run: &LocalServer, model: &Model) -> Result<(), Error
         let reserved = leftovers::reserved(&run.store(), tenant.name.as_str());
         (reserved > limit).then_some((tenant.name.to_string(), reserved, limit))
     };
+    let dropped = |tenant: &Tenant| {
+        let limit = u64::from(tenant.jetstream?.max_ack_pending);
+        let most = leftovers::most_unacknowledged(&run.store(), tenant.name.as_str());
+        (most > limit).then_some((tenant.name.to_string(), most, limit))
+    };
+    if let Some((tenant, most, limit)) = model.tenants.iter().find_map(dropped) {
+        return Err(Error::refused(
+            format!(
+                "nothing was started: {tenant} has a consumer on disk with max_ack_pending {most}, and may have {limit}: the server would \
+                 drop it, and what only it waits for"
+            ),
+            format!("set its max_ack_pending to {most} or more, and `tenantry up`; lower it while the server runs"),
+        ));
+    }
     match model.tenants.iter().find_map(reserved) {
         Some((tenant, reserved, limit)) => Err(Error::refused(
             format!(

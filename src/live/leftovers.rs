@@ -73,6 +73,19 @@ pub fn reserved(store: &Path, account: &str) -> u64 {
     bytes.sum()
 }
 
+/// The most messages that a durable consumer of an account in the server's store may have unacknowledged.
+pub fn most_unacknowledged(store: &Path, account: &str) -> u64 {
+    let streams = store.join(account).join("streams");
+    let consumers = folders(&streams).flat_map(|stream| folders(&stream.join("obs")).collect::<Vec<_>>());
+    let limits = consumers.filter_map(|folder| {
+        let text = fs::read_to_string(folder.join("meta.inf")).ok()?;
+        let config = serde_json::from_str::<serde_json::Value>(&text).ok()?;
+        config["durable_name"].as_str()?;
+        config["max_ack_pending"].as_u64()
+    });
+    limits.max().unwrap_or(0)
+}
+
 /// Deletes the data of one account.
 pub fn delete(leftover: &Leftover) -> Result<(), Error> {
     fs::remove_dir_all(&leftover.path).map_err(|e| Error::io("remove", &leftover.path, e))

@@ -91,11 +91,11 @@ impl ReloadPlan {
         })
     }
 
-    /// Whether an account gets another limit of what its streams may reserve.
+    /// Whether an account gets another limit of what its streams may reserve, or its consumers leave unacknowledged.
     pub fn changes_storage(&self, account: &str) -> bool {
         self.differences.iter().flatten().any(|difference| {
             let is_limit = matches!(&difference.change, ConfChange::Value { key, .. }
-                if matches!(key.as_str(), "jetstream.max_store" | "jetstream.max_memory"));
+                if matches!(key.as_str(), "jetstream.max_store" | "jetstream.max_memory" | "jetstream.max_ack_pending"));
             is_limit && difference.account.as_deref() == Some(account)
         })
     }

@@ -53,6 +53,9 @@ pub struct JetStreamStats {
     /// Durable consumers in memory, of streams on disk.
     #[serde(skip)]
     pub forgotten: Vec<Forgotten>,
+    /// The most messages that a durable consumer may have unacknowledged.
+    #[serde(skip)]
+    pub most_unacknowledged: u64,
     /// What its streams reserve on disk and in memory: the sums of their `max_bytes`. Bytes.
     #[serde(skip)]
     pub reserved: [u64; 2],
@@ -184,6 +187,9 @@ async fn ask_jetstream(client: &async_nats::Client, account: &str) -> Option<Jet
         for consumer in stream["consumer_detail"].as_array().into_iter().flatten() {
             stats.consumers += 1;
             let config = &consumer["config"];
+            if config["durable_name"].is_string() {
+                stats.most_unacknowledged = stats.most_unacknowledged.max(number(&config["max_ack_pending"]));
+            }
             if !in_memory && config["mem_storage"] == true && config["durable_name"].is_string() {
                 let (tenant, stream) = (account.to_owned(), text(&stream["name"]));
                 stats.forgotten.push(Forgotten { tenant, stream, consumer: text(&consumer["name"]) });
@@ -252,6 +258,11 @@ impl OverLimit {
         matches!(self.limit, "reserved disk" | "reserved memory")
     }
 
+    /// Whether a restart drops consumers because of it.
+    pub fn drops_consumers(&self) -> bool {
+        self.limit == "max_ack_pending"
+    }
+
     /// Whether the server disconnects clients because of it.
     pub fn disconnects(&self) -> bool {
         matches!(self.limit, "connections" | "subscriptions")
@@ -273,6 +284,10 @@ impl OverLimit {
             ),
             "subscriptions" => format!(
                 "{tenant} has connections with up to {used} subscriptions, and those with {allowed} or more are disconnected"
+            ),
+            _ if self.drops_consumers() => format!(
+                "{tenant} has a consumer with max_ack_pending {used}, and may have {allowed}: a restart drops such consumers, and what \
+                 only they wait for in streams with retention = \"interest\""
             ),
             _ if self.is_reserved() => format!(
                 "{tenant} has streams whose max_bytes reserve {} ({}), and may reserve {}: the server refuses changes of them that leave the sum above that",
@@ -425,6 +440,11 @@ fn tenant_status(t: &Tenant, (stats, mut kept): (AccountStats, Option<JetStreamS
         ];
         for (name, used, limit) in uses {
             compare(name, used, limit, limit);
+        }
+        let most = t.jetstream.map_or(u64::MAX, |js| js.max_ack_pending.into());
+        if kept.stats.most_unacknowledged > most {
+            let used = kept.stats.most_unacknowledged;
+            over_limit.push(OverLimit { tenant: t.name.to_string(), limit: "max_ack_pending", used, allowed: most });
         }
         let [disk, memory] = kept.stats.reserved;
         for (limit, used, allowed) in

@@ -1149,3 +1149,47 @@ async fn a_consumer_whose_replacement_is_refused_is_made_again() {
     project.run(&["apply", "--replace", "A/S/w"]).exited(0);
     assert_eq!(filter().await, "A.s.*", "the control");
 }
+
+/// A server does not take up a consumer above its tenant's limit when it starts, and drops what only that one waits for.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_restart_that_would_drop_consumers_is_refused() {
+    let registry = "version = 1\n[server]\nclient = \"127.0.0.1:4222\"\nname = \"one\"\n[server.jetstream]\nstorage = \"1GiB\"\n[[system.user]]\nname = \"op\"\n[[tenant]]\nname = \"A\"\n\
+                    [[tenant.user]]\nname = \"boss\"\nrole = \"admin\"\n[tenant.jetstream]\nstorage = \"100MiB\"\nmax_ack_pending = 5000\n[[tenant.stream]]\nname = \"S\"\nretention = \"interest\"\n\
+                    subjects = [\"A.s\"]\nmax_bytes = \"8MiB\"\n";
+    let project = Project::with_registry(registry);
+    project.up();
+    let js = jetstream::new(project.connect("A/boss").await.client.clone());
+    let config = jetstream::consumer::pull::Config {
+        durable_name: Some("slow".to_owned()),
+        max_ack_pending: 3000,
+        ..Default::default()
+    };
+    js.create_consumer_on_stream(config, "S").await.expect("made");
+    js.publish("A.s", "1".into()).await.expect("published").await.expect("stored");
+    project.edit("max_ack_pending = 5000", "max_ack_pending = 1000");
+    project.edit("name = \"one\"", "name = \"two\"");
+    let said = "a consumer with max_ack_pending 3000, and may have 1000: a restart drops such consumers";
+    for command in [&["plan"][..], &["up", "--restart"]] {
+        let ran = project.run(command).exited(1);
+        assert!(ran.all().contains(said), "{}", ran.all());
+    }
+    // By a reload alone nothing is lost, and it goes on saying so.
+    project.edit("name = \"two\"", "name = \"one\"");
+    assert!(project.run(&["plan"]).exited(1).all().contains(said));
+    project.run(&["up"]).exited(0);
+    project.run(&["down"]).succeeded();
+    let ran = project.run(&["up"]).exited(1);
+    assert!(
+        ran.stderr.contains("A has a consumer on disk with max_ack_pending 3000, and may have 1000"),
+        "{}",
+        ran.stderr
+    );
+    project.edit("max_ack_pending = 1000", "max_ack_pending = 3000");
+    project.run(&["up"]).exited(0);
+    let js = jetstream::new(project.connect("A/boss").await.client.clone());
+    assert_eq!(
+        js.get_stream("S").await.expect("the stream").cached_info().state.messages,
+        1,
+        "it waits for its consumer"
+    );
+}
