@@ -14,7 +14,7 @@ use crate::subject::Subject;
 pub const RULE: Rule = Rule {
     id: "shared-account",
     proves: "tenants that share an account cannot reach each other in it",
-    why: "Inside one account only subject permissions separate users, and the server never checks a reply subject: a user who gets an answer from another user, from the server or from JetStream can have it published to any subject of the account",
+    why: "Inside one account only subject permissions separate users, and the server never checks a reply subject: a user who gets an answer from another user, from the server or from JetStream can have it published to any subject of the account. What another account shares with such an account is meant for whichever tenant's users its lists let take part; it is an error if that account's own tenant takes part there too, and inconclusive if that tenant has users there who do not, or owns the account",
     mend: "give each tenant its own account",
     check,
 };
@@ -123,8 +123,8 @@ fn shares_with_several(tenants: &Tenants, account: &Account, out: &mut Vec<Diagn
     }
 }
 
-/// Reports users of an account with several tenants who send or receive what another account shares with it, and are of
-/// neither: the account is another tenant's, or that one has users there for which the share was made.
+/// Reports users of an account with several tenants who take part in what another account shares with it, although nobody
+/// said, or it cannot be, that it is meant for them.
 fn by_anothers_share(system: &System, tenants: &Tenants, account: &Account, out: &mut Vec<Diagnostic>) {
     for import in &account.imports {
         let exporter = system.account(&import.from.0).filter(|exporter| exporter.name != account.name);
