@@ -293,7 +293,11 @@ fn keep_their_password(project: &Project, plan: &ReloadPlan) -> Vec<String> {
 /// What a running server holds. What it reserves is by its own words if it knows a system user whose secret is known here.
 pub fn held(noted: Option<Held>, url: &str, operator: Option<Login>) -> Result<Held, Error> {
     match operator.map(|operator| reservations::reserved(url, &operator)) {
-        Some(Ok(reserved)) => Ok(Held { reserved, ..noted.unwrap_or_default() }),
+        Some(Ok(reserved)) => {
+            let Held { reserved: mut unreported, removed, .. } = noted.unwrap_or_default();
+            unreported.retain(|account, _| !reserved.contains_key(account));
+            Ok(Held { reserved, removed, unreported })
+        }
         Some(Err(error)) if noted.is_none() => Err(error),
         _ => Ok(noted.unwrap_or_default()),
     }
@@ -305,7 +309,12 @@ pub fn refuse_unreserved(plan: &mut ReloadPlan, held: &Held, model: &Model, has_
     let Some(js) = model.server.jetstream else { return };
     let available = Reserved { memory: js.memory.bytes(), storage: js.storage.bytes() };
     let wanted = reservations::wanted(model);
-    let why = reservations::conflict(&held.reserved, &wanted, available);
+    let had = |name: &&str| plan.accounts.as_ref().is_some_and(|accounts| accounts.contains(*name));
+    let again = wanted.keys().map(String::as_str).filter(had).filter(|name| plan.begins_jetstream(name)).collect();
+    // It holds on to what streams reserve that are on its disk, whatever it says.
+    let mut all = held.reserved.clone();
+    all.extend(held.unreported.iter().filter(|(name, _)| has_streams(name)).map(|(name, of)| (name.clone(), *of)));
+    let why = reservations::conflict(&all, &wanted, &again, available);
     let back = reservations::back(held, &wanted, plan.accounts.as_ref(), has_streams);
     plan.because.extend(why.into_iter().chain(back));
     plan.restart |= !plan.because.is_empty();

@@ -36,6 +36,9 @@ pub struct Held {
     pub reserved: Reservations,
     /// Those with streams that were removed while it ran, whether or not they are back.
     pub removed: BTreeSet<String>,
+    /// What was noted of accounts of which it says nothing, because they have no JetStream any more.
+    #[serde(skip)]
+    pub unreported: Reservations,
 }
 
 impl Held {
@@ -90,14 +93,24 @@ pub fn wanted(model: &Model) -> Reservations {
 }
 
 /// Why what is wanted does not fit beside what the server holds, as the end of "the server needs a restart for".
+/// `again`: accounts that have no JetStream and get it again: the server counts what it holds of them beside what they get.
 /// `None`: it fits, in whatever order the server looks at the accounts.
-pub fn conflict(held: &Reservations, wanted: &Reservations, available: Reserved) -> Option<String> {
+pub fn conflict(
+    held: &Reservations,
+    wanted: &Reservations,
+    again: &BTreeSet<&str>,
+    available: Reserved,
+) -> Option<String> {
     let accounts: BTreeSet<&String> = held.keys().chain(wanted.keys()).collect();
     let sum = |of: fn(&Reserved) -> u64| -> u64 {
-        let larger = |account: &&String| [held, wanted].map(|r| r.get(*account).map_or(0, of)).into_iter().max();
-        accounts.iter().filter_map(larger).sum()
+        let counted = |account: &&String| {
+            let both = [held, wanted].map(|r| r.get(*account).map_or(0, of)).into_iter();
+            if again.contains(account.as_str()) { both.sum() } else { both.max().unwrap_or(0) }
+        };
+        accounts.iter().map(counted).sum::<u64>()
     };
-    let removed: Vec<&str> = held.keys().filter(|account| !wanted.contains_key(*account)).map(String::as_str).collect();
+    let is_gone = |account: &&str| !wanted.contains_key(*account) || again.contains(account);
+    let removed: Vec<&str> = held.keys().map(String::as_str).filter(is_gone).collect();
     let kept = if removed.is_empty() {
         "it lets go of what accounts give up after a reload only (none is needed if some are lowered first, and others raised after \
          that)"
@@ -162,11 +175,12 @@ mod tests {
             (of(&[("A", 100), ("B", 100), ("C", 300), ("NEW", 200)]), Some("GONE no longer reserves")),
             (of(&[("A", 125), ("B", 300), ("C", 300)]), Some("storage")),
         ] {
-            let found = conflict(&held, &wanted, available);
+            let found = conflict(&held, &wanted, &BTreeSet::new(), available);
             assert_eq!(found.is_some(), expected.is_some(), "{wanted:?}: {found:?}");
             assert!(found.is_none_or(|why| why.contains(expected.unwrap_or_default())), "{wanted:?}");
         }
-        let shrunk = conflict(&of(&[("A", 600), ("B", 400)]), &of(&[("A", 400), ("B", 600)]), available);
+        let shrunk =
+            conflict(&of(&[("A", 600), ("B", 400)]), &of(&[("A", 400), ("B", 600)]), &BTreeSet::new(), available);
         assert!(shrunk.is_some_and(|why| why.contains("after a reload only")));
     }
 }

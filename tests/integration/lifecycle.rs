@@ -1193,3 +1193,32 @@ async fn a_restart_that_would_drop_consumers_is_refused() {
         "it waits for its consumer"
     );
 }
+
+/// A tenant that had JetStream, has none, and gets it again: the server still holds what its streams reserved.
+#[tokio::test(flavor = "multi_thread")]
+async fn jetstream_that_comes_back_is_counted_beside_what_is_held_of_it() {
+    let head = "version = 1\n[server]\nclient = \"127.0.0.1:4222\"\n[server.jetstream]\nstorage = \"140MiB\"\n[[system.user]]\nname = \"op\"\n";
+    let tenant = |name: &str| format!("[[tenant]]\nname = \"{name}\"\n[[tenant.user]]\nname = \"app\"\n");
+    let jetstream = |name: &str| {
+        format!(
+            "[tenant.jetstream]\nstorage = \"60MiB\"\n[[tenant.stream]]\nname = \"S\"\nsubjects = [\"{name}.s\"]\nmax_bytes = \"50MiB\"\n"
+        )
+    };
+    let of_a = jetstream("A");
+    let with = format!("{head}{}{}{}{of_a}", tenant("B"), jetstream("B"), tenant("A"));
+    let project = Project::with_registry(&with);
+    project.up();
+    project.edit(&of_a, "");
+    project.run(&["up"]).exited(0);
+    let text = project.read("tenants.toml");
+    project.write("tenants.toml", &format!("{text}{of_a}"));
+    let planned = project.run(&["plan"]).exited(1);
+    assert!(
+        planned.all().contains("A no longer reserves any, and it lets go of that at a restart only"),
+        "{}",
+        planned.all()
+    );
+    project.run(&["up"]).exited(1);
+    project.run(&["up", "--restart"]).exited(0);
+    project.run(&["plan"]).exited(0);
+}
