@@ -176,7 +176,11 @@ async fn refuse_irreplaceable(api: &Api, tenant: &Tenant, stream: &Stream) -> Re
     let running = info["limits"][if in_memory { "max_memory" } else { "max_storage" }].as_u64();
     let limit = running.map_or(declared, |running| running.min(declared));
     match wanted > 0 && taken.saturating_add(wanted) > limit {
-        true => Err(irreplaceable(10047, "the new one would not fit beside the others")),
+        true => {
+            // Insufficient memory, or storage.
+            let code = if in_memory { 10028 } else { 10047 };
+            Err(irreplaceable(code, "the new one would not fit beside the others"))
+        }
         false => Ok(()),
     }
 }

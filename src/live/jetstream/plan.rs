@@ -104,6 +104,7 @@ pub fn changes(tenant: &Tenant, actual: &Actual, targets: &Targets) -> Vec<Chang
     }
     note_too_many(tenant, actual, &mut changes);
     note_too_many_consumers(tenant, actual, &mut changes);
+    note_same_work(tenant, actual, targets, &mut changes);
     note_exchanged(tenant, actual, &mut changes);
     note_no_room(tenant, actual, targets, &mut changes);
     note_taken(tenant, actual, targets, &mut changes);
@@ -253,6 +254,65 @@ fn note_too_many_consumers(tenant: &Tenant, actual: &Actual, changes: &mut [Chan
             change.note = Some(format!(
                 "{REFUSED}the stream would have {would_be} consumers, those that are not declared included, and may have {most}"
             ));
+        }
+    }
+}
+
+/// Notes on consumers of work queues that are to get what another one gets: one that is not declared, or one that waits for
+/// this one in turn.
+fn note_same_work(tenant: &Tenant, actual: &Actual, targets: &Targets, changes: &mut [Change]) {
+    let filters = |config: &Json| -> Vec<Subject> {
+        let several = config["filter_subjects"].as_array().into_iter().flatten();
+        let all = several.chain([&config["filter_subject"]]).filter_map(Json::as_str).filter(|text| !text.is_empty());
+        let listed: Vec<Subject> = all.filter_map(Subject::as_the_server_reads).collect();
+        if listed.is_empty() { vec![Subject::everything()] } else { listed }
+    };
+    let overlap = |one: &[Subject], other: &[Subject]| one.iter().any(|s| other.iter().any(|o| o.overlaps(s)));
+    for stream in &tenant.streams {
+        let name = stream.name.as_str();
+        let is_kept = |found: &&ActualStream| found.raw["retention"] == "workqueue";
+        let Some(found) = actual.streams.get(name).filter(is_kept) else { continue };
+        let replaced = changes.iter().any(|c| {
+            c.stream == name && c.consumer.is_none() && matches!(c.action, Action::Replace(_) | Action::Delete { .. })
+        });
+        if replaced {
+            continue;
+        }
+        let stays = |consumer: &&String| !targets.is_deleted(tenant, name, Some(consumer));
+        let mut held: BTreeMap<&str, Vec<Subject>> =
+            found.consumers.iter().filter(|(c, _)| stays(c)).map(|(c, at)| (c.as_str(), filters(&at.raw))).collect();
+        let declared = |consumer: &str| stream.consumers.iter().find(|c| c.name.as_str() == consumer);
+        let wanted = |consumer: &Consumer| filters(&CONSUMER.request(&consumer.config, None));
+        let is_made = |c: &Change| {
+            c.stream == name && matches!(c.action, Action::Create | Action::Update(_) | Action::Replace(_))
+        };
+        let mut open: Vec<(usize, &Consumer)> = changes
+            .iter()
+            .enumerate()
+            .filter(|(_, c)| is_made(c))
+            .filter_map(|(i, c)| Some((i, declared(c.consumer.as_deref()?)?)))
+            .collect();
+        let holder = |held: &BTreeMap<&str, Vec<Subject>>, consumer: &Consumer| {
+            let own = wanted(consumer);
+            let mut others = held.iter().filter(|(other, _)| **other != consumer.name.as_str());
+            others.find(|(_, theirs)| overlap(&own, theirs)).map(|(other, _)| (*other).to_owned())
+        };
+        while let Some(at) = open.iter().position(|(_, consumer)| holder(&held, consumer).is_none()) {
+            let (_, consumer) = open.remove(at);
+            held.insert(consumer.name.as_str(), wanted(consumer));
+        }
+        for (i, consumer) in open {
+            let Some(by) = holder(&held, consumer) else { continue };
+            let why = match declared(&by) {
+                None => format!(
+                    "`{by}`, which is not declared, gets the same work: delete it, --delete {}/{name}/{by}, or give it another filter",
+                    tenant.name
+                ),
+                Some(_) => format!(
+                    "`{by}` gets that work, and waits for others in turn: give one of them a filter of its own first"
+                ),
+            };
+            changes[i].note = Some(format!("{REFUSED}{why}"));
         }
     }
 }
@@ -474,6 +534,29 @@ mod tests {
         assert_eq!(noted([("X", "y"), ("Y", "x"), ("Z", "z")]), ["X", "Y"]);
         assert_eq!(noted([("X", "y"), ("Y", "z"), ("Z", "x")]), ["X", "Y", "Z"]);
         assert_eq!(noted([("X", "y"), ("Y", "z"), ("Z", "free")]), [""; 0], "one after the other");
+    }
+
+    /// Measured on nats-server 2.15.1: 10099 and 10100.
+    #[test]
+    fn consumers_of_a_work_queue_that_get_the_same_work_are_noted() {
+        let queue = |consumers: &[(&str, &str)]| {
+            let consumer = |(name, filter): &(&str, &str)| {
+                format!("[[tenant.stream.consumer]]\nname = \"{name}\"\nfilter = \"T.q.{filter}\"\n")
+            };
+            let consumers: String = consumers.iter().map(consumer).collect();
+            let stream = "[[tenant.stream]]\nname = \"Q\"\nsubjects = [\"T.q.*\"]\nretention = \"workqueue\"\n";
+            registry(&[&format!("{stream}{consumers}")])
+        };
+        let actual = applied(&queue(&[("a", "x"), ("b", "y")]));
+        let noted = |declared: &[(&str, &str)], delete: &[&str]| {
+            let changes = planned(&queue(declared), &actual, &[], delete);
+            let noted = changes.into_iter().filter(|c| c.note.as_ref().is_some_and(|note| note.starts_with(REFUSED)));
+            noted.filter_map(|change| change.consumer).collect::<Vec<_>>()
+        };
+        assert_eq!(noted(&[("new", "x"), ("b", "y")], &[]), ["new"], "the one of before is there");
+        assert_eq!(noted(&[("new", "x"), ("b", "y")], &["Q/a"]), [""; 0]);
+        assert_eq!(noted(&[("a", "y"), ("b", "x")], &[]), ["a", "b"], "they exchange");
+        assert_eq!(noted(&[("a", "y"), ("b", "z")], &[]), [""; 0], "one after the other");
     }
 
     #[test]
