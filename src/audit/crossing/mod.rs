@@ -12,13 +12,12 @@ use super::system::{Account, Import, ListenerKind, System, User};
 use crate::diag::Span;
 use crate::subject::{Subject, SubjectIndex};
 use carriers::{
-    Carrier, allows, answers_others, by_leaf_node, hears_everything, hears_mqtt, past_publish_list, requests_of_others,
-    speaks_anywhere,
+    Carrier, allows, answers_others, by_leaf_node, hears_mqtt, past_publish_list, requests_of_others, speaks_anywhere,
 };
 
 pub use carriers::{
-    StreamRead, asks, asks_the_server, delivers_anywhere, is_answered_by_users, is_dialled, may_be_asked, may_capture,
-    may_have_published, requests_on, stream_reads, subjects_of_bucket, uses_mqtt, widened,
+    StreamRead, asks, asks_the_server, delivers_anywhere, hears_everything, is_answered_by_users, is_dialled,
+    may_be_asked, may_capture, may_have_published, requests_on, stream_reads, subjects_of_bucket, uses_mqtt, widened,
 };
 pub use paths::{carried_to_each, may_answer, may_answer_third, may_be_led, may_be_read, may_deliver, would_be_read};
 

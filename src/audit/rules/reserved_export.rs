@@ -4,7 +4,7 @@ use std::collections::{BTreeSet, HashSet};
 
 use super::{Rule, mapped_reserved};
 use crate::audit::reach::{self, Carried, sent};
-use crate::audit::system::{Account, Export, ListenerKind, System, User};
+use crate::audit::system::{Account, Export, Import, ListenerKind, System, User};
 use crate::audit::tenants::Tenants;
 use crate::diag::{Diagnostic, first_few};
 use crate::model::names::{AccountName, StreamName};
@@ -23,7 +23,7 @@ pub const RULE: Rule = Rule {
 const USED: [&str; 5] =
     ["$JS.ACK.", "$JS.API.CONSUMER.MSG.NEXT.", "$JS.API.CONSUMER.INFO.", "$JS.API.DIRECT.GET.", "$JS.API.STREAM.INFO."];
 
-fn check(system: &System, _: &Tenants, out: &mut Vec<Diagnostic>) {
+fn check(system: &System, tenants: &Tenants, out: &mut Vec<Diagnostic>) {
     for account in &system.accounts {
         let mut told = HashSet::new();
         let streams = || account.exports.iter().filter(|e| e.kind == ShareKind::Stream);
@@ -66,6 +66,11 @@ fn check(system: &System, _: &Tenants, out: &mut Vec<Diagnostic>) {
                 continue;
             }
             let imports: Vec<_> = system.imports_of(account, export).collect();
+            // Its accounts are its own.
+            let is_own = |(importer, _): &(&Account, &Import)| !tenants.are_apart(&importer.name, &account.name);
+            if system.operator.is_none() && !imports.is_empty() && imports.iter().all(is_own) {
+                continue;
+            }
             let asked = imports.iter().flat_map(|(importer, import)| {
                 let reserved = reserved(system, account, export.kind, &import.subject).into_iter();
                 reserved.map(|subject| (import.subject.clone(), Some(*importer), subject))

@@ -3,7 +3,9 @@
 use std::collections::{BTreeSet, HashSet};
 
 use super::{Rule, decided_elsewhere, undecided};
-use crate::audit::crossing::{crossings, is_dialled, may_capture, may_have_published, past_lists};
+use crate::audit::crossing::{
+    crossings, hears_everything, is_dialled, may_capture, may_have_published, past_lists, stream_reads,
+};
 use crate::audit::reach::{self, Carried, mapped, published};
 use crate::audit::system::{Account, Import, System, User};
 use crate::audit::tenants::Tenants;
@@ -135,21 +137,32 @@ fn by_anothers_share(system: &System, tenants: &Tenants, account: &Account, out:
         // Whoever is behind a leaf node that this server dials.
         let behind = User::behind_leaf("(leaf node)".to_owned(), import.span);
         let captures = may_capture(from);
-        let sent = |user| (user, share.carries(&may_have_published(system, from, user, share.sent(), captures)));
-        let mut sent: Vec<(&User, Vec<Carried<'_>>)> = from.users.iter().map(sent).collect();
+        let sent = |user| (user, share.carries(&may_have_published(system, from, user, share.sent(), captures)), true);
+        let mut sent: Vec<(&User, Vec<Carried<'_>>, bool)> = from.users.iter().map(sent).collect();
+        let all = || share.carries(&[Carried::new(from, share.sent())]);
         if is_dialled(system, from) {
-            sent.push((&behind, share.carries(&[Carried::new(from, share.sent())])));
+            sent.push((&behind, all(), true));
         }
-        sent.retain(|(_, messages)| !messages.is_empty());
-        let all = || sent.iter().flat_map(|(_, messages)| messages);
+        // What streams of earlier users acknowledge goes to any reply subject.
+        if from.jetstream.is_some() && !captures {
+            let speaks = |user: &&User| user.chooses_replies() && !published(from, user, None).is_empty();
+            sent.extend(from.users.iter().filter(speaks).map(|user| (user, all(), false)));
+        }
+        sent.retain(|(_, messages, _)| !messages.is_empty());
         let mut receiving: Vec<&User> = to.users.iter().collect();
         if is_dialled(system, to) {
             receiving.push(&behind);
         }
-        receiving.retain(|user| all().any(|message| message.received_by(user).is_some()));
+        let takes = |user: &User, messages: &[Carried<'_>]| share.taken(system, user, messages);
         let ends: [BTreeSet<&str>; 2] = [
-            sent.iter().map(|(user, _)| tenants.of(from, user)).collect(),
-            receiving.iter().map(|user| tenants.of(to, user)).collect(),
+            sent.iter().filter(|(.., is_sure)| *is_sure).map(|(user, ..)| tenants.of(from, user)).collect(),
+            receiving
+                .iter()
+                .filter(|user| {
+                    sent.iter().any(|(_, messages, _)| takes(user, messages).is_some_and(|(_, is_sure)| is_sure))
+                })
+                .map(|user| tenants.of(to, user))
+                .collect(),
         ];
         let owners = [tenants.owner(from), tenants.owner(to)];
         // Whether the share with `other` is for this tenant, at one of its ends.
@@ -167,13 +180,15 @@ fn by_anothers_share(system: &System, tenants: &Tenants, account: &Account, out:
                 Meant::Yes
             }
         };
-        let pairs = sent.iter().flat_map(|(sender, messages)| receiving.iter().map(move |to| (*sender, messages, *to)));
-        let found = pairs.filter_map(|(sender, messages, receiver)| {
+        let pairs = sent.iter().flat_map(|from| receiving.iter().map(move |to| (from, *to)));
+        let found = pairs.filter_map(|((sender, messages, is_sent), receiver)| {
             let (first, second) = (tenants.of(from, sender), tenants.of(to, receiver));
             let meant = judged(0, from, first, second).max(judged(1, to, second, first));
-            let is_wrong = first != second && meant != Meant::Yes;
-            let arrives = messages.iter().filter(|_| is_wrong).find_map(|message| message.received_by(receiver));
-            Some((sender, receiver, arrives?, meant))
+            if first == second || meant == Meant::Yes {
+                return None;
+            }
+            let (arrives, is_received) = takes(receiver, messages)?;
+            Some((*sender, receiver, arrives, if *is_sent && is_received { meant } else { Meant::Perhaps }))
         });
         // What is certain before what another server decides, or nobody said.
         let by_leaf = |sender: &User, receiver: &User| {
@@ -229,6 +244,27 @@ impl<'s> Share<'s> {
     /// The subjects on which they go, in the account from which they do.
     fn sent(&self) -> &'s Subject {
         if self.is_stream() { &self.import.subject } else { &self.import.local }
+    }
+
+    /// The subject of one of the messages that a user of the other account takes: by its list, or by a stream. And whether
+    /// that is sure: which streams there are is not in the file.
+    fn taken(&self, system: &System, user: &User, messages: &[Carried<'_>]) -> Option<(Subject, bool)> {
+        let (_, to) = self.ends();
+        if let Some(arrives) = messages.iter().find_map(|message| message.received_by(user)) {
+            return Some((arrives, true));
+        }
+        let first = messages.first().filter(|_| to.jetstream.is_some())?.subject();
+        if hears_everything(to, user).is_some() {
+            return Some((first, true));
+        }
+        let reads = stream_reads(system, to, user);
+        let own = || reads.iter().filter(|read| read.owner.name == to.name);
+        let mut certain = own().flat_map(|read| &read.certain);
+        let holds = |bucket: &Subject| messages.iter().find_map(|message| Some(message.within(bucket)?.subject()));
+        match certain.find_map(holds) {
+            Some(held) => Some((held, true)),
+            None => own().any(|read| read.possible.is_some()).then_some((first, false)),
+        }
     }
 
     /// What becomes of messages in the other account.
@@ -326,6 +362,29 @@ mod tests {
         assert_eq!(undecided("in.>", "\"in.>\"", owner), (false, true), "to a guest");
         let others = "[[tenant]]\nname = 'three'\naccounts = ['A']\n[[tenant]]\nname = 'one'\nusers = ['h1']\n[[tenant]]\nname = 'two'\nusers = ['h2']\n";
         assert_eq!(undecided("in.b.>", "\"in.b.>\"", others), (false, false), "who shares has nobody there");
+    }
+
+    /// Measured on nats-server 2.15.1: a stream over the import, and the acknowledgement of an earlier stream.
+    #[test]
+    fn streams_take_part_in_shares() {
+        let found = |jetstream: &str, publish: &str, h2: &str| {
+            let text = format!(
+                "jetstream {{}}\naccounts {{ HUB {{ users: [{{ user: h1, permissions {{ publish: \"evt.a.>\", subscribe: \"in.a.>\" }} }}, {{ user: h2, permissions {{ publish: {h2}, subscribe: \"in.b.>\" }} }}],
+                 exports: [{{ stream: \"evt.>\", accounts: [A] }}], imports: [{{ stream: {{ account: A, subject: \"out.>\" }}, to: \"in.>\" }}] }}
+                 A {{ {jetstream} users: [{{ user: a, permissions {{ publish: [{publish}], subscribe: \"_INBOX.>\" }} }}], imports: [{{ stream: {{ account: HUB, subject: \"evt.>\" }} }}], exports: [{{ stream: \"out.>\", accounts: [HUB] }}] }} }}"
+            );
+            let tenants = "[[tenant]]\nname = 'one'\naccounts = ['A']\nusers = ['h1']\n[[tenant]]\nname = 'two'\nusers = ['h2']\n";
+            let found = findings_of_tenants(&text, tenants);
+            let is = |rule: &str| {
+                found.iter().any(|f| f.rule == rule && f.message.contains("`HUB/h2`") && f.message.contains("by what"))
+            };
+            (is("shared-account"), is("decided-elsewhere"))
+        };
+        let on = "jetstream: enabled,";
+        assert!(found(on, "\"$JS.API.>\"", "\"evt.b.>\"").0, "it makes a stream and reads it");
+        assert_eq!(found(on, "\"$JS.API.STREAM.MSG.GET.S\"", "\"evt.b.>\""), (false, true), "one may be there");
+        assert_eq!(found(on, "\"out.a.>\"", "x"), (false, true), "one may acknowledge to any subject");
+        assert_eq!(found("", "\"out.a.>\"", "\"evt.b.>\""), (false, false), "the control");
     }
 
     /// The owner of an account says by lists who in it takes part in what it shares with itself.
