@@ -294,7 +294,7 @@ fn caveat(audit: &Audit, question: Question<'_>) -> Option<&'static str> {
     if system.is_system(from) || system.is_system(to) {
         return Some(SYSTEM);
     }
-    let dials = |account: &Account| system.server.remotes().any(|remote| remote.account == account.name);
+    let dials = |account: &Account| system.server.remote_of(&account.name).is_some();
     if dials(from) || dials(to) {
         return Some(LEAF);
     }

@@ -21,7 +21,7 @@ pub struct Consequences {
     pub over_limit: Vec<OverLimit>,
     /// Whether those of clients could be asked for.
     pub are_limits_known: bool,
-    /// What it empties in memory. `None`: the server could not be asked.
+    /// The streams and consumers in memory that it loses. `None`: the server could not be asked.
     pub emptied: Option<Emptied>,
     /// Passwords that a reload has checked again. `None`: none, or unknown.
     pub password_checks: Option<PasswordChecks>,
@@ -59,7 +59,7 @@ fn refuse(over: &[OverLimit], plan: &ReloadPlan) -> Result<(), Error> {
             "raise max_connections under [server], or have clients disconnect first",
         ));
     }
-    // Whatever it is for.
+    // A restart for any reason drops them.
     if let Some(over) = over.iter().find(|over| over.drops_consumers() && plan.restart) {
         return Err(Error::refused(
             format!("nothing was written: {}", over.consequence()),
@@ -93,7 +93,7 @@ fn lowered_limits(plan: &ReloadPlan, project: &Project, url: &str) -> (Vec<OverL
     (of_tenants.filter(|over| !over.disconnects()).chain(of_clients).collect(), are_limits_known)
 }
 
-/// What is in memory and gone after a plan.
+/// The streams and consumers in memory that a plan loses.
 #[derive(Debug, Default)]
 pub struct Emptied {
     /// Streams that hold messages.
@@ -102,7 +102,7 @@ pub struct Emptied {
     pub consumers: Vec<Forgotten>,
 }
 
-/// What is in memory and gone after a plan: all of them by a restart, those of accounts that lose
+/// The streams and consumers in memory that a plan loses: all of them by a restart, those of accounts that lose
 /// JetStream by a reload. `None`: the server could not be asked, or what it runs is not known.
 pub fn emptied(project: &Project, plan: &ReloadPlan, url: &str) -> Option<Emptied> {
     let with_jetstream = project.model().tenants.iter().filter(|tenant| tenant.jetstream.is_some());

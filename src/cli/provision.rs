@@ -590,10 +590,8 @@ fn show(context: &Context, model: &Model, reports: &[TenantReport<'_>], applied:
         [] => format!("{what}: as declared"),
         summary => format!("{what}: {}", summary.join(", ")),
     };
-    let is_possible = |change: &Change| {
-        change.action.is_done() && !change.note.as_ref().is_some_and(|note| note.starts_with(jetstream::REFUSED))
-    };
-    let possible = reports.iter().flat_map(|r| r.result.iter().flatten()).any(|(change, _)| is_possible(change));
+    let mut changes = reports.iter().flat_map(|r| r.result.iter().flatten());
+    let possible = changes.any(|(change, _)| change.action.is_done() && !change.is_refused());
     if failed > 0 || open > 0 && (applied || !possible) {
         ui.found(&what);
     } else {

@@ -6,6 +6,7 @@ use std::fs;
 use std::path::{Path, PathBuf};
 
 use serde::Serialize;
+use serde_json::Value as Json;
 
 use super::stats;
 use crate::error::Error;
@@ -62,28 +63,25 @@ pub fn has_streams(store: &Path, account: &str) -> bool {
     folders(&store.join(account).join("streams")).next().is_some()
 }
 
-/// What the streams of an account in the server's store reserve on disk: the sum of their `max_bytes`. Those that cannot be
-/// read count nothing.
+/// The bytes that the streams of an account in the server's store reserve on disk: the sum of their `max_bytes`. Those that
+/// cannot be read count nothing.
 pub fn reserved(store: &Path, account: &str) -> u64 {
     let streams = store.join(account).join("streams");
-    let bytes = folders(&streams).filter_map(|folder| {
-        let text = fs::read_to_string(folder.join("meta.inf")).ok()?;
-        serde_json::from_str::<serde_json::Value>(&text).ok()?["max_bytes"].as_u64()
-    });
-    bytes.sum()
+    folders(&streams).filter_map(|stream| configuration(&stream)?["max_bytes"].as_u64()).sum()
 }
 
 /// The most messages that a durable consumer of an account in the server's store may have unacknowledged.
 pub fn most_unacknowledged(store: &Path, account: &str) -> u64 {
     let streams = store.join(account).join("streams");
     let consumers = folders(&streams).flat_map(|stream| folders(&stream.join("obs")).collect::<Vec<_>>());
-    let limits = consumers.filter_map(|folder| {
-        let text = fs::read_to_string(folder.join("meta.inf")).ok()?;
-        let config = serde_json::from_str::<serde_json::Value>(&text).ok()?;
-        config["durable_name"].as_str()?;
-        config["max_ack_pending"].as_u64()
-    });
-    limits.max().unwrap_or(0)
+    let configurations = consumers.filter_map(|consumer| configuration(&consumer));
+    let durable = configurations.filter(|config| config["durable_name"].is_string());
+    durable.filter_map(|config| config["max_ack_pending"].as_u64()).max().unwrap_or(0)
+}
+
+/// The configuration of a stream or consumer in its folder in the server's store.
+fn configuration(folder: &Path) -> Option<Json> {
+    serde_json::from_str(&fs::read_to_string(folder.join("meta.inf")).ok()?).ok()
 }
 
 /// Deletes the data of one account.

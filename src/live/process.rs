@@ -246,6 +246,9 @@ impl LocalServer {
 
     /// Whether what is remembered here was copied along with the folder, and the server is the original's.
     fn is_copied(&self, remembered: &RunningServer) -> bool {
+        if remembered.registry == self.registry {
+            return false;
+        }
         let original = state::folder_beside(folder_of(&remembered.registry)).join("run").join(STATE);
         let text = fs::read_to_string(&original).unwrap_or_default();
         let other: Option<RunningServer> = serde_json::from_str(&text).ok();

@@ -781,14 +781,24 @@ async fn what_a_restart_loses_is_said_before() {
     assert_eq!(messages("EVENTS").await, 1);
 }
 
+/// A running server with one tenant, `A`, whose user `boss` is an admin.
+fn with_tenant_a(jetstream: &str, streams: &str) -> Project {
+    let project = Project::with_registry(&format!(
+        "version = 1\n[server]\nclient = \"127.0.0.1:4222\"\nname = \"one\"\n[server.jetstream]\nstorage = \"1GiB\"\n\
+         [[system.user]]\nname = \"op\"\n[[tenant]]\nname = \"A\"\n[[tenant.user]]\nname = \"boss\"\nrole = \"admin\"\n\
+         [tenant.jetstream]\n{jetstream}\n{streams}\n"
+    ));
+    project.up();
+    project
+}
+
 /// A restart forgets consumers in memory of streams on disk: they get every message once more.
 #[tokio::test(flavor = "multi_thread")]
 async fn consumers_that_a_restart_forgets_are_named() {
-    let registry = "version = 1\n[server]\nclient = \"127.0.0.1:4222\"\nname = \"one\"\n[server.jetstream]\nstorage = \"1GiB\"\n[[system.user]]\nname = \"op\"\n[[tenant]]\nname = \"A\"\n\
-                    [[tenant.user]]\nname = \"boss\"\nrole = \"admin\"\n[tenant.jetstream]\nstorage = \"8MiB\"\n[[tenant.stream]]\nname = \"S\"\n\
-                    subjects = [\"A.s\"]\nmax_bytes = \"1MiB\"\n[[tenant.stream.consumer]]\nname = \"disk\"\n[[tenant.stream.consumer]]\nname = \"mem\"\nmem_storage = true\n";
-    let project = Project::with_registry(registry);
-    project.up();
+    let project = with_tenant_a(
+        "storage = \"8MiB\"",
+        "[[tenant.stream]]\nname = \"S\"\nsubjects = [\"A.s\"]\nmax_bytes = \"1MiB\"\n[[tenant.stream.consumer]]\nname = \"disk\"\n[[tenant.stream.consumer]]\nname = \"mem\"\nmem_storage = true",
+    );
     let js = jetstream::new(project.connect("A/boss").await.client.clone());
     js.publish("A.s", "1".into()).await.expect("published").await.expect("stored");
     let take = async |js: &jetstream::Context, name: &str| {
@@ -815,11 +825,10 @@ async fn consumers_that_a_restart_forgets_are_named() {
 /// A tenant may not reserve less than its streams do: none of them could be changed any more.
 #[tokio::test(flavor = "multi_thread")]
 async fn storage_below_what_streams_reserve_is_refused_with_the_way() {
-    let registry = "version = 1\n[server]\nclient = \"127.0.0.1:4222\"\n[server.jetstream]\nstorage = \"1GiB\"\n[[system.user]]\nname = \"op\"\n[[tenant]]\nname = \"A\"\n\
-                    [[tenant.user]]\nname = \"app\"\n[tenant.jetstream]\nstorage = \"128MiB\"\n[[tenant.stream]]\nname = \"S\"\n\
-                    subjects = [\"A.s\"]\nmax_bytes = \"60MiB\"\n[[tenant.stream]]\nname = \"T\"\nsubjects = [\"A.t\"]\nmax_bytes = \"50MiB\"\n";
-    let project = Project::with_registry(registry);
-    project.up();
+    let project = with_tenant_a(
+        "storage = \"128MiB\"",
+        "[[tenant.stream]]\nname = \"S\"\nsubjects = [\"A.s\"]\nmax_bytes = \"60MiB\"\n[[tenant.stream]]\nname = \"T\"\nsubjects = [\"A.t\"]\nmax_bytes = \"50MiB\"",
+    );
     for (old, new) in [("128MiB", "20MiB"), ("60MiB", "10MiB"), ("50MiB", "8MiB")] {
         project.edit(old, new);
     }
@@ -1041,11 +1050,10 @@ async fn a_plan_knows_what_takes_a_restart_and_whom_a_reload_ends() {
 /// With the server down nobody asks it: what its streams reserve is read from its disk.
 #[tokio::test(flavor = "multi_thread")]
 async fn storage_below_what_streams_on_disk_reserve_is_refused_before_a_start() {
-    let registry = "version = 1\n[server]\nclient = \"127.0.0.1:4222\"\n[server.jetstream]\nstorage = \"1GiB\"\n[[system.user]]\nname = \"op\"\n[[tenant]]\nname = \"A\"\n\
-                    [[tenant.user]]\nname = \"app\"\n[tenant.jetstream]\nstorage = \"128MiB\"\n[[tenant.stream]]\nname = \"S\"\n\
-                    subjects = [\"A.s\"]\nmax_bytes = \"64MiB\"\n[[tenant.stream]]\nname = \"T\"\nsubjects = [\"A.t\"]\nmax_bytes = \"32MiB\"\n";
-    let project = Project::with_registry(registry);
-    project.up();
+    let project = with_tenant_a(
+        "storage = \"128MiB\"",
+        "[[tenant.stream]]\nname = \"S\"\nsubjects = [\"A.s\"]\nmax_bytes = \"64MiB\"\n[[tenant.stream]]\nname = \"T\"\nsubjects = [\"A.t\"]\nmax_bytes = \"32MiB\"",
+    );
     project.run(&["down"]).succeeded();
     for (old, new) in [("128MiB", "40MiB"), ("64MiB", "16MiB"), ("32MiB", "16MiB")] {
         project.edit(old, new);
@@ -1068,11 +1076,10 @@ async fn storage_below_what_streams_on_disk_reserve_is_refused_before_a_start() 
 /// one that would not fit.
 #[tokio::test(flavor = "multi_thread")]
 async fn what_has_no_room_beside_streams_of_others_is_foretold() {
-    let registry = "version = 1\n[server]\nclient = \"127.0.0.1:4222\"\n[server.jetstream]\nstorage = \"1GiB\"\n[[system.user]]\nname = \"op\"\n[[tenant]]\nname = \"A\"\n\
-                    [[tenant.user]]\nname = \"boss\"\nrole = \"admin\"\n[tenant.jetstream]\nstorage = \"100MiB\"\nconsumers = 3\n[[tenant.stream]]\nname = \"S\"\n\
-                    subjects = [\"A.s\"]\nmax_bytes = \"8MiB\"\n[[tenant.stream.consumer]]\nname = \"w\"\n";
-    let project = Project::with_registry(registry);
-    project.up();
+    let project = with_tenant_a(
+        "storage = \"100MiB\"\nconsumers = 3",
+        "[[tenant.stream]]\nname = \"S\"\nsubjects = [\"A.s\"]\nmax_bytes = \"8MiB\"\n[[tenant.stream.consumer]]\nname = \"w\"",
+    );
     let js = jetstream::new(project.connect("A/boss").await.client.clone());
     let config = |name: &str, subject: &str| jetstream::stream::Config {
         name: name.to_owned(),
@@ -1124,11 +1131,10 @@ async fn what_has_no_room_beside_streams_of_others_is_foretold() {
 /// A consumer that is replaced and refused is there again.
 #[tokio::test(flavor = "multi_thread")]
 async fn a_consumer_whose_replacement_is_refused_is_made_again() {
-    let registry = "version = 1\n[server]\nclient = \"127.0.0.1:4222\"\n[server.jetstream]\nstorage = \"1GiB\"\n[[system.user]]\nname = \"op\"\n[[tenant]]\nname = \"A\"\n\
-                    [[tenant.user]]\nname = \"boss\"\nrole = \"admin\"\n[tenant.jetstream]\nstorage = \"100MiB\"\n[[tenant.stream]]\nname = \"S\"\nretention = \"workqueue\"\n\
-                    subjects = [\"A.s.*\"]\nmax_bytes = \"8MiB\"\n[[tenant.stream.consumer]]\nname = \"w\"\nfilter = \"A.s.a\"\n";
-    let project = Project::with_registry(registry);
-    project.up();
+    let project = with_tenant_a(
+        "storage = \"100MiB\"",
+        "[[tenant.stream]]\nname = \"S\"\nretention = \"workqueue\"\nsubjects = [\"A.s.*\"]\nmax_bytes = \"8MiB\"\n[[tenant.stream.consumer]]\nname = \"w\"\nfilter = \"A.s.a\"",
+    );
     let js = jetstream::new(project.connect("A/boss").await.client.clone());
     let config = jetstream::consumer::pull::Config {
         durable_name: Some("other".to_owned()),
@@ -1153,11 +1159,10 @@ async fn a_consumer_whose_replacement_is_refused_is_made_again() {
 /// A server does not take up a consumer above its tenant's limit when it starts, and drops what only that one waits for.
 #[tokio::test(flavor = "multi_thread")]
 async fn a_restart_that_would_drop_consumers_is_refused() {
-    let registry = "version = 1\n[server]\nclient = \"127.0.0.1:4222\"\nname = \"one\"\n[server.jetstream]\nstorage = \"1GiB\"\n[[system.user]]\nname = \"op\"\n[[tenant]]\nname = \"A\"\n\
-                    [[tenant.user]]\nname = \"boss\"\nrole = \"admin\"\n[tenant.jetstream]\nstorage = \"100MiB\"\nmax_ack_pending = 5000\n[[tenant.stream]]\nname = \"S\"\nretention = \"interest\"\n\
-                    subjects = [\"A.s\"]\nmax_bytes = \"8MiB\"\n";
-    let project = Project::with_registry(registry);
-    project.up();
+    let project = with_tenant_a(
+        "storage = \"100MiB\"\nmax_ack_pending = 5000",
+        "[[tenant.stream]]\nname = \"S\"\nretention = \"interest\"\nsubjects = [\"A.s\"]\nmax_bytes = \"8MiB\"",
+    );
     let js = jetstream::new(project.connect("A/boss").await.client.clone());
     let config = jetstream::consumer::pull::Config {
         durable_name: Some("slow".to_owned()),

@@ -137,7 +137,7 @@ pub fn speaks_anywhere(system: &System, account: &Account, user: &User, captures
         return by(format!("a message on `{message}`, which MQTT's streams acknowledge"), false);
     }
     let is_acknowledged = |message: &&Carried<'_>| {
-        let subject = message.subject.pattern();
+        let subject = message.subject();
         let within = |text: &&str| Subject::as_the_server_reads(text).is_some_and(|space| space.overlaps(&subject));
         !UNACKNOWLEDGED.contains(&subject.first_token()) || ACKNOWLEDGED.iter().any(within)
     };
@@ -240,7 +240,7 @@ pub fn may_be_asked<'w>(
         || system.operator.is_some()
         || system.callout.is_some()
         || account.users.is_empty()
-        || is_dialled(system, account)
+        || system.server.remote_of(&account.name).is_some()
         || account.exports.iter().any(|e| e.kind == ShareKind::Service && e.subject.overlaps(&import.local));
     if is_all {
         return vec![Carried::new(exporter, &import.subject)];
@@ -249,11 +249,6 @@ pub fn may_be_asked<'w>(
     let messages =
         account.users.iter().flat_map(|user| may_have_published(system, account, user, &import.local, captures));
     messages.filter_map(|message| reach::request(&message, import, exporter)).collect()
-}
-
-/// Whether a leaf node of the account dials another server: anybody may be there.
-pub fn is_dialled(system: &System, account: &Account) -> bool {
-    system.server.remotes().any(|remote| remote.account == account.name)
 }
 
 /// How the answers of a user that may answer pass through its account on `_R_.>`: those to requests of other
@@ -353,7 +348,7 @@ pub fn stream_reads<'w>(system: &'w System, account: &'w Account, user: &'w User
         let Some(request) = Subject::as_the_server_reads(read.subject) else { continue };
         let has_jetstream = messages.iter().filter(|message| message.account.jetstream.is_some());
         for message in has_jetstream.filter_map(|message| message.within(&request)) {
-            let asked = message.subject.pattern();
+            let asked = message.subject();
             let mut tokens = asked.tokens().skip(read.before);
             let stream = tokens.next().filter(|token| !matches!(*token, "*" | ">"));
             let filter = read.filter.map(|skip| tokens.skip(skip - 1).collect::<Vec<_>>().join("."));

@@ -16,8 +16,8 @@ use carriers::{
 };
 
 pub use carriers::{
-    StreamRead, asks, asks_the_server, delivers_anywhere, hears_everything, is_answered_by_users, is_dialled,
-    may_be_asked, may_capture, may_have_published, requests_on, stream_reads, subjects_of_bucket, uses_mqtt, widened,
+    StreamRead, asks, asks_the_server, delivers_anywhere, hears_everything, is_answered_by_users, may_be_asked,
+    may_capture, may_have_published, requests_on, stream_reads, subjects_of_bucket, uses_mqtt, widened,
 };
 pub use paths::{carried_to_each, may_answer, may_answer_third, may_be_led, may_be_read, may_deliver, would_be_read};
 
@@ -65,7 +65,7 @@ impl Member<'_> {
     /// How it reads a message out of a bucket, as the end of a sentence. `None`: it does not.
     fn reads(&self, carried: &Carried<'_>) -> Option<String> {
         self.reads.iter().find_map(|(bucket, request)| {
-            let subject = carried.within(bucket)?.subject.pattern();
+            let subject = carried.within(bucket)?.subject();
             Some(format!("`{subject}`, which it reads by `{request}`"))
         })
     }
@@ -147,7 +147,7 @@ impl<'w> Search<'w> {
                 if carried.account.name != self.account.name {
                     return;
                 }
-                for j in index.overlapping(&carried.subject.pattern()) {
+                for j in index.overlapping(&carried.subject()) {
                     self.arrives(i, *j, carried);
                 }
             });

@@ -204,7 +204,7 @@ fn may_be_delivered(system: &System, from: (&Account, &User), question: Question
     let reached = |(account, user): (&Account, &User), subject: Option<&Subject>, asks_jetstream: bool| {
         let mut names = HashSet::new();
         reach::follow(system, reach::published(account, user, subject), |carried| {
-            let is_request = carried.subject.pattern().first_token() == "$JS";
+            let is_request = carried.subject().first_token() == "$JS";
             if carried.account.name != account.name && has_streams(carried.account) && is_request == asks_jetstream {
                 names.insert(carried.account.name.clone());
             }

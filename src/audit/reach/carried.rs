@@ -107,7 +107,7 @@ impl<'w> Carried<'w> {
     /// The subjects with which the message arrives at a user of its account. `None`: it does not.
     pub fn received_by(&self, user: &'w User) -> Option<Subject> {
         let side = &user.permissions.subscribe;
-        side.heard().iter().find_map(|heard| Some(self.received(side, heard)?.subject.pattern()))
+        side.heard().iter().find_map(|heard| Some(self.received(side, heard)?.subject()))
     }
 
     /// The subjects that it is on now.

@@ -178,7 +178,7 @@ fn granted<'w>(account: &'w Account, user: &'w User, parts: Vec<Carried<'w>>, ma
     let mut found = Vec::new();
     for part in parts {
         for part in allowed.iter().filter_map(|allow| part.narrowed(allow)?.without(denied.clone())) {
-            let what = format!("`{}/{}` {may} `{}`", account.name, user.display_name(), part.subject.pattern());
+            let what = format!("`{}/{}` {may} `{}`", account.name, user.display_name(), part.subject());
             found.push(part.step(what, place));
         }
     }
@@ -187,7 +187,7 @@ fn granted<'w>(account: &'w Account, user: &'w User, parts: Vec<Carried<'w>>, ma
 
 /// The subjects to which an account's mappings can map `subject`.
 pub fn what_becomes(account: &Account, subject: &Subject) -> Vec<Subject> {
-    mapped(account, Carried::new(account, subject)).iter().map(|part| part.subject.pattern()).collect()
+    mapped(account, Carried::new(account, subject)).iter().map(Carried::subject).collect()
 }
 
 /// Whether a destination of a mapping can produce a subject that a pattern matches.
@@ -262,7 +262,7 @@ fn arrivals<'w>(carried: &Carried<'w>, account: &Account, user: &'w User) -> Vec
     let mut found = Vec::new();
     for heard in side.heard() {
         let Some(part) = carried.received(side, &heard) else { continue };
-        let arrives = part.subject.pattern();
+        let arrives = part.subject();
         let what = format!("`{}/{}` may subscribe to `{}`", account.name, user.display_name(), heard.widest(&arrives));
         let subject = part.published.pattern();
         let way = part.way;

@@ -117,7 +117,7 @@ fn misread(system: &System, tenants: &Tenants, out: &mut Vec<Diagnostic>) {
     }
 }
 
-/// What is uncertain about an import of which the server mixes up the tokens, as the beginning of a sentence.
+/// An import of which the server mixes up the tokens, as the beginning of a sentence on what is uncertain about it.
 pub fn misread_by_the_server(account: &Account, import: &Import) -> String {
     format!(
         "who gets what `{}` imports from `{}` as `{}`, of which nats-server confuses the order of the tokens,",

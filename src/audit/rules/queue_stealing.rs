@@ -23,7 +23,7 @@ fn check(system: &System, tenants: &Tenants, out: &mut Vec<Diagnostic>) {
             .iter()
             .filter(|i| i.kind == ShareKind::Stream && tenants.are_apart(&i.from.0, &account.name))
         {
-            let remote = system.server.remotes().find(|remote| remote.account == account.name);
+            let remote = system.server.remote_of(&account.name);
             if let Some((remote, victim)) = remote.zip(leaf_workers(system, account, import)) {
                 let message = format!(
                     "whoever is behind the leaf node of `{}` can take `{}` from workers of `{}` behind another leaf node",
@@ -92,7 +92,7 @@ fn may_hear_as_leaf(system: &System, account: &Account, user: &User, subject: &S
 /// The account whose workers on what an account imports may be on leaf nodes: the exporter, or another importer. `None`:
 /// there is none.
 fn leaf_workers<'s>(system: &'s System, account: &Account, import: &Import) -> Option<&'s Account> {
-    let is_dialled = |other: &Account| system.server.remotes().any(|remote| remote.account == other.name);
+    let is_dialled = |other: &Account| system.server.remote_of(&other.name).is_some();
     let works = |other: &&Account, subject: &Subject| {
         let may_work = |user: &User| {
             may_hear_as_leaf(system, other, user, subject)
@@ -204,7 +204,7 @@ fn workers<'w>(
         move |i: &&Import| i.kind == ShareKind::Stream && i.from.0 == from && i.subject.overlaps(&import.subject);
     let others = system.accounts.iter().filter(|other| tenants.are_apart(&other.name, &account.name));
     let importing = others.flat_map(move |other| other.imports.iter().filter(is_same).map(move |i| (other, i)));
-    let leaf = system.server.remotes().find(|remote| remote.account == from).map(|_| Worker::LeafNode);
+    let leaf = system.server.remote_of(from).map(|_| Worker::LeafNode);
     let own = system.account(from).into_iter().flat_map(move |exporter| working(exporter, None));
     leaf.into_iter().chain(own).chain(importing.flat_map(move |(other, i)| working(other, Some(i))))
 }

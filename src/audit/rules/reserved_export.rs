@@ -112,7 +112,7 @@ fn reserved(system: &System, account: &Account, kind: ShareKind, subject: &Subje
         ShareKind::Service => reach::what_becomes(account, subject),
         ShareKind::Stream => vec![subject.clone()],
     };
-    // What services in the account answer about themselves is theirs to share.
+    // Services in the account answer on `$SRV`, and may share that.
     becomes.retain(|subject| subject.first_token() != "$SRV" && touches(system, account, subject, false));
     becomes
 }

@@ -3,9 +3,7 @@
 use std::collections::{BTreeSet, HashSet};
 
 use super::{Rule, decided_elsewhere, undecided};
-use crate::audit::crossing::{
-    crossings, hears_everything, is_dialled, may_capture, may_have_published, past_lists, stream_reads,
-};
+use crate::audit::crossing::{crossings, hears_everything, may_capture, may_have_published, past_lists, stream_reads};
 use crate::audit::reach::{self, Carried, mapped, published};
 use crate::audit::system::{Account, Import, System, User};
 use crate::audit::tenants::Tenants;
@@ -39,7 +37,7 @@ fn check(system: &System, tenants: &Tenants, out: &mut Vec<Diagnostic>) {
         shares_with_several(tenants, account, out);
         latency_reports(tenants, account, out);
         // Logins of leaf nodes are users of a tenant each. Who is on a server that this one dials is another matter.
-        if let Some(remote) = system.server.remotes().find(|remote| remote.account == account.name) {
+        if let Some(remote) = system.server.remote_of(&account.name) {
             out.push(decided_elsewhere::behind_leaf(account, remote.span));
         }
         // Streams of earlier users are on the server's disk and not in this file.
@@ -134,35 +132,33 @@ fn by_anothers_share(system: &System, tenants: &Tenants, account: &Account, out:
         let Some(exporter) = exporter.filter(is_mixed) else { continue };
         let share = Share { import, exporter, importer: account };
         let (from, to) = share.ends();
-        // Whoever is behind a leaf node that this server dials.
+        // A leaf node that this server dials brings users whom nobody knows.
         let behind = User::behind_leaf("(leaf node)".to_owned(), import.span);
+        let dials = |end: &Account| system.server.remote_of(&end.name).is_some();
         let captures = may_capture(from);
         let sent = |user| (user, share.carries(&may_have_published(system, from, user, share.sent(), captures)), true);
         let mut sent: Vec<(&User, Vec<Carried<'_>>, bool)> = from.users.iter().map(sent).collect();
         let all = || share.carries(&[Carried::new(from, share.sent())]);
-        if is_dialled(system, from) {
+        if dials(from) {
             sent.push((&behind, all(), true));
         }
-        // What streams of earlier users acknowledge goes to any reply subject.
+        // Streams of earlier users acknowledge to any reply subject.
         if from.jetstream.is_some() && !captures {
             let speaks = |user: &&User| user.chooses_replies() && !published(from, user, None).is_empty();
             sent.extend(from.users.iter().filter(speaks).map(|user| (user, all(), false)));
         }
         sent.retain(|(_, messages, _)| !messages.is_empty());
-        let mut receiving: Vec<&User> = to.users.iter().collect();
-        if is_dialled(system, to) {
-            receiving.push(&behind);
-        }
-        let takes = |user: &User, messages: &[Carried<'_>]| share.taken(system, user, messages);
+        let receivers = || to.users.iter().chain(Some(&behind).filter(|_| dials(to)));
+        let pairs = sent.iter().flat_map(|from| receivers().map(move |to| (from, to)));
+        let taken = pairs.filter_map(|((sender, messages, is_sent), receiver)| {
+            let (arrives, is_received) = share.taken(system, receiver, messages)?;
+            Some(Taken { sender, receiver, arrives, is_sent: *is_sent, is_received })
+        });
+        let taken: Vec<Taken<'_>> = taken.collect();
+        let received = taken.iter().filter(|taken| taken.is_received);
         let ends: [BTreeSet<&str>; 2] = [
             sent.iter().filter(|(.., is_sure)| *is_sure).map(|(user, ..)| tenants.of(from, user)).collect(),
-            receiving
-                .iter()
-                .filter(|user| {
-                    sent.iter().any(|(_, messages, _)| takes(user, messages).is_some_and(|(_, is_sure)| is_sure))
-                })
-                .map(|user| tenants.of(to, user))
-                .collect(),
+            received.map(|taken| tenants.of(to, taken.receiver)).collect(),
         ];
         let owners = [tenants.owner(from), tenants.owner(to)];
         // Whether the share with `other` is for this tenant, at one of its ends.
@@ -180,25 +176,23 @@ fn by_anothers_share(system: &System, tenants: &Tenants, account: &Account, out:
                 Meant::Yes
             }
         };
-        let pairs = sent.iter().flat_map(|from| receiving.iter().map(move |to| (from, *to)));
-        let found = pairs.filter_map(|((sender, messages, is_sent), receiver)| {
-            let (first, second) = (tenants.of(from, sender), tenants.of(to, receiver));
+        let found = taken.iter().filter_map(|taken| {
+            let (first, second) = (tenants.of(from, taken.sender), tenants.of(to, taken.receiver));
             let meant = judged(0, from, first, second).max(judged(1, to, second, first));
-            if first == second || meant == Meant::Yes {
-                return None;
-            }
-            let (arrives, is_received) = takes(receiver, messages)?;
-            Some((*sender, receiver, arrives, if *is_sent && is_received { meant } else { Meant::Perhaps }))
+            let is_sure = taken.is_sent && taken.is_received;
+            let is_wrong = first != second && meant != Meant::Yes;
+            is_wrong.then_some((taken, if is_sure { meant } else { Meant::Perhaps }))
         });
-        // What is certain before what another server decides, or nobody said.
-        let by_leaf = |sender: &User, receiver: &User| {
-            [sender, receiver].into_iter().any(|user| std::ptr::eq(user, &raw const behind))
+        // A certain crossing is told first, before one that another server decides, or of which nobody said what is meant.
+        let by_leaf = |taken: &Taken<'_>| {
+            [taken.sender, taken.receiver].into_iter().any(|user| std::ptr::eq(user, &raw const behind))
         };
-        let found = found.min_by_key(|(sender, receiver, _, meant)| (by_leaf(sender, receiver), *meant != Meant::No));
-        let Some((sender, receiver, arrives, meant)) = found else { continue };
+        let found = found.min_by_key(|(taken, meant)| (by_leaf(taken), *meant != Meant::No));
+        let Some((taken, meant)) = found else { continue };
+        let Taken { sender, receiver, arrives, .. } = taken;
         let who = |end: &Account, user: &User| whose(tenants, end, user);
         let shared = format!("by what `{}` shares with `{}`", exporter.name, account.name);
-        if meant == Meant::Perhaps || by_leaf(sender, receiver) {
+        if meant == Meant::Perhaps || by_leaf(taken) {
             let (from, to) = (who(from, sender), who(to, receiver));
             let message = format!("whether {from} is to reach {to} on `{arrives}`, {shared}, is not in this file");
             out.push(decided_elsewhere::not_said(message, import.span));
@@ -219,9 +213,21 @@ fn by_anothers_share(system: &System, tenants: &Tenants, account: &Account, out:
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 enum Meant {
     Yes,
-    /// Nobody said: the account is the other tenant's own; or that one has users in it, who take no part.
+    /// It was not said: the account is the other tenant's own; or that one has users in it, who take no part.
     Perhaps,
     No,
+}
+
+/// A message of one user that another one takes at the other end of a share.
+struct Taken<'s> {
+    sender: &'s User,
+    receiver: &'s User,
+    /// The subject with which it arrives.
+    arrives: Subject,
+    /// Whether it is sure that the sender can have it sent: which streams there are is not in the file.
+    is_sent: bool,
+    /// Whether it is sure that the receiver takes it, likewise.
+    is_received: bool,
 }
 
 /// An import with the accounts at its ends.
@@ -267,7 +273,7 @@ impl<'s> Share<'s> {
         }
     }
 
-    /// What becomes of messages in the other account.
+    /// The messages as they are in the other account, without those that the import does not carry.
     fn carries<'m>(&self, messages: &[Carried<'m>]) -> Vec<Carried<'m>>
     where
         's: 'm,

@@ -310,7 +310,7 @@ fn collect<'w>(
         let open = is_answered_by_users(system, by, user).then(|| user.unrestricted());
         let tenant = tenants.of(by, user);
         reach::follow(system, reach::published(by, open.as_ref().unwrap_or(user), None), |carried| {
-            let (name, subject) = (carried.account.name.as_str(), carried.subject.pattern());
+            let (name, subject) = (carried.account.name.as_str(), carried.subject());
             let Some(owner) = system.account(name).filter(|owner| name != by.name && has_streams(owner)) else {
                 return;
             };
@@ -367,7 +367,7 @@ const REQUESTS: [(&str, bool); 17] = [
 /// The names of the stream and, if `request` has it, of the consumer that a message is about; `*`: any. `None`: it is
 /// another message.
 fn names_in(system: &System, message: &Carried<'_>, request: &str) -> Option<(String, Option<String>)> {
-    let part = message.within(&Subject::as_the_server_reads(request)?)?.subject.pattern();
+    let part = message.within(&Subject::as_the_server_reads(request)?)?.subject();
     let mut before = request.split('.').take_while(|token| !matches!(*token, "*" | ">")).count();
     if request.starts_with("$JS.ACK.") {
         // The newer form has a domain, or `_`, and a hash before the names.

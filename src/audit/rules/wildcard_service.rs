@@ -82,7 +82,7 @@ fn posing(tenants: &Tenants, exporter: &Account, asked: &[Asked<'_>], out: &mut 
             out.push(RULE.error(import.span, message).related(export.span, "the service"));
             continue;
         }
-        // Whoever wrote it may have meant it.
+        // The name stands in the import itself, which may be meant.
         let bears_name =
             |(other, _): &&&(&Asked<'_>, Subject)| names(tenants, &other.by.name, &export.subject, &import.subject);
         if let Some((other, subject)) = others.iter().find(bears_name) {

@@ -196,6 +196,11 @@ impl Server {
         self.listeners.iter().find(|listener| listener.kind == kind && listener.listens)
     }
 
+    /// A server that this one dials as a leaf node of an account: anybody may be there. `None`: it dials none.
+    pub fn remote_of(&self, account: &str) -> Option<&Remote> {
+        self.remotes().find(|remote| remote.account == account)
+    }
+
     /// The servers that this one dials as a leaf node.
     pub fn remotes(&self) -> impl Iterator<Item = &Remote> {
         self.listeners.iter().flat_map(|listener| &listener.remotes)
@@ -222,6 +227,6 @@ impl Server {
     pub fn leaf_of(&self, account: &str) -> Option<Span> {
         let logins = self.listener(ListenerKind::Leaf).into_iter().flat_map(|leaf| &leaf.logins);
         let login = logins.into_iter().find(|login| login.account() == account).map(|login| login.span);
-        login.or_else(|| self.remotes().find(|remote| remote.account == account).map(|remote| remote.span))
+        login.or_else(|| self.remote_of(account).map(|remote| remote.span))
     }
 }

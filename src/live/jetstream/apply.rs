@@ -8,11 +8,11 @@ use serde_json::{Value as Json, json};
 use super::api::{Api, Failure};
 use super::change::{Action, Change};
 use super::plan::{self, Actual};
+use super::refusals::{reserved, subjects_of};
 use super::targets::Targets;
 use crate::model::jetstream::difference::{CONSUMER, Comparison, STREAM, consumer_request, is_same};
 use crate::model::jetstream::{Config, Consumer, Stream};
 use crate::model::{StreamCopy, Tenant};
-use crate::subject::Subject;
 
 /// The outcome of a change.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -158,18 +158,13 @@ async fn refuse_irreplaceable(api: &Api, tenant: &Tenant, stream: &Stream) -> Re
     let streams = api.list("STREAM.LIST", "streams").await?;
     let others =
         || streams.iter().map(|stream| &stream["config"]).filter(|config| config["name"] != stream.name.as_str());
-    let subjects = |config: &Json| -> Vec<Subject> {
-        let subjects = config["subjects"].as_array().into_iter().flatten().filter_map(Json::as_str);
-        subjects.filter_map(Subject::as_the_server_reads).collect()
-    };
-    let takes = |config: &&Json| subjects(config).iter().any(|s| stream.subjects.iter().any(|own| own.overlaps(s)));
+    let takes = |config: &&Json| subjects_of(config).any(|s| stream.subjects.iter().any(|own| own.overlaps(&s)));
     if let Some(other) = others().find(takes) {
         let name = other["name"].as_str().unwrap_or_default();
         return Err(irreplaceable(10065, &format!("`{name}` has subjects of the new one")));
     }
     let wanted = new["max_bytes"].as_u64().unwrap_or(0);
-    let same = others().filter(|config| (config["storage"] == "memory") == in_memory);
-    let taken: u64 = same.filter_map(|config| config["max_bytes"].as_u64()).sum();
+    let taken = reserved(others())[usize::from(in_memory)];
     let declared = tenant.jetstream.map_or(0, |js| if in_memory { js.memory.bytes() } else { js.storage.bytes() });
     // The server may have an older configuration than the registry.
     let info = api.request("INFO", &Json::Null).await.unwrap_or_default();

@@ -23,6 +23,16 @@ pub struct Change {
     pub note: Option<String>,
 }
 
+/// How the note of a change begins that the server will refuse.
+pub const REFUSED: &str = "the server will refuse it: ";
+
+impl Change {
+    /// Whether it is known that the server will refuse it.
+    pub fn is_refused(&self) -> bool {
+        self.note.as_ref().is_some_and(|note| note.starts_with(REFUSED))
+    }
+}
+
 /// The action for a difference.
 #[derive(Debug, Clone)]
 pub enum Action {

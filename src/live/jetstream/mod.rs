@@ -6,6 +6,7 @@ pub(crate) mod apply;
 pub(crate) mod change;
 mod losses;
 pub(crate) mod plan;
+mod refusals;
 pub(crate) mod targets;
 
 use std::collections::HashMap;
@@ -21,8 +22,6 @@ use api::{Api, Failure};
 use apply::ChangeOutcome;
 use change::{Action, Change};
 use targets::Targets;
-
-pub use plan::REFUSED;
 
 /// Number of tenants processed at the same time.
 pub const AT_ONCE: usize = 32;

@@ -7,12 +7,11 @@ use serde_json::Value as Json;
 use super::api::{Api, Failure};
 use super::change::{Action, Change, Differs, Kind, NotInPlace};
 use super::losses;
+use super::refusals::{self, subjects_of};
 use super::targets::Targets;
-use crate::live::stats::human_size;
 use crate::model::Tenant;
 use crate::model::jetstream::difference::{CONSUMER, Difference, MARK, STREAM};
 use crate::model::jetstream::{Consumer, Stream};
-use crate::subject::Subject;
 
 /// The streams and consumers of an account on the server.
 #[derive(Debug, Default)]
@@ -102,219 +101,8 @@ pub fn changes(tenant: &Tenant, actual: &Actual, targets: &Targets) -> Vec<Chang
             });
         }
     }
-    note_too_many(tenant, actual, &mut changes);
-    note_too_many_consumers(tenant, actual, &mut changes);
-    note_same_work(tenant, actual, targets, &mut changes);
-    note_exchanged(tenant, actual, &mut changes);
-    note_no_room(tenant, actual, targets, &mut changes);
-    note_taken(tenant, actual, targets, &mut changes);
+    refusals::note(tenant, actual, targets, &mut changes);
     changes
-}
-
-/// How the note of a change that the server will refuse begins.
-pub const REFUSED: &str = "the server will refuse it: ";
-
-/// The bytes that streams reserve on disk and in memory.
-fn reserved<'s>(raw: impl Iterator<Item = &'s Json>) -> [u64; 2] {
-    let mut sums = [0u64; 2];
-    for config in raw {
-        // -1: it reserves nothing.
-        sums[usize::from(config["storage"] == "memory")] += config["max_bytes"].as_u64().unwrap_or(0);
-    }
-    sums
-}
-
-/// Notes on streams that are to reserve more than there is, because streams that are not declared have it.
-fn note_no_room(tenant: &Tenant, actual: &Actual, targets: &Targets, changes: &mut [Change]) {
-    let Some(limits) = tenant.jetstream else { return };
-    let declared: BTreeMap<&str, Json> =
-        tenant.streams.iter().map(|stream| (stream.name.as_str(), STREAM.request(&stream.config, None))).collect();
-    let stays = |(name, _): &(&String, &ActualStream)| {
-        !declared.contains_key(name.as_str()) && !targets.is_deleted(tenant, name, None)
-    };
-    let others = reserved(actual.streams.iter().filter(stays).map(|(_, found)| &found.raw));
-    let own = reserved(declared.values());
-    for (i, limit) in [limits.storage.bytes(), limits.memory.bytes()].into_iter().enumerate() {
-        let sum = own[i].saturating_add(others[i]);
-        if sum <= limit || others[i] == 0 {
-            continue;
-        }
-        for change in changes.iter_mut().filter(|change| change.consumer.is_none()) {
-            let name = change.stream.as_str();
-            let makes = matches!(change.action, Action::Create | Action::Update(_) | Action::Replace(_));
-            let Some(new) = declared.get(name).filter(|_| makes) else { continue };
-            let before = actual.streams.get(name).map_or([0; 2], |found| reserved([&found.raw].into_iter()));
-            if reserved([new].into_iter())[i] > before[i] {
-                change.note = Some(format!(
-                    "{REFUSED}with streams that are not declared, {} would be reserved of {}",
-                    human_size(sum),
-                    human_size(limit)
-                ));
-            }
-        }
-    }
-}
-
-/// Notes on streams that are to take subjects which a stream that is not declared has.
-fn note_taken(tenant: &Tenant, actual: &Actual, targets: &Targets, changes: &mut [Change]) {
-    for change in changes.iter_mut().filter(|c| c.consumer.is_none() && matches!(c.action, Action::Update(_))) {
-        let declared = tenant.streams.iter().find(|stream| stream.name.as_str() == change.stream);
-        if let Some(by) = declared.and_then(|stream| subjects_taken(tenant, stream, actual, targets)) {
-            change.note = Some(format!("{REFUSED}`{by}`, which is not declared, has subjects of it"));
-        }
-    }
-}
-
-/// Notes on streams that are to take subjects from each other in a circle: none of them can be the first.
-fn note_exchanged(tenant: &Tenant, actual: &Actual, changes: &mut [Change]) {
-    let declared = |name: &str| tenant.streams.iter().find(|stream| stream.name.as_str() == name);
-    let mut held: BTreeMap<&str, Vec<Subject>> =
-        actual.streams.iter().map(|(name, found)| (name.as_str(), subjects_of(found).collect())).collect();
-    for change in changes.iter() {
-        if matches!(change.action, Action::Delete { .. } | Action::Replace(_)) && change.consumer.is_none() {
-            held.remove(change.stream.as_str());
-        }
-    }
-    let is_made = |change: &Change| {
-        change.consumer.is_none() && matches!(change.action, Action::Create | Action::Update(_) | Action::Replace(_))
-    };
-    let mut open: Vec<(usize, &Stream)> = changes
-        .iter()
-        .enumerate()
-        .filter(|(_, c)| is_made(c))
-        .filter_map(|(i, c)| Some((i, declared(&c.stream)?)))
-        .collect();
-    let holder = |held: &BTreeMap<&str, Vec<Subject>>, stream: &Stream| {
-        let takes = |(name, subjects): &(&&str, &Vec<Subject>)| {
-            **name != stream.name.as_str() && subjects.iter().any(|s| stream.subjects.iter().any(|own| own.overlaps(s)))
-        };
-        held.iter().find(takes).map(|(name, _)| (*name).to_owned())
-    };
-    while let Some(at) = open.iter().position(|(_, stream)| holder(&held, stream).is_none()) {
-        let (_, stream) = open.remove(at);
-        held.insert(stream.name.as_str(), stream.subjects.clone());
-    }
-    let waiting: Vec<(usize, Option<String>)> =
-        open.into_iter().map(|(i, stream)| (i, holder(&held, stream))).collect();
-    let names: Vec<String> = waiting.iter().map(|(i, _)| changes[*i].stream.clone()).collect();
-    for (i, by) in waiting {
-        let Some(by) = by.filter(|by| names.contains(by)) else { continue };
-        changes[i].note = Some(format!(
-            "{REFUSED}`{by}` has its subjects, and waits for those of others in turn: give one of them subjects \
-             of its own first, apply that, and then those that you mean"
-        ));
-    }
-}
-
-/// The subjects of a stream on the server.
-fn subjects_of(found: &ActualStream) -> impl Iterator<Item = Subject> {
-    let subjects = found.raw["subjects"].as_array().into_iter().flatten().filter_map(Json::as_str);
-    subjects.filter_map(Subject::as_the_server_reads)
-}
-
-/// Notes on streams to be created that the account may not have them: streams that are not declared count as well.
-fn note_too_many(tenant: &Tenant, actual: &Actual, changes: &mut [Change]) {
-    let Some(most) = tenant.jetstream.map(|jetstream| jetstream.streams as usize) else { return };
-    let of_streams = |is: fn(&Action) -> bool| changes.iter().filter(|c| c.consumer.is_none() && is(&c.action)).count();
-    let created = of_streams(|action| matches!(action, Action::Create));
-    let deleted = of_streams(|action| matches!(action, Action::Delete { .. }));
-    let would_be = (actual.streams.len() + created).saturating_sub(deleted);
-    if would_be <= most {
-        return;
-    }
-    let is_created = |change: &&mut Change| change.consumer.is_none() && matches!(change.action, Action::Create);
-    for change in changes.iter_mut().filter(is_created) {
-        change.note = Some(format!(
-            "{REFUSED}the tenant would have {would_be} streams, those that are not declared included, and may have {most}"
-        ));
-    }
-}
-
-/// Notes on consumers to be created that their stream may not have them: consumers that are not declared count as well.
-fn note_too_many_consumers(tenant: &Tenant, actual: &Actual, changes: &mut [Change]) {
-    let Some(limits) = tenant.jetstream else { return };
-    for stream in &tenant.streams {
-        let Some(found) = actual.streams.get(stream.name.as_str()) else { continue };
-        // They go with a stream that is replaced.
-        let is_replaced = |c: &Change| c.stream == stream.name.as_str() && matches!(c.action, Action::Replace(_));
-        if changes.iter().any(|change| change.consumer.is_none() && is_replaced(change)) {
-            continue;
-        }
-        let own = STREAM.request(&stream.config, None)["max_consumers"].as_u64().filter(|most| *most > 0);
-        let most = own.map_or(u64::from(limits.consumers), |own| own.min(limits.consumers.into()));
-        let is_of = |change: &Change| change.stream == stream.name.as_str() && change.consumer.is_some();
-        let count = |is: fn(&Action) -> bool| changes.iter().filter(|c| is_of(c) && is(&c.action)).count() as u64;
-        let (created, deleted) =
-            (count(|a| matches!(a, Action::Create)), count(|a| matches!(a, Action::Delete { .. })));
-        let would_be = (found.consumers.len() as u64 + created).saturating_sub(deleted);
-        if would_be <= most {
-            continue;
-        }
-        for change in changes.iter_mut().filter(|c| is_of(c) && matches!(c.action, Action::Create)) {
-            change.note = Some(format!(
-                "{REFUSED}the stream would have {would_be} consumers, those that are not declared included, and may have {most}"
-            ));
-        }
-    }
-}
-
-/// Notes on consumers of work queues that are to get what another one gets: one that is not declared, or one that waits for
-/// this one in turn.
-fn note_same_work(tenant: &Tenant, actual: &Actual, targets: &Targets, changes: &mut [Change]) {
-    let filters = |config: &Json| -> Vec<Subject> {
-        let several = config["filter_subjects"].as_array().into_iter().flatten();
-        let all = several.chain([&config["filter_subject"]]).filter_map(Json::as_str).filter(|text| !text.is_empty());
-        let listed: Vec<Subject> = all.filter_map(Subject::as_the_server_reads).collect();
-        if listed.is_empty() { vec![Subject::everything()] } else { listed }
-    };
-    let overlap = |one: &[Subject], other: &[Subject]| one.iter().any(|s| other.iter().any(|o| o.overlaps(s)));
-    for stream in &tenant.streams {
-        let name = stream.name.as_str();
-        let is_kept = |found: &&ActualStream| found.raw["retention"] == "workqueue";
-        let Some(found) = actual.streams.get(name).filter(is_kept) else { continue };
-        let replaced = changes.iter().any(|c| {
-            c.stream == name && c.consumer.is_none() && matches!(c.action, Action::Replace(_) | Action::Delete { .. })
-        });
-        if replaced {
-            continue;
-        }
-        let stays = |consumer: &&String| !targets.is_deleted(tenant, name, Some(consumer));
-        let mut held: BTreeMap<&str, Vec<Subject>> =
-            found.consumers.iter().filter(|(c, _)| stays(c)).map(|(c, at)| (c.as_str(), filters(&at.raw))).collect();
-        let declared = |consumer: &str| stream.consumers.iter().find(|c| c.name.as_str() == consumer);
-        let wanted = |consumer: &Consumer| filters(&CONSUMER.request(&consumer.config, None));
-        let is_made = |c: &Change| {
-            c.stream == name && matches!(c.action, Action::Create | Action::Update(_) | Action::Replace(_))
-        };
-        let mut open: Vec<(usize, &Consumer)> = changes
-            .iter()
-            .enumerate()
-            .filter(|(_, c)| is_made(c))
-            .filter_map(|(i, c)| Some((i, declared(c.consumer.as_deref()?)?)))
-            .collect();
-        let holder = |held: &BTreeMap<&str, Vec<Subject>>, consumer: &Consumer| {
-            let own = wanted(consumer);
-            let mut others = held.iter().filter(|(other, _)| **other != consumer.name.as_str());
-            others.find(|(_, theirs)| overlap(&own, theirs)).map(|(other, _)| (*other).to_owned())
-        };
-        while let Some(at) = open.iter().position(|(_, consumer)| holder(&held, consumer).is_none()) {
-            let (_, consumer) = open.remove(at);
-            held.insert(consumer.name.as_str(), wanted(consumer));
-        }
-        for (i, consumer) in open {
-            let Some(by) = holder(&held, consumer) else { continue };
-            let why = match declared(&by) {
-                None => format!(
-                    "`{by}`, which is not declared, gets the same work: delete it, --delete {}/{name}/{by}, or give it another filter",
-                    tenant.name
-                ),
-                Some(_) => format!(
-                    "`{by}` gets that work, and waits for others in turn: give one of them a filter of its own first"
-                ),
-            };
-            changes[i].note = Some(format!("{REFUSED}{why}"));
-        }
-    }
 }
 
 /// Streams that are on the server and not in the registry, deletions first.
@@ -429,12 +217,12 @@ fn goes_too(stream: &Stream, found: &ActualStream) -> Option<String> {
 
 /// An undeclared stream on the server whose subjects overlap those of a declared stream, or that is fed by the
 /// same share: two streams would each get a part of the messages. `None` if `--delete` names it.
-fn subjects_taken(tenant: &Tenant, stream: &Stream, actual: &Actual, targets: &Targets) -> Option<String> {
+pub(super) fn subjects_taken(tenant: &Tenant, stream: &Stream, actual: &Actual, targets: &Targets) -> Option<String> {
     let stays = |name: &String| {
         !tenant.streams.iter().any(|s| s.name.as_str() == name) && !targets.is_deleted(tenant, name, None)
     };
     let has_its_subjects =
-        |found: &ActualStream| subjects_of(found).any(|s| stream.subjects.iter().any(|own| own.overlaps(&s)));
+        |found: &ActualStream| subjects_of(&found.raw).any(|s| stream.subjects.iter().any(|own| own.overlaps(&s)));
     let has_its_share = |found: &ActualStream| {
         let sources = found.raw["sources"].as_array().into_iter().flatten().chain([&found.raw["mirror"]]);
         let mut fed_by = sources.filter_map(|source| source["consumer"]["deliver_subject"].as_str());
@@ -550,7 +338,7 @@ mod tests {
         let actual = applied(&queue(&[("a", "x"), ("b", "y")]));
         let noted = |declared: &[(&str, &str)], delete: &[&str]| {
             let changes = planned(&queue(declared), &actual, &[], delete);
-            let noted = changes.into_iter().filter(|c| c.note.as_ref().is_some_and(|note| note.starts_with(REFUSED)));
+            let noted = changes.into_iter().filter(Change::is_refused);
             noted.filter_map(|change| change.consumer).collect::<Vec<_>>()
         };
         assert_eq!(noted(&[("new", "x"), ("b", "y")], &[]), ["new"], "the one of before is there");
