@@ -867,7 +867,7 @@ async fn what_a_reload_loses_in_memory_is_said() {
 #[tokio::test(flavor = "multi_thread")]
 async fn a_plan_says_whose_passwords_a_reload_checks() {
     let project = Project::with_registry(
-        "version = 1\n[auth]\nbcrypt_cost = 10\n[[tenant]]\nname = \"A\"\n[[tenant.user]]\nname = \"word\"\nauth = \"password\"\n\
+        "version = 1\n[server]\nclient = \"127.0.0.1:4222\"\n[auth]\nbcrypt_cost = 10\n[[tenant]]\nname = \"A\"\n[[tenant.user]]\nname = \"word\"\nauth = \"password\"\n\
          [[tenant.user]]\nname = \"key\"\n[[system.user]]\nname = \"op\"\n",
     );
     project.up();
@@ -892,7 +892,7 @@ async fn a_plan_says_whose_passwords_a_reload_checks() {
 #[tokio::test]
 async fn a_limit_of_connections_that_shuts_tenantry_out_is_refused() {
     let project = Project::with_registry(
-        "version = 1\n[server]\nmax_connections = 50\n[[tenant]]\nname = \"A\"\n[tenant.limits]\nconnections = 3\n\
+        "version = 1\n[server]\nclient = \"127.0.0.1:4222\"\nmax_connections = 50\n[[tenant]]\nname = \"A\"\n[tenant.limits]\nconnections = 3\n\
          [[tenant.user]]\nname = \"app\"\n[[system.user]]\nname = \"op\"\n",
     );
     project.up();

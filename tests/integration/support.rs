@@ -128,6 +128,11 @@ impl Project {
 
     /// Starts the server, or reloads it.
     pub fn up(&self) {
+        let registry = self.read("tenants.toml");
+        assert!(
+            registry.contains(&self.port.to_string()),
+            "a test whose server runs names `client = \"127.0.0.1:4222\"`"
+        );
         self.run(&["up", "-q"]).succeeded();
     }
 

@@ -4,7 +4,7 @@ use std::collections::{BTreeSet, HashSet};
 
 use super::{Rule, decided_elsewhere, undecided};
 use crate::audit::crossing::{crossings, hears_everything, may_capture, may_have_published, past_lists, stream_reads};
-use crate::audit::reach::{self, Carried, mapped, published};
+use crate::audit::reach::{self, Carried, ForwardedRequest, mapped, published};
 use crate::audit::system::{Account, Import, System, User};
 use crate::audit::tenants::Tenants;
 use crate::diag::Diagnostic;
@@ -45,8 +45,8 @@ fn check(system: &System, tenants: &Tenants, out: &mut Vec<Diagnostic>) {
             out.push(decided_elsewhere::old_streams(account));
         }
     }
-    for account in system.tenants() {
-        by_anothers_share(system, tenants, account, out);
+    for share in shares(system, tenants) {
+        by_anothers_share(system, tenants, &share, out);
     }
     for suspicion in undecided(system, tenants) {
         let ([first, second, ..], Some(open)) = (suspicion.groups.as_slice(), suspicion.open.first()) else { continue };
@@ -123,90 +123,112 @@ fn shares_with_several(tenants: &Tenants, account: &Account, out: &mut Vec<Diagn
     }
 }
 
-/// Reports users of an account with several tenants who take part in what another account shares with it, although nobody
-/// said, or it cannot be, that it is meant for them.
-fn by_anothers_share(system: &System, tenants: &Tenants, account: &Account, out: &mut Vec<Diagnostic>) {
-    for import in &account.imports {
-        let exporter = system.account(&import.from.0).filter(|exporter| exporter.name != account.name);
-        let is_mixed = |exporter: &&Account| tenants.are_mixed(exporter) || tenants.are_mixed(account);
-        let Some(exporter) = exporter.filter(is_mixed) else { continue };
-        let share = Share { import, exporter, importer: account };
-        let (from, to) = share.ends();
-        // A leaf node that this server dials brings users whom nobody knows.
-        let behind = User::behind_leaf("(leaf node)".to_owned(), import.span);
-        let dials = |end: &Account| system.server.remote_of(&end.name).is_some();
-        let captures = may_capture(from);
-        let sent = |user| (user, share.carries(&may_have_published(system, from, user, share.sent(), captures)), true);
-        let mut sent: Vec<(&User, Vec<Carried<'_>>, bool)> = from.users.iter().map(sent).collect();
-        let all = || share.carries(&[Carried::new(from, share.sent())]);
-        if dials(from) {
-            sent.push((&behind, all(), true));
-        }
-        // Streams of earlier users acknowledge to any reply subject.
-        if from.jetstream.is_some() && !captures {
-            let speaks = |user: &&User| user.chooses_replies() && !published(from, user, None).is_empty();
-            sent.extend(from.users.iter().filter(speaks).map(|user| (user, all(), false)));
-        }
-        sent.retain(|(_, messages, _)| !messages.is_empty());
-        let receivers = || to.users.iter().chain(Some(&behind).filter(|_| dials(to)));
-        let pairs = sent.iter().flat_map(|from| receivers().map(move |to| (from, to)));
-        let taken = pairs.filter_map(|((sender, messages, is_sent), receiver)| {
-            let (arrives, is_received) = share.taken(system, receiver, messages)?;
-            Some(Taken { sender, receiver, arrives, is_sent: *is_sent, is_received })
-        });
-        let taken: Vec<Taken<'_>> = taken.collect();
-        let received = taken.iter().filter(|taken| taken.is_received);
-        let ends: [BTreeSet<&str>; 2] = [
-            sent.iter().filter(|(.., is_sure)| *is_sure).map(|(user, ..)| tenants.of(from, user)).collect(),
-            received.map(|taken| tenants.of(to, taken.receiver)).collect(),
-        ];
-        let owners = [tenants.owner(from), tenants.owner(to)];
-        // Whether the share with `other` is for this tenant, at one of its ends.
-        let judged = |end: usize, account: &Account, tenant: &str, other: &str| {
-            let has_users = || account.users.iter().any(|user| tenants.of(account, user) == other);
-            if !tenants.are_mixed(account) || owners.contains(&Some(tenant)) {
-                Meant::Yes
-            } else if owners[end] == Some(other) {
-                Meant::Perhaps
-            } else if owners[end].is_some() || ends[end].contains(other) {
-                Meant::No
-            } else if has_users() {
-                Meant::Perhaps
-            } else {
-                Meant::Yes
-            }
-        };
-        let found = taken.iter().filter_map(|taken| {
-            let (first, second) = (tenants.of(from, taken.sender), tenants.of(to, taken.receiver));
-            let meant = judged(0, from, first, second).max(judged(1, to, second, first));
-            let is_sure = taken.is_sent && taken.is_received;
-            let is_wrong = first != second && meant != Meant::Yes;
-            is_wrong.then_some((taken, if is_sure { meant } else { Meant::Perhaps }))
-        });
-        // A certain crossing is told first, before one that another server decides, or of which nobody said what is meant.
-        let by_leaf = |taken: &Taken<'_>| {
-            [taken.sender, taken.receiver].into_iter().any(|user| std::ptr::eq(user, &raw const behind))
-        };
-        let found = found.min_by_key(|(taken, meant)| (by_leaf(taken), *meant != Meant::No));
-        let Some((taken, meant)) = found else { continue };
-        let Taken { sender, receiver, arrives, .. } = taken;
-        let who = |end: &Account, user: &User| whose(tenants, end, user);
-        let shared = format!("by what `{}` shares with `{}`", exporter.name, account.name);
-        if meant == Meant::Perhaps || by_leaf(taken) {
-            let (from, to) = (who(from, sender), who(to, receiver));
-            let message = format!("whether {from} is to reach {to} on `{arrives}`, {shared}, is not in this file");
-            out.push(decided_elsewhere::not_said(message, import.span));
-            continue;
-        }
-        let message = format!("{} reaches {}: `{arrives}`, {shared}", who(from, sender), who(to, receiver));
-        let mixed = if tenants.are_mixed(from) { from } else { to };
-        let hint = format!(
-            "narrow their lists; or, if `{0}` is another tenant's with whom all may share, name it under `accounts` of that one",
-            mixed.name
-        );
-        let finding = RULE.error(import.span, message).related(sender.span, "from this user");
-        out.push(finding.related(receiver.span, "to this one").hint(hint));
+/// What passes between two accounts, one of which has several tenants' users: by an import, or by services that an exporter
+/// imports itself.
+fn shares<'s>(system: &'s System, tenants: &Tenants) -> Vec<Share<'s>> {
+    let mut found = Vec::new();
+    if !system.tenants().any(|account| tenants.are_mixed(account)) {
+        return found;
     }
+    for importer in system.tenants() {
+        let exporter = |import: &Import| system.account(&import.from.0).filter(|from| from.name != importer.name);
+        let share = |import, on_to| Some(Share { import, exporter: exporter(import)?, importer, on_to });
+        found.extend(importer.imports.iter().filter_map(|import| share(import, None)));
+        let mut told = HashSet::new();
+        for ForwardedRequest { first, owner, .. } in reach::passed_on(system, importer).0 {
+            if owner.name != importer.name && told.insert((&raw const *first, &owner.name)) {
+                found.extend(share(first, Some(owner)));
+            }
+        }
+    }
+    found.retain(|share| <[&Account; 2]>::from(share.ends()).into_iter().any(|end| tenants.are_mixed(end)));
+    found
+}
+
+/// Reports users of an account with several tenants who take part in what is shared between it and another account,
+/// although nobody said, or it cannot be, that it is meant for them.
+fn by_anothers_share(system: &System, tenants: &Tenants, share: &Share<'_>, out: &mut Vec<Diagnostic>) {
+    let import = share.import;
+    let (from, to) = share.ends();
+    // A leaf node that this server dials brings users whom nobody knows.
+    let behind = User::behind_leaf("(leaf node)".to_owned(), import.span);
+    let dials = |end: &Account| system.server.remote_of(&end.name).is_some();
+    let captures = may_capture(from);
+    let sent =
+        |user| (user, share.carries(system, &may_have_published(system, from, user, share.sent(), captures)), true);
+    let mut sent: Vec<(&User, Vec<Carried<'_>>, bool)> = from.users.iter().map(sent).collect();
+    let all = || share.carries(system, &[Carried::new(from, share.sent())]);
+    if dials(from) {
+        sent.push((&behind, all(), true));
+    }
+    // Streams of earlier users acknowledge to any reply subject.
+    if from.jetstream.is_some() && !captures {
+        let speaks = |user: &&User| user.chooses_replies() && !published(from, user, None).is_empty();
+        sent.extend(from.users.iter().filter(speaks).map(|user| (user, all(), false)));
+    }
+    sent.retain(|(_, messages, _)| !messages.is_empty());
+    let receivers = || to.users.iter().chain(Some(&behind).filter(|_| dials(to)));
+    let pairs = sent.iter().flat_map(|from| receivers().map(move |to| (from, to)));
+    let taken = pairs.filter_map(|((sender, messages, is_sent), receiver)| {
+        let (arrives, is_received) = share.taken(system, receiver, messages)?;
+        Some(Taken { sender, receiver, arrives, is_sent: *is_sent, is_received })
+    });
+    let taken: Vec<Taken<'_>> = taken.collect();
+    let received = taken.iter().filter(|taken| taken.is_received);
+    let ends: [BTreeSet<&str>; 2] = [
+        sent.iter().filter(|(.., is_sure)| *is_sure).map(|(user, ..)| tenants.of(from, user)).collect(),
+        received.map(|taken| tenants.of(to, taken.receiver)).collect(),
+    ];
+    let owners = [tenants.owner(from), tenants.owner(to)];
+    // Whether the share with `other` is for this tenant, at one of its ends.
+    let judged = |end: usize, account: &Account, tenant: &str, other: &str| {
+        let has_users = || account.users.iter().any(|user| tenants.of(account, user) == other);
+        if !tenants.are_mixed(account) || owners.contains(&Some(tenant)) {
+            Meant::Yes
+        } else if owners[end] == Some(other) {
+            Meant::Perhaps
+        } else if owners[end].is_some() || ends[end].contains(other) {
+            Meant::No
+        } else if has_users() {
+            Meant::Perhaps
+        } else {
+            Meant::Yes
+        }
+    };
+    let found = taken.iter().filter_map(|taken| {
+        let (first, second) = (tenants.of(from, taken.sender), tenants.of(to, taken.receiver));
+        let meant = judged(0, from, first, second).max(judged(1, to, second, first));
+        let is_sure = taken.is_sent && taken.is_received;
+        let is_wrong = first != second && meant != Meant::Yes;
+        is_wrong.then_some((taken, if is_sure { meant } else { Meant::Perhaps }))
+    });
+    // A certain crossing is told first, before one that another server decides, or of which nobody said what is meant.
+    let by_leaf = |taken: &Taken<'_>| {
+        [taken.sender, taken.receiver].into_iter().any(|user| std::ptr::eq(user, &raw const behind))
+    };
+    let found = found.min_by_key(|(taken, meant)| (by_leaf(taken), *meant != Meant::No));
+    let Some((taken, meant)) = found else { return };
+    let Taken { sender, receiver, arrives, .. } = taken;
+    let who = |end: &Account, user: &User| whose(tenants, end, user);
+    let (exporter, importer) = (&share.exporter.name, &share.importer.name);
+    let shared = match share.on_to {
+        Some(_) => format!("by way of `{exporter}`"),
+        None => format!("by what `{exporter}` shares with `{importer}`"),
+    };
+    if meant == Meant::Perhaps || by_leaf(taken) {
+        let (from, to) = (who(from, sender), who(to, receiver));
+        let message = format!("whether {from} is to reach {to} on `{arrives}`, {shared}, is not in this file");
+        out.push(decided_elsewhere::not_said(message, import.span));
+        return;
+    }
+    let message = format!("{} reaches {}: `{arrives}`, {shared}", who(from, sender), who(to, receiver));
+    let mixed = if tenants.are_mixed(from) { from } else { to };
+    let hint = format!(
+        "narrow their lists; or, if `{0}` is another tenant's with whom all may share, name it under `accounts` of that one",
+        mixed.name
+    );
+    let finding = RULE.error(import.span, message).related(sender.span, "from this user");
+    out.push(finding.related(receiver.span, "to this one").hint(hint));
 }
 
 /// Whether a share is meant for a tenant that takes part in it.
@@ -235,6 +257,8 @@ struct Share<'s> {
     import: &'s Import,
     exporter: &'s Account,
     importer: &'s Account,
+    /// The account to which requests go on by way of the exporter. `None`: the exporter's own.
+    on_to: Option<&'s Account>,
 }
 
 impl<'s> Share<'s> {
@@ -244,7 +268,8 @@ impl<'s> Share<'s> {
 
     /// The account from which messages go, and the one to which.
     fn ends(&self) -> (&'s Account, &'s Account) {
-        if self.is_stream() { (self.exporter, self.importer) } else { (self.importer, self.exporter) }
+        let asked = self.on_to.unwrap_or(self.exporter);
+        if self.is_stream() { (self.exporter, self.importer) } else { (self.importer, asked) }
     }
 
     /// The subjects on which they go, in the account from which they do.
@@ -274,7 +299,7 @@ impl<'s> Share<'s> {
     }
 
     /// The messages as they are in the other account, without those that the import does not carry.
-    fn carries<'m>(&self, messages: &[Carried<'m>]) -> Vec<Carried<'m>>
+    fn carries<'m>(&self, system: &'m System, messages: &[Carried<'m>]) -> Vec<Carried<'m>>
     where
         's: 'm,
     {
@@ -283,7 +308,13 @@ impl<'s> Share<'s> {
             return messages.filter_map(|message| reach::copy(message, self.import, self.importer)).collect();
         }
         let requests = messages.filter_map(|message| reach::request(message, self.import, self.exporter));
-        requests.flat_map(|request| mapped(self.exporter, request)).collect()
+        let requests = requests.flat_map(|request| mapped(self.exporter, request)).collect();
+        let Some(on_to) = self.on_to else { return requests };
+        let mut arriving = Vec::new();
+        reach::follow(system, requests, |carried| {
+            arriving.extend((carried.account.name == on_to.name).then(|| carried.clone()));
+        });
+        arriving
     }
 }
 
@@ -391,6 +422,22 @@ mod tests {
         assert_eq!(found(on, "\"$JS.API.STREAM.MSG.GET.S\"", "\"evt.b.>\""), (false, true), "one may be there");
         assert_eq!(found(on, "\"out.a.>\"", "x"), (false, true), "one may acknowledge to any subject");
         assert_eq!(found("", "\"out.a.>\"", "\"evt.b.>\""), (false, false), "the control");
+    }
+
+    /// Measured on nats-server 2.15.1: a request goes on by way of an account whose users hear nothing of it.
+    #[test]
+    fn services_that_are_passed_on_reach_who_is_behind_them() {
+        let found = |publish: &str| {
+            let text = format!(
+                "accounts {{ A {{ users: [{{ user: a1, permissions {{ publish: {publish}, subscribe: x }} }}, {{ user: a2, permissions {{ publish: \"ask.two\", subscribe: y }} }}], imports: [{{ service: {{ account: C, subject: \"ask.>\" }} }}] }}
+                 C {{ users: [{{ user: c, permissions {{ publish: z, subscribe: z }} }}], imports: [{{ service: {{ account: B, subject: \"ask.>\" }} }}], exports: [{{ service: \"ask.>\", accounts: [A] }}] }}
+                 B {{ users: [{{ user: b, permissions {{ publish: z, subscribe: \"ask.>\" }} }}], exports: [{{ service: \"ask.>\", accounts: [A, C] }}] }} }}"
+            );
+            let tenants = "[[tenant]]\nname = 'one'\nusers = ['a1']\n[[tenant]]\nname = 'two'\nusers = ['a2']\naccounts = ['B']\n[[tenant]]\nname = 'three'\naccounts = ['C']\n";
+            let said = "`A/a1` of `one` reaches `B/b` of `two`: `ask.one`, by way of `C`";
+            findings_of_tenants(&text, tenants).iter().any(|f| f.rule == "shared-account" && f.message == said)
+        };
+        assert!(found("\"ask.one\"") && !found("z"));
     }
 
     /// The owner of an account says by lists who in it takes part in what it shares with itself.
