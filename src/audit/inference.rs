@@ -14,7 +14,8 @@ pub struct Suspicion<'w> {
     pub account: &'w Account,
     /// Its users, grouped by presumed tenant. Users that belong to no group are left out.
     pub groups: Vec<Group<'w>>,
-    /// Users without lists of allowed subjects, who may do what the groups do.
+    /// Users without lists of allowed subjects, who may do what the groups do. None where other accounts have users: there
+    /// they may be their tenant's.
     pub open: Vec<&'w User>,
     /// Why they look like several.
     pub why: String,
@@ -66,22 +67,23 @@ fn suspicion<'w>(names: &HashSet<String>, account: &'w Account, is_only: bool) -
         return Some(Suspicion { account, groups, open: Vec::new(), why });
     }
     let (open, limited): (Vec<&User>, Vec<&User>) = account.users.iter().partition(|user| is_open(user));
+    // With accounts to divide tenants by, one user that may do everything beside others may be their tenant's.
+    let accused = if is_only { open.clone() } else { Vec::new() };
     let spaces: Vec<(&User, Spaces)> = limited.iter().map(|user| (*user, Spaces::of(user))).collect();
     let groups = groups(&spaces);
     if groups.len() > 1 {
         let why = format!("its users `{}` and `{}` have subjects of their own", groups[0].name, groups[1].name);
-        return Some(Suspicion { account, groups, open, why });
+        return Some(Suspicion { account, groups, open: accused, why });
     }
     let alike = alike(&limited, is_only);
     if let [one, other, ..] = alike.as_slice() {
         let why = format!("the subjects of `{}` and `{}` differ by a name only", one.name, other.name);
-        return Some(Suspicion { account, groups: alike, open, why });
+        return Some(Suspicion { account, groups: alike, open: accused, why });
     }
     if let Some(groups) = named_like_accounts(names, account) {
         let why = format!("its users are named like the accounts `{}` and `{}`", groups[0].name, groups[1].name);
-        return Some(Suspicion { account, groups, open, why });
+        return Some(Suspicion { account, groups, open: accused, why });
     }
-    // With accounts to divide tenants by, one user that may do everything beside others divides nobody either.
     if !is_only {
         return None;
     }

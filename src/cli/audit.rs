@@ -16,8 +16,8 @@ use crate::verdict::Verdict;
 /// Prove from its configuration that no tenant of a nats-server can reach another.
 ///
 /// Any nats-server.conf, whoever wrote it. Each account is taken for a tenant, unless its users
-/// look like several tenants': then the verdict is inconclusive until you say who is who. If one of
-/// those users may do everything, it reaches the others: then it is leaky.
+/// look like several tenants': then the verdict is inconclusive until you say who is who. If no
+/// other account has users, and one of those may do everything, it reaches the others: then it is leaky.
 /// What nats-server itself would refuse is an error here too, but for files of certificates, which are not opened.
 #[derive(Debug, clap::Args)]
 #[command(

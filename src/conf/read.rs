@@ -243,7 +243,20 @@ impl Builder {
                 }
                 return self.close(span, reader);
             }
-            Item::Text(text) => Value::Text(text),
+            Item::Text(text) => {
+                // In quotes it is longer.
+                let is_word = (span.end - span.start) as usize == text.len();
+                reader.remarks.extend((is_word && is_new_word(&text)).then(|| {
+                    Diagnostic::warning(
+                        "new-syntax",
+                        span,
+                        "nats-server before 2.15.1 refuses this value without quotes",
+                    )
+                    .hint("put it in \"quotes\"")
+                    .confidential()
+                }));
+                Value::Text(text)
+            }
             Item::Bool(value) => Value::Bool(value),
             Item::Time(text) => Value::Time(text),
             Item::Float(text) => match text.parse::<f64>() {
@@ -311,6 +324,15 @@ impl Builder {
             Container::Array(_) => Map::default(),
         }
     }
+}
+
+/// Whether a word begins like a number with a unit and goes on with a digit, such as `5e88` or `1m30s`. Before 2.15.1 the
+/// number ended there, and the rest was an error.
+fn is_new_word(text: &str) -> bool {
+    let digits = text.trim_start_matches(|c: char| c.is_ascii_digit());
+    let unit = digits.strip_prefix(|c: char| "kmgtpeKMGTPE".contains(c));
+    let rest = unit.map(|rest| rest.trim_start_matches(['b', 'B', 'i', 'I']));
+    digits.len() < text.len() && rest.is_some_and(|rest| rest.starts_with(|c: char| c.is_ascii_digit()))
 }
 
 fn misread(span: Span, message: &str) -> Diagnostic {

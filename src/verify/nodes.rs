@@ -46,7 +46,7 @@ impl KnownConfiguration {
     fn new(name: String, is_rendered: bool, audit: &Audit) -> Self {
         let system = &audit.system;
         let users = system.users().map(|(a, u)| format!("{}/{}", a.name, u.name));
-        let leaves = system.accounts.iter().filter(|a| system.server.leaf_of(&a.name).is_some());
+        let leaves = system.accounts.iter().filter(|a| system.server.leaves_of(&a.name).next().is_some());
         let logins = users.chain(leaves.map(|a| format!("{}/(leaf node)", a.name))).collect();
         let errors = audit.findings.iter().filter(|finding| finding.severity == Severity::Error);
         let leaks = errors.map(|finding| {

@@ -257,6 +257,12 @@ fn accounts_in_a_resolvers_folder_are_judged_as_those_in_the_file() {
     let full = memory.split("resolver: ").next().expect("before it").to_owned() + &resolver;
     let (code, rules) = found(&full);
     assert_eq!(code, 3, "without the folder nothing is known: {rules:?}");
+    // As `nats-server -t` makes it, and with what the server itself puts into it.
+    let (_, system, jwt) = world.accounts.iter().find(|(name, ..)| *name == "SYS").expect("the system account");
+    project.write("jwt/.gitkeep", "");
+    assert_eq!(found(&full).0, 3, "an empty folder says no more");
+    project.write(&format!("jwt/{}.jwt", system.public_key()), jwt);
+    assert_eq!(found(&full).0, 3, "nor does the system account's own");
     for (_, key, jwt) in &world.accounts {
         project.write(&format!("jwt/{}.jwt", key.public_key()), jwt);
     }

@@ -8,6 +8,7 @@ use super::option_names::{
     MSG_TRACE, OCSP_PEER, PROXY,
 };
 use super::options::{Collector, Options, go_duration};
+use super::start::nodes;
 use crate::audit::reach::term::Function;
 use crate::audit::system::{Latency, ListenerKind};
 use crate::conf::value::{Node, Value};
@@ -40,7 +41,7 @@ pub fn listener_authorization(kind: ListenerKind, node: &Node, collector: &mut C
         );
     }
     let Some(users) = options.get("users").filter(|_| kind == ListenerKind::Leaf) else { return };
-    if let Some(entry) = options.entry("user") {
+    if let Some(entry) = options.entry("user").filter(|_| !nodes(users).is_empty()) {
         collector.refuse(entry.key_span, "one user and a list of users do not go together", "make it one of them");
     }
     let mut seen = HashSet::new();
@@ -372,6 +373,11 @@ mod tests {
     /// Configurations that are refused, each with its correction.
     const PAIRS: &[(&str, &str)] = &[
         ("cluster { authorization { users: [] } }", "cluster { authorization { user: u, password: p } }"),
+        ("authorization { user: u, password: p, users: [] }", "authorization { user: u, password: p }"),
+        (
+            "leafnodes { port: 7422, authorization { user: u, password: p, users: [{ user: v, password: p }] } }",
+            "leafnodes { port: 7422, authorization { user: u, password: p, users: [] } }",
+        ),
         (
             "gateway { name: g, port: 7222, authorization { token: t } }",
             "gateway { name: g, port: 7222, authorization { user: u, password: p } }",

@@ -405,7 +405,7 @@ impl SystemReader<'_> {
                     "give it to a user of an account",
                 );
             }
-            if !users.is_empty() {
+            if options.get("users").is_some() {
                 self.collector.refuse(span, "one login for everybody does not go with `users`", "make it one of them");
             }
         }

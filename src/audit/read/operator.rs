@@ -56,6 +56,12 @@ impl SystemReader<'_> {
         self.sentinel(options, system, &accounts, &signed);
         self.system_account(&operators, entry.key_span, system);
         let system_account_key = system.system_account.as_ref().map(|(key, _)| key.clone());
+        if let (Resolver::Folder(node), Some(operator)) = (resolver(options, &operators), &mut system.operator)
+            && accounts.iter().all(|(claims, _)| system_account_key.as_ref() == Some(&claims.sub))
+        {
+            let why = "accounts are pushed into this folder, and no tenant's is in it";
+            operator.elsewhere.get_or_insert((why.to_owned(), node.span));
+        }
         if let (Some((key, span)), Resolver::Memory) = (&system.system_account, resolver(options, &operators))
             && !signed_here.contains(key)
         {

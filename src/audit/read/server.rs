@@ -18,6 +18,7 @@ use super::start::nodes;
 use super::users::auth_method;
 use crate::conf::value::{Entry, Map, Node, Value};
 use crate::diag::Span;
+use crate::subject::Subject;
 
 /// Reads the options of the server and its listeners.
 pub(super) fn server(options: &Options<'_>, start: Span, collector: &mut Collector) -> Server {
@@ -311,7 +312,9 @@ fn remote(node: &Node, collector: &mut Collector) -> Option<Remote> {
         denied.contains(&">") || denied.contains(&"*") && denied.contains(&"*.>")
     };
     let (sends, receives) = (!denies_all("deny_exports"), !denies_all("deny_imports"));
-    (!is_off).then_some(Remote { account, urls, addresses, user, sends, receives, span: node.span })
+    let denied = options.get("deny_exports").map(nodes).unwrap_or_default().iter().filter_map(text);
+    let kept_back = denied.filter_map(Subject::as_the_server_reads).collect();
+    (!is_off).then_some(Remote { account, urls, addresses, user, sends, receives, kept_back, span: node.span })
 }
 
 /// The logins in the `authorization` block of a listener.

@@ -20,6 +20,7 @@ fn check(system: &System, _: &Tenants, out: &mut Vec<Diagnostic>) {
         let message = format!("whoever is in `{}` hears every login, passwords included", callout.account);
         out.push(RULE.error(callout.span, message).related(account.span, "the account"));
     } else if !callout.encrypted {
-        out.push(RULE.warning(callout.span, "the logins that are asked for are not encrypted"));
+        let finding = RULE.warning(callout.span, "the logins that are asked for are not encrypted");
+        out.push(finding.hint("give the callout an `xkey`"));
     }
 }

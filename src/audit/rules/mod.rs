@@ -120,6 +120,7 @@ pub fn is_undecided(finding: &Diagnostic) -> bool {
 /// Findings made while reading a configuration: identifier and description.
 pub const READING: &[(&str, &str)] = &[
     ("misread-value", "the server silently reads another value than the one that is written"),
+    ("new-syntax", "a value without quotes that nats-server before 2.15.1 refuses, with the whole file"),
     (
         "overridden-account",
         "two accounts have the same name: the server keeps the last one, and the users of the first are gone",

@@ -97,11 +97,24 @@ fn check(system: &System, tenants: &Tenants, out: &mut Vec<Diagnostic>) {
                 let made = first_few([format!("`{subject}`")].into_iter().chain(others));
                 format!("`{asked}` is mapped to {made}, the server's own space in `{}`", account.name)
             };
-            out.push(match too_wide {
+            let finding = match too_wide {
                 Some(_) => RULE.error(export.span, message),
                 None => RULE.warning(export.span, message),
-            });
+            };
+            out.push(finding.hint(remedy(subject)));
         }
+    }
+}
+
+/// What to do instead of sharing a subject.
+fn remedy(subject: &Subject) -> &'static str {
+    match subject.first_token() {
+        "$SYS" => "do not export it: it tells of every account; who is to know asks as a user of the system account",
+        "$JS" if !subject.has_wildcard() => "do not export it: have it asked in the account itself",
+        "$JS" => {
+            "make the consumer in the account itself, and export only what uses it: `$JS.API.CONSUMER.MSG.NEXT.STREAM.CONSUMER` and `$JS.ACK.STREAM.CONSUMER.>`"
+        }
+        _ => RULE.mend,
     }
 }
 

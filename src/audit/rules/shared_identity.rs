@@ -9,8 +9,8 @@ use crate::subject::Subject;
 
 pub const RULE: Rule = Rule {
     id: "shared-identity",
-    proves: "requests to other accounts do not reveal who sends them",
-    why: "`share: true` sends the requester's address, user and client name to the exporter",
+    proves: "neither requests to other accounts nor failed logins reveal who sends them",
+    why: "`share: true` sends the requester's address, user and client name to the exporter. Who fails to log in, to any account, is published in `$G`",
     mend: "remove `share`",
     check,
 };
@@ -69,8 +69,6 @@ fn receiver<'s>(system: &'s System, tenants: &Tenants, account: &'s Account, sub
     receiver
 }
 
-/// Reports traces of an account's messages that another one receives. The server publishes a trace only
-/// for whoever may publish to its subject.
 /// Adds who hears of failed logins: until a login succeeds, the client is in `$G`, where the server publishes the user
 /// name, the client's name and address and, with an operator, the whole user JWT, with which others may log in.
 fn failed_logins(system: &System, tenants: &Tenants, out: &mut Vec<Diagnostic>) {
@@ -84,18 +82,21 @@ fn failed_logins(system: &System, tenants: &Tenants, out: &mut Vec<Diagnostic>) 
         let user = account.users.iter().find(|user| Carried::new(account, &event).received_by(user).is_some())?;
         Some((format!("`{GLOBAL}/{}`", user.display_name()), user.span))
     };
-    let by_leaf =
-        system.server.leaf_of(GLOBAL).map(|span| (format!("who is behind the leaf node of `{GLOBAL}`"), span));
+    let mut leaves = system.server.leaves_of(GLOBAL);
+    let by_leaf = leaves.find(|(_, kept_back)| !kept_back.iter().any(|denied| denied.contains(&event)));
+    let by_leaf = by_leaf.map(|(span, _)| (format!("who is behind the leaf node of `{GLOBAL}`"), span));
     if let Some((who, span)) = users.into_iter().find_map(hears).or(by_leaf) {
         let message =
             format!("{who} hears who fails to log in to any account, and from where: such clients are in `{GLOBAL}`");
         out.push(
             RULE.error(span, message)
-                .hint("name an account, for users and for leaf nodes; or `deny: \"$SYS.>\"` to subscribe to"),
+                .hint("name an account, for users and for leaf nodes; or give users `deny: \"$SYS.>\"` to subscribe to, and remotes `deny_exports: \"$SYS.>\"`"),
         );
     }
 }
 
+/// Reports traces of an account's messages that another one receives. The server publishes a trace only
+/// for whoever may publish to its subject.
 fn traces(system: &System, tenants: &Tenants, account: &Account, out: &mut Vec<Diagnostic>) {
     let Some((subject, span)) = &account.trace else { return };
     if !account.users.iter().any(|user| !traced(account, user, Some(subject)).is_empty()) {
@@ -126,7 +127,10 @@ mod tests {
         };
         let user = |lists: &str| format!("authorization {{ users: [{{ user: g {lists} }}] }}");
         assert!(found(&user("")) && found(&leaf("")));
-        assert!(found("leafnodes { remotes: [{ url: \"nats-leaf://hub.example:7422\" }] }"));
+        let dials =
+            |more: &str| format!("leafnodes {{ remotes: [{{ url: \"nats-leaf://hub.example:7422\" {more} }}] }}");
+        assert!(found(&dials("")) && found(&dials(", deny_exports: \"x.>\"")));
+        assert!(!found(&dials(", deny_exports: [\"$SYS.>\"]")) && !found(&dials(", account: A")));
         assert!(!found("") && !found(&leaf(", account: A")));
         assert!(!found(&user(", permissions { subscribe { deny: \"$SYS.>\" } }")));
         assert!(!found(&user(", permissions { publish: x, subscribe: x }")));

@@ -2,6 +2,7 @@
 
 use super::{AuthMethod, Limit};
 use crate::diag::Span;
+use crate::subject::Subject;
 
 /// Options of the server outside of accounts.
 #[derive(Debug, Default)]
@@ -162,6 +163,8 @@ pub struct Remote {
     pub user: Option<String>,
     /// Whether messages of the account may go out over it.
     pub sends: bool,
+    /// Subjects of messages that do not.
+    pub kept_back: Vec<Subject>,
     /// Whether messages may come in over it.
     pub receives: bool,
     /// Location.
@@ -223,10 +226,11 @@ impl Server {
         authorities.into_iter().any(|other| other.identity == authority.identity)
     }
 
-    /// A leaf node's login in an account, or a server dialled for it. `None`: there is neither.
-    pub fn leaf_of(&self, account: &str) -> Option<Span> {
+    /// The logins of leaf nodes in an account, and the servers dialled for it, with the subjects of what they do not get.
+    pub fn leaves_of(&self, account: &str) -> impl Iterator<Item = (Span, &[Subject])> {
         let logins = self.listener(ListenerKind::Leaf).into_iter().flat_map(|leaf| &leaf.logins);
-        let login = logins.into_iter().find(|login| login.account() == account).map(|login| login.span);
-        login.or_else(|| self.remote_of(account).map(|remote| remote.span))
+        let logins = logins.filter(move |login| login.account() == account).map(|login| (login.span, [].as_slice()));
+        let remotes = self.remotes().filter(move |remote| remote.account == account);
+        logins.chain(remotes.map(|remote| (remote.span, remote.kept_back.as_slice())))
     }
 }

@@ -178,7 +178,7 @@ impl Scanner<'_> {
                 self.bump();
                 self.skip_while(|c| matches!(c, 'b' | 'B' | 'i' | 'I'));
                 match self.peek() {
-                    c if ends_number(c) || c.is_numeric() => self.integer(start),
+                    c if ends_number(c) => self.integer(start),
                     _ => self.text(start, start, Ending::Word),
                 }
             }
