@@ -192,7 +192,7 @@ fn renamed(account: &Account, requests: &[Requests<'_>], tenants: &Tenants, out:
             continue;
         }
         let is_anothers = |other: &&Requests<'_>| {
-            let bears = |subject: &Subject| names(tenants, &other.by.name, &Subject::everything(), subject);
+            let bears = |subject: &Subject| names(tenants, asked.by, other.by, &Subject::everything(), subject);
             let tells = |heard: &Subject| (bears(heard) || other.is_told_by(heard, asked)) && asked.come_to(heard);
             let meets = || other.heard().any(|heard| tells(&heard)) || other.asked.iter().any(tells);
             let is_named = || asked.made.iter().any(|made| bears(&made.subject())) && !asked.asked.iter().any(bears);

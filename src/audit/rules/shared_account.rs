@@ -7,7 +7,7 @@ use crate::audit::crossing::{crossings, hears_everything, may_capture, may_have_
 use crate::audit::reach::{self, Carried, ForwardedRequest, mapped, published};
 use crate::audit::system::{Account, Import, System, User};
 use crate::audit::tenants::Tenants;
-use crate::diag::Diagnostic;
+use crate::diag::{Diagnostic, Span};
 use crate::model::ShareKind;
 use crate::subject::Subject;
 
@@ -36,6 +36,7 @@ fn check(system: &System, tenants: &Tenants, out: &mut Vec<Diagnostic>) {
         services_past_lists(system, tenants, account, out);
         shares_with_several(tenants, account, out);
         latency_reports(tenants, account, out);
+        connections_told(system, tenants, account, out);
         // Logins of leaf nodes are users of a tenant each. Who is on a server that this one dials is another matter.
         if let Some(remote) = system.server.remote_of(&account.name) {
             out.push(decided_elsewhere::behind_leaf(account, remote.span));
@@ -344,6 +345,44 @@ fn latency_reports(tenants: &Tenants, account: &Account, out: &mut Vec<Diagnosti
     }
 }
 
+/// Requests that the server answers to any account with its connections: users, addresses, subscriptions.
+const CONNECTIONS: [&str; 2] = ["$SYS.REQ.ACCOUNT.PING.CONNZ", "$SYS.REQ.SERVER.PING.CONNZ"];
+
+/// Reports users who learn of the connections of other tenants in their account, from the server or by what the system
+/// account shares.
+fn connections_told(system: &System, tenants: &Tenants, account: &Account, out: &mut Vec<Diagnostic>) {
+    let is_shared = |import: &&Import| {
+        import.subject.first_token() == "$SYS" && system.account(&import.from.0).is_some_and(|a| system.is_system(a))
+    };
+    let asks = |user: &User, subject: &Subject| {
+        user.permissions.subscribe.hears_anything() && !published(account, user, Some(subject)).is_empty()
+    };
+    let by_import = |user: &User, import: &Import| match import.kind {
+        ShareKind::Stream => Carried::new(account, &import.local).received_by(user).is_some(),
+        ShareKind::Service => asks(user, &import.local),
+    };
+    let learns = |user: &User| -> Option<(String, Span)> {
+        let server = CONNECTIONS.iter().filter_map(|subject| Subject::as_the_server_reads(subject));
+        let mut server = server.filter(|subject| !system.server.no_system_account && asks(user, subject));
+        let mut shared = account.imports.iter().filter(is_shared).filter(|import| by_import(user, import));
+        let of_server = server.next().map(|subject| (format!("`{subject}`, which the server answers"), user.span));
+        let of_import = |import: &Import| {
+            (format!("`{}`, which `{}` shares with `{}`", import.subject, import.from.0, account.name), import.span)
+        };
+        of_server.or_else(|| shared.next().map(of_import))
+    };
+    let Some((user, (what, place))) = account.users.iter().find_map(|user| Some((user, learns(user)?))) else { return };
+    let others = account.users.iter().find(|other| tenants.of(account, other) != tenants.of(account, user));
+    if let Some(other) = others {
+        let message = format!(
+            "{} learns of the connections of {}, and from where: by {what}",
+            whose(tenants, account, user),
+            whose(tenants, account, other)
+        );
+        out.push(RULE.error(place, message).related(user.span, "this user").related(other.span, "and that one's"));
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use crate::audit::testing::findings_of_tenants;
@@ -438,6 +477,27 @@ mod tests {
             findings_of_tenants(&text, tenants).iter().any(|f| f.rule == "shared-account" && f.message == said)
         };
         assert!(found("\"ask.one\"") && !found("z"));
+    }
+
+    /// Measured on nats-server 2.15.1: the answers name the other tenant's clients, their addresses and subscriptions.
+    #[test]
+    fn connections_of_other_tenants_are_told_to_nobody() {
+        let found = |lists: &str, import: &str| {
+            let text = format!(
+                "system_account: SYS\naccounts {{ SYS {{ exports: [{{ stream: \"$SYS.ACCOUNT.*.>\", account_token_position: 3 }}, {{ service: \"$SYS.REQ.ACCOUNT.*.CONNZ\", account_token_position: 4 }}] }}
+                 M {{ users: [{{ user: q, permissions {{ {lists} }} }}, {{ user: r, permissions {{ publish: \"r.>\", subscribe: {{ deny: \">\" }} }} }}] {import} }} }}"
+            );
+            let tenants = "[[tenant]]\nname = 'Q'\nusers = ['q']\n[[tenant]]\nname = 'R'\nusers = ['r']\n";
+            let said = "`M/q` of `Q` learns of the connections of `M/r` of `R`, and from where: by";
+            let found = findings_of_tenants(&text, tenants);
+            found.iter().any(|f| f.rule == "shared-account" && f.message.starts_with(said))
+        };
+        assert!(found("publish: \"$SYS.REQ.ACCOUNT.PING.CONNZ\", subscribe: \"i.>\"", ""));
+        assert!(!found("publish: \"$SYS.REQ.USER.INFO\", subscribe: \"i.>\"", ""), "about itself");
+        let events = ", imports: [{ stream: { account: SYS, subject: \"$SYS.ACCOUNT.M.>\" }, prefix: ev }]";
+        assert!(found("publish: x, subscribe: \"ev.>\"", events) && !found("publish: x, subscribe: \"i.>\"", events));
+        let asked = ", imports: [{ service: { account: SYS, subject: \"$SYS.REQ.ACCOUNT.M.CONNZ\" }, to: cz }]";
+        assert!(found("publish: cz, subscribe: \"i.>\"", asked) && !found("publish: x, subscribe: \"i.>\"", asked));
     }
 
     /// The owner of an account says by lists who in it takes part in what it shares with itself.

@@ -1,11 +1,11 @@
 //! Wildcard services on which an importer can pose as another.
 
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 
 use super::Rule;
-use crate::audit::crossing::may_be_asked;
-use crate::audit::reach::Carried;
-use crate::audit::system::{Account, Export, Import, System};
+use crate::audit::crossing::{may_be_asked, may_capture, may_have_published};
+use crate::audit::reach::{self, Carried};
+use crate::audit::system::{Account, Export, Import, System, User};
 use crate::audit::tenants::Tenants;
 use crate::diag::Diagnostic;
 use crate::model::ShareKind;
@@ -51,6 +51,7 @@ fn check(system: &System, tenants: &Tenants, out: &mut Vec<Diagnostic>) {
         });
         let asked: Vec<Asked<'_>> = asked.collect();
         posing(tenants, account, &asked, out);
+        asked.iter().for_each(|one| posing_within(system, tenants, account, one, out));
         if system.operator.is_some() {
             overlapping(tenants, account, out);
         }
@@ -73,7 +74,7 @@ fn posing(tenants: &Tenants, exporter: &Account, asked: &[Asked<'_>], out: &mut 
         others.retain(|(other, subject)| tenants.are_apart(&by.name, &other.by.name) && one.comes_to(subject));
         let is_anothers = |(other, subject): &&&(&Asked<'_>, Subject)| {
             let is_wider = other.import.subject != import.subject && subject.contains(&import.subject);
-            let is_named = || names(tenants, &other.by.name, &import.subject, subject);
+            let is_named = || names(tenants, by, other.by, &import.subject, subject);
             !is_wider && (!other.export.is_offered_to(&by.name) || is_named())
         };
         let (who, wide) = (&by.name, import.subject.has_wildcard());
@@ -84,7 +85,7 @@ fn posing(tenants: &Tenants, exporter: &Account, asked: &[Asked<'_>], out: &mut 
         }
         // The name stands in the import itself, which may be meant.
         let bears_name =
-            |(other, _): &&&(&Asked<'_>, Subject)| names(tenants, &other.by.name, &export.subject, &import.subject);
+            |(other, _): &&&(&Asked<'_>, Subject)| names(tenants, by, other.by, &export.subject, &import.subject);
         if let Some((other, subject)) = others.iter().find(bears_name) {
             let whose = &other.by.name;
             let message =
@@ -94,9 +95,52 @@ fn posing(tenants: &Tenants, exporter: &Account, asked: &[Asked<'_>], out: &mut 
     }
 }
 
-/// Whether a subject has the name of an account, or of its tenant, in a place that another one, which it meets, leaves open.
-pub fn names(tenants: &Tenants, account: &str, wide: &Subject, subject: &Subject) -> bool {
-    let is_name = |token: &str| [account, tenants.of_account(account)].iter().any(|n| token.eq_ignore_ascii_case(n));
+/// Reports a user of an account with several tenants that can ask on the subject of another tenant in it, which has that
+/// one's name.
+fn posing_within(system: &System, tenants: &Tenants, exporter: &Account, one: &Asked<'_>, out: &mut Vec<Diagnostic>) {
+    let Asked { by, import, export, .. } = one;
+    if !tenants.are_mixed(by) || !import.subject.has_wildcard() {
+        return;
+    }
+    let captures = may_capture(by);
+    let asked = |user: &User| -> Vec<Subject> {
+        let messages = may_have_published(system, by, user, &import.local, captures);
+        let requests = messages.iter().filter_map(|message| reach::request(message, import, exporter));
+        requests.map(|request| request.subject()).collect()
+    };
+    let asked: Vec<(&User, Vec<Subject>)> = by.users.iter().map(|user| (user, asked(user))).collect();
+    let mut named: SubjectIndex<(&User, &Subject)> = SubjectIndex::default();
+    for (user, subjects) in &asked {
+        let is_name = |token: &str| token.eq_ignore_ascii_case(tenants.of(by, user));
+        let bearing = subjects.iter().filter(|subject| bears(&is_name, &import.subject, subject));
+        bearing.for_each(|subject| named.insert(subject, (*user, subject)));
+    }
+    let mut met = asked.iter().flat_map(|(user, subjects)| {
+        let others = subjects.iter().flat_map(|subject| named.overlapping(subject));
+        others.map(move |(other, subject)| (*user, *other, *subject))
+    });
+    if let Some((user, other, subject)) = met.find(|(user, other, _)| tenants.of(by, user) != tenants.of(by, other)) {
+        let (own, theirs) = (tenants.of(by, user), tenants.of(by, other));
+        let message = format!("`{}/{}` of `{own}` can ask as `{theirs}` on `{subject}`", by.name, user.display_name());
+        let finding = RULE.error(user.span, message).related(export.span, "the service");
+        out.push(
+            finding.hint("give each user a list of its own tenant's subjects, or each tenant an account of its own"),
+        );
+    }
+}
+
+/// Whether a subject has the name of an account, or of a tenant with users in it, in a place that another one, which it
+/// meets, leaves open. `by`: who asks there; its own name is none.
+pub fn names(tenants: &Tenants, by: &Account, account: &Account, wide: &Subject, subject: &Subject) -> bool {
+    let owners = [account.name.as_str(), tenants.of_account(&account.name)].into_iter();
+    let users = account.users.iter().filter(|_| tenants.are_mixed(account)).map(|user| tenants.of(account, user));
+    let own = tenants.owner(by);
+    let names: HashSet<&str> = owners.chain(users.filter(|tenant| own != Some(tenant))).collect();
+    bears(&|token| names.iter().any(|name| token.eq_ignore_ascii_case(name)), wide, subject)
+}
+
+/// Whether a subject has a name in a place that another one, which it meets, leaves open.
+fn bears(is_name: &dyn Fn(&str) -> bool, wide: &Subject, subject: &Subject) -> bool {
     let mut open = wide.tokens();
     let mut is_tail = false;
     wide.overlaps(subject)
@@ -167,7 +211,7 @@ fn overlapping(tenants: &Tenants, account: &Account, out: &mut Vec<Diagnostic>) 
 
 #[cfg(test)]
 mod tests {
-    use crate::audit::testing::findings;
+    use crate::audit::testing::{findings, findings_of_tenants};
     use crate::diag::Severity;
 
     /// The gravest finding of two importers, each given as what it is offered and what it imports.
@@ -192,6 +236,39 @@ mod tests {
         let (first, second) = (account("A1", a[1]), account("B1", b[1]));
         let text = format!("accounts {{ S {{ users: [{{ user: s }}], exports: [{exports}] }}\n{first}\n{second} }}");
         findings(&text).into_iter().filter(|f| f.rule == "wildcard-service").map(|f| f.severity).min()
+    }
+
+    /// Measured on nats-server 2.15.1: the service hears both on one subject.
+    #[test]
+    fn tenants_are_named_by_their_users_too() {
+        let importer = |name: &str, subject: &str, users: &[(&str, &str)]| {
+            let user = |(user, publish): &(&str, &str)| {
+                format!("{{ user: {user}, permissions {{ publish: \"{publish}\", subscribe: {{ deny: \">\" }} }} }}")
+            };
+            let users: Vec<String> = users.iter().map(user).collect();
+            let import = format!("{{ service: {{ account: S, subject: \"{subject}\" }} }}");
+            format!("{name} {{ users: [{}], imports: [{import}] }}\n", users.join(", "))
+        };
+        let errors = |importers: &[String]| {
+            let exports = "exports: [{ service: \"svc.*\", accounts: [A, B] }]";
+            let text = format!("accounts {{ S {{ users: [{{ user: s }}], {exports} }}\n{} }}", importers.concat());
+            let tenants = "[[tenant]]\nname = 'P'\naccounts = ['S']\n[[tenant]]\nname = 'Q'\nusers = ['q', 'qa']\n[[tenant]]\nname = 'R'\nusers = ['r']\n";
+            let has = |user: &str| importers.iter().any(|importer| importer.contains(user));
+            let tenants = if has("user: qa") { tenants.to_owned() } else { tenants.replace(", 'qa'", "") };
+            let found = findings_of_tenants(&text, &tenants).into_iter();
+            let errors = found.filter(|f| f.rule == "wildcard-service" && f.severity == Severity::Error);
+            errors.map(|f| f.message).collect::<Vec<_>>()
+        };
+        let elsewhere = |of_b: &str| {
+            let b = importer("B", of_b, &[("r", of_b), ("q", "yy")]);
+            errors(&[importer("A", "svc.*", &[("qa", "svc.*")]), b])
+        };
+        assert_eq!(elsewhere("svc.r"), ["`A` can ask as `B` on `svc.r`"]);
+        assert_eq!(elsewhere("svc.q"), [""; 0], "its own name");
+        let within =
+            |of_q: &str| errors(&["A {}\n".to_owned(), importer("B", "svc.*", &[("q", of_q), ("r", "svc.r")])]);
+        assert_eq!(within("svc.*"), ["`B/q` of `Q` can ask as `R` on `svc.r`"]);
+        assert_eq!(within("svc.q"), [""; 0]);
     }
 
     /// Measured on nats-server 2.15.1: an importer asks on what it imports, whatever it is offered.
