@@ -2,9 +2,10 @@
 //! a running server.
 
 use async_nats::jetstream;
+use futures_util::StreamExt as _;
 use serde_json::{Value as Json, json};
 
-use crate::support::{Connection, Project, ask};
+use crate::support::{Connection, Project, ask, eventually};
 
 pub const HEAD: &str = "version = 1\n[server]\nclient = \"127.0.0.1:4222\"\n[server.jetstream]\nstorage = \"8GiB\"\nmemory = \"256MiB\"\n[[tenant]]\nname = \"T\"\n[tenant.jetstream]\nstorage = \"1GiB\"\nmemory = \"16MiB\"\n[[tenant.user]]\nname = \"boss\"\nrole = \"admin\"\n[[tenant.user]]\nname = \"app\"\n";
 
@@ -351,6 +352,143 @@ async fn what_depends_on_each_other_is_done_in_order() {
     assert_eq!(actions(&done), ["update B", "update A", "blocked B/c"], "{done:#}");
     assert!(done["changes"][2]["reason"].as_str().is_some_and(|r| r.contains("pull consumer cannot become a push")));
     apply(&project, &["--replace", "T/B/c"], 0);
+}
+
+/// A stream with consumers, each with its filter, as a registry declares it.
+fn with_consumers(retention: &str, consumers: &[(&str, &str)]) -> String {
+    let consumer = |(name, filter): &(&str, &str)| match *filter {
+        "" => format!("[[tenant.stream.consumer]]\nname = \"{name}\"\n"),
+        filter => format!("[[tenant.stream.consumer]]\nname = \"{name}\"\nfilter = \"T.w.{filter}\"\n"),
+    };
+    let consumers: String = consumers.iter().map(consumer).collect();
+    format!("[[tenant.stream]]\nname = \"W\"\nsubjects = [\"T.w.>\"]\nretention = \"{retention}\"\n{consumers}")
+}
+
+/// Fetches and acknowledges all that a consumer of W has.
+async fn work_off(boss: &Connection, consumer: &str) -> usize {
+    let js = jetstream::new(boss.client.clone());
+    let consumer: jetstream::consumer::PullConsumer =
+        js.get_consumer_from_stream(consumer, "W").await.expect("a consumer");
+    let mut messages = consumer.fetch().max_messages(100).messages().await.expect("messages");
+    let mut count = 0;
+    while let Some(message) = messages.next().await {
+        message.expect("a message").double_ack().await.expect("acknowledged");
+        count += 1;
+    }
+    count
+}
+
+/// An interest stream drops what nobody waits for, at once.
+#[tokio::test]
+async fn a_consumer_is_split_without_a_loss() {
+    let project = project(&with_consumers("interest", &[("all", "")]));
+    let boss = boss(&project).await;
+    store(&boss, "T.w.one", 3).await;
+    store(&boss, "T.w.two", 4).await;
+    let split = with_consumers("interest", &[("all", "one"), ("other", "two")]);
+    project.write("tenants.toml", &project.on_own_ports(&format!("{HEAD}{split}")));
+    assert_eq!(actions(&apply(&project, &[], 0)), ["create W/other", "update W/all"]);
+    assert_eq!((work_off(&boss, "all").await, work_off(&boss, "other").await), (3, 4));
+}
+
+/// The plan says it, and it is so; a consumer of another name gets all, which is the control.
+#[tokio::test]
+async fn a_consumer_that_is_past_what_it_is_to_get_is_noted() {
+    let project = project(&with_consumers("workqueue", &[("one", "one"), ("two", "two")]));
+    let boss = boss(&project).await;
+    store(&boss, "T.w.two", 5).await;
+    store(&boss, "T.w.one", 5).await;
+    assert_eq!(work_off(&boss, "one").await, 5);
+    let declare = |consumers: &[(&str, &str)]| {
+        project
+            .write("tenants.toml", &project.on_own_ports(&format!("{HEAD}{}", with_consumers("workqueue", consumers))));
+    };
+    declare(&[("one", "")]);
+    let noted = project.run(&["plan", "--delete", "T/W/two"]).exited(1).all();
+    for words in ["it has got as far as message 10", "5 messages wait for it, and are for nobody until"] {
+        assert!(noted.contains(words), "{words}: {noted}");
+    }
+    apply(&project, &["--delete", "T/W/two"], 0);
+    assert_eq!(
+        (work_off(&boss, "one").await, info(&boss, "STREAM.INFO.W").await["state"]["messages"].clone()),
+        (0, json!(5))
+    );
+    declare(&[("new", "")]);
+    apply(&project, &["--delete", "T/W/one"], 0);
+    assert_eq!(work_off(&boss, "new").await, 5);
+}
+
+#[tokio::test]
+async fn limits_for_consumers_go_down_with_theirs() {
+    let limits = |most: u32, own: u32| {
+        let text = with_consumers("limits", &[]);
+        format!(
+            "{HEAD}{text}consumer_limits = {{ max_ack_pending = {most} }}\n[[tenant.stream.consumer]]\nname = \"c\"\nmax_ack_pending = {own}\n"
+        )
+    };
+    let project = Project::with_registry(&limits(100, 100));
+    project.up();
+    for (most, own) in [(50, 50), (80, 70)] {
+        project.write("tenants.toml", &project.on_own_ports(&limits(most, own)));
+        assert_eq!(apply(&project, &[], 0)["changes"].as_array().map(Vec::len), Some(2), "{most}");
+        plan(&project, 0);
+    }
+    project.write("tenants.toml", &limits(60, 61));
+    assert!(project.run(&["check"]).exited(2).stderr.contains("beyond-consumer-limits"));
+}
+
+/// What the server makes to read a source is its own.
+#[tokio::test]
+async fn a_source_of_a_work_queue_shows_nothing_that_is_not_declared() {
+    let copy = "[[tenant.stream]]\nname = \"G\"\n[[tenant.stream.source]]\nname = \"W\"\n";
+    let project = project(&format!("{}{copy}", with_consumers("workqueue", &[])));
+    let boss = boss(&project).await;
+    let listed = || async { info(&boss, "CONSUMER.LIST.W").await["consumers"].as_array().map_or(0, Vec::len) };
+    eventually("the server reads the source", || async { listed().await == 1 }).await;
+    assert_eq!(actions(&plan(&project, 0)), [""; 0]);
+    project.write(
+        "tenants.toml",
+        &project.on_own_ports(&format!("{HEAD}{}{copy}", with_consumers("workqueue", &[("c", "")]))),
+    );
+    assert_eq!(actions(&plan(&project, 1)), ["create W/c"]);
+    apply(&project, &[], 0);
+}
+
+/// `check` does not know the functions of transforms, the server does.
+#[tokio::test]
+async fn a_stream_that_could_not_be_made_again_is_not_deleted() {
+    let project = project(&with_consumers("limits", &[("c", "")]));
+    let boss = boss(&project).await;
+    store(&boss, "T.w.x", 5).await;
+    project.edit(
+        "retention",
+        "storage = \"memory\"\nsubject_transform = { src = \"T.w.*\", dest = \"T.w.{{unheard(1)}}\" }\nretention",
+    );
+    let said = project.run(&["apply", "--replace", "T/W"]).exited(1).all();
+    assert!(said.contains("nothing was deleted, because the new one would be refused"), "{said}");
+    let streams = info(&boss, "STREAM.NAMES").await["streams"].clone();
+    assert_eq!((streams, info(&boss, "STREAM.INFO.W").await["state"]["messages"].clone()), (json!(["W"]), json!(5)));
+    project.edit("{{unheard(1)}}", "{{wildcard(1)}}");
+    project.run(&["apply", "--replace", "T/W"]).succeeded();
+    assert_eq!(info(&boss, "STREAM.NAMES").await["streams"], json!(["W"]), "nothing of the trial is left");
+}
+
+/// As `plan` says: a stream beyond its limit that begins to discard old messages.
+#[tokio::test]
+async fn what_a_stream_keeps_only_because_it_refuses_new_messages_is_told() {
+    let project =
+        project("[[tenant.stream]]\nname = \"L\"\nsubjects = [\"T.l.>\"]\ndiscard = \"new\"\nmax_msgs = 100\n");
+    let boss = boss(&project).await;
+    store(&boss, "T.l.x", 20).await;
+    let held = || async { info(&boss, "STREAM.INFO.L").await["state"]["messages"].as_u64() };
+    project.edit("max_msgs = 100", "max_msgs = 4");
+    apply(&project, &[], 0);
+    assert_eq!(held().await, Some(20));
+    project.edit("discard = \"new\"\n", "");
+    let planned = plan(&project, 1);
+    assert_eq!(planned["changes"][0]["note"], "the oldest 16 of 20 messages are dropped", "{planned:#}");
+    apply(&project, &[], 0);
+    assert_eq!(held().await, Some(4));
 }
 
 /// Two at once, and somebody who changes a stream all the time.

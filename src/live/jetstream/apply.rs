@@ -8,7 +8,7 @@ use serde_json::{Value as Json, json};
 use super::api::{Api, Failure};
 use super::change::{Action, Change};
 use super::plan::{self, Actual};
-use super::refusals::{reserved, subjects_of};
+use super::replacement;
 use super::targets::Targets;
 use crate::model::jetstream::difference::{CONSUMER, Comparison, STREAM, consumer_request, is_same};
 use crate::model::jetstream::{Config, Consumer, Stream};
@@ -89,7 +89,10 @@ async fn carry_out(
     loop {
         let (mut later, tried) = (Vec::new(), open.len());
         for change in open {
-            let of_stream = |(c, _): &(Change, Failure)| c.stream == change.stream && c.consumer.is_none();
+            // Limits that a stream sets for its consumers go down after theirs.
+            let of_stream = |(c, _): &(Change, Failure)| {
+                c.stream == change.stream && c.consumer.is_none() && !matches!(c.action, Action::Update(_))
+            };
             if change.consumer.is_some() && later.iter().any(of_stream) {
                 let words = format!("not tried, because stream `{}` could not be made or changed", change.stream);
                 later.push((change, Failure::Refused { code: 0, words }));
@@ -120,7 +123,7 @@ async fn carry_out_one(api: &Api, tenant: &Tenant, actual: &Actual, change: &Cha
             (Action::Create, Some(stream)) => create_stream(api, stream).await,
             (Action::Update { .. }, Some(stream)) => update_stream(api, stream, raw).await,
             (Action::Replace(_), Some(stream)) => {
-                refuse_irreplaceable(api, tenant, stream).await?;
+                replacement::refuse(api, tenant, stream).await?;
                 delete_stream(api, name, raw).await?;
                 create_stream(api, stream).await.map_err(note_deleted)
             }
@@ -148,40 +151,6 @@ async fn carry_out_one(api: &Api, tenant: &Tenant, actual: &Actual, change: &Cha
         }
         _ => delete(api, &format!("CONSUMER.DELETE.{name}.{consumer}")).await,
     }
-}
-
-/// Refuses to delete a stream in whose place the new one could not be made: beside the others that there are now, and by the
-/// limits that the server has now.
-async fn refuse_irreplaceable(api: &Api, tenant: &Tenant, stream: &Stream) -> Result<(), Failure> {
-    let new = STREAM.request(&stream.config, None);
-    let in_memory = new["storage"] == "memory";
-    let streams = api.list("STREAM.LIST", "streams").await?;
-    let others =
-        || streams.iter().map(|stream| &stream["config"]).filter(|config| config["name"] != stream.name.as_str());
-    let takes = |config: &&Json| subjects_of(config).any(|s| stream.subjects.iter().any(|own| own.overlaps(&s)));
-    if let Some(other) = others().find(takes) {
-        let name = other["name"].as_str().unwrap_or_default();
-        return Err(irreplaceable(10065, &format!("`{name}` has subjects of the new one")));
-    }
-    let wanted = new["max_bytes"].as_u64().unwrap_or(0);
-    let taken = reserved(others())[usize::from(in_memory)];
-    let declared = tenant.jetstream.map_or(0, |js| if in_memory { js.memory.bytes() } else { js.storage.bytes() });
-    // The server may have an older configuration than the registry.
-    let info = api.request("INFO", &Json::Null).await.unwrap_or_default();
-    let running = info["limits"][if in_memory { "max_memory" } else { "max_storage" }].as_u64();
-    let limit = running.map_or(declared, |running| running.min(declared));
-    match wanted > 0 && taken.saturating_add(wanted) > limit {
-        true => {
-            // Insufficient memory, or storage.
-            let code = if in_memory { 10028 } else { 10047 };
-            Err(irreplaceable(code, "the new one would not fit beside the others"))
-        }
-        false => Ok(()),
-    }
-}
-
-fn irreplaceable(code: u64, why: &str) -> Failure {
-    Failure::Refused { code, words: format!("nothing was deleted, because {why}") }
 }
 
 /// Says that the old one is there again, and begins anew.

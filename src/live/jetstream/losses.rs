@@ -2,9 +2,10 @@
 
 use serde_json::Value as Json;
 
-use super::plan::ActualStream;
+use super::plan::{ActualConsumer, ActualStream};
 use crate::model::jetstream::difference::Field;
 use crate::model::jetstream::keys;
+use crate::subject::Subject;
 
 /// What the server does to a stream's messages when these of its keys change. `None`: nothing.
 pub fn of_stream(fields: &[Field], found: &ActualStream) -> Option<String> {
@@ -19,27 +20,25 @@ pub fn of_stream(fields: &[Field], found: &ActualStream) -> Option<String> {
     (!losses.is_empty()).then(|| losses.join("; "))
 }
 
-/// The messages that lower limits drop. A stream that discards new messages keeps the old ones
-/// when its number of messages or bytes is lowered.
+/// The messages that limits drop. A stream that discards new messages keeps the old ones beyond its number of messages or
+/// bytes, until it discards them instead.
 fn over_limits(fields: &[Field], found: &ActualStream) -> Option<String> {
-    let limit = |value: &Json| value.as_i64().filter(|n| *n > 0);
-    let discard = fields.iter().find(|f| f.key.name == keys::stream::DISCARD.name).map(|f| &f.to);
-    let keeps_old = *discard.unwrap_or(&found.raw["discard"]) == "new";
-    let drops = |f: &&Field| {
-        let is_total = [keys::stream::MAX_MSGS.name, keys::stream::MAX_BYTES.name].contains(&f.key.name);
-        f.key.is_limit() && !(is_total && keeps_old)
-    };
-    let lower = |f: &&Field| limit(&f.to).is_some_and(|to| limit(&f.from).is_none_or(|from| to < from));
-    let lowered: Vec<&Field> = fields.iter().filter(drops).filter(lower).collect();
-    let messages = found.messages;
-    match lowered.as_slice() {
-        [] => None,
-        _ if messages == 0 => None,
-        [one] if one.key.name == keys::stream::MAX_MSGS.name => {
-            let kept = limit(&one.to).and_then(|n| u64::try_from(n).ok()).unwrap_or(messages);
-            (kept < messages).then(|| format!("the oldest {} of {messages} messages are dropped", messages - kept))
-        }
-        _ => Some(format!("of its {messages} messages, those beyond the new limit are dropped")),
+    let limit = |value: &Json| value.as_u64().filter(|n| *n > 0);
+    let value = |name: &str| fields.iter().find(|f| f.key.name == name).map_or(&found.raw[name], |f| &f.to);
+    let totals = [keys::stream::MAX_MSGS.name, keys::stream::MAX_BYTES.name];
+    let is_touched = fields.iter().any(|f| totals.contains(&f.key.name) || f.key.name == keys::stream::DISCARD.name);
+    let drops_old = is_touched && *value(keys::stream::DISCARD.name) != "new";
+    let beyond = |name: &str, held: u64| limit(value(name)).filter(|limit| drops_old && held > *limit);
+    let [messages, bytes] =
+        [(totals[0], found.messages), (totals[1], found.bytes)].map(|(name, held)| beyond(name, held));
+    let is_lower = |f: &&Field| limit(&f.to).is_some_and(|to| limit(&f.from).is_none_or(|from| to < from));
+    let mut others = fields.iter().filter(|f| f.key.is_limit() && !totals.contains(&f.key.name));
+    let held = found.messages;
+    match (messages, bytes.is_some() || others.any(|f| is_lower(&f))) {
+        _ if held == 0 => None,
+        (Some(limit), false) => Some(format!("the oldest {} of {held} messages are dropped", held - limit)),
+        (None, false) => None,
+        _ => Some(format!("of its {held} messages, those beyond the limit are dropped")),
     }
 }
 
@@ -92,22 +91,91 @@ fn copied_again(fields: &[Field]) -> Option<String> {
     let again: Vec<String> =
         to.iter().filter(is_again).filter_map(|s| Some(format!("`{}`", s["name"].as_str()?))).collect();
     (!again.is_empty()).then(|| {
-        format!("{} is copied again from its first message: what it has of it already is there twice", again.join(", "))
+        format!(
+            "{} is copied again from its first message: what it has of it already may be there twice",
+            again.join(", ")
+        )
     })
 }
 
-/// What becomes of the stream's messages if a consumer goes, or waits for other ones. `None`: nothing.
-pub fn of_consumer(found: &ActualStream) -> Option<String> {
-    let is_interest = found.raw["retention"] == "interest" && found.messages > 0;
-    is_interest.then(|| {
-        format!("of the stream's {} messages, those that no other consumer waits for are dropped", found.messages)
-    })
+/// What becomes of the stream's messages if a consumer goes. `None`: nothing.
+pub fn without_consumer(stream: &ActualStream, found: &ActualConsumer) -> Option<String> {
+    match stream.raw["retention"].as_str() {
+        Some("interest") if stream.messages > 0 => Some(format!(
+            "of the stream's {} messages, those that no other consumer waits for are dropped",
+            stream.messages
+        )),
+        Some("workqueue") if found.waiting > 0 => {
+            Some(format!("{}, and are for nobody until another consumer gets them", waiting(found)))
+        }
+        _ => None,
+    }
 }
 
-/// Whether a change of these keys of a consumer has it wait for other messages.
-pub fn waits_for_others(fields: &[Field]) -> bool {
-    let filters = [keys::consumer::FILTER_SUBJECT.name, keys::consumer::FILTER_SUBJECTS.name];
-    fields.iter().any(|f| filters.contains(&f.key.name))
+fn waiting(found: &ActualConsumer) -> String {
+    match found.waiting {
+        1 => "1 message waits for it".to_owned(),
+        many => format!("{many} messages wait for it"),
+    }
+}
+
+/// The subjects that a consumer waits for, by one side of a change of its filters. `None`: they do not change.
+fn filters(fields: &[Field], side: impl Fn(&Field) -> &Json) -> Option<Vec<Subject>> {
+    let names = [keys::consumer::FILTER_SUBJECT.name, keys::consumer::FILTER_SUBJECTS.name];
+    let changed: Vec<&Field> = fields.iter().filter(|f| names.contains(&f.key.name)).collect();
+    let listed = |value: &Json| match value {
+        Json::Array(list) => list.iter().filter_map(Json::as_str).map(str::to_owned).collect(),
+        other => other.as_str().map(str::to_owned).into_iter().collect::<Vec<_>>(),
+    };
+    let subjects = changed.iter().flat_map(|field| listed(side(field))).filter(|text| !text.is_empty());
+    let subjects: Vec<Subject> = subjects.filter_map(|text| Subject::as_the_server_reads(&text)).collect();
+    (!changed.is_empty()).then(|| if subjects.is_empty() { vec![Subject::everything()] } else { subjects })
+}
+
+/// Whether one list of subjects has some that no entry of the other covers.
+fn has_more(one: &[Subject], other: &[Subject]) -> bool {
+    one.iter().any(|subject| !other.iter().any(|wide| wide.contains(subject)))
+}
+
+/// Whether a consumer no longer waits for some subjects after a change.
+pub fn gives_up(fields: &[Field]) -> bool {
+    filters(fields, |f| &f.from).zip(filters(fields, |f| &f.to)).is_some_and(|(from, to)| has_more(&from, &to))
+}
+
+/// What becomes of messages when these keys of a consumer change in place. `None`: nothing.
+pub fn of_consumer(fields: &[Field], stream: &ActualStream, found: &ActualConsumer) -> Option<String> {
+    let mut losses = Vec::new();
+    if gives_up(fields) && found.waiting > 0 {
+        let waiting = waiting(found);
+        losses.push(match stream.raw["retention"].as_str() {
+            Some("limits") => format!("{waiting}: those that its filter no longer names do not come to it"),
+            Some("interest") => format!(
+                "{waiting}: those that its filter no longer names are dropped, or stay and come to nobody, unless another \
+                 consumer waits for them"
+            ),
+            _ => format!(
+                "{waiting}: those that its filter no longer names are for nobody until another consumer gets them"
+            ),
+        });
+    }
+    let widens =
+        filters(fields, |f| &f.to).zip(filters(fields, |f| &f.from)).is_some_and(|(to, from)| has_more(&to, &from));
+    if widens && stream.messages > 0 && found.position >= stream.first {
+        losses.push(format!(
+            "it has got as far as message {}: of what its filter names now, it gets nothing before that; a consumer of \
+             another name begins with the first message",
+            found.position
+        ));
+    }
+    let is_lower = |f: &&Field| {
+        let most = f.to.as_i64().filter(|most| *most > 0);
+        f.key.name == keys::consumer::MAX_DELIVER.name
+            && most.is_some_and(|most| f.from.as_i64().filter(|from| *from > 0).is_none_or(|from| most < from))
+    };
+    if let Some(lower) = fields.iter().find(is_lower).filter(|_| found.waiting > 0) {
+        losses.push(format!("what it has delivered {} times or more does not come again", lower.to));
+    }
+    (!losses.is_empty()).then(|| losses.join("; "))
 }
 
 #[cfg(test)]
@@ -115,8 +183,6 @@ mod tests {
     use serde_json::json;
 
     use super::*;
-    use crate::live::jetstream::plan::ActualConsumer;
-
     /// Keys with the values that the server has and that are declared.
     type Fields<'f> = Vec<(&'f str, Json, Json)>;
 
@@ -128,31 +194,33 @@ mod tests {
     }
 
     fn stream(discard: &str, messages: u64, consumers: usize) -> ActualStream {
-        let consumer = |n| (format!("c{n}"), ActualConsumer { raw: json!({}), acknowledged: 0 });
+        let consumer = |n| (format!("c{n}"), ActualConsumer::default());
         let raw = json!({ "discard": discard, "retention": "limits" });
-        ActualStream { raw, messages, bytes: 100 * messages, consumers: (0..consumers).map(consumer).collect() }
+        let consumers = (0..consumers).map(consumer).collect();
+        ActualStream { raw, messages, bytes: 100 * messages, first: 1, consumers }
     }
 
     #[test]
     fn lower_limits_note_the_messages_that_they_drop() {
         let oldest = Some("the oldest 3 of 10 messages are dropped");
-        let beyond = Some("of its 10 messages, those beyond the new limit are dropped");
-        let cases: [(Fields<'_>, u64, Option<&str>); 17] = [
+        let beyond = Some("of its 10 messages, those beyond the limit are dropped");
+        let cases: [(Fields<'_>, u64, Option<&str>); 18] = [
             (vec![("max_msgs", json!(100), json!(7))], 10, oldest),
             (vec![("max_msgs", json!(-1), json!(7))], 10, oldest),
             (vec![("max_msgs", Json::Null, json!(7))], 10, oldest),
             (vec![("max_msgs", json!(100), json!(10))], 10, None),
             (vec![("max_msgs", json!(100), json!(9))], 10, Some("the oldest 1 of 10 messages are dropped")),
             (vec![("max_msgs", json!(100), json!(-1))], 10, None),
-            (vec![("max_msgs", json!(5), json!(7))], 10, None),
+            (vec![("max_msgs", json!(5), json!(12))], 10, None),
             (vec![("max_msgs", json!(100), json!(7))], 0, None),
-            (vec![("max_bytes", json!(2048), json!(1024))], 10, beyond),
+            (vec![("max_bytes", json!(2048), json!(1024))], 10, None),
+            (vec![("max_bytes", json!(2048), json!(512))], 10, beyond),
             (vec![("max_bytes", json!(1024), json!(2048))], 10, None),
             (vec![("max_age", Json::Null, json!(1_000_000_000))], 10, beyond),
             (vec![("max_age", json!(1_000_000_000), Json::Null)], 10, None),
             (vec![("max_msgs_per_subject", json!(5), json!(1))], 10, beyond),
             (vec![("max_msg_size", json!(2048), json!(1024))], 10, None),
-            (vec![("max_msgs", json!(100), json!(7)), ("max_bytes", json!(2048), json!(1024))], 10, beyond),
+            (vec![("max_msgs", json!(100), json!(7)), ("max_bytes", json!(2048), json!(512))], 10, beyond),
             (vec![("max_msgs", json!(100), json!(7)), ("max_bytes", json!(1024), json!(2048))], 10, oldest),
             (vec![], 10, None),
         ];
@@ -165,7 +233,7 @@ mod tests {
     #[test]
     fn a_stream_that_discards_new_messages_keeps_the_old_ones() {
         let old = Some("the oldest 3 of 10 messages are dropped");
-        let beyond = Some("of its 10 messages, those beyond the new limit are dropped");
+        let beyond = Some("of its 10 messages, those beyond the limit are dropped");
         let full = Some("it has 10 messages already, and refuses new ones until it has fewer than its limit");
         for (fields, discard, note) in [
             (vec![("max_msgs", json!(100), json!(7))], "new", full),
@@ -183,6 +251,65 @@ mod tests {
         }
     }
 
+    /// Measured on nats-server 2.15.1: 20 messages in a stream that discards new ones beyond 4; then it discards old ones.
+    #[test]
+    fn a_stream_that_begins_to_discard_old_messages_drops_those_beyond_its_limit() {
+        let beginning = |limit: &str, value: u64, more: Fields<'_>| {
+            let found = stream("new", 20, 0);
+            let raw = json!({ "discard": "new", "retention": "limits", limit: value });
+            noted(&[vec![("discard", json!("new"), json!("old"))], more].concat(), &ActualStream { raw, ..found })
+        };
+        assert_eq!(beginning("max_msgs", 4, vec![]).as_deref(), Some("the oldest 16 of 20 messages are dropped"));
+        let raised = |to: u64| beginning("max_msgs", 4, vec![("max_msgs", json!(4), json!(to))]);
+        assert_eq!(raised(8).as_deref(), Some("the oldest 12 of 20 messages are dropped"));
+        assert_eq!(raised(30), None);
+        let beyond = Some("of its 20 messages, those beyond the limit are dropped");
+        assert_eq!(
+            (beginning("max_bytes", 200, vec![]).as_deref(), beginning("max_bytes", 2000, vec![])),
+            (beyond, None)
+        );
+    }
+
+    /// Measured on nats-server 2.15.1: a consumer goes on where it is, whatever its filter becomes.
+    #[test]
+    fn a_consumer_gets_nothing_that_it_is_past() {
+        let changed = |retention: &str, from: Json, to: Json, position: u64, waiting: u64| {
+            let keys = [("filter_subject", &from, &to)].into_iter();
+            let key = |name: &str| *keys::consumer::ALL.iter().find(|k| k.name == name).expect("a key");
+            let fields: Vec<Field> =
+                keys.map(|(name, from, to)| Field { key: key(name), from: from.clone(), to: to.clone() }).collect();
+            let stream = ActualStream { raw: json!({ "retention": retention }), ..stream("old", 10, 1) };
+            let found = ActualConsumer { position, waiting, ..ActualConsumer::default() };
+            of_consumer(&fields, &stream, &found).unwrap_or_default()
+        };
+        let (one, two, all) = (json!("w.one"), json!("w.two"), Json::Null);
+        let past = "it has got as far as message 5: of what its filter names now, it gets nothing before that";
+        assert!(changed("workqueue", one.clone(), all.clone(), 5, 0).starts_with(past));
+        assert_eq!(changed("workqueue", one.clone(), all.clone(), 0, 3), "", "it has not begun");
+        assert_eq!(changed("limits", all.clone(), one.clone(), 5, 0), "", "nothing waits for it");
+        let waits = |retention: &str| changed(retention, all.clone(), one.clone(), 5, 3);
+        assert!(waits("limits").ends_with("those that its filter no longer names do not come to it"));
+        assert!(waits("workqueue").ends_with("are for nobody until another consumer gets them"));
+        assert!(
+            waits("interest").starts_with("3 messages wait for it: those that its filter no longer names are dropped")
+        );
+        let moved = changed("workqueue", one, two, 5, 1);
+        assert!(moved.contains("1 message waits for it") && moved.contains(past), "{moved}");
+    }
+
+    #[test]
+    fn fewer_deliveries_give_messages_up() {
+        let changed = |from: i64, to: i64, waiting: u64| {
+            let key = *keys::consumer::ALL.iter().find(|k| k.name == "max_deliver").expect("a key");
+            let field = Field { key, from: json!(from), to: json!(to) };
+            let found = ActualConsumer { waiting, ..ActualConsumer::default() };
+            of_consumer(&[field], &stream("old", 10, 1), &found)
+        };
+        let given_up = Some("what it has delivered 2 times or more does not come again");
+        assert_eq!((changed(5, 2, 1).as_deref(), changed(-1, 2, 1).as_deref()), (given_up, given_up));
+        assert_eq!((changed(2, 5, 1), changed(5, 2, 0), changed(5, -1, 1)), (None, None, None));
+    }
+
     #[test]
     fn interest_retention_drops_what_no_consumer_waits_for() {
         let begins = vec![("retention", json!("limits"), json!("interest"))];
@@ -197,15 +324,21 @@ mod tests {
         assert_eq!(noted(&ends, &stream("old", 10, 0)), None);
         let interest =
             |messages| ActualStream { raw: json!({ "retention": "interest" }), ..stream("old", messages, 1) };
-        assert!(of_consumer(&interest(10)).is_some() && of_consumer(&interest(0)).is_none());
-        assert_eq!(of_consumer(&stream("old", 10, 1)), None);
+        let gone = |stream: &ActualStream, waiting| {
+            without_consumer(stream, &ActualConsumer { waiting, ..ActualConsumer::default() })
+        };
+        assert!(gone(&interest(10), 0).is_some() && gone(&interest(0), 0).is_none());
+        assert_eq!(gone(&stream("old", 10, 1), 3), None);
+        let queue = ActualStream { raw: json!({ "retention": "workqueue" }), ..stream("old", 10, 1) };
+        let for_nobody = "3 messages wait for it, and are for nobody until another consumer gets them";
+        assert_eq!((gone(&queue, 3).as_deref(), gone(&queue, 0)), (Some(for_nobody), None));
     }
 
     #[test]
     fn a_source_with_another_filter_is_copied_again() {
         let source = |name: &str, filter: &str| json!({ "name": name, "filter_subject": filter });
         let note = |from: Json, to: Json| noted(&vec![("sources", from, to)], &stream("old", 10, 0));
-        let again = "`Q` is copied again from its first message: what it has of it already is there twice";
+        let again = "`Q` is copied again from its first message: what it has of it already may be there twice";
         assert_eq!(note(json!([source("Q", "a")]), json!([source("Q", "b")])).as_deref(), Some(again));
         assert_eq!(note(json!([{ "name": "Q" }]), json!([source("Q", "b")])).as_deref(), Some(again));
         assert_eq!(note(json!([source("Q", "a")]), json!([source("Q", "a"), source("R", "b")])), None);

@@ -7,6 +7,7 @@ pub(crate) mod change;
 mod losses;
 pub(crate) mod plan;
 mod refusals;
+mod replacement;
 pub(crate) mod targets;
 
 use std::collections::HashMap;

@@ -21,7 +21,7 @@ pub struct Actual {
 }
 
 /// A stream on the server.
-#[derive(Debug)]
+#[derive(Debug, Default)]
 pub struct ActualStream {
     /// Its configuration in the server's JSON.
     pub raw: Json,
@@ -29,17 +29,23 @@ pub struct ActualStream {
     pub messages: u64,
     /// Their size. Bytes.
     pub bytes: u64,
+    /// The sequence number of the first one.
+    pub first: u64,
     /// Durable consumers by name.
     pub consumers: BTreeMap<String, ActualConsumer>,
 }
 
 /// A consumer on the server.
-#[derive(Debug)]
+#[derive(Debug, Default)]
 pub struct ActualConsumer {
     /// Its configuration in the server's JSON.
     pub raw: Json,
     /// Number of messages that it has delivered and that clients have acknowledged.
     pub acknowledged: u64,
+    /// The sequence number in the stream of the last message that it has delivered.
+    pub position: u64,
+    /// Number of messages that it has not delivered yet, or that are not acknowledged.
+    pub waiting: u64,
 }
 
 /// Reads the streams and durable consumers of an account.
@@ -58,13 +64,24 @@ pub async fn read(api: &Api) -> Result<Actual, Failure> {
                 let raw = consumer["config"].take();
                 // Ephemeral consumers belong to clients.
                 let Some(name) = raw["durable_name"].as_str().map(str::to_owned) else { continue };
-                let acknowledged = consumer["ack_floor"]["consumer_seq"].as_u64().unwrap_or_default();
-                consumers.insert(name, ActualConsumer { raw, acknowledged });
+                // By which a server reads for a stream that has this one as its source.
+                if raw["sourcing"] == true && name.starts_with("JS_") {
+                    continue;
+                }
+                let number = |value: &Json| value.as_u64().unwrap_or_default();
+                let actual = ActualConsumer {
+                    acknowledged: number(&consumer["ack_floor"]["consumer_seq"]),
+                    position: number(&consumer["delivered"]["stream_seq"]),
+                    waiting: number(&consumer["num_pending"]) + number(&consumer["num_ack_pending"]),
+                    raw,
+                };
+                consumers.insert(name, actual);
             }
         }
         let messages = stream["state"]["messages"].as_u64().unwrap_or_default();
         let bytes = stream["state"]["bytes"].as_u64().unwrap_or_default();
-        actual.streams.insert(name, ActualStream { raw, messages, bytes, consumers });
+        let first = stream["state"]["first_seq"].as_u64().unwrap_or_default();
+        actual.streams.insert(name, ActualStream { raw, messages, bytes, first, consumers });
     }
     Ok(actual)
 }
@@ -86,10 +103,18 @@ pub fn changes(tenant: &Tenant, actual: &Actual, targets: &Targets) -> Vec<Chang
         };
         changes.extend(change);
         let in_stream = found.filter(|_| !is_made);
-        changes.extend(stream.consumers.iter().filter_map(|consumer| {
+        let of_consumers = stream.consumers.iter().filter_map(|consumer| {
             let found = in_stream.and_then(|f| Some((f, f.consumers.get(consumer.name.as_str())?)));
             consumer_change(tenant, stream, consumer, found, taken.as_deref(), targets)
-        }));
+        });
+        let mut of_consumers: Vec<Change> = of_consumers.collect();
+        // Who is to get what another one gives up, or what a stream keeps for consumers only, is there first.
+        of_consumers.sort_by_key(|change| match &change.action {
+            Action::Create => 0,
+            Action::Update(differs) if !losses::gives_up(&differs.fields) => 1,
+            _ => 2,
+        });
+        changes.extend(of_consumers);
         for (name, found) in in_stream.map(|f| undeclared_consumers(stream, f)).into_iter().flatten() {
             let is_named = targets.is_deleted(tenant, stream.name.as_str(), Some(name));
             changes.push(Change {
@@ -97,7 +122,7 @@ pub fn changes(tenant: &Tenant, actual: &Actual, targets: &Targets) -> Vec<Chang
                 stream: stream.name.to_string(),
                 consumer: Some(name.clone()),
                 action: action_for_unknown(is_named, &found.raw, found.acknowledged),
-                note: in_stream.filter(|_| is_named).and_then(losses::of_consumer),
+                note: in_stream.filter(|_| is_named).and_then(|stream| losses::without_consumer(stream, found)),
             });
         }
     }
@@ -188,9 +213,10 @@ fn consumer_change(
         (None, None) => Action::Create,
         (Some((in_stream, found)), _) => {
             let Difference { fields, reason, drift } = CONSUMER.difference(&consumer.config, &found.raw)?;
-            if reason.is_some() || losses::waits_for_others(&fields) {
-                note = losses::of_consumer(in_stream);
-            }
+            note = match reason {
+                Some(_) => losses::without_consumer(in_stream, found),
+                None => losses::of_consumer(&fields, in_stream, found),
+            };
             let differs = Differs { fields, drift, messages: found.acknowledged };
             match reason {
                 None => Action::Update(differs),
@@ -249,8 +275,7 @@ mod tests {
             );
             crate::project::tests::model(&text).tenants.remove(0)
         };
-        let old =
-            ActualStream { raw: json!({ "subjects": ["A.old"] }), messages: 0, bytes: 0, consumers: BTreeMap::new() };
+        let old = ActualStream { raw: json!({ "subjects": ["A.old"] }), ..ActualStream::default() };
         let actual = Actual { streams: [("OLD".to_owned(), old)].into() };
         let note = |streams: u32| {
             let changes = changes(&declared(streams), &actual, &Targets::default());
@@ -277,10 +302,13 @@ mod tests {
         let stream = |stream: &Stream| {
             let consumers = stream.consumers.iter().map(|consumer| {
                 let raw = CONSUMER.request(&consumer.config, None);
-                (consumer.name.to_string(), ActualConsumer { raw, acknowledged: 3 })
+                (consumer.name.to_string(), ActualConsumer { raw, acknowledged: 3, ..ActualConsumer::default() })
             });
             let raw = STREAM.request(&stream.config, None);
-            (stream.name.to_string(), ActualStream { raw, messages: 7, bytes: 70, consumers: consumers.collect() })
+            (
+                stream.name.to_string(),
+                ActualStream { raw, messages: 7, bytes: 70, first: 1, consumers: consumers.collect() },
+            )
         };
         Actual { streams: model.tenants[0].streams.iter().map(stream).collect() }
     }
@@ -290,7 +318,7 @@ mod tests {
             raw: json!({ "name": "OTHER", "subjects": [subject] }),
             messages: 2,
             bytes: 20,
-            consumers: BTreeMap::new(),
+            ..ActualStream::default()
         }
     }
 
@@ -329,7 +357,8 @@ mod tests {
     fn consumers_of_a_work_queue_that_get_the_same_work_are_noted() {
         let queue = |consumers: &[(&str, &str)]| {
             let consumer = |(name, filter): &(&str, &str)| {
-                format!("[[tenant.stream.consumer]]\nname = \"{name}\"\nfilter = \"T.q.{filter}\"\n")
+                let filter = if filter.is_empty() { String::new() } else { format!("filter = \"T.q.{filter}\"\n") };
+                format!("[[tenant.stream.consumer]]\nname = \"{name}\"\n{filter}")
             };
             let consumers: String = consumers.iter().map(consumer).collect();
             let stream = "[[tenant.stream]]\nname = \"Q\"\nsubjects = [\"T.q.*\"]\nretention = \"workqueue\"\n";
@@ -345,6 +374,24 @@ mod tests {
         assert_eq!(noted(&[("new", "x"), ("b", "y")], &["Q/a"]), [""; 0]);
         assert_eq!(noted(&[("a", "y"), ("b", "x")], &[]), ["a", "b"], "they exchange");
         assert_eq!(noted(&[("a", "y"), ("b", "z")], &[]), [""; 0], "one after the other");
+        assert_eq!(noted(&[("a", "")], &[]), [""; 0], "one that loses its filter is compared with none");
+    }
+
+    /// Measured on nats-server 2.15.1: an interest stream drops what nobody waits for at once.
+    #[test]
+    fn who_takes_over_is_there_before_another_one_gives_up() {
+        let stream = |consumers: &[(&str, &str)]| {
+            let consumer = |(name, filter): &(&str, &str)| {
+                format!("[[tenant.stream.consumer]]\nname = \"{name}\"\nfilter = \"T.q.{filter}\"\n")
+            };
+            let consumers: String = consumers.iter().map(consumer).collect();
+            let stream = "[[tenant.stream]]\nname = \"Q\"\nsubjects = [\"T.q.*\"]\nretention = \"interest\"\n";
+            registry(&[&format!("{stream}{consumers}")])
+        };
+        let actual = applied(&stream(&[("a", "*"), ("c", "x")]));
+        let planned = planned(&stream(&[("a", "x"), ("b", "y"), ("c", "*")]), &actual, &[], &[]);
+        let order: Vec<_> = planned.iter().filter_map(|change| change.consumer.as_deref()).collect();
+        assert_eq!(order, ["b", "c", "a"]);
     }
 
     #[test]
@@ -441,7 +488,8 @@ mod tests {
     fn consumers_that_are_not_declared_are_left_alone_unless_they_are_named() {
         let (old, new) = (registry(&[ORDERS, BILLING]), registry(&[ORDERS]));
         let mut actual = applied(&old);
-        let by_hand = ActualConsumer { raw: json!({ "durable_name": "mine" }), acknowledged: 1 };
+        let by_hand =
+            ActualConsumer { raw: json!({ "durable_name": "mine" }), acknowledged: 1, ..ActualConsumer::default() };
         actual.streams.get_mut("ORDERS").expect("applied").consumers.insert("mine".into(), by_hand);
         let left_alone = [
             "? consumer ORDERS/billing: no longer in the registry, left alone",

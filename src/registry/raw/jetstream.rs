@@ -408,6 +408,23 @@ impl Scalar for TransformDest {
     }
 }
 
+impl TransformDest {
+    /// The text as the server compares it with subjects: a placeholder is a token like others. `None`: it cannot be compared.
+    pub fn literal(&self) -> Option<Subject> {
+        let plain = |token: &str| if token.starts_with("{{") { "_" } else { token }.to_owned();
+        Subject::parse(&self.text.split('.').map(plain).collect::<Vec<_>>().join(".")).ok()
+    }
+
+    /// The highest number of `{{wildcard(N)}}` in it. 0: there is none.
+    pub fn last_wildcard(&self) -> usize {
+        let number = |token: &str| {
+            let inside = token.strip_prefix("{{")?.strip_suffix("}}")?.trim();
+            inside.strip_prefix("wildcard(")?.strip_suffix(')')?.trim().parse().ok()
+        };
+        self.text.split('.').filter_map(number).max().unwrap_or(0)
+    }
+}
+
 impl Stream {
     /// The streams it mirrors or sources from.
     pub fn origins(&self) -> impl Iterator<Item = &Source> {

@@ -2,10 +2,12 @@
 //! for streams, one for consumers. Each row is one mistake.
 
 use super::super::decode::Key;
-use super::super::raw::{AckPolicy, Consumer, DeliverPolicy, Discard, Retention, Stream};
+use super::super::raw::{AckPolicy, Consumer, DeliverPolicy, Discard, Retention, Stream, TransformDest};
 use super::RegistryContext;
 use crate::diag::{Diagnostic, Span, Spanned};
+use crate::model::units::Duration;
 use crate::registry::defaults;
+use crate::subject::Subject;
 
 /// A combination of keys that conflict.
 struct Conflict<Places> {
@@ -86,7 +88,71 @@ const STREAM: &[Conflict<StreamPlaces>] = &[
         hint: "remove `replicas`",
         places: |s| place_where(&s.replicas, |r| r.0 > 1).into_iter().collect(),
     },
+    Conflict {
+        code: "duration-too-short",
+        message: "nats-server counts no shorter times than 100ms here",
+        hint: "raise it to \"100ms\" or more",
+        places: |s| [&s.max_age, &s.duplicate_window].into_iter().filter_map(|key| shorter(key, 100)).collect(),
+    },
+    Conflict {
+        code: "marker-too-short",
+        message: "a marker stays for a second at least",
+        hint: "raise it to \"1s\" or more",
+        places: |s| shorter(&s.subject_delete_marker_ttl, 1000).into_iter().collect(),
+    },
+    Conflict {
+        code: "counter-conflict",
+        message: "a stream that counts has limits retention, drops old messages, and has no times to live, schedules or mirror",
+        hint: "remove discard, retention, allow_msg_ttl, subject_delete_marker_ttl, allow_msg_schedules and mirror, or allow_msg_counter",
+        places: |s| {
+            let is_other = place_where(&s.discard, |discard| *discard == Discard::New).is_some()
+                || place_where(&s.retention, |retention| *retention != Retention::Limits).is_some()
+                || turned_on(&s.allow_msg_ttl).is_some()
+                || place(&s.subject_delete_marker_ttl).is_some()
+                || turned_on(&s.allow_msg_schedules).is_some()
+                || !s.mirror.is_absent();
+            only_if(is_other, turned_on(&s.allow_msg_counter))
+        },
+    },
+    Conflict {
+        code: "republish-cycle",
+        message: "the stream would capture what it publishes again",
+        hint: "publish to a subject that it does not capture",
+        places: |s| {
+            let dest = s.republish.get().map(|republish| &republish.dest);
+            let is_captured = |dest: &TransformDest| {
+                let literal = dest.literal();
+                s.subjects().iter().any(|subject| literal.as_ref().is_some_and(|dest| dest.overlaps(&subject.value)))
+            };
+            dest.filter(|dest| is_captured(&dest.value)).map(|dest| dest.span).into_iter().collect()
+        },
+    },
+    Conflict {
+        code: "no-such-wildcard",
+        message: "the source has fewer wildcards than that",
+        hint: "`{{wildcard(1)}}` is the first `*` of `src`",
+        places: |s| {
+            let own = s.subject_transform.get().map(|t| (&t.src, &t.dest)).into_iter();
+            let transforms = s.origins().flat_map(|o| &o.subject_transforms).map(|t| (&t.src, &t.dest));
+            let all = own.chain(transforms).chain(s.republish.get().map(|r| (&r.src, &r.dest)));
+            let wildcards = |src: &Key<Spanned<Subject>>| {
+                src.get().map_or(0, |src| src.value.tokens().filter(|token| *token == "*").count())
+            };
+            let wrong = all.filter(|(src, dest)| !is_unreadable(src) && dest.value.last_wildcard() > wildcards(src));
+            wrong.map(|(_, dest)| dest.span).collect()
+        },
+    },
+    Conflict {
+        code: "description-too-long",
+        message: TOO_LONG,
+        hint: "shorten it",
+        places: |s| place_where(&s.description, |text| text.len() > DESCRIPTION).into_iter().collect(),
+    },
 ];
+
+/// Longest description. Bytes.
+const DESCRIPTION: usize = 4096;
+const TOO_LONG: &str = "a description has 4096 bytes at most";
 
 const CONSUMER: &[Conflict<ConsumerPlaces>] = &[
     Conflict {
@@ -236,6 +302,53 @@ const CONSUMER: &[Conflict<ConsumerPlaces>] = &[
             only_if(!used && !is_unreadable(&c.consumer.deliver_policy), place(&c.consumer.opt_start_time))
         },
     },
+    Conflict {
+        code: "beyond-consumer-limits",
+        message: "the stream's consumer_limits allow less",
+        hint: "lower it, or raise it under consumer_limits",
+        places: |c| {
+            let Some(limits) = c.stream.consumer_limits.get() else { return Vec::new() };
+            let pending = limits
+                .max_ack_pending
+                .get()
+                .and_then(|most| place_where(&c.consumer.max_ack_pending, |pending| pending.0 > most.value.0));
+            let inactive = limits
+                .inactive_threshold
+                .get()
+                .and_then(|most| place_where(&c.consumer.inactive_threshold, |threshold| *threshold > most.value));
+            pending.into_iter().chain(inactive).collect()
+        },
+    },
+    Conflict {
+        code: "heartbeat-too-short",
+        message: "nats-server counts no shorter times than 100ms here",
+        hint: "raise it to \"100ms\" or more",
+        places: |c| shorter(&c.consumer.idle_heartbeat, 100).into_iter().collect(),
+    },
+    Conflict {
+        code: "deliver-to-wildcard",
+        message: "messages are delivered on one subject",
+        hint: "name a subject without wildcards",
+        places: |c| place_where(&c.consumer.deliver_subject, Subject::has_wildcard).into_iter().collect(),
+    },
+    Conflict {
+        code: "overlapping-filters",
+        message: "an earlier filter takes some of the same messages",
+        hint: "let no two of them overlap",
+        places: |c| {
+            let filters: Vec<&Spanned<Subject>> = c.consumer.filters.iter().collect();
+            let overlaps = |(i, filter): &(usize, &&Spanned<Subject>)| {
+                filters[..*i].iter().any(|earlier| earlier.value.overlaps(&filter.value))
+            };
+            filters.iter().enumerate().filter(overlaps).map(|(_, filter)| filter.span).collect()
+        },
+    },
+    Conflict {
+        code: "consumer-description-too-long",
+        message: TOO_LONG,
+        hint: "shorten it",
+        places: |c| place_where(&c.consumer.description, |text| text.len() > DESCRIPTION).into_iter().collect(),
+    },
 ];
 
 /// Ensures that the keys of a stream do not conflict.
@@ -276,6 +389,11 @@ fn place<T>(key: &Key<Spanned<T>>) -> Option<Span> {
 /// The span of a key whose value is readable and meets the condition.
 fn place_where<T>(key: &Key<Spanned<T>>, condition: impl FnOnce(&T) -> bool) -> Option<Span> {
     key.get().filter(|given| condition(&given.value)).map(|given| given.span)
+}
+
+/// The span of a time that is shorter than so many milliseconds.
+fn shorter(key: &Key<Spanned<Duration>>, milliseconds: u128) -> Option<Span> {
+    place_where(key, |time| time.0.as_millis() < milliseconds)
 }
 
 fn turned_on(key: &Key<Spanned<bool>>) -> Option<Span> {
@@ -320,7 +438,8 @@ mod tests {
             "" => String::new(),
             keys => format!("[[tenant.stream.consumer]]\nname = \"c\"\n{keys}\n"),
         };
-        std::fs::write(&path, format!("{head}{stream}\n{consumer}")).expect("write");
+        let long = format!("\"{}\"", "x".repeat(DESCRIPTION + 1));
+        std::fs::write(&path, format!("{head}{stream}\n{consumer}").replace("LONG", &long)).expect("write");
         let loaded = load(&path).expect("readable");
         loaded.diagnostics.iter().map(|d| d.rule).collect()
     }
@@ -362,6 +481,46 @@ mod tests {
             "[[tenant.stream.source]]\nname = \"O\"\nsubject_transforms = [{ src = \"T.o.x\", dest = \"T.p.x\" }]",
         ),
         ("replicas-without-cluster", "subjects = [\"T.s.>\"]\nreplicas = 3", "subjects = [\"T.s.>\"]\nreplicas = 1"),
+        (
+            "duration-too-short",
+            "subjects = [\"T.s.>\"]\nmax_age = \"50ms\"",
+            "subjects = [\"T.s.>\"]\nmax_age = \"100ms\"",
+        ),
+        (
+            "duration-too-short",
+            "subjects = [\"T.s.>\"]\nduplicate_window = \"99ms\"",
+            "subjects = [\"T.s.>\"]\nduplicate_window = \"100ms\"",
+        ),
+        (
+            "marker-too-short",
+            "subjects = [\"T.s.>\"]\nsubject_delete_marker_ttl = \"999ms\"",
+            "subjects = [\"T.s.>\"]\nsubject_delete_marker_ttl = \"1s\"",
+        ),
+        (
+            "counter-conflict",
+            "subjects = [\"T.s.>\"]\nallow_msg_counter = true\ndiscard = \"new\"",
+            "subjects = [\"T.s.>\"]\nallow_msg_counter = true\ndiscard = \"old\"",
+        ),
+        (
+            "counter-conflict",
+            "subjects = [\"T.s.>\"]\nallow_msg_counter = true\nretention = \"workqueue\"",
+            "subjects = [\"T.s.>\"]\nretention = \"workqueue\"",
+        ),
+        (
+            "republish-cycle",
+            "subjects = [\"T.s.>\"]\nrepublish = { dest = \"T.s.copy.>\" }",
+            "subjects = [\"T.s.>\"]\nrepublish = { dest = \"T.copy.>\" }",
+        ),
+        (
+            "no-such-wildcard",
+            "subjects = [\"T.s.>\"]\nsubject_transform = { src = \"T.s.*\", dest = \"T.s.x.{{wildcard(2)}}\" }",
+            "subjects = [\"T.s.>\"]\nsubject_transform = { src = \"T.s.*\", dest = \"T.s.x.{{wildcard(1)}}\" }",
+        ),
+        (
+            "description-too-long",
+            "subjects = [\"T.s.>\"]\ndescription = LONG",
+            "subjects = [\"T.s.>\"]\ndescription = \"\"",
+        ),
     ];
 
     const CONSUMERS: &[(&str, &str, &str, &str)] = &[
@@ -442,6 +601,27 @@ mod tests {
             "opt_start_time = \"2026-01-31T00:00:00Z\"",
             "deliver_policy = \"by_start_time\"\nopt_start_time = \"2026-01-31T00:00:00Z\"",
         ),
+        (
+            "beyond-consumer-limits",
+            "subjects = [\"T.s.>\"]\nconsumer_limits = { max_ack_pending = 50 }",
+            "max_ack_pending = 51",
+            "max_ack_pending = 50",
+        ),
+        (
+            "beyond-consumer-limits",
+            "subjects = [\"T.s.>\"]\nconsumer_limits = { inactive_threshold = \"1h\" }",
+            "inactive_threshold = \"61m\"",
+            "inactive_threshold = \"60m\"",
+        ),
+        (
+            "heartbeat-too-short",
+            SUBJECTS,
+            "deliver_subject = \"T.d\"\nidle_heartbeat = \"99ms\"",
+            "deliver_subject = \"T.d\"\nidle_heartbeat = \"100ms\"",
+        ),
+        ("deliver-to-wildcard", SUBJECTS, "deliver_subject = \"T.d.*\"", "deliver_subject = \"T.d.x\""),
+        ("overlapping-filters", SUBJECTS, "filters = [\"T.s.a\", \"T.s.*\"]", "filters = [\"T.s.a\", \"T.s.b\"]"),
+        ("consumer-description-too-long", SUBJECTS, "description = LONG", "description = \"\""),
     ];
 
     #[test]
