@@ -238,7 +238,7 @@ impl Editor {
     fn retire(&mut self, tenant: &str, user: Option<(&str, i64)>) -> Result<(), Error> {
         if let Some(known) = self.retired(tenant, user.map(|(name, _)| name)) {
             if let Some((_, last)) = user {
-                known["generation"] = value(last);
+                known["generation"] = value(last.max(generation(known).unwrap_or(1)));
             }
             return Ok(());
         }
@@ -258,8 +258,8 @@ impl Editor {
         }
     }
 
-    /// Removes a user. Retires its name with the last generation of its secret, if the secret
-    /// was derived.
+    /// Removes a user. Retires its name with the last generation of its secret: one with a key of its own may have had
+    /// derived ones before.
     pub fn remove_user(&mut self, account: &str, system: &str, user: &str) -> Result<(), Error> {
         let main = self.main.clone();
         let (path, owner) = self.owner(account, system)?;
@@ -269,13 +269,12 @@ impl Editor {
         let (Some(at), Some(users)) = (at, owner.get_mut("user").and_then(Item::as_array_of_tables_mut)) else {
             return Err(inline_error(path.as_deref().unwrap_or(&main), header(account, system)));
         };
-        let is_derived = |u: &&Table| !u.contains_key("public_key") && !u.contains_key("password_env");
-        let last = users.get(at).filter(is_derived).map(|u| generation(u).unwrap_or(1));
+        let last = users.get(at).and_then(generation).unwrap_or(1);
         users.remove(at);
         if users.is_empty() {
             owner.remove("user");
         }
-        last.map_or(Ok(()), |last| self.retire(account, Some((user, last))))
+        self.retire(account, Some((user, last)))
     }
 
     /// Whether the registry declares the user. The implied provisioner is not declared.

@@ -32,7 +32,7 @@ struct Account {
     users: BTreeMap<String, Option<u32>>,
     /// Whether it was given up as a whole. Its users are those that it had.
     is_retired: bool,
-    /// The last generation of each user that was given up.
+    /// The last generation of each user that was given up, or whose credential is no longer derived.
     retired: BTreeMap<String, u32>,
 }
 
@@ -77,9 +77,16 @@ impl NameLedger {
                     account.retired.entry(user.clone()).or_insert(*last);
                 }
             }
+            let last = |user: &String| old.retired.get(user).copied().max(old.users.get(user).copied().flatten());
             for (user, generation) in &mut account.retired {
-                let last = old.retired.get(user).copied().or_else(|| old.users.get(user).copied().flatten());
-                *generation = (*generation).max(last.unwrap_or(0));
+                *generation = (*generation).max(last(user).unwrap_or(0));
+            }
+            // Who has a key of its own now had derived ones before, which stay given up.
+            for user in account.users.iter().filter(|(_, now)| now.is_none()).map(|(user, _)| user) {
+                if let Some(last) = last(user) {
+                    let known = account.retired.entry(user.clone()).or_default();
+                    *known = (*known).max(last);
+                }
             }
         }
         ledger
@@ -417,6 +424,37 @@ mod tests {
         assert!(refused(&old, TWO).is_some_and(|e| e.contains("`A/x` was given up")));
         assert!(refused(&old, &retired_x.replace("[[retired]]\ntenant = \"A\"\nuser = \"x\"\n", "")).is_some());
         assert_eq!(refused(&old, &retired_x), None);
+    }
+
+    /// A secret that was replaced stays so while its user has a key of its own, goes, and comes back.
+    #[test]
+    fn generations_are_kept_while_nothing_is_derived() {
+        let with = |text: &str| {
+            let model = model_of(text);
+            (NameLedger::of(&model, |_| "tenants.toml".to_owned()), model.retired)
+        };
+        let key = "public_key = \"UCNGL4W5QX66CFX6A6DCBVDH5VOHMI7B2UZZU7TXAUQQSI2JPHULCKBR\"\n";
+        let own = TWO.replace("generation = 3\n", key);
+        let rendered = |text: &str, old: &NameLedger| NameLedger::from_text(&with(text).0.carrying(old).to_text());
+        let before = rendered(&own, &with(TWO).0);
+        let refused = |old: &NameLedger, text: &str| {
+            let (new, retired) = with(text);
+            old.refuse_lost_names(&new, &retired).err().map(|e| format!("{e}; {}", e.hint().unwrap_or_default()))
+        };
+        assert_eq!(refused(&before, &own), None);
+        let back = |generation: u32| TWO.replace("generation = 3", &format!("generation = {generation}"));
+        for old in [&before, &rendered(&own, &before)] {
+            assert!(
+                refused(old, &back(3))
+                    .is_some_and(|e| e.contains("`A/app` was given up") && e.contains("generation = 4"))
+            );
+            assert_eq!(refused(old, &back(4)), None);
+        }
+        let gone = own.replace(&format!("[[tenant.user]]\nname = \"app\"\n{key}"), "");
+        assert!(refused(&before, &gone).is_some_and(|e| e.contains("user = \"app\"\ngeneration = 3")));
+        let named = format!("{gone}[[retired]]\ntenant = \"A\"\nuser = \"app\"\n");
+        let after = rendered(&named, &before);
+        assert!(refused(&after, &back(2)).is_some() && refused(&after, &back(4)).is_none());
     }
 
     #[test]
