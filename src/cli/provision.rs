@@ -161,7 +161,8 @@ pub fn plan(context: &Context, args: &PlanArgs) -> Result<Exit, Error> {
     let other = next.as_deref().or_else(|| is_held.then_some(""));
     let (mut document, mut exit) = compare(context, &valid, &args.what, other, &is_new)?;
     let is_due = pending.as_ref().is_some_and(|pending| pending.plan.reload || pending.plan.restart);
-    if is_due && exit == Exit::Ok {
+    let is_refused = pending.as_ref().is_some_and(|pending| pending.refusal.is_some());
+    if (is_due || is_refused) && exit == Exit::Ok {
         exit = Exit::Found;
     }
     // Accounts that could not be compared may differ.
@@ -612,6 +613,7 @@ fn verb(action: &Action, applied: bool) -> &'static str {
         (Action::Replace(_), true) => "replaced",
         (Action::Delete { .. }, true) => "deleted",
         (Action::Refused { .. } | Action::SubjectsTaken { .. }, _) => "cannot be changed in place",
+        (Action::Withheld(_), _) => "changed by somebody else and left as it is",
         (Action::Undeclared { .. }, _) => "no longer declared",
         (Action::Unmanaged { .. }, _) => "not in the registry",
     }
@@ -646,6 +648,10 @@ fn describe(context: &Context, tenant: &str, change: &Change, outcome: &ChangeOu
         }
         (Action::Refused { not_in_place, .. }, None) => {
             say(&format!("      {}: it has to be deleted and made again", not_in_place.reason));
+            ui.note(&format!("      {}", context.command(&format!("tenantry apply --replace {address}"))));
+        }
+        (Action::Withheld(_), _) => {
+            ui.note("      somebody else changed it: declare what it has now; or, to have them dropped:");
             ui.note(&format!("      {}", context.command(&format!("tenantry apply --replace {address}"))));
         }
         (Action::Undeclared { .. }, _) if is_name(stream) && consumer.as_deref().is_none_or(is_name) => {

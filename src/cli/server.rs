@@ -130,7 +130,7 @@ pub fn up(context: &Context, args: &UpArgs) -> Result<Exit, Error> {
         let plan = reload_plan(&run, &project, &conf)?;
         let differences = plan.iter().flat_map(|plan| plan.differences.iter().flatten());
         accounts_changed.extend(differences.filter_map(|difference| difference.account.clone()));
-        if args.restart {
+        if args.restart || plan.is_none() {
             run.refuse_taken(model)?;
         }
         if plan.as_ref().is_none_or(|plan| plan.reload) {

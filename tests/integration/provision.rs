@@ -454,6 +454,37 @@ async fn a_source_of_a_work_queue_shows_nothing_that_is_not_declared() {
     apply(&project, &[], 0);
 }
 
+/// While somebody publishes: what was acknowledged is in one of the two, and then in the new one.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_stream_is_renamed_without_a_loss() {
+    let old = with_consumers("limits", &[]);
+    let both = format!("{old}[[tenant.stream]]\nname = \"NEW\"\n[[tenant.stream.source]]\nname = \"W\"\n");
+    let new = old.replace("\"W\"", "\"NEW\"");
+    let project = project(&old);
+    let boss = boss(&project).await;
+    store(&boss, "T.w.x", 500).await;
+    project.write("tenants.toml", &project.on_own_ports(&format!("{HEAD}{both}")));
+    apply(&project, &[], 0);
+    let publisher = project.connect("T/boss").await;
+    let (stop, stopped) = tokio::sync::oneshot::channel::<()>();
+    let publishing = tokio::spawn(async move {
+        let js = jetstream::new(publisher.client.clone());
+        let (mut stopped, mut acknowledged) = (stopped, 0u64);
+        while stopped.try_recv().is_err() {
+            let published = js.publish("T.w.x", "live".into()).await.expect("published");
+            acknowledged += u64::from(published.await.is_ok());
+        }
+        acknowledged
+    });
+    project.write("tenants.toml", &project.on_own_ports(&format!("{HEAD}{new}")));
+    apply(&project, &["--delete", "T/W"], 0);
+    stop.send(()).expect("it publishes");
+    let acknowledged = publishing.await.expect("a number");
+    assert_eq!(info(&boss, "STREAM.NAMES").await["streams"], json!(["NEW"]));
+    let held = || async { info(&boss, "STREAM.INFO.NEW").await["state"]["messages"].as_u64() };
+    assert_eq!(held().await, Some(500 + acknowledged));
+}
+
 /// `check` does not know the functions of transforms, the server does.
 #[tokio::test]
 async fn a_stream_that_could_not_be_made_again_is_not_deleted() {
@@ -471,6 +502,28 @@ async fn a_stream_that_could_not_be_made_again_is_not_deleted() {
     project.edit("{{unheard(1)}}", "{{wildcard(1)}}");
     project.run(&["apply", "--replace", "T/W"]).succeeded();
     assert_eq!(info(&boss, "STREAM.NAMES").await["streams"], json!(["W"]), "nothing of the trial is left");
+}
+
+/// Others are served by `up` meanwhile.
+#[tokio::test]
+async fn what_somebody_else_raised_drops_nothing_unless_it_is_named() {
+    let project = project("[[tenant.stream]]\nname = \"L\"\nsubjects = [\"T.l.>\"]\nmax_msgs = 5\n");
+    let boss = boss(&project).await;
+    let mut config = info(&boss, "STREAM.INFO.L").await["config"].clone();
+    config["max_msgs"] = json!(1000);
+    ask(&boss, "$JS.API.STREAM.UPDATE.L", config).await.expect("an answer");
+    store(&boss, "T.l.x", 20).await;
+    let held = || async { info(&boss, "STREAM.INFO.L").await["state"]["messages"].as_u64() };
+    project.run(&["tenant", "add", "X", "--storage", "1MiB"]).succeeded();
+    let said = project.run(&["up"]).exited(1).all();
+    for words in ["the oldest 15 of 20 messages are dropped", "somebody else changed it", "apply --replace T/L"] {
+        assert!(said.contains(words), "{words}: {said}");
+    }
+    assert_eq!(held().await, Some(20));
+    project.connect("X/app").await;
+    assert_eq!(actions(&project.run(&["plan", "--replace", "T/L", "--format", "json"]).exited(1).json()), ["update L"]);
+    project.run(&["apply", "--replace", "T/L"]).succeeded();
+    assert_eq!(held().await, Some(5));
 }
 
 /// As `plan` says: a stream beyond its limit that begins to discard old messages.

@@ -8,8 +8,8 @@ use serde_json::{Value as Json, json};
 use super::api::{Api, Failure};
 use super::change::{Action, Change};
 use super::plan::{self, Actual};
-use super::replacement;
 use super::targets::Targets;
+use super::{handover, replacement};
 use crate::model::jetstream::difference::{CONSUMER, Comparison, STREAM, consumer_request, is_same};
 use crate::model::jetstream::{Config, Consumer, Stream};
 use crate::model::{StreamCopy, Tenant};
@@ -127,7 +127,10 @@ async fn carry_out_one(api: &Api, tenant: &Tenant, actual: &Actual, change: &Cha
                 delete_stream(api, name, raw).await?;
                 create_stream(api, stream).await.map_err(note_deleted)
             }
-            _ => delete_stream(api, name, raw).await,
+            _ => {
+                let closed = handover::hand_over(api, actual, name).await?;
+                delete_stream(api, name, closed.as_ref().or(raw)).await
+            }
         };
     };
     let raw = found.and_then(|f| f.consumers.get(consumer)).map(|c| &c.raw);

@@ -50,6 +50,8 @@ pub enum Action {
         /// The unmanaged stream that has its subjects. `None` if there is none.
         blocked_by: Option<String>,
     },
+    /// Blocked: somebody else changed it, the update would drop messages, and `--replace` does not name it.
+    Withheld(Differs),
     /// Blocked: it cannot be created, because an unmanaged stream has its subjects.
     SubjectsTaken {
         /// Name of the unmanaged stream.
@@ -144,7 +146,7 @@ impl Action {
 
     /// Whether the server does not match the registry while it is not carried out.
     pub fn is_open(&self) -> bool {
-        self.is_done() || matches!(self, Self::Refused { .. } | Self::SubjectsTaken { .. })
+        self.is_done() || matches!(self, Self::Refused { .. } | Self::Withheld(_) | Self::SubjectsTaken { .. })
     }
 
     /// Its name in JSON.
@@ -153,7 +155,7 @@ impl Action {
             Self::Create => "create",
             Self::Update(_) => "update",
             Self::Replace(_) => "replace",
-            Self::Refused { .. } | Self::SubjectsTaken { .. } => "blocked",
+            Self::Refused { .. } | Self::Withheld(_) | Self::SubjectsTaken { .. } => "blocked",
             Self::Delete { .. } => "delete",
             Self::Undeclared { .. } => "undeclared",
             Self::Unmanaged { .. } => "foreign",
@@ -166,7 +168,7 @@ impl Action {
             Self::Update(_) => '~',
             Self::Replace(_) => '±',
             Self::Delete { .. } => '-',
-            Self::Refused { .. } | Self::SubjectsTaken { .. } => '!',
+            Self::Refused { .. } | Self::Withheld(_) | Self::SubjectsTaken { .. } => '!',
             Self::Undeclared { .. } | Self::Unmanaged { .. } => '?',
         }
     }
@@ -180,7 +182,7 @@ impl Action {
 
     fn differs(&self) -> Option<&Differs> {
         match self {
-            Self::Update(differs) => Some(differs),
+            Self::Update(differs) | Self::Withheld(differs) => Some(differs),
             other => other.not_in_place().map(|n| &n.differs),
         }
     }
@@ -192,7 +194,10 @@ impl Action {
 
     /// Why the server cannot update it in place. `None` if it can.
     pub fn reason(&self) -> Option<&str> {
-        self.not_in_place().map(|n| n.reason.as_str())
+        match self {
+            Self::Withheld(_) => Some("somebody else changed it, and messages would be dropped"),
+            other => other.not_in_place().map(|n| n.reason.as_str()),
+        }
     }
 
     /// The unmanaged stream that has its subjects. `None` if it is not blocked by one.
@@ -355,6 +360,7 @@ mod tests {
         let open = |action: Action| (action.is_done(), action.is_open());
         assert_eq!(open(Action::Create), (true, true));
         assert_eq!(open(Action::Refused { not_in_place: refused(), blocked_by: None }), (false, true));
+        assert_eq!(open(Action::Withheld(differs(true, 7))), (false, true));
         assert_eq!(open(Action::Undeclared { messages: 1 }), (false, false));
         assert_eq!(open(Action::Unmanaged { messages: 1 }), (false, false));
     }

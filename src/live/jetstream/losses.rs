@@ -20,6 +20,11 @@ pub fn of_stream(fields: &[Field], found: &ActualStream) -> Option<String> {
     (!losses.is_empty()).then(|| losses.join("; "))
 }
 
+/// Whether the server drops messages of a stream when these of its keys change.
+pub fn drops(fields: &[Field], found: &ActualStream) -> bool {
+    over_limits(fields, found).or_else(|| without_interest(fields, found)).is_some()
+}
+
 /// The messages that limits drop. A stream that discards new messages keeps the old ones beyond its number of messages or
 /// bytes, until it discards them instead.
 fn over_limits(fields: &[Field], found: &ActualStream) -> Option<String> {

@@ -179,7 +179,11 @@ fn stream_change(tenant: &Tenant, stream: &Stream, actual: &Actual, targets: &Ta
             match reason {
                 None => {
                     note = losses::of_stream(&differs.fields, found);
-                    Action::Update(differs)
+                    let drops = differs.drift && losses::drops(&differs.fields, found);
+                    match drops && !targets.is_replaced(tenant, name, None) {
+                        true => Action::Withheld(differs),
+                        false => Action::Update(differs),
+                    }
                 }
                 Some(reason) => {
                     note = goes_too(stream, found);
@@ -375,6 +379,19 @@ mod tests {
         assert_eq!(noted(&[("a", "y"), ("b", "x")], &[]), ["a", "b"], "they exchange");
         assert_eq!(noted(&[("a", "y"), ("b", "z")], &[]), [""; 0], "one after the other");
         assert_eq!(noted(&[("a", "")], &[]), [""; 0], "one that loses its filter is compared with none");
+    }
+
+    #[test]
+    fn what_somebody_else_raised_is_lowered_only_by_name() {
+        let model = registry(&[&ORDERS.replace("100", "5")]);
+        let mut actual = applied(&model);
+        actual.streams.get_mut("ORDERS").expect("applied").raw["max_msgs"] = json!(1000);
+        assert_eq!(lines(&model, &actual, &[], &[]), ["! stream ORDERS, changed by hand, holds 7 messages"]);
+        assert_eq!(lines(&model, &actual, &["ORDERS"], &[]), ["~ stream ORDERS, changed by hand"]);
+        actual.streams.get_mut("ORDERS").expect("applied").messages = 5;
+        assert_eq!(lines(&model, &actual, &[], &[]), ["~ stream ORDERS, changed by hand"], "nothing is dropped");
+        let lowered = planned(&model, &applied(&registry(&[ORDERS])), &[], &[]);
+        assert!(matches!(lowered[0].action, Action::Update(_)), "by the registry itself");
     }
 
     /// Measured on nats-server 2.15.1: an interest stream drops what nobody waits for at once.

@@ -47,7 +47,7 @@ pub fn names_are_not_retired(cx: &RegistryContext<'_>, out: &mut Vec<Diagnostic>
         let Some(user) = retired.user.get() else {
             if let Some(tenant) = tenant {
                 out.push(retired_name(format!("tenant `{name}` was removed: its credentials and streams would come back"), tenant.name.span, retired)
-                    .hint("choose another name; or delete the [[retired]] entry, if whoever had its credentials may read its data"));
+                    .hint("choose another name; or, if it is the same tenant, delete the [[retired]] entry and give its users a higher `generation` (`tenantry up` says which)"));
             }
             continue;
         };
