@@ -249,6 +249,7 @@ impl Error {
         }
         let hint = match nearest(name, known.iter().copied()) {
             Some(near) => format!("did you mean `{near}`?"),
+            None if known.is_empty() => "there is none".to_owned(),
             None if known.len() <= 12 => format!("there are: {}", known.join(", ")),
             None => format!("there are: {}", first_few(known)),
         };

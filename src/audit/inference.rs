@@ -14,8 +14,8 @@ pub struct Suspicion<'w> {
     pub account: &'w Account,
     /// Its users, grouped by presumed tenant. Users that belong to no group are left out.
     pub groups: Vec<Group<'w>>,
-    /// Users without lists of allowed subjects, who may do what the groups do. None where other accounts have users: there
-    /// they may be their tenant's.
+    /// Users without lists of allowed subjects, who may do what the groups do. None where other accounts than the system
+    /// account have users: there they may be their tenant's.
     pub open: Vec<&'w User>,
     /// Why they look like several.
     pub why: String,
@@ -36,13 +36,20 @@ pub fn suspicions<'w>(system: &'w System, is_asked: impl Fn(&Account) -> bool) -
         system.tenants().filter(|account| account.name.len() > 1).map(|account| account.name.to_lowercase()).collect();
     // With accounts to divide tenants by, inboxes of its users' own divide nobody.
     let is_only = system.accounts.iter().filter(|account| !account.users.is_empty()).count() < 2;
+    let is_only_tenant = system.tenants().filter(|account| !account.users.is_empty()).count() < 2;
     let asked = system.tenants().filter(|account| is_asked(account));
-    asked.filter_map(|account| suspicion(&names, account, is_only)).collect()
+    asked.filter_map(|account| suspicion(&names, account, is_only, is_only_tenant)).collect()
 }
 
 /// The suspicion that an account's users are several tenants'. `names`: of all accounts, in lower case. `None`:
-/// they look like one tenant's. `is_only`: whether no other account has users.
-fn suspicion<'w>(names: &HashSet<String>, account: &'w Account, is_only: bool) -> Option<Suspicion<'w>> {
+/// they look like one tenant's. `is_only`: whether no other account has users; `is_only_tenant`: whether none but the
+/// system account.
+fn suspicion<'w>(
+    names: &HashSet<String>,
+    account: &'w Account,
+    is_only: bool,
+    is_only_tenant: bool,
+) -> Option<Suspicion<'w>> {
     if let Some(why) = &account.scopes {
         return Some(Suspicion { account, groups: Vec::new(), open: Vec::new(), why: why.clone() });
     }
@@ -68,7 +75,7 @@ fn suspicion<'w>(names: &HashSet<String>, account: &'w Account, is_only: bool) -
     }
     let (open, limited): (Vec<&User>, Vec<&User>) = account.users.iter().partition(|user| is_open(user));
     // With accounts to divide tenants by, one user that may do everything beside others may be their tenant's.
-    let accused = if is_only { open.clone() } else { Vec::new() };
+    let accused = if is_only_tenant { open.clone() } else { Vec::new() };
     let spaces: Vec<(&User, Spaces)> = limited.iter().map(|user| (*user, Spaces::of(user))).collect();
     let groups = groups(&spaces);
     if groups.len() > 1 {

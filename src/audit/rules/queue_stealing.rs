@@ -87,13 +87,16 @@ struct Taken<'w> {
     queue: Subject,
 }
 
+/// An import, or none for what others ask, with the subject in the account and its place.
+type Source<'s> = (Option<&'s Import>, Subject, Span);
+
 /// Reports users of an account with several tenants who take from each other what other accounts send to it.
 fn among_own(system: &System, tenants: &Tenants, account: &Account, out: &mut Vec<Diagnostic>) {
     if !tenants.are_mixed(account) {
         return;
     }
     let streams = account.imports.iter().filter(|i| i.kind == ShareKind::Stream && i.from.0 != account.name);
-    let mut sources: BTreeMap<&str, Vec<(Option<&Import>, Subject, Span)>> = BTreeMap::new();
+    let mut sources: BTreeMap<&str, Vec<Source<'_>>> = BTreeMap::new();
     for import in streams {
         sources.entry(&import.from.0).or_default().push((Some(import), import.local.clone(), import.span));
     }

@@ -180,6 +180,13 @@ pub fn of_consumer(fields: &[Field], stream: &ActualStream, found: &ActualConsum
     if let Some(lower) = fields.iter().find(is_lower).filter(|_| found.waiting > 0) {
         losses.push(format!("what it has delivered {} times or more does not come again", lower.to));
     }
+    let begins = |f: &Field| {
+        let count = |value: &Json| value.as_array().map_or(0, Vec::len);
+        f.key.name == keys::consumer::PRIORITY_GROUPS.name && count(&f.from) == 0 && count(&f.to) > 0
+    };
+    if fields.iter().any(begins) {
+        losses.push("clients that name none of its groups get nothing any more".to_owned());
+    }
     (!losses.is_empty()).then(|| losses.join("; "))
 }
 
@@ -300,6 +307,16 @@ mod tests {
         );
         let moved = changed("workqueue", one, two, 5, 1);
         assert!(moved.contains("1 message waits for it") && moved.contains(past), "{moved}");
+    }
+
+    #[test]
+    fn groups_shut_out_who_names_none() {
+        let changed = |from: Json, to: Json| {
+            let key = *keys::consumer::ALL.iter().find(|k| k.name == "priority_groups").expect("a key");
+            of_consumer(&[Field { key, from, to }], &stream("old", 10, 1), &ActualConsumer::default())
+        };
+        assert!(changed(Json::Null, json!(["w"])).is_some_and(|note| note.contains("name none of its groups")));
+        assert_eq!(changed(json!(["w"]), json!(["w", "v"])), None);
     }
 
     #[test]

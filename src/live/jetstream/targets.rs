@@ -140,7 +140,10 @@ fn unmatched(option: &str, name: &str, reports: &[TenantReport<'_>]) -> Option<U
     let near = changes().find(|c| behind.contains(&c.stream) && c.consumer.is_none());
     let hint = match (option, near) {
         ("--delete", Some(near)) => format!("did you mean {}?", address_of(near)),
-        ("--delete", None) => "there is none of that name on the server: `tenantry plan` shows what is".to_owned(),
+        ("--delete", None) => {
+            "no such stream, and no such consumer of a declared one, is on the server: `tenantry plan` shows what is"
+                .to_owned()
+        }
         _ => "there is nothing about it that cannot be changed in place: leave --replace out".to_owned(),
     };
     Some(Unmatched { tenant: tenant.to_owned(), error: format!("{option} {name} did nothing"), hint })
@@ -239,7 +242,7 @@ mod tests {
                 (
                     "ACME",
                     "--delete ACME/GONE did nothing",
-                    "there is none of that name on the server: `tenantry plan` shows what is"
+                    "no such stream, and no such consumer of a declared one, is on the server: `tenantry plan` shows what is"
                 ),
                 ("ACME", "--delete ACME/bucket did nothing", "did you mean ACME/KV_bucket?"),
                 (
