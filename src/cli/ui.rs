@@ -123,6 +123,11 @@ impl Ui {
         let _ = writeln!(AutoStream::new(io::stderr(), self.color), "{text}");
     }
 
+    /// Whether `--quiet` is set.
+    pub fn is_quiet(&self) -> bool {
+        self.quiet
+    }
+
     /// Prints a remark to standard error, unless `--quiet` is set.
     pub fn note(self, text: &str) {
         if !self.quiet {

@@ -98,6 +98,7 @@ fn registries_of_all_kinds_are_isolated() {
     let key = "UDXU4RCSJNZOIQHZNWXHXORDPRTGNJAHAHFRGZNEEJCPQTT2M7NLCNF4";
     let registries = [
         ("without JetStream", "", "[[tenant]]\nname = \"A\"\n[[tenant.user]]\nname = \"a\"\n[[tenant]]\nname = \"B\"\n[[tenant.user]]\nname = \"b\"\n".to_owned()),
+        ("a single subject that is offered as a service", jetstream, "[[tenant]]\nname = \"A\"\nsubjects = [\"quote\"]\n[[tenant.user]]\nname = \"a\"\n[[tenant]]\nname = \"B\"\n[tenant.jetstream]\nstorage = \"64MiB\"\n[[tenant.user]]\nname = \"b\"\n[[share]]\nfrom = \"A\"\nto = [\"B\"]\nservice = \"quote\"\n".to_owned()),
         ("one tenant", jetstream, "[[tenant]]\nname = \"A\"\n[tenant.jetstream]\nstorage = \"1MiB\"\n[[tenant.user]]\nname = \"a\"\nrole = \"admin\"\n".to_owned()),
         ("every role, on disk only", jetstream, ["A", "B", "C"].map(|t| {
             let users = ["admin", "app", "publisher", "subscriber", "monitor"];

@@ -6,6 +6,7 @@ use crate::audit::reach::term::is_misread;
 use crate::audit::system::{Account, Import, Remote, System};
 use crate::audit::tenants::Tenants;
 use crate::diag::{Diagnostic, Span};
+use crate::subject::Subject;
 
 pub const RULE: Rule = Rule {
     id: "decided-elsewhere",
@@ -180,6 +181,31 @@ pub fn captured_together(owner: &str, senders: [&str; 2], span: Span) -> Diagnos
          (`Nats-Msg-Id`, `Nats-Rollup`) suppress or replace those of others"
     );
     of_streams(span, message)
+}
+
+/// The finding that nobody knows whether the limits of streams leave room in an account for each of two tenants.
+pub fn stored_together(owner: &str, senders: [&str; 2], span: Span) -> Diagnostic {
+    let [one, other] = senders;
+    let message = format!(
+        "whether the streams and buckets of `{owner}` have limits that leave room for what `{one}` and `{other}` each send is not in \
+         this file: one of them may fill its storage"
+    );
+    RULE.warning(span, message).hint("set `max_bytes` on each; or audit the streams on the server")
+}
+
+/// The finding that nobody knows what else is in a bucket of which a tenant may write a part.
+pub fn replaced_of_owner(owner: &str, bucket: &str, sender: &str, subject: &Subject, span: Span) -> Diagnostic {
+    let message = format!(
+        "whether bucket `{bucket}` of `{owner}` holds anything but `{subject}` is not in this file: one message of `{sender}` there can \
+         replace all that it holds (`Nats-Rollup: all`)"
+    );
+    RULE.warning(span, message).hint("give each tenant a bucket of its own, and export all of it")
+}
+
+/// The finding that nobody knows which consumers of a stream are its owner's, where a tenant may take from any.
+pub fn consumers_of_owner(owner: &str, may: &str, span: Span) -> Diagnostic {
+    let message = format!("{may}; whether `{owner}` has consumers of its own there is not in this file");
+    RULE.warning(span, message).hint("name the consumer in the export")
 }
 
 /// The finding that nobody knows whether a consumer that one tenant changes delivers what another one imports.

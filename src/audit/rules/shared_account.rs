@@ -9,7 +9,7 @@ use crate::audit::system::{Account, Import, System, User};
 use crate::audit::tenants::Tenants;
 use crate::diag::{Diagnostic, Span};
 use crate::model::ShareKind;
-use crate::subject::Subject;
+use crate::subject::{Subject, SubjectIndex};
 
 pub const RULE: Rule = Rule {
     id: "shared-account",
@@ -104,16 +104,21 @@ fn shares_with_several(tenants: &Tenants, account: &Account, out: &mut Vec<Diagn
             }
         };
         let of = account.users.iter().map(|user| (tenants.of(account, user), used(user)));
-        let using: Vec<(&str, Vec<Subject>)> =
-            of.filter(|(tenant, used)| *tenant != tenants.of_account(&import.from.0) && !used.is_empty()).collect();
-        let meets = |(one, used): &&(&str, Vec<Subject>)| {
-            let others = using.iter().filter(|(other, _)| other != one);
-            others.flat_map(|(_, theirs)| theirs).any(|theirs| used.iter().any(|own| own.overlaps(theirs)))
-        };
-        let meeting: BTreeSet<&str> = using.iter().filter(meets).map(|(tenant, _)| *tenant).collect();
-        let mut names = meeting.into_iter();
-        if let (Some(one), Some(other)) = (names.next(), names.next()) {
-            let more = if names.next().is_some() { " and others" } else { "" };
+        let others = of.filter(|(tenant, _)| *tenant != tenants.of_account(&import.from.0));
+        let using: BTreeSet<(&str, Subject)> =
+            others.flat_map(|(tenant, used)| used.into_iter().map(move |subject| (tenant, subject))).collect();
+        let mut index: SubjectIndex<&str> = SubjectIndex::default();
+        using.iter().for_each(|(tenant, subject)| index.insert(subject, *tenant));
+        // Three are enough to tell.
+        let mut meeting: Vec<&str> = Vec::new();
+        for (tenant, subject) in &using {
+            let meets = || index.overlapping(subject).into_iter().any(|other| other != tenant);
+            if meeting.len() < 3 && meeting.last() != Some(tenant) && meets() {
+                meeting.push(tenant);
+            }
+        }
+        if let [one, other, more @ ..] = meeting.as_slice() {
+            let more = if more.is_empty() { "" } else { " and others" };
             let verb = if is_stream { "receive" } else { "ask" };
             let (what, from) = (&import.subject, &import.from.0);
             let message =
@@ -181,16 +186,16 @@ fn by_anothers_share(system: &System, tenants: &Tenants, share: &Share<'_>, out:
         received.map(|taken| tenants.of(to, taken.receiver)).collect(),
     ];
     let owners = [tenants.owner(from), tenants.owner(to)];
+    let residents = [from, to].map(|end| end.users.iter().map(|user| tenants.of(end, user)).collect::<HashSet<&str>>());
     // Whether the share with `other` is for this tenant, at one of its ends.
     let judged = |end: usize, account: &Account, tenant: &str, other: &str| {
-        let has_users = || account.users.iter().any(|user| tenants.of(account, user) == other);
         if !tenants.are_mixed(account) || owners.contains(&Some(tenant)) {
             Meant::Yes
         } else if owners[end] == Some(other) {
             Meant::Perhaps
         } else if owners[end].is_some() || ends[end].contains(other) {
             Meant::No
-        } else if has_users() {
+        } else if residents[end].contains(other) {
             Meant::Perhaps
         } else {
             Meant::Yes

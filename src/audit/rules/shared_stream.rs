@@ -174,6 +174,14 @@ impl Visitors<'_> {
             Some(found.related(other.span, "the other one"))
         });
         tell(together);
+        self.may_harm_owner(own, tell);
+        let stored = self.writes.iter().find_map(|one| {
+            let mut others = self.writes.iter().filter(|other| other.tenant != one.tenant);
+            let other = others.find(|_| bucket_of(&one.subject).is_some())?;
+            let found = decided_elsewhere::stored_together(owner, [one.tenant, other.tenant], one.span);
+            Some(found.related(other.span, "the other one"))
+        });
+        tell(stored);
         let delivered = self.writes.iter().find_map(|write| {
             let party = self.parties.iter().find(|party| party.tenant != write.tenant)?;
             let is_asked = party.way == PartyWay::IsAsked;
@@ -182,6 +190,29 @@ impl Visitors<'_> {
         });
         tell(delivered);
     }
+
+    /// Tells what tenants may destroy of the account's own.
+    fn may_harm_owner(&self, own: &str, tell: &mut dyn FnMut(Option<Diagnostic>)) {
+        for Write { owner, tenant, subject, span } in &self.writes {
+            let part = bucket_of(subject).filter(|_| is_part_of_bucket(subject));
+            tell(part.map(|(_, name)| decided_elsewhere::replaced_of_owner(&owner.name, name, tenant, subject, *span)));
+        }
+        for one in self.changing(own).filter(|one| one.consumer.as_deref() == Some("*")) {
+            tell(Some(decided_elsewhere::consumers_of_owner(&one.owner.name, &one.may_change(), one.span)));
+        }
+    }
+}
+
+/// Whether messages to a bucket leave some of its subjects out, which are the owner's or others'.
+fn is_part_of_bucket(subject: &Subject) -> bool {
+    let rest: Vec<&str> = subject.tokens().skip(2).collect();
+    let is_whole = match rest.as_slice() {
+        [] | [">"] => true,
+        // An object store has its chunks and what they are of.
+        ["C" | "M", ">"] => subject.first_token() == "$O",
+        _ => false,
+    };
+    !is_whole
 }
 
 /// Whether two names of streams, consumers or buckets may be of one.
@@ -521,14 +552,20 @@ mod tests {
             ("$JS.API.STREAM.PURGE.KV_cfg".to_owned(), "$KV.other.c.>".to_owned(), &["decided-elsewhere"]),
             ("$JS.API.DIRECT.GET.KV_b".to_owned(), "$KV.c.>".to_owned(), &["decided-elsewhere"]),
             ("$JS.ACK.S.b.>".to_owned(), "orders.c.>".to_owned(), &["decided-elsewhere"]),
-            ("$KV.cfg.b".to_owned(), "$KV.cfg.c".to_owned(), &["shared-stream"]),
-            ("$KV.b.>".to_owned(), "$KV.c.>".to_owned(), &[]),
+            ("$KV.cfg.b".to_owned(), "$KV.cfg.c".to_owned(), &["shared-stream", "decided-elsewhere"]),
+            // They share the account's room.
+            ("$KV.b.>".to_owned(), "$KV.c.>".to_owned(), &["decided-elsewhere"]),
+            // All of a bucket may be meant, a part of it has neighbours; a consumer may be named, any may be the owner's.
+            ("$KV.b.>".to_owned(), "nothing".to_owned(), &["decided-elsewhere"]),
+            ("$O.files.C.>".to_owned(), format!("{next}.c"), &["decided-elsewhere"]),
+            ("$JS.ACK.S.b.>".to_owned(), format!("{next}.c"), &[]),
+            ("$JS.ACK.S.>".to_owned(), "$JS.API.STREAM.INFO.T".to_owned(), &["decided-elsewhere"]),
             ("orders.b.>".to_owned(), "orders.c.>".to_owned(), &["decided-elsewhere"]),
             // The newer form of acknowledgements.
             (format!("{next}.c"), "$JS.ACK._.LNj1UmbN.S.c.>".to_owned(), &["shared-stream"]),
             (format!("{next}.c"), "$JS.ACK._.*.S.c.>".to_owned(), &["shared-stream"]),
             (format!("{next}.b"), "$JS.ACK._.LNj1UmbN.S.c.>".to_owned(), &[]),
-            (format!("{next}.c"), "$JS.ACK._.>".to_owned(), &["shared-stream"]),
+            (format!("{next}.c"), "$JS.ACK._.>".to_owned(), &["shared-stream", "decided-elsewhere"]),
             ("$JS.API.STREAM.INFO.S".to_owned(), "orders.c.>".to_owned(), &["decided-elsewhere"]),
             ("$JS.API.STREAM.INFO.S".to_owned(), format!("{next}.c"), &[]),
             // In a work queue, an acknowledgement removes the message.
@@ -541,6 +578,42 @@ mod tests {
             assert_eq!(found(&to_b, &to_c), expected, "{to_b} {to_c}");
         }
     }
+
+    /// Measured on nats-server 2.15.1: with `Nats-Rollup: all`, one message of the importer is all that is left; its
+    /// acknowledgements remove the jobs of the owner's own consumer.
+    #[test]
+    fn what_an_importer_may_destroy_of_the_owners_is_not_in_the_file() {
+        let found = |exports: &[&str]| {
+            let exported: Vec<String> =
+                exports.iter().map(|subject| format!("{{ service: \"{subject}\", accounts: [A] }}")).collect();
+            let imported: Vec<String> = exports
+                .iter()
+                .map(|subject| format!("{{ service: {{ account: HUB, subject: \"{subject}\" }} }}"))
+                .collect();
+            let text = format!(
+                "jetstream {{}}\naccounts {{ HUB {{ jetstream: enabled, users: [{{ user: h }}], exports: [{}] }}\nA {{ users: [{{ user: a }}], imports: [{}] }} }}",
+                exported.join(", "),
+                imported.join(", ")
+            );
+            let said = |f: &crate::diag::Diagnostic| {
+                f.message.contains("holds anything but") || f.message.contains("of its own")
+            };
+            findings(&text).iter().any(|f| f.rule == "decided-elsewhere" && said(f))
+        };
+        for (exports, expected) in [
+            (&["$KV.cfg.a.>"][..], true),
+            (&["$KV.cfg.a"], true),
+            (&["$KV.cfg.>"], false),
+            (&["$O.files.C.a.>"], true),
+            (&["$O.files.C.>", "$O.files.M.>"], false),
+            (&["$JS.ACK.S.>"], true),
+            (&["$JS.API.CONSUMER.MSG.NEXT.S.*"], true),
+            (&["$JS.ACK.S.c.>", "$JS.API.CONSUMER.MSG.NEXT.S.c"], false),
+        ] {
+            assert_eq!(found(exports), expected, "{exports:?}");
+        }
+    }
+
     /// Measured on nats-server 2.15.1: the answer of D goes to the reply subject, which is another import.
     #[test]
     fn a_request_that_is_answered_reaches_every_service() {

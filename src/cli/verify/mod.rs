@@ -293,7 +293,8 @@ fn show(context: &Context, report: &Report) {
     }
     match verdict {
         Verdict::Isolated => {
-            let more = if worst(Outcome::NotTried).next().is_some() { ", see above" } else { "" };
+            let is_shown = worst(Outcome::NotTried).next().is_some() && !context.ui.is_quiet();
+            let more = if is_shown { ", see above" } else { "" };
             context.ui.done(&format!("isolated: {what}{more}"));
         }
         Verdict::Leaky => {

@@ -188,20 +188,31 @@ fn distinct<'s>(subjects: impl Iterator<Item = &'s Subject>) -> impl Iterator<It
     subjects.filter(move |subject| seen.insert(subject.as_str()))
 }
 
-/// Subjects of the neighbours to which the server, or somebody who answers, may be led in the tenant's account. On
-/// a server in use those are left out on which somebody would get what they write: it has no header of ours.
+/// Subjects of the neighbours to which the server, or somebody who answers, may be led in the tenant's account, without those
+/// that a declared share takes there. On a server in use those are left out on which somebody would get what they write: it
+/// has no header of ours.
 async fn foreign_targets<'p>(run: &Run<'p>, tenant_run: &mut TenantRun<'p>) -> Vec<String> {
+    let tenant = tenant_run.tenant;
     let theirs = tenant_run.neighbours.iter().flat_map(|n| run.topology.free_subjects(*n));
-    let theirs: Vec<String> = theirs.map(|s| concrete(s, &run.token())).collect();
-    if run.throwaway || theirs.is_empty() {
-        return theirs;
+    let theirs = theirs.map(|s| concrete(s, &run.token())).filter(|subject| !is_led_out(tenant, subject));
+    let mut free: Vec<String> = theirs.collect();
+    if !run.throwaway {
+        free = untaken(run, tenant_run, free).await;
     }
-    let free = untaken(run, tenant_run, theirs).await;
-    if free.is_empty() {
-        let what = "what is led to others' subjects: each passes a declared share, is stored by a stream, or may be taken from a queue";
+    let has_neighbours = tenant_run.neighbours.iter().any(|n| !run.topology.tenant(*n).subjects.is_empty());
+    if free.is_empty() && has_neighbours {
+        let what = "what is led to others' subjects: each passes a declared share, is an application's single subject, is stored by a \
+                    stream, or may be taken from a queue";
         run.ledger.not_tried(tenant_run.index, what);
     }
     free
+}
+
+/// Whether what is written on a subject in a tenant's account leaves it by a share.
+fn is_led_out(tenant: &Tenant, text: &str) -> bool {
+    let services = tenant.imports.iter().filter(|import| import.kind == ShareKind::Service);
+    let mut shared = tenant.exports.iter().map(|e| &e.subject).chain(services.map(|import| &import.subject));
+    Subject::as_the_server_reads(text).is_none_or(|subject| shared.any(|shared| shared.contains(&subject)))
 }
 
 /// The subjects of which [`is_taken`] says no.
@@ -220,9 +231,7 @@ async fn untaken<'p>(run: &Run<'p>, tenant_run: &mut TenantRun<'p>, subjects: Ve
 async fn is_taken<'p>(run: &Run<'p>, tenant_run: &mut TenantRun<'p>, text: &str) -> bool {
     let Some(subject) = Subject::as_the_server_reads(text) else { return true };
     let tenant = tenant_run.tenant;
-    let services = tenant.imports.iter().filter(|import| import.kind == ShareKind::Service);
-    let mut shared = tenant.exports.iter().map(|e| &e.subject).chain(services.map(|import| &import.subject));
-    if run.has_workers(text) || shared.any(|shared| shared.contains(&subject)) {
+    if run.has_workers(text) || is_led_out(tenant, text) {
         return true;
     }
     if let Some(is_captured) = run.is_captured(tenant_run.index, &subject) {
