@@ -4,6 +4,7 @@
 
 mod carriers;
 mod paths;
+mod shares;
 
 use std::collections::{HashMap, HashSet};
 
@@ -20,6 +21,7 @@ pub use carriers::{
     may_capture, may_have_published, requests_on, stream_reads, subjects_of_bucket, uses_mqtt, widened,
 };
 pub use paths::{carried_to_each, may_answer, may_answer_third, may_be_led, may_be_read, may_deliver, would_be_read};
+pub use shares::{Parties, Share, Taken};
 
 /// One user's message that another one receives.
 #[derive(Debug)]

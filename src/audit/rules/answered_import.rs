@@ -1,6 +1,6 @@
 //! The exporter of a stream chooses the subject to which its importers reply.
 
-use super::Rule;
+use super::{Rule, is_between_tenants};
 use crate::audit::system::System;
 use crate::audit::tenants::Tenants;
 use crate::diag::Diagnostic;
@@ -19,7 +19,7 @@ fn check(system: &System, tenants: &Tenants, out: &mut Vec<Diagnostic>) {
         for import in account
             .imports
             .iter()
-            .filter(|i| i.kind == ShareKind::Stream && tenants.are_apart(&i.from.0, &account.name))
+            .filter(|i| i.kind == ShareKind::Stream && is_between_tenants(system, tenants, account, i))
         {
             let answers = account.users.iter().find_map(|user| {
                 let permissions = &user.permissions;

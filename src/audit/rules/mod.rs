@@ -47,8 +47,9 @@ mod wildcard_service;
 pub use decided_elsewhere::misread_by_the_server;
 pub use undecided_tenants::undecided;
 
+use super::crossing::Share;
 use super::reach;
-use super::system::{Account, Mapping, System};
+use super::system::{Account, Import, Mapping, System, User};
 use super::tenants::Tenants;
 use crate::diag::{Diagnostic, Span};
 use crate::subject::Subject;
@@ -142,6 +143,26 @@ impl Rule {
     fn warning(&self, span: Span, message: impl Into<String>) -> Diagnostic {
         Diagnostic::warning(self.id, span, message).hint(self.mend)
     }
+}
+
+/// Whether what an account imports passes between users of different tenants. Where an account has users of several, their
+/// lists say who takes part.
+fn is_between_tenants(system: &System, tenants: &Tenants, importer: &Account, import: &Import) -> bool {
+    let Some(exporter) = system.account(&import.from.0) else { return true };
+    let are_apart = tenants.are_apart(&exporter.name, &importer.name);
+    let is_mixed = tenants.are_mixed(exporter) || tenants.are_mixed(importer);
+    if !are_apart || !is_mixed || system.operator.is_some() || system.callout.is_some() {
+        return are_apart;
+    }
+    let share = Share { import, exporter, importer, on_to: None };
+    let (from, to) = share.ends();
+    let behind = User::behind_leaf(String::new(), import.span);
+    let is_behind = |user: &User| std::ptr::eq(user, &raw const behind);
+    share.parties(system, &behind).taken.iter().any(|taken| {
+        is_behind(taken.sender)
+            || is_behind(taken.receiver)
+            || tenants.of(from, taken.sender) != tenants.of(to, taken.receiver)
+    })
 }
 
 /// The remedy in the file, or as an option of `nsc edit account` if accounts are JWTs.

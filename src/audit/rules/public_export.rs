@@ -1,6 +1,6 @@
 //! Exports without importers, which every account may import.
 
-use super::Rule;
+use super::{Rule, is_between_tenants};
 use crate::audit::system::System;
 use crate::audit::tenants::Tenants;
 use crate::diag::Diagnostic;
@@ -16,8 +16,8 @@ pub const RULE: Rule = Rule {
 fn check(system: &System, tenants: &Tenants, out: &mut Vec<Diagnostic>) {
     for account in &system.accounts {
         for export in account.exports.iter().filter(|e| e.is_public()) {
-            let importer =
-                system.imports_of(account, export).find(|(other, _)| tenants.are_apart(&account.name, &other.name));
+            let mut imports = system.imports_of(account, export);
+            let importer = imports.find(|(other, import)| is_between_tenants(system, tenants, other, import));
             let message = match importer {
                 Some((other, _)) => {
                     format!("`{}` imports `{}` from `{}`, as any account may", other.name, export.subject, account.name)

@@ -3,6 +3,7 @@
 use std::collections::{BTreeSet, HashSet};
 
 use super::{Rule, mapped_reserved};
+use crate::audit::crossing::Share;
 use crate::audit::reach::{self, Carried, sent};
 use crate::audit::system::{Account, Export, Import, ListenerKind, System, User};
 use crate::audit::tenants::Tenants;
@@ -67,7 +68,10 @@ fn check(system: &System, tenants: &Tenants, out: &mut Vec<Diagnostic>) {
             }
             let imports: Vec<_> = system.imports_of(account, export).collect();
             // Its accounts are its own.
-            let is_own = |(importer, _): &(&Account, &Import)| !tenants.are_apart(&importer.name, &account.name);
+            let is_own = |(importer, import): &(&Account, &Import)| {
+                !tenants.are_apart(&importer.name, &account.name)
+                    || is_asked_by_own(system, tenants, account, importer, import)
+            };
             if system.operator.is_none() && !imports.is_empty() && imports.iter().all(is_own) {
                 continue;
             }
@@ -104,6 +108,23 @@ fn check(system: &System, tenants: &Tenants, out: &mut Vec<Diagnostic>) {
             out.push(finding.hint(remedy(subject)));
         }
     }
+}
+
+/// Whether of an account with users of several tenants only the exporter's own ask for a service.
+fn is_asked_by_own(
+    system: &System,
+    tenants: &Tenants,
+    exporter: &Account,
+    importer: &Account,
+    import: &Import,
+) -> bool {
+    let is_one = import.kind == ShareKind::Service && !tenants.are_mixed(exporter) && importer.users.len() > 1;
+    let share = Share { import, exporter, importer, on_to: None };
+    let behind = User::behind_leaf(String::new(), import.span);
+    let is_own = |by: &User| {
+        !std::ptr::eq(by, &raw const behind) && tenants.of(importer, by) == tenants.of_account(&exporter.name)
+    };
+    is_one && system.callout.is_none() && share.parties(system, &behind).sent.iter().all(|sent| is_own(sent.by))
 }
 
 /// What to do instead of sharing a subject.

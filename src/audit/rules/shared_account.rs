@@ -3,8 +3,8 @@
 use std::collections::{BTreeSet, HashSet};
 
 use super::{Rule, decided_elsewhere, undecided};
-use crate::audit::crossing::{crossings, hears_everything, may_capture, may_have_published, past_lists, stream_reads};
-use crate::audit::reach::{self, Carried, ForwardedRequest, mapped, published};
+use crate::audit::crossing::{Parties, Share, Taken, crossings, may_capture, past_lists};
+use crate::audit::reach::{self, Carried, ForwardedRequest, published};
 use crate::audit::system::{Account, Import, System, User};
 use crate::audit::tenants::Tenants;
 use crate::diag::{Diagnostic, Span};
@@ -158,31 +158,10 @@ fn by_anothers_share(system: &System, tenants: &Tenants, share: &Share<'_>, out:
     let (from, to) = share.ends();
     // A leaf node that this server dials brings users whom nobody knows.
     let behind = User::behind_leaf("(leaf node)".to_owned(), import.span);
-    let dials = |end: &Account| system.server.remote_of(&end.name).is_some();
-    let captures = may_capture(from);
-    let sent =
-        |user| (user, share.carries(system, &may_have_published(system, from, user, share.sent(), captures)), true);
-    let mut sent: Vec<(&User, Vec<Carried<'_>>, bool)> = from.users.iter().map(sent).collect();
-    let all = || share.carries(system, &[Carried::new(from, share.sent())]);
-    if dials(from) {
-        sent.push((&behind, all(), true));
-    }
-    // Streams of earlier users acknowledge to any reply subject.
-    if from.jetstream.is_some() && !captures {
-        let speaks = |user: &&User| user.chooses_replies() && !published(from, user, None).is_empty();
-        sent.extend(from.users.iter().filter(speaks).map(|user| (user, all(), false)));
-    }
-    sent.retain(|(_, messages, _)| !messages.is_empty());
-    let receivers = || to.users.iter().chain(Some(&behind).filter(|_| dials(to)));
-    let pairs = sent.iter().flat_map(|from| receivers().map(move |to| (from, to)));
-    let taken = pairs.filter_map(|((sender, messages, is_sent), receiver)| {
-        let (arrives, is_received) = share.taken(system, receiver, messages)?;
-        Some(Taken { sender, receiver, arrives, is_sent: *is_sent, is_received })
-    });
-    let taken: Vec<Taken<'_>> = taken.collect();
+    let Parties { sent, taken } = share.parties(system, &behind);
     let received = taken.iter().filter(|taken| taken.is_received);
     let ends: [BTreeSet<&str>; 2] = [
-        sent.iter().filter(|(.., is_sure)| *is_sure).map(|(user, ..)| tenants.of(from, user)).collect(),
+        sent.iter().filter(|sent| sent.is_sure).map(|sent| tenants.of(from, sent.by)).collect(),
         received.map(|taken| tenants.of(to, taken.receiver)).collect(),
     ];
     let owners = [tenants.owner(from), tenants.owner(to)];
@@ -244,84 +223,6 @@ enum Meant {
     /// It was not said: the account is the other tenant's own; or that one has users in it, who take no part.
     Perhaps,
     No,
-}
-
-/// A message of one user that another one takes at the other end of a share.
-struct Taken<'s> {
-    sender: &'s User,
-    receiver: &'s User,
-    /// The subject with which it arrives.
-    arrives: Subject,
-    /// Whether it is sure that the sender can have it sent: which streams there are is not in the file.
-    is_sent: bool,
-    /// Whether it is sure that the receiver takes it, likewise.
-    is_received: bool,
-}
-
-/// An import with the accounts at its ends.
-struct Share<'s> {
-    import: &'s Import,
-    exporter: &'s Account,
-    importer: &'s Account,
-    /// The account to which requests go on by way of the exporter. `None`: the exporter's own.
-    on_to: Option<&'s Account>,
-}
-
-impl<'s> Share<'s> {
-    fn is_stream(&self) -> bool {
-        self.import.kind == ShareKind::Stream
-    }
-
-    /// The account from which messages go, and the one to which.
-    fn ends(&self) -> (&'s Account, &'s Account) {
-        let asked = self.on_to.unwrap_or(self.exporter);
-        if self.is_stream() { (self.exporter, self.importer) } else { (self.importer, asked) }
-    }
-
-    /// The subjects on which they go, in the account from which they do.
-    fn sent(&self) -> &'s Subject {
-        if self.is_stream() { &self.import.subject } else { &self.import.local }
-    }
-
-    /// The subject of one of the messages that a user of the other account takes: by its list, or by a stream. And whether
-    /// that is sure: which streams there are is not in the file.
-    fn taken(&self, system: &System, user: &User, messages: &[Carried<'_>]) -> Option<(Subject, bool)> {
-        let (_, to) = self.ends();
-        if let Some(arrives) = messages.iter().find_map(|message| message.received_by(user)) {
-            return Some((arrives, true));
-        }
-        let first = messages.first().filter(|_| to.jetstream.is_some())?.subject();
-        if hears_everything(to, user).is_some() {
-            return Some((first, true));
-        }
-        let reads = stream_reads(system, to, user);
-        let own = || reads.iter().filter(|read| read.owner.name == to.name);
-        let mut certain = own().flat_map(|read| &read.certain);
-        let holds = |bucket: &Subject| messages.iter().find_map(|message| Some(message.within(bucket)?.subject()));
-        match certain.find_map(holds) {
-            Some(held) => Some((held, true)),
-            None => own().any(|read| read.possible.is_some()).then_some((first, false)),
-        }
-    }
-
-    /// The messages as they are in the other account, without those that the import does not carry.
-    fn carries<'m>(&self, system: &'m System, messages: &[Carried<'m>]) -> Vec<Carried<'m>>
-    where
-        's: 'm,
-    {
-        let messages = messages.iter();
-        if self.is_stream() {
-            return messages.filter_map(|message| reach::copy(message, self.import, self.importer)).collect();
-        }
-        let requests = messages.filter_map(|message| reach::request(message, self.import, self.exporter));
-        let requests = requests.flat_map(|request| mapped(self.exporter, request)).collect();
-        let Some(on_to) = self.on_to else { return requests };
-        let mut arriving = Vec::new();
-        reach::follow(system, requests, |carried| {
-            arriving.extend((carried.account.name == on_to.name).then(|| carried.clone()));
-        });
-        arriving
-    }
 }
 
 /// Reports the latency of one tenant's service that another tenant's user may receive.
@@ -391,6 +292,7 @@ fn connections_told(system: &System, tenants: &Tenants, account: &Account, out: 
 #[cfg(test)]
 mod tests {
     use crate::audit::testing::findings_of_tenants;
+    use crate::diag::Severity;
 
     /// Whether a finding says that `t2` reaches the other tenant, or that one `t2`, by what HUB shares with A.
     fn is_past_owners(export: &str, import: &str, hub: &str, importer: &str, tenants: &str) -> bool {
@@ -503,6 +405,44 @@ mod tests {
         assert!(found("publish: x, subscribe: \"ev.>\"", events) && !found("publish: x, subscribe: \"i.>\"", events));
         let asked = ", imports: [{ service: { account: SYS, subject: \"$SYS.REQ.ACCOUNT.M.CONNZ\" }, to: cz }]";
         assert!(found("publish: cz, subscribe: \"i.>\"", asked) && !found("publish: x, subscribe: \"i.>\"", asked));
+    }
+
+    /// Measured on nats-server 2.15.1: nothing of the share comes to the guest, in whichever account it is.
+    #[test]
+    fn a_guest_who_takes_no_part_makes_no_share_one_between_tenants() {
+        let found = |guest: (&str, &str), export: &str, import: &str, answers: &str| {
+            let user = |name: &str, publish: &str, subscribe: &str, more: &str| {
+                format!(
+                    "{{ user: {name}, permissions {{ publish: {{ allow: \"{publish}\" }}, subscribe: {subscribe} {more} }} }}"
+                )
+            };
+            let none = "{ deny: \">\" }";
+            let of = |account: &str| match guest.0 == account {
+                true => format!(", {}", user("g", "g.>", guest.1, "")),
+                false => String::new(),
+            };
+            let text = format!(
+                "accounts {{ A1 {{ users: [{}{}], exports: [{{ stream: \"a.>\" {export} }}] }}\nA2 {{ users: [{}{}], imports: [{{ stream: {{ account: A1, subject: \"a.>\" }} {import} }}] }} }}",
+                user("q1", "a.>", none, ""),
+                of("A1"),
+                user("q2", "x", "{ allow: \"a.x\", deny: \"> >\" }", answers),
+                of("A2"),
+            );
+            let tenants = "[[tenant]]\nname = 'Q'\nusers = ['q1', 'q2']\n[[tenant]]\nname = 'R'\nusers = ['g']\n";
+            let errors = findings_of_tenants(&text, tenants).into_iter().filter(|f| f.severity == Severity::Error);
+            let rules = ["public-export", "traced-share", "answered-import"];
+            errors.filter(|f| rules.contains(&f.rule)).map(|f| f.rule).collect::<Vec<_>>()
+        };
+        let (apart, hears) = ("{ deny: \">\" }", "\"a.y\"");
+        for (export, import, answers, rule) in [
+            ("", "", "", "public-export"),
+            (", accounts: [A2]", ", allow_trace: true", "", "traced-share"),
+            (", accounts: [A2]", "", ", allow_responses: true", "answered-import"),
+        ] {
+            assert_eq!(found(("A2", apart), export, import, answers), [""; 0], "{rule}");
+            assert_eq!(found(("A1", apart), export, import, answers), [""; 0], "{rule}");
+            assert_eq!(found(("A2", hears), export, import, answers), [rule]);
+        }
     }
 
     /// The owner of an account says by lists who in it takes part in what it shares with itself.

@@ -1,7 +1,7 @@
 //! Message traces that cross accounts.
 
-use super::Rule;
-use crate::audit::system::System;
+use super::{Rule, is_between_tenants};
+use crate::audit::system::{Account, Import, System};
 use crate::audit::tenants::Tenants;
 use crate::diag::Diagnostic;
 
@@ -15,14 +15,14 @@ pub const RULE: Rule = Rule {
 
 fn check(system: &System, tenants: &Tenants, out: &mut Vec<Diagnostic>) {
     for account in &system.accounts {
-        let is_other = |other: &str| tenants.are_apart(other, &account.name);
+        let crosses = |importer: &Account, import: &Import| is_between_tenants(system, tenants, importer, import);
         let exports = account.exports.iter().filter_map(|export| {
             let span = export.allow_trace?;
-            let importer = system.imports_of(account, export).find(|(importer, _)| is_other(&importer.name));
+            let importer = system.imports_of(account, export).find(|(importer, import)| crosses(importer, import));
             Some((span, importer.map(|(importer, _)| importer.name.as_str())))
         });
         let imports = account.imports.iter().filter_map(|import| {
-            Some((import.allow_trace?, Some(import.from.0.as_str()).filter(|from| is_other(from))))
+            Some((import.allow_trace?, Some(import.from.0.as_str()).filter(|_| crosses(account, import))))
         });
         for (span, other) in exports.chain(imports) {
             out.push(match other {

@@ -1,7 +1,8 @@
 //! Imports that open more of the exporter than they name.
 
 use super::Rule;
-use crate::audit::system::{Import, System};
+use crate::audit::reach::{Carried, published};
+use crate::audit::system::{Account, Import, System};
 use crate::audit::tenants::Tenants;
 use crate::diag::Diagnostic;
 
@@ -15,7 +16,7 @@ pub const RULE: Rule = Rule {
 
 fn check(system: &System, tenants: &Tenants, out: &mut Vec<Diagnostic>) {
     for account in &system.accounts {
-        let is_wider = |i: &&Import| i.opens_its_local_name() && tenants.are_apart(&account.name, &i.from.0);
+        let is_wider = |i: &&Import| i.opens_its_local_name() && is_heard_by_others(system, tenants, account, i);
         for import in account.imports.iter().filter(is_wider) {
             let message = format!(
                 "`{}` hears subjects of `{}` that match `{}`, whatever is exported",
@@ -24,6 +25,20 @@ fn check(system: &System, tenants: &Tenants, out: &mut Vec<Diagnostic>) {
             out.push(RULE.error(import.span, message));
         }
     }
+}
+
+/// Whether users of one tenant may hear by it what users of another publish. Where an account has users of several, their
+/// lists say.
+fn is_heard_by_others(system: &System, tenants: &Tenants, account: &Account, import: &Import) -> bool {
+    let Some(exporter) = system.account(&import.from.0) else { return true };
+    let are_apart = tenants.are_apart(&account.name, &exporter.name);
+    if !are_apart || !tenants.are_mixed(account) && !tenants.are_mixed(exporter) || account.jetstream.is_some() {
+        return are_apart;
+    }
+    let message = Carried::new(account, &import.local);
+    let hearing = || account.users.iter().filter(|user| message.received_by(user).is_some());
+    let mut speaking = exporter.users.iter().filter(|user| !published(exporter, user, Some(&import.local)).is_empty());
+    speaking.any(|from| hearing().any(|to| tenants.of(exporter, from) != tenants.of(account, to)))
 }
 
 #[cfg(test)]
