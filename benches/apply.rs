@@ -166,7 +166,8 @@ impl Stand {
     fn floor(&self) -> Duration {
         let script = std::fs::read_to_string(self.folder().join("infra/jetstream/apply.sh")).expect("the script");
         let mut work: Vec<(String, Vec<(String, String)>)> = Vec::new();
-        for line in script.lines() {
+        let mut stream = String::new();
+        for line in script.lines().map(|line| line.trim_end_matches(" \\")) {
             let body = || {
                 let text = line.split_once('\'').map(|(_, rest)| rest.trim_end_matches('\''));
                 text.expect("a body").to_owned()
@@ -181,7 +182,8 @@ impl Stand {
                 ["stream", name, ..] => {
                     work.last_mut().expect("a tenant").1.push((format!("STREAM.CREATE.{name}"), body()));
                 }
-                ["consumer", stream, name, ..] => {
+                ["consumers", name, ..] => (*name).clone_into(&mut stream),
+                ["", "", name, ..] => {
                     work.last_mut().expect("a tenant").1.push((format!("CONSUMER.CREATE.{stream}.{name}"), body()));
                 }
                 _ => {}

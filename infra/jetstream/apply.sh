@@ -3,8 +3,9 @@
 #
 # Makes and changes the streams and consumers of the registry on a running server, as
 # `tenantry apply` does, with a shell and the nats command line and nothing else. It can
-# be run again at any time. What cannot be changed in place is said and left alone;
-# nothing is ever deleted.
+# be run again at any time. What cannot be changed in place is said and left alone; no
+# stream or consumer is ever deleted. It shows no plan and holds nothing back: what
+# somebody changed by hand becomes what is declared, and messages beyond its limits go.
 #
 #   sh apply.sh [URL [CREDENTIALS]]
 set -u
@@ -55,9 +56,30 @@ stream() {
   result "stream $1"
 }
 
-consumer() {
-  request "CONSUMER.CREATE.$1.$2" "$3"
-  result "consumer $1/$2"
+# The consumers of a stream with this retention: name and body of each. Those that are not
+# there come first: what another one gives up would be gone from an interest stream.
+consumers() {
+  each new "$@" || return 0
+  each any "$@"
+}
+
+each() {
+  which=$1 of=$2 retention=$3
+  shift 3
+  while [ $# -gt 0 ]; do
+    case $which in
+      new)
+        request "CONSUMER.CREATE.$of.$1" "${2%?},\"action\":\"create\"}"
+        case $retention$answer in
+          *'"err_code":10148,'* | *'"err_code":10013,'* | *'"err_code":10105,'*) ;;
+          interest*'"error":{'*) result "consumer $of/$1"; return 1 ;;
+        esac ;;
+      any)
+        request "CONSUMER.CREATE.$of.$1" "$2"
+        result "consumer $of/$1" ;;
+    esac
+    shift 2
+  done
 }
 
 finish() {
@@ -67,7 +89,8 @@ finish() {
 
 tenant TENANT_A provisioner
 stream EVENTS '{"compression":"none","discard":"old","duplicate_window":120000000000,"max_age":2592000000000000,"max_bytes":134217728,"max_consumers":-1,"max_msg_size":-1,"max_msgs":-1,"max_msgs_per_subject":-1,"metadata":{"tenantry":"614d587ac807282e"},"name":"EVENTS","num_replicas":1,"retention":"limits","storage":"file","subjects":["TENANT_A.events.>"]}'
-consumer EVENTS event-analytics '{"config":{"ack_policy":"explicit","ack_wait":30000000000,"deliver_policy":"all","durable_name":"event-analytics","filter_subject":"TENANT_A.events.metrics.>","max_ack_pending":1000,"max_deliver":3,"max_waiting":512,"metadata":{"tenantry":"dcf5a6eecedd9c51"},"name":"event-analytics","replay_policy":"instant"},"stream_name":"EVENTS"}'
+consumers EVENTS limits \
+  event-analytics '{"config":{"ack_policy":"explicit","ack_wait":30000000000,"deliver_policy":"all","durable_name":"event-analytics","filter_subject":"TENANT_A.events.metrics.>","max_ack_pending":1000,"max_deliver":3,"max_waiting":512,"metadata":{"tenantry":"dcf5a6eecedd9c51"},"name":"event-analytics","replay_policy":"instant"},"stream_name":"EVENTS"}'
 stream KV_settings '{"allow_direct":true,"allow_rollup_hdrs":true,"compression":"none","deny_delete":true,"discard":"new","duplicate_window":120000000000,"max_bytes":-1,"max_consumers":-1,"max_msg_size":-1,"max_msgs":-1,"max_msgs_per_subject":5,"metadata":{"tenantry":"676c8c1464ea3c1f"},"name":"KV_settings","num_replicas":1,"retention":"limits","storage":"file","subjects":["$KV.settings.>"]}'
 
 tenant TENANT_B provisioner

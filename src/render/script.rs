@@ -30,11 +30,16 @@ fn push_calls(script: &mut String, tenant: &Tenant) {
     for stream in &tenant.streams {
         let body = STREAM.request(&stream.config, None);
         let _ = writeln!(script, "stream {} {}", stream.name, quoted(&body));
+        if stream.consumers.is_empty() {
+            continue;
+        }
+        let _ = write!(script, "consumers {} {}", stream.name, body["retention"].as_str().unwrap_or_default());
         for consumer in &stream.consumers {
             let config = CONSUMER.request(&consumer.config, None);
             let body = json!({ "stream_name": stream.name.as_str(), "config": config });
-            let _ = writeln!(script, "consumer {} {} {}", stream.name, consumer.name, quoted(&body));
+            let _ = write!(script, " \\\n  {} {}", consumer.name, quoted(&body));
         }
+        script.push('\n');
     }
 }
 
@@ -69,6 +74,10 @@ mod tests {
         let starts: Vec<&str> = script.lines().filter_map(|l| l.split(" '").next()).filter(|l| !l.is_empty()).collect();
         let provisioner = model.tenants[0].provisioner().expect("one").name.as_str();
         let tenant = format!("tenant A {provisioner}");
-        assert_eq!(starts, ["#!/bin/sh", tenant.as_str(), "stream S", "consumer S c", "stream KV_b", "finish"]);
+        let consumers = ["consumers S limits \\", "  c"];
+        assert_eq!(
+            starts,
+            ["#!/bin/sh", tenant.as_str(), "stream S", consumers[0], consumers[1], "stream KV_b", "finish"]
+        );
     }
 }

@@ -391,6 +391,63 @@ async fn a_consumer_is_split_without_a_loss() {
     assert_eq!((work_off(&boss, "all").await, work_off(&boss, "other").await), (3, 4));
 }
 
+/// Nobody else is there for what it gives up.
+#[tokio::test]
+async fn a_consumer_gives_nothing_up_for_one_that_cannot_be_made() {
+    let limited = |consumers: &[(&str, &str)]| {
+        with_consumers("interest", consumers).replace("retention", "max_consumers = 2\nretention")
+    };
+    let project = project(&limited(&[("all", "")]));
+    let boss = boss(&project).await;
+    let own = json!({ "stream_name": "W", "config": { "filter_subject": "T.w.one", "ack_policy": "explicit", "inactive_threshold": 60_000_000_000_u64 } });
+    ask(&boss, "$JS.API.CONSUMER.CREATE.W", own).await.expect("a client's own");
+    store(&boss, "T.w.one", 3).await;
+    store(&boss, "T.w.two", 5).await;
+    project.write(
+        "tenants.toml",
+        &project.on_own_ports(&format!("{HEAD}{}", limited(&[("all", "one"), ("other", "two")]))),
+    );
+    let planned = plan(&project, 1);
+    assert!(
+        planned["changes"][0]["note"].as_str().is_some_and(|n| n.contains("would have 3 consumers")),
+        "{planned:#}"
+    );
+    apply(&project, &[], 1);
+    assert_eq!(info(&boss, "STREAM.INFO.W").await["state"]["messages"], 8);
+}
+
+/// nats-server 2.15.1 stores nothing for it afterwards; with a filter that covers all, which is the control, it does.
+#[tokio::test]
+async fn a_consumer_of_an_interest_stream_keeps_a_filter() {
+    let project = project(&with_consumers("interest", &[("c", "x")]));
+    let boss = boss(&project).await;
+    let declare = |filter: &str| {
+        project.write(
+            "tenants.toml",
+            &project.on_own_ports(&format!("{HEAD}{}", with_consumers("interest", &[("c", filter)]))),
+        );
+    };
+    declare("");
+    let refused = apply(&project, &[], 1);
+    assert_eq!(actions(&refused), ["blocked W/c"], "{refused:#}");
+    declare(">");
+    apply(&project, &[], 0);
+    store(&boss, "T.w.x", 3).await;
+    store(&boss, "T.w.y", 4).await;
+    assert_eq!(info(&boss, "STREAM.INFO.W").await["state"]["messages"], 7);
+}
+
+/// What the consumers of a stream get has the names that its transform makes.
+#[test]
+fn filters_are_of_what_a_stream_stores() {
+    let filtered = |filter: &str| {
+        let stream = "[[tenant.stream]]\nname = \"W\"\nsubjects = [\"T.w.>\"]\nsubject_transform = { src = \"T.w.>\", dest = \"T.t.>\" }\n";
+        let text = format!("{HEAD}{stream}[[tenant.stream.consumer]]\nname = \"c\"\nfilter = \"{filter}\"\n");
+        Project::with_registry(&text).run(&["check"]).code
+    };
+    assert_eq!((filtered("T.t.x"), filtered("T.w.x")), (0, 2));
+}
+
 /// The plan says it, and it is so; a consumer of another name gets all, which is the control.
 #[tokio::test]
 async fn a_consumer_that_is_past_what_it_is_to_get_is_noted() {

@@ -9,7 +9,7 @@ use super::api::{Api, Failure};
 use super::change::{Action, Change};
 use super::plan::{self, Actual};
 use super::targets::Targets;
-use super::{handover, replacement};
+use super::{handover, losses, replacement};
 use crate::model::jetstream::difference::{CONSUMER, Comparison, STREAM, consumer_request, is_same};
 use crate::model::jetstream::{Config, Consumer, Stream};
 use crate::model::{StreamCopy, Tenant};
@@ -95,6 +95,20 @@ async fn carry_out(
             };
             if change.consumer.is_some() && later.iter().any(of_stream) {
                 let words = format!("not tried, because stream `{}` could not be made or changed", change.stream);
+                later.push((change, Failure::Refused { code: 0, words }));
+                continue;
+            }
+            // What an interest stream keeps for one consumer goes when that gives it up, and nobody else waits for it yet.
+            let is_interest = actual.streams.get(&change.stream).is_some_and(|f| f.raw["retention"] == "interest");
+            let is_missing = |(c, _): &&(Change, Failure)| {
+                c.stream == change.stream && matches!(c.action, Action::Create) && c.consumer.is_some()
+            };
+            let gives_up = matches!(change.action, Action::Update(_)) && losses::gives_up(change.action.fields());
+            if let Some((missing, _)) = later.iter().find(is_missing).filter(|_| is_interest && gives_up) {
+                let missing = missing.consumer.clone().unwrap_or_default();
+                let words = format!(
+                    "not tried, because consumer `{missing}`, which may be to get what it gives up, could not be made"
+                );
                 later.push((change, Failure::Refused { code: 0, words }));
                 continue;
             }

@@ -1,8 +1,10 @@
 //! What a change does to messages: those that the server drops, or copies once more.
 
+use std::collections::BTreeSet;
+
 use serde_json::Value as Json;
 
-use super::plan::{ActualConsumer, ActualStream};
+use super::plan::{Actual, ActualConsumer, ActualStream};
 use crate::model::jetstream::difference::Field;
 use crate::model::jetstream::keys;
 use crate::subject::Subject;
@@ -18,6 +20,54 @@ pub fn of_stream(fields: &[Field], found: &ActualStream) -> Option<String> {
     ];
     let losses: Vec<String> = losses.into_iter().flatten().collect();
     (!losses.is_empty()).then(|| losses.join("; "))
+}
+
+/// Two notes in one.
+pub fn and(one: Option<String>, other: Option<String>) -> Option<String> {
+    match (one, other) {
+        (Some(one), Some(other)) => Some(format!("{one}; {other}")),
+        (one, other) => one.or(other),
+    }
+}
+
+/// What becomes of the messages of streams that a stream copies, if it no longer does: those of interest streams wait for
+/// the copy as for a consumer. `after`: its configuration then. `None`: it is gone.
+pub fn of_origins(before: &Json, after: Option<&Json>, actual: &Actual) -> Option<String> {
+    let copied = |config: &Json| config["sources"].as_array().cloned().unwrap_or_default();
+    let kept = after.map(copied).unwrap_or_default();
+    let is_kept =
+        |source: &Json| kept.iter().any(|new| ["name", "filter_subject"].iter().all(|key| new[*key] == source[*key]));
+    let lost = copied(before).into_iter().filter(|source| source["external"].is_null() && !is_kept(source));
+    let notes = lost.filter_map(|source| {
+        let name = source["name"].as_str()?;
+        let origin = actual.streams.get(name).filter(|origin| origin.raw["retention"] == "interest")?;
+        (origin.messages > 0).then(|| {
+            format!("of the {} messages of `{name}`, those that nobody else waits for are dropped", origin.messages)
+        })
+    });
+    let notes: BTreeSet<String> = notes.collect();
+    (!notes.is_empty()).then(|| Vec::from_iter(notes).join("; "))
+}
+
+/// Why a consumer of an interest stream cannot lose its filter in place: nats-server 2.15.1 then stores nothing of what it
+/// is to get, until it restarts.
+pub fn stores_nothing_more(fields: &[Field], stream: &ActualStream) -> Option<String> {
+    let to = filters(fields, |f| &f.to)?;
+    let is_lost = stream.raw["retention"] == "interest" && to == [Subject::everything()] && !names_everything(fields);
+    is_lost.then(|| {
+        "an interest stream would store nothing more for a consumer that loses its filter (write a filter that covers all, such as \
+         the stream's subjects)"
+            .to_owned()
+    })
+}
+
+/// Whether a filter says that it covers everything, and is not only left out.
+fn names_everything(fields: &[Field]) -> bool {
+    let says = |value: &Json| match value {
+        Json::Array(list) => list.iter().any(|one| one == ">"),
+        other => other == ">",
+    };
+    fields.iter().any(|field| says(&field.to))
 }
 
 /// Whether the server drops messages of a stream when these of its keys change.
@@ -72,7 +122,7 @@ fn for_good(fields: &[Field]) -> Option<String> {
 /// The messages that a stream drops when it begins to keep only what a consumer waits for.
 fn without_interest(fields: &[Field], found: &ActualStream) -> Option<String> {
     let begins = fields.iter().any(|f| f.key.name == keys::stream::RETENTION.name && f.to == "interest");
-    match (begins, found.messages, found.consumers.len()) {
+    match (begins, found.messages, found.consumer_count) {
         (false, ..) | (_, 0, _) => None,
         (true, messages, 0) => Some(format!("its {messages} messages are dropped: no consumer waits for them")),
         (true, messages, _) => {
@@ -91,7 +141,11 @@ fn copied_again(fields: &[Field]) -> Option<String> {
     let (from, to) = (list(&changed.from), list(&changed.to));
     let is_again = |source: &&Json| {
         let was_source = from.iter().any(|old| name(old) == name(source));
-        was_source && !from.iter().any(|old| name(old) == name(source) && same(old, source))
+        // Beside one that stays it is another one.
+        let one_is_gone = from
+            .iter()
+            .any(|old| name(old) == name(source) && !to.iter().any(|new| name(new) == name(old) && same(new, old)));
+        was_source && one_is_gone && !from.iter().any(|old| name(old) == name(source) && same(old, source))
     };
     let again: Vec<String> =
         to.iter().filter(is_again).filter_map(|s| Some(format!("`{}`", s["name"].as_str()?))).collect();
@@ -153,19 +207,25 @@ pub fn of_consumer(fields: &[Field], stream: &ActualStream, found: &ActualConsum
     if gives_up(fields) && found.waiting > 0 {
         let waiting = waiting(found);
         losses.push(match stream.raw["retention"].as_str() {
-            Some("limits") => format!("{waiting}: those that its filter no longer names do not come to it"),
+            Some("limits") => {
+                format!("{waiting}: of those not delivered yet, those that its filter no longer names do not come to it")
+            }
             Some("interest") => format!(
                 "{waiting}: those that its filter no longer names are dropped, or stay and come to nobody, unless another \
                  consumer waits for them"
             ),
             _ => format!(
-                "{waiting}: those that its filter no longer names are for nobody until another consumer gets them"
+                "{waiting}: of those not delivered yet, those that its filter no longer names are for nobody until another \
+                 consumer gets them; of those delivered, that one gets them too"
             ),
         });
     }
     let widens =
         filters(fields, |f| &f.to).zip(filters(fields, |f| &f.from)).is_some_and(|(to, from)| has_more(&to, &from));
-    if widens && stream.messages > 0 && found.position >= stream.first {
+    // A consumer that feeds a copy.
+    if widens && stream.messages > 0 && found.raw["ack_policy"] == "flow_control" {
+        losses.push("of what its filter names now, the copy gets only what is sent from now on".to_owned());
+    } else if widens && stream.messages > 0 && found.position >= stream.first {
         losses.push(format!(
             "it has got as far as message {}: of what its filter names now, it gets nothing before that; a consumer of \
              another name begins with the first message",
@@ -180,6 +240,17 @@ pub fn of_consumer(fields: &[Field], stream: &ActualStream, found: &ActualConsum
     if let Some(lower) = fields.iter().find(is_lower).filter(|_| found.waiting > 0) {
         losses.push(format!("what it has delivered {} times or more does not come again", lower.to));
     }
+    let threshold = |value: &Json| value.as_u64().filter(|time| *time > 0);
+    let is_sooner = |f: &&Field| {
+        f.key.name == keys::consumer::INACTIVE_THRESHOLD.name
+            && threshold(&f.to).is_some_and(|to| threshold(&f.from).is_none_or(|from| to < from))
+    };
+    if let Some(sooner) = fields.iter().find(is_sooner) {
+        losses.push(format!(
+            "once nobody has used it for {}, the server deletes it, and what waits for it is for nobody or dropped",
+            sooner.key.show(&sooner.to)
+        ));
+    }
     let begins = |f: &Field| {
         let count = |value: &Json| value.as_array().map_or(0, Vec::len);
         f.key.name == keys::consumer::PRIORITY_GROUPS.name && count(&f.from) == 0 && count(&f.to) > 0
@@ -192,6 +263,8 @@ pub fn of_consumer(fields: &[Field], stream: &ActualStream, found: &ActualConsum
 
 #[cfg(test)]
 mod tests {
+    use std::collections::BTreeMap;
+
     use serde_json::json;
 
     use super::*;
@@ -208,8 +281,9 @@ mod tests {
     fn stream(discard: &str, messages: u64, consumers: usize) -> ActualStream {
         let consumer = |n| (format!("c{n}"), ActualConsumer::default());
         let raw = json!({ "discard": discard, "retention": "limits" });
-        let consumers = (0..consumers).map(consumer).collect();
-        ActualStream { raw, messages, bytes: 100 * messages, first: 1, consumers }
+        let consumers: BTreeMap<String, ActualConsumer> = (0..consumers).map(consumer).collect();
+        let consumer_count = u64::try_from(consumers.len()).expect("a few");
+        ActualStream { raw, messages, bytes: 100 * messages, first: 1, consumer_count, consumers }
     }
 
     #[test]
@@ -301,12 +375,52 @@ mod tests {
         assert_eq!(changed("limits", all.clone(), one.clone(), 5, 0), "", "nothing waits for it");
         let waits = |retention: &str| changed(retention, all.clone(), one.clone(), 5, 3);
         assert!(waits("limits").ends_with("those that its filter no longer names do not come to it"));
-        assert!(waits("workqueue").ends_with("are for nobody until another consumer gets them"));
+        assert!(waits("workqueue").contains("are for nobody until another consumer gets them"));
         assert!(
             waits("interest").starts_with("3 messages wait for it: those that its filter no longer names are dropped")
         );
         let moved = changed("workqueue", one, two, 5, 1);
         assert!(moved.contains("1 message waits for it") && moved.contains(past), "{moved}");
+    }
+
+    /// Measured on nats-server 2.15.1: 0 of 7 messages published afterwards are stored.
+    #[test]
+    fn no_consumer_of_an_interest_stream_loses_its_filter() {
+        let reason = |retention: &str, to: Json| {
+            let key = *keys::consumer::ALL.iter().find(|k| k.name == "filter_subject").expect("a key");
+            let stream = ActualStream { raw: json!({ "retention": retention }), ..stream("old", 10, 1) };
+            stores_nothing_more(&[Field { key, from: json!("T.s.x"), to }], &stream)
+        };
+        assert!(reason("interest", Json::Null).is_some_and(|reason| reason.contains("store nothing more")));
+        assert_eq!((reason("interest", json!("T.s.>")), reason("interest", json!(">"))), (None, None));
+        assert_eq!(reason("limits", Json::Null), None);
+    }
+
+    /// Measured on nats-server 2.15.1: an interest stream keeps for the server's own consumer what a copy has yet to take.
+    #[test]
+    fn an_interest_stream_that_is_no_longer_copied_drops_what_waits_for_the_copy() {
+        let origin = |retention: &str| {
+            let raw = json!({ "retention": retention });
+            Actual { streams: [("E".to_owned(), ActualStream { raw, ..stream("old", 10, 0) })].into() }
+        };
+        let copy = json!({ "sources": [{ "name": "E" }] });
+        let lost = Some("of the 10 messages of `E`, those that nobody else waits for are dropped");
+        assert_eq!(of_origins(&copy, None, &origin("interest")).as_deref(), lost);
+        assert_eq!(of_origins(&copy, Some(&json!({})), &origin("interest")).as_deref(), lost);
+        assert_eq!(of_origins(&copy, Some(&copy), &origin("interest")), None);
+        assert_eq!(of_origins(&copy, None, &origin("limits")), None);
+    }
+
+    #[test]
+    fn a_consumer_that_is_to_expire_is_told() {
+        let told = |from: Json, to: u64| {
+            let key = *keys::consumer::ALL.iter().find(|k| k.name == "inactive_threshold").expect("a key");
+            of_consumer(&[Field { key, from, to: json!(to) }], &stream("old", 10, 1), &ActualConsumer::default())
+        };
+        let hour = 3_600_000_000_000_u64;
+        assert!(told(Json::Null, hour).is_some_and(|note| note.contains("the server deletes it")));
+        assert!(told(json!(2 * hour), hour).is_some());
+        assert_eq!((told(json!(hour), 2 * hour), told(json!(hour), 0)), (None, None));
     }
 
     #[test]
@@ -364,6 +478,7 @@ mod tests {
         assert_eq!(note(json!([source("Q", "a")]), json!([source("Q", "b")])).as_deref(), Some(again));
         assert_eq!(note(json!([{ "name": "Q" }]), json!([source("Q", "b")])).as_deref(), Some(again));
         assert_eq!(note(json!([source("Q", "a")]), json!([source("Q", "a"), source("R", "b")])), None);
+        assert_eq!(note(json!([source("Q", "a")]), json!([source("Q", "a"), source("Q", "b")])), None, "beside it");
         assert_eq!(note(json!([source("Q", "a")]), json!([source("R", "b")])), None);
     }
 }

@@ -31,6 +31,8 @@ pub struct ActualStream {
     pub bytes: u64,
     /// The sequence number of the first one.
     pub first: u64,
+    /// Number of consumers, with clients' own and those by which servers copy it.
+    pub consumer_count: u64,
     /// Durable consumers by name.
     pub consumers: BTreeMap<String, ActualConsumer>,
 }
@@ -81,7 +83,8 @@ pub async fn read(api: &Api) -> Result<Actual, Failure> {
         let messages = stream["state"]["messages"].as_u64().unwrap_or_default();
         let bytes = stream["state"]["bytes"].as_u64().unwrap_or_default();
         let first = stream["state"]["first_seq"].as_u64().unwrap_or_default();
-        actual.streams.insert(name, ActualStream { raw, messages, bytes, first, consumers });
+        let consumer_count = stream["state"]["consumer_count"].as_u64().unwrap_or_default();
+        actual.streams.insert(name, ActualStream { raw, messages, bytes, first, consumer_count, consumers });
     }
     Ok(actual)
 }
@@ -138,7 +141,7 @@ fn unknown_streams(tenant: &Tenant, actual: &Actual, targets: &Targets) -> Vec<C
         stream: name.clone(),
         consumer: None,
         action: action_for_unknown(targets.is_deleted(tenant, name, None), &stream.raw, stream.messages),
-        note: None,
+        note: losses::of_origins(&stream.raw, None, actual).filter(|_| targets.is_deleted(tenant, name, None)),
     });
     let mut changes: Vec<Change> = unknown.collect();
     changes.sort_by_key(|c| !matches!(c.action, Action::Delete { .. }));
@@ -178,7 +181,11 @@ fn stream_change(tenant: &Tenant, stream: &Stream, actual: &Actual, targets: &Ta
             let differs = Differs { fields, drift, messages: found.messages };
             match reason {
                 None => {
-                    note = losses::of_stream(&differs.fields, found);
+                    let new = STREAM.request(&stream.config, Some(&found.raw));
+                    note = losses::and(
+                        losses::of_stream(&differs.fields, found),
+                        losses::of_origins(&found.raw, Some(&new), actual),
+                    );
                     let drops = differs.drift && losses::drops(&differs.fields, found);
                     match drops && !targets.is_replaced(tenant, name, None) {
                         true => Action::Withheld(differs),
@@ -186,7 +193,7 @@ fn stream_change(tenant: &Tenant, stream: &Stream, actual: &Actual, targets: &Ta
                     }
                 }
                 Some(reason) => {
-                    note = goes_too(stream, found);
+                    note = losses::and(goes_too(stream, found), losses::of_origins(&found.raw, None, actual));
                     let not_in_place = NotInPlace { differs, reason };
                     // If an unmanaged stream has its subjects, it could not be created again.
                     match subjects_taken() {
@@ -217,16 +224,19 @@ fn consumer_change(
         (None, None) => Action::Create,
         (Some((in_stream, found)), _) => {
             let Difference { fields, reason, drift } = CONSUMER.difference(&consumer.config, &found.raw)?;
+            let reason = reason.or_else(|| losses::stores_nothing_more(&fields, in_stream));
             note = match reason {
                 Some(_) => losses::without_consumer(in_stream, found),
                 None => losses::of_consumer(&fields, in_stream, found),
             };
+            let is_named = targets.is_replaced(tenant, stream, Some(name));
             let differs = Differs { fields, drift, messages: found.acknowledged };
             match reason {
+                None if drift && note.is_some() && !is_named => Action::Withheld(differs),
                 None => Action::Update(differs),
                 Some(reason) => {
                     let not_in_place = NotInPlace { differs, reason };
-                    if targets.is_replaced(tenant, stream, Some(name)) {
+                    if is_named {
                         Action::Replace(not_in_place)
                     } else {
                         Action::Refused { not_in_place, blocked_by: None }
@@ -309,10 +319,9 @@ mod tests {
                 (consumer.name.to_string(), ActualConsumer { raw, acknowledged: 3, ..ActualConsumer::default() })
             });
             let raw = STREAM.request(&stream.config, None);
-            (
-                stream.name.to_string(),
-                ActualStream { raw, messages: 7, bytes: 70, first: 1, consumers: consumers.collect() },
-            )
+            let consumer_count = stream.consumers.len() as u64;
+            let consumers = consumers.collect();
+            (stream.name.to_string(), ActualStream { raw, messages: 7, bytes: 70, first: 1, consumer_count, consumers })
         };
         Actual { streams: model.tenants[0].streams.iter().map(stream).collect() }
     }
@@ -390,6 +399,20 @@ mod tests {
         assert_eq!(lines(&model, &actual, &["ORDERS"], &[]), ["~ stream ORDERS, changed by hand"]);
         actual.streams.get_mut("ORDERS").expect("applied").messages = 5;
         assert_eq!(lines(&model, &actual, &[], &[]), ["~ stream ORDERS, changed by hand"], "nothing is dropped");
+        // And so of a consumer, where messages would not come any more.
+        let model = registry(&[ORDERS, BILLING]);
+        let mut actual = applied(&model);
+        let billing = actual.streams.get_mut("ORDERS").and_then(|s| s.consumers.get_mut("billing")).expect("applied");
+        (billing.raw["max_ack_pending"], billing.waiting) = (json!(7), 3);
+        assert_eq!(lines(&model, &actual, &[], &[]), ["~ consumer ORDERS/billing, changed by hand"]);
+        let billing = actual.streams.get_mut("ORDERS").and_then(|s| s.consumers.get_mut("billing")).expect("applied");
+        (billing.raw["filter_subject"], billing.position) = (json!("T.orders.x"), 5);
+        assert_eq!(
+            lines(&model, &actual, &[], &[]),
+            ["! consumer ORDERS/billing, changed by hand, has dealt with 3 messages"]
+        );
+        assert_eq!(lines(&model, &actual, &["ORDERS/billing"], &[]), ["~ consumer ORDERS/billing, changed by hand"]);
+        let model = registry(&[&ORDERS.replace("100", "5")]);
         let lowered = planned(&model, &applied(&registry(&[ORDERS])), &[], &[]);
         assert!(matches!(lowered[0].action, Action::Update(_)), "by the registry itself");
     }

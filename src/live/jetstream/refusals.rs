@@ -55,13 +55,13 @@ fn note_too_many_consumers(tenant: &Tenant, actual: &Actual, changes: &mut [Chan
         let count = |is: fn(&Action) -> bool| changes.iter().filter(|c| is_of(c) && is(&c.action)).count() as u64;
         let (created, deleted) =
             (count(|a| matches!(a, Action::Create)), count(|a| matches!(a, Action::Delete { .. })));
-        let would_be = (found.consumers.len() as u64 + created).saturating_sub(deleted);
+        let would_be = (found.consumer_count + created).saturating_sub(deleted);
         if would_be <= most {
             continue;
         }
         for change in changes.iter_mut().filter(|c| is_of(c) && matches!(c.action, Action::Create)) {
             change.note = Some(format!(
-                "{REFUSED}the stream would have {would_be} consumers, those that are not declared included, and may have {most}"
+                "{REFUSED}the stream would have {would_be} consumers, with those that are not declared and clients' own, and may have {most}"
             ));
         }
     }

@@ -80,7 +80,7 @@ keys! {
         mirror: Key<Source>,
         /// Streams whose messages it takes in too.
         source: List<Source>,
-        /// Bounds for consumers of clients' own.
+        /// Bounds for consumers; declared ones that say nothing get them as their own values.
         consumer_limits: Key<ConsumerLimits>,
         /// Labels, as server and clients show them.
         metadata: Key<Labels>,
@@ -130,9 +130,9 @@ keys! {
         subject_transforms: List<SubjectTransform>,
     }
 
-    /// Bounds for consumers of clients' own.
+    /// Bounds for consumers; declared ones that say nothing get them as their own values.
     ConsumerLimits, "[tenant.stream.consumer_limits]" {
-        /// Longest inactive_threshold.
+        /// Longest inactive_threshold: who is unused for so long is deleted, declared consumers too.
         inactive_threshold: Key<Spanned<Duration>>,
         /// Most unacknowledged messages.
         max_ack_pending: Key<Spanned<Int<1, 1_000_000>>>,

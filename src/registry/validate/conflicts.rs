@@ -115,6 +115,25 @@ const STREAM: &[Conflict<StreamPlaces>] = &[
         },
     },
     Conflict {
+        code: "schedules-conflict",
+        message: "a stream with schedules takes messages from clients only, and drops old ones",
+        hint: "remove source, mirror and discard = \"new\", or allow_msg_schedules",
+        places: |s| {
+            let is_new = place_where(&s.discard, |discard| *discard == Discard::New).is_some();
+            let is_fed = !s.source.is_empty() || !s.mirror.is_absent();
+            only_if(is_new || is_fed, turned_on(&s.allow_msg_schedules))
+        },
+    },
+    Conflict {
+        code: "mirror-conflict",
+        message: "a mirror takes no messages from clients",
+        hint: "remove allow_atomic, allow_batched and subject_delete_marker_ttl",
+        places: |s| {
+            let keys = [turned_on(&s.allow_atomic), turned_on(&s.allow_batched), place(&s.subject_delete_marker_ttl)];
+            only_if(!s.mirror.is_absent(), keys.into_iter().flatten())
+        },
+    },
+    Conflict {
         code: "republish-cycle",
         message: "the stream would capture what it publishes again",
         hint: "publish to a subject that it does not capture",
@@ -506,6 +525,17 @@ mod tests {
             "subjects = [\"T.s.>\"]\nallow_msg_counter = true\nretention = \"workqueue\"",
             "subjects = [\"T.s.>\"]\nretention = \"workqueue\"",
         ),
+        (
+            "schedules-conflict",
+            "subjects = [\"T.s.>\"]\nallow_msg_schedules = true\ndiscard = \"new\"",
+            "subjects = [\"T.s.>\"]\nallow_msg_schedules = true",
+        ),
+        (
+            "schedules-conflict",
+            "allow_msg_schedules = true\n[[tenant.stream.source]]\nname = \"O\"",
+            "[[tenant.stream.source]]\nname = \"O\"",
+        ),
+        ("mirror-conflict", "mirror = { name = \"O\" }\nallow_atomic = true", "mirror = { name = \"O\" }"),
         (
             "republish-cycle",
             "subjects = [\"T.s.>\"]\nrepublish = { dest = \"T.s.copy.>\" }",

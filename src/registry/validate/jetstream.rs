@@ -410,10 +410,7 @@ pub fn consumers_fit_their_stream(cx: &RegistryContext<'_>, out: &mut Vec<Diagno
             }
             for filter in stream.consumer.iter().flat_map(Consumer::filters) {
                 let takes_more = !stream.source.is_empty();
-                if !takes_more
-                    && !stream.subjects().is_empty()
-                    && !stream.subjects().iter().any(|s| s.overlaps(&filter.value))
-                {
+                if !takes_more && !stream.subjects().is_empty() && !stored(stream).any(|s| s.overlaps(&filter.value)) {
                     out.push(
                         Diagnostic::error(
                             codes::FOREIGN_SUBJECT,
@@ -427,6 +424,16 @@ pub fn consumers_fit_their_stream(cx: &RegistryContext<'_>, out: &mut Vec<Diagno
             }
         }
     }
+}
+
+/// The subjects under which a stream stores what it captures: a transform renames them.
+fn stored(stream: &Stream) -> impl Iterator<Item = &Subject> {
+    let transform = stream.subject_transform.get();
+    let is_renamed = move |subject: &Subject| {
+        transform.is_some_and(|t| t.src.get().map_or(t.src.is_absent(), |src| src.value.contains(subject)))
+    };
+    let kept = stream.subjects().iter().map(|subject| &subject.value).filter(move |subject| !is_renamed(subject));
+    kept.chain(transform.map(|transform| &transform.dest.value.covers))
 }
 
 /// Ensures that the streams that a stream sources from exist, without a cycle.
