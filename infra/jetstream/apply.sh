@@ -75,8 +75,19 @@ each() {
           interest*'"error":{'*) result "consumer $of/$1"; return 1 ;;
         esac ;;
       any)
-        request "CONSUMER.CREATE.$of.$1" "$2"
-        result "consumer $of/$1" ;;
+        # One that loses its filter in place hears of no new messages.
+        case $2 in
+          *'"filter_subject'*) answer='' ;;
+          *) request "CONSUMER.INFO.$of.$1" '' ;;
+        esac
+        case $answer in
+          *'"config":{'*'"filter_subject'*)
+            echo "$tenant: consumer $of/$1: it would lose its filter: write one that covers all" >&2
+            failed=$((failed + 1)) ;;
+          *)
+            request "CONSUMER.CREATE.$of.$1" "$2"
+            result "consumer $of/$1" ;;
+        esac ;;
     esac
     shift 2
   done

@@ -27,9 +27,9 @@ fn check(system: &System, tenants: &Tenants, out: &mut Vec<Diagnostic>) {
                     && e.subject.contains(&import.subject)
                     && e.authorizes(&account.name, &import.subject)
             });
-            let is_new = !offered
-                && tenants.are_apart(&account.name, &owner.name)
-                && told.insert((&owner.name, import.subject.as_str()));
+            // What one tenant passes on to an account of its own stays with it.
+            let is_third = [&owner.name, &by.name].into_iter().all(|other| tenants.are_apart(&account.name, other));
+            let is_new = !offered && is_third && told.insert((&owner.name, import.subject.as_str()));
             if is_new {
                 let (third, owner, by) = (&account.name, &owner.name, &by.name);
                 let message =

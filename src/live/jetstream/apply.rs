@@ -46,6 +46,9 @@ pub async fn tenant(
     let (mut vain, mut plans) = (0, 0);
     loop {
         let actual = plan::read(api).await?;
+        for trial in &actual.trials {
+            delete(api, &format!("STREAM.DELETE.{trial}")).await?;
+        }
         let changes = plan::changes(tenant, &actual, &targets);
         let before = done.len();
         let result = carry_out(api, tenant, &actual, changes, done).await;

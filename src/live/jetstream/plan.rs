@@ -8,6 +8,7 @@ use super::api::{Api, Failure};
 use super::change::{Action, Change, Differs, Kind, NotInPlace};
 use super::losses;
 use super::refusals::{self, subjects_of};
+use super::replacement;
 use super::targets::Targets;
 use crate::model::Tenant;
 use crate::model::jetstream::difference::{CONSUMER, Difference, MARK, STREAM};
@@ -18,6 +19,8 @@ use crate::model::jetstream::{Consumer, Stream};
 pub struct Actual {
     /// Streams by name.
     pub streams: BTreeMap<String, ActualStream>,
+    /// Names of streams that a replacement which was killed has left.
+    pub trials: Vec<String>,
 }
 
 /// A stream on the server.
@@ -58,6 +61,10 @@ pub async fn read(api: &Api) -> Result<Actual, Failure> {
         let Some(name) = raw["name"].as_str().map(str::to_owned) else { continue };
         // Internal streams of the server's MQTT gateway.
         if name.starts_with("$MQTT_") {
+            continue;
+        }
+        if name.starts_with(replacement::TRIAL) {
+            actual.trials.push(name);
             continue;
         }
         let mut consumers = BTreeMap::new();
@@ -224,7 +231,7 @@ fn consumer_change(
         (None, None) => Action::Create,
         (Some((in_stream, found)), _) => {
             let Difference { fields, reason, drift } = CONSUMER.difference(&consumer.config, &found.raw)?;
-            let reason = reason.or_else(|| losses::stores_nothing_more(&fields, in_stream));
+            let reason = reason.or_else(|| losses::goes_deaf(&fields, found));
             note = match reason {
                 Some(_) => losses::without_consumer(in_stream, found),
                 None => losses::of_consumer(&fields, in_stream, found),
@@ -290,7 +297,7 @@ mod tests {
             crate::project::tests::model(&text).tenants.remove(0)
         };
         let old = ActualStream { raw: json!({ "subjects": ["A.old"] }), ..ActualStream::default() };
-        let actual = Actual { streams: [("OLD".to_owned(), old)].into() };
+        let actual = Actual { streams: [("OLD".to_owned(), old)].into(), ..Actual::default() };
         let note = |streams: u32| {
             let changes = changes(&declared(streams), &actual, &Targets::default());
             changes.into_iter().find(|change| change.stream == "NEW").and_then(|change| change.note)
@@ -323,7 +330,7 @@ mod tests {
             let consumers = consumers.collect();
             (stream.name.to_string(), ActualStream { raw, messages: 7, bytes: 70, first: 1, consumer_count, consumers })
         };
-        Actual { streams: model.tenants[0].streams.iter().map(stream).collect() }
+        Actual { streams: model.tenants[0].streams.iter().map(stream).collect(), ..Actual::default() }
     }
 
     fn unmanaged(subject: &str) -> ActualStream {
@@ -387,7 +394,8 @@ mod tests {
         assert_eq!(noted(&[("new", "x"), ("b", "y")], &["Q/a"]), [""; 0]);
         assert_eq!(noted(&[("a", "y"), ("b", "x")], &[]), ["a", "b"], "they exchange");
         assert_eq!(noted(&[("a", "y"), ("b", "z")], &[]), [""; 0], "one after the other");
-        assert_eq!(noted(&[("a", "")], &[]), [""; 0], "one that loses its filter is compared with none");
+        let lost = planned(&queue(&[("a", "")]), &actual, &[], &[]).remove(0);
+        assert!(matches!(lost.action, Action::Refused { .. }), "one that loses its filter");
     }
 
     #[test]
@@ -406,7 +414,8 @@ mod tests {
         (billing.raw["max_ack_pending"], billing.waiting) = (json!(7), 3);
         assert_eq!(lines(&model, &actual, &[], &[]), ["~ consumer ORDERS/billing, changed by hand"]);
         let billing = actual.streams.get_mut("ORDERS").and_then(|s| s.consumers.get_mut("billing")).expect("applied");
-        (billing.raw["filter_subject"], billing.position) = (json!("T.orders.x"), 5);
+        billing.raw["max_deliver"] = json!(9);
+        let model = registry(&[ORDERS, &format!("{BILLING}max_deliver = 5\n")]);
         assert_eq!(
             lines(&model, &actual, &[], &[]),
             ["! consumer ORDERS/billing, changed by hand, has dealt with 3 messages"]
@@ -553,7 +562,8 @@ mod tests {
     #[test]
     fn an_unmanaged_stream_with_the_same_subjects_blocks_until_it_is_deleted() {
         let model = registry(&[ORDERS, BILLING]);
-        let actual = |subject| Actual { streams: [("OTHER".to_owned(), unmanaged(subject))].into() };
+        let actual =
+            |subject| Actual { streams: [("OTHER".to_owned(), unmanaged(subject))].into(), ..Actual::default() };
         let other = "? stream OTHER, holds 2 messages: not in the registry, left alone";
         for subject in ["T.orders.>", "T.orders.new", "T.*.new", ">"] {
             let plan = planned(&model, &actual(subject), &[], &[]);

@@ -121,13 +121,7 @@ fn note_same_work(tenant: &Tenant, actual: &Actual, targets: &Targets, changes: 
             let subjects = filters(&CONSUMER.request(&consumer.config, None));
             Some(Wish { change, name: consumer.name.as_str(), subjects })
         });
-        // A consumer that loses its filter is not compared with others.
-        let is_free = |wish: &Wish<'_>| {
-            matches!(changes[wish.change].action, Action::Update(_)) && wish.subjects == [Subject::everything()]
-        };
-        let (free, wishes): (Vec<Wish<'_>>, Vec<Wish<'_>>) = wishes.partition(is_free);
-        let held = held.chain(free.into_iter().map(|wish| (wish.name, wish.subjects)));
-        for (change, by) in left_waiting(held.collect(), wishes) {
+        for (change, by) in left_waiting(held.collect(), wishes.collect()) {
             let why = match declared(by) {
                 None => format!(
                     "`{by}`, which is not declared, gets the same work: delete it, --delete {}/{name}/{by}, or give it another filter",

@@ -48,7 +48,7 @@ fn irreplaceable(code: u64, why: &str) -> Failure {
 }
 
 /// Before the name of a stream made for a moment.
-const TRIAL: &str = "TENANTRY_TRIAL_";
+pub const TRIAL: &str = "TENANTRY_TRIAL_";
 /// Before its subjects, on which nobody publishes.
 const NOBODYS: &str = "tenantry-trial";
 /// Error codes for what a stream that is there for a moment cannot have: too many, or no room.

@@ -409,7 +409,13 @@ pub fn consumers_fit_their_stream(cx: &RegistryContext<'_>, out: &mut Vec<Diagno
                 );
             }
             for filter in stream.consumer.iter().flat_map(Consumer::filters) {
-                let takes_more = !stream.source.is_empty();
+                // What `split` and `slice` make has any number of tokens.
+                let splits = stream.subject_transform.get().is_some_and(|transform| {
+                    ["split", "slice"]
+                        .iter()
+                        .any(|function| transform.dest.value.text.to_lowercase().contains(function))
+                });
+                let takes_more = !stream.source.is_empty() || splits;
                 if !takes_more && !stream.subjects().is_empty() && !stored(stream).any(|s| s.overlaps(&filter.value)) {
                     out.push(
                         Diagnostic::error(
