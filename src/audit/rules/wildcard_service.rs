@@ -4,7 +4,7 @@ use std::collections::{HashMap, HashSet};
 
 use super::Rule;
 use crate::audit::crossing::{may_be_asked, may_capture, may_have_published};
-use crate::audit::reach::{self, Carried};
+use crate::audit::reach::{self, Carried, ForwardedRequest, mapped};
 use crate::audit::system::{Account, Export, Import, System, User};
 use crate::audit::tenants::Tenants;
 use crate::diag::Diagnostic;
@@ -23,6 +23,10 @@ pub const RULE: Rule = Rule {
 struct Asked<'s> {
     by: &'s Account,
     import: &'s Import,
+    /// The account that passes its requests on. `None`: it asks itself.
+    via: Option<&'s Account>,
+    /// What is imported, in the account that has the service.
+    subject: &'s Subject,
     export: &'s Export,
     requests: Vec<Carried<'s>>,
 }
@@ -41,22 +45,67 @@ fn check(system: &System, tenants: &Tenants, out: &mut Vec<Diagnostic>) {
             importers.entry(import.from.0.as_str()).or_default().push((account, import));
         }
     }
+    let mut passed_on: HashMap<&str, Vec<(&Account, ForwardedRequest<'_>)>> = HashMap::new();
+    for account in &system.accounts {
+        for request in reach::passed_on(system, account).0 {
+            passed_on.entry(request.owner.name.as_str()).or_default().push((account, request));
+        }
+    }
     for account in &system.accounts {
         let imports = importers.get(account.name.as_str()).into_iter().flatten();
+        let offered = |by: &Account, subject: &Subject| {
+            let mut services = account.exports.iter().filter(|e| e.kind == ShareKind::Service);
+            services.find(|e| e.subject.contains(subject) && e.authorizes(&by.name, subject))
+        };
         let asked = imports.filter_map(|(by, import)| {
-            let services = account.exports.iter().filter(|e| e.kind == ShareKind::Service);
-            let mut offered =
-                services.filter(|e| e.subject.contains(&import.subject) && e.authorizes(&by.name, &import.subject));
-            Some(Asked { by, import, export: offered.next()?, requests: may_be_asked(system, by, import, account) })
+            let (export, subject) = (offered(by, &import.subject)?, &import.subject);
+            Some(Asked { by, import, via: None, subject, export, requests: may_be_asked(system, by, import, account) })
         });
-        let asked: Vec<Asked<'_>> = asked.collect();
-        posing(tenants, account, &asked, out);
+        let mut asked: Vec<Asked<'_>> = asked.collect();
+        fillable(system, tenants, account, &asked, out);
         asked.iter().for_each(|one| posing_within(system, tenants, account, one, out));
+        let behind = passed_on.get(account.name.as_str()).into_iter().flatten();
+        let behind = behind.filter(|(by, _)| by.name != account.name).filter_map(|(by, request)| {
+            let ForwardedRequest { first, last: (via, import), .. } = request;
+            let (export, subject) = (offered(via, &import.subject)?, &import.subject);
+            let requests = passed(system, by, request);
+            Some(Asked { by, import: first, via: Some(via), subject, export, requests })
+        });
+        asked.extend(behind);
+        // Whose requests others are among is told by theirs.
+        for one in asked.iter_mut().filter(|one| one.via.is_none()) {
+            one.requests = own(system, one.by, one.import, account);
+        }
+        posing(tenants, account, &asked, out);
         if system.operator.is_some() {
             overlapping(tenants, account, out);
         }
-        fillable(system, tenants, account, &asked, out);
     }
+}
+
+/// The requests of an account's own users by an import; all that it imports, where the file does not say who they are.
+fn own<'s>(system: &'s System, by: &'s Account, import: &Import, exporter: &'s Account) -> Vec<Carried<'s>> {
+    let is_open = system.operator.is_some() || system.callout.is_some() || by.users.is_empty();
+    if is_open || system.server.remote_of(&by.name).is_some() {
+        return vec![Carried::new(exporter, &import.subject)];
+    }
+    let captures = may_capture(by);
+    let messages = by.users.iter().flat_map(|user| may_have_published(system, by, user, &import.local, captures));
+    messages.filter_map(|message| reach::request(&message, import, exporter)).collect()
+}
+
+/// The requests of an account's users that another one passes on.
+fn passed<'s>(system: &'s System, by: &'s Account, request: &ForwardedRequest<'s>) -> Vec<Carried<'s>> {
+    let ForwardedRequest { first, owner, last: (via, import) } = request;
+    let Some(exporter) = system.account(&first.from.0) else { return Vec::new() };
+    let start = own(system, by, first, exporter).into_iter().flat_map(|request| mapped(exporter, request)).collect();
+    let mut requests = Vec::new();
+    reach::follow(system, start, |carried| {
+        if carried.account.name == via.name {
+            requests.extend(reach::request(carried, import, owner));
+        }
+    });
+    requests
 }
 
 /// Reports importers that can ask on another one's subject: one with its name, or one that is not offered to them.
@@ -69,27 +118,36 @@ fn posing(tenants: &Tenants, exporter: &Account, asked: &[Asked<'_>], out: &mut 
     // An importer of the exporter's own tenant deceives only itself.
     let apart = asked.iter().filter(|one| tenants.are_apart(&one.by.name, &exporter.name));
     for one in apart.filter(|one| one.export.token_position == 0) {
-        let Asked { by, import, export, .. } = one;
-        let mut others = index.overlapping(&import.subject);
-        others.retain(|(other, subject)| tenants.are_apart(&by.name, &other.by.name) && one.comes_to(subject));
-        let is_anothers = |(other, subject): &&&(&Asked<'_>, Subject)| {
-            let is_wider = other.import.subject != import.subject && subject.contains(&import.subject);
-            let is_named = || names(tenants, by, other.by, &import.subject, subject);
-            !is_wider && (!other.export.is_offered_to(&by.name) || is_named())
+        let Asked { by, import, export, subject: imported, .. } = one;
+        let mut others = index.overlapping(imported);
+        // Who passes requests on could do so anyway.
+        let is_between = |one: &Asked<'_>, other: &Asked<'_>| {
+            one.via.is_some_and(|via| via.name == other.by.name && !tenants.are_mixed(via))
         };
-        let (who, wide) = (&by.name, import.subject.has_wildcard());
+        others.retain(|(other, subject)| {
+            tenants.are_apart(&by.name, &other.by.name)
+                && !is_between(one, other)
+                && !is_between(other, one)
+                && one.comes_to(subject)
+        });
+        let is_anothers = |(other, subject): &&&(&Asked<'_>, Subject)| {
+            let is_wider = other.subject != *imported && subject.contains(imported);
+            let is_named = || names(tenants, by, other.by, imported, subject);
+            let is_offered = std::ptr::eq(*export, other.export) || other.export.is_offered_to(&by.name);
+            !is_wider && (!is_offered || is_named())
+        };
+        let (who, wide) = (&by.name, imported.has_wildcard());
         if let Some((other, subject)) = others.iter().find(is_anothers).filter(|_| wide) {
             let message = format!("`{who}` can ask as `{}` on `{subject}`", other.by.name);
             out.push(RULE.error(import.span, message).related(export.span, "the service"));
             continue;
         }
         // The name stands in the import itself, which may be meant.
-        let bears_name =
-            |(other, _): &&&(&Asked<'_>, Subject)| names(tenants, by, other.by, &export.subject, &import.subject);
+        let bears_name = |(other, _): &&&(&Asked<'_>, Subject)| names(tenants, by, other.by, &export.subject, imported);
         if let Some((other, subject)) = others.iter().find(bears_name) {
             let whose = &other.by.name;
             let message =
-                format!("`{who}` asks on `{}`, with the name of `{whose}`, which asks on `{subject}`", import.subject);
+                format!("`{who}` asks on `{imported}`, with the name of `{whose}`, which asks on `{subject}`");
             out.push(RULE.warning(import.span, message).related(export.span, "the service"));
         }
     }
@@ -269,6 +327,35 @@ mod tests {
             |of_q: &str| errors(&["A {}\n".to_owned(), importer("B", "svc.*", &[("q", of_q), ("r", "svc.r")])]);
         assert_eq!(within("svc.*"), ["`B/q` of `Q` can ask as `R` on `svc.r`"]);
         assert_eq!(within("svc.q"), [""; 0]);
+    }
+
+    /// Measured on nats-server 2.15.1: the service hears both on `api.B`, one of them by way of GW.
+    #[test]
+    fn importers_pose_by_way_of_others_too() {
+        let user = |name: &str, publish: &str| {
+            format!("{{ user: {name}, permissions {{ publish: {{ allow: \"{publish}\" }}, subscribe: \"i.>\" }} }}")
+        };
+        let found = |of_a: &str, of_gateway: &str, tenants: &str| {
+            let text = format!(
+                "accounts {{ OWN {{ users: [{{ user: o }}], exports: [{{ service: \"api.*\", accounts: [GW, A, B] }}] }}
+                 GW {{ users: [{of_gateway}], exports: [{{ service: \"g.*\", accounts: [B] }}], imports: [{{ service: {{ account: OWN, subject: \"api.*\" }}, to: \"g.*\" }}] }}
+                 A {{ users: [{}], imports: [{{ service: {{ account: OWN, subject: \"api.*\" }} }}] }}
+                 B {{ users: [{}], imports: [{{ service: {{ account: GW, subject: \"g.B\" }} }}] }} }}",
+                user("a", of_a),
+                user("b", "g.B"),
+            );
+            let found = findings_of_tenants(&text, tenants).into_iter();
+            let errors = found.filter(|f| f.rule == "wildcard-service" && f.severity == Severity::Error);
+            errors.map(|f| f.message).collect::<Vec<_>>()
+        };
+        let gateway = user("gw", "x");
+        let each = "[[tenant]]\nname = 'OWN'\naccounts = ['OWN']\n";
+        assert_eq!(found("api.*", &gateway, each), ["`A` can ask as `B` on `api.B`"]);
+        assert_eq!(found("api.A", &gateway, each), [""; 0]);
+        assert_eq!(found("api.A", &user("gw", "g.B"), each), [""; 0], "it passes them on itself");
+        let guest = format!("{gateway}, {}", user("guest", "g.B"));
+        let guests = format!("{each}[[tenant]]\nname = 'X'\nusers = ['guest']\n");
+        assert_eq!(found("api.A", &guest, &guests), ["`GW` can ask as `B` on `api.B`"]);
     }
 
     /// Measured on nats-server 2.15.1: an importer asks on what it imports, whatever it is offered.
