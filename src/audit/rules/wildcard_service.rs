@@ -28,13 +28,16 @@ struct Asked<'s> {
     /// What is imported, in the account that has the service.
     subject: &'s Subject,
     export: &'s Export,
+    /// What may come by it, from whomever.
     requests: Vec<Carried<'s>>,
+    /// What users of `by` may send.
+    own: Vec<Carried<'s>>,
 }
 
 impl Asked<'_> {
     /// Whether its users may ask on any of what a subject matches.
     fn comes_to(&self, subject: &Subject) -> bool {
-        self.requests.iter().any(|request| request.within(subject).is_some())
+        self.own.iter().any(|request| request.within(subject).is_some())
     }
 }
 
@@ -59,7 +62,8 @@ fn check(system: &System, tenants: &Tenants, out: &mut Vec<Diagnostic>) {
         };
         let asked = imports.filter_map(|(by, import)| {
             let (export, subject) = (offered(by, &import.subject)?, &import.subject);
-            Some(Asked { by, import, via: None, subject, export, requests: may_be_asked(system, by, import, account) })
+            let (requests, own) = (may_be_asked(system, by, import, account), own(system, by, import, account));
+            Some(Asked { by, import, via: None, subject, export, requests, own })
         });
         let mut asked: Vec<Asked<'_>> = asked.collect();
         fillable(system, tenants, account, &asked, out);
@@ -69,13 +73,9 @@ fn check(system: &System, tenants: &Tenants, out: &mut Vec<Diagnostic>) {
             let ForwardedRequest { first, last: (via, import), .. } = request;
             let (export, subject) = (offered(via, &import.subject)?, &import.subject);
             let requests = passed(system, by, request);
-            Some(Asked { by, import: first, via: Some(via), subject, export, requests })
+            Some(Asked { by, import: first, via: Some(via), subject, export, own: requests.clone(), requests })
         });
         asked.extend(behind);
-        // Whose requests others are among is told by theirs.
-        for one in asked.iter_mut().filter(|one| one.via.is_none()) {
-            one.requests = own(system, one.by, one.import, account);
-        }
         posing(tenants, account, &asked, out);
         if system.operator.is_some() {
             overlapping(tenants, account, out);
