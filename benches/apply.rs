@@ -183,7 +183,7 @@ impl Stand {
                     work.last_mut().expect("a tenant").1.push((format!("STREAM.CREATE.{name}"), body()));
                 }
                 ["consumers", name, ..] => (*name).clone_into(&mut stream),
-                ["", "", name, ..] => {
+                ["", "", name, body_of, ..] if body_of.starts_with('\'') => {
                     work.last_mut().expect("a tenant").1.push((format!("CONSUMER.CREATE.{stream}.{name}"), body()));
                 }
                 _ => {}
