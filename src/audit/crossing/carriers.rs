@@ -236,13 +236,24 @@ pub fn may_be_asked<'w>(
     import: &Import,
     exporter: &'w Account,
 ) -> Vec<Carried<'w>> {
-    let is_all = !import.subject.has_wildcard()
-        || system.operator.is_some()
-        || system.callout.is_some()
-        || account.users.is_empty()
-        || system.server.remote_of(&account.name).is_some()
+    let passes_on =
         || account.exports.iter().any(|e| e.kind == ShareKind::Service && e.subject.overlaps(&import.local));
-    if is_all {
+    match !import.subject.has_wildcard() || passes_on() {
+        true => vec![Carried::new(exporter, &import.subject)],
+        false => asked_by_users(system, account, import, exporter),
+    }
+}
+
+/// The requests that an account's users may send by an import, before the exporter's mappings. All that it imports, where the
+/// file does not say who they are.
+pub fn asked_by_users<'w>(
+    system: &'w System,
+    account: &'w Account,
+    import: &Import,
+    exporter: &'w Account,
+) -> Vec<Carried<'w>> {
+    let is_open = system.operator.is_some() || system.callout.is_some() || account.users.is_empty();
+    if is_open || system.server.remote_of(&account.name).is_some() {
         return vec![Carried::new(exporter, &import.subject)];
     }
     let captures = may_capture(account);

@@ -17,11 +17,11 @@ use carriers::{
 };
 
 pub use carriers::{
-    StreamRead, asks, asks_the_server, delivers_anywhere, hears_everything, is_answered_by_users, may_be_asked,
-    may_capture, may_have_published, requests_on, stream_reads, subjects_of_bucket, uses_mqtt, widened,
+    StreamRead, asked_by_users, asks, asks_the_server, delivers_anywhere, hears_everything, is_answered_by_users,
+    may_be_asked, may_capture, may_have_published, requests_on, stream_reads, subjects_of_bucket, uses_mqtt, widened,
 };
 pub use paths::{carried_to_each, may_answer, may_answer_third, may_be_led, may_be_read, may_deliver, would_be_read};
-pub use shares::{Parties, Share, Taken};
+pub use shares::{Parties, Share, Taken, is_same_user};
 
 /// One user's message that another one receives.
 #[derive(Debug)]

@@ -1,4 +1,4 @@
-//! Who takes part in what one account shares with another.
+//! The users at both ends of a share: those who send by it, and those who take what is sent.
 
 use super::carriers::{hears_everything, may_capture, may_have_published, stream_reads};
 use crate::audit::reach::{self, Carried, mapped, published};
@@ -6,7 +6,7 @@ use crate::audit::system::{Account, Import, System, User};
 use crate::model::ShareKind;
 use crate::subject::Subject;
 
-/// Who sends by a share, and who takes what.
+/// The users who send by a share, and the messages that others take.
 pub struct Parties<'s> {
     /// Those who send, or may.
     pub sent: Vec<Sent<'s>>,
@@ -14,7 +14,7 @@ pub struct Parties<'s> {
     pub taken: Vec<Taken<'s>>,
 }
 
-/// What a user may have sent by a share.
+/// The messages that a user may have sent by a share.
 pub struct Sent<'s> {
     /// The user.
     pub by: &'s User,
@@ -27,9 +27,9 @@ pub struct Sent<'s> {
 /// A message of one user that another one takes at the other end of a share.
 #[derive(Debug)]
 pub struct Taken<'s> {
-    /// Who sends it.
+    /// The sender.
     pub sender: &'s User,
-    /// Who takes it.
+    /// The receiver.
     pub receiver: &'s User,
     /// The subject with which it arrives.
     pub arrives: Subject,
@@ -37,6 +37,18 @@ pub struct Taken<'s> {
     pub is_sent: bool,
     /// Whether it is sure that the receiver takes it, likewise.
     pub is_received: bool,
+}
+
+impl Taken<'_> {
+    /// Whether a user is the sender or the receiver.
+    pub fn has(&self, user: &User) -> bool {
+        is_same_user(self.sender, user) || is_same_user(self.receiver, user)
+    }
+}
+
+/// Whether two references are of one user: names may be the same in several accounts.
+pub fn is_same_user(one: &User, other: &User) -> bool {
+    std::ptr::eq(one, other)
 }
 
 /// An import with the accounts at its ends.
@@ -53,7 +65,7 @@ pub struct Share<'s> {
 }
 
 impl<'s> Share<'s> {
-    /// Who takes part. `behind`: whoever is behind a leaf node that the server dials for one of the accounts.
+    /// The users who take part. `behind` stands for all who are behind a leaf node that the server dials for one of the accounts.
     pub fn parties<'p>(&self, system: &'p System, behind: &'p User) -> Parties<'p>
     where
         's: 'p,

@@ -47,7 +47,7 @@ mod wildcard_service;
 pub use decided_elsewhere::misread_by_the_server;
 pub use undecided_tenants::undecided;
 
-use super::crossing::Share;
+use super::crossing::{Share, Taken};
 use super::reach;
 use super::system::{Account, Import, Mapping, System, User};
 use super::tenants::Tenants;
@@ -145,6 +145,11 @@ impl Rule {
     }
 }
 
+/// A user with its account and tenant, as in a sentence.
+fn whose(tenants: &Tenants, account: &Account, user: &User) -> String {
+    format!("`{}/{}` of `{}`", account.name, user.display_name(), tenants.of(account, user))
+}
+
 /// Whether what an account imports passes between users of different tenants. Where an account has users of several, their
 /// lists say who takes part.
 fn is_between_tenants(system: &System, tenants: &Tenants, importer: &Account, import: &Import) -> bool {
@@ -157,12 +162,10 @@ fn is_between_tenants(system: &System, tenants: &Tenants, importer: &Account, im
     let share = Share { import, exporter, importer, on_to: None };
     let (from, to) = share.ends();
     let behind = User::behind_leaf(String::new(), import.span);
-    let is_behind = |user: &User| std::ptr::eq(user, &raw const behind);
-    share.parties(system, &behind).taken.iter().any(|taken| {
-        is_behind(taken.sender)
-            || is_behind(taken.receiver)
-            || tenants.of(from, taken.sender) != tenants.of(to, taken.receiver)
-    })
+    let parties = share.parties(system, &behind);
+    let is_between =
+        |taken: &Taken<'_>| taken.has(&behind) || tenants.of(from, taken.sender) != tenants.of(to, taken.receiver);
+    parties.taken.iter().any(is_between)
 }
 
 /// The remedy in the file, or as an option of `nsc edit account` if accounts are JWTs.

@@ -27,7 +27,7 @@ fn check(system: &System, tenants: &Tenants, out: &mut Vec<Diagnostic>) {
                     && e.subject.contains(&import.subject)
                     && e.authorizes(&account.name, &import.subject)
             });
-            // What one tenant passes on to an account of its own stays with it.
+            // Requests that a tenant passes on from one of its accounts to another stay with it.
             let is_third = [&owner.name, &by.name].into_iter().all(|other| tenants.are_apart(&account.name, other));
             let is_new = !offered && is_third && told.insert((&owner.name, import.subject.as_str()));
             if is_new {

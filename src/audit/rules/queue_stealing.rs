@@ -2,7 +2,7 @@
 
 use std::collections::{BTreeMap, HashSet};
 
-use super::Rule;
+use super::{Rule, whose};
 use crate::audit::reach::{heard_as, sent_as, what_becomes};
 use crate::audit::system::{Account, Export, Import, System, User};
 use crate::audit::tenants::Tenants;
@@ -74,7 +74,7 @@ fn check(system: &System, tenants: &Tenants, out: &mut Vec<Diagnostic>) {
     }
 }
 
-/// What a user of an account with several tenants may take in queues.
+/// Messages that a user of an account with several tenants may take in queues.
 struct Taken<'w> {
     user: &'w User,
     /// The import by which it comes. `None`: other accounts ask for it.
@@ -139,8 +139,7 @@ fn among_own(system: &System, tenants: &Tenants, account: &Account, out: &mut Ve
             let Some(other) = others.into_iter().copied().find(is_robbed).filter(|_| told.insert(one.span)) else {
                 continue;
             };
-            let said =
-                |user: &User| format!("`{}/{}` of `{}`", account.name, user.display_name(), tenants.of(account, user));
+            let said = |user: &User| whose(tenants, account, user);
             let message = format!("{} can take `{}` from {}", said(one.user), one.sent, said(other.user));
             let local = one.import.map_or(&one.sent, |import| &import.local);
             let hint = format!(
@@ -152,7 +151,7 @@ fn among_own(system: &System, tenants: &Tenants, account: &Account, out: &mut Ve
     }
 }
 
-/// What a user takes in queues of what a share brings on `local`.
+/// The messages of a share, which arrive on `local`, that a user takes in queues.
 fn taken_by<'w>(user: &'w User, import: Option<&'w Import>, local: &Subject, span: Span) -> Vec<Taken<'w>> {
     if !user.joins_queues() {
         return Vec::new();
@@ -294,7 +293,7 @@ impl Worker<'_> {
         }
     }
 
-    /// Who it is, with the account that shares what it works on.
+    /// The worker's name in a sentence. `exporter`: the account that shares the messages.
     fn said(&self, exporter: &str) -> String {
         let account = if let Self::User(working) = self { &working.account.name } else { exporter };
         format!("the workers of `{account}`")

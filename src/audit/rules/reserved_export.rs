@@ -3,7 +3,7 @@
 use std::collections::{BTreeSet, HashSet};
 
 use super::{Rule, mapped_reserved};
-use crate::audit::crossing::Share;
+use crate::audit::crossing::{Share, is_same_user};
 use crate::audit::reach::{self, Carried, sent};
 use crate::audit::system::{Account, Export, Import, ListenerKind, System, User};
 use crate::audit::tenants::Tenants;
@@ -121,13 +121,12 @@ fn is_asked_by_own(
     let is_one = import.kind == ShareKind::Service && !tenants.are_mixed(exporter) && importer.users.len() > 1;
     let share = Share { import, exporter, importer, on_to: None };
     let behind = User::behind_leaf(String::new(), import.span);
-    let is_own = |by: &User| {
-        !std::ptr::eq(by, &raw const behind) && tenants.of(importer, by) == tenants.of_account(&exporter.name)
-    };
+    let is_own =
+        |by: &User| !is_same_user(by, &behind) && tenants.of(importer, by) == tenants.of_account(&exporter.name);
     is_one && system.callout.is_none() && share.parties(system, &behind).sent.iter().all(|sent| is_own(sent.by))
 }
 
-/// What to do instead of sharing a subject.
+/// The remedy for an exported subject in the server's own space.
 fn remedy(subject: &Subject) -> &'static str {
     match subject.first_token() {
         "$SYS" => "do not export it: it tells of every account; who is to know asks as a user of the system account",

@@ -2,7 +2,7 @@
 
 use std::collections::{BTreeSet, HashSet};
 
-use super::{Rule, decided_elsewhere, undecided};
+use super::{Rule, decided_elsewhere, undecided, whose};
 use crate::audit::crossing::{Parties, Share, Taken, crossings, may_capture, past_lists};
 use crate::audit::reach::{self, Carried, ForwardedRequest, published};
 use crate::audit::system::{Account, Import, System, User};
@@ -67,11 +67,6 @@ fn check(system: &System, tenants: &Tenants, out: &mut Vec<Diagnostic>) {
     }
 }
 
-/// A user with its account and tenant, as in a sentence.
-fn whose(tenants: &Tenants, account: &Account, user: &User) -> String {
-    format!("`{}/{}` of `{}`", account.name, user.display_name(), tenants.of(account, user))
-}
-
 /// Reports services of others that a user reaches although its list does not name them.
 fn services_past_lists(system: &System, tenants: &Tenants, account: &Account, out: &mut Vec<Diagnostic>) {
     let is_owner = |user: &User, import: &Import| tenants.of(account, user) == tenants.of_account(&import.from.0);
@@ -129,8 +124,8 @@ fn shares_with_several(tenants: &Tenants, account: &Account, out: &mut Vec<Diagn
     }
 }
 
-/// What passes between two accounts, one of which has several tenants' users: by an import, or by services that an exporter
-/// imports itself.
+/// The shares between two accounts, one of which has several tenants' users: imports, and services that an exporter imports
+/// itself and passes on.
 fn shares<'s>(system: &'s System, tenants: &Tenants) -> Vec<Share<'s>> {
     let mut found = Vec::new();
     if !system.tenants().any(|account| tenants.are_mixed(account)) {
@@ -188,9 +183,7 @@ fn by_anothers_share(system: &System, tenants: &Tenants, share: &Share<'_>, out:
         is_wrong.then_some((taken, if is_sure { meant } else { Meant::Perhaps }))
     });
     // A certain crossing is told first, before one that another server decides, or of which nobody said what is meant.
-    let by_leaf = |taken: &Taken<'_>| {
-        [taken.sender, taken.receiver].into_iter().any(|user| std::ptr::eq(user, &raw const behind))
-    };
+    let by_leaf = |taken: &Taken<'_>| taken.has(&behind);
     let found = found.min_by_key(|(taken, meant)| (by_leaf(taken), *meant != Meant::No));
     let Some((taken, meant)) = found else { return };
     let Taken { sender, receiver, arrives, .. } = taken;

@@ -2,8 +2,8 @@
 
 use std::collections::{HashMap, HashSet};
 
-use super::Rule;
-use crate::audit::crossing::{may_be_asked, may_capture, may_have_published};
+use super::{Rule, whose};
+use crate::audit::crossing::{asked_by_users, may_be_asked, may_capture, may_have_published};
 use crate::audit::reach::{self, Carried, ForwardedRequest, mapped};
 use crate::audit::system::{Account, Export, Import, System, User};
 use crate::audit::tenants::Tenants;
@@ -62,7 +62,8 @@ fn check(system: &System, tenants: &Tenants, out: &mut Vec<Diagnostic>) {
         };
         let asked = imports.filter_map(|(by, import)| {
             let (export, subject) = (offered(by, &import.subject)?, &import.subject);
-            let (requests, own) = (may_be_asked(system, by, import, account), own(system, by, import, account));
+            let requests = may_be_asked(system, by, import, account);
+            let own = asked_by_users(system, by, import, account);
             Some(Asked { by, import, via: None, subject, export, requests, own })
         });
         let mut asked: Vec<Asked<'_>> = asked.collect();
@@ -83,22 +84,12 @@ fn check(system: &System, tenants: &Tenants, out: &mut Vec<Diagnostic>) {
     }
 }
 
-/// The requests of an account's own users by an import; all that it imports, where the file does not say who they are.
-fn own<'s>(system: &'s System, by: &'s Account, import: &Import, exporter: &'s Account) -> Vec<Carried<'s>> {
-    let is_open = system.operator.is_some() || system.callout.is_some() || by.users.is_empty();
-    if is_open || system.server.remote_of(&by.name).is_some() {
-        return vec![Carried::new(exporter, &import.subject)];
-    }
-    let captures = may_capture(by);
-    let messages = by.users.iter().flat_map(|user| may_have_published(system, by, user, &import.local, captures));
-    messages.filter_map(|message| reach::request(&message, import, exporter)).collect()
-}
-
 /// The requests of an account's users that another one passes on.
 fn passed<'s>(system: &'s System, by: &'s Account, request: &ForwardedRequest<'s>) -> Vec<Carried<'s>> {
     let ForwardedRequest { first, owner, last: (via, import) } = request;
     let Some(exporter) = system.account(&first.from.0) else { return Vec::new() };
-    let start = own(system, by, first, exporter).into_iter().flat_map(|request| mapped(exporter, request)).collect();
+    let asked = asked_by_users(system, by, first, exporter).into_iter();
+    let start = asked.flat_map(|request| mapped(exporter, request)).collect();
     let mut requests = Vec::new();
     reach::follow(system, start, |carried| {
         if carried.account.name == via.name {
@@ -178,8 +169,7 @@ fn posing_within(system: &System, tenants: &Tenants, exporter: &Account, one: &A
         others.map(move |(other, subject)| (*user, *other, *subject))
     });
     if let Some((user, other, subject)) = met.find(|(user, other, _)| tenants.of(by, user) != tenants.of(by, other)) {
-        let (own, theirs) = (tenants.of(by, user), tenants.of(by, other));
-        let message = format!("`{}/{}` of `{own}` can ask as `{theirs}` on `{subject}`", by.name, user.display_name());
+        let message = format!("{} can ask as `{}` on `{subject}`", whose(tenants, by, user), tenants.of(by, other));
         let finding = RULE.error(user.span, message).related(export.span, "the service");
         out.push(
             finding.hint("give each user a list of its own tenant's subjects, or each tenant an account of its own"),

@@ -92,26 +92,7 @@ async fn carry_out(
     loop {
         let (mut later, tried) = (Vec::new(), open.len());
         for change in open {
-            // Limits that a stream sets for its consumers go down after theirs.
-            let of_stream = |(c, _): &(Change, Failure)| {
-                c.stream == change.stream && c.consumer.is_none() && !matches!(c.action, Action::Update(_))
-            };
-            if change.consumer.is_some() && later.iter().any(of_stream) {
-                let words = format!("not tried, because stream `{}` could not be made or changed", change.stream);
-                later.push((change, Failure::Refused { code: 0, words }));
-                continue;
-            }
-            // What an interest stream keeps for one consumer goes when that gives it up, and nobody else waits for it yet.
-            let is_interest = actual.streams.get(&change.stream).is_some_and(|f| f.raw["retention"] == "interest");
-            let is_missing = |(c, _): &&(Change, Failure)| {
-                c.stream == change.stream && matches!(c.action, Action::Create) && c.consumer.is_some()
-            };
-            let gives_up = matches!(change.action, Action::Update(_)) && losses::gives_up(change.action.fields());
-            if let Some((missing, _)) = later.iter().find(is_missing).filter(|_| is_interest && gives_up) {
-                let missing = missing.consumer.clone().unwrap_or_default();
-                let words = format!(
-                    "not tried, because consumer `{missing}`, which may be to get what it gives up, could not be made"
-                );
+            if let Some(words) = waits_for(&change, actual, &later) {
                 later.push((change, Failure::Refused { code: 0, words }));
                 continue;
             }
@@ -128,6 +109,23 @@ async fn carry_out(
         }
         open = later.into_iter().map(|(change, _)| change).collect();
     }
+}
+
+/// Why a change is not tried while others have failed. `None`: it is.
+fn waits_for(change: &Change, actual: &Actual, failed: &[(Change, Failure)]) -> Option<String> {
+    change.consumer.as_ref()?;
+    let mut of_stream = failed.iter().map(|(other, _)| other).filter(|other| other.stream == change.stream);
+    // Limits that a stream sets for its consumers go down after theirs.
+    let is_lost = |c: &Change| c.consumer.is_none() && !matches!(c.action, Action::Update(_));
+    if of_stream.clone().any(is_lost) {
+        return Some(format!("not tried, because stream `{}` could not be made or changed", change.stream));
+    }
+    // What an interest stream keeps for one consumer goes when that gives it up, and nobody else waits for it yet.
+    let is_interest = actual.streams.get(&change.stream).is_some_and(|f| f.raw["retention"] == "interest");
+    let gives_up = matches!(change.action, Action::Update(_)) && losses::gives_up(change.action.fields());
+    let is_missing = |c: &&Change| matches!(c.action, Action::Create);
+    let missing = of_stream.find(is_missing).filter(|_| is_interest && gives_up)?.consumer.as_ref()?;
+    Some(format!("not tried, because consumer `{missing}`, which may be to get what it gives up, could not be made"))
 }
 
 async fn carry_out_one(api: &Api, tenant: &Tenant, actual: &Actual, change: &Change) -> Result<(), Failure> {

@@ -6,6 +6,7 @@ use serde_json::{Value as Json, json};
 
 use super::api::{Api, Failure};
 use super::plan::Actual;
+use super::refusals::origins;
 
 /// Time limit for what is still to be copied.
 const PATIENCE: Duration = Duration::from_secs(10);
@@ -35,11 +36,6 @@ pub async fn hand_over(api: &Api, actual: &Actual, name: &str) -> Result<Option<
             Err(failure)
         }
     }
-}
-
-/// The streams that a configuration copies.
-fn origins(config: &Json) -> impl Iterator<Item = &Json> {
-    config["sources"].as_array().into_iter().flatten().chain(config["mirror"].as_object().map(|_| &config["mirror"]))
 }
 
 async fn wait_for(api: &Api, name: &str, followers: &[&str]) -> Result<(), Failure> {

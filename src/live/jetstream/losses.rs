@@ -11,23 +11,34 @@ use crate::subject::Subject;
 
 /// What the server does to a stream's messages when these of its keys change. `None`: nothing.
 pub fn of_stream(fields: &[Field], found: &ActualStream) -> Option<String> {
-    let losses = [
+    joined([
         over_limits(fields, found),
         is_full(fields, found),
         without_interest(fields, found),
         copied_again(fields),
         for_good(fields),
-    ];
-    let losses: Vec<String> = losses.into_iter().flatten().collect();
-    (!losses.is_empty()).then(|| losses.join("; "))
+    ])
 }
 
-/// Two notes in one.
-pub fn and(one: Option<String>, other: Option<String>) -> Option<String> {
-    match (one, other) {
-        (Some(one), Some(other)) => Some(format!("{one}; {other}")),
-        (one, other) => one.or(other),
-    }
+/// Several notes in one. `None`: there is none.
+pub fn joined(notes: impl IntoIterator<Item = Option<String>>) -> Option<String> {
+    let notes: Vec<String> = notes.into_iter().flatten().collect();
+    (!notes.is_empty()).then(|| notes.join("; "))
+}
+
+/// The value of a limit. `None`: it limits nothing.
+fn limit(value: &Json) -> Option<u64> {
+    value.as_u64().filter(|limit| *limit > 0)
+}
+
+/// Whether a change sets a limit, or lowers it.
+fn is_lower(field: &Field) -> bool {
+    limit(&field.to).is_some_and(|to| limit(&field.from).is_none_or(|from| to < from))
+}
+
+/// What a key of a stream is after a change.
+fn after<'j>(fields: &'j [Field], found: &'j ActualStream, name: &str) -> &'j Json {
+    fields.iter().find(|f| f.key.name == name).map_or(&found.raw[name], |f| &f.to)
 }
 
 /// What becomes of the messages of streams that a stream copies, if it no longer does: those of interest streams wait for
@@ -46,7 +57,7 @@ pub fn of_origins(before: &Json, after: Option<&Json>, actual: &Actual) -> Optio
         })
     });
     let notes: BTreeSet<String> = notes.collect();
-    (!notes.is_empty()).then(|| Vec::from_iter(notes).join("; "))
+    joined(notes.into_iter().map(Some))
 }
 
 /// Why a consumer cannot lose its filter in place: nats-server 2.15.1 then neither tells it of new messages nor, in an interest
@@ -54,7 +65,7 @@ pub fn of_origins(before: &Json, after: Option<&Json>, actual: &Actual) -> Optio
 pub fn goes_deaf(fields: &[Field], found: &ActualConsumer) -> Option<String> {
     let to = filters(fields, |f| &f.to)?;
     let is_lost = to == [Subject::everything()] && !names_everything(fields);
-    (is_lost && found.raw["ack_policy"] != "flow_control").then(|| {
+    (is_lost && !feeds_a_copy(found)).then(|| {
         "a consumer that loses its filter hears of no new messages (write a filter that covers all, such as the stream's subjects)"
             .to_owned()
     })
@@ -77,18 +88,15 @@ pub fn drops(fields: &[Field], found: &ActualStream) -> bool {
 /// The messages that limits drop. A stream that discards new messages keeps the old ones beyond its number of messages or
 /// bytes, until it discards them instead.
 fn over_limits(fields: &[Field], found: &ActualStream) -> Option<String> {
-    let limit = |value: &Json| value.as_u64().filter(|n| *n > 0);
-    let value = |name: &str| fields.iter().find(|f| f.key.name == name).map_or(&found.raw[name], |f| &f.to);
     let totals = [keys::stream::MAX_MSGS.name, keys::stream::MAX_BYTES.name];
     let is_touched = fields.iter().any(|f| totals.contains(&f.key.name) || f.key.name == keys::stream::DISCARD.name);
-    let drops_old = is_touched && *value(keys::stream::DISCARD.name) != "new";
-    let beyond = |name: &str, held: u64| limit(value(name)).filter(|limit| drops_old && held > *limit);
+    let drops_old = is_touched && *after(fields, found, keys::stream::DISCARD.name) != "new";
+    let beyond = |name: &str, held: u64| limit(after(fields, found, name)).filter(|limit| drops_old && held > *limit);
     let [messages, bytes] =
         [(totals[0], found.messages), (totals[1], found.bytes)].map(|(name, held)| beyond(name, held));
-    let is_lower = |f: &&Field| limit(&f.to).is_some_and(|to| limit(&f.from).is_none_or(|from| to < from));
     let mut others = fields.iter().filter(|f| f.key.is_limit() && !totals.contains(&f.key.name));
     let held = found.messages;
-    match (messages, bytes.is_some() || others.any(|f| is_lower(&f))) {
+    match (messages, bytes.is_some() || others.any(is_lower)) {
         _ if held == 0 => None,
         (Some(limit), false) => Some(format!("the oldest {} of {held} messages are dropped", held - limit)),
         (None, false) => None,
@@ -99,13 +107,11 @@ fn over_limits(fields: &[Field], found: &ActualStream) -> Option<String> {
 /// The messages that a stream which discards new ones takes no more, because it is beyond its limit.
 fn is_full(fields: &[Field], found: &ActualStream) -> Option<String> {
     let is_changed = |name: &str| fields.iter().any(|f| f.key.name == name);
-    let value = |name: &str| fields.iter().find(|f| f.key.name == name).map_or(&found.raw[name], |f| &f.to);
-    let limit = |name: &str| value(name).as_u64().filter(|limit| *limit > 0);
     let (messages, bytes) = (keys::stream::MAX_MSGS.name, keys::stream::MAX_BYTES.name);
     let is_touched = [keys::stream::DISCARD.name, messages, bytes].into_iter().any(is_changed);
-    let is_new = *value(keys::stream::DISCARD.name) == "new";
-    let is_over = limit(messages).is_some_and(|limit| found.messages >= limit)
-        || limit(bytes).is_some_and(|limit| found.bytes >= limit);
+    let is_new = *after(fields, found, keys::stream::DISCARD.name) == "new";
+    let reached = |name: &str, held: u64| limit(after(fields, found, name)).is_some_and(|limit| held >= limit);
+    let is_over = reached(messages, found.messages) || reached(bytes, found.bytes);
     (is_touched && is_new && is_over).then(|| {
         format!("it has {} messages already, and refuses new ones until it has fewer than its limit", found.messages)
     })
@@ -202,62 +208,80 @@ pub fn gives_up(fields: &[Field]) -> bool {
 
 /// What becomes of messages when these keys of a consumer change in place. `None`: nothing.
 pub fn of_consumer(fields: &[Field], stream: &ActualStream, found: &ActualConsumer) -> Option<String> {
-    let mut losses = Vec::new();
-    if gives_up(fields) && found.waiting > 0 {
-        let waiting = waiting(found);
-        losses.push(match stream.raw["retention"].as_str() {
-            Some("limits") => {
-                format!("{waiting}: of those not delivered yet, those that its filter no longer names do not come to it")
-            }
-            Some("interest") => format!(
-                "{waiting}: those that its filter no longer names are dropped, or stay and come to nobody, unless another \
-                 consumer waits for them"
-            ),
-            _ => format!(
-                "{waiting}: of those not delivered yet, those that its filter no longer names are for nobody until another \
-                 consumer gets them; of those delivered, that one gets them too"
-            ),
-        });
+    joined([
+        given_up(fields, stream, found),
+        passed_by(fields, stream, found),
+        delivered_too_often(fields, found),
+        expires(fields),
+        outside_of_groups(fields),
+    ])
+}
+
+/// The messages that wait for a consumer, and that its filter no longer names.
+fn given_up(fields: &[Field], stream: &ActualStream, found: &ActualConsumer) -> Option<String> {
+    if !gives_up(fields) || found.waiting == 0 {
+        return None;
     }
-    let widens =
-        filters(fields, |f| &f.to).zip(filters(fields, |f| &f.from)).is_some_and(|(to, from)| has_more(&to, &from));
-    // A consumer that feeds a copy.
-    if widens && stream.messages > 0 && found.raw["ack_policy"] == "flow_control" {
-        losses.push("of what its filter names now, the copy gets only what is sent from now on".to_owned());
-    } else if widens && stream.messages > 0 && found.position >= stream.first {
-        losses.push(format!(
+    let waiting = waiting(found);
+    Some(match stream.raw["retention"].as_str() {
+        Some("limits") => {
+            format!("{waiting}: of those not delivered yet, those that its filter no longer names do not come to it")
+        }
+        Some("interest") => format!(
+            "{waiting}: those that its filter no longer names are dropped, or stay and come to nobody, unless another \
+             consumer waits for them"
+        ),
+        _ => format!(
+            "{waiting}: of those not delivered yet, those that its filter no longer names are for nobody until another \
+             consumer gets them; of those delivered, that one gets them too"
+        ),
+    })
+}
+
+/// The messages that a consumer's filter newly names, and that lie before what it has delivered.
+fn passed_by(fields: &[Field], stream: &ActualStream, found: &ActualConsumer) -> Option<String> {
+    let (to, from) = filters(fields, |f| &f.to).zip(filters(fields, |f| &f.from))?;
+    if !has_more(&to, &from) || stream.messages == 0 {
+        return None;
+    }
+    if feeds_a_copy(found) {
+        return Some("of what its filter names now, the copy gets only what is sent from now on".to_owned());
+    }
+    (found.position >= stream.first).then(|| {
+        format!(
             "it has got as far as message {}: of what its filter names now, it gets nothing before that; a consumer of \
              another name begins with the first message",
             found.position
-        ));
-    }
-    let is_lower = |f: &&Field| {
-        let most = f.to.as_i64().filter(|most| *most > 0);
-        f.key.name == keys::consumer::MAX_DELIVER.name
-            && most.is_some_and(|most| f.from.as_i64().filter(|from| *from > 0).is_none_or(|from| most < from))
-    };
-    if let Some(lower) = fields.iter().find(is_lower).filter(|_| found.waiting > 0) {
-        losses.push(format!("what it has delivered {} times or more does not come again", lower.to));
-    }
-    let threshold = |value: &Json| value.as_u64().filter(|time| *time > 0);
-    let is_sooner = |f: &&Field| {
-        f.key.name == keys::consumer::INACTIVE_THRESHOLD.name
-            && threshold(&f.to).is_some_and(|to| threshold(&f.from).is_none_or(|from| to < from))
-    };
-    if let Some(sooner) = fields.iter().find(is_sooner) {
-        losses.push(format!(
-            "once nobody has used it for {}, the server deletes it, and what waits for it is for nobody or dropped",
-            sooner.key.show(&sooner.to)
-        ));
-    }
-    let begins = |f: &Field| {
-        let count = |value: &Json| value.as_array().map_or(0, Vec::len);
-        f.key.name == keys::consumer::PRIORITY_GROUPS.name && count(&f.from) == 0 && count(&f.to) > 0
-    };
-    if fields.iter().any(begins) {
-        losses.push("clients that name none of its groups get nothing any more".to_owned());
-    }
-    (!losses.is_empty()).then(|| losses.join("; "))
+        )
+    })
+}
+
+fn feeds_a_copy(found: &ActualConsumer) -> bool {
+    found.raw["ack_policy"] == "flow_control"
+}
+
+/// The messages that a consumer has delivered as often as a lower `max_deliver` allows.
+fn delivered_too_often(fields: &[Field], found: &ActualConsumer) -> Option<String> {
+    let lower = fields.iter().find(|f| f.key.name == keys::consumer::MAX_DELIVER.name && is_lower(f))?;
+    (found.waiting > 0).then(|| format!("what it has delivered {} times or more does not come again", lower.to))
+}
+
+/// What waits for a consumer that the server is to delete after some time without a client.
+fn expires(fields: &[Field]) -> Option<String> {
+    let sooner = fields.iter().find(|f| f.key.name == keys::consumer::INACTIVE_THRESHOLD.name && is_lower(f))?;
+    Some(format!(
+        "once nobody has used it for {}, the server deletes it, and what waits for it is for nobody or dropped",
+        sooner.key.show(&sooner.to)
+    ))
+}
+
+/// Clients that name no group of a consumer that begins to have groups.
+fn outside_of_groups(fields: &[Field]) -> Option<String> {
+    let count = |value: &Json| value.as_array().map_or(0, Vec::len);
+    let begins =
+        |f: &Field| f.key.name == keys::consumer::PRIORITY_GROUPS.name && count(&f.from) == 0 && count(&f.to) > 0;
+    let words = || "clients that name none of its groups get nothing any more".to_owned();
+    fields.iter().any(begins).then(words)
 }
 
 #[cfg(test)]
@@ -267,6 +291,7 @@ mod tests {
     use serde_json::json;
 
     use super::*;
+
     /// Keys with the values that the server has and that are declared.
     type Fields<'f> = Vec<(&'f str, Json, Json)>;
 

@@ -7,7 +7,7 @@ use serde_json::Value as Json;
 use super::api::{Api, Failure};
 use super::change::{Action, Change, Differs, Kind, NotInPlace};
 use super::losses;
-use super::refusals::{self, subjects_of};
+use super::refusals::{self, origins, subjects_of};
 use super::replacement;
 use super::targets::Targets;
 use crate::model::Tenant;
@@ -67,8 +67,10 @@ pub async fn read(api: &Api) -> Result<Actual, Failure> {
             actual.trials.push(name);
             continue;
         }
+        let number = |value: &Json| value.as_u64().unwrap_or_default();
+        let state = stream["state"].take();
         let mut consumers = BTreeMap::new();
-        if stream["state"]["consumer_count"].as_u64() != Some(0) {
+        if state["consumer_count"].as_u64() != Some(0) {
             for mut consumer in api.list(&format!("CONSUMER.LIST.{name}"), "consumers").await? {
                 let raw = consumer["config"].take();
                 // Ephemeral consumers belong to clients.
@@ -77,7 +79,6 @@ pub async fn read(api: &Api) -> Result<Actual, Failure> {
                 if raw["sourcing"] == true && name.starts_with("JS_") {
                     continue;
                 }
-                let number = |value: &Json| value.as_u64().unwrap_or_default();
                 let actual = ActualConsumer {
                     acknowledged: number(&consumer["ack_floor"]["consumer_seq"]),
                     position: number(&consumer["delivered"]["stream_seq"]),
@@ -87,11 +88,15 @@ pub async fn read(api: &Api) -> Result<Actual, Failure> {
                 consumers.insert(name, actual);
             }
         }
-        let messages = stream["state"]["messages"].as_u64().unwrap_or_default();
-        let bytes = stream["state"]["bytes"].as_u64().unwrap_or_default();
-        let first = stream["state"]["first_seq"].as_u64().unwrap_or_default();
-        let consumer_count = stream["state"]["consumer_count"].as_u64().unwrap_or_default();
-        actual.streams.insert(name, ActualStream { raw, messages, bytes, first, consumer_count, consumers });
+        let found = ActualStream {
+            messages: number(&state["messages"]),
+            bytes: number(&state["bytes"]),
+            first: number(&state["first_seq"]),
+            consumer_count: number(&state["consumer_count"]),
+            raw,
+            consumers,
+        };
+        actual.streams.insert(name, found);
     }
     Ok(actual)
 }
@@ -189,10 +194,10 @@ fn stream_change(tenant: &Tenant, stream: &Stream, actual: &Actual, targets: &Ta
             match reason {
                 None => {
                     let new = STREAM.request(&stream.config, Some(&found.raw));
-                    note = losses::and(
+                    note = losses::joined([
                         losses::of_stream(&differs.fields, found),
                         losses::of_origins(&found.raw, Some(&new), actual),
-                    );
+                    ]);
                     let drops = differs.drift && losses::drops(&differs.fields, found);
                     match drops && !targets.is_replaced(tenant, name, None) {
                         true => Action::Withheld(differs),
@@ -200,7 +205,7 @@ fn stream_change(tenant: &Tenant, stream: &Stream, actual: &Actual, targets: &Ta
                     }
                 }
                 Some(reason) => {
-                    note = losses::and(goes_too(stream, found), losses::of_origins(&found.raw, None, actual));
+                    note = losses::joined([goes_too(stream, found), losses::of_origins(&found.raw, None, actual)]);
                     let not_in_place = NotInPlace { differs, reason };
                     // If an unmanaged stream has its subjects, it could not be created again.
                     match subjects_taken() {
@@ -271,8 +276,7 @@ pub(super) fn subjects_taken(tenant: &Tenant, stream: &Stream, actual: &Actual, 
     let has_its_subjects =
         |found: &ActualStream| subjects_of(&found.raw).any(|s| stream.subjects.iter().any(|own| own.overlaps(&s)));
     let has_its_share = |found: &ActualStream| {
-        let sources = found.raw["sources"].as_array().into_iter().flatten().chain([&found.raw["mirror"]]);
-        let mut fed_by = sources.filter_map(|source| source["consumer"]["deliver_subject"].as_str());
+        let mut fed_by = origins(&found.raw).filter_map(|source| source["consumer"]["deliver_subject"].as_str());
         fed_by.any(|subject| stream.copies.iter().any(|copy| copy.deliver() == subject))
     };
     let is_taken = |found: &ActualStream| has_its_subjects(found) || has_its_share(found);

@@ -174,6 +174,12 @@ pub fn subjects_of(config: &Json) -> impl Iterator<Item = Subject> {
     subjects.filter_map(Subject::as_the_server_reads)
 }
 
+/// The streams that a stream copies, by its configuration on the server or by what that says of their state.
+pub fn origins(config: &Json) -> impl Iterator<Item = &Json> {
+    let mirror = Some(&config["mirror"]).filter(|mirror| mirror.is_object());
+    config["sources"].as_array().into_iter().flatten().chain(mirror)
+}
+
 /// The bytes that streams reserve on disk and in memory.
 pub fn reserved<'s>(raw: impl Iterator<Item = &'s Json>) -> [u64; 2] {
     let mut sums = [0u64; 2];

@@ -83,9 +83,7 @@ async fn make<'s>(api: &Api, stream: &'s Stream, name: &str) -> Result<(), (Opti
     api.request(&format!("STREAM.CREATE.{name}"), &body).await.map_err(|failure| (None, failure))?;
     for consumer in &stream.consumers {
         let mut config = CONSUMER.request(&consumer.config, None);
-        move_away(&mut config["filter_subject"]);
-        move_away(&mut config["filter_subjects"]);
-        // It begins nowhere in an empty stream.
+        ["filter_subject", "filter_subjects"].into_iter().for_each(|key| move_away(&mut config, key));
         let body = json!({ "stream_name": name, "config": config, "action": "create" });
         let made = api.request(&format!("CONSUMER.CREATE.{name}.{}", consumer.name), &body).await;
         made.map_err(|failure| (Some(consumer.name.as_str()), failure))?;
@@ -102,10 +100,10 @@ fn on_trial(mut config: Json, name: &str) -> Json {
     if let Some(keys) = config.as_object_mut() {
         keys.retain(|key, _| !["mirror", "sources"].contains(&key.as_str()));
     }
-    move_away(&mut config["subjects"]);
-    for (block, keys) in [("subject_transform", ["src", "dest"]), ("republish", ["src", "dest"])] {
-        if config[block].is_object() {
-            keys.into_iter().for_each(|key| move_away(&mut config[block][key]));
+    move_away(&mut config, "subjects");
+    for block in ["subject_transform", "republish"] {
+        if let Some(block) = config.get_mut(block) {
+            ["src", "dest"].into_iter().for_each(|key| move_away(block, key));
         }
     }
     if config["max_bytes"].as_u64().is_some_and(|bytes| bytes > 1024) {
@@ -114,12 +112,17 @@ fn on_trial(mut config: Json, name: &str) -> Json {
     config
 }
 
-/// Puts subjects below those of nobody.
-fn move_away(subjects: &mut Json) {
-    match subjects {
-        Json::Array(list) => list.iter_mut().for_each(move_away),
-        Json::String(subject) if !subject.is_empty() => *subject = format!("{NOBODYS}.{subject}"),
-        _ => {}
+/// Puts the subjects that a key holds below those of nobody.
+fn move_away(config: &mut Json, key: &str) {
+    let moved = |subject: &mut Json| {
+        if let Some(text) = subject.as_str().filter(|text| !text.is_empty()) {
+            *subject = format!("{NOBODYS}.{text}").into();
+        }
+    };
+    match config.get_mut(key) {
+        Some(Json::Array(list)) => list.iter_mut().for_each(moved),
+        Some(subject) => moved(subject),
+        None => {}
     }
 }
 
