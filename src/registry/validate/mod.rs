@@ -3,6 +3,7 @@
 //! checked single values.
 
 mod conflicts;
+mod consumers;
 mod jetstream;
 mod server;
 mod shares;
@@ -78,10 +79,10 @@ const VALIDATIONS: &[Validation] = &[
     jetstream::copies_are_kept_apart,
     jetstream::what_others_send_does_no_harm,
     jetstream::streams_do_not_overlap,
-    jetstream::consumers_fit_their_stream,
+    consumers::consumers_fit_their_stream,
     jetstream::origins_exist,
-    jetstream::deliveries_leave_their_stream,
-    jetstream::work_is_given_once,
+    consumers::deliveries_leave_their_stream,
+    consumers::work_is_given_once,
     conflicts::stream_keys_agree,
     conflicts::consumer_keys_agree,
     shares::have_both_ends,
