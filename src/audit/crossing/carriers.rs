@@ -70,6 +70,14 @@ pub fn may_capture(account: &Account) -> bool {
     account.jetstream.is_some() && account.users.iter().any(|user| asks(account, user, &STREAM_CHANGES).is_some())
 }
 
+/// The users whose messages streams from earlier, which nobody may make any more, acknowledge to any reply subject if they
+/// are there.
+pub fn acknowledged(account: &Account) -> impl Iterator<Item = &User> {
+    let has_earlier = account.jetstream.is_some() && !may_capture(account);
+    let speaks = |user: &&User| user.chooses_replies() && !published(account, user, None).is_empty();
+    account.users.iter().filter(move |_| has_earlier).filter(speaks)
+}
+
 /// How a user has a message published to a subject of its choice, by an answer to its own request or by
 /// a user that answers it. `captures`: whether streams of the account may capture what it publishes.
 pub fn past_publish_list(system: &System, account: &Account, user: &User, captures: bool) -> Option<Carrier> {
@@ -252,14 +260,29 @@ pub fn asked_by_users<'w>(
     import: &Import,
     exporter: &'w Account,
 ) -> Vec<Carried<'w>> {
-    let is_open = system.operator.is_some() || system.callout.is_some() || account.users.is_empty();
-    if is_open || system.server.remote_of(&account.name).is_some() {
+    if !users_decide(system, account) {
         return vec![Carried::new(exporter, &import.subject)];
     }
     let captures = may_capture(account);
-    let messages =
-        account.users.iter().flat_map(|user| may_have_published(system, account, user, &import.local, captures));
-    messages.filter_map(|message| reach::request(&message, import, exporter)).collect()
+    account.users.iter().flat_map(|user| asked_by(system, (account, user, captures), import, exporter)).collect()
+}
+
+/// Whether what an account's users may do says all that its members do: the file says who they are.
+pub fn users_decide(system: &System, account: &Account) -> bool {
+    let is_open = system.operator.is_some() || system.callout.is_some() || account.users.is_empty();
+    !is_open && system.server.remote_of(&account.name).is_none()
+}
+
+/// The requests that a user may send by an import of its account, before the exporter's mappings. `captures`: whether streams
+/// of the account may capture what it publishes.
+pub fn asked_by<'w>(
+    system: &'w System,
+    (account, user, captures): (&'w Account, &'w User, bool),
+    import: &Import,
+    exporter: &'w Account,
+) -> Vec<Carried<'w>> {
+    let messages = may_have_published(system, account, user, &import.local, captures);
+    messages.iter().filter_map(|message| reach::request(message, import, exporter)).collect()
 }
 
 /// How the answers of a user that may answer pass through its account on `_R_.>`: those to requests of other

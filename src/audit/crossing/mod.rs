@@ -4,6 +4,7 @@
 
 mod carriers;
 mod paths;
+mod requests;
 mod shares;
 
 use std::collections::{HashMap, HashSet};
@@ -17,10 +18,12 @@ use carriers::{
 };
 
 pub use carriers::{
-    StreamRead, asked_by_users, asks, asks_the_server, delivers_anywhere, hears_everything, is_answered_by_users,
-    may_be_asked, may_capture, may_have_published, requests_on, stream_reads, subjects_of_bucket, uses_mqtt, widened,
+    StreamRead, asked_by, asked_by_users, asks, asks_the_server, delivers_anywhere, hears_everything,
+    is_answered_by_users, may_capture, may_have_published, requests_on, stream_reads, subjects_of_bucket, users_decide,
+    uses_mqtt, widened,
 };
 pub use paths::{carried_to_each, may_answer, may_answer_third, may_be_led, may_be_read, may_deliver, would_be_read};
+pub use requests::{Asked, asked_by_streams, asked_of_each, passed};
 pub use shares::{Parties, Share, Taken, is_same_user};
 
 /// One user's message that another one receives.

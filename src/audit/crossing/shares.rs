@@ -1,7 +1,7 @@
 //! The users at both ends of a share: those who send by it, and those who take what is sent.
 
-use super::carriers::{hears_everything, may_capture, may_have_published, stream_reads};
-use crate::audit::reach::{self, Carried, mapped, published};
+use super::carriers::{acknowledged, hears_everything, may_capture, may_have_published, stream_reads};
+use crate::audit::reach::{self, Carried, mapped};
 use crate::audit::system::{Account, Import, System, User};
 use crate::model::ShareKind;
 use crate::subject::Subject;
@@ -82,11 +82,7 @@ impl<'s> Share<'s> {
         if dials(from) {
             sent.push(Sent { by: behind, messages: all(), is_sure: true });
         }
-        // Streams of earlier users acknowledge to any reply subject.
-        if from.jetstream.is_some() && !captures {
-            let speaks = |user: &&User| user.chooses_replies() && !published(from, user, None).is_empty();
-            sent.extend(from.users.iter().filter(speaks).map(|by| Sent { by, messages: all(), is_sure: false }));
-        }
+        sent.extend(acknowledged(from).map(|by| Sent { by, messages: all(), is_sure: false }));
         sent.retain(|sent| !sent.messages.is_empty());
         let receivers = || to.users.iter().chain(Some(behind).filter(|_| dials(to)));
         let pairs = sent.iter().flat_map(|from| receivers().map(move |to| (from, to)));

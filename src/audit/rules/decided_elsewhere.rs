@@ -233,6 +233,17 @@ pub fn removed_for_reader(reader: &str, may: &str, span: Span) -> Diagnostic {
     of_streams(span, message)
 }
 
+/// The finding that streams of an account which nobody may make any more may still be there, and ask by one of its imports
+/// in its name. `asks`: what follows, as the end of the sentence "whether `a`".
+pub fn asked_by_streams(by: &Account, asks: &str, import: &Import) -> Diagnostic {
+    let message = format!(
+        "whether `{}` {asks}, by streams from earlier, whose acknowledgements go to any reply subject, is not in this file",
+        by.name
+    );
+    RULE.warning(import.span, message)
+        .hint("import the subjects that are asked, and no more; or remove `jetstream` from the account")
+}
+
 /// The finding that streams which nobody may make any more may still be there.
 pub fn old_streams(account: &Account) -> Diagnostic {
     let message = format!(

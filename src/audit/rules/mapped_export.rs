@@ -2,9 +2,9 @@
 
 use std::collections::HashSet;
 
-use super::Rule;
 use super::wildcard_service::names;
-use crate::audit::crossing::may_be_asked;
+use super::{Rule, decided_elsewhere};
+use crate::audit::crossing::{Asked, asked_of_each};
 use crate::audit::reach::term::Function;
 use crate::audit::reach::{self, Carried, mapped};
 use crate::audit::system::{Account, Export, Import, Mapping, System, User};
@@ -66,8 +66,14 @@ fn keeps_name(mapping: &Mapping, export: &Export, others: &[&Subject]) -> bool {
 }
 
 fn check(system: &System, tenants: &Tenants, out: &mut Vec<Diagnostic>) {
-    for account in system.accounts.iter().filter(|account| account.written_mappings().next().is_some()) {
-        let requests = requests(system, account);
+    let mapping = || system.accounts.iter().filter(|account| account.written_mappings().next().is_some());
+    if mapping().next().is_none() {
+        return;
+    }
+    let mut of_each = asked_of_each(system);
+    for account in mapping() {
+        let asked = of_each.remove(account.name.as_str()).into_iter().flatten();
+        let requests: Vec<Requests<'_>> = asked.map(|who| Requests::of(account, who)).collect();
         diverted(account, &requests, tenants, out);
         renamed(account, &requests, tenants, out);
         // Streams, which the exporter's own messages come to; and services of which the file does not say who may import them.
@@ -110,35 +116,30 @@ fn check(system: &System, tenants: &Tenants, out: &mut Vec<Diagnostic>) {
     }
 }
 
-/// The requests of one importer by one import.
+/// The requests of one account by one import.
 struct Requests<'s> {
-    by: &'s Account,
-    import: &'s Import,
-    export: &'s Export,
+    who: Asked<'s>,
     /// The subjects on which they may be sent.
     asked: Vec<Subject>,
     /// As the exporter hears them, after its mappings.
     heard: Vec<Carried<'s>>,
-    /// Those of them on whose subjects nobody asked: a mapping made them. Empty: no mapping applies.
+    /// Those of its own users on whose subjects nobody asked: a mapping made them.
     made: Vec<Carried<'s>>,
     /// The first mapping that applies.
     span: Span,
 }
 
 impl<'s> Requests<'s> {
-    fn of(
-        system: &'s System,
-        exporter: &'s Account,
-        export: &'s Export,
-        (by, import): (&'s Account, &'s Import),
-    ) -> Self {
-        let requests = may_be_asked(system, by, import, exporter);
-        let asked: Vec<Subject> = requests.iter().map(Carried::subject).collect();
-        let heard: Vec<Carried<'_>> = requests.into_iter().flat_map(|request| mapped(exporter, request)).collect();
-        let is_made = |heard: &&Carried<'_>| !asked.iter().any(|asked| asked.contains(&heard.subject()));
-        let made = heard.iter().filter(is_made).cloned().collect();
-        let mapping = exporter.written_mappings().find(|mapping| mapping.from.overlaps(&import.subject));
-        Self { by, import, export, asked, heard, made, span: mapping.map_or(import.span, |mapping| mapping.span) }
+    fn of(exporter: &'s Account, who: Asked<'s>) -> Self {
+        let heard = |requests: &[Carried<'s>]| -> Vec<Carried<'s>> {
+            requests.iter().flat_map(|request| mapped(exporter, request.clone())).collect()
+        };
+        let asked: Vec<Subject> = who.requests.iter().map(Carried::subject).collect();
+        let is_made = |heard: &Carried<'_>| !asked.iter().any(|asked| asked.contains(&heard.subject()));
+        let made = heard(&who.own).into_iter().filter(is_made).collect();
+        let mapping = exporter.written_mappings().find(|mapping| mapping.from.overlaps(who.subject));
+        let span = mapping.map_or(who.import.span, |mapping| mapping.span);
+        Self { heard: heard(&who.requests), made, asked, span, who }
     }
 
     /// The subjects on which the exporter hears them.
@@ -149,13 +150,13 @@ impl<'s> Requests<'s> {
     /// Whether a subject on which they are heard has a token that they are asked with, and those of another importer, to
     /// which their export is not offered, are not.
     fn is_told_by(&self, heard: &Subject, other: &Self) -> bool {
-        if self.export.token_position == 0 && self.export.is_offered_to(&other.by.name) {
+        let Asked { export, subject, .. } = &self.who;
+        if export.token_position == 0 && export.is_offered_to(&other.who.by.name) {
             return false;
         }
         let is_in = |token: &str, subject: &Subject| subject.tokens().any(|other| other == token);
-        let is_own = |token: &str| {
-            !matches!(token, "*" | ">") && is_in(token, &self.import.subject) && !is_in(token, &other.import.subject)
-        };
+        let is_own =
+            |token: &str| !matches!(token, "*" | ">") && is_in(token, subject) && !is_in(token, other.who.subject);
         heard.tokens().any(is_own)
     }
 
@@ -166,42 +167,46 @@ impl<'s> Requests<'s> {
 
     /// The finding that they are heard where they should not be.
     fn finding(&self, heard: &Subject, whose: &str) -> Diagnostic {
-        let message = format!("what `{}` asks on `{}` is heard on `{heard}`{whose}", self.by.name, self.import.subject);
-        RULE.error(self.span, message).related(self.import.span, "asked here")
+        let Asked { by, import, via, subject, is_sure, .. } = &self.who;
+        if !is_sure {
+            return decided_elsewhere::asked_by_streams(
+                by,
+                &format!("asks on `{subject}`, which is heard on `{heard}`{whose}"),
+                import,
+            );
+        }
+        let way = via.map_or_else(String::new, |via| format!(", by way of `{}`,", via.name));
+        let message = format!("what `{}` asks on `{subject}`{way} is heard on `{heard}`{whose}", by.name);
+        RULE.error(self.span, message).related(import.span, "asked here")
     }
-}
-
-/// The requests of every importer of an account's services.
-fn requests<'s>(system: &'s System, account: &'s Account) -> Vec<Requests<'s>> {
-    let services = account.exports.iter().filter(|e| e.kind == ShareKind::Service);
-    let imports = services.flat_map(|export| system.imports_of(account, export).map(move |import| (export, import)));
-    imports.map(|(export, import)| Requests::of(system, account, export, import)).collect()
 }
 
 /// Reports requests of one importer that a mapping makes requests on what is not offered to it, or requests with another
 /// importer's name.
 fn renamed(account: &Account, requests: &[Requests<'_>], tenants: &Tenants, out: &mut Vec<Diagnostic>) {
     for asked in requests.iter().filter(|asked| !asked.made.is_empty()) {
-        let by = asked.by.name.as_str();
+        let Asked { by, via, .. } = &asked.who;
         let is_others = |e: &&Export| {
-            let is_apart = e.to.iter().flatten().any(|(name, _)| tenants.are_apart(name, by));
-            e.kind == ShareKind::Service && is_apart && !e.is_offered_to(by) && asked.come_to(&e.subject)
+            let is_apart = e.to.iter().flatten().any(|(name, _)| tenants.are_apart(name, &by.name));
+            let is_offered = via.iter().chain([by]).any(|who| e.is_offered_to(&who.name));
+            e.kind == ShareKind::Service && is_apart && !is_offered && asked.come_to(&e.subject)
         };
         if let Some(meant) = account.exports.iter().find(is_others) {
             out.push(asked.finding(&meant.subject, ", which is others'").related(meant.span, "heard here"));
             continue;
         }
         let is_anothers = |other: &&Requests<'_>| {
-            let bears = |subject: &Subject| names(tenants, asked.by, other.by, &Subject::everything(), subject);
+            let bears = |subject: &Subject| names(tenants, by, other.who.by, &Subject::everything(), subject);
             let tells = |heard: &Subject| (bears(heard) || other.is_told_by(heard, asked)) && asked.come_to(heard);
             let meets = || other.heard().any(|heard| tells(&heard)) || other.asked.iter().any(tells);
             let is_named = || asked.made.iter().any(|made| bears(&made.subject())) && !asked.asked.iter().any(bears);
-            tenants.are_apart(by, &other.by.name) && (meets() || is_named())
+            let is_apart = tenants.are_apart(&by.name, &other.who.by.name) && !other.who.passes_on(&asked.who);
+            is_apart && (meets() || is_named())
         };
         if let Some(other) = requests.iter().find(is_anothers) {
             let mut met = other.heard().chain(other.asked.iter().cloned()).filter(|heard| asked.come_to(heard));
             let on = met.next().unwrap_or_else(|| asked.made[0].subject());
-            out.push(asked.finding(&on, &format!(", as if `{}` had asked", other.by.name)));
+            out.push(asked.finding(&on, &format!(", as if `{}` had asked", other.who.by.name)));
         }
     }
 }
@@ -215,7 +220,7 @@ fn diverted(account: &Account, requests: &[Requests<'_>], tenants: &Tenants, out
         let meant: HashSet<&str> = meant.map(|user| tenants.of(account, user)).collect();
         let is_other = |user: &&User| {
             let tenant = tenants.of(account, user);
-            !meant.contains(tenant) && tenant != tenants.of_account(&asked.by.name)
+            !meant.contains(tenant) && tenant != tenants.of_account(&asked.who.by.name)
         };
         let reached = asked.made.iter().map(Carried::subject).find_map(|made| {
             account.users.iter().filter(|user| hears(user, &made)).find(is_other).map(|user| (made, user))
@@ -262,6 +267,35 @@ mod tests {
             );
             assert_eq!(rules(&text).contains(&"mapped-export"), is_found, "{mapping}");
         }
+    }
+
+    /// Measured on nats-server 2.15.1: B is heard on `api.B`, and so is what A asks on `g.A`.
+    #[test]
+    fn requests_that_others_pass_on_are_followed_too() {
+        let found = |users: [&str; 2], more: &str| {
+            let user = |name: &str, publish: &str| {
+                format!("users: [{{ user: {name}, permissions {{ publish: \"{publish}\", subscribe: i.> }} }}]")
+            };
+            let text = format!(
+                "jetstream {{}}\naccounts {{ OWN {{ users: [{{ user: o }}], exports: [{{ service: api.A, accounts: [GW, A] }}, {{ service: api.B, accounts: [GW, B] }}]
+                 mappings {{ api.A: api.B }} }}
+                 GW {{ {}, exports: [{{ service: g.A, accounts: [A] }}, {{ service: g.B, accounts: [B] }}]
+                 imports: [{{ service: {{ account: OWN, subject: api.A }}, to: g.A }}, {{ service: {{ account: OWN, subject: api.B }}, to: g.B }}] }}
+                 A {{ {}, {more} imports: [{{ service: {{ account: GW, subject: g.A }} }}] }}
+                 B {{ {}, imports: [{{ service: {{ account: GW, subject: g.B }} }}] }} }}",
+                user("gw", users[0]),
+                user("a", users[1]),
+                user("b", "g.B"),
+            );
+            let told = findings_of_tenants(&text, "[[tenant]]\nname = 'OWN'\naccounts = ['OWN']\n").into_iter();
+            let told = told.filter(|f| f.rule == "mapped-export" || f.message.contains("streams from earlier"));
+            told.map(|f| f.message.split(", by streams").next().unwrap_or_default().to_owned()).collect::<Vec<_>>()
+        };
+        let passed = "what `A` asks on `api.A`, by way of `GW`, is heard on `api.B`, as if `B` had asked";
+        assert_eq!(found(["x", "g.A"], ""), [passed]);
+        assert_eq!(found(["x", "y"], ""), [""; 0], "nobody asks");
+        let earlier = "whether `A` asks on `api.A`, which is heard on `api.B`, as if `B` had asked";
+        assert_eq!(found(["x", "y"], "jetstream: enabled,"), [earlier]);
     }
 
     /// Measured on nats-server 2.15.1: both are heard on one subject, which has a token of the one that chose nothing.

@@ -2,9 +2,10 @@
 
 use std::collections::HashSet;
 
-use super::{Rule, decided_elsewhere};
-use crate::audit::reach::{self, ForwardedRequest};
-use crate::audit::system::System;
+use super::{Rule, decided_elsewhere, whose};
+use crate::audit::crossing::{asked_by, asked_by_streams, asked_by_users, may_capture, passed, users_decide};
+use crate::audit::reach::{self, Carried, ForwardedRequest};
+use crate::audit::system::{Account, System};
 use crate::audit::tenants::Tenants;
 use crate::diag::Diagnostic;
 
@@ -21,25 +22,89 @@ fn check(system: &System, tenants: &Tenants, out: &mut Vec<Diagnostic>) {
         let mut told = HashSet::new();
         let (requests, incomplete) = reach::passed_on(system, account);
         out.extend(incomplete.into_iter().map(decided_elsewhere::too_many));
-        for ForwardedRequest { first, owner, last: (by, import) } in requests {
+        for request in requests {
+            let ForwardedRequest { first, owner, last: (by, import) } = request;
             let offered = owner.exports.iter().any(|e| {
                 e.kind == import.kind
                     && e.subject.contains(&import.subject)
                     && e.authorizes(&account.name, &import.subject)
             });
-            // Requests that a tenant passes on from one of its accounts to another stay with it.
-            let is_third = [&owner.name, &by.name].into_iter().all(|other| tenants.are_apart(&account.name, other));
-            let is_new = !offered && is_third && told.insert((&owner.name, import.subject.as_str()));
-            if is_new {
-                let (third, owner, by) = (&account.name, &owner.name, &by.name);
-                let message =
-                    format!("requests of `{third}` go on to `{}` of `{owner}` by way of `{by}`", import.subject);
-                out.push(
-                    RULE.error(first.span, message)
-                        .related(import.span, "from here")
-                        .related(account.span, "never named by the owner"),
-                );
+            if offered || told.contains(&(&owner.name, import.subject.as_str())) {
+                continue;
             }
+            let Some((third, is_sure)) = third(system, tenants, account, &request) else { continue };
+            told.insert((&owner.name, import.subject.as_str()));
+            let way = format!("`{}` of `{}` by way of `{}`", import.subject, owner.name, by.name);
+            if !is_sure {
+                out.push(decided_elsewhere::asked_by_streams(account, &format!("asks {way}"), first));
+                continue;
+            }
+            out.push(
+                RULE.error(first.span, format!("requests of {third} go on to {way}"))
+                    .related(import.span, "from here")
+                    .related(account.span, "never named by the owner"),
+            );
         }
+    }
+}
+
+/// Whose requests come to the owner, if they are of another tenant than the owner and who passes them on, and whether that is
+/// sure. Requests that a tenant passes on from one of its accounts to another stay with it.
+fn third(
+    system: &System,
+    tenants: &Tenants,
+    account: &Account,
+    request: &ForwardedRequest<'_>,
+) -> Option<(String, bool)> {
+    let ForwardedRequest { first, owner, last: (by, _) } = request;
+    let exporter = system.account(&first.from.0)?;
+    let comes = |asked: Vec<Carried<'_>>| !passed(system, asked, request).is_empty();
+    let others = [owner, by];
+    if tenants.are_mixed(account) && users_decide(system, account) {
+        let captures = may_capture(account);
+        let others = others.map(|other| tenants.of_account(&other.name));
+        let mut thirds = account.users.iter().filter(|user| !others.contains(&tenants.of(account, user)));
+        let user = thirds.find(|user| comes(asked_by(system, (account, user, captures), first, exporter)))?;
+        return Some((whose(tenants, account, user), true));
+    }
+    if others.iter().any(|other| !tenants.are_apart(&account.name, &other.name)) {
+        return None;
+    }
+    let asked = asked_by_users(system, account, first, exporter);
+    let earlier = asked_by_streams(account, first, exporter, &asked);
+    let is_sure = comes(asked);
+    (is_sure || comes(earlier.into_iter().collect())).then(|| (format!("`{}`", account.name), is_sure))
+}
+
+#[cfg(test)]
+mod tests {
+    use crate::audit::testing::findings_of_tenants;
+
+    /// Measured on nats-server 2.15.1.
+    #[test]
+    fn only_who_may_ask_is_passed_on() {
+        let found = |users: &str, tenants: &str| {
+            let text = format!(
+                "accounts {{ OWN {{ users: [{{ user: o }}], exports: [{{ service: \"api.get\", accounts: [GW] }}] }}
+                 GW {{ users: [{{ user: gw }}], exports: [{{ service: \"gw.get\", accounts: [A] }}], imports: [{{ service: {{ account: OWN, subject: \"api.get\" }}, to: \"gw.get\" }}] }}
+                 A {{ users: [{users}], imports: [{{ service: {{ account: GW, subject: \"gw.get\" }} }}] }} }}"
+            );
+            let found = findings_of_tenants(&text, &format!("[[tenant]]\nname = 'OWN'\naccounts = ['OWN']\n{tenants}"));
+            let passed = found.into_iter().filter(|f| f.rule == "passed-on");
+            passed.map(|f| f.message).collect::<Vec<_>>()
+        };
+        let user = |name: &str, publish: &str| {
+            format!("{{ user: {name}, permissions {{ publish: \"{publish}\", subscribe: \"i.{name}.>\" }} }}")
+        };
+        assert_eq!(found(&user("a", "gw.get"), ""), ["requests of `A` go on to `api.get` of `OWN` by way of `GW`"]);
+        assert_eq!(found(&user("a", "other.>"), ""), [""; 0]);
+        let both = |asks: &str, other: &str| format!("{}, {}", user(asks, "gw.get"), user(other, "x.>"));
+        let gateways =
+            "[[tenant]]\nname = 'GW'\naccounts = ['GW']\nusers = ['A/g']\n[[tenant]]\nname = 'A'\nusers = ['A/a']\n";
+        assert_eq!(found(&both("g", "a"), gateways), [""; 0], "the gateway's own user asks");
+        assert_eq!(
+            found(&both("a", "g"), gateways),
+            ["requests of `A/a` of `A` go on to `api.get` of `OWN` by way of `GW`"]
+        );
     }
 }

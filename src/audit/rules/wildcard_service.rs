@@ -1,11 +1,11 @@
 //! Wildcard services on which an importer can pose as another.
 
-use std::collections::{HashMap, HashSet};
+use std::collections::HashSet;
 
-use super::{Rule, whose};
-use crate::audit::crossing::{asked_by_users, may_be_asked, may_capture, may_have_published};
-use crate::audit::reach::{self, Carried, ForwardedRequest, mapped};
-use crate::audit::system::{Account, Export, Import, System, User};
+use super::{Rule, decided_elsewhere, whose};
+use crate::audit::crossing::{Asked, asked_by, asked_of_each, may_capture};
+use crate::audit::reach::Carried;
+use crate::audit::system::{Account, Export, System, User};
 use crate::audit::tenants::Tenants;
 use crate::diag::Diagnostic;
 use crate::model::ShareKind;
@@ -19,84 +19,18 @@ pub const RULE: Rule = Rule {
     check,
 };
 
-/// An import of a service, with its account, the export that it belongs to, and the requests that its users may send.
-struct Asked<'s> {
-    by: &'s Account,
-    import: &'s Import,
-    /// The account that passes its requests on. `None`: it asks itself.
-    via: Option<&'s Account>,
-    /// What is imported, in the account that has the service.
-    subject: &'s Subject,
-    export: &'s Export,
-    /// What may come by it, from whomever.
-    requests: Vec<Carried<'s>>,
-    /// What users of `by` may send.
-    own: Vec<Carried<'s>>,
-}
-
-impl Asked<'_> {
-    /// Whether its users may ask on any of what a subject matches.
-    fn comes_to(&self, subject: &Subject) -> bool {
-        self.own.iter().any(|request| request.within(subject).is_some())
-    }
-}
-
 fn check(system: &System, tenants: &Tenants, out: &mut Vec<Diagnostic>) {
-    let mut importers: HashMap<&str, Vec<(&Account, &Import)>> = HashMap::new();
+    let mut of_each = asked_of_each(system);
     for account in &system.accounts {
-        for import in account.services() {
-            importers.entry(import.from.0.as_str()).or_default().push((account, import));
-        }
-    }
-    let mut passed_on: HashMap<&str, Vec<(&Account, ForwardedRequest<'_>)>> = HashMap::new();
-    for account in &system.accounts {
-        for request in reach::passed_on(system, account).0 {
-            passed_on.entry(request.owner.name.as_str()).or_default().push((account, request));
-        }
-    }
-    for account in &system.accounts {
-        let imports = importers.get(account.name.as_str()).into_iter().flatten();
-        let offered = |by: &Account, subject: &Subject| {
-            let mut services = account.exports.iter().filter(|e| e.kind == ShareKind::Service);
-            services.find(|e| e.subject.contains(subject) && e.authorizes(&by.name, subject))
-        };
-        let asked = imports.filter_map(|(by, import)| {
-            let (export, subject) = (offered(by, &import.subject)?, &import.subject);
-            let requests = may_be_asked(system, by, import, account);
-            let own = asked_by_users(system, by, import, account);
-            Some(Asked { by, import, via: None, subject, export, requests, own })
-        });
-        let mut asked: Vec<Asked<'_>> = asked.collect();
+        let asked = of_each.remove(account.name.as_str()).unwrap_or_default();
         fillable(system, tenants, account, &asked, out);
-        asked.iter().for_each(|one| posing_within(system, tenants, account, one, out));
-        let behind = passed_on.get(account.name.as_str()).into_iter().flatten();
-        let behind = behind.filter(|(by, _)| by.name != account.name).filter_map(|(by, request)| {
-            let ForwardedRequest { first, last: (via, import), .. } = request;
-            let (export, subject) = (offered(via, &import.subject)?, &import.subject);
-            let requests = passed(system, by, request);
-            Some(Asked { by, import: first, via: Some(via), subject, export, own: requests.clone(), requests })
-        });
-        asked.extend(behind);
+        let direct = asked.iter().filter(|one| one.via.is_none() && one.is_sure);
+        direct.for_each(|one| posing_within(system, tenants, account, one, out));
         posing(tenants, account, &asked, out);
         if system.operator.is_some() {
             overlapping(tenants, account, out);
         }
     }
-}
-
-/// The requests of an account's users that another one passes on.
-fn passed<'s>(system: &'s System, by: &'s Account, request: &ForwardedRequest<'s>) -> Vec<Carried<'s>> {
-    let ForwardedRequest { first, owner, last: (via, import) } = request;
-    let Some(exporter) = system.account(&first.from.0) else { return Vec::new() };
-    let asked = asked_by_users(system, by, first, exporter).into_iter();
-    let start = asked.flat_map(|request| mapped(exporter, request)).collect();
-    let mut requests = Vec::new();
-    reach::follow(system, start, |carried| {
-        if carried.account.name == via.name {
-            requests.extend(reach::request(carried, import, owner));
-        }
-    });
-    requests
 }
 
 /// Reports importers that can ask on another one's subject: one with its name, or one that is not offered to them.
@@ -111,10 +45,7 @@ fn posing(tenants: &Tenants, exporter: &Account, asked: &[Asked<'_>], out: &mut 
     for one in apart.filter(|one| one.export.token_position == 0) {
         let Asked { by, import, export, subject: imported, .. } = one;
         let mut others = index.overlapping(imported);
-        // Who passes requests on could do so anyway.
-        let is_between = |one: &Asked<'_>, other: &Asked<'_>| {
-            one.via.is_some_and(|via| via.name == other.by.name && !tenants.are_mixed(via))
-        };
+        let is_between = |one: &Asked<'_>, other: &Asked<'_>| other.passes_on(one) && !tenants.are_mixed(other.by);
         others.retain(|(other, subject)| {
             tenants.are_apart(&by.name, &other.by.name)
                 && !is_between(one, other)
@@ -129,13 +60,18 @@ fn posing(tenants: &Tenants, exporter: &Account, asked: &[Asked<'_>], out: &mut 
         };
         let (who, wide) = (&by.name, imported.has_wildcard());
         if let Some((other, subject)) = others.iter().find(is_anothers).filter(|_| wide) {
+            if !one.is_sure {
+                let asks = format!("asks as `{}` on `{subject}`", other.by.name);
+                out.push(decided_elsewhere::asked_by_streams(by, &asks, import));
+                continue;
+            }
             let message = format!("`{who}` can ask as `{}` on `{subject}`", other.by.name);
             out.push(RULE.error(import.span, message).related(export.span, "the service"));
             continue;
         }
         // The name stands in the import itself, which may be meant.
         let bears_name = |(other, _): &&&(&Asked<'_>, Subject)| names(tenants, by, other.by, &export.subject, imported);
-        if let Some((other, subject)) = others.iter().find(bears_name) {
+        if let Some((other, subject)) = others.iter().find(bears_name).filter(|_| one.is_sure) {
             let whose = &other.by.name;
             let message =
                 format!("`{who}` asks on `{imported}`, with the name of `{whose}`, which asks on `{subject}`");
@@ -152,11 +88,7 @@ fn posing_within(system: &System, tenants: &Tenants, exporter: &Account, one: &A
         return;
     }
     let captures = may_capture(by);
-    let asked = |user: &User| -> Vec<Subject> {
-        let messages = may_have_published(system, by, user, &import.local, captures);
-        let requests = messages.iter().filter_map(|message| reach::request(message, import, exporter));
-        requests.map(|request| request.subject()).collect()
-    };
+    let asked = |user| asked_by(system, (by, user, captures), import, exporter).iter().map(Carried::subject).collect();
     let asked: Vec<(&User, Vec<Subject>)> = by.users.iter().map(|user| (user, asked(user))).collect();
     let mut named: SubjectIndex<(&User, &Subject)> = SubjectIndex::default();
     for (user, subjects) in &asked {
@@ -204,7 +136,8 @@ fn bears(is_name: &dyn Fn(&str) -> bool, wide: &Subject, subject: &Subject) -> b
 fn fillable(system: &System, tenants: &Tenants, account: &Account, asked: &[Asked<'_>], out: &mut Vec<Diagnostic>) {
     let services = account.exports.iter().filter(|e| e.kind == ShareKind::Service && e.token_position == 0);
     for export in services.filter(|e| e.subject.has_wildcard() && e.to.as_ref().is_none_or(|to| to.len() > 1)) {
-        let of_export = || asked.iter().filter(|one| std::ptr::eq(one.export, export));
+        let of_export =
+            || asked.iter().filter(|one| one.via.is_none() && one.is_sure && std::ptr::eq(one.export, export));
         let is_fillable = |one: &&Asked<'_>| {
             let meets = |other: &Asked<'_>| {
                 tenants.are_apart(&one.by.name, &other.by.name) && other.import.subject.overlaps(&one.import.subject)
@@ -346,6 +279,24 @@ mod tests {
         let guest = format!("{gateway}, {}", user("guest", "g.B"));
         let guests = format!("{each}[[tenant]]\nname = 'X'\nusers = ['guest']\n");
         assert_eq!(found("api.A", &guest, &guests), ["`GW` can ask as `B` on `api.B`"]);
+    }
+
+    /// Measured on nats-server 2.15.1: what a stream that was made before captures of `ga.>` is acknowledged to the reply
+    /// subject `api.B`, where B's service asks too.
+    #[test]
+    fn streams_from_earlier_may_ask_in_the_name_of_another() {
+        let found = |jetstream: &str, imported: &str| {
+            let text = format!(
+                "jetstream {{}}\naccounts {{ P {{ users: [{{ user: p }}], exports: [{{ service: \"api.*\", accounts: [G, B] }}] }}
+                 G {{ {jetstream} users: [{{ user: ga, permissions {{ publish: [api.G, ga.>], subscribe: i.> }} }}], imports: [{{ service: {{ account: P, subject: \"{imported}\" }} }}] }}
+                 B {{ users: [{{ user: b, permissions {{ publish: api.B, subscribe: i.> }} }}], imports: [{{ service: {{ account: P, subject: api.B }} }}] }} }}"
+            );
+            findings(&text)
+                .iter()
+                .any(|f| f.rule == "decided-elsewhere" && f.message.contains("asks as `B` on `api.B`"))
+        };
+        assert!(found("jetstream: enabled,", "api.*"));
+        assert!(!found("", "api.*") && !found("jetstream: enabled,", "api.G"));
     }
 
     /// Measured on nats-server 2.15.1: an importer asks on what it imports, whatever it is offered.
