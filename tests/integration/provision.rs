@@ -494,6 +494,35 @@ async fn limits_for_consumers_go_down_with_theirs() {
     assert!(project.run(&["check"]).exited(2).stderr.contains("beyond-consumer-limits"));
 }
 
+/// nats-server refuses limits below what a consumer has (10069), and a consumer above the limits (10121).
+#[tokio::test]
+async fn of_limits_for_consumers_one_rises_and_one_falls() {
+    let limits = |pending: u32, threshold: &str| {
+        let both = format!("max_ack_pending = {pending}, inactive_threshold = \"{threshold}\"");
+        let text = with_consumers("limits", &[]);
+        let consumer = format!("[[tenant.stream.consumer]]\nname = \"c\"\n{}\n", both.replace(", ", "\n"));
+        format!("{HEAD}{text}consumer_limits = {{ {both} }}\n{consumer}")
+    };
+    let project = Project::with_registry(&limits(100, "2h"));
+    project.up();
+    let boss = boss(&project).await;
+    for (pending, threshold) in [(500, "1h"), (50, "3h")] {
+        project.write("tenants.toml", &project.on_own_ports(&limits(pending, threshold)));
+        apply(&project, &[], 0);
+        plan(&project, 0);
+        assert_eq!(info(&boss, "STREAM.INFO.W").await["config"]["consumer_limits"]["max_ack_pending"], pending);
+        assert_eq!(info(&boss, "CONSUMER.INFO.W.c").await["config"]["max_ack_pending"], pending);
+    }
+    let own = json!({ "stream_name": "W", "config": { "durable_name": "mine", "ack_policy": "explicit", "max_ack_pending": 40, "inactive_threshold": 0 } });
+    ask(&boss, "$JS.API.CONSUMER.CREATE.W.mine", own).await.expect("somebody's own");
+    project.write("tenants.toml", &project.on_own_ports(&limits(30, "3h")));
+    let planned = plan(&project, 1);
+    assert!(planned["changes"][0]["note"].as_str().is_some_and(|n| n.contains("--delete T/W/mine")), "{planned:#}");
+    apply(&project, &[], 1);
+    apply(&project, &["--delete", "T/W/mine"], 0);
+    plan(&project, 0);
+}
+
 /// What the server makes to read a source is its own.
 #[tokio::test]
 async fn a_source_of_a_work_queue_shows_nothing_that_is_not_declared() {

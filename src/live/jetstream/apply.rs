@@ -9,8 +9,9 @@ use super::api::{Api, Failure};
 use super::change::{Action, Change};
 use super::plan::{self, Actual};
 use super::targets::Targets;
-use super::{handover, losses, replacement};
+use super::{consumer_limits, handover, losses, replacement};
 use crate::model::jetstream::difference::{CONSUMER, Comparison, STREAM, consumer_request, is_same};
+use crate::model::jetstream::keys::stream::CONSUMER_LIMITS;
 use crate::model::jetstream::{Config, Consumer, Stream};
 use crate::model::{StreamCopy, Tenant};
 
@@ -206,6 +207,11 @@ const CONSUMER_EXISTS: [u64; 3] = [10148, 10013, 10105];
 /// Error codes: the stream or consumer does not exist.
 const NOT_FOUND: [u64; 3] = [10059, 10014, 10149];
 
+/// Error code: a stream's limits for consumers are below what one of them has.
+const BELOW_CONSUMERS: u64 = 10069;
+/// The key of these limits.
+const LIMITS: &str = CONSUMER_LIMITS.name;
+
 /// Maps the error codes that mean the plan is stale to `Failure::Changed`.
 fn stale(failure: Failure, codes: &[u64], subject: &str) -> Failure {
     match failure {
@@ -232,8 +238,21 @@ async fn create_stream(api: &Api, stream: &Stream) -> Result<(), Failure> {
 async fn update_stream(api: &Api, stream: &Stream, raw: Option<&Json>) -> Result<(), Failure> {
     let name = &stream.name;
     check_unchanged(api, &format!("STREAM.INFO.{name}"), raw).await?;
-    let body = STREAM.request(&stream.config, raw);
-    request_and_compare(api, &format!("STREAM.UPDATE.{name}"), &body, &STREAM, &stream.config, &NOT_FOUND).await
+    let update = async |config: &Config| {
+        let body = STREAM.request(config, raw);
+        request_and_compare(api, &format!("STREAM.UPDATE.{name}"), &body, &STREAM, config, &NOT_FOUND).await
+    };
+    let result = update(&stream.config).await;
+    // Where one limit for its consumers rises and one falls, the consumers have to change between the two.
+    let is_below_consumers = matches!(&result, Err(Failure::Refused { code: BELOW_CONSUMERS, .. }));
+    if let Some(raw) = raw.filter(|_| is_below_consumers)
+        && let Some(widest) = consumer_limits::widest(&raw[LIMITS], &stream.config.get(LIMITS))
+    {
+        let mut between = Config::of_server(raw);
+        between.set(CONSUMER_LIMITS, widest);
+        update(&between).await?;
+    }
+    result
 }
 
 async fn put_consumer(

@@ -5,6 +5,7 @@ use std::collections::BTreeSet;
 use serde_json::Value as Json;
 
 use super::plan::{Actual, ActualConsumer, ActualStream};
+use super::refusals::origins;
 use crate::model::jetstream::difference::Field;
 use crate::model::jetstream::keys;
 use crate::subject::Subject;
@@ -44,11 +45,10 @@ fn after<'j>(fields: &'j [Field], found: &'j ActualStream, name: &str) -> &'j Js
 /// What becomes of the messages of streams that a stream copies, if it no longer does: those of interest streams wait for
 /// the copy as for a consumer. `after`: its configuration then. `None`: it is gone.
 pub fn of_origins(before: &Json, after: Option<&Json>, actual: &Actual) -> Option<String> {
-    let copied = |config: &Json| config["sources"].as_array().cloned().unwrap_or_default();
-    let kept = after.map(copied).unwrap_or_default();
+    let kept: Vec<&Json> = after.into_iter().flat_map(origins).collect();
     let is_kept =
         |source: &Json| kept.iter().any(|new| ["name", "filter_subject"].iter().all(|key| new[*key] == source[*key]));
-    let lost = copied(before).into_iter().filter(|source| source["external"].is_null() && !is_kept(source));
+    let lost = origins(before).filter(|source| source["external"].is_null() && !is_kept(source));
     let notes = lost.filter_map(|source| {
         let name = source["name"].as_str()?;
         let origin = actual.streams.get(name).filter(|origin| origin.raw["retention"] == "interest")?;
@@ -307,7 +307,15 @@ mod tests {
         let raw = json!({ "discard": discard, "retention": "limits" });
         let consumers: BTreeMap<String, ActualConsumer> = (0..consumers).map(consumer).collect();
         let consumer_count = u64::try_from(consumers.len()).expect("a few");
-        ActualStream { raw, messages, bytes: 100 * messages, first: 1, consumer_count, consumers }
+        ActualStream {
+            raw,
+            messages,
+            bytes: 100 * messages,
+            first: 1,
+            consumer_count,
+            consumers,
+            ..ActualStream::default()
+        }
     }
 
     #[test]
@@ -434,6 +442,9 @@ mod tests {
         assert_eq!(of_origins(&copy, None, &origin("interest")).as_deref(), lost);
         assert_eq!(of_origins(&copy, Some(&json!({})), &origin("interest")).as_deref(), lost);
         assert_eq!(of_origins(&copy, Some(&copy), &origin("interest")), None);
+        let mirror = json!({ "mirror": { "name": "E" } });
+        assert_eq!(of_origins(&mirror, Some(&json!({})), &origin("interest")).as_deref(), lost, "it is promoted");
+        assert_eq!(of_origins(&mirror, Some(&mirror), &origin("interest")), None);
         assert_eq!(of_origins(&copy, None, &origin("limits")), None);
     }
 

@@ -4,6 +4,7 @@
 pub(crate) mod api;
 pub(crate) mod apply;
 pub(crate) mod change;
+mod consumer_limits;
 mod handover;
 mod losses;
 pub(crate) mod plan;

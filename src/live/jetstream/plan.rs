@@ -38,6 +38,8 @@ pub struct ActualStream {
     pub consumer_count: u64,
     /// Durable consumers by name.
     pub consumers: BTreeMap<String, ActualConsumer>,
+    /// Consumers of clients, which end with them, by name, in the server's JSON.
+    pub clients: BTreeMap<String, Json>,
 }
 
 /// A consumer on the server.
@@ -69,12 +71,14 @@ pub async fn read(api: &Api) -> Result<Actual, Failure> {
         }
         let number = |value: &Json| value.as_u64().unwrap_or_default();
         let state = stream["state"].take();
-        let mut consumers = BTreeMap::new();
+        let (mut consumers, mut clients) = (BTreeMap::new(), BTreeMap::new());
         if state["consumer_count"].as_u64() != Some(0) {
             for mut consumer in api.list(&format!("CONSUMER.LIST.{name}"), "consumers").await? {
                 let raw = consumer["config"].take();
-                // Ephemeral consumers belong to clients.
-                let Some(name) = raw["durable_name"].as_str().map(str::to_owned) else { continue };
+                let Some(name) = raw["durable_name"].as_str().map(str::to_owned) else {
+                    clients.insert(consumer["name"].as_str().unwrap_or_default().to_owned(), raw);
+                    continue;
+                };
                 // By which a server reads for a stream that has this one as its source.
                 if raw["sourcing"] == true && name.starts_with("JS_") {
                     continue;
@@ -95,6 +99,7 @@ pub async fn read(api: &Api) -> Result<Actual, Failure> {
             consumer_count: number(&state["consumer_count"]),
             raw,
             consumers,
+            clients,
         };
         actual.streams.insert(name, found);
     }
@@ -332,7 +337,16 @@ mod tests {
             let raw = STREAM.request(&stream.config, None);
             let consumer_count = stream.consumers.len() as u64;
             let consumers = consumers.collect();
-            (stream.name.to_string(), ActualStream { raw, messages: 7, bytes: 70, first: 1, consumer_count, consumers })
+            let found = ActualStream {
+                raw,
+                messages: 7,
+                bytes: 70,
+                first: 1,
+                consumer_count,
+                consumers,
+                ..ActualStream::default()
+            };
+            (stream.name.to_string(), found)
         };
         Actual { streams: model.tenants[0].streams.iter().map(stream).collect(), ..Actual::default() }
     }
@@ -359,21 +373,29 @@ mod tests {
     /// Measured on nats-server 2.15.1: 10065 for each, whatever the order.
     #[test]
     fn streams_that_exchange_subjects_are_noted() {
-        let streams = |declared: [(&str, &str); 3]| {
+        let streams = |declared: [(&str, &str); 3], storage: &str| {
             let stream = |(name, subject): (&str, &str)| {
-                format!("[[tenant.stream]]\nname = \"{name}\"\nsubjects = [\"T.{subject}\"]\n")
+                format!("[[tenant.stream]]\nname = \"{name}\"\nsubjects = [\"T.{subject}\"]\nstorage = \"{storage}\"\n")
             };
             registry(&[&declared.map(stream).concat()])
         };
-        let actual = applied(&streams([("X", "x"), ("Y", "y"), ("Z", "z")]));
-        let noted = |declared: [(&str, &str); 3]| {
-            let changes = planned(&streams(declared), &actual, &[], &[]);
+        let actual = applied(&streams([("X", "x"), ("Y", "y"), ("Z", "z")], "file"));
+        let noted = |declared: [(&str, &str); 3], replace: &[&str]| {
+            let changes =
+                planned(&streams(declared, if replace.is_empty() { "file" } else { "memory" }), &actual, replace, &[]);
             let noted = changes.into_iter().filter(|c| c.note.as_ref().is_some_and(|note| note.contains("in turn")));
             noted.map(|change| change.stream).collect::<Vec<_>>()
         };
-        assert_eq!(noted([("X", "y"), ("Y", "x"), ("Z", "z")]), ["X", "Y"]);
-        assert_eq!(noted([("X", "y"), ("Y", "z"), ("Z", "x")]), ["X", "Y", "Z"]);
-        assert_eq!(noted([("X", "y"), ("Y", "z"), ("Z", "free")]), [""; 0], "one after the other");
+        assert_eq!(noted([("X", "y"), ("Y", "x"), ("Z", "z")], &[]), ["X", "Y"]);
+        assert_eq!(noted([("X", "y"), ("Y", "z"), ("Z", "x")], &[]), ["X", "Y", "Z"]);
+        assert_eq!(noted([("X", "y"), ("Y", "z"), ("Z", "free")], &[]), [""; 0], "one after the other");
+        let replace = &["X", "Y", "Z"];
+        assert_eq!(
+            noted([("X", "y"), ("Y", "x"), ("Z", "z")], replace),
+            ["X", "Y"],
+            "each is deleted when the new one can be made"
+        );
+        assert_eq!(noted([("X", "y"), ("Y", "z"), ("Z", "free")], replace), [""; 0]);
     }
 
     /// Measured on nats-server 2.15.1: 10099 and 10100.
@@ -400,6 +422,27 @@ mod tests {
         assert_eq!(noted(&[("a", "y"), ("b", "z")], &[]), [""; 0], "one after the other");
         let lost = planned(&queue(&[("a", "")]), &actual, &[], &[]).remove(0);
         assert!(matches!(lost.action, Action::Refused { .. }), "one that loses its filter");
+    }
+
+    /// Measured on nats-server 2.15.1: 10069.
+    #[test]
+    fn limits_for_consumers_that_one_of_others_is_above_are_noted() {
+        let limited = |most: u32| registry(&[ORDERS, &format!("consumer_limits = {{ max_ack_pending = {most} }}\n")]);
+        let mut actual = applied(&limited(100));
+        let note = |actual: &Actual, delete: &[&str]| {
+            let changes = planned(&limited(50), actual, &[], delete);
+            changes.into_iter().find(|c| c.consumer.is_none() && c.is_refused()).and_then(|change| change.note)
+        };
+        assert_eq!(note(&actual, &[]), None);
+        let raw = json!({ "durable_name": "mine", "max_ack_pending": 51 });
+        let orders = actual.streams.get_mut("ORDERS").expect("applied");
+        orders.consumers.insert("mine".into(), ActualConsumer { raw: raw.clone(), ..ActualConsumer::default() });
+        assert!(note(&actual, &[]).is_some_and(|note| note.contains("--delete T/ORDERS/mine")));
+        assert_eq!(note(&actual, &["ORDERS/mine"]), None);
+        let orders = actual.streams.get_mut("ORDERS").expect("applied");
+        orders.consumers.clear();
+        orders.clients.insert("xyz".into(), raw);
+        assert!(note(&actual, &[]).is_some_and(|note| note.contains("`xyz`") && note.contains("a client's own")));
     }
 
     #[test]

@@ -6,17 +6,20 @@ use std::collections::BTreeMap;
 use serde_json::Value as Json;
 
 use super::change::{Action, Change, REFUSED};
+use super::consumer_limits;
 use super::plan::{Actual, ActualStream, subjects_taken};
 use super::targets::Targets;
 use crate::live::stats::human_size;
 use crate::model::Tenant;
 use crate::model::jetstream::difference::{CONSUMER, STREAM};
+use crate::model::jetstream::keys::stream::CONSUMER_LIMITS;
 use crate::subject::Subject;
 
 /// Notes on the changes of a tenant's plan which of them the server will refuse.
 pub fn note(tenant: &Tenant, actual: &Actual, targets: &Targets, changes: &mut [Change]) {
     note_too_many(tenant, actual, changes);
     note_too_many_consumers(tenant, actual, changes);
+    note_above_limits(tenant, actual, targets, changes);
     note_same_work(tenant, actual, targets, changes);
     note_exchanged(tenant, actual, changes);
     note_no_room(tenant, actual, targets, changes);
@@ -64,6 +67,30 @@ fn note_too_many_consumers(tenant: &Tenant, actual: &Actual, changes: &mut [Chan
                 "{REFUSED}the stream would have {would_be} consumers, with those that are not declared and clients' own, and may have {most}"
             ));
         }
+    }
+}
+
+/// Notes on streams whose limits for consumers are to be below what one of them has that stays as it is.
+fn note_above_limits(tenant: &Tenant, actual: &Actual, targets: &Targets, changes: &mut [Change]) {
+    for stream in &tenant.streams {
+        let name = stream.name.as_str();
+        let Some(found) = actual.streams.get(name) else { continue };
+        let is_altered = |c: &Change| c.stream == name && c.consumer.is_none() && matches!(c.action, Action::Update(_));
+        let Some(at) = changes.iter().position(is_altered) else { continue };
+        let limits = stream.config.get(CONSUMER_LIMITS.name);
+        let is_changed = |consumer: &str| {
+            let of = changes.iter().find(|c| c.stream == name && c.consumer.as_deref() == Some(consumer));
+            of.is_some_and(makes) || targets.is_deleted(tenant, name, Some(consumer))
+        };
+        let durable = found.consumers.iter().filter(|(name, _)| !is_changed(name)).map(|(name, at)| (name, &at.raw));
+        let mut all = durable.chain(&found.clients);
+        let above = all.find_map(|(consumer, raw)| Some((consumer, consumer_limits::exceeded(limits, raw)?)));
+        let Some((consumer, key)) = above else { continue };
+        let remedy = match found.consumers.contains_key(consumer) {
+            true => format!("lower it there first, or delete it: --delete {}/{name}/{consumer}", tenant.name),
+            false => "it is a client's own, and goes when that ends".to_owned(),
+        };
+        changes[at].note = Some(format!("{REFUSED}{key} of consumer `{consumer}` is above consumer_limits: {remedy}"));
     }
 }
 
@@ -144,7 +171,7 @@ fn note_exchanged(tenant: &Tenant, actual: &Actual, changes: &mut [Change]) {
     let mut held: BTreeMap<&str, Vec<Subject>> =
         actual.streams.iter().map(|(name, found)| (name.as_str(), subjects_of(&found.raw).collect())).collect();
     for (_, change) in of_streams() {
-        if matches!(change.action, Action::Delete { .. } | Action::Replace(_)) {
+        if matches!(change.action, Action::Delete { .. }) {
             held.remove(change.stream.as_str());
         }
     }
