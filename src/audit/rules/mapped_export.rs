@@ -3,15 +3,15 @@
 use std::collections::HashSet;
 
 use super::wildcard_service::names;
-use super::{Rule, decided_elsewhere};
-use crate::audit::crossing::{Asked, asked_of_each};
+use super::{Rule, decided_elsewhere, whose};
+use crate::audit::crossing::{Asked, asked_by, asked_of_each, may_capture, users_decide};
 use crate::audit::reach::term::Function;
 use crate::audit::reach::{self, Carried, mapped};
 use crate::audit::system::{Account, Export, Import, Mapping, System, User};
 use crate::audit::tenants::Tenants;
 use crate::diag::{Diagnostic, Span};
 use crate::model::ShareKind;
-use crate::subject::Subject;
+use crate::subject::{Subject, SubjectIndex};
 
 pub const RULE: Rule = Rule {
     id: "mapped-export",
@@ -72,8 +72,10 @@ fn check(system: &System, tenants: &Tenants, out: &mut Vec<Diagnostic>) {
     }
     let mut of_each = asked_of_each(system);
     for account in mapping() {
-        let asked = of_each.remove(account.name.as_str()).into_iter().flatten();
-        let requests: Vec<Requests<'_>> = asked.map(|who| Requests::of(account, who)).collect();
+        let asked = of_each.remove(account.name.as_str()).unwrap_or_default();
+        let direct = asked.iter().filter(|one| one.via.is_none() && one.is_sure);
+        direct.for_each(|one| renamed_within(system, tenants, account, one, out));
+        let requests: Vec<Requests<'_>> = asked.into_iter().map(|who| Requests::of(account, who)).collect();
         diverted(account, &requests, tenants, out);
         renamed(account, &requests, tenants, out);
         // Streams, which the exporter's own messages come to; and services of which the file does not say who may import them.
@@ -211,6 +213,45 @@ fn renamed(account: &Account, requests: &[Requests<'_>], tenants: &Tenants, out:
     }
 }
 
+/// Reports users of an account with several tenants whose requests a mapping makes those of another tenant in it.
+fn renamed_within(system: &System, tenants: &Tenants, exporter: &Account, one: &Asked<'_>, out: &mut Vec<Diagnostic>) {
+    let Asked { by, import, .. } = one;
+    if !tenants.are_mixed(by) || !users_decide(system, by) {
+        return;
+    }
+    let captures = may_capture(by);
+    let of_users = by.users.iter().map(|user| {
+        let asked = asked_by(system, (by, user, captures), import, exporter);
+        let heard: Vec<Subject> =
+            asked.iter().flat_map(|request| mapped(exporter, request.clone())).map(|heard| heard.subject()).collect();
+        let asked: Vec<Subject> = asked.iter().map(Carried::subject).collect();
+        (user, asked, heard)
+    });
+    let of_users: Vec<(&User, Vec<Subject>, Vec<Subject>)> = of_users.collect();
+    let mut named: SubjectIndex<(&User, &Subject)> = SubjectIndex::default();
+    for (user, _, heard) in &of_users {
+        let tenant = tenants.of(by, user);
+        let bearing = heard.iter().filter(|s| s.tokens().any(|token| token.eq_ignore_ascii_case(tenant)));
+        bearing.for_each(|subject| named.insert(subject, (*user, subject)));
+    }
+    let mut met = of_users.iter().flat_map(|(user, asked, heard)| {
+        let made = heard.iter().filter(|heard| !asked.iter().any(|asked| asked.contains(heard)));
+        let others = made.flat_map(|made| named.overlapping(made));
+        others.map(move |(other, subject)| (*user, *other, *subject))
+    });
+    if let Some((user, other, subject)) = met.find(|(user, other, _)| tenants.of(by, user) != tenants.of(by, other)) {
+        let mapping = exporter.written_mappings().find(|mapping| mapping.from.overlaps(&import.subject));
+        let message = format!(
+            "what {} asks by `{}` is heard on `{subject}`, as if `{}` had asked",
+            whose(tenants, by, user),
+            import.local,
+            tenants.of(by, other)
+        );
+        let span = mapping.map_or(import.span, |mapping| mapping.span);
+        out.push(RULE.error(span, message).related(import.span, "asked here"));
+    }
+}
+
 /// Reports requests that a mapping leads to a user of another tenant than the asker's and those that would hear them
 /// without it: in an account that several tenants share.
 fn diverted(account: &Account, requests: &[Requests<'_>], tenants: &Tenants, out: &mut Vec<Diagnostic>) {
@@ -296,6 +337,28 @@ mod tests {
         assert_eq!(found(["x", "y"], ""), [""; 0], "nobody asks");
         let earlier = "whether `A` asks on `api.A`, which is heard on `api.B`, as if `B` had asked";
         assert_eq!(found(["x", "y"], "jetstream: enabled,"), [earlier]);
+    }
+
+    /// Measured on nats-server 2.15.1: the service hears both on `api.t2`.
+    #[test]
+    fn requests_of_tenants_of_one_account_do_not_become_each_others() {
+        let found = |mapping: &str| {
+            let user = |name: &str| {
+                format!("{{ user: {name}, permissions {{ publish: \"ask.{name}\", subscribe: {{ deny: \">\" }} }} }}")
+            };
+            let text = format!(
+                "accounts {{ S {{ users: [{{ user: s }}], exports: [{{ service: \"api.*\", accounts: [A] }}], mappings {{ {mapping} }} }}
+                 A {{ users: [{}, {}], imports: [{{ service: {{ account: S, subject: \"api.*\" }}, to: \"ask.*\" }}] }} }}",
+                user("t1"),
+                user("t2"),
+            );
+            let tenants = "[[tenant]]\nname = 't1'\nusers = ['t1']\n[[tenant]]\nname = 't2'\nusers = ['t2']\n";
+            let told = findings_of_tenants(&text, tenants).into_iter().filter(|f| f.rule == "mapped-export");
+            told.map(|f| f.message).collect::<Vec<_>>()
+        };
+        let told = "what `A/t1` of `t1` asks by `ask.*` is heard on `api.t2`, as if `t2` had asked";
+        assert_eq!(found("api.t1: api.t2"), [told]);
+        assert_eq!(found("api.t1: work.t1"), [""; 0]);
     }
 
     /// Measured on nats-server 2.15.1: both are heard on one subject, which has a token of the one that chose nothing.
