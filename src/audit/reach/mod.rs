@@ -371,15 +371,25 @@ pub fn obstacle(system: &System, question: Question<'_>) -> (String, Span) {
         return (message, target.span);
     };
     // `way` is a path that unlimited permissions would have.
-    if between(sender, &anybody).is_empty() {
-        let what = if account.name == target.name { what } else { format!("`{}`", way.subject) };
+    // Of what it may not publish it may have traces at most.
+    let is_published = || question.subject.is_none_or(|subject| !published(account, sender, Some(subject)).is_empty());
+    let Some(sent) = between(sender, &anybody).into_iter().next().filter(|_| is_published()) else {
+        let may_not = |what: &str| format!("`{}/{}` may not publish {what}", account.name, sender.display_name());
         let at = sender.place_of(&sender.permissions.publish);
-        let what = if question.subject.is_none() && account.name == target.name { "anything".to_owned() } else { what };
-        return (format!("`{}/{}` may not publish {what}", account.name, sender.display_name()), at);
-    }
+        if question.subject.is_none() && account.name == target.name {
+            return (may_not("anything"), at);
+        }
+        let asked = question.subject.unwrap_or(&way.subject);
+        // Permissions apply after mappings.
+        let message = match what_becomes(account, asked).into_iter().find(|made| made != asked) {
+            Some(made) => may_not(&format!("`{made}`, to which `{}` maps `{asked}`", account.name)),
+            None => may_not(&format!("`{asked}`")),
+        };
+        return (message, at);
+    };
     let what = match (account.name == target.name, question.subject) {
-        (true, _) => what,
-        (false, Some(_)) => format!("`{}`", way.arrives),
+        (_, Some(_)) => format!("`{}`", sent.arrives),
+        (true, None) => what,
         (false, None) => format!("what comes from `{}`", account.name),
     };
     let at = receiver.place_of(&receiver.permissions.subscribe);
@@ -785,6 +795,19 @@ mod tests {
             assert!(paths(&system, question).paths.is_empty(), "{from} to {to}: {subject:?}");
             assert_eq!(obstacle(&system, question).0, expected, "{from} to {to}: {subject:?}");
         }
+    }
+
+    #[test]
+    fn an_obstacle_is_named_as_it_is_behind_mappings() {
+        let text = |publish: &str, subscribe: &str| account("A", publish, subscribe, "mappings { x: y }");
+        let x = Subject::as_the_server_reads("x");
+        let obstacle = |publish: &str, subscribe: &str| {
+            let system = system(&text(publish, subscribe));
+            obstacle(&system, question(&system, "A/a", "A/a", x.as_ref())).0
+        };
+        assert_eq!(obstacle("x", "y"), obstacle("z", "y"));
+        assert_eq!(obstacle("x", "y"), "`A/a` may not publish `y`, to which `A` maps `x`");
+        assert_eq!(obstacle("y", "z"), "`A/a` may not subscribe to `y`");
     }
 
     #[test]
