@@ -20,6 +20,8 @@ pub struct Review<'r> {
     pub is_failure: bool,
     /// The findings.
     pub findings: &'r [Finding],
+    /// What was not tried, and why.
+    pub untried: &'r [String],
 }
 
 /// A line of GitHub's workflow commands for each finding, which it shows at the place.
@@ -37,6 +39,9 @@ pub fn github(review: Review<'_>) -> String {
         let hint = finding.hint.as_ref().map_or_else(String::new, |hint| format!("\nfix: {hint}"));
         let message = data(&format!("{}{hint}", finding.message));
         let _ = writeln!(text, "::{} {}::{message}", level(finding.severity), properties.join(","));
+    }
+    for untried in review.untried {
+        let _ = writeln!(text, "::notice title=not tried::{}", data(untried));
     }
     text
 }
@@ -60,7 +65,7 @@ fn level(severity: Severity) -> &'static str {
 
 /// A heading with the verdict, what was looked at, and a table of the findings.
 pub fn markdown(review: Review<'_>) -> String {
-    let Review { subject, verdict, extent, findings, .. } = review;
+    let Review { subject, verdict, extent, findings, untried, .. } = review;
     let mut text = format!("### {}: {verdict}\n", cell(subject));
     if !extent.is_empty() {
         let _ = write!(text, "\n{}\n", cell(extent));
@@ -83,6 +88,12 @@ pub fn markdown(review: Review<'_>) -> String {
             cell(&finding.message)
         );
     }
+    if !untried.is_empty() {
+        text += "\nNot tried:\n\n";
+    }
+    for line in untried {
+        let _ = writeln!(text, "- {}", cell(line));
+    }
     text
 }
 
@@ -100,6 +111,10 @@ pub fn sarif(review: Review<'_>) -> Value {
         let text = format!("{}: {}", review.subject, review.extent);
         let message = json!({ "text": text.trim_end_matches(": ") });
         invocation["toolExecutionNotifications"] = json!([{ "level": "error", "message": message }]);
+    }
+    if !review.untried.is_empty() {
+        let note = |line: &String| json!({ "level": "note", "message": { "text": format!("not tried: {line}") } });
+        invocation["toolExecutionNotifications"] = review.untried.iter().map(note).collect();
     }
     let mut rules: Vec<&str> = findings.iter().map(|finding| finding.rule).collect();
     rules.sort_unstable();
@@ -156,7 +171,7 @@ mod tests {
     }
 
     fn review(findings: &[Finding]) -> Review<'_> {
-        Review { subject: "x.conf", verdict: "leaky", extent: "2 tenants", is_failure: false, findings }
+        Review { subject: "x.conf", verdict: "leaky", extent: "2 tenants", is_failure: false, findings, untried: &[] }
     }
 
     const FAILURE: Review<'_> = Review {
@@ -165,6 +180,7 @@ mod tests {
         extent: "is the path right?",
         is_failure: true,
         findings: &[],
+        untried: &[],
     };
 
     #[test]
@@ -183,6 +199,16 @@ mod tests {
         let judged = &judged["runs"][0];
         assert_eq!(judged["invocations"], json!([{ "executionSuccessful": true }]));
         assert_eq!(judged["properties"]["verdict"], "leaky");
+    }
+
+    #[test]
+    fn what_was_not_tried_is_named_in_every_format() {
+        let untried = ["A: a flood, 100% of it".to_owned()];
+        let review = Review { untried: &untried, ..review(&[]) };
+        assert_eq!(github(review), "::notice title=not tried::A: a flood, 100%25 of it\n");
+        assert!(markdown(review).ends_with("\nNot tried:\n\n- A: a flood, 100% of it\n"));
+        let note = &sarif(review)["runs"][0]["invocations"][0]["toolExecutionNotifications"][0];
+        assert_eq!(*note, json!({ "level": "note", "message": { "text": "not tried: A: a flood, 100% of it" } }));
     }
 
     #[test]

@@ -136,6 +136,7 @@ pub fn run(context: &Context, args: &Args) -> Result<Exit, Error> {
         extent: &extent,
         is_failure: false,
         findings: &findings,
+        untried: &[],
     });
     context.ui.json(&AuditDocument {
         verdict: audit.verdict().as_str(),

@@ -78,6 +78,7 @@ pub fn run(context: &Context, args: &Args) -> Result<Exit, Error> {
         extent: &extent,
         is_failure: false,
         findings: &findings,
+        untried: &[],
     });
     context.ui.json(&CheckDocument { verdict: audit.verdict().as_str(), findings });
     Ok(audit.verdict().exit())

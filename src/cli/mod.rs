@@ -168,6 +168,7 @@ pub fn run(arguments: impl IntoIterator<Item = OsString>) -> Exit {
                 extent: document.hint.as_deref().unwrap_or_default(),
                 is_failure: true,
                 findings: &document.findings,
+                untried: &[],
             });
             ui.json(&document);
             error.exit()

@@ -152,6 +152,7 @@ pub fn run(context: &Context, args: &Args) -> Result<Exit, Error> {
         extent: &extent(&report),
         is_failure: false,
         findings: &findings(&report),
+        untried: &untried(&report),
     });
     context.ui.json(&Document { causes: report.causes(), report: &report });
     Ok(report.verdict.exit())
@@ -324,8 +325,8 @@ fn extent(report: &Report) -> String {
     )
 }
 
-/// Prints what was not tried, each reason once.
-fn show_untried(context: &Context, report: &Report) {
+/// What was not tried, and why, each reason once.
+fn untried(report: &Report) -> Vec<String> {
     let mut reasons: BTreeMap<&str, BTreeSet<&str>> = BTreeMap::new();
     let mut exhaustive = 0;
     for check in report.checks.iter().filter(|check| check.outcome == Outcome::NotTried) {
@@ -335,17 +336,25 @@ fn show_untried(context: &Context, report: &Report) {
             reasons.entry(&check.evidence).or_default().insert(&check.from);
         }
     }
-    for (why, tenants) in reasons.iter().take(SHOWN) {
-        context.ui.note(&format!("not tried: {}: {}", first_few(tenants), shortened(why)));
+    let mut lines: Vec<String> =
+        reasons.iter().map(|(why, tenants)| format!("{}: {}", first_few(tenants), shortened(why))).collect();
+    if exhaustive > 0 {
+        lines.push(format!("{}, because --exhaustive is not given", count(exhaustive, "check")));
     }
-    if reasons.len() > SHOWN {
+    lines
+}
+
+/// Prints what was not tried.
+fn show_untried(context: &Context, report: &Report) {
+    let lines = untried(report);
+    for line in lines.iter().take(SHOWN) {
+        context.ui.note(&format!("not tried: {line}"));
+    }
+    if lines.len() > SHOWN {
         context.ui.note(&format!(
             "… and {}: --html FILE or --format json has all",
-            count(reasons.len() - SHOWN, "more reason")
+            count(lines.len() - SHOWN, "more reason")
         ));
-    }
-    if exhaustive > 0 {
-        context.ui.note(&format!("not tried: {}, because --exhaustive is not given", count(exhaustive, "check")));
     }
 }
 
