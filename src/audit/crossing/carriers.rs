@@ -2,6 +2,7 @@
 
 use super::super::reach::{self, Carried, Question, published};
 use super::super::system::{Account, Import, ListenerKind, Responses, Side, System, User};
+use super::answering::{Answering, answering};
 use crate::audit::connecting;
 use crate::diag::Span;
 use crate::model::ShareKind;
@@ -91,7 +92,8 @@ pub fn past_publish_list(system: &System, account: &Account, user: &User, captur
 /// no request to JetStream.
 pub fn is_answered_by_users(system: &System, account: &Account, user: &User) -> bool {
     let mut services = account.services().filter(|i| !matches!(i.subject.first_token(), "$JS" | "$SYS"));
-    services.any(|i| is_answered(system, i) && !published(account, user, Some(&i.local)).is_empty())
+    let asks = |import: &Import| !published(account, user, Some(&import.local)).is_empty();
+    services.any(|import| asks(import) && answering(system, account, import).by_users)
         || answered(system, account, user).is_some()
 }
 
@@ -157,9 +159,19 @@ pub fn speaks_anywhere(system: &System, account: &Account, user: &User, captures
         return by(format!("`{request}`, which JetStream answers"), true);
     }
     let local = |import: &Import| published(account, user, Some(&import.local)).first().map(|p| p.published.pattern());
-    let services = account.services().filter(|import| is_answered(system, import));
-    if let Some((import, request)) = services.filter_map(|i| Some((i, local(i)?))).next() {
-        return by(format!("a request on `{request}`, which `{}` answers", import.from.0), true);
+    for import in account.services() {
+        let Some(request) = local(import) else { continue };
+        let Answering { by_users, by_streams_of, .. } = answering(system, account, import);
+        match by_streams_of {
+            _ if by_users => return by(format!("a request on `{request}`, which `{}` answers", import.from.0), true),
+            Some(owner) => {
+                return by(
+                    format!("a request on `{request}`, once a stream of `{}` acknowledges it", owner.name),
+                    true,
+                );
+            }
+            None => {}
+        }
     }
     let request = asks(&SERVER_REQUESTS).filter(|_| !system.server.no_system_account)?;
     by(format!("`{request}`, which the server answers"), true)
@@ -180,15 +192,6 @@ pub fn asks_the_server(system: &System, account: &Account, user: &User) -> bool 
 /// Whether a user may answer requests of other accounts.
 pub fn answers(account: &Account, user: &User) -> bool {
     user.permissions.responses.is_some() || asks(account, user, &["_R_.>"]).is_some()
-}
-
-/// Whether somebody may answer requests on an import.
-fn is_answered(system: &System, import: &Import) -> bool {
-    let Some(exporter) = system.account(&import.from.0) else { return true };
-    system.is_system(exporter)
-        || import.subject.first_token() == "$JS"
-        || exporter.services().next().is_some()
-        || exporter.users.iter().any(|user| answers(exporter, user))
 }
 
 /// Whether the server keeps streams for MQTT in the account.

@@ -2,6 +2,7 @@
 //! else carries a message for them. Inside an account the server checks neither the reply
 //! subject of a message nor what JetStream is asked for.
 
+mod answering;
 mod carriers;
 mod paths;
 mod requests;
@@ -17,6 +18,7 @@ use carriers::{
     Carrier, allows, answers_others, by_leaf_node, hears_mqtt, past_publish_list, requests_of_others, speaks_anywhere,
 };
 
+pub use answering::answering;
 pub use carriers::{
     StreamRead, asked_by, asked_by_users, asks, asks_the_server, delivers_anywhere, hears_everything,
     is_answered_by_users, may_capture, may_have_published, requests_on, stream_reads, subjects_of_bucket, users_decide,

@@ -244,6 +244,17 @@ pub fn asked_by_streams(by: &Account, asks: &str, import: &Import) -> Diagnostic
         .hint("import the subjects that are asked, and no more; or remove `jetstream` from the account")
 }
 
+/// The finding that streams of another account, which nobody may make any more, may answer the requests of an account that
+/// several tenants share.
+pub fn answered_by_streams(account: &Account, owner: &Account, import: &Import) -> Diagnostic {
+    let message = format!(
+        "whether a stream of `{}` acknowledges what users of `{}` ask on `{}`, to any reply subject, is not in this file",
+        owner.name, account.name, import.local
+    );
+    RULE.warning(import.span, message)
+        .hint("give each tenant an account of its own; or remove `jetstream` from the account that answers")
+}
+
 /// The finding that streams which nobody may make any more may still be there.
 pub fn old_streams(account: &Account) -> Diagnostic {
     let message = format!(

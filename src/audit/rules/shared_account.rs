@@ -3,7 +3,7 @@
 use std::collections::{BTreeSet, HashSet};
 
 use super::{Rule, decided_elsewhere, undecided, whose};
-use crate::audit::crossing::{Parties, Share, Taken, crossings, may_capture, past_lists};
+use crate::audit::crossing::{Parties, Share, Taken, answering, crossings, may_capture, past_lists};
 use crate::audit::reach::{self, Carried, ForwardedRequest, published};
 use crate::audit::system::{Account, Import, System, User};
 use crate::audit::tenants::Tenants;
@@ -45,6 +45,9 @@ fn check(system: &System, tenants: &Tenants, out: &mut Vec<Diagnostic>) {
         if account.jetstream.is_some() && !may_capture(account) && crossings.is_empty() {
             out.push(decided_elsewhere::old_streams(account));
         }
+        if crossings.is_empty() {
+            acknowledged_elsewhere(system, account, out);
+        }
     }
     for share in shares(system, tenants) {
         by_anothers_share(system, tenants, &share, out);
@@ -84,6 +87,21 @@ fn services_past_lists(system: &System, tenants: &Tenants, account: &Account, ou
             past.what
         );
         out.push(RULE.error(past.place, message).related(past.import.span, "this service"));
+    }
+}
+
+/// Adds the services that users of an account with several tenants ask, and of which the file does not say whether a stream
+/// acknowledges the requests: to whatever reply subject they have.
+fn acknowledged_elsewhere(system: &System, account: &Account, out: &mut Vec<Diagnostic>) {
+    let is_asked = |import: &Import| {
+        let mut users = account.users.iter().filter(|user| user.chooses_replies());
+        users.any(|user| !published(account, user, Some(&import.local)).is_empty())
+    };
+    for import in account.services().filter(|import| is_asked(import)) {
+        let answering = answering(system, account, import);
+        if let Some(owner) = answering.by_earlier_of.filter(|_| !answering.is_sure()) {
+            out.push(decided_elsewhere::answered_by_streams(account, owner, import));
+        }
     }
 }
 
@@ -313,6 +331,30 @@ mod tests {
     fn service(hub: &str, importer: &str, tenants: &str) -> bool {
         let import = "service: { account: HUB, subject: \"ask.*\" }, to: \"q.*\"";
         is_past_owners("service: \"ask.*\"", import, hub, importer, tenants)
+    }
+
+    /// Measured on nats-server 2.15.1: what t1 asks with the reply subject `t2.x` is acknowledged to t2, and to the service of Z.
+    #[test]
+    fn a_stream_of_another_account_answers_to_any_reply_subject() {
+        let found = |of_s: &str, of_z: &str| {
+            let text = format!(
+                "jetstream {{}}\naccounts {{ S {{ jetstream: enabled, users: [{{ user: s, permissions {{ publish: {of_s}, subscribe: i.> }} }}], exports: [{{ service: svc, accounts: [A] }}] }}
+                 Z {{ users: [{{ user: z, permissions {{ publish: {of_z}, subscribe: zsvc }} }}], exports: [{{ service: zsvc, accounts: [A] }}] }}
+                 A {{ users: [{{ user: t1, permissions {{ publish: svc, subscribe: t1.> }} }}, {{ user: t2, permissions {{ publish: zsvc, subscribe: t2.> }} }}]
+                 imports: [{{ service: {{ account: S, subject: svc }} }}, {{ service: {{ account: Z, subject: zsvc }} }}] }} }}"
+            );
+            let tenants = "[[tenant]]\nname = 't1'\nusers = ['A/t1']\n[[tenant]]\nname = 't2'\nusers = ['A/t2']\n";
+            let found = findings_of_tenants(&text, tenants).into_iter();
+            let told = found.filter(|f| ["shared-account", "decided-elsewhere"].contains(&f.rule));
+            told.map(|f| f.message).collect::<Vec<_>>()
+        };
+        let sure = found("\"$JS.API.>\"", "_R_.>");
+        assert!(
+            sure.iter().any(|m| m.contains("once a stream of `S` acknowledges it") && m.contains("reaches `A/t2`"))
+        );
+        assert!(sure.iter().any(|m| m.starts_with("`A/t1` reaches `zsvc` of `Z`, which its list does not name")));
+        let earlier = found("x", "y");
+        assert!(earlier.iter().any(|m| m.contains("whether a stream of `S` acknowledges")), "{earlier:?}");
     }
 
     const T2: &str = "[[tenant]]\nname = 't2'\nusers = ['t2']\n";
