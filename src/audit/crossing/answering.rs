@@ -1,9 +1,10 @@
 //! Who answers the requests of a service import: users, or a stream that captures them and acknowledges. Both answer to the
 //! reply subject, which the requester chooses.
 
-use super::carriers::{answers, may_capture, users_decide};
+use super::carriers::{SERVER_REQUESTS, answers, may_capture, users_decide};
 use crate::audit::reach::{self, Carried, mapped};
 use crate::audit::system::{Account, Import, System};
+use crate::subject::Subject;
 
 /// Who answers requests.
 #[derive(Debug, Clone, Copy, Default)]
@@ -37,6 +38,7 @@ pub fn answering<'s>(system: &'s System, account: &'s Account, import: &'s Impor
         let at = carried.account;
         let hears = |user| carried.received_by(user).is_some();
         found.by_users |= system.is_system(at)
+            || is_for_the_server(system, carried)
             || !users_decide(system, at)
             || at.users.iter().any(|user| answers(at, user) && hears(user));
         if at.jetstream.is_some() {
@@ -46,6 +48,13 @@ pub fn answering<'s>(system: &'s System, account: &'s Account, import: &'s Impor
     });
     found.by_users |= !is_complete;
     found
+}
+
+/// Whether the server answers a request itself.
+fn is_for_the_server(system: &System, request: &Carried<'_>) -> bool {
+    let comes_to = |text: &&str| Subject::as_the_server_reads(text).is_some_and(|s| request.within(&s).is_some());
+    request.account.jetstream.is_some() && comes_to(&"$JS.API.>")
+        || !system.server.no_system_account && SERVER_REQUESTS.iter().any(comes_to)
 }
 
 #[cfg(test)]
@@ -75,5 +84,7 @@ mod tests {
         assert_eq!(found("jetstream: enabled,", &lists("$JS.API.>", "i.>")), (false, true, false));
         assert_eq!(found("mappings { svc: work },", &lists("_R_.>", "svc")), (false, false, false));
         assert_eq!(found("mappings { svc: work },", &lists("_R_.>", "work")), (true, false, false));
+        assert!(found("jetstream: enabled, mappings { svc: \"$JS.API.INFO\" },", &lists("x", "y")).0, "the server");
+        assert!(found("mappings { svc: \"$SYS.REQ.USER.INFO\" },", &lists("x", "y")).0, "the server");
     }
 }

@@ -32,7 +32,7 @@ impl Carrier {
 }
 
 /// Requests that every account may send to the server, which answers to any subject.
-const SERVER_REQUESTS: [&str; 4] =
+pub const SERVER_REQUESTS: [&str; 4] =
     ["$SYS.REQ.USER.INFO", "$SYS.REQ.ACCOUNT.PING.CONNZ", "$SYS.REQ.ACCOUNT.PING.STATZ", "$SYS.REQ.SERVER.PING.CONNZ"];
 
 /// Requests that JetStream answers itself; all others of its API come back by a service import.
