@@ -284,7 +284,12 @@ pub fn asked_by<'w>(
     import: &Import,
     exporter: &'w Account,
 ) -> Vec<Carried<'w>> {
-    let messages = may_have_published(system, account, user, &import.local, captures);
+    // An answer comes to a service of one subject with any reply subject, and to one with wildcards on a random one.
+    let is_answered = || !import.subject.has_wildcard() && past_publish_list(system, account, user, captures).is_some();
+    let messages = match is_answered() {
+        true => vec![Carried::new(account, &import.local)],
+        false => may_have_published(system, account, user, &import.local, captures),
+    };
     messages.iter().filter_map(|message| reach::request(message, import, exporter)).collect()
 }
 

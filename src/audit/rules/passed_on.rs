@@ -80,14 +80,15 @@ fn third(
 mod tests {
     use crate::audit::testing::findings_of_tenants;
 
-    /// Measured on nats-server 2.15.1.
+    /// Measured on nats-server 2.15.1: an answer is passed on as well.
     #[test]
     fn only_who_may_ask_is_passed_on() {
         let found = |users: &str, tenants: &str| {
             let text = format!(
                 "accounts {{ OWN {{ users: [{{ user: o }}], exports: [{{ service: \"api.get\", accounts: [GW] }}] }}
                  GW {{ users: [{{ user: gw }}], exports: [{{ service: \"gw.get\", accounts: [A] }}], imports: [{{ service: {{ account: OWN, subject: \"api.get\" }}, to: \"gw.get\" }}] }}
-                 A {{ users: [{users}], imports: [{{ service: {{ account: GW, subject: \"gw.get\" }} }}] }} }}"
+                 S {{ users: [{{ user: s }}], exports: [{{ service: svc, accounts: [A] }}] }}
+                 A {{ users: [{users}], imports: [{{ service: {{ account: GW, subject: \"gw.get\" }} }}, {{ service: {{ account: S, subject: svc }} }}] }} }}"
             );
             let found = findings_of_tenants(&text, &format!("[[tenant]]\nname = 'OWN'\naccounts = ['OWN']\n{tenants}"));
             let passed = found.into_iter().filter(|f| f.rule == "passed-on");
@@ -98,6 +99,7 @@ mod tests {
         };
         assert_eq!(found(&user("a", "gw.get"), ""), ["requests of `A` go on to `api.get` of `OWN` by way of `GW`"]);
         assert_eq!(found(&user("a", "other.>"), ""), [""; 0]);
+        assert_eq!(found(&user("a", "svc"), "").len(), 1, "by an answer of S, with the reply subject `gw.get`");
         let both = |asks: &str, other: &str| format!("{}, {}", user(asks, "gw.get"), user(other, "x.>"));
         let gateways =
             "[[tenant]]\nname = 'GW'\naccounts = ['GW']\nusers = ['A/g']\n[[tenant]]\nname = 'A'\nusers = ['A/a']\n";
