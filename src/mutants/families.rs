@@ -103,7 +103,7 @@ pub const GRANTS: &[Mutant] = grants! {
 pub const EXPORTS: &[Mutant] = exports! {
     "export-everything", "stream", ">", ["declarations"];
     "export-inboxes", "stream", "_INBOX.>", ["declarations", "reserved-export"];
-    "export-advisories", "stream", "$JS.EVENT.>", ["declarations", "reserved-export"];
+    "export-advisories", "stream", "$JS.EVENT.>", ["declarations", "shared-advisories"];
     "export-acknowledgements", "stream", "$JS.ACK.>", ["declarations", "reserved-export"];
     "export-objects", "stream", "$O.>", ["declarations", "reserved-export"];
     "export-discovery", "stream", "$SRV.>", ["declarations", "reserved-import"];

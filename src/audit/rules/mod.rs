@@ -30,6 +30,7 @@ mod reserved_export;
 mod reserved_import;
 mod server_crash;
 mod shared_account;
+mod shared_advisories;
 mod shared_identity;
 mod shared_stream;
 mod system_tenant;
@@ -82,6 +83,7 @@ pub const RULES: &[Rule] = &[
     wildcard_service::RULE,
     reserved_export::RULE,
     reserved_import::RULE,
+    shared_advisories::RULE,
     shared_identity::RULE,
     shared_stream::RULE,
     traced_share::RULE,

@@ -2,6 +2,7 @@
 
 use std::collections::{BTreeSet, HashSet};
 
+use super::shared_advisories::is_of_advisories;
 use super::{Rule, mapped_reserved};
 use crate::audit::crossing::{Share, is_same_user};
 use crate::audit::reach::{self, Carried, sent};
@@ -39,7 +40,7 @@ fn check(system: &System, tenants: &Tenants, out: &mut Vec<Diagnostic>) {
         }
         for export in &account.exports {
             let exported = reserved(system, account, export.kind, &export.subject);
-            if exported.is_empty() {
+            if exported.is_empty() || is_of_advisories(&export.subject) {
                 continue;
             }
             if let Some(copy) = copy_of(account, export) {

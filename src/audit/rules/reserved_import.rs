@@ -1,9 +1,11 @@
 //! Imports that cover subjects reserved by the server or the account's own requests.
 
+use super::shared_advisories::is_of_advisories;
 use super::{Rule, mapped_reserved, reserved_export};
-use crate::audit::system::{Account, Import, System};
+use crate::audit::system::{Account, Import, ListenerKind, System};
 use crate::audit::tenants::Tenants;
 use crate::diag::Diagnostic;
+use crate::subject::Subject;
 
 pub const RULE: Rule = Rule {
     id: "reserved-import",
@@ -36,13 +38,31 @@ fn check(system: &System, tenants: &Tenants, out: &mut Vec<Diagnostic>) {
                     let mut exports = exporter.exports.iter().filter(|e| e.subject == import.subject);
                     exports.any(|export| reserved_export::copy_of(exporter, export).is_some())
                 });
-            if from_system || is_flow || !reserved_export::touches_reserved(system, account, &import.local) {
+            let is_exempt = from_system || is_flow || is_of_advisories(&import.local);
+            if is_exempt || !reserved_export::touches_reserved(system, account, &import.local) {
                 continue;
             }
+            let domain = domain_of(&import.local);
+            if let Some((domain, _)) = domain {
+                if is_own_domain(system, domain) {
+                    let message = format!(
+                        "nothing comes to `{}` of `{}`: JetStream of this server, whose domain is `{domain}`, answers itself",
+                        import.local, import.from.0
+                    );
+                    out.push(
+                        RULE.warning(import.span, message)
+                            .hint("import it under another domain's name, such as the exporter's"),
+                    );
+                    continue;
+                }
+                if !has_other_domains(system) {
+                    continue;
+                }
+            }
             // It covers the account's own stream, consumer or bucket of that name, if there is one.
-            let is_one_thing =
-                ["$JS.API.", "$JS.ACK.", "$KV.", "$O."].iter().any(|p| import.local.as_str().starts_with(p))
-                    && reserved_export::names_one_thing(&import.local);
+            let local = domain.as_ref().map_or(&import.local, |(_, local)| local);
+            let is_one_thing = ["$JS.API.", "$JS.ACK.", "$KV.", "$O."].iter().any(|p| local.as_str().starts_with(p))
+                && reserved_export::names_one_thing(local);
             if is_one_thing && account.jetstream.is_none() {
                 continue;
             }
@@ -57,6 +77,23 @@ fn check(system: &System, tenants: &Tenants, out: &mut Vec<Diagnostic>) {
             });
         }
     }
+}
+
+/// The domain that a request to JetStream names, and the request without it. `None`: it names none, or any.
+fn domain_of(subject: &Subject) -> Option<(&str, Subject)> {
+    let (domain, request) = subject.as_str().strip_prefix("$JS.")?.split_once(".API.")?;
+    let is_one = !domain.is_empty() && !domain.contains(['.', '*', '>']);
+    Some((domain, Subject::as_the_server_reads(&format!("$JS.API.{request}"))?)).filter(|_| is_one)
+}
+
+fn is_own_domain(system: &System, domain: &str) -> bool {
+    let own = system.server.jetstream.as_ref().and_then(|jetstream| jetstream.domain.as_ref());
+    own.is_some_and(|(own, _)| own == domain)
+}
+
+/// Whether the account's own requests may go to JetStream of another domain: by a leaf node.
+fn has_other_domains(system: &System) -> bool {
+    system.server.listener(ListenerKind::Leaf).is_some() || system.server.remotes().next().is_some()
 }
 
 /// The finding that an account acknowledges messages of two others at once: an acknowledgement goes to the reply subject of
@@ -91,6 +128,26 @@ fn acknowledged_twice(system: &System, tenants: &Tenants, account: &Account) -> 
 mod tests {
     use crate::audit::testing::findings;
     use crate::diag::Severity;
+
+    /// Measured on nats-server 2.15.1: the exporter gets what is asked, and of its own domain nothing.
+    #[test]
+    fn clients_name_another_accounts_jetstream_by_a_domain() {
+        let found = |server: &str, local: &str| {
+            let text = format!(
+                "jetstream {{ {server} }}\nserver_name: s\naccounts {{ P {{ jetstream: enabled, users: [{{ user: p }}], exports: [{{ service: \"$JS.API.CONSUMER.MSG.NEXT.S.c\", accounts: [A] }}] }}
+                 A {{ jetstream: enabled, users: [{{ user: a }}], imports: [{{ service: {{ account: P, subject: \"$JS.API.CONSUMER.MSG.NEXT.S.c\" }}, to: \"{local}\" }}] }} }}"
+            );
+            let told = findings(&text).into_iter().find(|f| f.rule == "reserved-import");
+            told.map(|f| (f.severity, f.message.starts_with("nothing comes")))
+        };
+        let (own, other) = ("$JS.hub.API.CONSUMER.MSG.NEXT.S.c", "$JS.P.API.CONSUMER.MSG.NEXT.S.c");
+        assert_eq!(found("", other), None);
+        assert_eq!(found("domain: hub", other), None);
+        assert_eq!(found("domain: hub", own), Some((Severity::Warning, true)));
+        let leaf = "domain: hub }\nleafnodes { port: 7422";
+        assert_eq!(found(leaf, other), Some((Severity::Warning, false)), "a leaf node may have that domain");
+        assert_eq!(found("", "$JS.API.CONSUMER.MSG.NEXT.S.c"), Some((Severity::Warning, false)));
+    }
 
     /// Measured on nats-server 2.15.1: one acknowledgement took the message off both work queues, and of one only with
     /// the feature flag or other names.
