@@ -614,6 +614,7 @@ fn verb(action: &Action, applied: bool) -> &'static str {
         (Action::Delete { .. }, true) => "deleted",
         (Action::Refused { .. } | Action::SubjectsTaken { .. }, _) => "cannot be changed in place",
         (Action::Withheld(_), _) => "changed by somebody else and left as it is",
+        (Action::Waits(_), _) => "to wait for its stream",
         (Action::Undeclared { .. }, _) => "no longer declared",
         (Action::Unmanaged { .. }, _) => "not in the registry",
     }
@@ -654,6 +655,7 @@ fn describe(context: &Context, tenant: &str, change: &Change, outcome: &ChangeOu
             ui.note("      somebody else changed it: declare what it has now; or, to have them dropped:");
             ui.note(&format!("      {}", context.command(&format!("tenantry apply --replace {address}"))));
         }
+        (Action::Waits(_), _) => say(&format!("      not before stream {stream} is changed")),
         (Action::Undeclared { .. }, _) if is_name(stream) && consumer.as_deref().is_none_or(is_name) => {
             ui.note(&format!("      {}", context.command(&format!("tenantry apply --delete {address}"))));
         }

@@ -494,6 +494,29 @@ async fn limits_for_consumers_go_down_with_theirs() {
     assert!(project.run(&["check"]).exited(2).stderr.contains("beyond-consumer-limits"));
 }
 
+#[tokio::test]
+async fn filters_do_not_change_before_their_stream() {
+    let stream = |subject: &str| {
+        format!(
+            "[[tenant.stream]]\nname = \"J\"\nsubjects = [\"T.{subject}.>\"]\nretention = \"interest\"\n\
+             [[tenant.stream.consumer]]\nname = \"w\"\nfilter = \"T.{subject}.>\"\n"
+        )
+    };
+    let project = project(&stream("old"));
+    let boss = boss(&project).await;
+    store(&boss, "T.old.1", 5).await;
+    ask(&boss, "$JS.API.STREAM.CREATE.LEGACY", json!({ "name": "LEGACY", "subjects": ["T.new.>"] }))
+        .await
+        .expect("made");
+    project.write("tenants.toml", &project.on_own_ports(&format!("{HEAD}{}", stream("new"))));
+    let applied = apply(&project, &[], 1);
+    assert!(actions(&applied).contains(&"blocked J/w".to_owned()), "{applied:#}");
+    store(&boss, "T.old.2", 5).await;
+    assert_eq!(info(&boss, "STREAM.INFO.J").await["state"]["messages"], 10);
+    apply(&project, &["--delete", "T/LEGACY"], 0);
+    assert_eq!(info(&boss, "CONSUMER.INFO.J.w").await["config"]["filter_subject"], "T.new.>");
+}
+
 /// nats-server refuses limits below what a consumer has (10069), and a consumer above the limits (10121).
 #[tokio::test]
 async fn of_limits_for_consumers_one_rises_and_one_falls() {

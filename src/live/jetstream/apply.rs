@@ -116,14 +116,14 @@ async fn carry_out(
 fn waits_for(change: &Change, actual: &Actual, failed: &[(Change, Failure)]) -> Option<String> {
     change.consumer.as_ref()?;
     let mut of_stream = failed.iter().map(|(other, _)| other).filter(|other| other.stream == change.stream);
-    // Limits that a stream sets for its consumers go down after theirs.
-    let is_lost = |c: &Change| c.consumer.is_none() && !matches!(c.action, Action::Update(_));
+    let gives_up = matches!(change.action, Action::Update(_)) && losses::gives_up(change.action.fields());
+    // Limits that a stream sets for its consumers go down after theirs; its subjects and their filters change together.
+    let is_lost = |c: &Change| c.consumer.is_none() && (gives_up || !matches!(c.action, Action::Update(_)));
     if of_stream.clone().any(is_lost) {
         return Some(format!("not tried, because stream `{}` could not be made or changed", change.stream));
     }
     // What an interest stream keeps for one consumer goes when that gives it up, and nobody else waits for it yet.
     let is_interest = actual.streams.get(&change.stream).is_some_and(|f| f.raw["retention"] == "interest");
-    let gives_up = matches!(change.action, Action::Update(_)) && losses::gives_up(change.action.fields());
     let is_missing = |c: &&Change| matches!(c.action, Action::Create);
     let missing = of_stream.find(is_missing).filter(|_| is_interest && gives_up)?.consumer.as_ref()?;
     Some(format!("not tried, because consumer `{missing}`, which may be to get what it gives up, could not be made"))

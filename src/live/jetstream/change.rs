@@ -52,6 +52,8 @@ pub enum Action {
     },
     /// Blocked: somebody else changed it, the update would drop messages, and `--replace` does not name it.
     Withheld(Differs),
+    /// Blocked: a consumer is to give subjects up, and its stream cannot be changed.
+    Waits(Differs),
     /// Blocked: it cannot be created, because an unmanaged stream has its subjects.
     SubjectsTaken {
         /// Name of the unmanaged stream.
@@ -146,7 +148,8 @@ impl Action {
 
     /// Whether the server does not match the registry while it is not carried out.
     pub fn is_open(&self) -> bool {
-        self.is_done() || matches!(self, Self::Refused { .. } | Self::Withheld(_) | Self::SubjectsTaken { .. })
+        self.is_done()
+            || matches!(self, Self::Refused { .. } | Self::Withheld(_) | Self::Waits(_) | Self::SubjectsTaken { .. })
     }
 
     /// Its name in JSON.
@@ -155,7 +158,7 @@ impl Action {
             Self::Create => "create",
             Self::Update(_) => "update",
             Self::Replace(_) => "replace",
-            Self::Refused { .. } | Self::Withheld(_) | Self::SubjectsTaken { .. } => "blocked",
+            Self::Refused { .. } | Self::Withheld(_) | Self::Waits(_) | Self::SubjectsTaken { .. } => "blocked",
             Self::Delete { .. } => "delete",
             Self::Undeclared { .. } => "undeclared",
             Self::Unmanaged { .. } => "foreign",
@@ -168,7 +171,7 @@ impl Action {
             Self::Update(_) => '~',
             Self::Replace(_) => '±',
             Self::Delete { .. } => '-',
-            Self::Refused { .. } | Self::Withheld(_) | Self::SubjectsTaken { .. } => '!',
+            Self::Refused { .. } | Self::Withheld(_) | Self::Waits(_) | Self::SubjectsTaken { .. } => '!',
             Self::Undeclared { .. } | Self::Unmanaged { .. } => '?',
         }
     }
@@ -182,7 +185,7 @@ impl Action {
 
     fn differs(&self) -> Option<&Differs> {
         match self {
-            Self::Update(differs) | Self::Withheld(differs) => Some(differs),
+            Self::Update(differs) | Self::Withheld(differs) | Self::Waits(differs) => Some(differs),
             other => other.not_in_place().map(|n| &n.differs),
         }
     }
@@ -196,6 +199,7 @@ impl Action {
     pub fn reason(&self) -> Option<&str> {
         match self {
             Self::Withheld(_) => Some("somebody else changed it, and messages would be dropped"),
+            Self::Waits(_) => Some("its stream is not changed, and the filters of its consumers not before it"),
             other => other.not_in_place().map(|n| n.reason.as_str()),
         }
     }
@@ -219,7 +223,7 @@ impl Action {
     /// Messages that the action deletes, or would delete. `None` for an update, which
     /// deletes nothing but what its note says.
     fn losses(&self) -> Option<u64> {
-        self.messages().filter(|_| !matches!(self, Self::Update(_)))
+        self.messages().filter(|_| !matches!(self, Self::Update(_) | Self::Waits(_)))
     }
 }
 

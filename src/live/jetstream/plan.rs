@@ -147,7 +147,24 @@ pub fn changes(tenant: &Tenant, actual: &Actual, targets: &Targets) -> Vec<Chang
         }
     }
     refusals::note(tenant, actual, targets, &mut changes);
+    withhold_filters(&mut changes);
     changes
+}
+
+/// Withholds what consumers would give up where their stream stays as it is: its subjects and their filters change together.
+fn withhold_filters(changes: &mut [Change]) {
+    let is_stuck = |change: &&Change| {
+        change.consumer.is_none() && change.action.is_open() && (!change.action.is_done() || change.is_refused())
+    };
+    let stuck: Vec<String> = changes.iter().filter(is_stuck).map(|change| change.stream.clone()).collect();
+    for change in changes.iter_mut().filter(|change| change.consumer.is_some() && stuck.contains(&change.stream)) {
+        if let Action::Update(differs) = &change.action
+            && losses::gives_up(&differs.fields)
+        {
+            change.action = Action::Waits(differs.clone());
+            change.note = None;
+        }
+    }
 }
 
 /// Streams that are on the server and not in the registry, deletions first.
@@ -422,6 +439,25 @@ mod tests {
         assert_eq!(noted(&[("a", "y"), ("b", "z")], &[]), [""; 0], "one after the other");
         let lost = planned(&queue(&[("a", "")]), &actual, &[], &[]).remove(0);
         assert!(matches!(lost.action, Action::Refused { .. }), "one that loses its filter");
+    }
+
+    /// Measured on nats-server 2.15.1: an interest stream on old subjects, whose consumer waits for new ones, stores nothing.
+    #[test]
+    fn filters_wait_for_the_stream_that_they_belong_to() {
+        let declared = |subject: &str| {
+            let stream =
+                format!("[[tenant.stream]]\nname = \"J\"\nsubjects = [\"T.{subject}.>\"]\nretention = \"interest\"\n");
+            let consumer = format!("[[tenant.stream.consumer]]\nname = \"w\"\nfilter = \"T.{subject}.>\"\n");
+            registry(&[&format!("{stream}{consumer}")])
+        };
+        let mut actual = applied(&declared("old"));
+        assert_eq!(lines(&declared("new"), &actual, &[], &[]), ["~ stream J", "~ consumer J/w"], "the control");
+        actual.streams.insert("LEGACY".into(), unmanaged("T.new.>"));
+        let plan = planned(&declared("new"), &actual, &[], &[]);
+        let consumer = plan.iter().find(|change| change.consumer.is_some()).expect("a consumer");
+        assert!(matches!(consumer.action, Action::Waits(_)), "{consumer}");
+        assert_eq!(consumer.to_string(), "! consumer J/w");
+        assert_eq!(consumer.note, None);
     }
 
     /// Measured on nats-server 2.15.1: 10069.
