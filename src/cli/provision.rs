@@ -617,6 +617,7 @@ fn verb(action: &Action, applied: bool) -> &'static str {
         (Action::Waits(_), _) => "to wait for its stream",
         (Action::Undeclared { .. }, _) => "no longer declared",
         (Action::Unmanaged { .. }, _) => "not in the registry",
+        (Action::Paused { .. }, _) => "paused",
     }
 }
 

@@ -432,6 +432,11 @@ impl Tenant {
         self.users.iter().find(|user| user.is_provisioner())
     }
 
+    /// The copies that other tenants have of one of its streams.
+    pub fn copies_of(&self, stream: &str) -> impl Iterator<Item = &StreamCopy> {
+        self.stream_exports.iter().filter(move |copy| copy.stream.as_str() == stream)
+    }
+
     /// The tenants that copy its streams, then the tenants whose streams it copies.
     pub fn copying(&self) -> impl Iterator<Item = &AccountName> {
         self.stream_exports.iter().map(|copy| &copy.to).chain(self.stream_imports.iter().map(|copy| &copy.from))

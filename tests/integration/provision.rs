@@ -495,6 +495,41 @@ async fn limits_for_consumers_go_down_with_theirs() {
 }
 
 #[tokio::test]
+async fn a_paused_consumer_is_not_as_declared() {
+    let project = project(&with_consumers("limits", &[("c", "x")]));
+    let boss = boss(&project).await;
+    assert_eq!(actions(&plan(&project, 0)), [""; 0]);
+    ask(&boss, "$JS.API.CONSUMER.PAUSE.W.c", json!({ "pause_until": "2100-01-01T00:00:00Z" })).await.expect("paused");
+    assert_eq!(actions(&plan(&project, 0)), ["paused W/c"]);
+    let shown = project.run(&["plan"]).succeeded().stdout;
+    assert!(shown.contains("W/c: paused until 2100-01-01T00:00:00Z") && shown.contains("1 paused"), "{shown}");
+}
+
+#[tokio::test]
+async fn what_a_push_consumer_delivers_goes_elsewhere_when_nobody_is_subscribed() {
+    let pushing = |to: &str| {
+        let text = with_consumers("limits", &[("c", "x")]);
+        format!("{HEAD}{text}deliver_subject = \"T.push.{to}\"\n")
+    };
+    let project = Project::with_registry(&pushing("one"));
+    project.up();
+    let boss = boss(&project).await;
+    let subscription = boss.client.subscribe("T.push.one").await.expect("subscribed");
+    let is_bound = || async { info(&boss, "CONSUMER.INFO.W.c").await["push_bound"] == true };
+    eventually("the consumer is in use", is_bound).await;
+    project.write("tenants.toml", &project.on_own_ports(&pushing("two")));
+    let planned = plan(&project, 1);
+    assert!(
+        planned["changes"][0]["note"].as_str().is_some_and(|n| n.contains("somebody is subscribed")),
+        "{planned:#}"
+    );
+    apply(&project, &[], 1);
+    drop(subscription);
+    eventually("nobody is subscribed", || async { !is_bound().await }).await;
+    apply(&project, &[], 0);
+}
+
+#[tokio::test]
 async fn filters_do_not_change_before_their_stream() {
     let stream = |subject: &str| {
         format!(

@@ -136,16 +136,17 @@ async fn carry_out_one(api: &Api, tenant: &Tenant, actual: &Actual, change: &Cha
     let Some(consumer) = change.consumer.as_deref() else {
         let raw = found.map(|f| &f.raw);
         return match (&change.action, declared) {
-            (Action::Create, Some(stream)) => create_stream(api, stream).await,
+            (Action::Create, Some(stream)) => create_stream(api, stream, copied_up_to(actual, name)).await,
             (Action::Update { .. }, Some(stream)) => update_stream(api, stream, raw).await,
             (Action::Replace(_), Some(stream)) => {
                 replacement::refuse(api, tenant, stream).await?;
-                delete_stream(api, name, raw).await?;
-                create_stream(api, stream).await.map_err(note_deleted)
+                let closed = handover::hand_over(api, actual, name, tenant.copies_of(name).next().is_some()).await?;
+                let last = delete_stream(api, name, closed.as_ref().or(raw)).await?;
+                create_stream(api, stream, last).await.map_err(note_deleted)
             }
             _ => {
-                let closed = handover::hand_over(api, actual, name).await?;
-                delete_stream(api, name, closed.as_ref().or(raw)).await
+                let closed = handover::hand_over(api, actual, name, false).await?;
+                delete_stream(api, name, closed.as_ref().or(raw)).await.map(drop)
             }
         };
     };
@@ -228,9 +229,21 @@ fn changed(subject: &str) -> Failure {
     Failure::Changed(format!("{kind} `{}`", name.join("/")))
 }
 
-async fn create_stream(api: &Api, stream: &Stream) -> Result<(), Failure> {
+/// The last sequence number that mirrors in the account have of a stream, which was there before.
+fn copied_up_to(actual: &Actual, name: &str) -> u64 {
+    let mirrors = actual.streams.values().filter(|found| found.raw["mirror"]["name"] == name);
+    mirrors.filter(|found| found.raw["mirror"]["external"].is_null()).map(|found| found.last).max().unwrap_or_default()
+}
+
+/// Creates a stream. `last`: the last sequence number of the one in whose place it comes, which those who copy it have seen:
+/// they take nothing before it.
+async fn create_stream(api: &Api, stream: &Stream, last: u64) -> Result<(), Failure> {
     let name = &stream.name;
-    let body = STREAM.request(&stream.config, None);
+    let mut body = STREAM.request(&stream.config, None);
+    // A mirror has the numbers of what it copies.
+    if last > 0 && !body["mirror"].is_object() {
+        body["first_seq"] = json!(last + 1);
+    }
     request_and_compare(api, &format!("STREAM.CREATE.{name}"), &body, &STREAM, &stream.config, &[STREAM_NAME_IN_USE])
         .await
 }
@@ -294,10 +307,10 @@ async fn request_and_compare(
 }
 
 /// Fails with `Failure::Changed` unless the server still has the configuration that the
-/// plan was made for.
-async fn check_unchanged(api: &Api, subject: &str, raw: Option<&Json>) -> Result<(), Failure> {
+/// plan was made for. Returns what it has.
+async fn check_unchanged(api: &Api, subject: &str, raw: Option<&Json>) -> Result<Json, Failure> {
     let now = api.request(subject, &Json::Null).await.map_err(|e| stale(e, &NOT_FOUND, subject))?;
-    if raw.is_some_and(|raw| is_same(raw, &now["config"])) { Ok(()) } else { Err(changed(subject)) }
+    if raw.is_some_and(|raw| is_same(raw, &now["config"])) { Ok(now) } else { Err(changed(subject)) }
 }
 
 async fn delete(api: &Api, subject: &str) -> Result<(), Failure> {
@@ -313,15 +326,15 @@ fn ignore_not_found(answer: Result<Json, Failure>) -> Result<(), Failure> {
 }
 
 /// Deletes a stream and waits until it has disappeared: a stream that is created again
-/// too early may find its old messages.
-async fn delete_stream(api: &Api, name: &str, raw: Option<&Json>) -> Result<(), Failure> {
+/// too early may find its old messages. Returns its last sequence number.
+async fn delete_stream(api: &Api, name: &str, raw: Option<&Json>) -> Result<u64, Failure> {
     let info = format!("STREAM.INFO.{name}");
-    check_unchanged(api, &info, raw).await?;
+    let last = check_unchanged(api, &info, raw).await?["state"]["last_seq"].as_u64().unwrap_or_default();
     delete(api, &format!("STREAM.DELETE.{name}")).await?;
     let start = Instant::now();
     loop {
         match api.request(&info, &Json::Null).await {
-            Err(Failure::Refused { code, .. }) if NOT_FOUND.contains(&code) => return Ok(()),
+            Err(Failure::Refused { code, .. }) if NOT_FOUND.contains(&code) => return Ok(last),
             Err(other) => return Err(other),
             Ok(_) if start.elapsed() > PATIENCE => {
                 return Err(Failure::Refused { code: 0, words: format!("stream `{name}` is still there") });

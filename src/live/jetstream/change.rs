@@ -69,6 +69,11 @@ pub enum Action {
         /// Number of messages that the stream holds, or that the consumer has processed.
         messages: u64,
     },
+    /// No action: it is as declared, and somebody has paused it.
+    Paused {
+        /// Until when.
+        until: String,
+    },
     /// No action: it was not created from the registry.
     Unmanaged {
         /// Number of messages that the stream holds, or that the consumer has processed.
@@ -161,6 +166,7 @@ impl Action {
             Self::Refused { .. } | Self::Withheld(_) | Self::Waits(_) | Self::SubjectsTaken { .. } => "blocked",
             Self::Delete { .. } => "delete",
             Self::Undeclared { .. } => "undeclared",
+            Self::Paused { .. } => "paused",
             Self::Unmanaged { .. } => "foreign",
         }
     }
@@ -172,7 +178,7 @@ impl Action {
             Self::Replace(_) => '±',
             Self::Delete { .. } => '-',
             Self::Refused { .. } | Self::Withheld(_) | Self::Waits(_) | Self::SubjectsTaken { .. } => '!',
-            Self::Undeclared { .. } | Self::Unmanaged { .. } => '?',
+            Self::Undeclared { .. } | Self::Paused { .. } | Self::Unmanaged { .. } => '?',
         }
     }
 
@@ -250,6 +256,7 @@ impl fmt::Display for Change {
         match action {
             Action::Undeclared { .. } => f.write_str(": no longer in the registry, left alone"),
             Action::Unmanaged { .. } => f.write_str(": not in the registry, left alone"),
+            Action::Paused { until } => write!(f, ": paused until {until}, left so"),
             _ => Ok(()),
         }
     }

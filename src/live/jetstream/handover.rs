@@ -14,14 +14,14 @@ const PATIENCE: Duration = Duration::from_secs(10);
 const QUIET: usize = 5;
 const PAUSE: Duration = Duration::from_millis(100);
 
-/// Lets a stream take no more messages, and waits until those who copy it have all. Returns its configuration then. `None`:
-/// nobody copies it.
-pub async fn hand_over(api: &Api, actual: &Actual, name: &str) -> Result<Option<Json>, Failure> {
+/// Lets a stream take no more messages, and waits until those of its account who copy it have all. `is_shared`: others copy it,
+/// too, who are not seen here. Returns its configuration then. `None`: nobody copies it.
+pub async fn hand_over(api: &Api, actual: &Actual, name: &str, is_shared: bool) -> Result<Option<Json>, Failure> {
     let Some(raw) = actual.streams.get(name).map(|found| &found.raw) else { return Ok(None) };
     let copies = |other: &Json| origins(other).any(|origin| origin["name"] == name && origin["external"].is_null());
     let others = actual.streams.iter().filter(|(other, found)| *other != name && copies(&found.raw));
     let followers: Vec<&str> = others.map(|(other, _)| other.as_str()).collect();
-    if followers.is_empty() || raw["subjects"].as_array().is_none_or(Vec::is_empty) {
+    if followers.is_empty() && !is_shared || raw["subjects"].as_array().is_none_or(Vec::is_empty) {
         return Ok(None);
     }
     let mut closed = raw.clone();

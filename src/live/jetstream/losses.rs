@@ -6,6 +6,8 @@ use serde_json::Value as Json;
 
 use super::plan::{Actual, ActualConsumer, ActualStream};
 use super::refusals::origins;
+use crate::diag::first_few;
+use crate::model::Tenant;
 use crate::model::jetstream::difference::Field;
 use crate::model::jetstream::keys;
 use crate::subject::Subject;
@@ -58,6 +60,22 @@ pub fn of_origins(before: &Json, after: Option<&Json>, actual: &Actual) -> Optio
     });
     let notes: BTreeSet<String> = notes.collect();
     joined(notes.into_iter().map(Some))
+}
+
+/// What copies of a stream have of the one that comes in its place. `None`: there are none.
+pub fn of_copies(tenant: &Tenant, name: &str, actual: &Actual) -> Option<String> {
+    let copies = |found: &ActualStream| origins(&found.raw).any(|o| o["name"] == name && o["external"].is_null());
+    let own = actual.streams.iter().filter(|(_, found)| copies(found)).map(|(copy, _)| format!("`{copy}`"));
+    let of_others = tenant.copies_of(name).map(|copy| format!("that of `{}`", copy.to));
+    let all: Vec<String> = own.chain(of_others).collect();
+    let misses = match tenant.copies_of(name).next() {
+        Some(_) => "; those of other tenants may miss what is published in the first seconds",
+        None => "",
+    };
+    (!all.is_empty()).then(|| {
+        let all = first_few(&all);
+        format!("its copies ({all}) keep what they have, and go on with the new one after some seconds{misses}")
+    })
 }
 
 /// Why a consumer cannot lose its filter in place: nats-server 2.15.1 then neither tells it of new messages nor, in an interest
@@ -136,7 +154,7 @@ fn without_interest(fields: &[Field], found: &ActualStream) -> Option<String> {
     }
 }
 
-/// The sources that the server reads again from their first message: it tells a source by its
+/// The sources that the server reads again, and those that it reads for the first time: it tells a source by its
 /// name, filter and transforms, and takes one that differs in them for a new one.
 fn copied_again(fields: &[Field]) -> Option<String> {
     let changed = fields.iter().find(|f| f.key.name == keys::stream::SOURCES.name)?;
@@ -152,14 +170,24 @@ fn copied_again(fields: &[Field]) -> Option<String> {
             .any(|old| name(old) == name(source) && !to.iter().any(|new| name(new) == name(old) && same(new, old)));
         was_source && one_is_gone && !from.iter().any(|old| name(old) == name(source) && same(old, source))
     };
-    let again: Vec<String> =
-        to.iter().filter(is_again).filter_map(|s| Some(format!("`{}`", s["name"].as_str()?))).collect();
-    (!again.is_empty()).then(|| {
+    let names = |sources: Vec<&Json>| -> Vec<String> {
+        sources.into_iter().filter_map(|s| Some(format!("`{}`", s["name"].as_str()?))).collect()
+    };
+    let again = names(to.iter().filter(is_again).collect());
+    let again = (!again.is_empty()).then(|| {
         format!(
-            "{} is copied again from its first message: what it has of it already may be there twice",
+            "{} is copied anew, and what it has of it already may be there twice (by a share, or in a form that it had before, \
+             perhaps only the latest messages)",
             again.join(", ")
         )
-    })
+    });
+    // Which may hold the same messages: a stream that was renamed.
+    let is_in = |sources: &[Json], source: &Json| sources.iter().any(|other| name(other) == name(source));
+    let new = names(to.iter().filter(|source| !is_in(&from, source)).collect());
+    let gone = names(from.iter().filter(|source| !is_in(&to, source)).collect());
+    let twice = (!new.is_empty() && !gone.is_empty())
+        .then(|| format!("all that {} holds is copied, also what came by {} already", new.join(", "), gone.join(", ")));
+    joined([again, twice])
 }
 
 /// What becomes of the stream's messages if a consumer goes. `None`: nothing.
@@ -429,6 +457,28 @@ mod tests {
         assert_eq!(reason("flow_control", Json::Null), None, "it feeds a copy");
     }
 
+    /// Measured on nats-server 2.15.1: a mirror copies nothing of a stream that begins with lower numbers than it has.
+    #[test]
+    fn the_copies_of_a_replaced_stream_are_named() {
+        let model = crate::project::tests::model(
+            "[[share]]\nfrom = \"A\"\nto = [\"B\"]\njetstream = \"E\"\n[[tenant]]\nname = \"A\"\n[tenant.jetstream]\nstorage = \"1MiB\"\n\
+             [[tenant.user]]\nname = \"a\"\n[[tenant.stream]]\nname = \"E\"\nsubjects = [\"A.e\"]\n\
+             [[tenant]]\nname = \"B\"\n[tenant.jetstream]\nstorage = \"1MiB\"\n[[tenant.user]]\nname = \"b\"\n\
+             [[tenant.stream]]\nname = \"C\"\n[tenant.stream.mirror]\nname = \"E\"\nfrom = \"A\"\n",
+        );
+        let [a, b] = [0, 1].map(|i| &model.tenants[i]);
+        let raw = json!({ "mirror": { "name": "E" } });
+        let actual = Actual {
+            streams: [("M".to_owned(), ActualStream { raw, ..ActualStream::default() })].into(),
+            ..Actual::default()
+        };
+        let own = "its copies (`M`) keep what they have, and go on with the new one after some seconds";
+        assert_eq!(of_copies(b, "E", &actual).as_deref(), Some(own));
+        let both = of_copies(a, "E", &actual).unwrap_or_default();
+        assert!(both.starts_with("its copies (`M`, that of `B`) keep") && both.contains("may miss"), "{both}");
+        assert_eq!(of_copies(a, "F", &actual), None);
+    }
+
     /// Measured on nats-server 2.15.1: an interest stream keeps for the server's own consumer what a copy has yet to take.
     #[test]
     fn an_interest_stream_that_is_no_longer_copied_drops_what_waits_for_the_copy() {
@@ -511,11 +561,13 @@ mod tests {
     fn a_source_with_another_filter_is_copied_again() {
         let source = |name: &str, filter: &str| json!({ "name": name, "filter_subject": filter });
         let note = |from: Json, to: Json| noted(&vec![("sources", from, to)], &stream("old", 10, 0));
-        let again = "`Q` is copied again from its first message: what it has of it already may be there twice";
+        let again = "`Q` is copied anew, and what it has of it already may be there twice (by a share, or in a form that it had before, \
+             perhaps only the latest messages)";
         assert_eq!(note(json!([source("Q", "a")]), json!([source("Q", "b")])).as_deref(), Some(again));
         assert_eq!(note(json!([{ "name": "Q" }]), json!([source("Q", "b")])).as_deref(), Some(again));
         assert_eq!(note(json!([source("Q", "a")]), json!([source("Q", "a"), source("R", "b")])), None);
         assert_eq!(note(json!([source("Q", "a")]), json!([source("Q", "a"), source("Q", "b")])), None, "beside it");
-        assert_eq!(note(json!([source("Q", "a")]), json!([source("R", "b")])), None);
+        let other = "all that `R` holds is copied, also what came by `Q` already";
+        assert_eq!(note(json!([source("Q", "a")]), json!([source("R", "b")])).as_deref(), Some(other));
     }
 }

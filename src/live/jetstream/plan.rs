@@ -34,6 +34,8 @@ pub struct ActualStream {
     pub bytes: u64,
     /// The sequence number of the first one.
     pub first: u64,
+    /// The sequence number of the last one that it took.
+    pub last: u64,
     /// Number of consumers, with clients' own and those by which servers copy it.
     pub consumer_count: u64,
     /// Durable consumers by name.
@@ -53,6 +55,10 @@ pub struct ActualConsumer {
     pub position: u64,
     /// Number of messages that it has not delivered yet, or that are not acknowledged.
     pub waiting: u64,
+    /// Whether somebody is subscribed to what it pushes.
+    pub is_bound: bool,
+    /// Until when it is paused. `None`: it is not.
+    pub paused_until: Option<String>,
 }
 
 /// Reads the streams and durable consumers of an account.
@@ -87,6 +93,8 @@ pub async fn read(api: &Api) -> Result<Actual, Failure> {
                     acknowledged: number(&consumer["ack_floor"]["consumer_seq"]),
                     position: number(&consumer["delivered"]["stream_seq"]),
                     waiting: number(&consumer["num_pending"]) + number(&consumer["num_ack_pending"]),
+                    is_bound: consumer["push_bound"] == true,
+                    paused_until: raw["pause_until"].as_str().filter(|_| consumer["paused"] == true).map(str::to_owned),
                     raw,
                 };
                 consumers.insert(name, actual);
@@ -96,6 +104,7 @@ pub async fn read(api: &Api) -> Result<Actual, Failure> {
             messages: number(&state["messages"]),
             bytes: number(&state["bytes"]),
             first: number(&state["first_seq"]),
+            last: number(&state["last_seq"]),
             consumer_count: number(&state["consumer_count"]),
             raw,
             consumers,
@@ -128,6 +137,7 @@ pub fn changes(tenant: &Tenant, actual: &Actual, targets: &Targets) -> Vec<Chang
             consumer_change(tenant, stream, consumer, found, taken.as_deref(), targets)
         });
         let mut of_consumers: Vec<Change> = of_consumers.collect();
+        of_consumers.extend(in_stream.into_iter().flat_map(|found| paused(stream, found)));
         // Who is to get what another one gives up, or what a stream keeps for consumers only, is there first.
         of_consumers.sort_by_key(|change| match &change.action {
             Action::Create => 0,
@@ -192,6 +202,17 @@ fn action_for_unknown(is_named: bool, raw: &Json, messages: u64) -> Action {
     }
 }
 
+/// The declared consumers that somebody has paused.
+fn paused(stream: &Stream, found: &ActualStream) -> Vec<Change> {
+    let declared = stream.consumers.iter().filter_map(|consumer| {
+        let name = consumer.name.as_str();
+        let until = found.consumers.get(name)?.paused_until.clone()?;
+        let (kind, stream, consumer) = (Kind::Consumer, stream.name.to_string(), Some(name.to_owned()));
+        Some(Change { kind, stream, consumer, action: Action::Paused { until }, note: None })
+    });
+    declared.collect()
+}
+
 /// Consumers that are on the server and not in the registry.
 fn undeclared_consumers<'a>(
     stream: &'a Stream,
@@ -227,7 +248,11 @@ fn stream_change(tenant: &Tenant, stream: &Stream, actual: &Actual, targets: &Ta
                     }
                 }
                 Some(reason) => {
-                    note = losses::joined([goes_too(stream, found), losses::of_origins(&found.raw, None, actual)]);
+                    note = losses::joined([
+                        goes_too(stream, found),
+                        losses::of_origins(&found.raw, None, actual),
+                        losses::of_copies(tenant, name, actual),
+                    ]);
                     let not_in_place = NotInPlace { differs, reason };
                     // If an unmanaged stream has its subjects, it could not be created again.
                     match subjects_taken() {
@@ -439,6 +464,18 @@ mod tests {
         assert_eq!(noted(&[("a", "y"), ("b", "z")], &[]), [""; 0], "one after the other");
         let lost = planned(&queue(&[("a", "")]), &actual, &[], &[]).remove(0);
         assert!(matches!(lost.action, Action::Refused { .. }), "one that loses its filter");
+    }
+
+    #[test]
+    fn a_paused_consumer_is_shown_and_left_paused() {
+        let model = registry(&[ORDERS, BILLING]);
+        let mut actual = applied(&model);
+        let billing = actual.streams.get_mut("ORDERS").and_then(|s| s.consumers.get_mut("billing")).expect("applied");
+        billing.paused_until = Some("2030-01-01T00:00:00Z".into());
+        let shown = "? consumer ORDERS/billing: paused until 2030-01-01T00:00:00Z, left so";
+        assert_eq!(lines(&model, &actual, &[], &[]), [shown]);
+        let changed = registry(&[ORDERS, BILLING, "max_deliver = 5\n"]);
+        assert_eq!(lines(&changed, &actual, &[], &[]), ["~ consumer ORDERS/billing", shown]);
     }
 
     /// Measured on nats-server 2.15.1: an interest stream on old subjects, whose consumer waits for new ones, stores nothing.

@@ -12,6 +12,7 @@ use super::targets::Targets;
 use crate::live::stats::human_size;
 use crate::model::Tenant;
 use crate::model::jetstream::difference::{CONSUMER, STREAM};
+use crate::model::jetstream::keys::consumer::DELIVER_SUBJECT;
 use crate::model::jetstream::keys::stream::CONSUMER_LIMITS;
 use crate::subject::Subject;
 
@@ -20,6 +21,7 @@ pub fn note(tenant: &Tenant, actual: &Actual, targets: &Targets, changes: &mut [
     note_too_many(tenant, actual, changes);
     note_too_many_consumers(tenant, actual, changes);
     note_above_limits(tenant, actual, targets, changes);
+    note_subscribed(actual, changes);
     note_same_work(tenant, actual, targets, changes);
     note_exchanged(tenant, actual, changes);
     note_no_room(tenant, actual, targets, changes);
@@ -91,6 +93,20 @@ fn note_above_limits(tenant: &Tenant, actual: &Actual, targets: &Targets, change
             false => "it is a client's own, and goes when that ends".to_owned(),
         };
         changes[at].note = Some(format!("{REFUSED}{key} of consumer `{consumer}` is above consumer_limits: {remedy}"));
+    }
+}
+
+/// Notes on push consumers that are to deliver elsewhere while somebody is subscribed.
+fn note_subscribed(actual: &Actual, changes: &mut [Change]) {
+    for change in changes.iter_mut().filter(|change| matches!(change.action, Action::Update(_))) {
+        let found = actual.streams.get(&change.stream);
+        let found = change.consumer.as_ref().and_then(|consumer| found?.consumers.get(consumer));
+        let is_moved = change.action.fields().iter().any(|field| field.key.name == DELIVER_SUBJECT.name);
+        if found.is_some_and(|found| found.is_bound) && is_moved {
+            change.note = Some(format!(
+                "{REFUSED}somebody is subscribed to what it delivers: end that client first, or make a consumer of another name"
+            ));
+        }
     }
 }
 
