@@ -34,6 +34,8 @@ struct Account {
     is_retired: bool,
     /// The last generation of each user that was given up, or whose credential is no longer derived.
     retired: BTreeMap<String, u32>,
+    /// Whether the state folder alone knows it, perhaps of another bundle: that names are gone says nothing then.
+    is_remembered: bool,
 }
 
 impl NameLedger {
@@ -105,7 +107,10 @@ impl NameLedger {
                 ledger.0.insert(name, later);
                 continue;
             }
-            let Some(account) = ledger.0.get_mut(&name) else { continue };
+            let Some(account) = ledger.0.get_mut(&name) else {
+                ledger.0.insert(name, Account { is_remembered: true, ..later });
+                continue;
+            };
             for (user, generation) in later.users {
                 let known = account.users.get_mut(&user);
                 known.into_iter().for_each(|known| *known = (*known).max(generation));
@@ -132,7 +137,7 @@ impl NameLedger {
     /// The text of the file, which [`Self::from_text`] parses.
     pub fn to_text(&self) -> String {
         let mut text = HEADER.to_owned();
-        for (name, Account { file, subjects, users, is_retired, retired }) in &self.0 {
+        for (name, Account { file, subjects, users, is_retired, retired, is_remembered: _ }) in &self.0 {
             let _ = writeln!(text, "{name}");
             if *is_retired {
                 let _ = writeln!(text, " retired");
@@ -211,12 +216,15 @@ impl NameLedger {
             }
             let Some(account) = account else {
                 // The account of the system is renamed with a restart, and derives credentials of its own.
-                if !old.subjects.is_empty() && !is_retired(name, None) {
+                if !old.subjects.is_empty() && !old.is_remembered && !is_retired(name, None) {
                     lost.tenant(name);
                 }
                 continue;
             };
-            if old.file != account.file && (&old.subjects, &old.users) != (&account.subjects, &account.users) {
+            if old.file != account.file
+                && !old.is_remembered
+                && (&old.subjects, &old.users) != (&account.subjects, &account.users)
+            {
                 return Err(Error::refused(
                     format!(
                         "tenant `{name}` is now in {}, with other users or subjects than it had in {}: another tenant of that name \
@@ -229,14 +237,16 @@ impl NameLedger {
             for (user, last) in &old.retired {
                 match account.users.get(user) {
                     Some(Some(now)) if now <= last => lost.revived.push((format!("{name}/{user}"), *last)),
-                    None if !is_retired(name, Some(user)) => lost.user(name, user, *last),
+                    None if !old.is_remembered && !is_retired(name, Some(user)) => lost.user(name, user, *last),
                     _ => {}
                 }
             }
             // The provisioner that every tenant with JetStream has is not handed to anybody.
             for (user, generation) in old.users.iter().filter(|(user, _)| *user != PROVISIONER) {
                 match (generation, account.users.get(user)) {
-                    (Some(generation), None) if !is_retired(name, Some(user)) => lost.user(name, user, *generation),
+                    (Some(generation), None) if !old.is_remembered && !is_retired(name, Some(user)) => {
+                        lost.user(name, user, *generation);
+                    }
                     (Some(old), Some(Some(now))) if now < old => {
                         return Err(Error::refused(
                             format!(
@@ -468,5 +478,11 @@ mod tests {
         let error = NameLedger::known(folder.path(), folder.path(), &private).refuse_lost_names(&new, &[]).err();
         assert!(error.is_some_and(|e| e.to_string().contains("went back from 4 to 3")));
         assert!(NameLedger::read(folder.path()).refuse_lost_names(&new, &[]).is_ok(), "the control");
+        // The same where the bundle was deleted; that names are gone may be another registry's doing.
+        let empty = tempfile::tempdir().expect("a folder");
+        let known = NameLedger::known(empty.path(), folder.path(), &private);
+        let error = known.refuse_lost_names(&new, &[]).err();
+        assert!(error.is_some_and(|e| e.to_string().contains("went back from 4 to 3")));
+        assert!(known.refuse_lost_names(&NameLedger::default(), &[]).is_ok());
     }
 }
