@@ -494,6 +494,27 @@ async fn limits_for_consumers_go_down_with_theirs() {
     assert!(project.run(&["check"]).exited(2).stderr.contains("beyond-consumer-limits"));
 }
 
+/// A mirror of nats-server 2.15.1 takes nothing of a stream before that has higher numbers than it has itself.
+#[tokio::test]
+async fn the_copies_of_a_replaced_stream_go_on_with_the_new_one() {
+    let streams = |storage: &str| {
+        format!(
+            "[[tenant.stream]]\nname = \"S\"\nsubjects = [\"T.s\"]\nstorage = \"{storage}\"\n\
+             [[tenant.stream]]\nname = \"M\"\n[tenant.stream.mirror]\nname = \"S\"\n"
+        )
+    };
+    let project = project(&streams("file"));
+    let boss = boss(&project).await;
+    store(&boss, "T.s", 5).await;
+    project.write("tenants.toml", &project.on_own_ports(&format!("{HEAD}{}", streams("memory"))));
+    let applied = apply(&project, &["--replace", "T/S"], 0);
+    assert!(applied["changes"][0]["note"].as_str().is_some_and(|n| n.contains("its copies (`M`)")), "{applied:#}");
+    store(&boss, "T.s", 3).await;
+    assert_eq!(info(&boss, "STREAM.INFO.S").await["state"]["first_seq"], 6);
+    eventually("the mirror has all", || async { info(&boss, "STREAM.INFO.M").await["state"]["messages"] == 8 }).await;
+    plan(&project, 0);
+}
+
 #[tokio::test]
 async fn a_paused_consumer_is_not_as_declared() {
     let project = project(&with_consumers("limits", &[("c", "x")]));

@@ -229,7 +229,10 @@ fn stream_change(tenant: &Tenant, stream: &Stream, actual: &Actual, targets: &Ta
     let action = match actual.streams.get(name) {
         None => match subjects_taken() {
             Some(by) => Action::SubjectsTaken { by },
-            None => Action::Create,
+            None => {
+                note = losses::done_twice(&STREAM.request(&stream.config, None), actual);
+                Action::Create
+            }
         },
         Some(found) => {
             let Difference { fields, reason, drift } = STREAM.difference(&stream.config, &found.raw)?;
