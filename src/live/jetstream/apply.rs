@@ -259,7 +259,7 @@ async fn update_stream(api: &Api, stream: &Stream, raw: Option<&Json>) -> Result
     // Where one limit for its consumers rises and one falls, the consumers have to change between the two.
     let is_below_consumers = matches!(&result, Err(Failure::Refused { code: BELOW_CONSUMERS, .. }));
     if let Some(raw) = raw.filter(|_| is_below_consumers)
-        && let Some(widest) = consumer_limits::widest(&raw[LIMITS], &stream.config.get(LIMITS))
+        && let Some(widest) = consumer_limits::widest(&raw[LIMITS], stream.config.get(LIMITS))
     {
         let mut between = Config::of_server(raw);
         between.set(CONSUMER_LIMITS, widest);

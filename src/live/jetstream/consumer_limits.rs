@@ -14,7 +14,7 @@ fn limit(limits: &Json, name: &str) -> Option<u64> {
 /// The name of a value of a consumer that is above the limits.
 pub fn exceeded(limits: &Json, consumer: &Json) -> Option<&'static str> {
     let is_above = |name: &&str| limit(limits, name).is_some_and(|most| consumer[*name].as_u64() > Some(most));
-    LIMITED.into_iter().find(|name| is_above(&name))
+    LIMITED.into_iter().find(|name| is_above(name))
 }
 
 /// The limits that allow what either of two allows. `None`: one of the two does.
