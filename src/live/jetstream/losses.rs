@@ -69,7 +69,7 @@ pub fn of_copies(tenant: &Tenant, name: &str, actual: &Actual) -> Option<String>
     let of_others = tenant.copies_of(name).map(|copy| format!("that of `{}`", copy.to));
     let all: Vec<String> = own.chain(of_others).collect();
     let misses = match tenant.copies_of(name).next() {
-        Some(_) => "; those of other tenants may miss what is published in the first seconds",
+        Some(_) => "; those of other tenants may miss as many of the new messages as they had of the old ones",
         None => "",
     };
     (!all.is_empty()).then(|| {
