@@ -275,8 +275,10 @@ fn arrivals<'w>(carried: &Carried<'w>, account: &Account, user: &'w User) -> Vec
 /// to the importer, a service import from the importer to the exporter.
 fn imported<'w>(system: &'w System, carried: &Carried<'w>, other: &'w Account) -> Vec<Carried<'w>> {
     let mut next = Vec::new();
+    // Over a route or a gateway a request is an ordinary message, which streams take.
+    let takes_requests = |kind: ShareKind| kind == ShareKind::Service || system.server.is_one_of_several();
     let of_kind = |kind: ShareKind| {
-        let goes_on = carried.way.is_none_or(|way| way == ShareKind::Service && kind == ShareKind::Service);
+        let goes_on = carried.way.is_none_or(|way| way == ShareKind::Service && takes_requests(kind));
         other.imports.iter().filter(move |i| i.kind == kind && goes_on)
     };
     let is_from = |i: &&Import| i.from.0 == carried.account.name;

@@ -3,21 +3,25 @@
 use std::collections::HashSet;
 
 use super::{Rule, decided_elsewhere, whose};
-use crate::audit::crossing::{asked_by, asked_by_streams, asked_by_users, may_capture, passed, users_decide};
-use crate::audit::reach::{self, Carried, ForwardedRequest};
-use crate::audit::system::{Account, System};
+use crate::audit::crossing::{
+    asked_by, asked_by_streams, asked_by_users, asked_of_each, may_capture, passed, users_decide,
+};
+use crate::audit::reach::{self, Carried, ForwardedRequest, mapped};
+use crate::audit::system::{Account, Import, System};
 use crate::audit::tenants::Tenants;
 use crate::diag::Diagnostic;
+use crate::model::ShareKind;
 
 pub const RULE: Rule = Rule {
     id: "passed-on",
     proves: "shared subjects reach the accounts they were shared with and no others",
-    why: "An importer can export a service that it imports to accounts that the owner never named (messages of a stream go no further)",
+    why: "An importer can export a service that it imports to accounts that the owner never named (messages of a stream go no further). In a cluster, and behind gateways, a request that came from another server is an ordinary message, which importers of a stream over its subject hear",
     mend: "name the last importer in the owner's export too, or remove the second export",
     check,
 };
 
 fn check(system: &System, tenants: &Tenants, out: &mut Vec<Diagnostic>) {
+    heard_on_other_servers(system, tenants, out);
     for account in &system.accounts {
         let mut told = HashSet::new();
         let (requests, incomplete) = reach::passed_on(system, account);
@@ -44,6 +48,36 @@ fn check(system: &System, tenants: &Tenants, out: &mut Vec<Diagnostic>) {
                     .related(import.span, "from here")
                     .related(account.span, "never named by the owner"),
             );
+        }
+    }
+}
+
+/// Reports requests that users of a third tenant hear by a stream import on another server: over a route or a gateway a
+/// request is an ordinary message of the account that has the service.
+fn heard_on_other_servers(system: &System, tenants: &Tenants, out: &mut Vec<Diagnostic>) {
+    if !system.server.is_one_of_several() {
+        return;
+    }
+    let mut of_each = asked_of_each(system);
+    for owner in &system.accounts {
+        let asked = of_each.remove(owner.name.as_str()).unwrap_or_default();
+        let streams = owner.exports.iter().filter(|export| export.kind == ShareKind::Stream);
+        let imports: Vec<_> = streams.flat_map(|export| system.imports_of(owner, export)).collect();
+        for one in asked.iter().filter(|one| one.is_sure && !imports.is_empty()) {
+            let heard: Vec<Carried<'_>> = one.own.iter().flat_map(|request| mapped(owner, request.clone())).collect();
+            let hears = |(by, import): &&(&Account, &Import)| {
+                tenants.are_apart(&by.name, &one.by.name)
+                    && tenants.are_apart(&by.name, &owner.name)
+                    && heard.iter().any(|request| request.within(&import.subject).is_some())
+            };
+            if let Some((by, import)) = imports.iter().find(hears) {
+                let message = format!(
+                    "`{}` hears on other servers what `{}` asks on `{}`: a request to `{}` that comes by a route or a gateway is a message of its stream",
+                    by.name, one.by.name, one.subject, owner.name
+                );
+                let hint = "export as a stream only subjects that are no service's, nor what mappings make of one";
+                out.push(RULE.error(import.span, message).related(one.import.span, "asked here").hint(hint));
+            }
         }
     }
 }
@@ -79,6 +113,25 @@ fn third(
 #[cfg(test)]
 mod tests {
     use crate::audit::testing::findings_of_tenants;
+
+    /// Measured on two servers of nats-server 2.15.1, by a route and by a gateway; on one server nothing arrives.
+    #[test]
+    fn in_a_cluster_a_request_is_a_message_of_its_owners_streams() {
+        let found = |cluster: &str, stream: &str| {
+            let text = format!(
+                "server_name: s\n{cluster}\naccounts {{ ORDERS {{ users: [{{ user: o }}], exports: [{{ service: orders.create, accounts: [SHOP] }}, {{ stream: \"{stream}\", accounts: [ANALYTICS] }}] }}
+                 SHOP {{ users: [{{ user: s }}], imports: [{{ service: {{ account: ORDERS, subject: orders.create }} }}] }}
+                 ANALYTICS {{ users: [{{ user: a }}], imports: [{{ stream: {{ account: ORDERS, subject: \"{stream}\" }} }}] }} }}"
+            );
+            let told = findings_of_tenants(&text, "[[tenant]]\nname = 'SHOP'\naccounts = ['SHOP']\n").into_iter();
+            told.filter(|f| f.rule == "passed-on" && f.message.contains("on other servers")).count()
+        };
+        let cluster = "cluster { name: c, port: 6222 }";
+        assert_eq!(found(cluster, "orders.>"), 1);
+        assert_eq!(found("gateway { name: c, port: 7222 }", "orders.>"), 1);
+        assert_eq!(found("", "orders.>"), 0);
+        assert_eq!(found(cluster, "events.>"), 0);
+    }
 
     /// Measured on nats-server 2.15.1: an answer is passed on as well.
     #[test]

@@ -199,6 +199,11 @@ impl Server {
         self.listeners.iter().find(|listener| listener.kind == kind && listener.listens)
     }
 
+    /// Whether there are other servers with the same accounts: in its cluster, or behind a gateway.
+    pub fn is_one_of_several(&self) -> bool {
+        [ListenerKind::Cluster, ListenerKind::Gateway].into_iter().any(|kind| self.listener(kind).is_some())
+    }
+
     /// A server that this one dials as a leaf node of an account: anybody may be there. `None`: it dials none.
     pub fn remote_of(&self, account: &str) -> Option<&Remote> {
         self.remotes().find(|remote| remote.account == account)
