@@ -196,6 +196,7 @@ impl NameLedger {
         let mut lost = Lost::default();
         for (name, old) in &self.0 {
             let account = new.0.get(name).filter(|account| !account.is_retired && !account.users.is_empty());
+            let is_lost = |user: Option<&str>| !old.is_remembered && !is_retired(name, user);
             if old.is_retired {
                 match account {
                     Some(account) => {
@@ -216,7 +217,7 @@ impl NameLedger {
             }
             let Some(account) = account else {
                 // The account of the system is renamed with a restart, and derives credentials of its own.
-                if !old.subjects.is_empty() && !old.is_remembered && !is_retired(name, None) {
+                if !old.subjects.is_empty() && is_lost(None) {
                     lost.tenant(name);
                 }
                 continue;
@@ -237,16 +238,14 @@ impl NameLedger {
             for (user, last) in &old.retired {
                 match account.users.get(user) {
                     Some(Some(now)) if now <= last => lost.revived.push((format!("{name}/{user}"), *last)),
-                    None if !old.is_remembered && !is_retired(name, Some(user)) => lost.user(name, user, *last),
+                    None if is_lost(Some(user)) => lost.user(name, user, *last),
                     _ => {}
                 }
             }
             // The provisioner that every tenant with JetStream has is not handed to anybody.
             for (user, generation) in old.users.iter().filter(|(user, _)| *user != PROVISIONER) {
                 match (generation, account.users.get(user)) {
-                    (Some(generation), None) if !old.is_remembered && !is_retired(name, Some(user)) => {
-                        lost.user(name, user, *generation);
-                    }
+                    (Some(generation), None) if is_lost(Some(user)) => lost.user(name, user, *generation),
                     (Some(old), Some(Some(now))) if now < old => {
                         return Err(Error::refused(
                             format!(

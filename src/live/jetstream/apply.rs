@@ -5,11 +5,11 @@ use std::time::{Duration, Instant};
 
 use serde_json::{Value as Json, json};
 
+use super::actual::{self, Actual};
 use super::api::{Api, Failure};
 use super::change::{Action, Change};
-use super::plan::{self, Actual};
 use super::targets::Targets;
-use super::{consumer_limits, handover, losses, replacement};
+use super::{consumer_limits, handover, losses, plan, replacement};
 use crate::model::jetstream::difference::{CONSUMER, Comparison, STREAM, consumer_request, is_same};
 use crate::model::jetstream::keys::stream::CONSUMER_LIMITS;
 use crate::model::jetstream::{Config, Consumer, Stream};
@@ -46,7 +46,7 @@ pub async fn tenant(
     let mut targets = targets.clone();
     let (mut vain, mut plans) = (0, 0);
     loop {
-        let actual = plan::read(api).await?;
+        let actual = actual::read(api).await?;
         for trial in &actual.trials {
             delete(api, &format!("STREAM.DELETE.{trial}")).await?;
         }
@@ -231,8 +231,8 @@ fn changed(subject: &str) -> Failure {
 
 /// The last sequence number that mirrors in the account have of a stream, which was there before.
 fn copied_up_to(actual: &Actual, name: &str) -> u64 {
-    let mirrors = actual.streams.values().filter(|found| found.raw["mirror"]["name"] == name);
-    mirrors.filter(|found| found.raw["mirror"]["external"].is_null()).map(|found| found.last).max().unwrap_or_default()
+    let mirrors = actual.copies_of(name).filter(|(_, found)| found.raw["mirror"].is_object());
+    mirrors.map(|(_, found)| found.last).max().unwrap_or_default()
 }
 
 /// Creates a stream. `last`: the last sequence number of the one in whose place it comes, which those who copy it have seen:

@@ -153,8 +153,12 @@ impl Action {
 
     /// Whether the server does not match the registry while it is not carried out.
     pub fn is_open(&self) -> bool {
-        self.is_done()
-            || matches!(self, Self::Refused { .. } | Self::Withheld(_) | Self::Waits(_) | Self::SubjectsTaken { .. })
+        self.is_done() || self.is_blocked()
+    }
+
+    /// Whether it has to be carried out, and cannot be.
+    fn is_blocked(&self) -> bool {
+        matches!(self, Self::Refused { .. } | Self::Withheld(_) | Self::Waits(_) | Self::SubjectsTaken { .. })
     }
 
     /// Its name in JSON.

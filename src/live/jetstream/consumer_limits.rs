@@ -3,27 +3,24 @@
 
 use serde_json::{Value as Json, json};
 
+use super::losses::limit;
+
 /// The values of a consumer that they limit.
 const LIMITED: [&str; 2] = ["max_ack_pending", "inactive_threshold"];
 
-/// A limit. `None`: there is none.
-fn limit(limits: &Json, name: &str) -> Option<u64> {
-    limits[name].as_u64().filter(|limit| *limit > 0)
-}
-
 /// The name of a value of a consumer that is above the limits.
 pub fn exceeded(limits: &Json, consumer: &Json) -> Option<&'static str> {
-    let is_above = |name: &&str| limit(limits, name).is_some_and(|most| consumer[*name].as_u64() > Some(most));
+    let is_above = |name: &&str| limit(&limits[*name]).is_some_and(|most| consumer[*name].as_u64() > Some(most));
     LIMITED.into_iter().find(|name| is_above(name))
 }
 
 /// The limits that allow what either of two allows. `None`: one of the two does.
 pub fn widest(from: &Json, to: &Json) -> Option<Json> {
-    let wider = |name: &&str| Some(limit(from, name)?.max(limit(to, name)?));
+    let wider = |name: &&str| Some(limit(&from[*name])?.max(limit(&to[*name])?));
     let widest: serde_json::Map<String, Json> =
         LIMITED.iter().filter_map(|name| Some(((*name).to_owned(), json!(wider(name)?)))).collect();
     let widest = Json::Object(widest);
-    let is_one = |limits: &Json| LIMITED.iter().all(|name| limit(limits, name) == limit(&widest, name));
+    let is_one = |limits: &Json| LIMITED.iter().all(|name| limit(&limits[*name]) == limit(&widest[*name]));
     (!is_one(from) && !is_one(to)).then_some(widest)
 }
 

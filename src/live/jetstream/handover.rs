@@ -4,9 +4,8 @@ use std::time::{Duration, Instant};
 
 use serde_json::{Value as Json, json};
 
+use super::actual::{Actual, origins};
 use super::api::{Api, Failure};
-use super::plan::Actual;
-use super::refusals::origins;
 
 /// Time limit for what is still to be copied.
 const PATIENCE: Duration = Duration::from_secs(10);
@@ -18,9 +17,7 @@ const PAUSE: Duration = Duration::from_millis(100);
 /// too, who are not seen here. Returns its configuration then. `None`: nobody copies it.
 pub async fn hand_over(api: &Api, actual: &Actual, name: &str, is_shared: bool) -> Result<Option<Json>, Failure> {
     let Some(raw) = actual.streams.get(name).map(|found| &found.raw) else { return Ok(None) };
-    let copies = |other: &Json| origins(other).any(|origin| origin["name"] == name && origin["external"].is_null());
-    let others = actual.streams.iter().filter(|(other, found)| *other != name && copies(&found.raw));
-    let followers: Vec<&str> = others.map(|(other, _)| other.as_str()).collect();
+    let followers: Vec<&str> = actual.copies_of(name).map(|(other, _)| other.as_str()).collect();
     if followers.is_empty() && !is_shared || raw["subjects"].as_array().is_none_or(Vec::is_empty) {
         return Ok(None);
     }

@@ -4,8 +4,7 @@ use std::collections::BTreeSet;
 
 use serde_json::Value as Json;
 
-use super::plan::{Actual, ActualConsumer, ActualStream};
-use super::refusals::origins;
+use super::actual::{Actual, ActualConsumer, ActualStream, origins};
 use crate::diag::first_few;
 use crate::model::Tenant;
 use crate::model::jetstream::difference::Field;
@@ -30,7 +29,7 @@ pub fn joined(notes: impl IntoIterator<Item = Option<String>>) -> Option<String>
 }
 
 /// The value of a limit. `None`: it limits nothing.
-fn limit(value: &Json) -> Option<u64> {
+pub fn limit(value: &Json) -> Option<u64> {
     value.as_u64().filter(|limit| *limit > 0)
 }
 
@@ -64,8 +63,7 @@ pub fn of_origins(before: &Json, after: Option<&Json>, actual: &Actual) -> Optio
 
 /// What copies of a stream have of the one that comes in its place. `None`: there are none.
 pub fn of_copies(tenant: &Tenant, name: &str, actual: &Actual) -> Option<String> {
-    let copies = |found: &ActualStream| origins(&found.raw).any(|o| o["name"] == name && o["external"].is_null());
-    let own = actual.streams.iter().filter(|(_, found)| copies(found)).map(|(copy, _)| format!("`{copy}`"));
+    let own = actual.copies_of(name).map(|(copy, _)| format!("`{copy}`"));
     let of_others = tenant.copies_of(name).map(|copy| format!("that of `{}`", copy.to));
     let all: Vec<String> = own.chain(of_others).collect();
     let misses = match tenant.copies_of(name).next() {

@@ -1,6 +1,7 @@
 //! Applies the declared streams and consumers to a running server: reads what the server
 //! has, compares it with the registry, and changes what differs.
 
+pub(crate) mod actual;
 pub(crate) mod api;
 pub(crate) mod apply;
 pub(crate) mod change;
@@ -21,6 +22,7 @@ use crate::error::Error;
 use crate::keys::Login;
 use crate::model::Tenant;
 use crate::model::names::AccountName;
+use actual::Actual;
 use api::{Api, Failure};
 use apply::ChangeOutcome;
 use change::{Action, Change};
@@ -116,7 +118,7 @@ async fn run_job(
     apply: bool,
 ) -> Result<Vec<(Change, ChangeOutcome)>, Failure> {
     if job.is_new {
-        let changes = plan::changes(job.tenant, &plan::Actual::default(), targets);
+        let changes = plan::changes(job.tenant, &Actual::default(), targets);
         return Ok(changes.into_iter().map(|change| (change, ChangeOutcome::Planned)).collect());
     }
     let login = job.login.as_ref().ok_or(Failure::NoSecret)?;
@@ -130,7 +132,7 @@ async fn run_job(
             if apply {
                 apply::tenant(&api, job.tenant, targets, &mut before).await
             } else {
-                let changes = plan::changes(job.tenant, &plan::read(&api).await?, targets);
+                let changes = plan::changes(job.tenant, &actual::read(&api).await?, targets);
                 Ok(changes.into_iter().map(|change| (change, ChangeOutcome::Planned)).collect())
             }
         };

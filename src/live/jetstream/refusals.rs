@@ -5,9 +5,10 @@ use std::collections::BTreeMap;
 
 use serde_json::Value as Json;
 
+use super::actual::{Actual, ActualStream, subjects_of};
 use super::change::{Action, Change, REFUSED};
 use super::consumer_limits;
-use super::plan::{Actual, ActualStream, subjects_taken};
+use super::plan::subjects_taken;
 use super::targets::Targets;
 use crate::live::stats::human_size;
 use crate::model::Tenant;
@@ -209,18 +210,6 @@ fn note_exchanged(tenant: &Tenant, actual: &Actual, changes: &mut [Change]) {
 fn is_replaced(stream: &str, changes: &[Change]) -> bool {
     let is_it = |c: &Change| c.stream == stream && c.consumer.is_none();
     changes.iter().any(|c| is_it(c) && matches!(c.action, Action::Replace(_) | Action::Delete { .. }))
-}
-
-/// The subjects of a stream, by its configuration on the server.
-pub fn subjects_of(config: &Json) -> impl Iterator<Item = Subject> {
-    let subjects = config["subjects"].as_array().into_iter().flatten().filter_map(Json::as_str);
-    subjects.filter_map(Subject::as_the_server_reads)
-}
-
-/// The streams that a stream copies, by its configuration on the server or by what that says of their state.
-pub fn origins(config: &Json) -> impl Iterator<Item = &Json> {
-    let mirror = Some(&config["mirror"]).filter(|mirror| mirror.is_object());
-    config["sources"].as_array().into_iter().flatten().chain(mirror)
 }
 
 /// The bytes that streams reserve on disk and in memory.

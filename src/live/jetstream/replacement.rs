@@ -2,8 +2,9 @@
 
 use serde_json::{Value as Json, json};
 
+use super::actual::subjects_of;
 use super::api::{Api, Failure};
-use super::refusals::{reserved, subjects_of};
+use super::refusals::reserved;
 use crate::model::Tenant;
 use crate::model::jetstream::Stream;
 use crate::model::jetstream::difference::{CONSUMER, STREAM};
