@@ -1,12 +1,13 @@
-//! Who answers the requests of a service import: users, or a stream that captures them and acknowledges. Both answer to the
-//! reply subject, which the requester chooses.
+//! Answers to the requests of a service import: users give them, or a stream that captures the requests and acknowledges. Both
+//! go to the reply subject, which the requester chooses.
 
 use super::carriers::{SERVER_REQUESTS, answers, may_capture, users_decide};
-use crate::audit::reach::{self, Carried, mapped};
+use super::requests::heard;
+use crate::audit::reach::{self, Carried};
 use crate::audit::system::{Account, Import, System};
 use crate::subject::Subject;
 
-/// Who answers requests.
+/// The users and streams that answer requests.
 #[derive(Debug, Clone, Copy, Default)]
 pub struct Answering<'s> {
     /// Whether users may, or the server does.
@@ -24,7 +25,7 @@ impl Answering<'_> {
     }
 }
 
-/// Who answers the requests of an import, wherever they come to.
+/// Finds the users and streams that answer the requests of an import, in every account that the requests come to.
 pub fn answering<'s>(system: &'s System, account: &'s Account, import: &'s Import) -> Answering<'s> {
     let anybody = Answering { by_users: true, ..Answering::default() };
     let Some(exporter) = system.account(&import.from.0) else { return anybody };
@@ -32,9 +33,8 @@ pub fn answering<'s>(system: &'s System, account: &'s Account, import: &'s Impor
         return anybody;
     }
     let asked = reach::request(&Carried::new(account, &import.local), import, exporter);
-    let start = asked.into_iter().flat_map(|request| mapped(exporter, request)).collect();
     let mut found = Answering::default();
-    let is_complete = reach::follow(system, start, |carried| {
+    let is_complete = reach::follow(system, heard(exporter, asked.as_slice()), |carried| {
         let at = carried.account;
         let hears = |user| carried.received_by(user).is_some();
         found.by_users |= system.is_system(at)

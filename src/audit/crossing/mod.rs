@@ -25,7 +25,7 @@ pub use carriers::{
     uses_mqtt, widened,
 };
 pub use paths::{carried_to_each, may_answer, may_answer_third, may_be_led, may_be_read, may_deliver, would_be_read};
-pub use requests::{Asked, asked_by_streams, asked_of_each, passed};
+pub use requests::{Asked, asked_by_streams, asked_of_each, heard, passed};
 pub use shares::{Parties, Share, Taken, is_same_user};
 
 /// One user's message that another one receives.

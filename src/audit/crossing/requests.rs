@@ -1,4 +1,4 @@
-//! Who asks the services of an account: its importers, and those whose requests others pass on.
+//! Requests to the services of an account: those of its importers, and those that other accounts pass on.
 
 use std::collections::HashMap;
 
@@ -8,7 +8,7 @@ use crate::audit::system::{Account, Export, Import, System};
 use crate::model::ShareKind;
 use crate::subject::Subject;
 
-/// What the users of one account may ask by one import.
+/// The requests that users of one account may send by one import.
 pub struct Asked<'s> {
     /// The account that asks.
     pub by: &'s Account,
@@ -16,13 +16,13 @@ pub struct Asked<'s> {
     pub import: &'s Import,
     /// The account that passes its requests on to the one with the service. `None`: it imports that itself.
     pub via: Option<&'s Account>,
-    /// What is imported, in the account that has the service.
+    /// The imported subject, in the account that has the service.
     pub subject: &'s Subject,
     /// The export that it belongs to.
     pub export: &'s Export,
-    /// What may come by it, from whomever, before the mappings of the account that has the service.
+    /// All requests that may come by the import, before the mappings of the account that has the service.
     pub requests: Vec<Carried<'s>>,
-    /// What users of `by` may send, likewise.
+    /// The requests among them that users of `by` may send.
     pub own: Vec<Carried<'s>>,
     /// Whether it is sure: streams from earlier, which are not in the file, acknowledge to any reply subject.
     pub is_sure: bool,
@@ -40,7 +40,7 @@ impl Asked<'_> {
     }
 }
 
-/// Who asks each account's services, by the account's name: importers first.
+/// The requests to each account's services, by the account's name: those of importers first.
 pub fn asked_of_each(system: &System) -> HashMap<&str, Vec<Asked<'_>>> {
     let mut asked: HashMap<&str, Vec<Asked<'_>>> = HashMap::new();
     for by in &system.accounts {
@@ -63,9 +63,9 @@ pub fn asked_of_each(system: &System) -> HashMap<&str, Vec<Asked<'_>>> {
             let Some(export) = offered(owner, via, &import.subject) else { continue };
             let Some(exporter) = system.account(&first.from.0) else { continue };
             let own = asked_by_users(system, by, first, exporter);
-            let earlier = asked_by_streams(by, first, exporter, &own).into_iter().collect();
-            for (own, is_sure) in [(own, true), (earlier, false)] {
-                let own = passed(system, own, &request);
+            let earlier = asked_by_streams(by, first, exporter, &own).map(|all| (vec![all], false));
+            for (own, is_sure) in [(own, true)].into_iter().chain(earlier) {
+                let own = passed(system, &own, &request);
                 let (via, subject, requests) = (Some(via), &import.subject, own.clone());
                 let one = Asked { by, import: first, via, subject, export, requests, own, is_sure };
                 asked.entry(&owner.name).or_default().push(one);
@@ -75,8 +75,8 @@ pub fn asked_of_each(system: &System) -> HashMap<&str, Vec<Asked<'_>>> {
     asked
 }
 
-/// What streams from earlier may ask by an import, by acknowledging to it what users publish. `None`: nothing that `own`,
-/// what users ask, is not.
+/// The request that streams from earlier may send by an import, as an acknowledgement. `None`: users send it already (`own`),
+/// or there is no such stream.
 pub fn asked_by_streams<'s>(
     by: &Account,
     import: &Import,
@@ -87,20 +87,24 @@ pub fn asked_by_streams<'s>(
     (!is_asked && acknowledged(by).next().is_some()).then(|| Carried::new(exporter, &import.subject))
 }
 
+/// The requests as users of the account that has the service hear them: after its mappings.
+pub fn heard<'s>(owner: &'s Account, requests: &[Carried<'s>]) -> Vec<Carried<'s>> {
+    requests.iter().flat_map(|request| mapped(owner, request.clone())).collect()
+}
+
 /// The service of `owner` by which `by` may ask on a subject.
 fn offered<'s>(owner: &'s Account, by: &Account, subject: &Subject) -> Option<&'s Export> {
     let mut services = owner.exports.iter().filter(|e| e.kind == ShareKind::Service);
     services.find(|e| e.subject.contains(subject) && e.authorizes(&by.name, subject))
 }
 
-/// What becomes of requests that another account passes on, where they come to its owner. `asked`: before the mappings of
-/// the account that they come to first.
-pub fn passed<'s>(system: &'s System, asked: Vec<Carried<'s>>, on: &ForwardedRequest<'s>) -> Vec<Carried<'s>> {
+/// Passed-on requests as they come to the owner of the service. `asked`: as they come to the first account, before its
+/// mappings.
+pub fn passed<'s>(system: &'s System, asked: &[Carried<'s>], on: &ForwardedRequest<'s>) -> Vec<Carried<'s>> {
     let ForwardedRequest { first, owner, last: (via, import) } = on;
     let Some(exporter) = system.account(&first.from.0) else { return Vec::new() };
-    let start = asked.into_iter().flat_map(|request| mapped(exporter, request)).collect();
     let mut requests = Vec::new();
-    reach::follow(system, start, |carried| {
+    reach::follow(system, heard(exporter, asked), |carried| {
         if carried.account.name == via.name {
             requests.extend(reach::request(carried, import, owner));
         }

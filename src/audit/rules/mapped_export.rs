@@ -2,16 +2,16 @@
 
 use std::collections::HashSet;
 
-use super::wildcard_service::names;
+use super::wildcard_service::{meets_another, names};
 use super::{Rule, decided_elsewhere, whose};
-use crate::audit::crossing::{Asked, asked_by, asked_of_each, may_capture, users_decide};
+use crate::audit::crossing::{Asked, asked_by, asked_of_each, heard, may_capture, users_decide};
 use crate::audit::reach::term::Function;
-use crate::audit::reach::{self, Carried, mapped};
+use crate::audit::reach::{self, Carried};
 use crate::audit::system::{Account, Export, Import, Mapping, System, User};
 use crate::audit::tenants::Tenants;
 use crate::diag::{Diagnostic, Span};
 use crate::model::ShareKind;
-use crate::subject::{Subject, SubjectIndex};
+use crate::subject::Subject;
 
 pub const RULE: Rule = Rule {
     id: "mapped-export",
@@ -133,15 +133,11 @@ struct Requests<'s> {
 
 impl<'s> Requests<'s> {
     fn of(exporter: &'s Account, who: Asked<'s>) -> Self {
-        let heard = |requests: &[Carried<'s>]| -> Vec<Carried<'s>> {
-            requests.iter().flat_map(|request| mapped(exporter, request.clone())).collect()
-        };
         let asked: Vec<Subject> = who.requests.iter().map(Carried::subject).collect();
         let is_made = |heard: &Carried<'_>| !asked.iter().any(|asked| asked.contains(&heard.subject()));
-        let made = heard(&who.own).into_iter().filter(is_made).collect();
-        let mapping = exporter.written_mappings().find(|mapping| mapping.from.overlaps(who.subject));
-        let span = mapping.map_or(who.import.span, |mapping| mapping.span);
-        Self { heard: heard(&who.requests), made, asked, span, who }
+        let made = heard(exporter, &who.own).into_iter().filter(is_made).collect();
+        let (heard, span) = (heard(exporter, &who.requests), mapping_of(exporter, &who));
+        Self { heard, made, asked, span, who }
     }
 
     /// The subjects on which the exporter hears them.
@@ -183,6 +179,12 @@ impl<'s> Requests<'s> {
     }
 }
 
+/// The first mapping that applies to requests. If none does: their import.
+fn mapping_of(exporter: &Account, who: &Asked<'_>) -> Span {
+    let mapping = exporter.written_mappings().find(|mapping| mapping.from.overlaps(who.subject));
+    mapping.map_or(who.import.span, |mapping| mapping.span)
+}
+
 /// Reports requests of one importer that a mapping makes requests on what is not offered to it, or requests with another
 /// importer's name.
 fn renamed(account: &Account, requests: &[Requests<'_>], tenants: &Tenants, out: &mut Vec<Diagnostic>) {
@@ -222,33 +224,27 @@ fn renamed_within(system: &System, tenants: &Tenants, exporter: &Account, one: &
     let captures = may_capture(by);
     let of_users = by.users.iter().map(|user| {
         let asked = asked_by(system, (by, user, captures), import, exporter);
-        let heard: Vec<Subject> =
-            asked.iter().flat_map(|request| mapped(exporter, request.clone())).map(|heard| heard.subject()).collect();
-        let asked: Vec<Subject> = asked.iter().map(Carried::subject).collect();
-        (user, asked, heard)
+        let subjects = |requests: &[Carried<'_>]| requests.iter().map(Carried::subject).collect::<Vec<Subject>>();
+        (user, subjects(&asked), subjects(&heard(exporter, &asked)))
     });
     let of_users: Vec<(&User, Vec<Subject>, Vec<Subject>)> = of_users.collect();
-    let mut named: SubjectIndex<(&User, &Subject)> = SubjectIndex::default();
-    for (user, _, heard) in &of_users {
+    let named = of_users.iter().flat_map(|(user, _, heard)| {
         let tenant = tenants.of(by, user);
-        let bearing = heard.iter().filter(|s| s.tokens().any(|token| token.eq_ignore_ascii_case(tenant)));
-        bearing.for_each(|subject| named.insert(subject, (*user, subject)));
-    }
-    let mut met = of_users.iter().flat_map(|(user, asked, heard)| {
-        let made = heard.iter().filter(|heard| !asked.iter().any(|asked| asked.contains(heard)));
-        let others = made.flat_map(|made| named.overlapping(made));
-        others.map(move |(other, subject)| (*user, *other, *subject))
+        let bearing = heard.iter().filter(move |s| s.tokens().any(|token| token.eq_ignore_ascii_case(tenant)));
+        bearing.map(|subject| (*user, subject))
     });
-    if let Some((user, other, subject)) = met.find(|(user, other, _)| tenants.of(by, user) != tenants.of(by, other)) {
-        let mapping = exporter.written_mappings().find(|mapping| mapping.from.overlaps(&import.subject));
+    let made = of_users.iter().flat_map(|(user, asked, heard)| {
+        let made = heard.iter().filter(move |heard| !asked.iter().any(|asked| asked.contains(heard)));
+        made.map(|subject| (*user, subject))
+    });
+    if let Some((user, other, subject)) = meets_another(tenants, by, made, named) {
         let message = format!(
             "what {} asks by `{}` is heard on `{subject}`, as if `{}` had asked",
             whose(tenants, by, user),
             import.local,
             tenants.of(by, other)
         );
-        let span = mapping.map_or(import.span, |mapping| mapping.span);
-        out.push(RULE.error(span, message).related(import.span, "asked here"));
+        out.push(RULE.error(mapping_of(exporter, one), message).related(import.span, "asked here"));
     }
 }
 

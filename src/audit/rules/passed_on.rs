@@ -4,9 +4,9 @@ use std::collections::HashSet;
 
 use super::{Rule, decided_elsewhere, whose};
 use crate::audit::crossing::{
-    asked_by, asked_by_streams, asked_by_users, asked_of_each, may_capture, passed, users_decide,
+    asked_by, asked_by_streams, asked_by_users, asked_of_each, heard, may_capture, passed, users_decide,
 };
-use crate::audit::reach::{self, Carried, ForwardedRequest, mapped};
+use crate::audit::reach::{self, Carried, ForwardedRequest};
 use crate::audit::system::{Account, Import, System};
 use crate::audit::tenants::Tenants;
 use crate::diag::Diagnostic;
@@ -64,7 +64,7 @@ fn heard_on_other_servers(system: &System, tenants: &Tenants, out: &mut Vec<Diag
         let streams = owner.exports.iter().filter(|export| export.kind == ShareKind::Stream);
         let imports: Vec<_> = streams.flat_map(|export| system.imports_of(owner, export)).collect();
         for one in asked.iter().filter(|one| one.is_sure && !imports.is_empty()) {
-            let heard: Vec<Carried<'_>> = one.own.iter().flat_map(|request| mapped(owner, request.clone())).collect();
+            let heard = heard(owner, &one.own);
             let hears = |(by, import): &&(&Account, &Import)| {
                 tenants.are_apart(&by.name, &one.by.name)
                     && tenants.are_apart(&by.name, &owner.name)
@@ -92,13 +92,13 @@ fn third(
 ) -> Option<(String, bool)> {
     let ForwardedRequest { first, owner, last: (by, _) } = request;
     let exporter = system.account(&first.from.0)?;
-    let comes = |asked: Vec<Carried<'_>>| !passed(system, asked, request).is_empty();
+    let comes = |asked: &[Carried<'_>]| !passed(system, asked, request).is_empty();
     let others = [owner, by];
     if tenants.are_mixed(account) && users_decide(system, account) {
         let captures = may_capture(account);
         let others = others.map(|other| tenants.of_account(&other.name));
         let mut thirds = account.users.iter().filter(|user| !others.contains(&tenants.of(account, user)));
-        let user = thirds.find(|user| comes(asked_by(system, (account, user, captures), first, exporter)))?;
+        let user = thirds.find(|user| comes(&asked_by(system, (account, user, captures), first, exporter)))?;
         return Some((whose(tenants, account, user), true));
     }
     if others.iter().any(|other| !tenants.are_apart(&account.name, &other.name)) {
@@ -106,8 +106,8 @@ fn third(
     }
     let asked = asked_by_users(system, account, first, exporter);
     let earlier = asked_by_streams(account, first, exporter, &asked);
-    let is_sure = comes(asked);
-    (is_sure || comes(earlier.into_iter().collect())).then(|| (format!("`{}`", account.name), is_sure))
+    let is_sure = comes(&asked);
+    (is_sure || comes(earlier.as_slice())).then(|| (format!("`{}`", account.name), is_sure))
 }
 
 #[cfg(test)]

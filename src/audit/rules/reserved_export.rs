@@ -200,10 +200,10 @@ fn touches(system: &System, account: &Account, subject: &Subject, with_services:
     }
     // A token of the application's is in the server's subjects only as the name of a stream, a key or a bucket: whoever has
     // one of that name shares it.
-    let domain = system.server.jetstream.as_ref().and_then(|jetstream| jetstream.domain.as_ref());
-    let is_domain = |token: &str| domain.is_some_and(|(domain, _)| domain == token);
     let is_word = |token: &str| {
-        matches!(token, "*" | ">") || token.bytes().all(|byte| byte.is_ascii_uppercase()) || is_domain(token)
+        matches!(token, "*" | ">")
+            || token.bytes().all(|byte| byte.is_ascii_uppercase())
+            || system.server.is_own_domain(token)
     };
     let has_words_only = subject.tokens().all(is_word);
     let of_jetstream = account.jetstream.iter().filter(|_| has_words_only).flat_map(|_| OF_JETSTREAM);

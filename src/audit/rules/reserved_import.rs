@@ -44,7 +44,7 @@ fn check(system: &System, tenants: &Tenants, out: &mut Vec<Diagnostic>) {
             }
             let domain = domain_of(&import.local);
             if let Some((domain, _)) = domain {
-                if is_own_domain(system, domain) {
+                if system.server.is_own_domain(domain) {
                     let message = format!(
                         "nothing comes to `{}` of `{}`: JetStream of this server, whose domain is `{domain}`, answers itself",
                         import.local, import.from.0
@@ -84,11 +84,6 @@ fn domain_of(subject: &Subject) -> Option<(&str, Subject)> {
     let (domain, request) = subject.as_str().strip_prefix("$JS.")?.split_once(".API.")?;
     let is_one = !domain.is_empty() && !domain.contains(['.', '*', '>']);
     Some((domain, Subject::as_the_server_reads(&format!("$JS.API.{request}"))?)).filter(|_| is_one)
-}
-
-fn is_own_domain(system: &System, domain: &str) -> bool {
-    let own = system.server.jetstream.as_ref().and_then(|jetstream| jetstream.domain.as_ref());
-    own.is_some_and(|(own, _)| own == domain)
 }
 
 /// Whether the account's own requests may go to JetStream of another domain: by a leaf node.

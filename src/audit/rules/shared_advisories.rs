@@ -43,7 +43,7 @@ fn check(system: &System, tenants: &Tenants, out: &mut Vec<Diagnostic>) {
         let crosses = |import: &&Import| is_between_tenants(system, tenants, importer, import);
         for import in importer.imports.iter().filter(crosses) {
             let Some(exporter) = system.account(&import.from.0) else { continue };
-            // Who sends on which subject, and who receives on which.
+            // The sender with the subject there, and the receiver with the subject where it arrives.
             let ((sender, from), (receiver, to)) = match import.kind {
                 ShareKind::Stream => ((exporter, &import.subject), (importer, &import.local)),
                 ShareKind::Service => ((importer, &import.local), (exporter, &import.subject)),

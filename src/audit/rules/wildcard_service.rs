@@ -90,23 +90,36 @@ fn posing_within(system: &System, tenants: &Tenants, exporter: &Account, one: &A
     let captures = may_capture(by);
     let asked = |user| asked_by(system, (by, user, captures), import, exporter).iter().map(Carried::subject).collect();
     let asked: Vec<(&User, Vec<Subject>)> = by.users.iter().map(|user| (user, asked(user))).collect();
-    let mut named: SubjectIndex<(&User, &Subject)> = SubjectIndex::default();
-    for (user, subjects) in &asked {
+    let named = asked.iter().flat_map(|(user, subjects)| {
         let is_name = |token: &str| token.eq_ignore_ascii_case(tenants.of(by, user));
-        let bearing = subjects.iter().filter(|subject| bears(&is_name, &import.subject, subject));
-        bearing.for_each(|subject| named.insert(subject, (*user, subject)));
-    }
-    let mut met = asked.iter().flat_map(|(user, subjects)| {
-        let others = subjects.iter().flat_map(|subject| named.overlapping(subject));
-        others.map(move |(other, subject)| (*user, *other, *subject))
+        let bearing = subjects.iter().filter(move |subject| bears(&is_name, &import.subject, subject));
+        bearing.map(|subject| (*user, subject))
     });
-    if let Some((user, other, subject)) = met.find(|(user, other, _)| tenants.of(by, user) != tenants.of(by, other)) {
+    let sent = asked.iter().flat_map(|(user, subjects)| subjects.iter().map(|subject| (*user, subject)));
+    if let Some((user, other, subject)) = meets_another(tenants, by, sent, named) {
         let message = format!("{} can ask as `{}` on `{subject}`", whose(tenants, by, user), tenants.of(by, other));
         let finding = RULE.error(user.span, message).related(export.span, "the service");
         out.push(
             finding.hint("give each user a list of its own tenant's subjects, or each tenant an account of its own"),
         );
     }
+}
+
+/// The first user of an account who sends on a subject that is named after a user of another tenant in it, with that user and
+/// that subject.
+pub fn meets_another<'u>(
+    tenants: &Tenants,
+    by: &Account,
+    sent: impl IntoIterator<Item = (&'u User, &'u Subject)>,
+    named: impl IntoIterator<Item = (&'u User, &'u Subject)>,
+) -> Option<(&'u User, &'u User, &'u Subject)> {
+    let mut index: SubjectIndex<(&User, &Subject)> = SubjectIndex::default();
+    named.into_iter().for_each(|(user, subject)| index.insert(subject, (user, subject)));
+    sent.into_iter().find_map(|(user, subject)| {
+        let is_another = |(other, _): &(&User, &Subject)| tenants.of(by, user) != tenants.of(by, other);
+        let (other, met) = index.overlapping(subject).into_iter().copied().find(is_another)?;
+        Some((user, other, met))
+    })
 }
 
 /// Whether a subject has the name of an account, or of a tenant with users in it, in a place that another one, which it

@@ -199,6 +199,12 @@ impl Server {
         self.listeners.iter().find(|listener| listener.kind == kind && listener.listens)
     }
 
+    /// Whether a name is its JetStream domain's.
+    pub fn is_own_domain(&self, name: &str) -> bool {
+        let domain = self.jetstream.as_ref().and_then(|jetstream| jetstream.domain.as_ref());
+        domain.is_some_and(|(domain, _)| domain == name)
+    }
+
     /// Whether there are other servers with the same accounts: in its cluster, or behind a gateway.
     pub fn is_one_of_several(&self) -> bool {
         [ListenerKind::Cluster, ListenerKind::Gateway].into_iter().any(|kind| self.listener(kind).is_some())
