@@ -78,6 +78,10 @@ pub async fn attack(plan: &Plan<'_>, advance: &dyn Fn(usize, usize, &'static str
     // Open to the end: other runs know by it that this one is there.
     let mut operator = None;
     let attacking = async {
+        nodes_before = run.nodes().await;
+        if let Some(why) = run.lacks_connections(&nodes_before) {
+            return Ok(Some(why));
+        }
         run::each(&mut tenant_runs, OPENING, async |tenant_run| tenant_run.connect(&run).await).await;
         // If no user can connect, the server is unreachable: report that once instead of
         // once per tenant.
@@ -86,35 +90,33 @@ pub async fn attack(plan: &Plan<'_>, advance: &dyn Fn(usize, usize, &'static str
             return Err(Error::NobodyConnects { address: plan.endpoint.address.clone(), words, refused });
         }
         if !run::is_at_work(&run, &mut tenant_runs).await {
-            return Ok(Some("the server answers pings, and neither delivers nor refuses what is published"));
+            return Ok(Some("the server answers pings, and neither delivers nor refuses what is published".to_owned()));
         }
-        nodes_before = run.nodes().await;
         run.topology.find_listeners(plan, &own_node(&run, &nodes_before));
         operator = run.operator().await;
         run.find_moved_users(&mut operator, &tenant_runs).await;
-        run.find_workers(&mut operator, &nodes_before).await;
         run.spare(&mut tenant_runs).await;
         run.clean(&mut tenant_runs, true).await;
         let wanted = |probe: &Probe| plan.only.is_none_or(|only| only.contains(&probe.id));
         for (i, probe) in PROBES.iter().enumerate().filter(|(_, probe)| wanted(probe)) {
             advance(i + 1, steps, probe.id);
             run.begin(probe.id);
-            run.find_new_workers(&mut operator, &nodes_before).await;
+            run.find_workers(&mut operator, &nodes_before).await;
             reached.set(i);
             probe.attack(&run, &mut tenant_runs).await;
             run.detect_in_all(&mut tenant_runs).await;
-            run.note_untried_jetstream(&mut tenant_runs);
+            probes::note_untried_jetstream(&run, &mut tenant_runs);
             if run.endpoint.silence.is_silent() {
-                return Ok(Some("the server does not talk any more"));
+                return Ok(Some("the server does not talk any more".to_owned()));
             }
         }
         Ok(None)
     };
     let ended = tokio::select! {
         ended = attacking => ended?,
-        () = interrupts.next() => Some(INTERRUPTED),
+        () = interrupts.next() => Some(INTERRUPTED.to_owned()),
     };
-    if let Some(why) = ended {
+    if let Some(why) = &ended {
         for probe in &PROBES[reached.get()..] {
             run.begin(probe.id);
             run.ledger.not_run_for_anybody(why);
@@ -123,6 +125,7 @@ pub async fn attack(plan: &Plan<'_>, advance: &dyn Fn(usize, usize, &'static str
         // can be used again.
         tenant_runs.iter_mut().flat_map(|s| &mut s.sessions).for_each(|m| m.connection = None);
     }
+    let is_interrupted = ended.as_deref() == Some(INTERRUPTED);
     run.begin(report::SETTING);
     run.endpoint.silence.forgive();
     let (mut nodes_after, mut runs_rendered) = (Nodes::new(), None);
@@ -132,12 +135,12 @@ pub async fn attack(plan: &Plan<'_>, advance: &dyn Fn(usize, usize, &'static str
             run::each(&mut tenant_runs, OPENING, async |tenant_run| tenant_run.connect_manager(&run).await).await;
             run.clean(&mut tenant_runs, false).await;
             // Interrupted before it asked, there is nothing to compare.
-            if ended != Some(INTERRUPTED) || !nodes_before.is_empty() {
+            if !is_interrupted || !nodes_before.is_empty() {
                 runs_rendered = run.compare_nodes(&nodes_before, &nodes_after, &plan.known);
             }
         }
     };
-    clean_up(&run, ending, &mut interrupts, ended == Some(INTERRUPTED)).await;
+    clean_up(&run, ending, &mut interrupts, is_interrupted).await;
     let server = AttackedServer {
         url: plan.endpoint.url(),
         version: run.info().version,

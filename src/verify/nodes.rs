@@ -124,6 +124,24 @@ impl Run<'_> {
         nodes
     }
 
+    /// Why a server has no room for the connections of the run: it would refuse those of applications. `None`: it has.
+    pub fn lacks_connections(&self, nodes: &Nodes) -> Option<String> {
+        /// Connections beside those of the users: of the operator, and second ones.
+        const MORE: u64 = 4;
+        /// One in so many stays free for applications.
+        const FREE: u64 = 20;
+        let users: usize = self.logins.tenants.iter().flatten().flatten().count();
+        let wanted = users as u64 + MORE;
+        nodes.values().filter(|_| !self.throwaway).find_map(|varz| {
+            let (most, open) = (varz["max_connections"].as_u64()?, varz["connections"].as_u64()?);
+            (open + wanted + most / FREE > most).then(|| {
+                format!(
+                    "the server has {open} connections of at most {most} (`max_connections`): the run needs {wanted} and leaves one in {FREE} free"
+                )
+            })
+        })
+    }
+
     /// Compares what the servers run with what is known, and with what they ran before. Returns
     /// whether all of them run what is rendered; `None` if they could not be asked.
     pub fn compare_nodes(&self, before: &Nodes, after: &Nodes, known: &[KnownConfiguration]) -> Option<bool> {

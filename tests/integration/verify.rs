@@ -496,6 +496,147 @@ async fn workers_of_a_shared_service_get_no_request_of_the_proof() {
     assert_eq!(first.expect("a job").subject.as_str(), "TENANT_A.api.real", "the first that it gets");
 }
 
+/// A share that ends in `*` lets its importers listen deeper, so that canaries are said there: to nobody's workers.
+#[tokio::test(flavor = "multi_thread")]
+async fn workers_below_a_share_get_no_message_of_the_proof() {
+    let project = Project::new();
+    project.edit("service = \"TENANT_A.api.quote\"", "service = \"TENANT_A.api.*\"");
+    project.up();
+    let address = format!("127.0.0.1:{}", project.port);
+    let worker = project.connect("TENANT_A/tenant_a_app").await;
+    let mut copies = worker.client.subscribe("TENANT_A.>").await.expect("subscribe");
+    worker.client.flush().await.expect("flush");
+    let said_below = async |copies: &mut async_nats::Subscriber| {
+        verify(&project, &["--server", &address], 0);
+        worker.client.publish("TENANT_A.done", "".into()).await.expect("publish");
+        let mut subjects = BTreeSet::new();
+        loop {
+            let message = tokio::time::timeout(PATIENCE, futures_util::StreamExt::next(copies)).await.expect("in time");
+            match message.expect("a message").subject.as_str() {
+                "TENANT_A.done" => break subjects,
+                subject => subjects.insert(subject.to_owned()),
+            };
+        }
+    };
+    let own = |subjects: &BTreeSet<String>| subjects.iter().filter(|s| s.starts_with("TENANT_A.tenantry-")).count();
+    let deep = |subjects: &BTreeSet<String>| {
+        subjects.iter().filter(|s| s.starts_with("TENANT_A.api.") && s.split('.').count() > 3).count()
+    };
+    assert!(deep(&said_below(&mut copies).await) > 0, "the control: a copy is no job");
+    let of_queue = project.connect("TENANT_A/tenant_a_app").await;
+    let mut jobs = of_queue.client.queue_subscribe("TENANT_A.>", "workers".into()).await.expect("subscribe");
+    of_queue.client.flush().await.expect("flush");
+    let subjects = said_below(&mut copies).await;
+    assert_eq!((own(&subjects), deep(&subjects)), (0, 0), "{subjects:?}");
+    let first = tokio::time::timeout(PATIENCE, futures_util::StreamExt::next(&mut jobs)).await.expect("in time");
+    assert_eq!(first.expect("a job").subject.as_str(), "TENANT_A.done", "the first that it gets");
+    of_queue.client.drain().await.expect("drained");
+    let mut again = 0;
+    for _ in 0..5 {
+        again = again.max(own(&said_below(&mut copies).await));
+        if again > 0 {
+            break;
+        }
+    }
+    assert!(again > 0, "the control: nobody takes jobs any more");
+}
+
+/// What a tenant sees of others in its own account, the names of their streams, is no proof of anything.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_hostile_tenant_puts_no_leak_on_another() {
+    let project = Project::new();
+    project.up();
+    let admin = project.connect("TENANT_A/tenant_a_admin").await;
+    let is_over = Arc::new(std::sync::atomic::AtomicBool::new(false));
+    let forged = Arc::new(AtomicUsize::new(0));
+    let hostile = tokio::spawn({
+        let (client, is_over, forged) = (admin.client.clone(), Arc::clone(&is_over), Arc::clone(&forged));
+        async move {
+            while !is_over.load(Ordering::Relaxed) {
+                let Some(list) = ask(&client, "$JS.API.STREAM.LIST", json!({})).await else { continue };
+                for stream in list["streams"].as_array().into_iter().flatten() {
+                    let own = stream["config"]["metadata"]["canary"].as_str().unwrap_or_default().to_owned();
+                    let sources = stream["config"]["sources"].as_array().into_iter().flatten();
+                    for name in sources.filter_map(|source| source["name"].as_str()) {
+                        let token = name.rsplit('_').next().unwrap_or_default();
+                        let run = own.split('/').nth(1).unwrap_or_default();
+                        let said = format!("tenantry/{run}/{token}/canaries");
+                        client.publish("TENANT_A.x", said.into()).await.expect("publish");
+                        let config = json!({ "name": name, "subjects": [format!("$KV.{name}.x")], "max_bytes": 1000,
+                            "max_msgs": 10, "metadata": { "canary": own } });
+                        ask(&client, &format!("$JS.API.STREAM.CREATE.{name}"), config).await;
+                        forged.fetch_add(1, Ordering::Relaxed);
+                    }
+                }
+            }
+        }
+    });
+    let ran = tokio::task::block_in_place(|| {
+        let address = format!("127.0.0.1:{}", project.port);
+        project.run(&["verify", "--format", "json", "--server", &address])
+    });
+    is_over.store(true, Ordering::Relaxed);
+    hostile.await.expect("it ends");
+    let report = ran.json();
+    assert!(forged.load(Ordering::Relaxed) > 0, "the control: it saw names of others and used them");
+    assert_eq!(outcomes(&report, "leak"), Vec::<String>::new());
+    assert_ne!(report["verdict"], "leaky");
+}
+
+/// Applications need the connections that are left.
+#[tokio::test(flavor = "multi_thread")]
+async fn the_last_connections_of_a_server_are_left_to_applications() {
+    let tenant = |name: &str| {
+        format!(
+            "[[tenant]]\nname = \"{name}\"\n[tenant.limits]\nconnections = 20\n[[tenant.user]]\nname = \"{name}_app\"\n"
+        )
+    };
+    let project = Project::with_registry(&format!(
+        "version = 1\n[server]\nclient = \"127.0.0.1:4222\"\nmax_connections = 50\n{}{}",
+        tenant("A"),
+        tenant("B")
+    ));
+    project.up();
+    let address = format!("127.0.0.1:{}", project.port);
+    let mut held = Vec::new();
+    let crowd = async |held: &mut Vec<_>, more: usize, who: &str| {
+        for _ in 0..more {
+            held.push(project.connect(who).await);
+        }
+    };
+    crowd(&mut held, 19, "A/A_app").await;
+    verify(&project, &["--server", &address], 0);
+    crowd(&mut held, 19, "B/B_app").await;
+    crowd(&mut held, 4, "SYS/sys_admin").await;
+    let report = verify(&project, &["--server", &address], 3);
+    let said = outcomes(&report, "not-run");
+    assert!(said.iter().all(|o| o.contains("at most 50 (`max_connections`)")), "{said:?}");
+    assert!(outcomes(&report, "pass").is_empty());
+}
+
+/// A manager who may publish only where its tenant's own stream captures everything.
+#[tokio::test(flavor = "multi_thread")]
+async fn where_every_subject_is_captured_jetstream_is_not_tried() {
+    let tenant = |name: &str, more: &str| {
+        format!(
+            "[[tenant]]\nname = \"{name}\"\n[tenant.jetstream]\nstorage = \"8MiB\"\n\
+             [[tenant.user]]\nname = \"{name}_app\"\nrole = \"keeper\"\n{more}"
+        )
+    };
+    let whole = "[[tenant.stream]]\nname = \"ALL\"\nsubjects = [\"FULL.>\"]\nmax_bytes = \"1MiB\"\n";
+    let project = Project::with_registry(&format!(
+        "version = 1\n[server]\nclient = \"127.0.0.1:4222\"\n[server.jetstream]\nstorage = \"64MiB\"\n\
+         [role.keeper]\npublish = [\"{{subject}}\", \"$JS.API.>\"]\nsubscribe = [\"{{subject}}\", \"{{inbox}}\"]\n{}{}",
+        tenant("FULL", whole),
+        tenant("OTHER", "")
+    ));
+    project.up();
+    let report = verify(&project, &["--server", &format!("127.0.0.1:{}", project.port)], 0);
+    let said = outcomes(&report, "not-tried");
+    let of = |name: &str| said.iter().filter(|o| o.contains(name) && o.contains("captures it, or members")).count();
+    assert!(of("FULL") > 0 && of("OTHER") == 0, "{said:?}");
+}
+
 /// What applications do with their own tenant's messages is theirs.
 #[tokio::test(flavor = "multi_thread")]
 async fn an_application_that_forwards_its_tenants_messages_to_a_service_is_no_leak() {

@@ -51,9 +51,9 @@ async fn probe<'p>(run: &Run<'p>, tenant_runs: &mut [TenantRun<'p>]) {
 /// below `target`.
 async fn ask<'p>(run: &Run<'p>, tenant_runs: &mut [TenantRun<'p>], target: &str) {
     each(tenant_runs, usize::MAX, async |tenant_run| {
-        let canary = run.canary(tenant_run.index);
         let exports = tenant_run.tenant.exports.iter().filter(|e| e.kind == ShareKind::Stream);
-        let subjects = exports.map(|e| concrete(&e.subject, &run.token())).filter(|s| !run.has_workers(s));
+        let subjects =
+            exports.map(|e| concrete(&e.subject, &run.token())).filter(|s| !run.has_workers(tenant_run.index, s));
         let subjects: Vec<String> = subjects.collect();
         for (i, subject) in subjects.into_iter().enumerate() {
             let reply = format!("{target}.{}.{i}", tenant_run.index);
@@ -63,7 +63,7 @@ async fn ask<'p>(run: &Run<'p>, tenant_runs: &mut [TenantRun<'p>], target: &str)
                 continue;
             };
             if let Some(connection) = &mut publisher.connection {
-                let said = run.said_on(&canary, &subject);
+                let said = run.says(tenant_run.index, &subject);
                 connection.publish_stored_by(&run.common(), &subject, Some(&reply), said.as_bytes());
             }
             publisher.settle(run).await;

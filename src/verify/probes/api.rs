@@ -1,5 +1,8 @@
 //! Every request of the JetStream API, with the names of other tenants' streams.
 
+use std::cell::RefCell;
+use std::collections::HashMap;
+
 use serde_json::{Value, json};
 
 use super::{AT_ONCE, Attempt, Operation, Probe, canary_stream, must_be_refused};
@@ -17,8 +20,13 @@ pub const PROBE: Probe = Probe {
 /// Number of tenants whose stream each tenant attacks; the other probes cover all pairs.
 const ATTACKED: usize = 2;
 
+/// Requests about a tenant's stream that another one was answered: by whom it was asked, and the evidence. On a server in use a
+/// client of that one may have made a stream of the same name, so what happened to the tenant's own stream decides.
+type Answered = RefCell<HashMap<usize, Vec<(usize, String)>>>;
+
 async fn probe<'p>(run: &Run<'p>, tenant_runs: &mut [TenantRun<'p>]) {
-    let made = std::cell::RefCell::new(vec![false; tenant_runs.len()]);
+    let answered = Answered::default();
+    let made = RefCell::new(vec![false; tenant_runs.len()]);
     each(tenant_runs, AT_ONCE, async |tenant_run| {
         let name = run.unique(tenant_run.index);
         if let Some(subject) = canary_stream::subject(run, tenant_run, "target") {
@@ -27,10 +35,23 @@ async fn probe<'p>(run: &Run<'p>, tenant_runs: &mut [TenantRun<'p>]) {
         }
     })
     .await;
-    each(tenant_runs, AT_ONCE, async |tenant_run| attack(run, tenant_run).await).await;
+    each(tenant_runs, AT_ONCE, async |tenant_run| attack(run, tenant_run, &answered).await).await;
     each(tenant_runs, AT_ONCE, async |tenant_run| {
-        if made.borrow()[tenant_run.index] {
-            check_unchanged(run, tenant_run).await;
+        let others = answered.borrow_mut().remove(&tenant_run.index).unwrap_or_default();
+        let is_changed = made.borrow()[tenant_run.index] && is_changed(run, tenant_run, others.is_empty()).await;
+        for (by, evidence) in others {
+            if is_changed {
+                run.ledger.leak(Some(tenant_run.index), Some(by), format!("{evidence}, and the stream was changed"));
+            } else {
+                run.ledger.not_run(
+                    by,
+                    format!(
+                        "{evidence}. {} was not changed: a client of {} may have made a stream of its name",
+                        run.unique(tenant_run.index),
+                        run.topology.tenant(by).name
+                    ),
+                );
+            }
         }
     })
     .await;
@@ -71,7 +92,7 @@ fn requests(stream: &str, inbox: &str) -> Vec<Request> {
     list.into_iter().map(|(verb, rest, body)| Request::json(subject(verb, rest), &body)).collect()
 }
 
-async fn attack<'p>(run: &Run<'p>, tenant_run: &mut TenantRun<'p>) {
+async fn attack<'p>(run: &Run<'p>, tenant_run: &mut TenantRun<'p>, answered: &Answered) {
     let index = tenant_run.index;
     let others: Vec<usize> = tenant_run.neighbours.iter().copied().filter(|n| *n != index).take(ATTACKED).collect();
     let mut attempts = Vec::new();
@@ -99,7 +120,7 @@ async fn attack<'p>(run: &Run<'p>, tenant_run: &mut TenantRun<'p>) {
     let mut fruitless = 0;
     for session in tenant_run.sessions.iter_mut().filter(|m| m.can_ask) {
         for other in &others {
-            fruitless += attack_stream_of(run, session, *other).await;
+            fruitless += attack_stream_of(run, session, *other, answered).await;
         }
         check_account_wide(run, session).await;
     }
@@ -127,7 +148,7 @@ fn is_heard_in_tenant(run: &Run<'_>, tenant: usize, subject: &str) -> bool {
 
 /// Sends the requests that a user is granted, with the name of another tenant's stream. Each
 /// must fail, because the user's own account has no such stream. Returns how many failed.
-async fn attack_stream_of<'p>(run: &Run<'p>, session: &mut Session<'p>, other: usize) -> usize {
+async fn attack_stream_of<'p>(run: &Run<'p>, session: &mut Session<'p>, other: usize, answered: &Answered) -> usize {
     let stream = run.unique(other);
     let mut requests = requests(&stream, &session.reply_to("delivered"));
     requests.retain(|r| may_publish(session.user, &r.subject));
@@ -146,7 +167,11 @@ async fn attack_stream_of<'p>(run: &Run<'p>, session: &mut Session<'p>, other: u
             Answer::Message(m) => {
                 let reply: String = String::from_utf8_lossy(&m.payload).chars().take(120).collect();
                 let evidence = format!("{} worked for {}: {reply}", request.subject, session.user.name);
-                run.ledger.leak(Some(other), Some(session.tenant), evidence);
+                if run.throwaway || run.is_from(other, &m.payload) {
+                    run.ledger.leak(Some(other), Some(session.tenant), evidence);
+                } else {
+                    answered.borrow_mut().entry(other).or_default().push((session.tenant, evidence));
+                }
             }
             Answer::Refused(words) => run.ledger.not_run(session.tenant, format!("granted and refused: {words}")),
             // Clustered servers do not answer these about a stream that is not there.
@@ -169,29 +194,71 @@ async fn check_account_wide<'p>(run: &Run<'p>, session: &mut Session<'p>) {
     for (request, answer) in requests.iter().zip(answers) {
         let listed = answer.json()["streams"].as_array().cloned().unwrap_or_default();
         let mut names = listed.iter().filter_map(|s| s.as_str().or_else(|| s["config"]["name"].as_str()));
-        // Only a tenant itself knows the name of its stream.
-        let owner = |name: &str| {
-            (0..run.model.tenants.len()).find(|i| *i != session.tenant && run.is_from(*i, name.as_bytes()))
-        };
-        if let Some((name, other)) = names.find_map(|name| Some((name, owner(name)?))) {
-            run.ledger.leak(Some(other), Some(session.tenant), format!("{} names {name}", request.subject));
+        let owner = |name: &str| run.named(name).filter(|owner| *owner != session.tenant);
+        let Some((name, other)) = names.find_map(|name| Some((name, owner(name)?))) else { continue };
+        let evidence = format!("{} names {name}", request.subject);
+        // Whoever attacked that stream by its name may have made one: its metadata tells whose it is.
+        let is_of_other = matches!(&answer, Answer::Message(m) if run.is_from(other, &m.payload));
+        if run.throwaway || is_of_other {
+            run.ledger.leak(Some(other), Some(session.tenant), evidence);
+        } else {
+            run.ledger.not_run(session.tenant, format!("{evidence}, which a client of its own may have made"));
         }
     }
 }
 
-/// Checks that the tenant's stream still has its message and no consumer, then deletes it.
-async fn check_unchanged<'p>(run: &Run<'p>, tenant_run: &mut TenantRun<'p>) {
+/// Whether the tenant's stream has not just its message and no consumer, which is recorded if `alone`. Deletes it.
+async fn is_changed<'p>(run: &Run<'p>, tenant_run: &mut TenantRun<'p>, alone: bool) -> bool {
     let (index, name) = (tenant_run.index, run.unique(tenant_run.index));
-    let Some(manager) = tenant_run.manager() else { return };
+    let Some(manager) = tenant_run.manager() else { return false };
     let info = manager.api(run, &format!("STREAM.INFO.{name}"), json!({})).await;
     canary_stream::delete(run, manager, &name).await;
     if info.is_null() {
         run.ledger.not_run(index, "JetStream did not say what is left");
-    } else if info["state"]["messages"] != 1 || info["state"]["consumer_count"] != 0 {
-        run.note_changed(
-            None,
-            index,
-            format!("its stream was changed by somebody: {} {}", info["state"], info["error"]),
-        );
+        return false;
+    }
+    let is_changed = info["state"]["messages"] != 1 || info["state"]["consumer_count"] != 0;
+    if is_changed && alone {
+        let evidence = format!("its stream was changed by somebody: {} {}", info["state"], info["error"]);
+        run.note_changed(None, index, evidence);
+    }
+    is_changed
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::verify::fixtures::{BILLING, ORDERS, Reply, SHARING, System, checks, connect};
+    use crate::verify::report::Outcome;
+
+    /// What is recorded, and who may have been answered, where each request about a stream of `BILLING` is answered to `ORDERS`.
+    async fn asked(throwaway: bool, shows_canary: bool) -> (Option<Outcome>, Vec<usize>) {
+        let system = System::load(&SHARING.replacen("\"app\"", "\"app\"\nrole = \"admin\"", 1));
+        let plan = system.plan(throwaway);
+        let run = Run::new(&plan, vec!["jetstream-api"]);
+        run.begin("jetstream-api");
+        let mut tenant_runs = run.tenant_runs();
+        let canary = if shows_canary { run.signs(BILLING) } else { String::new() };
+        let payload = json!({ "success": true, "more": canary }).to_string();
+        let connection = connect(move |line| {
+            let words: Vec<&str> = line.split(' ').collect();
+            match words.as_slice() {
+                ["PUB", _, reply, _] => Reply::Write(format!("MSG {reply} 1 {}\r\n{payload}\r\n", payload.len())),
+                _ => Reply::Default,
+            }
+        });
+        tenant_runs[ORDERS].sessions[0].connection = Some(connection.await);
+        let answered = Answered::default();
+        attack_stream_of(&run, &mut tenant_runs[ORDERS].sessions[0], BILLING, &answered).await;
+        let by = answered.borrow().values().flatten().map(|(by, _)| *by).collect();
+        (checks(run).iter().map(|check| check.outcome).max(), by)
+    }
+
+    #[tokio::test]
+    async fn an_answer_about_anothers_stream_is_a_leak_if_it_can_be_no_other_stream() {
+        assert_eq!(asked(true, false).await, (Some(Outcome::Leak), Vec::new()));
+        assert_eq!(asked(false, true).await.0, Some(Outcome::Leak));
+        let (recorded, by) = asked(false, false).await;
+        assert!(recorded.is_none() && by.contains(&ORDERS), "what happens to the stream decides: {recorded:?} {by:?}");
     }
 }

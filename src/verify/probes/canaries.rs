@@ -3,7 +3,7 @@
 
 use super::Probe;
 use crate::subject::Subject;
-use crate::verify::expected::{concrete, depths, listed, may_publish, may_subscribe};
+use crate::verify::expected::{concrete, depths, listed, may_subscribe};
 use crate::verify::run::{Run, Session, TenantRun, each};
 use crate::verify::wire::Message;
 
@@ -60,34 +60,20 @@ async fn subscribe_to_granted<'p>(run: &Run<'p>, tenant_run: &mut TenantRun<'p>)
     }
 }
 
-/// The subjects that a user publishes its canary to: everything that it may publish to except
-/// the server's own spaces, which have their own probes.
+/// The subjects on which a user says canaries, without those that would be somebody's job.
 fn publish_subjects(run: &Run<'_>, session: &Session<'_>) -> Vec<String> {
-    let own = listed(&session.user.permissions.publish).iter().filter(|s| !s.first_token().starts_with(['$', '_']));
-    // On a server in use, a message on a subject without a wildcard would reach an application.
-    let free = own.filter(|s| run.throwaway || s.has_wildcard());
-    let mut subjects: Vec<String> = free.flat_map(|s| depths(s, &run.token())).collect();
-    // What a list that ends in `*` may let in besides: the tenant's own lists, and those of its importers.
-    let tenant = run.topology.tenant(session.tenant);
-    let lists = tenant.users.iter().flat_map(|user| listed(&user.permissions.subscribe));
-    let below = lists.chain(tenant.exports.iter().map(|export| &export.subject)).filter_map(Subject::widened);
-    let below = below.filter(|s| !s.first_token().starts_with(['$', '_']));
-    subjects.extend(below.flat_map(|s| depths(&s, &run.token())).filter(|s| may_publish(session.user, s)));
-    subjects.sort_unstable();
-    subjects.dedup();
-    subjects.retain(|subject| !run.has_workers(subject));
-    subjects
+    let subjects = run.canary_subjects(session.tenant, session.user).into_iter();
+    subjects.filter(|subject| !run.has_workers(session.tenant, subject)).collect()
 }
 
 /// Every user publishes its tenant's canary to everything that it is granted.
 pub async fn publish_canaries<'p>(run: &Run<'p>, tenant_run: &mut TenantRun<'p>) {
-    let canary = run.canary(tenant_run.index);
     for session in &mut tenant_run.sessions {
         let subjects = publish_subjects(run, session);
         let Some(connection) = &mut session.connection else { continue };
         connection.refused.clear();
         for subject in &subjects {
-            connection.publish_stored_by(&run.common(), subject, None, run.said_on(&canary, subject).as_bytes());
+            connection.publish_stored_by(&run.common(), subject, None, run.says(tenant_run.index, subject).as_bytes());
         }
         session.settle(run).await;
         for words in session.refused() {
@@ -108,7 +94,7 @@ async fn check_received<'p>(run: &Run<'p>, tenant_run: &mut TenantRun<'p>) {
     let connected = tenant_run.sessions.iter().filter(|m| m.connection.is_some());
     let published: Vec<String> = connected.flat_map(|m| publish_subjects(run, m)).collect();
     for subject in run.topology.free_subjects(tenant_run.index) {
-        if depths(subject, &run.token()).iter().any(|text| run.has_workers(text)) {
+        if depths(subject, &run.token()).iter().any(|text| run.has_workers(tenant_run.index, text)) {
             run.ledger.not_tried(
                 tenant_run.index,
                 format!("`{subject}`: who takes it from a queue, or a stream, may get the message"),

@@ -5,6 +5,7 @@ use std::time::{Duration, Instant};
 
 use serde_json::{Value, json};
 
+use crate::subject::Subject;
 use crate::verify::expected::{concrete, may_publish};
 use crate::verify::run::{Run, Session, TenantRun};
 use crate::verify::wire::{Answer, Request};
@@ -24,11 +25,16 @@ const NO_STORAGE: u64 = 10047;
 /// A subject of this run that a tenant's manager may publish to: preferably one of a bucket,
 /// which no stream of the tenant captures, else one in the tenant's own space.
 pub fn subject(run: &Run<'_>, tenant_run: &mut TenantRun<'_>, last: &str) -> Option<String> {
-    let (tenant, bucket) = (tenant_run.tenant, format!("$KV.{}.{last}", run.unique(tenant_run.index)));
+    let (tenant, index) = (tenant_run.tenant, tenant_run.index);
+    let bucket = format!("$KV.{}.{last}", run.unique(index));
     let manager = tenant_run.manager()?;
-    let token = format!("{}.{last}", run.token());
+    let token = run.token();
+    // Which of its subjects it is makes no difference: a probe has one such stream at a time.
     let wild = tenant.subjects.iter().filter(|s| s.as_str().ends_with('>'));
-    std::iter::once(bucket).chain(wild.map(|s| concrete(s, &token))).find(|s| may_publish(manager.user, s))
+    let own = wild.map(|s| concrete(s, &format!("{token}.{token}"))).filter(|s| !run.has_workers(index, s));
+    let is_captured =
+        |s: &String| Subject::as_the_server_reads(s).is_some_and(|s| run.is_captured(index, &s) == Some(true));
+    std::iter::once(bucket).chain(own).find(|s| may_publish(manager.user, s) && !is_captured(s))
 }
 
 /// How long the server may take to remove the files of a deleted stream.
@@ -38,11 +44,11 @@ const PATIENCE: Duration = Duration::from_secs(3);
 /// stream stored it. False, with the reason in the ledger, if either fails.
 pub async fn make<'p>(run: &Run<'p>, tenant_run: &mut TenantRun<'p>, name: &str, subject: &str, more: Value) -> bool {
     let (index, storage) = (tenant_run.index, tenant_run.storage());
-    let canary = run.canary(index);
+    let sign = run.signs(index);
     let Some(manager) = tenant_run.manager() else { return false };
     let mut config = json!({
         "name": name, "subjects": [subject], "storage": storage, "retention": "limits", "discard": "old",
-        "max_msgs": 16, "max_bytes": 65536, "num_replicas": 1, "allow_direct": true, "metadata": { "canary": canary },
+        "max_msgs": 16, "max_bytes": 65536, "num_replicas": 1, "allow_direct": true, "metadata": { "canary": sign },
     });
     if let (Some(config), Some(more)) = (config.as_object_mut(), more.as_object()) {
         config.extend(more.clone());
@@ -69,7 +75,11 @@ pub async fn make<'p>(run: &Run<'p>, tenant_run: &mut TenantRun<'p>, name: &str,
         run.ledger.not_run(index, "JetStream did not answer");
         return false;
     }
-    let first = Request { subject: subject.to_owned(), body: canary.into_bytes(), stored_by: Some(name.to_owned()) };
+    let first = Request {
+        subject: subject.to_owned(),
+        body: run.says(index, subject).into_bytes(),
+        stored_by: Some(name.to_owned()),
+    };
     let ack = loop {
         let ack = manager.ask_one(run, first.clone()).await;
         // In a cluster the stream's leader may not listen yet: then nobody has the message.

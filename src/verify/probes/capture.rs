@@ -35,13 +35,12 @@ async fn make<'p>(run: &Run<'p>, tenant_run: &mut TenantRun<'p>) {
     let (index, storage, name) = (tenant_run.index, tenant_run.storage(), run.common());
     let neighbours = tenant_run.neighbours.clone();
     let Some(manager) = tenant_run.manager() else { return };
-    let canary = run.canary(index);
     // A flood of shared messages fills it, and it counts towards the tenant's own limit.
     let most = if run.throwaway { 1 << 20 } else { 64 << 10 };
     let config = |subjects: serde_json::Value| {
         json!({
             "name": name, "subjects": subjects, "storage": storage, "no_ack": true, "retention": "limits",
-            "discard": "old", "max_msgs": KEPT, "max_bytes": most, "num_replicas": 1, "metadata": { "canary": canary },
+            "discard": "old", "max_msgs": KEPT, "max_bytes": most, "num_replicas": 1, "metadata": { "canary": run.signs(index) },
             // A run that is killed leaves little for long.
             "max_age": 60_000_000_000u64,
         })
@@ -76,11 +75,10 @@ async fn make<'p>(run: &Run<'p>, tenant_run: &mut TenantRun<'p>) {
 async fn read<'p>(run: &Run<'p>, tenant_run: &mut TenantRun<'p>) {
     let (index, name) = (tenant_run.index, run.common());
     let last = canary_stream::subject(run, tenant_run, "last");
-    let canary = run.canary(index);
     let Some(manager) = tenant_run.manager() else { return };
     // A stream stores messages in order: once it holds this one, it holds everything it captured earlier.
     if let (Some(last), Some(connection), true) = (&last, &mut manager.connection, run.throwaway) {
-        connection.publish_stored_by(&name, last, None, canary.as_bytes());
+        connection.publish_stored_by(&name, last, None, run.says(index, last).as_bytes());
     }
     // It captures requests, too. Asking in vain would fill it until it drops what it is to be asked for.
     let request = format!("$JS.API.STREAM.INFO.{name}");

@@ -39,7 +39,6 @@ async fn build<'p>(run: &Run<'p>, tenant_run: &mut TenantRun<'p>, name: &str) ->
 /// inside one tenant.
 async fn destroy<'p>(run: &Run<'p>, tenant_run: &mut TenantRun<'p>, name: &str) -> Option<String> {
     let index = tenant_run.index;
-    let canary = run.canary(index);
     let manager = tenant_run.manager()?;
     let info = manager.api(run, &format!("STREAM.INFO.{name}"), json!({})).await;
     if info.is_null() {
@@ -47,9 +46,10 @@ async fn destroy<'p>(run: &Run<'p>, tenant_run: &mut TenantRun<'p>, name: &str) 
         return None;
     }
     let mut config = info["config"].clone();
+    let is_its_own = run.is_from(index, config["metadata"]["canary"].as_str().unwrap_or_default().as_bytes());
     let consumers = info["state"]["consumer_count"].as_u64();
     let (messages, sequence) = (info["state"]["messages"].as_u64(), info["state"]["last_seq"].as_u64());
-    if (messages, sequence, consumers) != (Some(1), Some(1), Some(1)) || config["metadata"]["canary"] != canary {
+    if (messages, sequence, consumers) != (Some(1), Some(1), Some(1)) || !is_its_own {
         return Some(format!("its stream is not as it was: {} {}", info["state"], info["error"]));
     }
     config["max_msgs"] = 8.into();

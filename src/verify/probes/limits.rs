@@ -92,7 +92,7 @@ async fn jetstream<'p>(run: &Run<'p>, tenant_run: &mut TenantRun<'p>, held: &mut
     let too_much = if storage == "memory" { memory.bytes() } else { disk.bytes() };
     let name = format!("{}_BIG", run.common());
     let config = json!({ "name": name, "storage": storage, "max_bytes": too_much + 1, "subjects": [format!("{name}.x")],
-                "metadata": { "canary": run.canary(index) } });
+                "metadata": { "canary": run.signs(index) } });
     let made = manager.api(run, &format!("STREAM.CREATE.{name}"), config).await;
     match made["error"]["description"].as_str() {
         None if made.is_null() => run.ledger.not_run(index, "JetStream did not answer"),

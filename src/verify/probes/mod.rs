@@ -105,7 +105,7 @@ pub const PROBES: &[Probe] = &[
 ];
 
 /// The probes that need a user who manages streams.
-pub const OF_JETSTREAM: [&str; 8] = [
+const OF_JETSTREAM: [&str; 8] = [
     capture::PROBE.id,
     stores::STREAMS.id,
     stores::BUCKETS.id,
@@ -118,6 +118,25 @@ pub const OF_JETSTREAM: [&str; 8] = [
 
 /// Number of tenants that use JetStream at the same time: all accounts share its request queue.
 const AT_ONCE: usize = 8;
+
+/// Records that the probe that runs did not try JetStream in a tenant: nobody may manage streams there, or a stream of the run
+/// would have no subject.
+pub fn note_untried_jetstream<'p>(run: &Run<'p>, tenant_runs: &mut [TenantRun<'p>]) {
+    if !OF_JETSTREAM.contains(&run.ledger.probe()) {
+        return;
+    }
+    let checked = run.ledger.checked();
+    let of_jetstream =
+        |t: &&mut TenantRun<'p>| t.tenant.jetstream.is_some() && !checked.contains(t.tenant.name.as_str());
+    for tenant_run in tenant_runs.iter_mut().filter(of_jetstream) {
+        if tenant_run.manager().is_none() {
+            run.ledger.not_tried(tenant_run.index, tenant_run.lacks_manager());
+        } else if canary_stream::subject(run, tenant_run, "any").is_none() {
+            let what = "JetStream: wherever its manager may publish, a stream of the tenant captures it, or members of a queue listen";
+            run.ledger.not_tried(tenant_run.index, what);
+        }
+    }
+}
 
 /// An operation that the server must deny to users to whom the registry does not grant it.
 #[derive(Debug, Clone)]
@@ -231,7 +250,7 @@ async fn untaken<'p>(run: &Run<'p>, tenant_run: &mut TenantRun<'p>, subjects: Ve
 async fn is_taken<'p>(run: &Run<'p>, tenant_run: &mut TenantRun<'p>, text: &str) -> bool {
     let Some(subject) = Subject::as_the_server_reads(text) else { return true };
     let tenant = tenant_run.tenant;
-    if run.has_workers(text) || is_led_out(tenant, text) {
+    if run.has_workers(tenant_run.index, text) || is_led_out(tenant, text) {
         return true;
     }
     if let Some(is_captured) = run.is_captured(tenant_run.index, &subject) {
@@ -248,7 +267,7 @@ async fn is_taken<'p>(run: &Run<'p>, tenant_run: &mut TenantRun<'p>, text: &str)
 /// Every user of a tenant attempts the operations that it is not granted. An attempt that the
 /// server does not deny, in an error that names the subject, is a leak.
 async fn must_be_refused<'p>(run: &Run<'p>, tenant_run: &mut TenantRun<'p>, attempts: &[Attempt]) {
-    let canary = run.canary(tenant_run.index);
+    let canary = run.signs(tenant_run.index);
     let (mut refused, mut sample) = (0usize, None);
     if tenant_run.sessions.iter().all(|m| m.connection.is_none()) {
         return;

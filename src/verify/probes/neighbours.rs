@@ -49,7 +49,7 @@ async fn probe<'p>(run: &Run<'p>, tenant_runs: &mut [TenantRun<'p>]) {
                 continue;
             }
             let subject = concrete(&import.subject, &run.token());
-            if run.has_subscribers(&subject) {
+            if run.has_subscribers(exporter, &subject) {
                 let what = format!(
                     "a flood on {}: clients or streams listen there, and would have to read it",
                     import.subject

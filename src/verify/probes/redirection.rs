@@ -22,7 +22,6 @@ async fn redirect<'p>(run: &Run<'p>, tenant_run: &mut TenantRun<'p>) {
     let Some(subject) = canary_stream::subject(run, tenant_run, "source") else { return };
     let theirs = foreign_targets(run, tenant_run).await;
     let Some(first) = theirs.first().cloned() else { return };
-    let canary = run.canary(index);
     if !canary_stream::make(run, tenant_run, &name, &subject, json!({ "republish": { "src": subject, "dest": first } }))
         .await
     {
@@ -33,7 +32,7 @@ async fn redirect<'p>(run: &Run<'p>, tenant_run: &mut TenantRun<'p>) {
     let Some(manager) = tenant_run.manager() else { return };
     let (mut control, mut deliveries) = (true, 0);
     for some in theirs.chunks(most.saturating_sub(1).max(1)) {
-        let (came, led) = lead(run, manager, (&name, &subject, &canary), some, most).await;
+        let (came, led) = lead(run, manager, (&name, &subject), some, most).await;
         control &= came;
         deliveries += led;
     }
@@ -54,7 +53,7 @@ async fn redirect<'p>(run: &Run<'p>, tenant_run: &mut TenantRun<'p>) {
 async fn lead<'p>(
     run: &Run<'p>,
     manager: &mut Session<'p>,
-    (name, subject, canary): (&str, &str, &str),
+    (name, subject): (&str, &str),
     theirs: &[String],
     most: usize,
 ) -> (bool, usize) {
@@ -83,7 +82,7 @@ async fn lead<'p>(
             (format!("$JS.API.DIRECT.GET.{name}"), json!({ "seq": 1 }).to_string()),
             (format!("$JS.API.STREAM.MSG.GET.{name}"), json!({ "seq": 1 }).to_string()),
             (format!("$JS.API.STREAM.INFO.{name}"), String::new()),
-            (subject.to_owned(), canary.to_owned()),
+            (subject.to_owned(), run.says(manager.tenant, subject)),
         ];
         for (to, body) in requests {
             connection.publish_stored_by(name, &to, Some(target), body.as_bytes());

@@ -22,24 +22,28 @@ async fn probe<'p>(run: &Run<'p>, tenant_runs: &mut [TenantRun<'p>]) {
     check_services(run, tenant_runs).await;
 }
 
-/// The subject on which a share is tested. `None` if a message on it would reach an application.
-fn test_subject(run: &Run<'_>, subject: &Subject) -> Option<String> {
+/// The subject on which a tenant tests a share. `None` if its message would reach an application.
+fn test_subject(run: &Run<'_>, tenant: usize, subject: &Subject) -> Option<String> {
     let free = (run.throwaway || subject.has_wildcard()).then(|| concrete(subject, &run.token()));
-    free.filter(|subject| !run.has_workers(subject))
+    free.filter(|subject| !run.has_workers(tenant, subject))
 }
 
 /// Every exporter publishes on the streams that it shares; every importer must receive it.
 async fn check_streams<'p>(run: &Run<'p>, tenant_runs: &mut [TenantRun<'p>]) {
     each(tenant_runs, usize::MAX, async |tenant_run| {
-        let canary = run.canary(tenant_run.index);
         let exports = tenant_run.tenant.exports.iter().filter(|e| e.kind == ShareKind::Stream);
-        let subjects: Vec<String> = exports.filter_map(|e| test_subject(run, &e.subject)).collect();
+        let subjects: Vec<String> = exports.filter_map(|e| test_subject(run, tenant_run.index, &e.subject)).collect();
         for subject in subjects {
             let publisher =
                 tenant_run.sessions.iter_mut().find(|m| m.connection.is_some() && may_publish(m.user, &subject));
             let Some(publisher) = publisher else { continue };
             if let Some(connection) = &mut publisher.connection {
-                connection.publish_stored_by(&run.common(), &subject, None, run.said_on(&canary, &subject).as_bytes());
+                connection.publish_stored_by(
+                    &run.common(),
+                    &subject,
+                    None,
+                    run.says(tenant_run.index, &subject).as_bytes(),
+                );
             }
             publisher.settle(run).await;
         }
@@ -53,7 +57,7 @@ async fn check_streams<'p>(run: &Run<'p>, tenant_runs: &mut [TenantRun<'p>]) {
         }
         for import in tenant_run.tenant.imports.iter().filter(|i| i.kind == ShareKind::Stream) {
             let Some(exporter) = run.topology.place(&import.from) else { continue };
-            let Some(subject) = test_subject(run, &import.subject) else {
+            let Some(subject) = test_subject(run, exporter, &import.subject) else {
                 let what = format!("{} of {}: whoever hears it would get a message", import.subject, import.from);
                 run.ledger.not_tried(tenant_run.index, what);
                 continue;
@@ -86,7 +90,7 @@ async fn check_services<'p>(run: &Run<'p>, tenant_runs: &mut [TenantRun<'p>]) {
         let tenant: &'p Tenant = tenant_runs[index].tenant;
         for import in tenant.imports.iter().filter(|i| i.kind == ShareKind::Service) {
             let Some(exporter) = run.topology.place(&import.from) else { continue };
-            let Some(subject) = test_subject(run, &import.subject) else {
+            let Some(subject) = test_subject(run, index, &import.subject) else {
                 let what = format!("{} of {}: whoever answers it would get a request", import.subject, import.from);
                 run.ledger.not_tried(index, what);
                 continue;
@@ -114,8 +118,11 @@ async fn check_service<'p>(
         .iter_mut()
         .find(|m| m.connection.is_some() && may_subscribe(m.user, subject) && may_publish(m.user, "_R_.x.y"));
     let (Some(requester), Some(responder)) = (requester, responder) else { return };
-    let request =
-        Request { subject: subject.to_owned(), body: run.canary(asking).into_bytes(), stored_by: Some(run.common()) };
+    let request = Request {
+        subject: subject.to_owned(),
+        body: run.says(asking, subject).into_bytes(),
+        stored_by: Some(run.common()),
+    };
     let respond = async {
         let Some(connection) = &mut responder.connection else { return false };
         // An earlier probe has subscribed this user to everything it may subscribe to, to some of it twice.
@@ -132,7 +139,7 @@ async fn check_service<'p>(
             run.ledger.leak(Some(asking), Some(answering), evidence);
         }
         let Some(reply) = &message.reply else { return false };
-        connection.publish_stored_by(&run.common(), reply, None, run.canary(answering).as_bytes());
+        connection.publish_stored_by(&run.common(), reply, None, run.answers(answering, asking, subject).as_bytes());
         connection.settle().await.is_ok()
     };
     let (answer, answered) = tokio::join!(requester.ask_one(run, request), respond);

@@ -54,7 +54,7 @@ async fn source_from_all<'p>(run: &Run<'p>, tenant_run: &mut TenantRun<'p>) {
     let Some(manager) = tenant_run.manager() else { return };
     let config = json!({
         "name": name, "sources": sources, "storage": storage, "retention": "limits", "discard": "old",
-        "max_msgs": 16, "max_bytes": 65536, "num_replicas": 1, "metadata": { "canary": run.canary(index) },
+        "max_msgs": 16, "max_bytes": 65536, "num_replicas": 1, "metadata": { "canary": run.signs(index) },
     });
     let made = manager.api(run, &format!("STREAM.CREATE.{name}"), config).await;
     if made["error"].is_object() {
@@ -80,7 +80,14 @@ async fn source_from_all<'p>(run: &Run<'p>, tenant_run: &mut TenantRun<'p>) {
         tokio::time::sleep(Duration::from_millis(5)).await;
     };
     for other in others.iter().filter(|o| reached.contains(&run.unique(**o))) {
-        run.ledger.leak(Some(*other), Some(index), "a stream of its own copies it");
+        if run.throwaway {
+            run.ledger.leak(Some(*other), Some(index), "a stream of its own copies it");
+        } else {
+            // Whose it is, the messages tell, which are read below.
+            let name = run.unique(*other);
+            run.ledger
+                .not_run(index, format!("its stream copies one named {name}, which a client of its own may have made"));
+        }
     }
     for sequence in 1..=messages {
         manager.api(run, &format!("STREAM.MSG.GET.{name}"), json!({ "seq": sequence })).await;

@@ -3,7 +3,7 @@
 
 use super::{Probe, foreign_targets, untaken};
 use crate::verify::expected::{concrete, may_publish};
-use crate::verify::run::{Run, TenantRun, each};
+use crate::verify::run::{Run, Said, TenantRun, each};
 
 pub const PROBE: Probe = Probe {
     id: "tracing",
@@ -19,7 +19,7 @@ async fn probe<'p>(run: &Run<'p>, tenant_runs: &mut [TenantRun<'p>]) {
 /// Traces messages on the tenant's own and shared subjects. The reports go to the tenant's own
 /// subjects, and to its neighbours'.
 async fn trace<'p>(run: &Run<'p>, tenant_run: &mut TenantRun<'p>) {
-    let canary = run.canary(tenant_run.index);
+    let canary = run.signs(tenant_run.index);
     let token = run.token();
     let shared = tenant_run
         .tenant
@@ -59,19 +59,17 @@ async fn trace<'p>(run: &Run<'p>, tenant_run: &mut TenantRun<'p>) {
             let event = message.json();
             let Some(list) = event["events"].as_array() else { continue };
             events += 1;
-            let said = event["request"]["header"]["Nats-Trace-Dest"][0].as_str();
             for step in list {
-                // The name of every connection is its tenant's canary. A trace shows the account
+                // The name of every connection is a canary of its tenant. A trace shows the account
                 // of a shared service's exporter but not its connections. A report that is sent
                 // to a shared subject arrives at the importer, like any message.
                 let step = step.to_string();
-                let arrived = (tenant_run.index, message.subject.as_str());
-                let is_allowed = |other: usize| {
-                    run.is_declared(other, arrived.0, arrived.1) || run.is_by_clients((other, said), arrived)
-                };
-                for other in run.named_in(&step).filter(|other| !is_allowed(*other)) {
+                let (to, subject) = (tenant_run.index, message.subject.as_str());
+                let is_allowed =
+                    |said: &Said| run.is_declared(said.sender, to, subject) || run.is_by_clients(said, (to, subject));
+                for said in run.said_in(step.as_bytes()).iter().filter(|said| !is_allowed(said)) {
                     run.ledger.leak(
-                        Some(other),
+                        Some(said.sender),
                         Some(tenant_run.index),
                         format!("a trace told {} of a connection: {step}", session.user.name),
                     );

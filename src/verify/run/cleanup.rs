@@ -6,7 +6,8 @@ use std::time::Duration;
 
 use serde_json::json;
 
-use super::{CANARY_LENGTH, MARK, Run, Session, TenantRun, each};
+use super::canary::LENGTH;
+use super::{MARK, Run, Session, TenantRun, each};
 use crate::verify::wire::Request;
 
 /// Age at which a stream of another run is taken to be left over from a killed run, where the
@@ -78,7 +79,7 @@ impl<'p> Session<'p> {
     /// it. With `by_age`, whether it is so old, too, that the run must have been killed.
     async fn is_of_a_run(&mut self, run: &Run<'p>, name: &str, by_age: bool) -> bool {
         let info = self.api(run, &format!("STREAM.INFO.{name}"), json!({})).await;
-        let id = name.split_once(MARK).and_then(|(_, rest)| rest.get(..CANARY_LENGTH)).unwrap_or_default();
+        let id = name.split_once(MARK).and_then(|(_, rest)| rest.get(..LENGTH)).unwrap_or_default();
         let canary = info["config"]["metadata"]["canary"].as_str().unwrap_or_default();
         canary.starts_with(&format!("tenantry/{id}/"))
             && (!by_age || is_old(info["created"].as_str().unwrap_or_default()))
@@ -93,9 +94,8 @@ impl<'p> Session<'p> {
 pub(super) fn is_ours(name: &str) -> bool {
     let name = ["KV_", "OBJ_"].iter().find_map(|p| name.strip_prefix(p)).unwrap_or(name);
     let Some(rest) = name.strip_prefix(MARK) else { return false };
-    let (run, more) = rest.split_at_checked(CANARY_LENGTH).unwrap_or((rest, ""));
-    let is_random =
-        |text: &str| text.len() == CANARY_LENGTH && text.bytes().all(|b| matches!(b, b'a'..=b'z' | b'2'..=b'7'));
+    let (run, more) = rest.split_at_checked(LENGTH).unwrap_or((rest, ""));
+    let is_random = |text: &str| text.len() == LENGTH && text.bytes().all(|b| matches!(b, b'a'..=b'z' | b'2'..=b'7'));
     let Some((phase, canary)) =
         more.strip_prefix('_').map(|m| m.split_once('_').map_or((m, None), |(p, c)| (p, Some(c))))
     else {

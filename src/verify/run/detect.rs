@@ -3,9 +3,11 @@
 
 use serde_json::Value;
 
-use super::{CANARY_LENGTH, Run, TenantRun, each};
+use super::canary::Said;
+use super::{Run, TenantRun, each};
 use crate::model::{ShareKind, Tenant};
-use crate::verify::expected::{is_own, is_shared};
+use crate::verify::expected::{is_own, is_shared, may_publish};
+use crate::verify::report::SETTING;
 use crate::verify::wire::Message;
 
 impl<'p> Run<'p> {
@@ -15,61 +17,48 @@ impl<'p> Run<'p> {
         sender == receiver || is_shared(self.topology.tenant(sender), self.topology.tenant(receiver), subject)
     }
 
-    /// The tenants whose canaries are in a text, once for each canary. A truncated canary
-    /// is skipped.
-    pub fn named_in<'t>(&'t self, text: &'t str) -> impl Iterator<Item = usize> + 't {
-        let mark = format!("tenantry/{}/", self.id);
-        let starts = text.match_indices(&mark).map(|(at, mark)| at + mark.len()).collect::<Vec<_>>();
-        starts.into_iter().filter_map(|at| self.by_canary.get(text.get(at..at + CANARY_LENGTH)?).copied())
-    }
-
     /// Looks for canaries in bytes that a user received on a subject. Records a leak for
     /// each canary of another tenant, unless a share delivers the subject. Returns the
     /// tenants whose canaries were found, the receiver's own included.
     pub fn detect(&self, receiver: usize, user: &str, subject: &str, bytes: &[u8]) -> Vec<usize> {
-        let mark = format!("tenantry/{}/", self.id);
         let mut found = Vec::new();
-        let mut rest = bytes;
-        while let Some(at) = memchr::memmem::find(rest, mark.as_bytes()) {
-            rest = &rest[at + mark.len()..];
-            let canary = rest.get(..CANARY_LENGTH).and_then(|c| std::str::from_utf8(c).ok());
-            let Some(sender) = canary.and_then(|c| self.by_canary.get(c)).copied() else { continue };
-            found.push(sender);
-            let after = rest.get(CANARY_LENGTH + 1..).unwrap_or_default();
+        for said in self.said_in(bytes) {
+            found.push(said.sender);
             // A share does not rewrite subjects: a message that was published on another
             // subject than it arrived on came some other way.
-            let own = memchr::memmem::find(after, mark.as_bytes()).unwrap_or(after.len()).min(512);
-            let text = String::from_utf8_lossy(&after[..own]).into_owned();
-            let published_on = text
-                .split_once(" on ")
-                .map(|(_, s)| s.split(['"', '\\', '\r', '\n', ' ']).next().unwrap_or_default().to_owned());
-            let is_same_subject = published_on.as_deref().is_none_or(|s| s == subject);
-            if sender == receiver || is_same_subject && self.is_declared(sender, receiver, subject) {
+            let is_same_subject = said.on.as_deref().is_none_or(|on| on == subject);
+            let is_delivered = is_same_subject && self.is_declared(said.sender, receiver, subject);
+            if said.sender == receiver || is_delivered || self.is_by_clients(&said, (receiver, subject)) {
                 continue;
             }
-            if self.is_by_clients((sender, published_on.as_deref()), (receiver, subject)) {
-                continue;
-            }
-            let probe = self.ledger.probe_at_start_of(after).unwrap_or_else(|| self.ledger.probe());
             let evidence = format!("its canary came to {user} on {subject}");
-            self.ledger.leak_of(probe, Some(sender), Some(receiver), &evidence);
+            // A connection gets its name before any probe runs.
+            let probe = if said.probe == SETTING { self.ledger.probe() } else { said.probe };
+            self.ledger.leak_of(probe, Some(said.sender), Some(receiver), &evidence);
         }
         found
     }
 
-    /// Whether clients of the tenants may have brought a message where it arrived, on a server in use: by publishing it
-    /// again within what is declared. `said`: where it was published. `None`: the server wrote it where it was asked to.
-    pub fn is_by_clients(&self, (sender, said): (usize, Option<&str>), (receiver, subject): (usize, &str)) -> bool {
-        let (own, its) = (self.topology.tenant(receiver), self.topology.tenant(sender));
-        // The receiver's clients publish again what a share gave them, the sender's what they hear in their space.
-        let by_receiver = is_own(own, subject) && said.is_some_and(|said| self.is_declared(sender, receiver, said));
-        let by_sender = said.is_some_and(|said| is_own(its, said)) && self.is_declared(sender, receiver, subject);
-        !self.throwaway && (by_receiver || by_sender || self.is_passed_on((sender, said), (receiver, subject)))
+    /// Whether clients of the tenants may have brought what was said where it arrived, on a server in use: by
+    /// publishing it again within what is declared.
+    pub fn is_by_clients(&self, said: &Said, (receiver, subject): (usize, &str)) -> bool {
+        // The receiver's clients publish again what they were given, the sender's what they hear in their account.
+        let by_receiver = self.is_given(said, receiver) && self.may_write(receiver, subject);
+        let by_sender = self.is_declared(said.sender, receiver, subject);
+        !self.throwaway && (by_receiver || by_sender || self.is_passed_on(said, (receiver, subject)))
+    }
+
+    /// Whether clients of a tenant may bring a message to a subject of their account: JetStream writes to any.
+    fn may_write(&self, tenant: usize, subject: &str) -> bool {
+        let tenant = self.topology.tenant(tenant);
+        tenant.jetstream.is_some()
+            || is_own(tenant, subject)
+            || tenant.users.iter().any(|user| may_publish(user, subject))
     }
 
     /// Whether clients may have passed a message on: somebody whom a share gave it, or to whom it was passed on, by
     /// clients of the sender that heard it too, published it again where it arrived.
-    fn is_passed_on(&self, (sender, said): (usize, Option<&str>), (receiver, subject): (usize, &str)) -> bool {
+    fn is_passed_on(&self, said: &Said, (receiver, subject): (usize, &str)) -> bool {
         let tenants = &self.model.tenants;
         let shares = |from: usize, to: usize| {
             let imports = |a: usize, kind, b: usize| {
@@ -77,9 +66,10 @@ impl<'p> Run<'p> {
             };
             imports(to, ShareKind::Stream, from) || imports(from, ShareKind::Service, to)
         };
-        let gives = |by: usize| by != sender && said.is_some_and(|said| self.is_declared(sender, by, said));
-        let mut holders: Vec<usize> = (0..tenants.len()).filter(|by| gives(*by)).collect();
-        if self.is_overheard(sender, said) {
+        let sender = said.sender;
+        let mut holders: Vec<usize> =
+            (0..tenants.len()).filter(|by| *by != sender && self.is_given(said, *by)).collect();
+        if self.is_overheard(sender, said.on.as_deref()) {
             holders.push(sender);
         }
         let mut next = 0;
@@ -88,21 +78,22 @@ impl<'p> Run<'p> {
                 .extend((0..tenants.len()).filter(|to| !holders.contains(to) && shares(by, *to)).collect::<Vec<_>>());
             next += 1;
         }
-        let is_own = holders.contains(&receiver) && is_own(self.topology.tenant(receiver), subject);
+        let is_own = holders.contains(&receiver) && self.may_write(receiver, subject);
         is_own || holders.iter().any(|by| *by != receiver && *by != sender && self.is_declared(*by, receiver, subject))
     }
 
     /// Looks for canaries in a message that a user received in its own inbox: whoever exports a
     /// service to it answers there, and what is an answer was not published on the inbox.
     pub fn detect_in_inbox(&self, receiver: usize, user: &str, message: &Message) {
-        let text = message.text();
         let may_answer = |sender: usize| {
             let imports = &self.topology.tenant(receiver).imports;
             let exporter = &self.topology.tenant(sender).name;
             imports.iter().any(|i| i.kind == ShareKind::Service && i.from == *exporter)
         };
-        let is_published_here = text.contains(&format!(" on {}", message.subject));
-        if is_published_here || !self.named_in(&text).all(|s| s == receiver || may_answer(s)) {
+        let is_answer = |said: &Said| {
+            said.on.as_ref() != Some(&message.subject) && (said.sender == receiver || may_answer(said.sender))
+        };
+        if !self.said_in(message.text().as_bytes()).iter().all(|said| is_answer(said)) {
             self.detect_in_message(receiver, user, message);
         }
     }
@@ -122,8 +113,8 @@ impl<'p> Run<'p> {
         if !asked.starts_with("$JS.") {
             // The exporter of a shared service may answer.
             let may_answer = |sender: usize| self.is_declared(receiver, sender, asked);
-            let text = message.text();
-            let senders: Vec<usize> = self.named_in(&text).collect();
+            let said = self.said_in(message.text().as_bytes());
+            let senders: Vec<usize> = said.iter().map(|said| said.sender).collect();
             if senders.iter().all(|s| may_answer(*s)) {
                 return senders;
             }
@@ -206,7 +197,7 @@ mod tests {
         for (sender, expected) in [(SHIPPING, vec![pair("SHIPPING", "ORDERS")]), (ORDERS, vec![])] {
             for place in ["payload", "headers", "middle"] {
                 let run = Run::new(&plan, PROBES.into());
-                let canary = run.canary(sender);
+                let canary = run.signs(sender);
                 let message = match place {
                     "payload" => message("ORDERS.a", canary),
                     "headers" => Message {
@@ -236,7 +227,7 @@ mod tests {
             (ORDERS, ORDERS, "BILLING.other", false),
         ] {
             let run = Run::new(&plan, PROBES.into());
-            let payload = run.said_on(&run.canary(from), subject);
+            let payload = run.says(from, subject);
             assert_eq!(run.detect(to, "app", subject, payload.as_bytes()), [from]);
             assert_eq!(!leaks(run).is_empty(), is_leak, "{from} to {to} on {subject}");
         }
@@ -248,12 +239,13 @@ mod tests {
         let plan = system.plan(true);
         for (published, after, is_leak) in [
             ("ORDERS.events.a", "", false),
-            ("ORDERS.events.a", "\" and more", false),
+            ("ORDERS.events.a", " on ORDERS.secrets", false),
+            ("ORDERS.secrets", " on ORDERS.events.a", true),
             ("ORDERS.secrets", "", true),
             ("ORDERS.events.b", "", true),
         ] {
             let run = Run::new(&plan, PROBES.into());
-            let payload = run.said_on(&run.canary(ORDERS), published) + after;
+            let payload = run.says(ORDERS, published) + after;
             run.detect(BILLING, "app", "ORDERS.events.a", payload.as_bytes());
             assert_eq!(!leaks(run).is_empty(), is_leak, "published on {published}");
         }
@@ -271,7 +263,7 @@ mod tests {
         ] {
             let plan = system.plan(throwaway);
             let run = Run::new(&plan, PROBES.into());
-            let payload = run.said_on(&run.canary(from), published);
+            let payload = run.says(from, published);
             run.detect(to, "app", arrives, payload.as_bytes());
             assert_eq!(!leaks(run).is_empty(), is_leak, "{from} to {to}: {published} on {arrives}, {throwaway}");
         }
@@ -293,7 +285,7 @@ mod tests {
         ] {
             let plan = system.plan(throwaway);
             let run = Run::new(&plan, PROBES.into());
-            let payload = run.said_on(&run.canary(ORDERS), published);
+            let payload = run.says(ORDERS, published);
             run.detect(SHIPPING, "shipper", arrives, payload.as_bytes());
             assert_eq!(!leaks(run).is_empty(), is_leak, "{published} on {arrives}, {throwaway}");
         }
@@ -312,9 +304,9 @@ mod tests {
         ] {
             let run = Run::new(&plan, PROBES.into());
             if is_overheard {
-                run.overheard.borrow_mut().insert(("ORDERS".to_owned(), "ORDERS.>".to_owned()));
+                run.overhear(ORDERS, "ORDERS.>");
             }
-            let payload = run.said_on(&run.canary(ORDERS), "ORDERS.secret");
+            let payload = run.says(ORDERS, "ORDERS.secret");
             run.detect(to, "app", arrives, payload.as_bytes());
             assert_eq!(!leaks(run).is_empty(), is_leak, "to {to} on {arrives}, {is_overheard}");
         }
@@ -332,38 +324,20 @@ mod tests {
             (ORDERS, "_R_.abc", false),
         ] {
             let run = Run::new(&plan, PROBES.into());
-            let payload = run.said_on(&run.canary(from), said_on);
+            let payload = run.says(from, said_on);
             run.detect_in_inbox(ORDERS, "app", &message(inbox, payload));
             assert_eq!(!leaks(run).is_empty(), is_leak, "{from}, said on {said_on}");
         }
     }
 
     #[test]
-    fn every_canary_of_a_message_is_found() {
+    fn every_canary_of_a_message_is_judged() {
         let system = System::load(SHARING);
         let plan = system.plan(true);
         let run = Run::new(&plan, PROBES.into());
-        let text = [SHIPPING, ORDERS, AUDIT, SHIPPING].map(|tenant| run.canary(tenant)).join(" ");
-        assert_eq!(run.named_in(&text).collect::<Vec<_>>(), [SHIPPING, ORDERS, AUDIT, SHIPPING]);
+        let text = [SHIPPING, ORDERS, AUDIT, SHIPPING].map(|tenant| run.signs(tenant)).join(" ");
         assert_eq!(run.detect(ORDERS, "app", "ORDERS.a", text.as_bytes()), [SHIPPING, ORDERS, AUDIT, SHIPPING]);
         assert_eq!(leaks(run), [pair("SHIPPING", "ORDERS"), pair("AUDIT", "ORDERS")]);
-    }
-
-    #[test]
-    fn a_truncated_or_changed_canary_and_one_of_another_run_are_not_found() {
-        let system = System::load(SHARING);
-        let plan = system.plan(true);
-        let (run, other) = (Run::new(&plan, PROBES.into()), Run::new(&plan, PROBES.into()));
-        let whole = run.canary(SHIPPING);
-        let end = whole.rfind('/').expect("a canary ends with its probe");
-        for length in 0..end {
-            let truncated = &whole[..length];
-            assert!(run.detect(ORDERS, "app", "ORDERS.a", truncated.as_bytes()).is_empty(), "{length} bytes");
-            assert_eq!(run.named_in(&format!("{truncated}\u{e4}\u{e4}")).count(), 0, "{length} bytes");
-        }
-        assert!(run.detect(ORDERS, "app", "ORDERS.a", whole.to_uppercase().as_bytes()).is_empty());
-        assert!(run.detect(ORDERS, "app", "ORDERS.a", other.canary(SHIPPING).as_bytes()).is_empty());
-        assert_eq!(run.detect(ORDERS, "app", "ORDERS.a", &whole.as_bytes()[..end]), [SHIPPING], "the control");
     }
 
     #[test]
@@ -372,13 +346,44 @@ mod tests {
         let plan = system.plan(true);
         let run = Run::new(&plan, PROBES.into());
         run.begin("first");
-        let canary = run.canary(SHIPPING);
+        let canary = run.signs(SHIPPING);
         run.begin("second");
         run.detect(ORDERS, "app", "ORDERS.a", canary.as_bytes());
-        let random = &canary[..canary.rfind('/').unwrap_or_default()];
-        run.detect(BILLING, "app", "BILLING.a", random.as_bytes());
+        let forged = canary.replace("/first", "/second");
+        run.detect(BILLING, "app", "BILLING.a", forged.as_bytes());
         let found: Vec<_> = checks(run).into_iter().map(|c| (c.probe, c.to)).collect();
-        assert_eq!(found, [("first", "ORDERS".to_owned()), ("second", "BILLING".to_owned())]);
+        assert_eq!(found, [("first", "ORDERS".to_owned()), ("first", "BILLING".to_owned())]);
+    }
+
+    #[test]
+    fn the_name_of_a_connection_leaks_in_the_probe_that_runs() {
+        let system = System::load(SHARING);
+        let plan = system.plan(true);
+        let run = Run::new(&plan, PROBES.into());
+        let name = run.signs(SHIPPING);
+        run.begin("second");
+        run.detect(ORDERS, "app", "ORDERS.a", name.as_bytes());
+        assert_eq!(checks(run).iter().map(|c| c.probe).collect::<Vec<_>>(), ["second"]);
+    }
+
+    /// As JetStream of the receiver may bring what it was given to any subject of its account.
+    #[test]
+    fn what_a_tenant_was_given_proves_nothing_where_its_own_clients_may_write() {
+        let system = System::load(SHARING);
+        let plan = system.plan(false);
+        for (said_on, to, arrives, is_leak) in [
+            ("ORDERS.stored.a", AUDIT, "AUDIT.log", false),
+            ("ORDERS.stored.a", AUDIT, "$KV.log.x", false),
+            ("ORDERS.secrets.a", AUDIT, "$KV.log.x", true),
+            ("ORDERS.events.a", BILLING, "BILLING.log", false),
+            // It has no JetStream, and nobody of it may publish there.
+            ("ORDERS.events.a", BILLING, "$KV.log.x", true),
+        ] {
+            let run = Run::new(&plan, PROBES.into());
+            let canary = run.says(ORDERS, said_on);
+            run.detect(to, "app", arrives, canary.as_bytes());
+            assert_eq!(!leaks(run).is_empty(), is_leak, "{said_on} at {to} on {arrives}");
+        }
     }
 
     #[test]
@@ -395,7 +400,7 @@ mod tests {
             ("$SRV.PING", vec![BILLING], true),
         ] {
             let run = Run::new(&plan, PROBES.into());
-            let payload = responders.iter().map(|r| run.canary(*r)).collect::<Vec<_>>().join(" ");
+            let payload = responders.iter().map(|r| run.answers(*r, ORDERS, asked)).collect::<Vec<_>>().join(" ");
             let found = run.detect_in_answer(ORDERS, "app", asked, &message("_INBOX_app.1", payload));
             assert_eq!(found, responders);
             assert_eq!(!leaks(run).is_empty(), is_leak, "{responders:?} answered on {asked}");
@@ -409,7 +414,7 @@ mod tests {
         for (subject, is_leak) in [("ORDERS.stored.a", false), ("ORDERS.secrets.a", true)] {
             for part in ["data", "hdrs"] {
                 let run = Run::new(&plan, PROBES.into());
-                let canary = data_encoding::BASE64.encode(run.canary(ORDERS).as_bytes());
+                let canary = data_encoding::BASE64.encode(run.signs(ORDERS).as_bytes());
                 let reply = json!({ "message": { "subject": subject, part: canary } });
                 let reply = message("_INBOX_auditor.1", reply.to_string());
                 let found = run.detect_in_answer(AUDIT, "auditor", "$JS.API.STREAM.MSG.GET.COPY", &reply);
@@ -430,7 +435,7 @@ mod tests {
             ("", true),
         ] {
             let run = Run::new(&plan, PROBES.into());
-            let reply = Message { headers: headers.into(), ..message("_INBOX_auditor.1", run.canary(ORDERS)) };
+            let reply = Message { headers: headers.into(), ..message("_INBOX_auditor.1", run.signs(ORDERS)) };
             assert_eq!(run.detect_in_answer(AUDIT, "auditor", "$JS.API.DIRECT.GET.COPY", &reply), [ORDERS]);
             assert_eq!(!leaks(run).is_empty(), is_leak, "{headers:?}");
         }
@@ -442,7 +447,7 @@ mod tests {
         let plan = system.plan(true);
         for (owner, is_leak) in [(SHIPPING, true), (ORDERS, false)] {
             let run = Run::new(&plan, PROBES.into());
-            let reply = json!({ "config": { "metadata": { "canary": run.canary(owner) } } });
+            let reply = json!({ "config": { "metadata": { "canary": run.signs(owner) } } });
             let reply = message("_INBOX_app.1", reply.to_string());
             assert_eq!(run.detect_in_answer(ORDERS, "app", "$JS.API.STREAM.INFO.X", &reply), [owner]);
             assert_eq!(!leaks(run).is_empty(), is_leak);

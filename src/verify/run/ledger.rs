@@ -51,11 +51,6 @@ impl Ledger {
         self.probe.get()
     }
 
-    /// The probe whose id these bytes begin with; the longest id if several match.
-    pub fn probe_at_start_of(&self, bytes: &[u8]) -> Option<&'static str> {
-        self.probes.iter().copied().filter(|id| bytes.starts_with(id.as_bytes())).max_by_key(|id| id.len())
-    }
-
     fn record(&self, from: String, to: String, outcome: Outcome, evidence: &str) {
         let evidence = plain(evidence);
         self.checks.borrow_mut().push(Check { probe: self.probe(), from, to, outcome, evidence });
@@ -283,19 +278,5 @@ mod tests {
                 ("second", "T2", "*", Outcome::Pass),
             ]
         );
-    }
-
-    #[test]
-    fn of_several_probe_ids_at_the_start_the_longest_is_taken() {
-        let ledger = ledger();
-        for (bytes, expected) in [
-            ("second on a.b", Some("second")),
-            ("second-part on a.b", Some("second-part")),
-            ("second-par", Some("second")),
-            ("the second", None),
-            ("", None),
-        ] {
-            assert_eq!(ledger.probe_at_start_of(bytes.as_bytes()), expected, "{bytes}");
-        }
     }
 }

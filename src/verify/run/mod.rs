@@ -1,7 +1,8 @@
-//! One run of the live proof: its random id and its canaries. The ledger holds what the
-//! run finds, the topology the tenants and the server, and each user is a session;
-//! `detect` looks for canaries in every message that a session receives.
+//! One run of the live proof. `canary` holds what it says, the ledger what it finds, the
+//! topology the tenants and the server, and each user is a session; `detect` looks for
+//! canaries in every message that a session receives.
 
+mod canary;
 mod cleanup;
 mod detect;
 mod ledger;
@@ -21,23 +22,22 @@ use serde_json::json;
 use super::Plan;
 use super::endpoint::{Endpoint, Info, OpenError};
 use super::nodes::Nodes;
-use super::probes::{self, OF_JETSTREAM};
+use super::probes;
 use super::report::{AttackedServer, Report};
 use super::test_bed::Logins;
 use super::wire::{Connection, Identity, Message, Request};
 use crate::model::Model;
 use crate::subject::Subject;
+pub use canary::Said;
+use canary::{Canaries, UNGUESSABLE};
 use ledger::Ledger;
 pub use session::{Session, TenantRun, is_ack_of};
 pub use streams::{ACKNOWLEDGES, ROLLS_UP};
 use topology::Topology;
+use workers::Listeners;
 
 /// Prefix of the names of all streams, buckets and object stores that a run creates.
 pub const MARK: &str = "TENANTRY_";
-/// Number of random bytes in the run's id, and in the random part of a canary.
-const UNGUESSABLE: usize = 10;
-/// The same in characters: base32 encodes 5 bytes in 8 characters.
-const CANARY_LENGTH: usize = UNGUESSABLE * 8 / 5;
 
 /// In the evidence of a user that is in the account of another tenant.
 pub const MOVED: &str = "logs in to the account";
@@ -63,15 +63,12 @@ pub struct Run<'p> {
     pub ledger: Ledger,
     /// The tenants and the server.
     pub topology: Topology<'p>,
-    /// The random part of each tenant's canary, in the model's order.
-    canaries: Vec<String>,
-    by_canary: HashMap<String, usize>,
-    /// Test subjects on which applications listen that must get no message of the run.
-    listened: RefCell<HashSet<String>>,
-    /// The same of shared streams, where a flood would reach whoever reads.
-    heard: RefCell<HashSet<String>>,
-    /// What applications subscribe to, each with its account: some of it, of the subjects that the run uses.
-    overheard: RefCell<HashSet<(String, String)>>,
+    /// What it said.
+    canaries: Canaries,
+    /// The random part of the names of each tenant's streams, in the model's order. Others see them: they are no canaries.
+    names: Vec<String>,
+    /// Who listens where the run publishes.
+    listeners: RefCell<Listeners>,
     /// What the streams of each account capture, each with its name. `None`: nobody knows.
     captured: RefCell<Option<Captured>>,
     /// The connections of the run: the id of the server that each reached, and its own on it.
@@ -83,7 +80,7 @@ pub struct Run<'p> {
     info: RefCell<Option<Info>>,
 }
 
-/// `CANARY_LENGTH` random characters of lowercase base32 (`a` to `z`, `2` to `7`).
+/// Random characters of lowercase base32 (`a` to `z`, `2` to `7`).
 fn unguessable() -> String {
     let mut bytes = [0; UNGUESSABLE];
     rand::rng().fill_bytes(&mut bytes);
@@ -131,7 +128,6 @@ impl<'p> Run<'p> {
     /// A run with a new id and new canaries. `probes` are the ids of all probes, in the
     /// order in which they run.
     pub fn new(plan: &'p Plan<'_>, probes: Vec<&'static str>) -> Self {
-        let canaries: Vec<String> = plan.model.tenants.iter().map(|_| unguessable()).collect();
         Self {
             model: plan.model,
             id: unguessable(),
@@ -141,28 +137,13 @@ impl<'p> Run<'p> {
             logins: plan.logins,
             ledger: Ledger::new(plan.model, probes),
             topology: Topology::new(plan.model, plan.throwaway),
-            by_canary: canaries.iter().cloned().enumerate().map(|(i, c)| (c, i)).collect(),
-            canaries,
-            listened: RefCell::default(),
-            heard: RefCell::default(),
-            overheard: RefCell::default(),
+            canaries: Canaries::default(),
+            names: plan.model.tenants.iter().map(|_| unguessable()).collect(),
+            listeners: RefCell::default(),
             captured: RefCell::default(),
             reached: RefCell::default(),
             phase: Cell::new(0),
             info: RefCell::default(),
-        }
-    }
-
-    /// Records that the probe that runs did not try JetStream in a tenant where nobody may manage streams.
-    pub fn note_untried_jetstream(&self, tenant_runs: &mut [TenantRun<'p>]) {
-        if !OF_JETSTREAM.contains(&self.ledger.probe()) {
-            return;
-        }
-        let checked = self.ledger.checked();
-        for tenant_run in tenant_runs.iter_mut().filter(|t| t.tenant.jetstream.is_some()) {
-            if tenant_run.manager().is_none() && !checked.contains(tenant_run.tenant.name.as_str()) {
-                self.ledger.not_tried(tenant_run.index, tenant_run.lacks_manager());
-            }
         }
     }
 
@@ -182,17 +163,6 @@ impl<'p> Run<'p> {
         self.phase.set(self.phase.get() + 1);
     }
 
-    /// A tenant's canary, `tenantry/<run>/<random>/<probe>`: only this tenant knows it, so
-    /// a message that contains it came from this tenant.
-    pub fn canary(&self, tenant: usize) -> String {
-        format!("tenantry/{}/{}/{}", self.id, self.canaries[tenant], self.ledger.probe())
-    }
-
-    /// A payload with a canary and the subject that it is published on.
-    pub fn said_on(&self, canary: &str, subject: &str) -> String {
-        format!("{canary} on {subject}")
-    }
-
     /// A subject token that only this run uses.
     pub fn token(&self) -> String {
         format!("tenantry-{}", self.id)
@@ -203,14 +173,15 @@ impl<'p> Run<'p> {
         format!("{MARK}{}_{}", self.id, self.phase.get())
     }
 
-    /// A name for streams that no other tenant can guess.
+    /// A name for streams of a tenant. Others learn it where it is attacked by name, and may have a stream of the same name
+    /// then.
     pub fn unique(&self, tenant: usize) -> String {
-        format!("{MARK}{}_{}_{}", self.id, self.phase.get(), self.canaries[tenant])
+        format!("{MARK}{}_{}_{}", self.id, self.phase.get(), self.names[tenant])
     }
 
-    /// Whether a payload contains this tenant's canary.
-    pub fn is_from(&self, tenant: usize, bytes: &[u8]) -> bool {
-        memchr::memmem::find(bytes, self.canaries[tenant].as_bytes()).is_some()
+    /// The tenant that is meant by a name of `unique`.
+    pub fn named(&self, stream: &str) -> Option<usize> {
+        self.names.iter().position(|name| stream.ends_with(name))
     }
 
     /// The server's INFO; empty if no user has connected.
@@ -301,19 +272,6 @@ mod tests {
     use super::*;
     use crate::verify::fixtures::{BILLING, ORDERS, SHARING, System, checks};
     use crate::verify::report::Outcome;
-
-    #[test]
-    fn a_canary_is_of_one_tenant_and_one_run() {
-        let system = System::load(SHARING);
-        let plan = system.plan(true);
-        let (run, other) = (Run::new(&plan, vec!["first"]), Run::new(&plan, vec!["first"]));
-        run.begin("first");
-        let canary = run.canary(ORDERS);
-        assert_eq!(canary, format!("tenantry/{}/{}/first", run.id, run.canaries[ORDERS]));
-        assert!(run.is_from(ORDERS, format!("x {canary} x").as_bytes()));
-        assert!(!run.is_from(BILLING, canary.as_bytes()) && !other.is_from(ORDERS, canary.as_bytes()));
-        assert_eq!((run.id.len(), run.canaries[ORDERS].len()), (CANARY_LENGTH, CANARY_LENGTH));
-    }
 
     #[test]
     fn names_change_with_each_phase_and_differ_between_tenants() {

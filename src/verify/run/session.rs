@@ -274,8 +274,7 @@ impl<'p> Session<'p> {
     /// Opens an additional connection of this user.
     pub async fn another(&self, run: &Run<'p>) -> Result<Connection, OpenError> {
         let login = self.login.clone().ok_or_else(|| OpenError::Broken("its secret is not known here".into()))?;
-        let opened =
-            Connection::open(run.endpoint, &Identity::User(login), &self.inbox, &run.canary(self.tenant)).await;
+        let opened = Connection::open(run.endpoint, &Identity::User(login), &self.inbox, &run.signs(self.tenant)).await;
         opened.inspect(|connection| run.note_server(connection))
     }
 
