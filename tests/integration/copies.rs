@@ -1,6 +1,9 @@
 //! Streams that one tenant copies from another: what is shared arrives, and there is
 //! no way to anything beside it.
 
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+
 use async_nats::jetstream;
 use futures_util::StreamExt as _;
 use serde_json::{Value as Json, json};
@@ -103,6 +106,70 @@ async fn a_copy_of_many_messages_is_complete() {
         let shop = project.connect("SHOP/app").await;
         arrive(&shop, "COPY", 5_000).await;
     }
+}
+
+/// Declares the shared stream as one that the server has to replace.
+fn keep_in_memory(project: &Project) {
+    project.edit("name = \"ORDERS\"\nsubjects", "name = \"ORDERS\"\nstorage = \"memory\"\nsubjects");
+    project.edit("name = \"MILL\"\n[tenant.jetstream]", "name = \"MILL\"\n[tenant.jetstream]\nmemory = \"8MiB\"");
+    project.edit("[server.jetstream]", "[server.jetstream]\nmemory = \"16MiB\"");
+    tokio::task::block_in_place(|| project.run(&["up"]).exited(1));
+}
+
+/// What is acknowledged while a stream is replaced, and before and after, is in each of its copies once.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_stream_that_is_replaced_is_copied_on() {
+    let project = Project::with_registry(REGISTRY);
+    project.up();
+    let mill = project.connect("MILL/app").await;
+    store(&mill, "MILL.orders.7", 30).await;
+    let is_over = Arc::new(AtomicBool::new(false));
+    let publishing = tokio::spawn({
+        let (js, is_over) = (jetstream::new(mill.client.clone()), Arc::clone(&is_over));
+        async move {
+            let (mut stored, mut refused) = (30, 0);
+            while !is_over.load(Ordering::Relaxed) {
+                let acknowledged = js.publish("MILL.orders.7", "more".into()).await.expect("published").await;
+                *(if acknowledged.is_ok() { &mut stored } else { &mut refused }) += 1;
+            }
+            (stored, refused)
+        }
+    });
+    keep_in_memory(&project);
+    tokio::task::block_in_place(|| project.run(&["apply", "--replace", "MILL/ORDERS"]).succeeded());
+    let after = messages(&mill, "ORDERS").await;
+    eventually("more messages in the new one", async || messages(&mill, "ORDERS").await > after + 100).await;
+    is_over.store(true, Ordering::Relaxed);
+    let (stored, refused) = publishing.await.expect("it ends");
+    assert!(refused > 0, "the control: it was closed for a moment, and published to all the time");
+    for (who, copy) in [("SHOP/admin", "COPY"), ("STRANGER/admin", "MIRROR")] {
+        arrive(&project.connect(who).await, copy, stored).await;
+    }
+    assert!(messages(&mill, "ORDERS").await < stored, "the control: it is a new one");
+    project.run(&["plan"]).succeeded();
+}
+
+/// A copy that is not sent what it has still to copy would never get it.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_stream_is_not_replaced_while_a_copy_lacks_some_of_it() {
+    let project = Project::with_registry(REGISTRY);
+    project.up();
+    let (mill, admin) = (project.connect("MILL/app").await, project.connect("MILL/admin").await);
+    let pause = async |until: &str| {
+        let body = json!({ "pause_until": until });
+        let paused = ask(&admin, "$JS.API.CONSUMER.PAUSE.ORDERS.MILL_to_SHOP", body).await.expect("an answer");
+        assert!(paused["error"].is_null(), "{paused}");
+    };
+    pause("2099-01-01T00:00:00Z").await;
+    store(&mill, "MILL.orders.7", 5).await;
+    keep_in_memory(&project);
+    let replace = || tokio::task::block_in_place(|| project.run(&["apply", "--replace", "MILL/ORDERS"]));
+    let told = replace().exited(1).all();
+    assert!(told.contains("nothing was deleted, because `COPY` of SHOP has 5 of its messages still to copy"), "{told}");
+    store(&mill, "MILL.orders.7", 1).await;
+    pause("2020-01-01T00:00:00Z").await;
+    replace().succeeded();
+    arrive(&project.connect("SHOP/admin").await, "COPY", 6).await;
 }
 
 /// Two streams on one share would each get a part of the messages.

@@ -8,6 +8,7 @@ use serde_json::{Value as Json, json};
 use super::actual::{self, Actual};
 use super::api::{Api, Failure};
 use super::change::{Action, Change};
+use super::handover::{Provisioners, StoppedCopies};
 use super::targets::Targets;
 use super::{consumer_limits, handover, losses, plan, replacement};
 use crate::model::jetstream::difference::{CONSUMER, Comparison, STREAM, consumer_request, is_same};
@@ -41,8 +42,39 @@ pub async fn tenant(
     api: &Api,
     tenant: &Tenant,
     targets: &Targets,
+    provisioners: &Provisioners<'_>,
     done: &mut Vec<(Change, ChangeOutcome)>,
 ) -> Result<Vec<(Change, ChangeOutcome)>, Failure> {
+    let mut stopped = StoppedCopies::default();
+    let result = change_all(&Account { api, tenant, provisioners }, targets, &mut stopped, done).await;
+    let going_on = stopped.go_on().await;
+    let mut changes = match (result, going_on) {
+        (Ok(changes), Ok(())) => return Ok(changes),
+        (Ok(changes), Err(failure)) => (changes, failure),
+        (Err(_), Err(failure)) | (Err(failure), Ok(())) => return Err(failure),
+    };
+    let is_replacement =
+        |c: &&mut (Change, ChangeOutcome)| c.0.consumer.is_none() && matches!(c.0.action, Action::Replace(_));
+    if let Some((_, outcome)) = changes.0.iter_mut().find(is_replacement) {
+        *outcome = ChangeOutcome::Failed(changes.1);
+    }
+    Ok(changes.0)
+}
+
+/// The account that is changed.
+struct Account<'a> {
+    api: &'a Api,
+    tenant: &'a Tenant,
+    provisioners: &'a Provisioners<'a>,
+}
+
+async fn change_all(
+    account: &Account<'_>,
+    targets: &Targets,
+    stopped: &mut StoppedCopies,
+    done: &mut Vec<(Change, ChangeOutcome)>,
+) -> Result<Vec<(Change, ChangeOutcome)>, Failure> {
+    let (api, tenant) = (account.api, account.tenant);
     let mut targets = targets.clone();
     let (mut vain, mut plans) = (0, 0);
     loop {
@@ -52,7 +84,7 @@ pub async fn tenant(
         }
         let changes = plan::changes(tenant, &actual, &targets);
         let before = done.len();
-        let result = carry_out(api, tenant, &actual, changes, done).await;
+        let result = carry_out(account, &actual, changes, stopped, done).await;
         for (change, _) in &done[before..] {
             targets.remove(tenant, change);
         }
@@ -81,10 +113,10 @@ enum Stop {
 /// Carries out a plan, and returns the changes that were not done. Rejected changes are
 /// tried again as long as others succeed, because some depend on others.
 async fn carry_out(
-    api: &Api,
-    tenant: &Tenant,
+    account: &Account<'_>,
     actual: &Actual,
     changes: Vec<Change>,
+    stopped: &mut StoppedCopies,
     done: &mut Vec<(Change, ChangeOutcome)>,
 ) -> Result<Vec<(Change, ChangeOutcome)>, Stop> {
     let (mut open, rest): (Vec<Change>, Vec<Change>) = changes.into_iter().partition(|c| c.action.is_done());
@@ -97,7 +129,7 @@ async fn carry_out(
                 later.push((change, Failure::Refused { code: 0, words }));
                 continue;
             }
-            match carry_out_one(api, tenant, actual, &change).await {
+            match carry_out_one(account, actual, &change, stopped).await {
                 Ok(()) => done.push((change, ChangeOutcome::Done)),
                 Err(failure @ Failure::Refused { .. }) => later.push((change, failure)),
                 Err(failure @ Failure::Changed(_)) => return Err(Stop::Changed(Box::new(change), failure)),
@@ -129,7 +161,13 @@ fn waits_for(change: &Change, actual: &Actual, failed: &[(Change, Failure)]) -> 
     Some(format!("not tried, because consumer `{missing}`, which may be to get what it gives up, could not be made"))
 }
 
-async fn carry_out_one(api: &Api, tenant: &Tenant, actual: &Actual, change: &Change) -> Result<(), Failure> {
+async fn carry_out_one(
+    account: &Account<'_>,
+    actual: &Actual,
+    change: &Change,
+    stopped: &mut StoppedCopies,
+) -> Result<(), Failure> {
+    let (api, tenant) = (account.api, account.tenant);
     let name = change.stream.as_str();
     let found = actual.streams.get(name);
     let declared = tenant.streams.iter().find(|s| s.name.as_str() == name);
@@ -140,12 +178,13 @@ async fn carry_out_one(api: &Api, tenant: &Tenant, actual: &Actual, change: &Cha
             (Action::Update { .. }, Some(stream)) => update_stream(api, stream, raw).await,
             (Action::Replace(_), Some(stream)) => {
                 replacement::refuse(api, tenant, stream).await?;
-                let closed = handover::hand_over(api, actual, name, tenant.copies_of(name).next().is_some()).await?;
+                let copies = handover::copies_of_others(tenant, name, account.provisioners).await?;
+                let closed = handover::hand_over(api, actual, name, copies, stopped).await?;
                 let last = delete_stream(api, name, closed.as_ref().or(raw)).await?;
                 create_stream(api, stream, last).await.map_err(note_deleted)
             }
             _ => {
-                let closed = handover::hand_over(api, actual, name, false).await?;
+                let closed = handover::hand_over(api, actual, name, Vec::new(), stopped).await?;
                 delete_stream(api, name, closed.as_ref().or(raw)).await.map(drop)
             }
         };

@@ -13,7 +13,6 @@ mod refusals;
 mod replacement;
 pub(crate) mod targets;
 
-use std::collections::HashMap;
 use std::time::Duration;
 
 use futures_util::stream::{self, StreamExt as _};
@@ -21,11 +20,11 @@ use futures_util::stream::{self, StreamExt as _};
 use crate::error::Error;
 use crate::keys::Login;
 use crate::model::Tenant;
-use crate::model::names::AccountName;
 use actual::Actual;
 use api::{Api, Failure};
 use apply::ChangeOutcome;
 use change::{Action, Change};
+use handover::Provisioners;
 use targets::Targets;
 
 /// Number of tenants processed at the same time.
@@ -58,47 +57,67 @@ pub struct TenantReport<'m> {
 /// Compares every tenant with the server; `apply` also changes what differs. `advance` is
 /// called after each tenant. Reports are in the order of the jobs.
 pub fn run<'m>(
-    url: &str,
+    url: &'m str,
     jobs: Vec<Job<'m>>,
     targets: &Targets,
     apply: bool,
     advance: &dyn Fn(),
 ) -> Result<Vec<TenantReport<'m>>, Error> {
     Ok(super::runtime()?.block_on(async {
-        let exporters = exporters(&jobs);
+        let provisioners = provisioners(url, &jobs);
         let mut jobs: Vec<(usize, Job<'m>)> = jobs.into_iter().enumerate().collect();
         jobs.sort_by_key(|(_, job)| !job.is_urgent);
-        let work = jobs.into_iter().map(|(place, job)| async move {
-            let result = run_job(url, &job, targets, apply).await;
-            advance();
-            (place, TenantReport { tenant: job.tenant, result })
-        });
-        let mut reports: Vec<(usize, TenantReport<'m>)> = stream::iter(work).buffered(AT_ONCE).collect().await;
+        // What stops the copies of others comes last and alone, when nobody else changes them.
+        let (last, first): (Vec<_>, Vec<_>) =
+            jobs.into_iter().partition(|(_, job)| apply && replaces_copied(job, targets));
+        let mut reports: Vec<(usize, TenantReport<'m>)> = Vec::new();
+        for (jobs, at_once) in [(first, AT_ONCE), (last, 1)] {
+            let provisioners = &provisioners;
+            let work = jobs.into_iter().map(|(place, job)| async move {
+                let result = run_job(provisioners, &job, targets, apply).await;
+                advance();
+                (place, TenantReport { tenant: job.tenant, result })
+            });
+            reports.extend(stream::iter(work).buffered(at_once).collect::<Vec<_>>().await);
+        }
         reports.sort_by_key(|(place, _)| *place);
         let mut reports: Vec<TenantReport<'m>> = reports.into_iter().map(|(_, report)| report).collect();
         if apply {
-            let feed = async |report| feed_copies(url, report, &exporters).await;
+            let feed = async |report| feed_copies(report, &provisioners).await;
             stream::iter(&mut reports).for_each_concurrent(AT_ONCE, feed).await;
         }
         reports
     }))
 }
 
-/// Login and inbox prefix of the provisioner of each tenant whose streams others copy.
-fn exporters<'m>(jobs: &[Job<'m>]) -> HashMap<&'m AccountName, (Login, String)> {
-    let copied = jobs.iter().filter(|job| !job.tenant.stream_exports.is_empty());
-    copied.filter_map(|job| Some((&job.tenant.name, (job.login.clone()?, job.inbox.clone())))).collect()
+/// The provisioners of the tenants that copy streams of others, or whose streams others copy.
+fn provisioners<'m>(url: &'m str, jobs: &[Job<'m>]) -> Provisioners<'m> {
+    let copying = jobs.iter().filter(|job| !job.is_new && job.tenant.copying().next().is_some());
+    let login = |job: &Job<'m>| job.login.clone().map(|login| (login, job.inbox.clone()));
+    Provisioners { url, logins: copying.map(|job| (&job.tenant.name, login(job))).collect() }
+}
+
+/// Whether a stream of the tenant is to be replaced of which others have copies.
+fn replaces_copied(job: &Job<'_>, targets: &Targets) -> bool {
+    let copied = job.tenant.stream_exports.iter();
+    copied.map(|copy| copy.stream.as_str()).any(|stream| targets.is_replaced(job.tenant, stream, None))
 }
 
 /// Resets the exporter's consumer of each copy that was just created: the new copy is
 /// empty, whatever the consumer has delivered before.
-async fn feed_copies(url: &str, report: &mut TenantReport<'_>, exporters: &HashMap<&AccountName, (Login, String)>) {
+async fn feed_copies(report: &mut TenantReport<'_>, provisioners: &Provisioners<'_>) {
     for (change, outcome) in report.result.iter_mut().flatten() {
         let is_made = *outcome == ChangeOutcome::Done && matches!(change.action, Action::Create | Action::Replace(_));
         let stream = report.tenant.streams.iter().find(|s| s.name.as_str() == change.stream);
         for copy in stream.filter(|_| is_made && change.consumer.is_none()).iter().flat_map(|s| &s.copies) {
-            let Some((login, inbox)) = exporters.get(&copy.from) else { continue };
-            let fed = async { apply::reset_copy_consumer(&Api::connect(url, login, inbox).await?, copy).await };
+            let fed = async {
+                match provisioners.connect(&copy.from).await {
+                    Ok(Some(api)) => apply::reset_copy_consumer(&api, copy).await,
+                    // Its own report says what is missing.
+                    Ok(None) | Err(Failure::NoSecret) => Ok(()),
+                    Err(failure) => Err(failure),
+                }
+            };
             if let Err(failure) = fed.await {
                 *outcome = ChangeOutcome::Failed(failure);
             }
@@ -112,7 +131,7 @@ const ATTEMPTS: [u32; 2] = [10, 3];
 const PAUSE: Duration = Duration::from_millis(500);
 
 async fn run_job(
-    url: &str,
+    provisioners: &Provisioners<'_>,
     job: &Job<'_>,
     targets: &Targets,
     apply: bool,
@@ -128,9 +147,9 @@ async fn run_job(
     let attempts = ATTEMPTS[usize::from(!apply)];
     for attempt in 1.. {
         let result = async {
-            let api = Api::connect(url, user.0, user.1).await?;
+            let api = Api::connect(provisioners.url, user.0, user.1).await?;
             if apply {
-                apply::tenant(&api, job.tenant, targets, &mut before).await
+                apply::tenant(&api, job.tenant, targets, provisioners, &mut before).await
             } else {
                 let changes = plan::changes(job.tenant, &actual::read(&api).await?, targets);
                 Ok(changes.into_iter().map(|change| (change, ChangeOutcome::Planned)).collect())
