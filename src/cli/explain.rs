@@ -9,7 +9,7 @@ use serde::Serialize;
 use super::{Context, no_such_user, split_user};
 use crate::audit::reach::term::is_misread;
 use crate::audit::reach::{self, Answer, Question};
-use crate::audit::rules::misread_by_the_server;
+use crate::audit::rules::{OverLeaf, misread_by_the_server, over_leaf_nodes};
 use crate::audit::system::{Account, System, User};
 use crate::audit::tenants::Tenants;
 use crate::audit::{Audit, crossing};
@@ -82,7 +82,7 @@ const ANSWERS: &str = "but answers to requests that are sent to its services do 
 /// Caveat: subject permissions do not restrict the system account, which operates the server.
 const SYSTEM: &str = "by subjects only: the system account operates the server, and hears of every account";
 /// Caveat: what leaf nodes connect is not followed.
-const LEAF: &str = "but a leaf node of one of them may connect both elsewhere: `tenantry audit` looks at that";
+const LEAF: &str = "but a leaf node may connect both elsewhere, which is not followed here: `tenantry audit` says which tenants may meet so";
 /// The rules whose errors are ways between accounts that are no subjects published and subscribed to.
 const BESIDE: [&str; 8] = [
     "one-login",
@@ -147,6 +147,7 @@ pub fn run(context: &Context, args: &Args) -> Result<Exit, Error> {
     let users = |who: Option<&String>| who.map(|who| find(system, tenants, who)).transpose();
     let (from, to) = (users(args.from.as_ref())?, users(args.to.as_ref())?);
     let listed = from.is_none() || to.is_none();
+    let over_leaf = over_leaf_nodes(system, tenants);
     let mut pairs = Vec::new();
     if let ([one], Some([other])) = (from.as_deref().unwrap_or_default(), to.as_deref())
         && std::ptr::eq(one.1, other.1)
@@ -166,7 +167,7 @@ pub fn run(context: &Context, args: &Args) -> Result<Exit, Error> {
                 Some(_) => tenants.of(account, user).to_owned(),
                 None => account.name.clone(),
             };
-            pairs.push(Pair { between: (of(sender), of(receiver)), ..pair(&audit, question, answer) });
+            pairs.push(Pair { between: (of(sender), of(receiver)), ..pair(&audit, &over_leaf, question, answer) });
         }
     }
     let is_cut = pairs.iter().any(|pair| pair.caveat == Some(CUT));
@@ -189,7 +190,7 @@ pub fn run(context: &Context, args: &Args) -> Result<Exit, Error> {
     if is_cut {
         context.ui.unknown(&format!("inconclusive {CUT}"));
     }
-    let undecided = undecided(&audit, listed, reaches);
+    let undecided = undecided(&audit, &over_leaf, listed, reaches);
     for why in &undecided {
         context.ui.unknown(&format!("inconclusive: {why}"));
     }
@@ -205,10 +206,10 @@ pub fn run(context: &Context, args: &Args) -> Result<Exit, Error> {
 }
 
 /// Why there may be ways beside those that were found.
-fn undecided(audit: &Audit, listed: bool, reaches: bool) -> Vec<String> {
+fn undecided(audit: &Audit, over_leaf: &[OverLeaf<'_>], listed: bool, reaches: bool) -> Vec<String> {
     let elsewhere = audit.system.operator.as_ref().and_then(|operator| operator.elsewhere.as_ref());
     let elsewhere = elsewhere.map(|(why, _)| why.clone());
-    let dials = listed && audit.system.server.remotes().next().is_some();
+    let dials = listed && (audit.system.server.remotes().next().is_some() || !over_leaf.is_empty());
     let is_beside = |f: &&Diagnostic| f.severity == Severity::Error && BESIDE.contains(&f.rule);
     let beside = audit.findings.iter().find(is_beside).filter(|_| listed || !reaches);
     let imports = audit.system.accounts.iter().flat_map(|account| account.imports.iter().map(move |i| (account, i)));
@@ -282,7 +283,7 @@ fn find<'w>(system: &'w System, tenants: &Tenants, who: &str) -> Result<Vec<(&'w
 }
 
 /// The caveat to "does not reach". `None` if there is none.
-fn caveat(audit: &Audit, question: Question<'_>) -> Option<&'static str> {
+fn caveat(audit: &Audit, over_leaf: &[OverLeaf<'_>], question: Question<'_>) -> Option<&'static str> {
     let Audit { system, tenants, .. } = audit;
     let (from, to) = (question.from.0, question.to.0);
     if crossing::may_be_read(system, tenants, question) {
@@ -295,7 +296,8 @@ fn caveat(audit: &Audit, question: Question<'_>) -> Option<&'static str> {
         return Some(SYSTEM);
     }
     let dials = |account: &Account| system.server.remote_of(&account.name).is_some();
-    if dials(from) || dials(to) {
+    let is_led = |over: &OverLeaf<'_>| (over.from, over.to) == (from.name.as_str(), to.name.as_str());
+    if dials(from) || dials(to) || over_leaf.iter().any(is_led) {
         return Some(LEAF);
     }
     if crossing::may_deliver(system, question) {
@@ -319,7 +321,7 @@ fn add(answer: &mut Answer, carried: Vec<reach::Path>) {
     );
 }
 
-fn pair(audit: &Audit, question: Question<'_>, answer: Answer) -> Pair {
+fn pair(audit: &Audit, over_leaf: &[OverLeaf<'_>], question: Question<'_>, answer: Answer) -> Pair {
     let Audit { system, sources, .. } = audit;
     let step = |(what, span): (String, Span)| Step {
         what,
@@ -331,7 +333,7 @@ fn pair(audit: &Audit, question: Question<'_>, answer: Answer) -> Pair {
     // To "does not reach" only.
     let caveat = match (found.is_empty(), is_complete) {
         (false, _) => None,
-        (true, true) => caveat(audit, question),
+        (true, true) => caveat(audit, over_leaf, question),
         (true, false) => Some(CUT),
     };
     Pair {

@@ -31,7 +31,9 @@ use options::{Collector, Options};
 pub fn system(map: &Map, start: Span, collector: &mut Collector) -> System {
     let options = collector.options(map, TOP, "the server");
     let mut system = System { server: server::server(&options, start, collector), ..System::default() };
-    let (is_clustered, has_mappings) = (options.get("cluster").is_some(), options.get("mappings").is_some());
+    // A gateway gives the cluster its name, and a server that dials others as a leaf node is called after itself.
+    let is_clustered = ["cluster", "gateway", "leafnodes"].into_iter().any(|block| options.get(block).is_some());
+    let has_mappings = options.get("mappings").is_some();
     let mut reader =
         SystemReader { collector, logins: HashMap::new(), passwords: HashMap::new(), is_clustered, has_mappings };
     system.has_authorization = options.get("authorization").is_some();
@@ -159,7 +161,7 @@ struct SystemReader<'r> {
     logins: HashMap<String, Span>,
     /// Passwords, or hashes of them, by user name.
     passwords: HashMap<String, String>,
-    /// Whether the server is part of a cluster.
+    /// Whether the server may be part of a cluster, by whose name mappings choose.
     is_clustered: bool,
     /// Whether there are mappings outside of accounts.
     has_mappings: bool,
@@ -625,6 +627,22 @@ mod tests {
             "accounts { A { mappings { a: [{ destination: b, weight: 60 }, { destination: c, weight: 41 }] } } }";
         assert_eq!(refused(over)[0].2, "the weights of a mapping add up to more than 100");
         assert_eq!(refused(&over.replace("41", "40")), []);
+    }
+
+    /// Measured on nats-server 2.15.1: without a `cluster` block a gateway names the cluster, or what dials as a leaf node is called
+    /// after the server.
+    #[test]
+    fn destinations_of_a_cluster_count_wherever_there_may_be_one() {
+        for (server, counts) in [
+            ("", false),
+            ("cluster { name: c, port: 6222 }", true),
+            ("gateway { name: c, port: 7222 }", true),
+            ("leafnodes { remotes: [{ url: \"nats://10.0.0.1\", account: A }] }", true),
+        ] {
+            let mapping = "mappings { a: [{ destination: b, weight: 100, cluster: c }] }";
+            let system = system(&format!("server_name: c\n{server}\naccounts {{ A {{ {mapping} }} }}"));
+            assert_eq!(!system.accounts[0].mappings[0].to.is_empty(), counts, "{server}");
+        }
     }
 
     #[test]

@@ -46,6 +46,7 @@ mod wider_import;
 mod wildcard_service;
 
 pub use decided_elsewhere::misread_by_the_server;
+pub use passed_on::{OverLeaf, over_leaf_nodes};
 pub use undecided_tenants::undecided;
 
 use super::crossing::{Share, Taken};

@@ -8,7 +8,7 @@ use crate::diag::Diagnostic;
 pub const RULE: Rule = Rule {
     id: "oversubscribed",
     proves: "the limits of all accounts together fit the server's",
-    why: "If they do not, the server refuses to start; on a reload, which it accepts, it disables JetStream of unrelated accounts",
+    why: "If they do not, a server that is in no cluster refuses to start; on a reload, which it accepts, it disables JetStream of unrelated accounts",
     mend: "lower the accounts' limits or raise the server's",
     check,
 };

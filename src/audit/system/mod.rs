@@ -324,6 +324,13 @@ impl System {
             && (user.is_leaf_login || leaf.is_some_and(|leaf| self.server.admits_clients(leaf)))
     }
 
+    /// Where a leaf node of an account comes in, or goes out. `None`: it has none.
+    pub fn leaf_of(&self, account: &Account) -> Option<Span> {
+        let leaves = self.server.leaves_of(&account.name).map(|(span, _)| span);
+        let users = account.users.iter().filter(|user| self.may_be_leaf(account, user)).map(|user| user.span);
+        leaves.chain(users).next()
+    }
+
     /// Whether `account` is the system account.
     pub fn is_system(&self, account: &Account) -> bool {
         self.system_account.as_ref().map_or(account.name == "$SYS", |(name, _)| *name == account.name)
