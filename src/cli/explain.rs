@@ -95,7 +95,8 @@ const BESIDE: [&str; 8] = [
     "reserved-export",
 ];
 /// Caveat of a list: the same.
-const LEAVES: &str = "what leaf nodes connect beside these flows is not followed: `tenantry audit` looks at that";
+const LEAVES: &str =
+    "what leaf nodes connect beside these flows is not followed: `tenantry audit` says which tenants may meet so";
 /// Caveat: not every message was followed.
 const CUT: &str = "but not all of it was followed: imports and mappings make subjects longer in a circle";
 /// Caveat: what streams capture and deliver is not in the configuration.

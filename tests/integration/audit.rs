@@ -675,7 +675,7 @@ fn explain_does_not_decide_what_leaf_nodes_connect() {
     for (file, code) in [("apart.conf", 0), ("dials.conf", 3)] {
         for asked in [&["--from", "A", "--to", "B"][..], &[]] {
             let ran = project.run(&[&["explain", "--exit-code", "--conf", file], asked].concat()).exited(code);
-            assert_eq!(ran.stdout.contains("`tenantry audit` looks at that"), code == 3, "{}", ran.all());
+            assert_eq!(ran.stdout.contains("`tenantry audit`"), code == 3, "{}", ran.all());
         }
     }
 }
