@@ -299,7 +299,8 @@ fn show(context: &Context, report: &Report) {
             context.ui.done(&format!("isolated: {what}{more}"));
         }
         Verdict::Leaky => {
-            context.ui.found(&format!("leaky: {} in {what}", count(worst(Outcome::Leak).count(), "leak")));
+            let unknown = if gaps > 0 { format!("; {} not run", count(gaps, "check")) } else { String::new() };
+            context.ui.found(&format!("leaky: {} in {what}{unknown}", count(worst(Outcome::Leak).count(), "leak")));
         }
         Verdict::Inconclusive => {
             context.ui.unknown(&format!("inconclusive: {} not run in {what}", count(gaps, "check")));

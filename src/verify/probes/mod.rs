@@ -212,6 +212,9 @@ fn distinct<'s>(subjects: impl Iterator<Item = &'s Subject>) -> impl Iterator<It
 /// has no header of ours.
 async fn foreign_targets<'p>(run: &Run<'p>, tenant_run: &mut TenantRun<'p>) -> Vec<String> {
     let tenant = tenant_run.tenant;
+    if !tenant_run.is_in() {
+        return Vec::new();
+    }
     let theirs = tenant_run.neighbours.iter().flat_map(|n| run.topology.free_subjects(*n));
     let theirs = theirs.map(|s| concrete(s, &run.token())).filter(|subject| !is_led_out(tenant, subject));
     let mut free: Vec<String> = theirs.collect();
