@@ -118,20 +118,25 @@ impl OverLeaf<'_> {
 pub fn over_leaf_nodes<'s>(system: &'s System, tenants: &Tenants) -> Vec<OverLeaf<'s>> {
     let mut found = Vec::new();
     let with_leaf = system.accounts.iter().filter_map(|via| Some((via, system.leaf_of(via)?)));
-    let with_leaf: Vec<_> = with_leaf.filter(|(via, _)| !via.exports.is_empty()).collect();
+    let with_leaf: Vec<_> = with_leaf.filter(|(via, _)| !via.exports.is_empty() || !via.imports.is_empty()).collect();
     if with_leaf.is_empty() {
         return found;
     }
     let mut of_each = asked_of_each(system);
     for (via, leaf) in with_leaf {
         let asked = of_each.remove(via.name.as_str()).unwrap_or_default();
-        let requests = asked.iter().filter(|one| one.is_sure).flat_map(|one| {
+        let requests = asked.iter().flat_map(|one| {
             let heard = heard(via, &one.own).into_iter();
-            heard.map(|request| (one.by.name.as_str(), request.subject().clone(), one.import.span))
+            heard.map(|request| (one.by.name.as_str(), request, one.import.span))
         });
         let streams = via.imports.iter().filter(|import| import.kind == ShareKind::Stream);
-        let streams = streams.map(|import| (import.from.0.as_str(), import.local.clone(), import.span));
-        let coming: Vec<_> = streams.chain(requests).collect();
+        let streams = streams.map(|import| (import.from.0.as_str(), Carried::new(via, &import.local), import.span));
+        // At the other end mappings apply to what comes.
+        let coming = streams.chain(requests).flat_map(|(from, carried, span)| {
+            let mapped = heard(via, std::slice::from_ref(&carried));
+            mapped.into_iter().chain([carried]).map(move |carried| (from, carried, span))
+        });
+        let coming: Vec<_> = coming.collect();
         let exports = via.exports.iter().filter(|export| export.kind == ShareKind::Stream);
         let heard = exports.flat_map(|export| system.imports_of(via, export));
         let heard = heard.map(|(by, import)| (by.name.as_str(), &import.subject, import.span));
@@ -140,10 +145,10 @@ pub fn over_leaf_nodes<'s>(system: &'s System, tenants: &Tenants) -> Vec<OverLea
             let is_third = |from: &str| {
                 tenants.are_apart(from, to) && tenants.are_apart(from, &via.name) && tenants.are_apart(to, &via.name)
             };
-            let first = coming.iter().find(|(from, comes, _)| is_third(from) && comes.overlaps(subject));
-            if let Some((from, comes, span)) = first {
-                let (subject, comes) = (comes.clone(), *span);
-                found.push(OverLeaf { from, to, via, leaf, subject, comes, goes });
+            let mut coming = coming.iter().filter(|(from, ..)| is_third(from));
+            let first = coming.find_map(|(from, carried, comes)| Some((*from, carried.within(subject)?, *comes)));
+            if let Some((from, carried, comes)) = first {
+                found.push(OverLeaf { from, to, via, leaf, subject: carried.subject(), comes, goes });
             }
         }
     }
@@ -207,7 +212,7 @@ mod tests {
         let found = |leaf: &str, comes: &str, goes: &str| {
             let text = format!(
                 "server_name: s\n{leaf}\naccounts {{ FIRST {{ users: [{{ user: f }}], exports: [{{ stream: \"s.*\", accounts: [VIA] }}, {{ service: q.x, accounts: [VIA] }}] }}
-                 VIA {{ users: [{{ user: v }}], exports: [{{ service: s.x, accounts: [FIRST] }}, {{ stream: \"{goes}\", accounts: [LAST] }}], imports: [{{ stream: {{ account: FIRST, subject: \"s.*\" }}, to: \"{comes}.$1\" }}] }}
+                 VIA {{ users: [{{ user: v }}], mappings {{ \"in.*\": \"mapped.$1\" }}, exports: [{{ service: s.x, accounts: [FIRST] }}, {{ stream: \"{goes}\", accounts: [LAST] }}], imports: [{{ stream: {{ account: FIRST, subject: \"s.*\" }}, to: \"{comes}.$1\" }}] }}
                  LAST {{ users: [{{ user: l }}], imports: [{{ stream: {{ account: VIA, subject: \"{goes}\" }} }}] }} }}"
             );
             let told = findings_of_tenants(&text, "[[tenant]]\nname = 'VIA'\naccounts = ['VIA']\n").into_iter();
@@ -221,6 +226,7 @@ mod tests {
             assert_eq!(found(leaf, "in", "other.>").len(), 0, "{leaf}");
         }
         assert_eq!(found("", "in", "in.*"), [""; 0], "on one server a message takes one share");
+        assert_eq!(found(remote, "in", "mapped.>").len(), 1, "mappings apply at the other end");
         let other = "leafnodes { remotes: [{ url: \"nats://u:p@10.0.0.1:7422\", account: LAST }] }";
         assert_eq!(found(other, "in", "in.*"), [""; 0], "the leaf node of another account takes nothing in");
     }
