@@ -670,10 +670,10 @@ async fn compare(project: &Project, seed: u64) -> Option<(u64, BTreeMap<&'static
     // An answer that is led on inside an account is the asker's; who led it to another account could do so itself.
     let led = answered(&mut receivers, &account_of).await;
     met.extend(led.into_iter().filter(|(from, to)| account_of(from) == account_of(to)));
-    let mut by_jetstream_alone = 0;
+    let mut by_streams = BTreeSet::new();
     if text.contains("jetstream {") {
         let more = by_jetstream(port, &mut receivers, &account_of).await;
-        by_jetstream_alone = more.difference(&met).count() as u64;
+        by_streams = more.difference(&met).cloned().collect();
         met.extend(more);
     }
     let together: BTreeSet<String> = met
@@ -686,7 +686,7 @@ async fn compare(project: &Project, seed: u64) -> Option<(u64, BTreeMap<&'static
         unforetold.is_empty(),
         "seed {seed}: users of {unforetold:?} met, in {met:?}, foretold: {leaking:?}\n{text}"
     );
-    let counts = tenants::compare(seed, &path, &text, &audit, &met);
+    let counts = tenants::compare(seed, &path, &text, &audit, (&met, &by_streams));
     let surprising: Vec<_> = found.difference(&expected).collect();
     assert!(surprising.is_empty(), "seed {seed}: seen and not foretold: {surprising:?}\n{text}");
     let mut causes = BTreeMap::from([
@@ -701,7 +701,7 @@ async fn compare(project: &Project, seed: u64) -> Option<(u64, BTreeMap<&'static
     }
     *causes.entry("users of one account that the subjects here do not show").or_default() +=
         leaking.difference(&together).count() as u64;
-    *causes.entry("(users that met by JetStream alone)").or_default() += by_jetstream_alone;
+    *causes.entry("(users that met by JetStream alone)").or_default() += by_streams.len() as u64;
     *causes.entry("(users of one account that did meet)").or_default() += together.len() as u64;
     let account = |user: &str| user.chars().next();
     Some((found.iter().filter(|(from, to, ..)| account(from) != account(to)).count() as u64, causes))
