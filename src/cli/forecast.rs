@@ -117,6 +117,16 @@ pub fn emptied(project: &Project, plan: &ReloadPlan, url: &str) -> Option<Emptie
     if names.is_empty() {
         return Some(Emptied::default());
     }
+    in_memory(project, names, url)
+}
+
+/// The streams and consumers that the end of a server loses. `None`: it could not be asked.
+pub fn emptied_by_the_end(project: &Project, url: &str) -> Option<Emptied> {
+    let with_jetstream = project.model().tenants.iter().filter(|tenant| tenant.jetstream.is_some());
+    in_memory(project, with_jetstream.map(|tenant| tenant.name.as_str()).collect(), url)
+}
+
+fn in_memory(project: &Project, names: HashSet<&str>, url: &str) -> Option<Emptied> {
     let names: Vec<String> = names.into_iter().map(str::to_owned).collect();
     let operators = project.operator_logins();
     let found = operators.iter().find_map(|operator| stats::accounts(url, operator, &names).ok())?;

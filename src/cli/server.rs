@@ -6,7 +6,7 @@ use std::path::PathBuf;
 use serde::Serialize;
 
 use super::Context;
-use super::forecast::{emptied, emptied_in_words, refuse_dead_ends};
+use super::forecast::{emptied, emptied_by_the_end, emptied_in_words, refuse_dead_ends};
 use super::provision::{Order, PlanDocument, provision};
 use crate::diag::plain;
 use crate::error::{Error, Exit};
@@ -513,7 +513,15 @@ pub fn down(context: &Context, args: &DownArgs) -> Result<Exit, Error> {
     }
     let run = LocalServer::new(&context.state(), &context.registry);
     run.refuse_other_registry()?;
+    // A registry that is broken meanwhile must not keep the server running.
+    let emptied = run.answering().ok().flatten().and_then(|state| {
+        let valid = crate::registry::load(&context.registry).ok()?.into_valid().ok()?;
+        emptied_by_the_end(&Project::open(valid, None).ok()?, &state.dial)
+    });
     let stopped = run.down()?;
+    for what in emptied.iter().flat_map(|emptied| emptied_in_words(Some(emptied))) {
+        context.ui.note(&format!("the end {what}"));
+    }
     match &stopped {
         Some(state) => context.ui.done(&format!("nats-server ended (pid {}); its data on disk stays", state.pid)),
         None => context.ui.result("no server was running"),

@@ -779,6 +779,14 @@ async fn what_a_restart_loses_is_said_before() {
     assert!(!planned.all().contains("+ stream EVENTS"), "{}", planned.all());
     project.run(&["up", "--restart", "--templates", "built-in"]).exited(0);
     assert_eq!(messages("EVENTS").await, 1);
+    let admin = jetstream::new(project.connect("TENANT_A/tenant_a_admin").await.client.clone());
+    for _ in 0..2 {
+        admin.publish("TENANT_A.mem", "1".into()).await.expect("published").await.expect("stored");
+    }
+    let ended = project.run(&["down"]).exited(0);
+    assert!(ended.all().contains(empties), "{}", ended.all());
+    project.up();
+    assert_eq!((messages("MEM").await, messages("EVENTS").await), (0, 1), "as it was said");
 }
 
 /// A running server with one tenant, `A`, whose user `boss` is an admin.
