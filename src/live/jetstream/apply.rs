@@ -7,14 +7,15 @@ use serde_json::{Value as Json, json};
 
 use super::actual::{self, Actual};
 use super::api::{Api, Failure};
-use super::change::{Action, Change};
+use super::change::{Action, Change, Differs};
 use super::handover::{Provisioners, StoppedCopies};
 use super::targets::Targets;
 use super::{consumer_limits, handover, losses, plan, replacement};
-use crate::model::jetstream::difference::{CONSUMER, Comparison, STREAM, consumer_request, is_same};
+use crate::model::jetstream::difference::{CONSUMER, Comparison, Difference, STREAM, consumer_request, is_same};
 use crate::model::jetstream::keys::stream::CONSUMER_LIMITS;
 use crate::model::jetstream::{Config, Consumer, Stream};
 use crate::model::{StreamCopy, Tenant};
+use crate::subject::Subject;
 
 /// The outcome of a change.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -82,6 +83,9 @@ async fn change_all(
         for trial in &actual.trials {
             delete(api, &format!("STREAM.DELETE.{trial}")).await?;
         }
+        if open_again(api, tenant, &actual, &targets, done).await {
+            continue;
+        }
         let changes = plan::changes(tenant, &actual, &targets);
         let before = done.len();
         let result = carry_out(account, &actual, changes, stopped, done).await;
@@ -100,6 +104,32 @@ async fn change_all(
             Err(Stop::Failed(failure)) => return Err(failure),
         }
     }
+}
+
+/// Opens the streams that a replacement has closed, if it is not tried again now: publishers wait. Whether there was one.
+async fn open_again(
+    api: &Api,
+    tenant: &Tenant,
+    actual: &Actual,
+    targets: &Targets,
+    done: &mut Vec<(Change, ChangeOutcome)>,
+) -> bool {
+    let before = done.len();
+    for stream in tenant.streams.iter().filter(|stream| !stream.subjects.is_empty()) {
+        let name = stream.name.as_str();
+        let is_left = |raw: &Json| handover::is_closed(name, raw) && !targets.is_replaced(tenant, name, None);
+        let Some(raw) = actual.streams.get(name).map(|found| &found.raw).filter(|raw| is_left(raw)) else { continue };
+        let mut config = raw.clone();
+        config["subjects"] = json!(stream.subjects.iter().map(Subject::as_str).collect::<Vec<_>>());
+        let Some(Difference { fields, .. }) = STREAM.difference(&Config::of_server(&config), raw) else { continue };
+        if api.request(&format!("STREAM.UPDATE.{name}"), &config).await.is_ok() {
+            let action = Action::Update(Differs { fields, drift: false, messages: 0 });
+            let change =
+                Change { kind: stream.kind.into(), stream: name.to_owned(), consumer: None, action, note: None };
+            done.push((change, ChangeOutcome::Done));
+        }
+    }
+    done.len() > before
 }
 
 /// Why a plan was abandoned.

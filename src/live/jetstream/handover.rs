@@ -13,8 +13,11 @@ use crate::keys::Login;
 use crate::model::Tenant;
 use crate::model::names::{AccountName, ConsumerName};
 
-/// Time limit for what is still to be copied.
+/// Time limit for what is still to be copied, while nobody can publish.
 const PATIENCE: Duration = Duration::from_secs(10);
+/// Time limit for copies to hear from the stream. nats-server looks for one that was made anew after about ten seconds, and again
+/// after further ones.
+const UNHEARD: Duration = Duration::from_secs(45);
 /// How often in a row nothing may be left to copy: what was stored a moment ago may be on its way.
 const QUIET: usize = 5;
 const PAUSE: Duration = Duration::from_millis(100);
@@ -25,16 +28,33 @@ const ATTEMPTS: u32 = 10;
 pub struct Provisioners<'m> {
     /// The server.
     pub url: &'m str,
-    /// Login and inbox prefix of each. `None`: its secret is not known here. A tenant that is missing has no streams yet.
-    pub logins: HashMap<&'m AccountName, Option<(Login, String)>>,
+    /// One for each tenant with JetStream that copies or is copied.
+    pub of: HashMap<&'m AccountName, Provisioner>,
+}
+
+/// How to reach the account of a tenant.
+pub enum Provisioner {
+    /// The account has no streams yet.
+    New,
+    /// Its secret is not known here.
+    Unknown,
+    /// Its login and inbox prefix.
+    Known(Login, String),
 }
 
 impl Provisioners<'_> {
     /// A connection to a tenant's account. `None`: it has no streams yet.
     pub async fn connect(&self, tenant: &AccountName) -> Result<Option<Api>, Failure> {
-        let Some(login) = self.logins.get(tenant) else { return Ok(None) };
-        let (login, inbox) = login.as_ref().ok_or(Failure::NoSecret)?;
-        Api::connect(self.url, login, inbox).await.map(Some)
+        match self.of.get(tenant) {
+            Some(Provisioner::Known(login, inbox)) => Api::connect(self.url, login, inbox).await.map(Some),
+            Some(Provisioner::New) => Ok(None),
+            Some(Provisioner::Unknown) => Err(Failure::NoSecret),
+            // What it copied before may be on disk, and come back.
+            None => {
+                let words = "it has no JetStream now; take it out of the share first".to_owned();
+                Err(Failure::Refused { code: 0, words })
+            }
+        }
     }
 }
 
@@ -45,21 +65,88 @@ enum Follower<'f> {
     OfAnother(&'f ForeignCopy),
 }
 
+/// What is known of a copy at a moment: the server's own lag is of the last message that came, whether more come or not.
+#[derive(Debug, Default, Clone)]
+struct Standing {
+    /// Number of messages that the stream holds.
+    held: u64,
+    /// Number of messages that the exporter's consumer has still to send.
+    unsent: u64,
+    /// Until when that is paused. `None`: it is not.
+    paused_until: Option<String>,
+    /// The sequence number of the last message that is for the copy. `None`: not known, because a filter chooses.
+    last: Option<u64>,
+    /// The sequence number of the last one that it took. `None`: not known; it took none since it began to listen.
+    taken: Option<u64>,
+    /// What the server says that it lacks.
+    lag: u64,
+    /// How long ago it heard from the stream.
+    heard: Option<Duration>,
+}
+
+impl Standing {
+    /// Whether it has heard from the stream since.
+    fn hears(&self, since: Instant) -> bool {
+        self.heard.is_some_and(|heard| heard < since.elapsed())
+    }
+
+    /// Number of messages that it has still to copy, as far as is known. Without news from the stream it may lack any.
+    fn lacks(&self, hears: bool) -> u64 {
+        let known = self.last.zip(self.taken).map(|(last, taken)| last.saturating_sub(taken));
+        match known {
+            _ if self.held == 0 => 0,
+            _ if self.unsent > 0 => self.unsent.max(self.lag),
+            Some(missing) => missing,
+            None if hears => self.lag,
+            None => self.lag.max(1),
+        }
+    }
+}
+
 impl Follower<'_> {
-    /// Number of messages of a stream that it has still to copy. `api`: of the stream's account.
-    async fn lag(&self, api: &Api, stream: &str) -> Result<u64, Failure> {
-        let (own, prefix, mut lag) = match self {
-            Self::OfTheAccount(name) => (api.request(&format!("STREAM.INFO.{name}"), &Json::Null).await?, None, 0),
+    /// How it stands to a stream. `api`: of the stream's account.
+    async fn standing(&self, api: &Api, stream: &str) -> Result<Standing, Failure> {
+        let state = api.request(&format!("STREAM.INFO.{stream}"), &Json::Null).await?["state"].take();
+        let number = |value: &Json| value.as_u64().unwrap_or_default();
+        let mut standing =
+            Standing { held: number(&state["messages"]), last: state["last_seq"].as_u64(), ..Standing::default() };
+        let (own, prefix) = match self {
+            Self::OfTheAccount(name) => (api.request(&format!("STREAM.INFO.{name}"), &Json::Null).await?, None),
             Self::OfAnother(copy) => {
-                // It knows only of what it was sent.
                 let feeding = api.request(&format!("CONSUMER.INFO.{stream}.{}", copy.fed_by), &Json::Null).await;
-                let unsent = feeding.map(|info| info["num_pending"].as_u64().unwrap_or_default()).unwrap_or_default();
-                (copy.info().await?, Some(copy.prefix.as_str()), unsent)
+                if let Ok(feeding) = feeding {
+                    standing.unsent = number(&feeding["num_pending"]);
+                    standing.last = feeding["delivered"]["stream_seq"].as_u64();
+                    let until = feeding["config"]["pause_until"].as_str().filter(|_| feeding["paused"] == true);
+                    standing.paused_until = until.map(str::to_owned);
+                }
+                (copy.info().await?, Some(copy.prefix.as_str()))
             }
         };
-        let of_it = origins(&own).filter(|origin| is_origin(origin, stream, prefix));
-        lag = of_it.filter_map(|origin| origin["lag"].as_u64()).fold(lag, u64::max);
-        Ok(lag)
+        let is_it = |origin: &&Json| is_origin(origin, stream, prefix);
+        let is_filtered = |origin: &Json| {
+            origin["filter_subject"].as_str().is_some_and(|filter| !filter.is_empty())
+                || origin["subject_transforms"].as_array().is_some_and(|transforms| !transforms.is_empty())
+        };
+        if prefix.is_none() && origins(&own["config"]).filter(is_it).any(is_filtered) {
+            standing.last = None;
+        }
+        // It may have several sources of one stream.
+        let of_it = || origins(&own).filter(is_it);
+        let heard = of_it().map(|origin| origin["active"].as_u64().map(Duration::from_nanos));
+        standing.heard = heard.collect::<Option<Vec<Duration>>>().and_then(|all| all.into_iter().max());
+        standing.lag = of_it().map(|origin| number(&origin["lag"])).max().unwrap_or_default();
+        standing.taken = if own["mirror"].is_object() {
+            own["state"]["last_seq"].as_u64()
+        } else {
+            let taken = of_it().map(|origin| origin["seq"].as_u64().filter(|seq| *seq > 0));
+            taken.collect::<Option<Vec<u64>>>().and_then(|all| all.into_iter().min())
+        };
+        if prefix.is_none() && own["mirror"].is_object() && standing.taken > standing.last {
+            // It is of another stream of that name, and takes nothing that has a lower number than what it has.
+            (standing.lag, standing.last) = (standing.held, None);
+        }
+        Ok(standing)
     }
 }
 
@@ -102,12 +189,7 @@ pub async fn copies_of_others(
             Ok(Some((api, streams)))
         };
         let streams = streams.await.map_err(|failure: Failure| {
-            let words = format!(
-                "nothing was deleted, because {} copies it and cannot be asked: {}",
-                copy.to,
-                failure.message()
-            );
-            Failure::Refused { code: 0, words }
+            kept(&format!("{} copies it and cannot be asked: {}", copy.to, failure.message()))
         })?;
         let Some((api, streams)) = streams else { continue };
         let prefix = copy.api();
@@ -137,6 +219,11 @@ fn subjects_of_nobody(stream: &str) -> Json {
     json!([format!("tenantry-closed.{stream}")])
 }
 
+/// Whether a handover that was interrupted has left a stream so: nobody can publish to it, or it copies nothing.
+pub fn is_closed(name: &str, raw: &Json) -> bool {
+    raw["subjects"] == subjects_of_nobody(name)
+}
+
 /// Lets a stream take no more messages, waits until those who copy it have all, and stops the copies of others. Returns
 /// its configuration then. `None`: it is as it was.
 pub async fn hand_over(
@@ -152,6 +239,7 @@ pub async fn hand_over(
     if followers.is_empty() {
         return Ok(None);
     }
+    wait_until_heard(api, name, &followers).await?;
     let update = format!("STREAM.UPDATE.{name}");
     let mut closed = None;
     if raw["subjects"].as_array().is_some_and(|subjects| !subjects.is_empty()) {
@@ -175,20 +263,51 @@ pub async fn hand_over(
     Ok(closed)
 }
 
+fn kept(why: &str) -> Failure {
+    Failure::Refused { code: 0, words: format!("nothing was deleted, because {why}") }
+}
+
+/// Waits until each copy has all of a stream or hears from it, so that the rest takes a moment.
+async fn wait_until_heard(api: &Api, stream: &str, followers: &[Follower<'_>]) -> Result<(), Failure> {
+    let start = Instant::now();
+    for follower in followers {
+        loop {
+            let standing = follower.standing(api, stream).await?;
+            if let Some(until) = standing.paused_until.as_ref().filter(|_| standing.held > 0 && standing.unsent > 0) {
+                let unsent = standing.unsent;
+                return Err(kept(&format!(
+                    "{follower} has {unsent} of its messages still to copy, and what sends them is paused until {until}"
+                )));
+            }
+            if standing.hears(start) || standing.lacks(false) == 0 {
+                break;
+            }
+            if start.elapsed() > UNHEARD {
+                return Err(kept(&format!(
+                    "{follower} hears nothing of it, and may have some of its messages still to copy"
+                )));
+            }
+            tokio::time::sleep(PAUSE).await;
+        }
+    }
+    Ok(())
+}
+
+/// Waits until each copy has all of a stream that takes no more.
 async fn wait_for(api: &Api, stream: &str, followers: &[Follower<'_>]) -> Result<(), Failure> {
     let (start, mut quiet) = (Instant::now(), 0);
     loop {
         let mut behind = None;
         for follower in followers {
-            let lag = follower.lag(api, stream).await?;
-            behind = behind.or((lag > 0).then_some((follower, lag)));
+            let standing = follower.standing(api, stream).await?;
+            let lacks = standing.lacks(standing.hears(start));
+            behind = behind.or((lacks > 0).then_some((follower, lacks)));
         }
         quiet = if behind.is_none() { quiet + 1 } else { 0 };
         match behind {
             _ if quiet == QUIET => return Ok(()),
-            Some((follower, lag)) if start.elapsed() > PATIENCE => {
-                let words = format!("nothing was deleted, because {follower} has {lag} of its messages still to copy");
-                return Err(Failure::Refused { code: 0, words });
+            Some((follower, lacks)) if start.elapsed() > PATIENCE => {
+                return Err(kept(&format!("{follower} has {lacks} of its messages still to copy")));
             }
             _ => tokio::time::sleep(PAUSE).await,
         }
@@ -265,6 +384,31 @@ fn replaced(before: &Json, after: &Json) -> BTreeMap<String, Json> {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    /// Measured on nats-server 2.15.1: after its stream was made anew, a mirror has lag 0 for ten seconds and more, and has nothing of it;
+    /// one that is full and discards what is new has lag 0, too.
+    #[test]
+    fn a_copy_lacks_what_it_has_not_taken_whatever_its_lag_says() {
+        let of = |held: u64, last: Option<u64>, taken: Option<u64>, lag: u64| Standing {
+            held,
+            last,
+            taken,
+            lag,
+            ..Standing::default()
+        };
+        for (standing, unheard, hears) in [
+            (of(100, Some(200), Some(200), 0), 0, 0),
+            (of(100, Some(200), Some(100), 0), 100, 100),
+            (of(0, Some(200), Some(100), 0), 0, 0),
+            // A source that took nothing since it began again, or a filtered one.
+            (of(100, Some(200), None, 0), 1, 0),
+            (of(100, None, Some(150), 0), 1, 0),
+            (of(100, None, Some(150), 28), 28, 28),
+            (Standing { unsent: 75, ..of(100, Some(25), Some(25), 0) }, 75, 75),
+        ] {
+            assert_eq!((standing.lacks(false), standing.lacks(true)), (unheard, hears), "{standing:?}");
+        }
+    }
 
     #[test]
     fn what_a_stopped_copy_gets_back_is_what_changed_with_its_sources() {

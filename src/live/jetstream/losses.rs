@@ -7,7 +7,8 @@ use serde_json::Value as Json;
 use super::actual::{Actual, ActualConsumer, ActualStream, origins};
 use crate::diag::first_few;
 use crate::model::Tenant;
-use crate::model::jetstream::difference::Field;
+use crate::model::jetstream::Stream;
+use crate::model::jetstream::difference::{Field, STREAM};
 use crate::model::jetstream::keys;
 use crate::subject::Subject;
 
@@ -62,13 +63,25 @@ pub fn of_origins(before: &Json, after: Option<&Json>, actual: &Actual) -> Optio
 }
 
 /// What copies of a stream have of the one that comes in its place. `None`: there are none.
-pub fn of_copies(tenant: &Tenant, name: &str, actual: &Actual) -> Option<String> {
+pub fn of_copies(tenant: &Tenant, stream: &Stream, actual: &Actual) -> Option<String> {
+    let name = stream.name.as_str();
     let own = actual.copies_of(name).map(|(copy, _)| format!("`{copy}`"));
     let of_others = tenant.copies_of(name).map(|copy| format!("that of `{}`", copy.to));
     let all: Vec<String> = own.chain(of_others).collect();
-    (!all.is_empty()).then(|| {
-        format!("its copies ({}) keep what they have, and go on with the new one after some seconds", first_few(&all))
-    })
+    let new = STREAM.request(&stream.config, None);
+    let begins_again = origins(&new).next().is_some();
+    // Those of sources get new numbers.
+    let gets_twice = !new["mirror"].is_object();
+    let again = "it copies again what its origin still has";
+    match (all.is_empty(), begins_again) {
+        (true, false) => None,
+        (true, true) => Some(again.to_owned()),
+        (false, true) if gets_twice => Some(format!("{again}, and its copies ({}) get that twice", first_few(&all))),
+        (false, _) => Some(format!(
+            "its copies ({}) keep what they have, and go on with the new one within half a minute",
+            first_few(&all)
+        )),
+    }
 }
 
 /// What is done twice when a stream begins to copy others of its account: what they hold for their own consumers, those of the
@@ -491,21 +504,29 @@ mod tests {
     fn the_copies_of_a_replaced_stream_are_named() {
         let model = crate::project::tests::model(
             "[[share]]\nfrom = \"A\"\nto = [\"B\"]\njetstream = \"E\"\n[[tenant]]\nname = \"A\"\n[tenant.jetstream]\nstorage = \"1MiB\"\n\
-             [[tenant.user]]\nname = \"a\"\n[[tenant.stream]]\nname = \"E\"\nsubjects = [\"A.e\"]\n\
+             [[tenant.user]]\nname = \"a\"\n[[tenant.stream]]\nname = \"E\"\nsubjects = [\"A.e\"]\n[[tenant.stream]]\nname = \"F\"\nsubjects = [\"A.f\"]\n\
              [[tenant]]\nname = \"B\"\n[tenant.jetstream]\nstorage = \"1MiB\"\n[[tenant.user]]\nname = \"b\"\n\
-             [[tenant.stream]]\nname = \"C\"\n[tenant.stream.mirror]\nname = \"E\"\nfrom = \"A\"\n",
+             [[tenant.stream]]\nname = \"C\"\n[tenant.stream.mirror]\nname = \"E\"\nfrom = \"A\"\n\
+             [[tenant.stream]]\nname = \"D\"\n[[tenant.stream.source]]\nname = \"G\"\n[[tenant.stream]]\nname = \"G\"\nsubjects = [\"B.g\"]\n",
         );
         let [a, b] = [0, 1].map(|i| &model.tenants[i]);
-        let raw = json!({ "mirror": { "name": "E" } });
-        let actual = Actual {
-            streams: [("M".to_owned(), ActualStream { raw, ..ActualStream::default() })].into(),
-            ..Actual::default()
+        let copied = |origin: &str| {
+            let copy = ActualStream { raw: json!({ "sources": [{ "name": origin }] }), ..ActualStream::default() };
+            Actual { streams: [("M".to_owned(), copy)].into(), ..Actual::default() }
         };
-        let own = "its copies (`M`) keep what they have, and go on with the new one after some seconds";
-        assert_eq!(of_copies(b, "E", &actual).as_deref(), Some(own));
-        let both = of_copies(a, "E", &actual).unwrap_or_default();
-        assert!(both.starts_with("its copies (`M`, that of `B`) keep"), "{both}");
-        assert_eq!(of_copies(a, "F", &actual), None);
+        let told = |tenant: &Tenant, name: &str, copied: Actual| {
+            let stream = tenant.streams.iter().find(|stream| stream.name.as_str() == name).expect("a stream");
+            of_copies(tenant, stream, &copied)
+        };
+        let both = "its copies (`M`, that of `B`) keep what they have, and go on with the new one within half a minute";
+        assert_eq!(told(a, "E", copied("E")).as_deref(), Some(both));
+        assert_eq!(told(a, "F", copied("E")), None);
+        let again = "it copies again what its origin still has";
+        assert_eq!(told(b, "D", Actual::default()).as_deref(), Some(again));
+        assert_eq!(told(b, "D", copied("D")), Some(format!("{again}, and its copies (`M`) get that twice")));
+        let mirror = "its copies (`M`) keep what they have, and go on with the new one within half a minute";
+        assert_eq!(told(b, "C", copied("C")).as_deref(), Some(mirror), "it has the numbers of its origin");
+        assert_eq!(told(b, "C", Actual::default()).as_deref(), Some(again));
     }
 
     /// Measured on nats-server 2.15.1: an interest stream keeps for the server's own consumer what a copy has yet to take.

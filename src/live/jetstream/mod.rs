@@ -24,7 +24,7 @@ use actual::Actual;
 use api::{Api, Failure};
 use apply::ChangeOutcome;
 use change::{Action, Change};
-use handover::Provisioners;
+use handover::{Provisioner, Provisioners};
 use targets::Targets;
 
 /// Number of tenants processed at the same time.
@@ -78,23 +78,28 @@ pub fn run<'m>(
                 advance();
                 (place, TenantReport { tenant: job.tenant, result })
             });
-            reports.extend(stream::iter(work).buffered(at_once).collect::<Vec<_>>().await);
+            let mut done: Vec<(usize, TenantReport<'m>)> = stream::iter(work).buffered(at_once).collect().await;
+            // A copy that was made anew has all of a stream again before that is replaced.
+            if apply {
+                let feed = async |report| feed_copies(report, provisioners).await;
+                stream::iter(done.iter_mut().map(|(_, report)| report)).for_each_concurrent(AT_ONCE, feed).await;
+            }
+            reports.extend(done);
         }
         reports.sort_by_key(|(place, _)| *place);
-        let mut reports: Vec<TenantReport<'m>> = reports.into_iter().map(|(_, report)| report).collect();
-        if apply {
-            let feed = async |report| feed_copies(report, &provisioners).await;
-            stream::iter(&mut reports).for_each_concurrent(AT_ONCE, feed).await;
-        }
-        reports
+        reports.into_iter().map(|(_, report)| report).collect()
     }))
 }
 
 /// The provisioners of the tenants that copy streams of others, or whose streams others copy.
 fn provisioners<'m>(url: &'m str, jobs: &[Job<'m>]) -> Provisioners<'m> {
-    let copying = jobs.iter().filter(|job| !job.is_new && job.tenant.copying().next().is_some());
-    let login = |job: &Job<'m>| job.login.clone().map(|login| (login, job.inbox.clone()));
-    Provisioners { url, logins: copying.map(|job| (&job.tenant.name, login(job))).collect() }
+    let copying = jobs.iter().filter(|job| job.tenant.copying().next().is_some());
+    let provisioner = |job: &Job<'m>| match &job.login {
+        _ if job.is_new => Provisioner::New,
+        Some(login) => Provisioner::Known(login.clone(), job.inbox.clone()),
+        None => Provisioner::Unknown,
+    };
+    Provisioners { url, of: copying.map(|job| (&job.tenant.name, provisioner(job))).collect() }
 }
 
 /// Whether a stream of the tenant is to be replaced of which others have copies.

@@ -4,12 +4,17 @@ use serde_json::Value as Json;
 
 use super::actual::{Actual, ActualConsumer, ActualStream, origins, subjects_of};
 use super::change::{Action, Change, Differs, Kind, NotInPlace};
+use super::handover;
 use super::losses;
 use super::refusals;
 use super::targets::Targets;
 use crate::model::Tenant;
 use crate::model::jetstream::difference::{CONSUMER, Difference, MARK, STREAM};
 use crate::model::jetstream::{Consumer, Stream};
+
+/// Of a stream that a replacement has closed and not opened again.
+const INTERRUPTED: &str =
+    "closed by a `--replace` that was interrupted: nobody can publish to it, or it copies nothing, until `apply` runs";
 
 /// Every difference, in the order in which it can be carried out: deletions, which free
 /// subjects and names, come before the changes that need them.
@@ -132,11 +137,14 @@ fn stream_change(tenant: &Tenant, stream: &Stream, actual: &Actual, targets: &Ta
         },
         Some(found) => {
             let Difference { fields, reason, drift } = STREAM.difference(&stream.config, &found.raw)?;
-            let differs = Differs { fields, drift, messages: found.messages };
+            let is_closed = handover::is_closed(name, &found.raw);
+            let differs = Differs { fields, drift: drift && !is_closed, messages: found.messages };
+            let interrupted = is_closed.then(|| INTERRUPTED.to_owned());
             match reason {
                 None => {
                     let new = STREAM.request(&stream.config, Some(&found.raw));
                     note = losses::joined([
+                        interrupted,
                         losses::of_stream(&differs.fields, found),
                         losses::of_origins(&found.raw, Some(&new), actual),
                     ]);
@@ -148,9 +156,10 @@ fn stream_change(tenant: &Tenant, stream: &Stream, actual: &Actual, targets: &Ta
                 }
                 Some(reason) => {
                     note = losses::joined([
+                        interrupted,
                         goes_too(stream, found),
                         losses::of_origins(&found.raw, None, actual),
-                        losses::of_copies(tenant, name, actual),
+                        losses::of_copies(tenant, stream, actual),
                     ]);
                     let not_in_place = NotInPlace { differs, reason };
                     // If an unmanaged stream has its subjects, it could not be created again.
