@@ -1,8 +1,9 @@
 //! Accounts and permissions that are decided outside the configuration.
 
 use super::{Rule, leaf_bridge, open_cluster};
-use crate::audit::crossing::{asks, delivers_anywhere, requests_on};
+use crate::audit::crossing::{asks, delivers_anywhere, heard, passed, requests_on};
 use crate::audit::reach::term::is_misread;
+use crate::audit::reach::{self, Carried};
 use crate::audit::system::{Account, Import, Remote, System};
 use crate::audit::tenants::Tenants;
 use crate::diag::{Diagnostic, Span};
@@ -39,7 +40,12 @@ fn check(system: &System, tenants: &Tenants, out: &mut Vec<Diagnostic>) {
     }
     acknowledged_by_answers(system, tenants, out);
     misread(system, tenants, out);
-    let remotes = || system.server.remotes().filter(|remote| remote.sends || remote.receives);
+    // Operators reach every account anyway.
+    let is_operators = |account: &str| system.account(account).is_some_and(|account| system.is_system(account));
+    let remotes = || {
+        let flows = |remote: &&Remote| remote.sends || remote.receives;
+        system.server.remotes().filter(move |remote| flows(remote) && !is_operators(&remote.account))
+    };
     let apart = |account: &str, other: &str| tenants.are_apart(account, other);
     // With a name, the server closes connections of its own; one that comes back over two other servers it
     // does not know.
@@ -74,12 +80,23 @@ fn acknowledged_by_answers(system: &System, tenants: &Tenants, out: &mut Vec<Dia
     if system.server.jetstream.is_none() || system.server.acknowledgements_name_accounts {
         return;
     }
-    for account in system.tenants().filter(|account| account.jetstream.is_some()) {
-        let has_consumers = account.users.iter().any(|user| delivers_anywhere(account, user));
-        let services = account.services().filter(|i| has_consumers && tenants.are_apart(&i.from.0, &account.name));
-        let acknowledged = services.filter_map(|import| {
-            let exporter = system.account(&import.from.0).filter(|exporter| exporter.jetstream.is_some())?;
-            let requests = requests_on(exporter, import);
+    let with_consumers = system.tenants().filter(|account| {
+        account.jetstream.is_some() && account.users.iter().any(|user| delivers_anywhere(account, user))
+    });
+    for account in with_consumers {
+        let direct = account.services().filter_map(|import| {
+            let exporter = system.account(&import.from.0)?;
+            Some((import, exporter, requests_on(exporter, import)))
+        });
+        let passed_on = reach::passed_on(system, account).0.into_iter().filter_map(|request| {
+            let first = system.account(&request.first.from.0)?;
+            let all = passed(system, &[Carried::new(first, &request.first.subject)], &request);
+            Some((request.first, request.owner, heard(request.owner, &all)))
+        });
+        let asked = direct.chain(passed_on).filter(|(_, exporter, _)| {
+            exporter.jetstream.is_some() && tenants.are_apart(&exporter.name, &account.name)
+        });
+        let acknowledged = asked.filter_map(|(import, exporter, requests)| {
             let answers = exporter.users.iter().find(|user| {
                 requests.iter().any(|request| request.received_by(user).is_some())
                     && (user.permissions.responses.is_some() || asks(exporter, user, &["$JS.ACK.>"]).is_some())
@@ -294,5 +311,32 @@ mod tests {
         assert!(found("", &format!("mappings {{ svc: work }}, {mapped}"), &b) && !found("", &mapped, &b));
         let asks = |publish: &str| user("b", &format!(", permissions {{ publish: \"{publish}\", subscribe: x }}"));
         assert!(found("", &a, &asks("$JS.API.CONSUMER.MSG.NEXT.ORD.w")) && !found("", &a, &asks("svc")));
+        // Measured on nats-server 2.15.1: what others pass on keeps its reply subject as well.
+        let chain = |flag: &str, to: &str| {
+            let text = format!(
+                "jetstream {{}}\n{flag}\naccounts {{\n\
+                 A {{ {a}], exports: [{{ service: svc, accounts: [M, B] }}] }}\n\
+                 M {{ users: [{{ user: m, permissions {{ publish: x, subscribe: x }} }}], exports: [{{ service: {to}, accounts: [B] }}], imports: [{{ service: {{ account: A, subject: svc }}, to: \"m.svc\" }}] }}\n\
+                 B {{ {b}], imports: [{{ service: {{ account: M, subject: {to} }} }}] }} }}"
+            );
+            findings(&text)
+                .iter()
+                .any(|f| f.rule == "decided-elsewhere" && f.message.contains("consumers of `B` deliver"))
+        };
+        assert!(chain("", "m.svc") && !chain("", "m.other"));
+        assert!(!chain("feature_flags { js_ack_fc_v2: true }", "m.svc"));
+    }
+
+    /// As every edge server of a JetStream domain has them.
+    #[test]
+    fn a_leaf_node_of_the_system_account_beside_a_tenants_meets_nobody() {
+        let found = |other: &str| {
+            let text = format!(
+                "server_name: edge\nsystem_account: SYS\naccounts {{ SYS {{ users: [{{ user: s }}] }}, A {{ users: [{{ user: a }}] }}, B {{ users: [{{ user: b }}] }} }}
+                 leafnodes {{ remotes: [{{ url: \"nats://a:p@10.0.0.1:7422\", account: A }}, {{ url: \"nats://o:p@10.0.0.1:7422\", account: {other} }}] }}"
+            );
+            findings(&text).iter().any(|f| f.rule == "decided-elsewhere")
+        };
+        assert!(found("B") && !found("SYS"));
     }
 }

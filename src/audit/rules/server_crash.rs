@@ -2,8 +2,8 @@
 
 use super::Rule;
 use crate::audit::crossing::{asks_the_server, delivers_anywhere, uses_mqtt};
-use crate::audit::reach::traced;
-use crate::audit::system::{ListenerKind, System};
+use crate::audit::reach::{self, traced};
+use crate::audit::system::{Import, ListenerKind, System};
 use crate::audit::tenants::Tenants;
 use crate::diag::Diagnostic;
 use crate::model::ShareKind;
@@ -31,10 +31,16 @@ fn check(system: &System, _: &Tenants, out: &mut Vec<Diagnostic>) {
     }
     for account in &system.accounts {
         for (export, latency) in account.exports.iter().filter_map(|e| Some((e, e.latency.as_ref()?))) {
-            let others = system.accounts.iter().filter(|other| other.name != account.name);
-            let import = others.flat_map(|other| other.services().map(move |import| (other, import)));
-            let mut import = import.filter(|(_, i)| i.from.0 == account.name && export.subject.contains(&i.subject));
-            let by_user = import.find_map(|(importer, import)| {
+            // Those who import it, and those whose requests others pass on to it.
+            let others = || system.accounts.iter().filter(|other| other.name != account.name);
+            let is_it = |import: &Import| import.from.0 == account.name && export.subject.contains(&import.subject);
+            let direct = others().flat_map(|other| other.services().map(move |import| (other, import)));
+            let direct = direct.filter(|(_, import)| is_it(import));
+            let passed_on = others().flat_map(|other| {
+                let requests = reach::passed_on(system, other).0.into_iter();
+                requests.filter(|request| is_it(request.last.1)).map(move |request| (other, request.first))
+            });
+            let by_user = direct.chain(passed_on).find_map(|(importer, import)| {
                 let user = importer.users.iter().find(|user| {
                     // A trace is no client's request, either.
                     let traces =
@@ -108,6 +114,20 @@ mod tests {
             assert_eq!(rules(&text).contains(&"server-crash"), ends, "{publish} {sampling}");
         }
         assert!(!rules(&measured(", latency: l", ", B {}")).contains(&"server-crash"), "nobody imports it");
+        // Measured on nats-server 2.15.1: whose requests others pass on ends it as well.
+        let chain = |publish: &str, users: &str| {
+            let middle = format!(
+                ", B {{ {users} imports: [{{ service: {{ account: A, subject: s.x }}, to: b.q }}], exports: [{{ service: b.q, accounts: [C] }}] }}"
+            );
+            let last = format!(
+                ", C {{ users: [{{ user: c, permissions {{ publish: \"{publish}\", subscribe: i }} }}], imports: [{{ service: {{ account: B, subject: b.q }} }}] }}"
+            );
+            measured(", latency: { sampling: 100, subject: l }", &(middle + &last))
+        };
+        for users in ["", "users: [{ user: b, permissions { publish: b.x, subscribe: i } }],"] {
+            assert!(rules(&chain(">", users)).contains(&"server-crash"), "{users}");
+            assert!(!rules(&chain("b.q", users)).contains(&"server-crash"), "{users}");
+        }
         let mapped = |to: &str| format!("accounts {{ A {{ mappings {{ \"m\": \"{to}\" }} }} }}");
         assert!(rules(&mapped("")).contains(&"server-crash"));
         assert!(!rules(&mapped("x")).contains(&"server-crash"), "the control");
