@@ -139,14 +139,14 @@ pub struct Finding {
     pub hint: Option<String>,
 }
 
-#[derive(Debug, Clone)]
+#[derive(Debug, Clone, PartialEq, Eq)]
 struct Source {
     path: PathBuf,
     text: String,
 }
 
 /// The texts of the files read, from which locations are shown.
-#[derive(Debug, Default, Clone)]
+#[derive(Debug, Default, Clone, PartialEq, Eq)]
 pub struct Sources {
     files: Vec<Source>,
 }

@@ -583,6 +583,38 @@ async fn a_hostile_tenant_puts_no_leak_on_another() {
     assert_ne!(report["verdict"], "leaky");
 }
 
+/// A share that is declared and in force is no leak, though it was not there when the run began.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_registry_that_changes_meanwhile_leaves_it_undecided() {
+    let share = "\n[[share]]\nfrom = \"TENANT_B\"\nto = [\"TENANT_A\"]\nstream = \"TENANT_B.more.>\"\n";
+    for declared in [true, false] {
+        let project = Project::new();
+        project.up();
+        let mut running =
+            project.command(&["verify", "--format", "json", "--server", &format!("127.0.0.1:{}", project.port)]);
+        let registry = project.read("tenants.toml");
+        let listening = project.connect("SYS/sys_admin").await;
+        let mut connects = listening.client.subscribe("$SYS.ACCOUNT.TENANT_B.CONNECT").await.expect("subscribe");
+        listening.client.flush().await.expect("flush");
+        let mut running = running.stdout(std::process::Stdio::piped()).spawn().expect("it runs");
+        tokio::time::timeout(PATIENCE, futures_util::StreamExt::next(&mut connects)).await.expect("it connects");
+        project.write("tenants.toml", &format!("{registry}{share}"));
+        tokio::task::block_in_place(|| project.run(&["up", "-q"]).exited(0));
+        if !declared {
+            // The control: the server runs what the registry does not declare.
+            project.write("tenants.toml", &registry);
+        }
+        let mut text = String::new();
+        running.stdout.take().expect("its output").read_to_string(&mut text).expect("readable");
+        running.wait().expect("it ends");
+        let report: Json = serde_json::from_str(&text).expect("a report");
+        let changed = outcomes(&report, "not-run").iter().any(|o| o.contains("the registry changed meanwhile"));
+        let verdict = report["verdict"].as_str().expect("a verdict");
+        let is_expected = if declared { verdict == "inconclusive" } else { verdict != "isolated" };
+        assert!(changed == declared && is_expected, "{declared}: {verdict}, {text}");
+    }
+}
+
 /// Applications need the connections that are left.
 #[tokio::test(flavor = "multi_thread")]
 async fn the_last_connections_of_a_server_are_left_to_applications() {

@@ -139,6 +139,11 @@ pub fn run(context: &Context, args: &Args) -> Result<Exit, Error> {
         report.server.warnings = conf.warnings.iter().copied().collect();
         context.ui.result(&static_warnings(&conf.name, &report.server.warnings));
     }
+    // Read again: a share that was added meanwhile, and is in force, is no leak.
+    let is_same = || crate::registry::load(&context.registry).is_ok_and(|now| now.sources == project.valid.sources);
+    if !report.server.throwaway && !is_same() {
+        report.doubt();
+    }
     show(context, &report);
     for (file, text) in [(&args.html, html::page as fn(&Report) -> String), (&args.junit, junit::xml)] {
         if let Some(file) = file {

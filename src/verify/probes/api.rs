@@ -46,7 +46,7 @@ async fn probe<'p>(run: &Run<'p>, tenant_runs: &mut [TenantRun<'p>]) {
                 run.ledger.not_run(
                     by,
                     format!(
-                        "{evidence}. {} was not changed: a client of {} may have made a stream of its name",
+                        "{evidence}. {} was not changed: a client of {} may have made a stream of its name, or answered in JetStream's place",
                         run.unique(tenant_run.index),
                         run.topology.tenant(by).name
                     ),
@@ -219,7 +219,8 @@ async fn is_changed<'p>(run: &Run<'p>, tenant_run: &mut TenantRun<'p>, alone: bo
     }
     let is_changed = info["state"]["messages"] != 1 || info["state"]["consumer_count"] != 0;
     if is_changed && alone {
-        let evidence = format!("its stream was changed by somebody: {} {}", info["state"], info["error"]);
+        let what = if info["error"].is_null() { &info["state"] } else { &info["error"] };
+        let evidence = format!("its stream was changed by somebody, or somebody answers in JetStream's place: {what}");
         run.note_changed(None, index, evidence);
     }
     is_changed

@@ -91,7 +91,10 @@ async fn check_services<'p>(run: &Run<'p>, tenant_runs: &mut [TenantRun<'p>]) {
         for import in tenant.imports.iter().filter(|i| i.kind == ShareKind::Service) {
             let Some(exporter) = run.topology.place(&import.from) else { continue };
             let Some(subject) = test_subject(run, index, &import.subject) else {
-                let what = format!("{} of {}: whoever answers it would get a request", import.subject, import.from);
+                let what = format!(
+                    "{} of {}: who listens there, or a stream, would get a request",
+                    import.subject, import.from
+                );
                 run.ledger.not_tried(index, what);
                 continue;
             };
@@ -118,15 +121,12 @@ async fn check_service<'p>(
         .iter_mut()
         .find(|m| m.connection.is_some() && may_subscribe(m.user, subject) && may_publish(m.user, "_R_.x.y"));
     let (Some(requester), Some(responder)) = (requester, responder) else { return };
-    let request = Request {
-        subject: subject.to_owned(),
-        body: run.says(asking, subject).into_bytes(),
-        stored_by: Some(run.common()),
-    };
+    let body = run.says(asking, subject).into_bytes();
+    let request = Request { subject: subject.to_owned(), body: body.clone(), stored_by: Some(run.common()) };
     let respond = async {
         let Some(connection) = &mut responder.connection else { return false };
         // An earlier probe has subscribed this user to everything it may subscribe to, to some of it twice.
-        let is_it = |m: &Message| m.subject == subject && run.is_from(asking, &m.payload);
+        let is_it = |m: &Message| m.subject == subject && m.payload == body;
         let Ok(Some(message)) = connection.next_message(is_it).await else { return false };
         // The exporter may learn the requester's account, but nothing about its user or
         // connection.

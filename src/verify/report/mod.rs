@@ -119,20 +119,23 @@ fn now() -> String {
     humantime::format_rfc3339_seconds(std::time::SystemTime::now()).to_string()
 }
 
+/// The worst outcome decides.
+fn verdict_of(checks: &[Check]) -> Verdict {
+    match checks.iter().map(|check| check.outcome).max() {
+        Some(Outcome::Leak) => Verdict::Leaky,
+        Some(Outcome::Pass) => Verdict::Isolated,
+        Some(Outcome::NotTried) if checks.iter().any(|c| c.outcome == Outcome::Pass) => Verdict::Isolated,
+        // Without checks nothing is proved.
+        Some(Outcome::NotTried | Outcome::NotRun) | None => Verdict::Inconclusive,
+    }
+}
+
 impl Report {
     /// A report of these checks. The worst outcome decides the verdict.
     pub fn new(server: AttackedServer, names: Vec<String>, checks: Vec<Check>, took: Duration) -> Self {
-        let worst = checks.iter().map(|c| c.outcome).max();
-        let verdict = match worst {
-            Some(Outcome::Leak) => Verdict::Leaky,
-            Some(Outcome::Pass) => Verdict::Isolated,
-            Some(Outcome::NotTried) if checks.iter().any(|c| c.outcome == Outcome::Pass) => Verdict::Isolated,
-            // Without checks nothing is proved.
-            Some(Outcome::NotTried | Outcome::NotRun) | None => Verdict::Inconclusive,
-        };
         let tenants = names.len();
         Self {
-            verdict,
+            verdict: verdict_of(&checks),
             server,
             tenants,
             pairs: tenants * tenants.saturating_sub(1),
@@ -142,6 +145,22 @@ impl Report {
             origin: Origin::default(),
             names,
         }
+    }
+
+    /// Takes back what is said against a server, because the registry changed while it was attacked: it may run what
+    /// the registry declares now.
+    pub fn doubt(&mut self) {
+        if self.verdict == Verdict::Isolated {
+            return;
+        }
+        let why = "the registry changed meanwhile: verify again".to_owned();
+        for leak in self.checks.iter_mut().filter(|check| check.outcome == Outcome::Leak) {
+            leak.outcome = Outcome::NotRun;
+            leak.evidence = format!("{}; the registry may declare it now", leak.evidence);
+        }
+        let (from, to) = ("*".to_owned(), "*".to_owned());
+        self.checks.insert(0, Check { probe: SETTING, from, to, outcome: Outcome::NotRun, evidence: why });
+        self.verdict = verdict_of(&self.checks);
     }
 
     /// The outcome between two tenants: the worst of what failed, or else whether anything held. A leak counts
@@ -225,6 +244,19 @@ mod tests {
             let checks = outcomes.iter().map(|o| check("a", "T0", "*", *o)).collect();
             assert_eq!(report(checks, 2).verdict, expected, "{outcomes:?}");
         }
+    }
+
+    #[test]
+    fn what_another_registry_may_declare_is_no_leak() {
+        use Outcome::{Leak, NotRun, Pass};
+        let doubted = |outcomes: &[Outcome]| {
+            let mut report = report(outcomes.iter().map(|o| check("a", "T0", "T1", *o)).collect(), 2);
+            report.doubt();
+            (report.verdict, report.checks.iter().map(|check| check.outcome).collect::<Vec<_>>())
+        };
+        assert_eq!(doubted(&[Leak, Pass]), (Verdict::Inconclusive, vec![NotRun, NotRun, Pass]));
+        assert_eq!(doubted(&[NotRun]), (Verdict::Inconclusive, vec![NotRun, NotRun]));
+        assert_eq!(doubted(&[Pass]), (Verdict::Isolated, vec![Pass]), "as it was when the run began");
     }
 
     #[test]

@@ -105,7 +105,10 @@ impl<'p> Run<'p> {
             for answer in &answers {
                 let jsz = answer.json()["data"].take();
                 for account in jsz["account_details"].as_array().into_iter().flatten() {
-                    let of_account: Vec<&Json> = account["stream_detail"].as_array().into_iter().flatten().collect();
+                    let of_account = account["stream_detail"].as_array().into_iter().flatten();
+                    // What a killed run has left goes before anything is made.
+                    let is_left = |stream: &&Json| is_ours(stream["name"].as_str().unwrap_or_default());
+                    let of_account: Vec<&Json> = of_account.filter(|stream| !is_left(stream)).collect();
                     let name = account["name"].as_str().unwrap_or_default().to_owned();
                     let bytes = ["memory", "file"].map(|kind| bytes_taken(account, &of_account, kind));
                     taken.insert(name, (bytes, of_account.len()));
@@ -139,8 +142,10 @@ impl<'p> Run<'p> {
         let imports = self.topology.tenant(index).imports.iter().filter(|import| import.kind == ShareKind::Stream);
         for import in imports {
             let Some(subject) = stream.subjects.iter().find(|s| s.overlaps(&import.subject)) else { continue };
-            let evidence =
-                format!("its stream {} captures `{subject}` of {} and {ACKNOWLEDGES}", stream.name, import.from);
+            let evidence = format!(
+                "the stream {} of {} captures `{subject}` of {} and {ACKNOWLEDGES}",
+                stream.name, stream.account, import.from
+            );
             self.ledger.leak_of(probes::ANSWERS, self.topology.place(&import.from), Some(index), &evidence);
         }
     }
@@ -165,15 +170,20 @@ impl<'p> Run<'p> {
         let lines = lines.iter().flat_map(|(other, subjects)| subjects.iter().map(|subject| (*other, subject)));
         for (other, sent) in imported.chain(asked).chain(lines) {
             let Some(subject) = stream.subjects.iter().find(|s| s.overlaps(sent)) else { continue };
-            let evidence = format!("its stream {} captures `{subject}` of {other} and {ROLLS_UP}", stream.name);
+            let evidence = format!(
+                "the stream {} of {} captures `{subject}` of {other} and {ROLLS_UP}",
+                stream.name, stream.account
+            );
             self.ledger.leak_of(probes::DESTRUCTION, self.topology.place(other), Some(index), &evidence);
         }
         for copy in &tenant.stream_imports {
             let origins = stream.with_origins(all);
             let Some(origin) = origins.into_iter().find(|origin| origin.copies(copy.from.as_str())) else { continue };
             let by = if origin.name == stream.name { String::new() } else { format!(" through {}", origin.name) };
-            let evidence =
-                format!("its stream {} copies {} of {}{by} and {ROLLS_UP}", stream.name, copy.stream, copy.from);
+            let evidence = format!(
+                "the stream {} of {} copies {} of {}{by} and {ROLLS_UP}",
+                stream.name, stream.account, copy.stream, copy.from
+            );
             self.ledger.leak_of(probes::DESTRUCTION, self.topology.place(&copy.from), Some(index), &evidence);
         }
     }
