@@ -8,7 +8,8 @@ use serde_json::{Value as Json, json};
 use super::actual::{self, Actual};
 use super::api::{Api, Failure};
 use super::change::{Action, Change, Differs};
-use super::handover::{Provisioners, StoppedCopies};
+use super::copies::{Provisioners, copies_of_others};
+use super::handover::StoppedCopies;
 use super::targets::Targets;
 use super::{consumer_limits, handover, losses, plan, replacement};
 use crate::model::jetstream::difference::{CONSUMER, Comparison, Difference, STREAM, consumer_request, is_same};
@@ -208,7 +209,7 @@ async fn carry_out_one(
             (Action::Update { .. }, Some(stream)) => update_stream(api, stream, raw).await,
             (Action::Replace(_), Some(stream)) => {
                 replacement::refuse(api, tenant, stream).await?;
-                let copies = handover::copies_of_others(tenant, name, account.provisioners).await?;
+                let copies = copies_of_others(tenant, name, account.provisioners).await?;
                 let closed = handover::hand_over(api, actual, name, copies, stopped).await?;
                 let last = delete_stream(api, name, closed.as_ref().or(raw)).await?;
                 create_stream(api, stream, last).await.map_err(note_deleted)

@@ -6,6 +6,7 @@ pub(crate) mod api;
 pub(crate) mod apply;
 pub(crate) mod change;
 mod consumer_limits;
+mod copies;
 mod handover;
 mod losses;
 pub(crate) mod plan;
@@ -24,7 +25,7 @@ use actual::Actual;
 use api::{Api, Failure};
 use apply::ChangeOutcome;
 use change::{Action, Change};
-use handover::{Provisioner, Provisioners};
+use copies::{Provisioner, Provisioners};
 use targets::Targets;
 
 /// Number of tenants processed at the same time.
