@@ -479,7 +479,7 @@ async fn a_stream_on_the_line_of_a_copy_obeys_the_exporter() {
     assert!(verify().exited(0).all().contains("isolated"), "the control: its messages stay");
     js.update_stream(capture(true)).await.expect("updated");
     let found = verify().exited(1).all();
-    assert!(found.contains("CAP captures `JS.MILL.ORDERS.to.SHOP` of MILL"), "{found}");
+    assert!(found.contains("CAP of SHOP captures `JS.MILL.ORDERS.to.SHOP` of MILL"), "{found}");
 
     // What is said is so.
     shop.client.publish("SHOP.own.1", "1".into()).await.expect("published");

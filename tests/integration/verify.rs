@@ -851,8 +851,8 @@ fn servers_behind_one_address_are_not_taken_for_one() {
     other.up();
     let (ports, turn) = ([one.port, other.port], std::sync::Arc::new(std::sync::atomic::AtomicUsize::new(0)));
     let address = listener(move |mut client| {
-        // The first connection goes to the other server.
-        let to = ports[usize::from(turn.fetch_add(1, std::sync::atomic::Ordering::Relaxed) == 0)];
+        // The second connection goes to the other server: a tenant's. The first one asks the server for what it runs.
+        let to = ports[usize::from(turn.fetch_add(1, std::sync::atomic::Ordering::Relaxed) == 1)];
         let Ok(mut server) = TcpStream::connect(("127.0.0.1", to)) else { return };
         let (Ok(mut back), Ok(mut forth)) = (server.try_clone(), client.try_clone()) else { return };
         std::thread::spawn(move || {
