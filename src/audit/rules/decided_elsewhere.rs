@@ -1,9 +1,9 @@
 //! Accounts and permissions that are decided outside the configuration.
 
+mod acknowledged;
+
 use super::{Rule, leaf_bridge, open_cluster};
-use crate::audit::crossing::{asks, delivers_anywhere, heard, passed, requests_on};
 use crate::audit::reach::term::is_misread;
-use crate::audit::reach::{self, Carried};
 use crate::audit::system::{Account, Import, Remote, System};
 use crate::audit::tenants::Tenants;
 use crate::diag::{Diagnostic, Span};
@@ -38,7 +38,7 @@ fn check(system: &System, tenants: &Tenants, out: &mut Vec<Diagnostic>) {
             out.push(RULE.warning(listener.span, message).hint("a `ca_file` for servers alone"));
         }
     }
-    acknowledged_by_answers(system, tenants, out);
+    out.extend(acknowledged::by_answers(system, tenants));
     misread(system, tenants, out);
     // Operators reach every account anyway.
     let is_operators = |account: &str| system.account(account).is_some_and(|account| system.is_system(account));
@@ -70,53 +70,6 @@ fn check(system: &System, tenants: &Tenants, out: &mut Vec<Diagnostic>) {
         out.push(
             RULE.warning(second.span, format!("{message} is not in this file")).related(first.span, "the other one"),
         );
-    }
-}
-
-/// Adds which tenants may have the answers of another one acknowledge that one's messages. What JetStream delivers to
-/// an imported service keeps the reply subject by which it is acknowledged, and without the feature flag that names a stream
-/// and a consumer in whatever account it is published.
-fn acknowledged_by_answers(system: &System, tenants: &Tenants, out: &mut Vec<Diagnostic>) {
-    if system.server.jetstream.is_none() || system.server.acknowledgements_name_accounts {
-        return;
-    }
-    let with_consumers = system.tenants().filter(|account| {
-        account.jetstream.is_some() && account.users.iter().any(|user| delivers_anywhere(account, user))
-    });
-    for account in with_consumers {
-        let direct = account.services().filter_map(|import| {
-            let exporter = system.account(&import.from.0)?;
-            Some((import, exporter, requests_on(exporter, import)))
-        });
-        let passed_on = reach::passed_on(system, account).0.into_iter().filter_map(|request| {
-            let first = system.account(&request.first.from.0)?;
-            let all = passed(system, &[Carried::new(first, &request.first.subject)], &request);
-            Some((request.first, request.owner, heard(request.owner, &all)))
-        });
-        let asked = direct.chain(passed_on).filter(|(_, exporter, _)| {
-            exporter.jetstream.is_some() && tenants.are_apart(&exporter.name, &account.name)
-        });
-        let acknowledged = asked.filter_map(|(import, exporter, requests)| {
-            let answers = exporter.users.iter().find(|user| {
-                requests.iter().any(|request| request.received_by(user).is_some())
-                    && (user.permissions.responses.is_some() || asks(exporter, user, &["$JS.ACK.>"]).is_some())
-            })?;
-            Some((import, exporter, answers))
-        });
-        if let Some((import, exporter, user)) = acknowledged.into_iter().next() {
-            let message = format!(
-                "whether `{}` has a consumer whose messages `{}/{}` acknowledges by answering what consumers of `{}` deliver to `{}` \
-                 is not in this file",
-                exporter.name,
-                exporter.name,
-                user.display_name(),
-                account.name,
-                import.local
-            );
-            let hint = "feature_flags { js_ack_fc_v2: true } (nats-server 2.14): acknowledgements then name their account, and shares of them have to: \
-                 `$JS.ACK._.*.STREAM.CONSUMER.>` beside `$JS.ACK.STREAM.CONSUMER.>`";
-            out.push(RULE.warning(import.span, message).hint(hint).related(user.span, "who answers"));
-        }
     }
 }
 

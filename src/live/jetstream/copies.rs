@@ -130,7 +130,8 @@ impl Follower<'_> {
             let taken = of_it().map(|origin| origin["seq"].as_u64().filter(|seq| *seq > 0));
             taken.collect::<Option<Vec<u64>>>().and_then(|all| all.into_iter().min())
         };
-        if prefix.is_none() && own["mirror"].is_object() && standing.taken > standing.last {
+        let is_ahead = standing.taken.zip(standing.last).is_some_and(|(taken, last)| taken > last);
+        if prefix.is_none() && own["mirror"].is_object() && is_ahead {
             // It is of another stream of that name, and takes nothing that has a lower number than what it has.
             (standing.lag, standing.last) = (standing.held, None);
         }
