@@ -156,7 +156,7 @@ async fn a_stream_that_is_replaced_twice_is_copied_in_between() {
         format!(
             "version = 1\n[server]\nclient = \"127.0.0.1:4222\"\n[server.jetstream]\nstorage = \"64MiB\"\nmemory = \"64MiB\"\n\
              [[tenant]]\nname = \"A\"\n[tenant.jetstream]\nstorage = \"16MiB\"\nmemory = \"16MiB\"\n[[tenant.user]]\nname = \"admin\"\nrole = \"admin\"\n\
-             [[tenant.stream]]\nname = \"S\"\nsubjects = [\"A.s\"]\nstorage = \"{storage}\"\nmax_bytes = \"1MiB\"\n\
+             [[tenant.stream]]\nname = \"S\"\nsubjects = [\"A.s\"]\nstorage = \"{storage}\"\nmax_bytes = \"1MiB\"\nmax_msgs = 100\n\
              [[tenant.stream]]\nname = \"MIRROR\"\nmax_bytes = \"1MiB\"\nmirror = {{ name = \"S\" }}\n\
              [[tenant.stream]]\nname = \"COPY\"\nmax_bytes = \"1MiB\"\n[[tenant.stream.source]]\nname = \"S\"\n"
         )
@@ -164,19 +164,29 @@ async fn a_stream_that_is_replaced_twice_is_copied_in_between() {
     let project = Project::with_registry(&registry("file"));
     project.up();
     let admin = project.connect("A/admin").await;
+    let mut stored = 0;
     for storage in ["memory", "file"] {
         store(&admin, "A.s", 20).await;
         project.write("tenants.toml", &project.on_own_ports(&registry(storage)));
-        tokio::task::block_in_place(|| project.run(&["apply", "--replace", "A/S"]).exited(0));
-    }
-    store(&admin, "A.s", 20).await;
-    assert_eq!(messages(&admin, "S").await, 20, "the control: it was replaced");
-    let copied = async || [messages(&admin, "MIRROR").await, messages(&admin, "COPY").await];
-    for _ in 0..3 {
-        if copied().await != [60, 60] {
-            eventually("all of them in both copies", async || copied().await == [60, 60]).await;
+        let replacing = tokio::task::spawn_blocking({
+            let mut command = project.command(&["apply", "--replace", "A/S"]);
+            move || command.output().expect("it runs")
+        });
+        // What is stored before its copies find it stays, whatever its limit.
+        let js = jetstream::new(admin.client.clone());
+        while !replacing.is_finished() {
+            let acknowledged = js.publish("A.s", "more".into()).await.expect("published").await;
+            stored += u64::from(acknowledged.is_ok());
+            tokio::time::sleep(std::time::Duration::from_millis(10)).await;
         }
+        let replaced = replacing.await.expect("it ends");
+        assert!(replaced.status.success(), "{}", String::from_utf8_lossy(&replaced.stdout));
     }
+    let of_both = async || [messages(&admin, "MIRROR").await, messages(&admin, "COPY").await];
+    let all = [stored + 40, stored + 40];
+    eventually(&format!("{all:?} in the copies, of {:?}", of_both().await), async || of_both().await == all).await;
+    assert!(stored > 200, "the control: {stored} were stored meanwhile");
+    assert_eq!(messages(&admin, "S").await, 100, "the control: it has its limit again");
 }
 
 /// Nobody can publish to a stream that a replacement has closed, until the next `apply`.

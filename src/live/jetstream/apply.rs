@@ -9,7 +9,7 @@ use super::actual::{self, Actual};
 use super::api::{Api, Failure};
 use super::change::{Action, Change, Differs};
 use super::copies::{Provisioners, copies_of_others};
-use super::handover::StoppedCopies;
+use super::handover::Handover;
 use super::targets::Targets;
 use super::{consumer_limits, handover, losses, plan, replacement};
 use crate::model::jetstream::difference::{CONSUMER, Comparison, Difference, STREAM, consumer_request, is_same};
@@ -47,9 +47,12 @@ pub async fn tenant(
     provisioners: &Provisioners<'_>,
     done: &mut Vec<(Change, ChangeOutcome)>,
 ) -> Result<Vec<(Change, ChangeOutcome)>, Failure> {
-    let mut stopped = StoppedCopies::default();
-    let result = change_all(&Account { api, tenant, provisioners }, targets, &mut stopped, done).await;
-    let going_on = stopped.go_on().await;
+    let mut handover = Handover::default();
+    let result = change_all(&Account { api, tenant, provisioners }, targets, &mut handover, done).await;
+    let mut going_on = handover.go_on().await;
+    for stream in handover.found(api).await {
+        going_on = going_on.and(set_limits(api, &stream).await);
+    }
     let mut changes = match (result, going_on) {
         (Ok(changes), Ok(())) => return Ok(changes),
         (Ok(changes), Err(failure)) => (changes, failure),
@@ -73,7 +76,7 @@ struct Account<'a> {
 async fn change_all(
     account: &Account<'_>,
     targets: &Targets,
-    stopped: &mut StoppedCopies,
+    handover: &mut Handover,
     done: &mut Vec<(Change, ChangeOutcome)>,
 ) -> Result<Vec<(Change, ChangeOutcome)>, Failure> {
     let (api, tenant) = (account.api, account.tenant);
@@ -89,7 +92,7 @@ async fn change_all(
         }
         let changes = plan::changes(tenant, &actual, &targets);
         let before = done.len();
-        let result = carry_out(account, &actual, changes, stopped, done).await;
+        let result = carry_out(account, &actual, changes, handover, done).await;
         for (change, _) in &done[before..] {
             targets.remove(tenant, change);
         }
@@ -147,7 +150,7 @@ async fn carry_out(
     account: &Account<'_>,
     actual: &Actual,
     changes: Vec<Change>,
-    stopped: &mut StoppedCopies,
+    handover: &mut Handover,
     done: &mut Vec<(Change, ChangeOutcome)>,
 ) -> Result<Vec<(Change, ChangeOutcome)>, Stop> {
     let (mut open, rest): (Vec<Change>, Vec<Change>) = changes.into_iter().partition(|c| c.action.is_done());
@@ -160,7 +163,7 @@ async fn carry_out(
                 later.push((change, Failure::Refused { code: 0, words }));
                 continue;
             }
-            match carry_out_one(account, actual, &change, stopped).await {
+            match carry_out_one(account, actual, &change, handover).await {
                 Ok(()) => done.push((change, ChangeOutcome::Done)),
                 Err(failure @ Failure::Refused { .. }) => later.push((change, failure)),
                 Err(failure @ Failure::Changed(_)) => return Err(Stop::Changed(Box::new(change), failure)),
@@ -196,7 +199,7 @@ async fn carry_out_one(
     account: &Account<'_>,
     actual: &Actual,
     change: &Change,
-    stopped: &mut StoppedCopies,
+    handover: &mut Handover,
 ) -> Result<(), Failure> {
     let (api, tenant) = (account.api, account.tenant);
     let name = change.stream.as_str();
@@ -205,17 +208,20 @@ async fn carry_out_one(
     let Some(consumer) = change.consumer.as_deref() else {
         let raw = found.map(|f| &f.raw);
         return match (&change.action, declared) {
-            (Action::Create, Some(stream)) => create_stream(api, stream, copied_up_to(actual, name)).await,
+            (Action::Create, Some(stream)) => {
+                create_stream(api, stream, &stream.config, copied_up_to(actual, name)).await
+            }
             (Action::Update { .. }, Some(stream)) => update_stream(api, stream, raw).await,
             (Action::Replace(_), Some(stream)) => {
                 replacement::refuse(api, tenant, stream).await?;
                 let copies = copies_of_others(tenant, name, account.provisioners).await?;
-                let closed = handover::hand_over(api, actual, name, copies, stopped).await?;
+                let closed = handover::hand_over(api, actual, name, copies, handover).await?;
                 let last = delete_stream(api, name, closed.as_ref().or(raw)).await?;
-                create_stream(api, stream, last).await.map_err(note_deleted)
+                let config = handover.first_configuration(actual, stream);
+                create_stream(api, stream, &config, last).await.map_err(note_deleted)
             }
             _ => {
-                let closed = handover::hand_over(api, actual, name, Vec::new(), stopped).await?;
+                let closed = handover::hand_over(api, actual, name, Vec::new(), handover).await?;
                 delete_stream(api, name, closed.as_ref().or(raw)).await.map(drop)
             }
         };
@@ -305,17 +311,24 @@ fn copied_up_to(actual: &Actual, name: &str) -> u64 {
     mirrors.map(|(_, found)| found.last).max().unwrap_or_default()
 }
 
+/// Gives a stream the limits that it was made without.
+async fn set_limits(api: &Api, stream: &Stream) -> Result<(), Failure> {
+    let name = &stream.name;
+    let raw = api.request(&format!("STREAM.INFO.{name}"), &Json::Null).await?["config"].take();
+    let body = STREAM.request(&stream.config, Some(&raw));
+    request_and_compare(api, &format!("STREAM.UPDATE.{name}"), &body, &STREAM, &stream.config, &NOT_FOUND).await
+}
+
 /// Creates a stream. `last`: the last sequence number of the one in whose place it comes, which those who copy it have seen:
 /// they take nothing before it.
-async fn create_stream(api: &Api, stream: &Stream, last: u64) -> Result<(), Failure> {
+async fn create_stream(api: &Api, stream: &Stream, config: &Config, last: u64) -> Result<(), Failure> {
     let name = &stream.name;
-    let mut body = STREAM.request(&stream.config, None);
+    let mut body = STREAM.request(config, None);
     // A mirror has the numbers of what it copies.
     if last > 0 && !body["mirror"].is_object() {
         body["first_seq"] = json!(last + 1);
     }
-    request_and_compare(api, &format!("STREAM.CREATE.{name}"), &body, &STREAM, &stream.config, &[STREAM_NAME_IN_USE])
-        .await
+    request_and_compare(api, &format!("STREAM.CREATE.{name}"), &body, &STREAM, config, &[STREAM_NAME_IN_USE]).await
 }
 
 async fn update_stream(api: &Api, stream: &Stream, raw: Option<&Json>) -> Result<(), Failure> {

@@ -10,6 +10,8 @@ use serde_json::{Value as Json, json};
 use super::actual::Actual;
 use super::api::{Api, Failure};
 use super::copies::{Follower, ForeignCopy, is_origin, kept};
+use crate::model::jetstream::keys::stream::{DISCARD, MAX_AGE, MAX_MSGS, MAX_MSGS_PER_SUBJECT, RETENTION};
+use crate::model::jetstream::{Config, Stream};
 
 /// Time limit for what is still to be copied, while nobody can publish.
 const PATIENCE: Duration = Duration::from_secs(10);
@@ -22,14 +24,26 @@ const PAUSE: Duration = Duration::from_millis(100);
 /// Attempts to let a copy go on: the server may be restarting.
 const ATTEMPTS: u32 = 10;
 
-/// Copies of other tenants that are stopped.
+/// What is to be ended once a stream is there again.
 #[derive(Default)]
-pub struct StoppedCopies(Vec<StoppedCopy>);
+pub struct Handover {
+    /// The copies of other tenants that are stopped.
+    stopped: Vec<StoppedCopy>,
+    /// The streams without their limits.
+    unlimited: Vec<Unlimited>,
+}
 
 struct StoppedCopy {
     copy: ForeignCopy,
     /// The keys of its configuration that are another's meanwhile, as they were: its sources, and what the server changed with them.
     before: BTreeMap<String, Json>,
+}
+
+/// A stream that was made anew without the limits by which it drops messages: its copies take up to half a minute to find it.
+struct Unlimited {
+    stream: Stream,
+    /// The copies of its account, by name.
+    own: Vec<String>,
 }
 
 /// On which nobody publishes.
@@ -49,7 +63,7 @@ pub async fn hand_over(
     actual: &Actual,
     name: &str,
     copies: Vec<ForeignCopy>,
-    stopped: &mut StoppedCopies,
+    handover: &mut Handover,
 ) -> Result<Option<Json>, Failure> {
     let Some(raw) = actual.streams.get(name).map(|found| &found.raw) else { return Ok(None) };
     let own = actual.copies_of(name).map(|(other, _)| Follower::OfTheAccount(other));
@@ -68,14 +82,14 @@ pub async fn hand_over(
     let mut handed_over = wait_for(api, name, &followers).await;
     for copy in copies {
         if handed_over.is_ok() {
-            handed_over = stopped.stop(copy, name).await;
+            handed_over = handover.stop(copy, name).await;
         }
     }
     if let Err(failure) = handed_over {
         if closed.is_some() {
             api.request(&update, raw).await?;
         }
-        stopped.go_on().await?;
+        handover.go_on().await?;
         return Err(failure);
     }
     Ok(closed)
@@ -107,6 +121,46 @@ async fn wait_until_heard(api: &Api, stream: &str, followers: &[Follower<'_>]) -
     Ok(())
 }
 
+/// Waits until the copies of its account have found a stream that was made anew, and have all of it. Whether they have.
+async fn is_found(api: &Api, stream: &str, copies: &[String]) -> bool {
+    let start = Instant::now();
+    for copy in copies {
+        loop {
+            let Ok(standing) = Follower::OfTheAccount(copy).standing(api, stream).await else { return false };
+            // What it has still to copy would be dropped.
+            let hears = standing.hears(start);
+            if (hears || standing.held > 0) && standing.lacks(hears) == 0 {
+                break;
+            }
+            if start.elapsed() > UNHEARD {
+                return false;
+            }
+            tokio::time::sleep(PAUSE).await;
+        }
+    }
+    true
+}
+
+/// The configuration of a stream without what makes it drop messages that its copies have yet to find. `None`: it drops none.
+fn without_limits(declared: &Config) -> Option<Config> {
+    let mut config = declared.clone();
+    if declared.get(RETENTION.name) == "interest" {
+        config.set(RETENTION, "limits");
+    }
+    // With `discard = "new"` it refuses what is beyond its limits, and drops nothing.
+    if declared.get(DISCARD.name) != "new" {
+        for key in [MAX_MSGS, MAX_MSGS_PER_SUBJECT] {
+            if declared.get(key.name).as_i64().is_some_and(|most| most > 0) {
+                config.set(key, -1);
+            }
+        }
+    }
+    if declared.get(MAX_AGE.name).as_i64().is_some_and(|age| age > 0) {
+        config.set(MAX_AGE, 0);
+    }
+    (config != *declared).then_some(config)
+}
+
 /// Waits until each copy has all of a stream that takes no more.
 async fn wait_for(api: &Api, stream: &str, followers: &[Follower<'_>]) -> Result<(), Failure> {
     let (start, mut quiet) = (Instant::now(), 0);
@@ -128,7 +182,7 @@ async fn wait_for(api: &Api, stream: &str, followers: &[Follower<'_>]) -> Result
     }
 }
 
-impl StoppedCopies {
+impl Handover {
     /// Lets a copy take no more of a stream. One that mirrors it follows the stream's own numbers, and goes on by itself.
     async fn stop(&mut self, copy: ForeignCopy, stream: &str) -> Result<(), Failure> {
         let before = copy.info().await?["config"].take();
@@ -144,15 +198,38 @@ impl StoppedCopies {
         }
         config["sources"] = json!(kept);
         let after = copy.update(&config).await?;
-        self.0.push(StoppedCopy { before: replaced(&before, &after), copy });
+        self.stopped.push(StoppedCopy { before: replaced(&before, &after), copy });
         Ok(())
+    }
+
+    /// The configuration with which a stream is made anew: without its limits at first, if streams of its account copy it.
+    pub fn first_configuration(&mut self, actual: &Actual, stream: &Stream) -> Config {
+        let own: Vec<String> = actual.copies_of(stream.name.as_str()).map(|(name, _)| name.clone()).collect();
+        match without_limits(&stream.config).filter(|_| !own.is_empty()) {
+            Some(config) => {
+                self.unlimited.push(Unlimited { stream: stream.clone(), own });
+                config
+            }
+            None => stream.config.clone(),
+        }
+    }
+
+    /// The streams that are to get their limits now, each once its copies have found it.
+    pub async fn found(&mut self, api: &Api) -> Vec<Stream> {
+        let mut found = Vec::new();
+        for Unlimited { stream, own } in std::mem::take(&mut self.unlimited) {
+            // A copy that does not find it in time copies nothing whatever its limits.
+            is_found(api, stream.name.as_str(), &own).await;
+            found.push(stream);
+        }
+        found
     }
 
     /// Lets the copies go on, each after the last message that it has.
     pub async fn go_on(&mut self) -> Result<(), Failure> {
         let mut result = Ok(());
         // One that was stopped twice, for two of its sources, is as it was before the second time first.
-        while let Some(StoppedCopy { copy, before }) = self.0.pop() {
+        while let Some(StoppedCopy { copy, before }) = self.stopped.pop() {
             for attempt in 1.. {
                 let Err(failure) = copy.begin_again(&before).await else { break };
                 if !failure.may_pass() || attempt == ATTEMPTS {
@@ -182,6 +259,31 @@ fn replaced(before: &Json, after: &Json) -> BTreeMap<String, Json> {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_stream_is_made_anew_without_what_makes_it_drop_messages() {
+        let config = |text: &str| {
+            let registry = format!(
+                "[[tenant]]\nname = \"A\"\n[tenant.jetstream]\nstorage = \"1MiB\"\n[[tenant.user]]\nname = \"a\"\n\
+                 [[tenant.stream]]\nname = \"S\"\nsubjects = [\"A.s.*\"]\n{text}\n"
+            );
+            crate::project::tests::model(&registry).tenants[0].streams[0].config.clone()
+        };
+        let open = config("");
+        assert_eq!(without_limits(&open), None);
+        for text in ["max_msgs = 5", "max_age = \"5s\"", "retention = \"interest\"", "max_msgs_per_subject = 1"] {
+            let relaxed = without_limits(&config(text)).expect(text);
+            for key in [RETENTION, MAX_AGE, MAX_MSGS, MAX_MSGS_PER_SUBJECT] {
+                let dropped = relaxed.get(key.name);
+                assert!(
+                    dropped == open.get(key.name) || matches!(dropped.as_i64(), Some(-1 | 0)) || dropped == "limits",
+                    "{text}"
+                );
+            }
+        }
+        let refuses = config("max_msgs = 5\ndiscard = \"new\"");
+        assert_eq!(without_limits(&refuses), None, "it refuses what is new");
+    }
 
     #[test]
     fn what_a_stopped_copy_gets_back_is_what_changed_with_its_sources() {
