@@ -541,6 +541,45 @@ async fn workers_below_a_share_get_no_message_of_the_proof() {
     assert!(again > 0, "the control: nobody takes jobs any more");
 }
 
+/// Who takes changes of any bucket from a queue gets none of the run's.
+#[tokio::test(flavor = "multi_thread")]
+async fn workers_on_buckets_get_no_message_of_the_proof() {
+    let role = "[role.keeper]\npublish = [\"$KV.>\"]\nsubscribe = [\"$KV.>\", \"$O.>\"]\n";
+    let tenant = |name: &str, more: &str| {
+        format!(
+            "[[tenant]]\nname = \"{name}\"\n[tenant.jetstream]\nstorage = \"8MiB\"\n\
+             [[tenant.user]]\nname = \"{name}_admin\"\nrole = \"admin\"\n{more}"
+        )
+    };
+    let keeper = "[[tenant.user]]\nname = \"keeper\"\nrole = \"keeper\"\n";
+    let project = Project::with_registry(&format!(
+        "version = 1\n[server]\nclient = \"127.0.0.1:4222\"\n[server.jetstream]\nstorage = \"64MiB\"\n{role}{}{}",
+        tenant("A", keeper),
+        tenant("B", "")
+    ));
+    project.up();
+    let address = format!("127.0.0.1:{}", project.port);
+    let worker = project.connect("A/keeper").await;
+    let mut copies = worker.client.subscribe("$KV.>").await.expect("subscribe");
+    worker.client.flush().await.expect("flush");
+    verify(&project, &["--server", &address], 0);
+    let copy = tokio::time::timeout(PATIENCE, futures_util::StreamExt::next(&mut copies)).await.expect("in time");
+    assert!(copy.expect("a copy").subject.starts_with("$KV.TENANTRY_"), "the control: subscribers get copies");
+    let mut jobs = Vec::new();
+    for space in ["$KV.>", "$O.>"] {
+        jobs.push(worker.client.queue_subscribe(space, "workers".into()).await.expect("subscribe"));
+    }
+    worker.client.flush().await.expect("flush");
+    let said = outcomes(&verify(&project, &["--server", &address], 0), "not-tried");
+    assert!(said.iter().any(|o| o.contains("\"A\"") && o.contains("`$KV.>`: who takes it from a queue")), "{said:?}");
+    worker.client.publish("$KV.real.key", "".into()).await.expect("publish");
+    let first = tokio::time::timeout(PATIENCE, futures_util::StreamExt::next(&mut jobs[0])).await.expect("in time");
+    assert_eq!(first.expect("a job").subject.as_str(), "$KV.real.key", "the first that it gets");
+    let other =
+        tokio::time::timeout(std::time::Duration::from_millis(1), futures_util::StreamExt::next(&mut jobs[1])).await;
+    assert!(other.is_err(), "{other:?}");
+}
+
 /// What a tenant sees of others in its own account, the names of their streams, is no proof of anything.
 #[tokio::test(flavor = "multi_thread")]
 async fn a_hostile_tenant_puts_no_leak_on_another() {

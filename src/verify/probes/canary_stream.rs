@@ -7,7 +7,7 @@ use serde_json::{Value, json};
 
 use crate::subject::Subject;
 use crate::verify::expected::{concrete, may_publish};
-use crate::verify::run::{Run, Session, TenantRun};
+use crate::verify::run::{ANY_BUCKET, Run, Session, TenantRun};
 use crate::verify::wire::{Answer, Request};
 
 /// JetStream error code: stream name already in use with a different configuration.
@@ -34,7 +34,8 @@ pub fn subject(run: &Run<'_>, tenant_run: &mut TenantRun<'_>, last: &str) -> Opt
     let own = wild.map(|s| concrete(s, &format!("{token}.{token}"))).filter(|s| !run.has_workers(index, s));
     let is_captured =
         |s: &String| Subject::as_the_server_reads(s).is_some_and(|s| run.is_captured(index, &s) == Some(true));
-    std::iter::once(bucket).chain(own).find(|s| may_publish(manager.user, s) && !is_captured(s))
+    let bucket = std::iter::once(bucket).filter(|_| !run.has_workers(index, ANY_BUCKET));
+    bucket.chain(own).find(|s| may_publish(manager.user, s) && !is_captured(s))
 }
 
 /// How long the server may take to remove the files of a deleted stream.

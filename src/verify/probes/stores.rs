@@ -5,7 +5,7 @@ use serde_json::json;
 
 use super::{AT_ONCE, Probe, canary_stream};
 use crate::verify::expected::may_publish;
-use crate::verify::run::{Run, TenantRun, each};
+use crate::verify::run::{ANY_BUCKET, ANY_OBJECTS, Run, TenantRun, each};
 use crate::verify::wire::{Answer, Request};
 
 pub const STREAMS: Probe = Probe {
@@ -47,12 +47,21 @@ impl StoreKind {
 
     fn subject(self, run: &Run<'_>, tenant_run: &mut TenantRun<'_>) -> Option<String> {
         let common = run.common();
-        let subject = match self {
+        let (subject, listened) = match self {
             Self::Stream => return canary_stream::subject(run, tenant_run, "stored"),
-            Self::Bucket => format!("$KV.{common}.key"),
-            Self::ObjectStore => format!("$O.{common}.C.chunk"),
+            Self::Bucket => (format!("$KV.{common}.key"), ANY_BUCKET),
+            Self::ObjectStore => (format!("$O.{common}.C.chunk"), ANY_OBJECTS),
         };
-        tenant_run.manager().is_some_and(|m| may_publish(m.user, &subject)).then_some(subject)
+        if !tenant_run.manager().is_some_and(|m| may_publish(m.user, &subject)) {
+            return None;
+        }
+        if run.has_workers(tenant_run.index, listened) {
+            let space = &subject[..subject.find('.').unwrap_or_default()];
+            run.ledger
+                .not_tried(tenant_run.index, format!("`{space}.>`: who takes it from a queue may get the message"));
+            return None;
+        }
+        Some(subject)
     }
 }
 

@@ -35,6 +35,7 @@ pub use session::{Session, TenantRun, is_ack_of};
 pub use streams::{ACKNOWLEDGES, ROLLS_UP};
 use topology::Topology;
 use workers::Listeners;
+pub use workers::{ANY_BUCKET, ANY_OBJECTS};
 
 /// Prefix of the names of all streams, buckets and object stores that a run creates.
 pub const MARK: &str = "TENANTRY_";

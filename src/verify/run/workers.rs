@@ -12,6 +12,12 @@ use crate::verify::expected::{concrete, depths, listed, may_publish};
 use crate::verify::nodes::Nodes;
 use crate::verify::wire::{Answer, Connection, Request};
 
+/// Stands for the subjects of the run's buckets: who listens there listens with wildcards.
+pub const ANY_BUCKET: &str = "$KV.TENANTRY_x.y";
+
+/// The same of its object stores.
+pub const ANY_OBJECTS: &str = "$O.TENANTRY_x.C.y";
+
 /// An account, and a subject in it.
 type Place = (String, String);
 
@@ -63,7 +69,8 @@ impl<'p> Run<'p> {
         // Where a server, or somebody who answers, may be led to.
         let neighbours = self.topology.neighbours(tenant).into_iter();
         let theirs = neighbours.flat_map(|n| self.topology.free_subjects(n)).map(|subject| concrete(subject, &token));
-        canaries.into_iter().chain(free).chain(shared).chain(theirs).collect()
+        let stores = [ANY_BUCKET, ANY_OBJECTS].into_iter().filter(|_| own.jetstream.is_some()).map(str::to_owned);
+        canaries.into_iter().chain(free).chain(shared).chain(theirs).chain(stores).collect()
     }
 
     /// The subjects on which a user says its tenant's canaries: everything that it may publish to except
