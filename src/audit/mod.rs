@@ -82,7 +82,7 @@ pub const RESIDUAL: &[&str] = &[
     "the exporter of a stream chooses where an answer to its messages goes, within the answering user's permissions",
     "the exporter of a stream chooses the subject on which an importer's stream acknowledges a captured message",
     "a new account with the name of a removed one can read its streams",
-    "what JetStream delivers over a share has the subject under which it was stored: who may make consumers chooses the subject that the other side sees, so a subject is no proof of who sent a message (requests name the account in `Nats-Request-Info`)",
+    "what JetStream delivers over a share has the subject under which it was stored: who may make consumers, or has a leaf node, chooses the subject that the other side sees, so a subject is no proof of who sent a message (requests name the account in `Nats-Request-Info`)",
     "the exporter of a stream sees in a trace of its own message which of an importer's subscriptions hear it, and under which local subject",
     "each guess of a bcrypt password costs the server one comparison, before the client is authenticated",
 ];

@@ -181,7 +181,8 @@ pub fn speaks_anywhere(system: &System, account: &Account, user: &User, captures
 pub fn delivers_anywhere(account: &Account, user: &User) -> bool {
     let [create, create_durable] = CONSUMERS;
     account.jetstream.is_some()
-        && asks(account, user, &[create, create_durable, "$JS.API.CONSUMER.MSG.NEXT.>"]).is_some()
+        // `+NXT` on the subject of an acknowledgement asks for the next message as well.
+        && asks(account, user, &[create, create_durable, "$JS.API.CONSUMER.MSG.NEXT.>", "$JS.ACK.>"]).is_some()
 }
 
 /// Whether a user may ask the server itself, which answers to any subject.

@@ -249,7 +249,7 @@ mod tests {
                  A {{ {of_a}], exports: [{{ service: svc, accounts: [B] }}] }}\n\
                  B {{ {of_b}], imports: [{{ service: {{ account: A, subject: svc }} }}] }} }}"
             );
-            findings(&text).iter().any(|f| f.rule == "decided-elsewhere" && f.message.contains("acknowledges"))
+            findings(&text).iter().any(|f| f.rule == "decided-elsewhere" && f.message.contains("`A/a` acknowledges"))
         };
         let user =
             |name: &str, permissions: &str| format!("jetstream: enabled, users: [{{ user: {name} {permissions} }}");

@@ -25,10 +25,12 @@ enum Answerer<'s> {
     User(&'s User),
     /// JetStream itself, to requests that it answers without a payload.
     Server,
+    /// A stream that captures the request: it answers each message of an atomic batch without a payload (`allow_atomic`).
+    Stream,
 }
 
 /// Requests that JetStream may answer with an empty message, which acknowledges.
-const EMPTY_ANSWERS: [&str; 3] = ["$JS.API.CONSUMER.MSG.NEXT.>", "$JS.API.DIRECT.GET.*", "$JS.ACK.>"];
+const EMPTY_ANSWERS: [&str; 3] = ["$JS.API.CONSUMER.MSG.NEXT.>", "$JS.API.DIRECT.GET.>", "$JS.ACK.>"];
 
 /// The findings on tenants who may have others acknowledge, the first for each.
 pub fn by_answers(system: &System, tenants: &Tenants) -> Vec<Diagnostic> {
@@ -63,6 +65,7 @@ fn of_sender(system: &System, tenants: &Tenants, account: &Account, sender: &Sen
     let who = match answerer {
         Answerer::User(user) => format!("`{}/{}`", owner.name, user.display_name()),
         Answerer::Server => format!("JetStream of `{}`", owner.name),
+        Answerer::Stream => format!("a stream of `{}`, which takes atomic batches,", owner.name),
     };
     let source = match sender {
         Sender::Consumers => format!("consumers of `{}` deliver", account.name),
@@ -76,7 +79,7 @@ fn of_sender(system: &System, tenants: &Tenants, account: &Account, sender: &Sen
     let mut finding = RULE.warning(import.span, message);
     finding = match sender {
         Sender::LeafNode(span) => finding.related(*span, "its leaf node").hint(
-            "let users answer by a grant of `_R_.>` and without `allow_responses`, and offer no requests that JetStream answers to accounts with leaf nodes",
+            "an account without JetStream for the service, whose users answer by a grant of `_R_.>` and without `allow_responses`",
         ),
         Sender::Consumers | Sender::Pulls(_) => finding.hint(
             "feature_flags { js_ack_fc_v2: true } (nats-server 2.14): acknowledgements then name their account, and shares of them have to: \
@@ -85,7 +88,7 @@ fn of_sender(system: &System, tenants: &Tenants, account: &Account, sender: &Sen
     };
     Some(match answerer {
         Answerer::User(user) => finding.related(user.span, "who answers"),
-        Answerer::Server => finding,
+        Answerer::Server | Answerer::Stream => finding,
     })
 }
 
@@ -99,7 +102,10 @@ fn sender<'s>(system: &System, account: &'s Account) -> Option<Sender<'s>> {
     }
     let pulls = |import: &&Import| {
         let may_ask = |user: &User| user.permissions.publish.touches(&import.local);
-        is_within(&import.subject, "$JS.API.CONSUMER.MSG.NEXT.>") && account.users.iter().any(may_ask)
+        // `+NXT` on the subject of an acknowledgement asks for the next message.
+        let is_pull =
+            ["$JS.API.CONSUMER.MSG.NEXT.>", "$JS.ACK.>"].iter().any(|space| is_within(&import.subject, space));
+        is_pull && account.users.iter().any(may_ask)
     };
     let from: Vec<&str> = account.services().filter(pulls).map(|import| import.from.0.as_str()).collect();
     (!is_named && !from.is_empty()).then_some(Sender::Pulls(from))
@@ -126,7 +132,11 @@ fn answerer<'s>(owner: &'s Account, requests: &[Carried<'_>]) -> Option<Answerer
         requests.iter().any(|request| request.received_by(user).is_some())
             && (user.permissions.responses.is_some() || asks(owner, user, &["$JS.ACK.>"]).is_some())
     };
-    owner.users.iter().find(answers).map(Answerer::User)
+    let user = owner.users.iter().find(answers).map(Answerer::User);
+    // No stream that acknowledges captures the server's own requests.
+    let is_captured = |request: &Carried<'_>| !matches!(request.subject().first_token(), "$JS" | "$SYS");
+    let may_capture = || owner.jetstream.is_some() && requests.iter().any(is_captured);
+    user.or_else(|| may_capture().then_some(Answerer::Stream))
 }
 
 fn is_within(subject: &Subject, space: &str) -> bool {
@@ -166,22 +176,31 @@ mod tests {
         assert_eq!(found("{ service: \"$JS.API.STREAM.INFO.EV\", accounts: [T] }", "$JS.API.STREAM.INFO.EV").len(), 0);
         let flag = "feature_flags { js_ack_fc_v2: true }";
         assert_eq!(told(&text(PULLS, "$JS.API.CONSUMER.MSG.NEXT.EV.T", flag)).len(), 0);
+        let read = "$JS.API.DIRECT.GET.KV_cfg.$KV.cfg.T.x";
+        assert_eq!(found(&format!("{{ service: \"{read}\", accounts: [T] }}"), read).len(), 1, "an empty 404");
     }
 
     /// Measured on nats-server 2.15.1: a leaf node sends any reply subject.
     #[test]
     fn a_leaf_node_needs_no_jetstream() {
-        let found = |leaf: &str, worker: &str| {
+        let found = |leaf: &str, of_a: &str, worker: &str| {
             told(&format!(
                 "jetstream {{}}\nleafnodes {{ port: 7422, authorization {{ users: [{{ user: l, password: p, account: {leaf} }}] }} }}
-                 accounts {{ A {{ jetstream: enabled, users: [{{ user: a, permissions {{ {worker} }} }}], exports: [{{ service: cmd, accounts: [T] }}] }}
+                 accounts {{ H {{ jetstream: enabled, exports: [{{ service: \"$JS.ACK.ORD.K.>\", accounts: [A] }}] }}
+                 A {{ {of_a}, users: [{{ user: a, permissions {{ {worker} }} }}], exports: [{{ service: cmd, accounts: [T] }}] }}
                  T {{ users: [{{ user: t }}], imports: [{{ service: {{ account: A, subject: cmd }} }}] }}, OTHER {{}} }}"
             ))
-            .len()
         };
-        let answers = "subscribe: cmd, allow_responses: true";
-        assert_eq!((found("T", answers), found("OTHER", answers)), (1, 0));
-        assert_eq!(found("T", "subscribe: cmd, publish: \"_R_.>\""), 0, "by such a grant it answers nothing else");
+        let (own, answers) = ("jetstream: enabled", "subscribe: cmd, allow_responses: true");
+        assert!(found("T", own, answers).iter().any(|m| m.contains("`A/a` acknowledges")));
+        assert!(found("OTHER", own, answers).is_empty());
+        // Whoever answers by such a grant answers nothing else. A stream may: measured, with the headers of an atomic batch.
+        let granted = "subscribe: cmd, publish: \"_R_.>\"";
+        let by_stream = found("T", own, granted);
+        assert!(by_stream.len() == 1 && by_stream[0].contains("a stream of `A`"), "{by_stream:?}");
+        let passes_on = "imports: [{ service: { account: H, subject: \"$JS.ACK.ORD.K.>\" } }]";
+        assert!(found("T", passes_on, answers).iter().any(|m| m.contains("`A/a` acknowledges")));
+        assert!(found("T", passes_on, granted).is_empty());
     }
 
     /// Measured on nats-server 2.15.1, on both ends: what is pulled by shares keeps its reply subject, and takes it along.
