@@ -48,10 +48,14 @@ pub async fn tenant(
     done: &mut Vec<(Change, ChangeOutcome)>,
 ) -> Result<Vec<(Change, ChangeOutcome)>, Failure> {
     let mut handover = Handover::default();
-    let result = change_all(&Account { api, tenant, provisioners }, targets, &mut handover, done).await;
-    let mut going_on = handover.go_on().await;
-    for stream in handover.found(api).await {
-        going_on = going_on.and(set_limits(api, &stream).await);
+    let mut result = change_all(&Account { api, tenant, provisioners }, targets, &mut handover, done).await;
+    let going_on = handover.go_on().await;
+    for (stream, is_found) in handover.found(api).await {
+        let Err(failure) = set_limits(api, &stream, is_found).await else { continue };
+        let is_its = |c: &&mut (Change, ChangeOutcome)| c.0.consumer.is_none() && c.0.stream == stream.name.as_str();
+        if let Some((_, outcome)) = result.iter_mut().flatten().find(is_its) {
+            *outcome = ChangeOutcome::Failed(failure);
+        }
     }
     let mut changes = match (result, going_on) {
         (Ok(changes), Ok(())) => return Ok(changes),
@@ -211,6 +215,12 @@ async fn carry_out_one(
             (Action::Create, Some(stream)) => {
                 create_stream(api, stream, &stream.config, copied_up_to(actual, name)).await
             }
+            (Action::Update(_), Some(stream))
+                if raw.is_some_and(|raw| handover::awaits_copies(actual, stream, raw)) =>
+            {
+                handover.limit_later(actual, stream);
+                Ok(())
+            }
             (Action::Update { .. }, Some(stream)) => update_stream(api, stream, raw).await,
             (Action::Replace(_), Some(stream)) => {
                 replacement::refuse(api, tenant, stream).await?;
@@ -311,12 +321,17 @@ fn copied_up_to(actual: &Actual, name: &str) -> u64 {
     mirrors.map(|(_, found)| found.last).max().unwrap_or_default()
 }
 
-/// Gives a stream the limits that it was made without.
-async fn set_limits(api: &Api, stream: &Stream) -> Result<(), Failure> {
+/// Gives a stream the limits that it was made without. `is_found`: its copies have all of it.
+async fn set_limits(api: &Api, stream: &Stream, is_found: bool) -> Result<(), Failure> {
     let name = &stream.name;
     let raw = api.request(&format!("STREAM.INFO.{name}"), &Json::Null).await?["config"].take();
     let body = STREAM.request(&stream.config, Some(&raw));
-    request_and_compare(api, &format!("STREAM.UPDATE.{name}"), &body, &STREAM, &stream.config, &NOT_FOUND).await
+    request_and_compare(api, &format!("STREAM.UPDATE.{name}"), &body, &STREAM, &stream.config, &NOT_FOUND).await?;
+    if is_found {
+        return Ok(());
+    }
+    let words = format!("`{name}` has its limits now, and not all of its copies had all of it: they may miss messages");
+    Err(Failure::Refused { code: 0, words })
 }
 
 /// Creates a stream. `last`: the last sequence number of the one in whose place it comes, which those who copy it have seen:

@@ -10,7 +10,10 @@ use serde_json::{Value as Json, json};
 use super::actual::Actual;
 use super::api::{Api, Failure};
 use super::copies::{Follower, ForeignCopy, is_origin, kept};
-use crate::model::jetstream::keys::stream::{DISCARD, MAX_AGE, MAX_MSGS, MAX_MSGS_PER_SUBJECT, RETENTION};
+use crate::model::jetstream::difference::{MARK, STREAM};
+use crate::model::jetstream::keys::stream::{
+    DISCARD, DISCARD_NEW_PER_SUBJECT, MAX_AGE, MAX_MSGS, MAX_MSGS_PER_SUBJECT, RETENTION,
+};
 use crate::model::jetstream::{Config, Stream};
 
 /// Time limit for what is still to be copied, while nobody can publish.
@@ -147,18 +150,25 @@ fn without_limits(declared: &Config) -> Option<Config> {
     if declared.get(RETENTION.name) == "interest" {
         config.set(RETENTION, "limits");
     }
-    // With `discard = "new"` it refuses what is beyond its limits, and drops nothing.
-    if declared.get(DISCARD.name) != "new" {
-        for key in [MAX_MSGS, MAX_MSGS_PER_SUBJECT] {
-            if declared.get(key.name).as_i64().is_some_and(|most| most > 0) {
-                config.set(key, -1);
-            }
+    // With `discard = "new"` it refuses what is beyond its limits, and drops nothing; of one subject it does, unless it is told.
+    let refuses = declared.get(DISCARD.name) == "new";
+    let refuses_of_subject = refuses && declared.get(DISCARD_NEW_PER_SUBJECT.name) == true;
+    for (key, drops) in [(MAX_MSGS, !refuses), (MAX_MSGS_PER_SUBJECT, !refuses_of_subject)] {
+        if drops && declared.get(key.name).as_i64().is_some_and(|most| most > 0) {
+            config.set(key, -1);
         }
     }
     if declared.get(MAX_AGE.name).as_i64().is_some_and(|age| age > 0) {
         config.set(MAX_AGE, 0);
     }
     (config != *declared).then_some(config)
+}
+
+/// Whether a stream is as a replacement has left it that was interrupted, or has yet to end: without its limits, which come when
+/// its copies have all of it.
+pub fn awaits_copies(actual: &Actual, stream: &Stream, raw: &Json) -> bool {
+    let is_made_so = |first: Config| STREAM.request(&first, None)["metadata"][MARK] == raw["metadata"][MARK];
+    actual.copies_of(stream.name.as_str()).next().is_some() && without_limits(&stream.config).is_some_and(is_made_so)
 }
 
 /// Waits until each copy has all of a stream that takes no more.
@@ -204,23 +214,28 @@ impl Handover {
 
     /// The configuration with which a stream is made anew: without its limits at first, if streams of its account copy it.
     pub fn first_configuration(&mut self, actual: &Actual, stream: &Stream) -> Config {
-        let own: Vec<String> = actual.copies_of(stream.name.as_str()).map(|(name, _)| name.clone()).collect();
-        match without_limits(&stream.config).filter(|_| !own.is_empty()) {
+        let is_copied = actual.copies_of(stream.name.as_str()).next().is_some();
+        match without_limits(&stream.config).filter(|_| is_copied) {
             Some(config) => {
-                self.unlimited.push(Unlimited { stream: stream.clone(), own });
+                self.limit_later(actual, stream);
                 config
             }
             None => stream.config.clone(),
         }
     }
 
-    /// The streams that are to get their limits now, each once its copies have found it.
-    pub async fn found(&mut self, api: &Api) -> Vec<Stream> {
+    /// Has a stream get its limits once its copies have all of it.
+    pub fn limit_later(&mut self, actual: &Actual, stream: &Stream) {
+        let own = actual.copies_of(stream.name.as_str()).map(|(name, _)| name.clone()).collect();
+        self.unlimited.push(Unlimited { stream: stream.clone(), own });
+    }
+
+    /// The streams that are to get their limits now, each once its copies have all of it, and whether they have.
+    pub async fn found(&mut self, api: &Api) -> Vec<(Stream, bool)> {
         let mut found = Vec::new();
         for Unlimited { stream, own } in std::mem::take(&mut self.unlimited) {
-            // A copy that does not find it in time copies nothing whatever its limits.
-            is_found(api, stream.name.as_str(), &own).await;
-            found.push(stream);
+            let is_found = is_found(api, stream.name.as_str(), &own).await;
+            found.push((stream, is_found));
         }
         found
     }
@@ -283,6 +298,28 @@ mod tests {
         }
         let refuses = config("max_msgs = 5\ndiscard = \"new\"");
         assert_eq!(without_limits(&refuses), None, "it refuses what is new");
+        let of_subject = "max_msgs_per_subject = 1\ndiscard = \"new\"\n";
+        assert!(without_limits(&config(of_subject)).is_some(), "of one subject it drops the oldest");
+        let told = format!("{of_subject}discard_new_per_subject = true");
+        assert_eq!(without_limits(&config(&told)), None);
+    }
+
+    /// Whoever comes after a kill, or beside it, knows by the digest of what it was made from.
+    #[test]
+    fn a_stream_without_its_limits_awaits_its_copies() {
+        let registry = "[[tenant]]\nname = \"A\"\n[tenant.jetstream]\nstorage = \"1MiB\"\n[[tenant.user]]\nname = \"a\"\n\
+                        [[tenant.stream]]\nname = \"S\"\nsubjects = [\"A.s\"]\nmax_msgs = 5\n";
+        let stream = crate::project::tests::model(registry).tenants.remove(0).streams.remove(0);
+        let raw = |config: &Config| STREAM.request(config, None);
+        let found = |raw: Json| crate::live::jetstream::actual::ActualStream { raw, ..Default::default() };
+        let copied = Actual {
+            streams: [("M".to_owned(), found(json!({ "mirror": { "name": "S" } })))].into(),
+            ..Actual::default()
+        };
+        let first = without_limits(&stream.config).expect("it has some");
+        assert!(awaits_copies(&copied, &stream, &raw(&first)));
+        assert!(!awaits_copies(&copied, &stream, &raw(&stream.config)), "it has its limits");
+        assert!(!awaits_copies(&Actual::default(), &stream, &raw(&first)), "nobody copies it");
     }
 
     #[test]

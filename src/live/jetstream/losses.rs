@@ -10,6 +10,7 @@ use crate::model::Tenant;
 use crate::model::jetstream::Stream;
 use crate::model::jetstream::difference::{Field, STREAM};
 use crate::model::jetstream::keys;
+use crate::model::jetstream::keys::stream::{ALLOW_MSG_TTL, DISCARD, MAX_BYTES};
 use crate::subject::Subject;
 
 /// What the server does to a stream's messages when these of its keys change. `None`: nothing.
@@ -77,11 +78,24 @@ pub fn of_copies(tenant: &Tenant, stream: &Stream, actual: &Actual) -> Option<St
         (true, false) => None,
         (true, true) => Some(again.to_owned()),
         (false, true) if gets_twice => Some(format!("{again}, and its copies ({}) get that twice", first_few(&all))),
-        (false, _) => Some(format!(
-            "its copies ({}) keep what they have, and go on with the new one within half a minute",
-            first_few(&all)
-        )),
+        (false, _) => {
+            let dropped = drops_meanwhile(stream, actual).unwrap_or_default();
+            let all = first_few(&all);
+            Some(format!(
+                "its copies ({all}) keep what they have, and go on with the new one within half a minute{dropped}"
+            ))
+        }
     }
+}
+
+/// What a new stream may drop before the copies of its account find it: other limits come later.
+fn drops_meanwhile(stream: &Stream, actual: &Actual) -> Option<&'static str> {
+    let is_copied = actual.copies_of(stream.name.as_str()).next().is_some();
+    let drops = stream.config.get(MAX_BYTES.name).as_i64().is_some_and(|most| most > 0);
+    let refuses = stream.config.get(DISCARD.name) == "new";
+    let expires = stream.config.get(ALLOW_MSG_TTL.name) == true;
+    (is_copied && (drops && !refuses || expires))
+        .then_some("; until then they miss what goes beyond `max_bytes`, and messages whose TTL ends")
 }
 
 /// What is done twice when a stream begins to copy others of its account: what they hold for their own consumers, those of the

@@ -16,6 +16,9 @@ use crate::model::jetstream::{Consumer, Stream};
 const INTERRUPTED: &str =
     "closed by a `--replace` that was interrupted: nobody can publish to it, or it copies nothing, until `apply` runs";
 
+/// Of a stream that a replacement has made without its limits.
+const AWAITS_COPIES: &str = "once its copies have all of it";
+
 /// Every difference, in the order in which it can be carried out: deletions, which free
 /// subjects and names, come before the changes that need them.
 pub fn changes(tenant: &Tenant, actual: &Actual, targets: &Targets) -> Vec<Change> {
@@ -143,8 +146,10 @@ fn stream_change(tenant: &Tenant, stream: &Stream, actual: &Actual, targets: &Ta
             match reason {
                 None => {
                     let new = STREAM.request(&stream.config, Some(&found.raw));
+                    let awaits = handover::awaits_copies(actual, stream, &found.raw).then(|| AWAITS_COPIES.to_owned());
                     note = losses::joined([
                         interrupted,
+                        awaits,
                         losses::of_stream(&differs.fields, found),
                         losses::of_origins(&found.raw, Some(&new), actual),
                     ]);
