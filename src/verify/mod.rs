@@ -97,11 +97,12 @@ pub async fn attack(plan: &Plan<'_>, advance: &dyn Fn(usize, usize, &'static str
         run.find_moved_users(&mut operator, &tenant_runs).await;
         run.spare(&mut tenant_runs).await;
         run.clean(&mut tenant_runs, true).await;
+        let places = run.places();
         let wanted = |probe: &Probe| plan.only.is_none_or(|only| only.contains(&probe.id));
         for (i, probe) in PROBES.iter().enumerate().filter(|(_, probe)| wanted(probe)) {
             advance(i + 1, steps, probe.id);
             run.begin(probe.id);
-            run.find_workers(&mut operator, &nodes_before).await;
+            run.find_workers(&mut operator, &nodes_before, &places).await;
             reached.set(i);
             probe.attack(&run, &mut tenant_runs).await;
             run.detect_in_all(&mut tenant_runs).await;

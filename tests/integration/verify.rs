@@ -28,6 +28,14 @@ fn outcomes(report: &Json, outcome: &str) -> Vec<String> {
     checks.iter().filter(of).map(|c| format!("{} {} {}: {}", c["probe"], c["from"], c["to"], c["evidence"])).collect()
 }
 
+/// A tenant with JetStream and one user, as it stands in a registry.
+fn tenant_with(name: &str, storage: &str, user: &str, role: &str) -> String {
+    format!(
+        "[[tenant]]\nname = \"{name}\"\n[tenant.jetstream]\nstorage = \"{storage}\"\n\
+         [[tenant.user]]\nname = \"{user}\"\nrole = \"{role}\"\n"
+    )
+}
+
 const PROBES: [&str; 26] = [
     "version",
     "entry",
@@ -545,12 +553,7 @@ async fn workers_below_a_share_get_no_message_of_the_proof() {
 #[tokio::test(flavor = "multi_thread")]
 async fn workers_on_buckets_get_no_message_of_the_proof() {
     let role = "[role.keeper]\npublish = [\"$KV.>\"]\nsubscribe = [\"$KV.>\", \"$O.>\"]\n";
-    let tenant = |name: &str, more: &str| {
-        format!(
-            "[[tenant]]\nname = \"{name}\"\n[tenant.jetstream]\nstorage = \"8MiB\"\n\
-             [[tenant.user]]\nname = \"{name}_admin\"\nrole = \"admin\"\n{more}"
-        )
-    };
+    let tenant = |name: &str, more: &str| tenant_with(name, "8MiB", &format!("{name}_admin"), "admin") + more;
     let keeper = "[[tenant.user]]\nname = \"keeper\"\nrole = \"keeper\"\n";
     let project = Project::with_registry(&format!(
         "version = 1\n[server]\nclient = \"127.0.0.1:4222\"\n[server.jetstream]\nstorage = \"64MiB\"\n{role}{}{}",
@@ -688,12 +691,7 @@ async fn the_last_connections_of_a_server_are_left_to_applications() {
 /// A manager who may publish only where its tenant's own stream captures everything.
 #[tokio::test(flavor = "multi_thread")]
 async fn where_every_subject_is_captured_jetstream_is_not_tried() {
-    let tenant = |name: &str, more: &str| {
-        format!(
-            "[[tenant]]\nname = \"{name}\"\n[tenant.jetstream]\nstorage = \"8MiB\"\n\
-             [[tenant.user]]\nname = \"{name}_app\"\nrole = \"keeper\"\n{more}"
-        )
-    };
+    let tenant = |name: &str, more: &str| tenant_with(name, "8MiB", &format!("{name}_app"), "keeper") + more;
     let whole = "[[tenant.stream]]\nname = \"ALL\"\nsubjects = [\"FULL.>\"]\nmax_bytes = \"1MiB\"\n";
     let project = Project::with_registry(&format!(
         "version = 1\n[server]\nclient = \"127.0.0.1:4222\"\n[server.jetstream]\nstorage = \"64MiB\"\n\
@@ -1164,11 +1162,7 @@ async fn a_role_that_hears_requests_is_no_obstacle() {
 /// A tenant whose storage is used up is not attacked with streams, and says so; the others are.
 #[tokio::test(flavor = "multi_thread")]
 async fn a_tenant_without_room_is_not_tried_and_says_why() {
-    let tenant = |name: &str, user: &str| {
-        format!(
-            "[[tenant]]\nname = \"{name}\"\n[tenant.jetstream]\nstorage = \"1MiB\"\n[[tenant.user]]\nname = \"{user}\"\nrole = \"admin\"\n"
-        )
-    };
+    let tenant = |name: &str, user: &str| tenant_with(name, "1MiB", user, "admin");
     let project = Project::with_registry(&format!(
         "version = 1\n[server]\nclient = \"127.0.0.1:4222\"\n[server.jetstream]\nstorage = \"8MiB\"\n{}{}",
         tenant("FULL", "full"),

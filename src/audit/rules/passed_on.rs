@@ -1,10 +1,10 @@
 //! Services that an importer exports on to further accounts.
 
-use std::collections::HashSet;
+use std::collections::{HashMap, HashSet};
 
 use super::{Rule, decided_elsewhere, whose};
 use crate::audit::crossing::{
-    asked_by, asked_by_streams, asked_by_users, asked_of_each, heard, may_capture, passed, users_decide,
+    Asked, asked_by, asked_by_streams, asked_by_users, asked_of_each, heard, may_capture, passed, users_decide,
 };
 use crate::audit::reach::{self, Carried, ForwardedRequest};
 use crate::audit::system::{Account, Import, System};
@@ -22,8 +22,12 @@ pub const RULE: Rule = Rule {
 };
 
 fn check(system: &System, tenants: &Tenants, out: &mut Vec<Diagnostic>) {
-    heard_on_other_servers(system, tenants, out);
-    out.extend(over_leaf_nodes(system, tenants).iter().map(OverLeaf::told));
+    let leaves = leaves(system);
+    if system.server.is_one_of_several() || !leaves.is_empty() {
+        let asked = asked_of_each(system);
+        heard_on_other_servers(system, tenants, &asked, out);
+        out.extend(led_on(system, tenants, &leaves, &asked).iter().map(OverLeaf::told));
+    }
     for account in &system.accounts {
         let mut told = HashSet::new();
         let (requests, incomplete) = reach::passed_on(system, account);
@@ -56,13 +60,17 @@ fn check(system: &System, tenants: &Tenants, out: &mut Vec<Diagnostic>) {
 
 /// Reports requests that users of a third tenant hear by a stream import on another server: over a route or a gateway a
 /// request is an ordinary message of the account that has the service.
-fn heard_on_other_servers(system: &System, tenants: &Tenants, out: &mut Vec<Diagnostic>) {
+fn heard_on_other_servers(
+    system: &System,
+    tenants: &Tenants,
+    of_each: &HashMap<&str, Vec<Asked<'_>>>,
+    out: &mut Vec<Diagnostic>,
+) {
     if !system.server.is_one_of_several() {
         return;
     }
-    let mut of_each = asked_of_each(system);
     for owner in &system.accounts {
-        let asked = of_each.remove(owner.name.as_str()).unwrap_or_default();
+        let asked = of_each.get(owner.name.as_str()).map(Vec::as_slice).unwrap_or_default();
         let streams = owner.exports.iter().filter(|export| export.kind == ShareKind::Stream);
         let imports: Vec<_> = streams.flat_map(|export| system.imports_of(owner, export)).collect();
         for one in asked.iter().filter(|one| one.is_sure && !imports.is_empty()) {
@@ -84,7 +92,7 @@ fn heard_on_other_servers(system: &System, tenants: &Tenants, out: &mut Vec<Diag
     }
 }
 
-/// What comes to an account from one tenant, and would go on to another one by a leaf node.
+/// A way from one tenant over the account of another, and its leaf node, to a third.
 pub struct OverLeaf<'s> {
     /// The account from which it comes.
     pub from: &'s str,
@@ -107,24 +115,34 @@ impl OverLeaf<'_> {
              it is an ordinary message, which the same shares take on if that server has them",
             via.name, via.name
         );
-        let finding = decided_elsewhere::not_said(message, self.leaf)
+        let finding = decided_elsewhere::RULE.warning(self.leaf, message)
             .hint("share on other subjects than those that come from others, or have no leaf node lead to a server with these accounts");
         finding.related(self.comes, "comes in here").related(self.goes, "and would go on here")
     }
 }
 
+/// The accounts with shares that have a leaf node, each with where it comes in or goes out.
+fn leaves(system: &System) -> Vec<(&Account, Span)> {
+    let shares = |account: &&Account| !account.exports.is_empty() || !account.imports.is_empty();
+    system.accounts.iter().filter(shares).filter_map(|account| Some((account, system.leaf_of(account)?))).collect()
+}
+
 /// Finds what shares bring to an account and would take on elsewhere: on one server a message takes one share, and what goes over
 /// a leaf node is an ordinary message there.
 pub fn over_leaf_nodes<'s>(system: &'s System, tenants: &Tenants) -> Vec<OverLeaf<'s>> {
+    let leaves = leaves(system);
+    if leaves.is_empty() { Vec::new() } else { led_on(system, tenants, &leaves, &asked_of_each(system)) }
+}
+
+fn led_on<'s>(
+    system: &'s System,
+    tenants: &Tenants,
+    leaves: &[(&'s Account, Span)],
+    of_each: &HashMap<&str, Vec<Asked<'s>>>,
+) -> Vec<OverLeaf<'s>> {
     let mut found = Vec::new();
-    let with_leaf = system.accounts.iter().filter_map(|via| Some((via, system.leaf_of(via)?)));
-    let with_leaf: Vec<_> = with_leaf.filter(|(via, _)| !via.exports.is_empty() || !via.imports.is_empty()).collect();
-    if with_leaf.is_empty() {
-        return found;
-    }
-    let mut of_each = asked_of_each(system);
-    for (via, leaf) in with_leaf {
-        let asked = of_each.remove(via.name.as_str()).unwrap_or_default();
+    for (via, leaf) in leaves.iter().copied() {
+        let asked = of_each.get(via.name.as_str()).map(Vec::as_slice).unwrap_or_default();
         let requests = asked.iter().flat_map(|one| {
             let heard = heard(via, &one.own).into_iter();
             heard.map(|request| (one.by.name.as_str(), request, one.import.span))

@@ -1,5 +1,7 @@
 //! Imports and measured services with which a client ends the server.
 
+use std::cell::LazyCell;
+
 use super::Rule;
 use crate::audit::crossing::{asks_the_server, delivers_anywhere, uses_mqtt};
 use crate::audit::reach::{self, traced};
@@ -29,18 +31,21 @@ fn check(system: &System, _: &Tenants, out: &mut Vec<Diagnostic>) {
             out.push(RULE.error(import.span, message).hint("use each wildcard of the stream once: `to: \"in.$1\"`"));
         }
     }
+    // Those who import a service, and those whose requests others pass on to it: the import by which each asks, and the last one.
+    let asked = LazyCell::new(|| {
+        let importers = || system.accounts.iter();
+        let direct = importers().flat_map(|by| by.services().map(move |import| (by, import, import)));
+        let passed_on = importers().flat_map(|by| {
+            let requests = reach::passed_on(system, by).0.into_iter();
+            requests.map(move |request| (by, request.first, request.last.1))
+        });
+        direct.chain(passed_on).collect::<Vec<_>>()
+    });
     for account in &system.accounts {
         for (export, latency) in account.exports.iter().filter_map(|e| Some((e, e.latency.as_ref()?))) {
-            // Those who import it, and those whose requests others pass on to it.
-            let others = || system.accounts.iter().filter(|other| other.name != account.name);
-            let is_it = |import: &Import| import.from.0 == account.name && export.subject.contains(&import.subject);
-            let direct = others().flat_map(|other| other.services().map(move |import| (other, import)));
-            let direct = direct.filter(|(_, import)| is_it(import));
-            let passed_on = others().flat_map(|other| {
-                let requests = reach::passed_on(system, other).0.into_iter();
-                requests.filter(|request| is_it(request.last.1)).map(move |request| (other, request.first))
-            });
-            let by_user = direct.chain(passed_on).find_map(|(importer, import)| {
+            let comes = |last: &Import| last.from.0 == account.name && export.subject.contains(&last.subject);
+            let mut others = asked.iter().filter(|(by, _, last)| by.name != account.name && comes(last));
+            let by_user = others.find_map(|(importer, import, _)| {
                 let user = importer.users.iter().find(|user| {
                     // A trace is no client's request, either.
                     let traces =

@@ -23,6 +23,11 @@ impl Actual {
         let is_it = move |origin: &Json| origin["name"] == name && origin["external"].is_null();
         self.streams.iter().filter(move |(_, found)| origins(&found.raw).any(is_it))
     }
+
+    /// Whether streams of the account copy one of it.
+    pub fn is_copied(&self, name: &str) -> bool {
+        self.copies_of(name).next().is_some()
+    }
 }
 
 /// A stream on the server.

@@ -52,22 +52,26 @@ pub async fn tenant(
     let going_on = handover.go_on().await;
     for (stream, is_found) in handover.found(api).await {
         let Err(failure) = set_limits(api, &stream, is_found).await else { continue };
-        let is_its = |c: &&mut (Change, ChangeOutcome)| c.0.consumer.is_none() && c.0.stream == stream.name.as_str();
-        if let Some((_, outcome)) = result.iter_mut().flatten().find(is_its) {
-            *outcome = ChangeOutcome::Failed(failure);
+        if let Ok(changes) = &mut result {
+            fail(changes, failure, |change| change.stream == stream.name.as_str());
         }
     }
-    let mut changes = match (result, going_on) {
-        (Ok(changes), Ok(())) => return Ok(changes),
-        (Ok(changes), Err(failure)) => (changes, failure),
-        (Err(_), Err(failure)) | (Err(failure), Ok(())) => return Err(failure),
-    };
-    let is_replacement =
-        |c: &&mut (Change, ChangeOutcome)| c.0.consumer.is_none() && matches!(c.0.action, Action::Replace(_));
-    if let Some((_, outcome)) = changes.0.iter_mut().find(is_replacement) {
-        *outcome = ChangeOutcome::Failed(changes.1);
+    match (result, going_on) {
+        (result, Ok(())) => result,
+        (Ok(mut changes), Err(failure)) => {
+            fail(&mut changes, failure, |change| matches!(change.action, Action::Replace(_)));
+            Ok(changes)
+        }
+        (Err(_), Err(failure)) => Err(failure),
     }
-    Ok(changes.0)
+}
+
+/// Records what failed after the change of a stream.
+fn fail(changes: &mut [(Change, ChangeOutcome)], failure: Failure, is_its: impl Fn(&Change) -> bool) {
+    let its = changes.iter_mut().find(|(change, _)| change.consumer.is_none() && is_its(change));
+    if let Some((_, outcome)) = its {
+        *outcome = ChangeOutcome::Failed(failure);
+    }
 }
 
 /// The account that is changed.
@@ -225,13 +229,13 @@ async fn carry_out_one(
             (Action::Replace(_), Some(stream)) => {
                 replacement::refuse(api, tenant, stream).await?;
                 let copies = copies_of_others(tenant, name, account.provisioners).await?;
-                let closed = handover::hand_over(api, actual, name, copies, handover).await?;
+                let closed = handover.hand_over(api, actual, name, copies).await?;
                 let last = delete_stream(api, name, closed.as_ref().or(raw)).await?;
                 let config = handover.first_configuration(actual, stream);
                 create_stream(api, stream, &config, last).await.map_err(note_deleted)
             }
             _ => {
-                let closed = handover::hand_over(api, actual, name, Vec::new(), handover).await?;
+                let closed = handover.hand_over(api, actual, name, Vec::new()).await?;
                 delete_stream(api, name, closed.as_ref().or(raw)).await.map(drop)
             }
         };

@@ -1,12 +1,13 @@
 //! The streams that copy one, in its account and in those of other tenants, and how each stands to it.
 
-use std::collections::{BTreeMap, HashMap};
+use std::collections::HashMap;
 use std::time::{Duration, Instant};
 
 use serde_json::Value as Json;
 
 use super::actual::origins;
 use super::api::{Api, Failure};
+use super::replacement::irreplaceable;
 use crate::keys::Login;
 use crate::model::Tenant;
 use crate::model::names::{AccountName, ConsumerName};
@@ -36,7 +37,7 @@ impl Provisioners<'_> {
             Some(Provisioner::Known(login, inbox)) => Api::connect(self.url, login, inbox).await.map(Some),
             Some(Provisioner::New) => Ok(None),
             Some(Provisioner::Unknown) => Err(Failure::NoSecret),
-            // What it copied before may be on disk, and come back.
+            // Its copy may be on disk, and come back with its JetStream.
             None => {
                 let words = "it has no JetStream now; take it out of the share first".to_owned();
                 Err(Failure::Refused { code: 0, words })
@@ -53,7 +54,8 @@ pub enum Follower<'f> {
     OfAnother(&'f ForeignCopy),
 }
 
-/// What is known of a copy at a moment: the server's own lag is of the last message that came, whether more come or not.
+/// How a copy stands to its stream at a moment. The lag that the server reports is as of the last message that came, whether more
+/// come or not.
 #[derive(Debug, Default, Clone)]
 pub struct Standing {
     /// Number of messages that the stream holds.
@@ -66,7 +68,7 @@ pub struct Standing {
     pub last: Option<u64>,
     /// The sequence number of the last one that it took. `None`: not known; it took none since it began to listen.
     pub taken: Option<u64>,
-    /// What the server says that it lacks.
+    /// Number of messages that it lacks, as the server reports it.
     pub lag: u64,
     /// How long ago it heard from the stream.
     pub heard: Option<Duration>,
@@ -92,9 +94,8 @@ impl Standing {
 }
 
 impl Follower<'_> {
-    /// How it stands to a stream. `api`: of the stream's account.
-    pub async fn standing(&self, api: &Api, stream: &str) -> Result<Standing, Failure> {
-        let state = api.request(&format!("STREAM.INFO.{stream}"), &Json::Null).await?["state"].take();
+    /// How it stands to a stream. `api`: of the stream's account. `state`: of the stream on the server.
+    pub async fn standing(&self, api: &Api, stream: &str, state: &Json) -> Result<Standing, Failure> {
         let number = |value: &Json| value.as_u64().unwrap_or_default();
         let mut standing =
             Standing { held: number(&state["messages"]), last: state["last_seq"].as_u64(), ..Standing::default() };
@@ -181,7 +182,7 @@ pub async fn copies_of_others(
             Ok(Some((api, streams)))
         };
         let streams = streams.await.map_err(|failure: Failure| {
-            kept(&format!("{} copies it and cannot be asked: {}", copy.to, failure.message()))
+            irreplaceable(0, &format!("{} copies it and cannot be asked: {}", copy.to, failure.message()))
         })?;
         let Some((api, streams)) = streams else { continue };
         let prefix = copy.api();
@@ -196,11 +197,6 @@ pub async fn copies_of_others(
     Ok(found)
 }
 
-/// The failure of a deletion that did not take place.
-pub fn kept(why: &str) -> Failure {
-    Failure::Refused { code: 0, words: format!("nothing was deleted, because {why}") }
-}
-
 impl ForeignCopy {
     /// Its state on the server.
     pub async fn info(&self) -> Result<Json, Failure> {
@@ -210,13 +206,6 @@ impl ForeignCopy {
     /// Changes its configuration, and returns what it is then.
     pub async fn update(&self, config: &Json) -> Result<Json, Failure> {
         Ok(self.api.request(&format!("STREAM.UPDATE.{}", self.name), config).await?["config"].take())
-    }
-
-    /// Gives keys of its configuration the values that they had before.
-    pub async fn begin_again(&self, before: &BTreeMap<String, Json>) -> Result<(), Failure> {
-        let mut config = self.info().await?["config"].take();
-        before.iter().for_each(|(key, value)| config[key] = value.clone());
-        self.update(&config).await.map(drop)
     }
 }
 

@@ -9,7 +9,8 @@ use serde_json::{Value as Json, json};
 
 use super::actual::Actual;
 use super::api::{Api, Failure};
-use super::copies::{Follower, ForeignCopy, is_origin, kept};
+use super::copies::{Follower, ForeignCopy, Standing, is_origin};
+use super::replacement::irreplaceable;
 use crate::model::jetstream::difference::{MARK, STREAM};
 use crate::model::jetstream::keys::stream::{
     DISCARD, DISCARD_NEW_PER_SUBJECT, MAX_AGE, MAX_MSGS, MAX_MSGS_PER_SUBJECT, RETENTION,
@@ -27,7 +28,7 @@ const PAUSE: Duration = Duration::from_millis(100);
 /// Attempts to let a copy go on: the server may be restarting.
 const ATTEMPTS: u32 = 10;
 
-/// What is to be ended once a stream is there again.
+/// The changes that a replacement leaves open until its stream is there again.
 #[derive(Default)]
 pub struct Handover {
     /// The copies of other tenants that are stopped.
@@ -49,7 +50,7 @@ struct Unlimited {
     own: Vec<String>,
 }
 
-/// On which nobody publishes.
+/// The subjects of a closed stream: nobody publishes on them.
 fn subjects_of_nobody(stream: &str) -> Json {
     json!([format!("tenantry-closed.{stream}")])
 }
@@ -59,86 +60,63 @@ pub fn is_closed(name: &str, raw: &Json) -> bool {
     raw["subjects"] == subjects_of_nobody(name)
 }
 
-/// Lets a stream take no more messages, waits until those who copy it have all, and stops the copies of others. Returns
-/// its configuration then. `None`: it is as it was.
-pub async fn hand_over(
+/// The state of a stream on the server.
+async fn state_of(api: &Api, stream: &str) -> Result<Json, Failure> {
+    Ok(api.request(&format!("STREAM.INFO.{stream}"), &Json::Null).await?["state"].take())
+}
+
+/// Asks how a copy stands until `is_enough` says so, which is told whether the copy has heard from the stream since `start`.
+/// Returns whether it did in time.
+async fn wait_until(
     api: &Api,
-    actual: &Actual,
-    name: &str,
-    copies: Vec<ForeignCopy>,
-    handover: &mut Handover,
-) -> Result<Option<Json>, Failure> {
-    let Some(raw) = actual.streams.get(name).map(|found| &found.raw) else { return Ok(None) };
-    let own = actual.copies_of(name).map(|(other, _)| Follower::OfTheAccount(other));
-    let followers: Vec<Follower<'_>> = own.chain(copies.iter().map(Follower::OfAnother)).collect();
-    if followers.is_empty() {
-        return Ok(None);
-    }
-    wait_until_heard(api, name, &followers).await?;
-    let update = format!("STREAM.UPDATE.{name}");
-    let mut closed = None;
-    if raw["subjects"].as_array().is_some_and(|subjects| !subjects.is_empty()) {
-        let mut config = raw.clone();
-        config["subjects"] = subjects_of_nobody(name);
-        closed = Some(api.request(&update, &config).await?["config"].take());
-    }
-    let mut handed_over = wait_for(api, name, &followers).await;
-    for copy in copies {
-        if handed_over.is_ok() {
-            handed_over = handover.stop(copy, name).await;
+    stream: &str,
+    copy: &Follower<'_>,
+    start: Instant,
+    is_enough: impl Fn(&Standing, bool) -> Result<bool, Failure>,
+) -> Result<bool, Failure> {
+    loop {
+        let standing = copy.standing(api, stream, &state_of(api, stream).await?).await?;
+        if is_enough(&standing, standing.hears(start))? {
+            return Ok(true);
         }
-    }
-    if let Err(failure) = handed_over {
-        if closed.is_some() {
-            api.request(&update, raw).await?;
+        if start.elapsed() > UNHEARD {
+            return Ok(false);
         }
-        handover.go_on().await?;
-        return Err(failure);
+        tokio::time::sleep(PAUSE).await;
     }
-    Ok(closed)
 }
 
 /// Waits until each copy has all of a stream or hears from it, so that the rest takes a moment.
 async fn wait_until_heard(api: &Api, stream: &str, followers: &[Follower<'_>]) -> Result<(), Failure> {
     let start = Instant::now();
     for follower in followers {
-        loop {
-            let standing = follower.standing(api, stream).await?;
-            if let Some(until) = standing.paused_until.as_ref().filter(|_| standing.held > 0 && standing.unsent > 0) {
-                let unsent = standing.unsent;
-                return Err(kept(&format!(
-                    "{follower} has {unsent} of its messages still to copy, and what sends them is paused until {until}"
-                )));
-            }
-            if standing.hears(start) || standing.lacks(false) == 0 {
-                break;
-            }
-            if start.elapsed() > UNHEARD {
-                return Err(kept(&format!(
-                    "{follower} hears nothing of it, and may have some of its messages still to copy"
-                )));
-            }
-            tokio::time::sleep(PAUSE).await;
+        let hears = |standing: &Standing, hears: bool| match &standing.paused_until {
+            Some(until) if standing.held > 0 && standing.unsent > 0 => Err(irreplaceable(
+                0,
+                &format!(
+                    "{follower} has {} of its messages still to copy, and what sends them is paused until {until}",
+                    standing.unsent
+                ),
+            )),
+            _ => Ok(hears || standing.lacks(false) == 0),
+        };
+        if !wait_until(api, stream, follower, start, hears).await? {
+            let why = format!("{follower} hears nothing of it, and may have some of its messages still to copy");
+            return Err(irreplaceable(0, &why));
         }
     }
     Ok(())
 }
 
-/// Waits until the copies of its account have found a stream that was made anew, and have all of it. Whether they have.
+/// Waits until the copies of its account have found a stream that was made anew, and have all of it. Returns whether they do in
+/// time.
 async fn is_found(api: &Api, stream: &str, copies: &[String]) -> bool {
     let start = Instant::now();
+    // A limit drops the messages that a copy has yet to take.
+    let has_all = |standing: &Standing, hears: bool| Ok((hears || standing.held > 0) && standing.lacks(hears) == 0);
     for copy in copies {
-        loop {
-            let Ok(standing) = Follower::OfTheAccount(copy).standing(api, stream).await else { return false };
-            // What it has still to copy would be dropped.
-            let hears = standing.hears(start);
-            if (hears || standing.held > 0) && standing.lacks(hears) == 0 {
-                break;
-            }
-            if start.elapsed() > UNHEARD {
-                return false;
-            }
-            tokio::time::sleep(PAUSE).await;
+        if !wait_until(api, stream, &Follower::OfTheAccount(copy), start, has_all).await.unwrap_or_default() {
+            return false;
         }
     }
     true
@@ -168,16 +146,17 @@ fn without_limits(declared: &Config) -> Option<Config> {
 /// its copies have all of it.
 pub fn awaits_copies(actual: &Actual, stream: &Stream, raw: &Json) -> bool {
     let is_made_so = |first: Config| STREAM.request(&first, None)["metadata"][MARK] == raw["metadata"][MARK];
-    actual.copies_of(stream.name.as_str()).next().is_some() && without_limits(&stream.config).is_some_and(is_made_so)
+    actual.is_copied(stream.name.as_str()) && without_limits(&stream.config).is_some_and(is_made_so)
 }
 
 /// Waits until each copy has all of a stream that takes no more.
 async fn wait_for(api: &Api, stream: &str, followers: &[Follower<'_>]) -> Result<(), Failure> {
     let (start, mut quiet) = (Instant::now(), 0);
     loop {
+        let state = state_of(api, stream).await?;
         let mut behind = None;
         for follower in followers {
-            let standing = follower.standing(api, stream).await?;
+            let standing = follower.standing(api, stream, &state).await?;
             let lacks = standing.lacks(standing.hears(start));
             behind = behind.or((lacks > 0).then_some((follower, lacks)));
         }
@@ -185,7 +164,7 @@ async fn wait_for(api: &Api, stream: &str, followers: &[Follower<'_>]) -> Result
         match behind {
             _ if quiet == QUIET => return Ok(()),
             Some((follower, lacks)) if start.elapsed() > PATIENCE => {
-                return Err(kept(&format!("{follower} has {lacks} of its messages still to copy")));
+                return Err(irreplaceable(0, &format!("{follower} has {lacks} of its messages still to copy")));
             }
             _ => tokio::time::sleep(PAUSE).await,
         }
@@ -193,6 +172,45 @@ async fn wait_for(api: &Api, stream: &str, followers: &[Follower<'_>]) -> Result
 }
 
 impl Handover {
+    /// Lets a stream take no more messages, waits until those who copy it have all, and stops the copies of others. Returns
+    /// its configuration then. `None`: it is as it was.
+    pub async fn hand_over(
+        &mut self,
+        api: &Api,
+        actual: &Actual,
+        name: &str,
+        copies: Vec<ForeignCopy>,
+    ) -> Result<Option<Json>, Failure> {
+        let Some(raw) = actual.streams.get(name).map(|found| &found.raw) else { return Ok(None) };
+        let own = actual.copies_of(name).map(|(other, _)| Follower::OfTheAccount(other));
+        let followers: Vec<Follower<'_>> = own.chain(copies.iter().map(Follower::OfAnother)).collect();
+        if followers.is_empty() {
+            return Ok(None);
+        }
+        wait_until_heard(api, name, &followers).await?;
+        let update = format!("STREAM.UPDATE.{name}");
+        let mut closed = None;
+        if raw["subjects"].as_array().is_some_and(|subjects| !subjects.is_empty()) {
+            let mut config = raw.clone();
+            config["subjects"] = subjects_of_nobody(name);
+            closed = Some(api.request(&update, &config).await?["config"].take());
+        }
+        let mut handed_over = wait_for(api, name, &followers).await;
+        for copy in copies {
+            if handed_over.is_ok() {
+                handed_over = self.stop(copy, name).await;
+            }
+        }
+        if let Err(failure) = handed_over {
+            if closed.is_some() {
+                api.request(&update, raw).await?;
+            }
+            self.go_on().await?;
+            return Err(failure);
+        }
+        Ok(closed)
+    }
+
     /// Lets a copy take no more of a stream. One that mirrors it follows the stream's own numbers, and goes on by itself.
     async fn stop(&mut self, copy: ForeignCopy, stream: &str) -> Result<(), Failure> {
         let before = copy.info().await?["config"].take();
@@ -214,8 +232,7 @@ impl Handover {
 
     /// The configuration with which a stream is made anew: without its limits at first, if streams of its account copy it.
     pub fn first_configuration(&mut self, actual: &Actual, stream: &Stream) -> Config {
-        let is_copied = actual.copies_of(stream.name.as_str()).next().is_some();
-        match without_limits(&stream.config).filter(|_| is_copied) {
+        match without_limits(&stream.config).filter(|_| actual.is_copied(stream.name.as_str())) {
             Some(config) => {
                 self.limit_later(actual, stream);
                 config
@@ -246,7 +263,7 @@ impl Handover {
         // One that was stopped twice, for two of its sources, is as it was before the second time first.
         while let Some(StoppedCopy { copy, before }) = self.stopped.pop() {
             for attempt in 1.. {
-                let Err(failure) = copy.begin_again(&before).await else { break };
+                let Err(failure) = begin_again(&copy, &before).await else { break };
                 if !failure.may_pass() || attempt == ATTEMPTS {
                     let words = format!(
                         "`{}` of {} copies nothing until `tenantry apply` is run again: {}",
@@ -262,6 +279,13 @@ impl Handover {
         }
         result
     }
+}
+
+/// Gives keys of a copy's configuration the values that they had before.
+async fn begin_again(copy: &ForeignCopy, before: &BTreeMap<String, Json>) -> Result<(), Failure> {
+    let mut config = copy.info().await?["config"].take();
+    before.iter().for_each(|(key, value)| config[key] = value.clone());
+    copy.update(&config).await.map(drop)
 }
 
 /// The keys of a configuration that another one has otherwise, with their values; null if it has them not.
@@ -304,7 +328,7 @@ mod tests {
         assert_eq!(without_limits(&config(&told)), None);
     }
 
-    /// Whoever comes after a kill, or beside it, knows by the digest of what it was made from.
+    /// The digest in its metadata says what it was made from, to an `apply` after a kill or beside this one too.
     #[test]
     fn a_stream_without_its_limits_awaits_its_copies() {
         let registry = "[[tenant]]\nname = \"A\"\n[tenant.jetstream]\nstorage = \"1MiB\"\n[[tenant.user]]\nname = \"a\"\n\

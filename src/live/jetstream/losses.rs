@@ -90,11 +90,10 @@ pub fn of_copies(tenant: &Tenant, stream: &Stream, actual: &Actual) -> Option<St
 
 /// What a new stream may drop before the copies of its account find it: other limits come later.
 fn drops_meanwhile(stream: &Stream, actual: &Actual) -> Option<&'static str> {
-    let is_copied = actual.copies_of(stream.name.as_str()).next().is_some();
     let drops = stream.config.get(MAX_BYTES.name).as_i64().is_some_and(|most| most > 0);
     let refuses = stream.config.get(DISCARD.name) == "new";
     let expires = stream.config.get(ALLOW_MSG_TTL.name) == true;
-    (is_copied && (drops && !refuses || expires))
+    (actual.is_copied(stream.name.as_str()) && (drops && !refuses || expires))
         .then_some("; until then they miss what goes beyond `max_bytes`, and messages whose TTL ends")
 }
 

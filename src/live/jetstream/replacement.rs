@@ -44,7 +44,8 @@ async fn refuse_beside_others(api: &Api, tenant: &Tenant, stream: &Stream) -> Re
     }
 }
 
-fn irreplaceable(code: u64, why: &str) -> Failure {
+/// The failure of a deletion that did not take place. `code`: the server's; 0 if it is none of its.
+pub fn irreplaceable(code: u64, why: &str) -> Failure {
     Failure::Refused { code, words: format!("nothing was deleted, because {why}") }
 }
 

@@ -6,7 +6,6 @@ use std::collections::HashMap;
 use std::rc::Rc;
 
 use super::{Run, unguessable};
-use crate::verify::expected::is_shared;
 
 /// Number of random bytes in the run's id, and in a canary.
 pub(super) const UNGUESSABLE: usize = 10;
@@ -79,8 +78,8 @@ impl<'p> Run<'p> {
 
     /// Whether what was said is meant for a tenant: its own, an answer to it, or what a share delivers to it.
     pub fn is_given(&self, said: &Said, tenant: usize) -> bool {
-        let is_delivered = |on: &String| is_shared(self.topology.tenant(said.sender), self.topology.tenant(tenant), on);
-        said.sender == tenant || said.to == Some(tenant) || said.on.as_ref().is_some_and(is_delivered)
+        let is_delivered = |on: &str| self.is_declared(said.sender, tenant, on);
+        said.sender == tenant || said.to == Some(tenant) || said.on.as_deref().is_some_and(is_delivered)
     }
 }
 

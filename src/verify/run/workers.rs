@@ -19,7 +19,7 @@ pub const ANY_BUCKET: &str = "$KV.TENANTRY_x.y";
 pub const ANY_OBJECTS: &str = "$O.TENANTRY_x.C.y";
 
 /// An account, and a subject in it.
-type Place = (String, String);
+pub type Place = (String, String);
 
 /// Who listens in a place, other than the run.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
@@ -41,20 +41,23 @@ pub(super) struct Listeners {
 }
 
 impl<'p> Run<'p> {
+    /// The places where the run publishes, for `find_workers`. None on a server of its own.
+    pub fn places(&self) -> Vec<Place> {
+        let tenants = (0..self.model.tenants.len()).filter(|_| !self.throwaway);
+        let spoken = tenants.flat_map(|i| self.spoken_by(i).into_iter().map(move |subject| (i, subject)));
+        let places = spoken.flat_map(|(i, subject)| {
+            let accounts = self.reached_from(i, &subject);
+            accounts.into_iter().map(move |tenant| (tenant.name.to_string(), subject.clone()))
+        });
+        places.collect::<BTreeSet<Place>>().into_iter().collect()
+    }
+
     /// Finds who listens where the run is about to publish.
-    pub async fn find_workers(&self, operator: &mut Option<Connection>, nodes: &Nodes) {
-        let Some(operator) = operator.as_mut().filter(|_| !self.throwaway && !nodes.is_empty()) else { return };
-        let places: BTreeSet<Place> = (0..self.model.tenants.len())
-            .flat_map(|i| self.spoken_by(i).into_iter().map(move |subject| (i, subject)))
-            .flat_map(|(i, subject)| {
-                let accounts = self.reached_from(i, &subject);
-                accounts.into_iter().map(|tenant| (tenant.name.to_string(), subject.clone())).collect::<Vec<_>>()
-            })
-            .collect();
-        let places: Vec<Place> = places.into_iter().collect();
-        let (audiences, patterns) = self.listening(operator, nodes, &places).await;
+    pub async fn find_workers(&self, operator: &mut Option<Connection>, nodes: &Nodes, places: &[Place]) {
+        let Some(operator) = operator.as_mut().filter(|_| !places.is_empty() && !nodes.is_empty()) else { return };
+        let (audiences, patterns) = self.listening(operator, nodes, places).await;
         let mut listeners = self.listeners.borrow_mut();
-        listeners.places = places.into_iter().zip(audiences).collect();
+        listeners.places = places.iter().cloned().zip(audiences).collect();
         listeners.patterns.extend(patterns);
     }
 

@@ -1,5 +1,5 @@
-//! Who may have the answers of another tenant acknowledge messages: that one's, or those that it takes from others. A request
-//! whose reply subject begins with `$JS.ACK.` keeps it in the account that answers, where any other one is replaced
+//! Tenants whose requests may have the answers of another tenant acknowledge messages, of its own or of what it takes from
+//! others. A request whose reply subject begins with `$JS.ACK.` keeps it in the account that answers, where any other one is replaced
 //! (nats-server 2.15.1). The server refuses it from clients, and takes it from consumers and from leaf nodes.
 
 use super::RULE;
@@ -20,7 +20,7 @@ enum Sender<'s> {
     LeafNode(Span),
 }
 
-/// Who answers.
+/// The party that answers a request.
 enum Answerer<'s> {
     User(&'s User),
     /// JetStream itself, to requests that it answers without a payload.
@@ -51,7 +51,7 @@ fn of_sender(system: &System, tenants: &Tenants, account: &Account, sender: &Sen
         let all = passed(system, &[Carried::new(first, &request.first.subject)], &request);
         Some((request.first, request.owner, heard(request.owner, &all)))
     });
-    // What it takes from the owner is its own to acknowledge.
+    // A message that a tenant takes from the owner is its own to acknowledge.
     let is_others = |owner: &Account| match sender {
         Sender::Pulls(from) => from.iter().any(|from| *from != owner.name),
         Sender::Consumers | Sender::LeafNode(_) => true,
@@ -103,19 +103,19 @@ fn sender<'s>(system: &System, account: &'s Account) -> Option<Sender<'s>> {
     let pulls = |import: &&Import| {
         let may_ask = |user: &User| user.permissions.publish.touches(&import.local);
         // `+NXT` on the subject of an acknowledgement asks for the next message.
-        let is_pull =
-            ["$JS.API.CONSUMER.MSG.NEXT.>", "$JS.ACK.>"].iter().any(|space| is_within(&import.subject, space));
+        let is_pull = ["$JS.API.CONSUMER.MSG.NEXT.>", "$JS.ACK.>"].iter().any(|space| overlaps(&import.subject, space));
         is_pull && account.users.iter().any(may_ask)
     };
     let from: Vec<&str> = account.services().filter(pulls).map(|import| import.from.0.as_str()).collect();
     (!is_named && !from.is_empty()).then_some(Sender::Pulls(from))
 }
 
-/// What an acknowledgement in an account is of: a consumer of its own, or one of an account to which it passes it on.
+/// The consumers whose messages an acknowledgement in an account may be of, in words: its own, or those of an account to which it
+/// passes acknowledgements on.
 fn target(system: &System, owner: &Account) -> Option<&'static str> {
     let takes = |import: &Import| {
         let from = system.account(&import.from.0).is_some_and(|from| from.jetstream.is_some());
-        from && is_within(&import.local, "$JS.ACK.>")
+        from && overlaps(&import.local, "$JS.ACK.>")
     };
     if owner.jetstream.is_some() {
         return Some("has a consumer");
@@ -124,7 +124,7 @@ fn target(system: &System, owner: &Account) -> Option<&'static str> {
 }
 
 fn answerer<'s>(owner: &'s Account, requests: &[Carried<'_>]) -> Option<Answerer<'s>> {
-    let of_server = |request: &Carried<'_>| EMPTY_ANSWERS.iter().any(|text| is_within(&request.subject(), text));
+    let of_server = |request: &Carried<'_>| EMPTY_ANSWERS.iter().any(|text| overlaps(&request.subject(), text));
     if owner.jetstream.is_some() && requests.iter().any(of_server) {
         return Some(Answerer::Server);
     }
@@ -139,7 +139,7 @@ fn answerer<'s>(owner: &'s Account, requests: &[Carried<'_>]) -> Option<Answerer
     user.or_else(|| may_capture().then_some(Answerer::Stream))
 }
 
-fn is_within(subject: &Subject, space: &str) -> bool {
+fn overlaps(subject: &Subject, space: &str) -> bool {
     Subject::as_the_server_reads(space).is_some_and(|space| space.overlaps(subject))
 }
 
@@ -194,7 +194,7 @@ mod tests {
         let (own, answers) = ("jetstream: enabled", "subscribe: cmd, allow_responses: true");
         assert!(found("T", own, answers).iter().any(|m| m.contains("`A/a` acknowledges")));
         assert!(found("OTHER", own, answers).is_empty());
-        // Whoever answers by such a grant answers nothing else. A stream may: measured, with the headers of an atomic batch.
+        // A user with such a grant answers nothing else. A stream may: measured, with the headers of an atomic batch.
         let granted = "subscribe: cmd, publish: \"_R_.>\"";
         let by_stream = found("T", own, granted);
         assert!(by_stream.len() == 1 && by_stream[0].contains("a stream of `A`"), "{by_stream:?}");
