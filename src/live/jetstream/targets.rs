@@ -99,9 +99,16 @@ fn refuse_undeclared(name: &str, known: &[&str]) -> Result<(), Error> {
         return Ok(());
     }
     let ends = format!("/{name}");
-    Err(match known.iter().find(|k| k.ends_with(&ends)) {
-        Some(near) => Error::usage(format!("`{name}` names no tenant"), format!("did you mean `{near}`?")),
-        None => Error::unknown_name("stream or consumer", name, known),
+    // The stream behind a bucket or an object store.
+    let behind =
+        name.split_once('/').map(|(tenant, bucket)| ["KV_", "OBJ_"].map(|kind| format!("{tenant}/{kind}{bucket}")));
+    let behind = behind.iter().flatten().find(|stream| known.contains(&stream.as_str()));
+    Err(match (known.iter().find(|k| k.ends_with(&ends)), behind) {
+        (Some(near), _) => Error::usage(format!("`{name}` names no tenant"), format!("did you mean `{near}`?")),
+        (None, Some(stream)) => {
+            Error::usage(format!("`{name}` is no stream or consumer"), format!("did you mean `{stream}`?"))
+        }
+        (None, None) => Error::unknown_name("stream or consumer", name, known),
     })
 }
 
@@ -161,7 +168,7 @@ mod tests {
         model(
             "[[tenant]]\nname = \"ACME\"\n[tenant.jetstream]\nstorage = \"1MiB\"\n[[tenant.user]]\nname = \"app\"\n\
              [[tenant.stream]]\nname = \"ORDERS\"\nsubjects = [\"ACME.orders\"]\n[[tenant.stream.consumer]]\n\
-             name = \"billing\"\n[[tenant]]\nname = \"GLOBEX\"\n[[tenant.user]]\nname = \"app\"\n",
+             name = \"billing\"\n[[tenant.bucket]]\nname = \"flags\"\n[[tenant]]\nname = \"GLOBEX\"\n[[tenant.user]]\nname = \"app\"\n",
         )
     }
 
@@ -183,8 +190,13 @@ mod tests {
         let cases = [
             ("ORDERS", "`ORDERS` names no tenant", "did you mean `ACME/ORDERS`?"),
             ("ORDERS/billing", "`ORDERS/billing` names no tenant", "did you mean `ACME/ORDERS/billing`?"),
+            ("ACME/flags", "`ACME/flags` is no stream or consumer", "did you mean `ACME/KV_flags`?"),
             ("ACME/ORDER", "there is no stream or consumer `ACME/ORDER`", "did you mean `ACME/ORDERS`?"),
-            ("zzz", "there is no stream or consumer `zzz`", "there are: ACME/ORDERS, ACME/ORDERS/billing"),
+            (
+                "zzz",
+                "there is no stream or consumer `zzz`",
+                "there are: ACME/ORDERS, ACME/ORDERS/billing, ACME/KV_flags",
+            ),
         ];
         for (name, message, hint) in cases {
             assert_eq!(error(targets(&[name], &[])), (message.to_owned(), hint.to_owned()));
