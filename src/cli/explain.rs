@@ -105,8 +105,8 @@ const STREAMS: &str = "but streams may carry it: what they capture and deliver i
 const DELIVERED: &str =
     "but consumers of the sender's account may deliver messages of any subject over what the two share";
 /// Caveat: whoever answers a message publishes to the reply subject that its sender chose.
-const LED: &str = "but a third account that gets its messages may answer or acknowledge them, which goes to a subject that the sender names, \
-    such as one of the receiver's services";
+const LED: &str = "but a third account, or another user of the receiver's, that gets its messages may answer or acknowledge them, \
+    which goes to a subject that the sender names, such as one of the receiver's services";
 /// Caveat: the requester chooses the reply subject.
 const ANSWERS_THIRD: &str = "but it answers requests of a third account, which chooses where the answer goes, such as one of the receiver's services";
 /// Caveat: inside one account, subject permissions do not decide everything.

@@ -232,21 +232,25 @@ pub fn may_deliver(system: &System, question: Question<'_>) -> bool {
         && !reach::paths(system, Question { from: (account, &open), to, subject: None }).paths.is_empty()
 }
 
-/// Whether a third account that gets the sender's messages may lead them to the receiver: an answer of its clients, or an
-/// acknowledgement or delivery of its JetStream, goes to a subject that the sender names.
+/// Whether a third account that gets the sender's messages, or another user of the receiver's, may lead them to the receiver:
+/// an answer of its clients, or an acknowledgement or delivery of its JetStream, goes to a subject that the sender names.
 pub fn may_be_led(system: &System, question: Question<'_>) -> bool {
-    let ((account, _), (target, _)) = (question.from, question.to);
-    let is_third = |third: &&Account| third.name != account.name && third.name != target.name;
-    reach::reachable(system, account).into_iter().filter(is_third).any(|third| {
+    let ((account, _), (target, receiver)) = (question.from, question.to);
+    let others = |third: &&Account| third.name != account.name;
+    reach::reachable(system, account).into_iter().filter(others).any(|third| {
+        let is_target = third.name == target.name;
         // The server replaces the reply subject of a request to a service.
         let leads = |user: &User, by_service: bool| {
             let to = (third, user);
+            let answers_anywhere = is_target && user.permissions.responses.is_some();
             let heard = reach::paths(system, Question { from: question.from, to, subject: None }).paths;
             heard.iter().any(|path| by_service || path.way == Some(ShareKind::Stream))
-                && !reach::paths(system, Question { from: to, to: question.to, subject: None }).paths.is_empty()
+                && (answers_anywhere
+                    || !reach::paths(system, Question { from: to, to: question.to, subject: None }).paths.is_empty())
         };
         let anybody = User::anybody(String::new(), third.span);
-        third.users.iter().any(|user| leads(user, false)) || third.jetstream.is_some() && leads(&anybody, true)
+        let mut users = third.users.iter().filter(|user| !std::ptr::eq(*user, receiver));
+        users.any(|user| leads(user, false)) || !is_target && third.jetstream.is_some() && leads(&anybody, true)
     })
 }
 
