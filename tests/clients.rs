@@ -42,6 +42,10 @@ const OPERATIONS: &[(&str, &str, &[&str])] = &[
     ("request", "ask an imported service", &["admin", "app"]),
     ("shared", "hear an imported stream", &["admin", "app", "subscriber"]),
     ("answer", "answer a request", &["admin", "app"]),
+    ("inbox", "send a message to its own inbox", &["admin", "app", "publisher", "subscriber", "monitor"]),
+    ("account", "ask for the account's JetStream limits", &ROLES),
+    ("describe", "describe a stream by its name", &ROLES),
+    ("find", "find a stream by its subject", &["admin", "app", "subscriber", "monitor"]),
     ("store", "publish into a stream, acknowledged", &["admin", "app", "publisher"]),
     ("fetch", "fetch from a durable consumer, and acknowledge", &["admin", "app", "subscriber"]),
     ("ordered", "read a stream with an ordered consumer", &["admin", "app", "subscriber"]),
@@ -355,6 +359,7 @@ async fn operation(name: &str, who: &str, nc: &Connection) -> Option<()> {
     let mut js = jetstream::new(nc.client.clone());
     js.set_timeout(WAIT);
     match name {
+        "account" | "describe" | "find" => describing(name, &js).await,
         "make" | "purge" | "names" => managing(name, who, &js).await,
         "store" | "fetch" | "ordered" => in_streams(name, &js).await,
         "key-read" | "key-write" | "key-watch" => in_bucket(name, who, &js).await,
@@ -374,6 +379,12 @@ async fn in_subjects(name: &str, who: &str, nc: &Connection) -> Option<()> {
         "advisories" => hears(nc, "$JS.EVENT.ADVISORY.>").await?,
         "request" => drop(nc.request("O.api.x", "".into()).await.ok()?),
         "connections" => drop(nc.request("$SYS.REQ.ACCOUNT.PING.CONNZ", "".into()).await.ok()?),
+        "inbox" => {
+            let inbox = nc.client.new_inbox();
+            let mut said = nc.subscribe(inbox.clone()).await.ok()?;
+            nc.say(&inbox, "x").await;
+            tokio::time::timeout(WAIT, said.next()).await.ok()??;
+        }
         "answer" => {
             let mut requests = nc.subscribe(format!("T.ask.{who}")).await.ok()?;
             let request = tokio::time::timeout(WAIT, requests.next()).await.ok()??;
@@ -398,6 +409,16 @@ async fn in_streams(name: &str, js: &jetstream::Context) -> Option<()> {
             let mut messages = log.create_consumer(config).await.ok()?.messages().await.ok()?;
             drop(messages.next().await?.ok()?);
         }
+        other => panic!("there is no operation {other}"),
+    }
+    Some(())
+}
+
+async fn describing(name: &str, js: &jetstream::Context) -> Option<()> {
+    match name {
+        "account" => drop(js.query_account().await.ok()?),
+        "describe" => drop(js.get_stream("LOG").await.ok()?),
+        "find" => drop(js.stream_by_subject("T.log.>").await.ok().filter(|found| found == "LOG")?),
         other => panic!("there is no operation {other}"),
     }
     Some(())

@@ -94,7 +94,7 @@ impl BuiltIn {
                 own().chain(received()).chain(inbox()).collect(),
                 true,
             ),
-            Self::Publisher => (own().collect(), inbox().into(), false),
+            Self::Publisher => (own().chain(when(js, describe_written)).collect(), inbox().into(), false),
             Self::Subscriber => (when(js, read), own().chain(received()).chain(inbox()).collect(), false),
             Self::Monitor => (
                 account_counters().into_iter().chain(when(js, |_| metadata())).collect(),
@@ -105,6 +105,9 @@ impl BuiltIn {
         };
         if answers {
             publish.extend(holder.reply_subjects());
+        } else if holder.inbox == Inbox::Private && self != Self::Provisioner {
+            // Connection checks send themselves a message there, `nats server check connection` for one.
+            publish.extend(inbox());
         }
         Permissions {
             publish: Grant::only(subjects(publish)),
@@ -144,8 +147,16 @@ fn consume(account: &str, stream: &str) -> [String; 11] {
     ]
 }
 
+/// What clients ask before they publish into a stream.
+fn describe_written(tenant: &Tenant) -> Vec<String> {
+    let written = tenant.plain_streams().filter(|stream| !stream.subjects.is_empty());
+    let described = written.map(|stream| format!("$JS.API.STREAM.INFO.{}", stream.name));
+    std::iter::once("$JS.API.INFO".to_owned()).chain(described).collect()
+}
+
 fn read(tenant: &Tenant) -> Vec<String> {
-    let mut list = vec!["$JS.API.INFO".to_owned()];
+    // Clients find a stream by its subjects with the second.
+    let mut list = vec!["$JS.API.INFO".to_owned(), "$JS.API.STREAM.NAMES".to_owned()];
     let account = tenant.name.acknowledged_as();
     list.extend(stream_names(tenant).flat_map(|stream| consume(&account, &stream)));
     for bucket in &tenant.buckets {
@@ -157,10 +168,6 @@ fn read(tenant: &Tenant) -> Vec<String> {
     for store in &tenant.object_stores {
         list.push(format!("$JS.API.DIRECT.GET.OBJ_{store}.>"));
         list.push(format!("$JS.API.STREAM.MSG.GET.OBJ_{store}"));
-    }
-    if !tenant.object_stores.is_empty() {
-        // nats-py finds an object store's stream by its subjects.
-        list.push("$JS.API.STREAM.NAMES".to_owned());
     }
     list
 }
@@ -440,7 +447,18 @@ mod tests {
     fn a_publisher_may_publish_its_subjects_and_read_only_its_replies() {
         check(
             user(&tenant_with(SERVICE), "publisher"),
-            (&["T.>"], &["OTHER.ask.q", "$JS.API.INFO", "$KV.cfg.k", "$JS.ACK.S.c.1"]),
+            (
+                &["T.>", "$JS.API.INFO", "$JS.API.STREAM.INFO.S", "_INBOX_publisher.x"],
+                &[
+                    "OTHER.ask.q",
+                    "$JS.API.STREAM.INFO.KV_cfg",
+                    "$JS.API.STREAM.NAMES",
+                    "$JS.API.CONSUMER.CREATE.S",
+                    "$KV.cfg.k",
+                    "$JS.ACK.S.c.1",
+                    "_INBOX_app.x",
+                ],
+            ),
             (&["_INBOX_publisher.x"], &["T.a", "_INBOX_app.x", "$JS.EVENT.ADVISORY.x"]),
         );
     }
@@ -455,8 +473,10 @@ mod tests {
                     "$JS.API.CONSUMER.CREATE.S.c",
                     "$JS.ACK.S.c.1",
                     "$JS.API.DIRECT.GET.KV_cfg.$KV.cfg.k",
+                    "$JS.API.STREAM.NAMES",
+                    "_INBOX_subscriber.x",
                 ],
-                &["T.a", "OTHER.ask.q", "$KV.cfg.k", "$O.files.C.x", "$JS.API.STREAM.PURGE.KV_cfg"],
+                &["T.a", "_INBOX_app.x", "OTHER.ask.q", "$KV.cfg.k", "$O.files.C.x", "$JS.API.STREAM.PURGE.KV_cfg"],
             ),
             (&["T.>", "_INBOX_subscriber.x"], &["_INBOX_app.x", "OTHER.x"]),
         );

@@ -78,7 +78,7 @@ pub const GRANTS: &[Mutant] = grants! {
     "publish-inboxes-of-anybody", "publish", "_INBOX.*", ["inboxes"];
     "publish-jetstream", "publish", "$JS.>", ["jetstream-api"];
     "api-stepdown", "publish", "$JS.API.STREAM.LEADER.STEPDOWN.*", ["jetstream-api"];
-    "api-names", "publish", "$JS.API.STREAM.NAMES", ["jetstream-api"];
+    "api-consumer-list", "publish", "$JS.API.CONSUMER.LIST.*", ["jetstream-api"];
     "api-list", "publish", "$JS.API.STREAM.LIST", ["jetstream-api"];
     "api-create", "publish", "$JS.API.STREAM.CREATE.*", ["jetstream-api"];
     "api-update", "publish", "$JS.API.STREAM.UPDATE.*", ["jetstream-api"];

@@ -1,6 +1,6 @@
 // What one user may do with the JavaScript client: every operation once, all at the same
 // time, each on a connection of its own. Prints {operation: whether it worked}.
-import { connect, nkeyAuthenticator } from "@nats-io/transport-node";
+import { connect, createInbox, nkeyAuthenticator } from "@nats-io/transport-node";
 import { jetstream, jetstreamManager } from "@nats-io/jetstream";
 import { Kvm } from "@nats-io/kv";
 import { Objm } from "@nats-io/obj";
@@ -41,6 +41,16 @@ const operations = {
   answer: async (nc) => {
     (await hears(nc, `T.ask.${who}`)).respond("answered");
     await nc.flush();
+  },
+  inbox: async (nc) => {
+    const subject = createInbox(env.NATS_INBOX_PREFIX);
+    const heard = hears(nc, subject);
+    await Promise.all([heard, say(nc, subject)]);
+  },
+  account: async (nc) => (await manager(nc)).getAccountInfo(),
+  describe: async (nc) => (await manager(nc)).streams.info("LOG"),
+  find: async (nc) => {
+    if ((await (await manager(nc)).streams.find("T.log.>")) !== "LOG") throw new Error("another stream");
   },
   store: (nc) => jetstream(nc, { timeout: WAIT }).publish("T.log.new", "x"),
   fetch: async (nc) => {

@@ -47,6 +47,25 @@ async def request(nc):
     await nc.request("O.api.x", b"", timeout=WAIT)
 
 
+async def inbox(nc):
+    subject = nc.new_inbox()
+    subscription = await nc.subscribe(subject)
+    await nc.publish(subject, b"x")
+    await subscription.next_msg(timeout=WAIT)
+
+
+async def account(nc):
+    await nc.jetstream(timeout=WAIT).account_info()
+
+
+async def describe(nc):
+    await nc.jetstream(timeout=WAIT).stream_info("LOG")
+
+
+async def find(nc):
+    assert await nc.jetstream(timeout=WAIT).find_stream_name_by_subject("T.log.>") == "LOG"
+
+
 async def store(nc):
     await nc.jetstream(timeout=WAIT).publish("T.log.new", b"x")
 
@@ -119,6 +138,10 @@ OPERATIONS = {
     "request": request,
     "shared": lambda nc: hears(nc, "O.public.chatter"),
     "answer": answer,
+    "inbox": inbox,
+    "account": account,
+    "describe": describe,
+    "find": find,
     "store": store,
     "fetch": fetch,
     "ordered": ordered,

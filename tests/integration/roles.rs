@@ -18,6 +18,19 @@ async fn booted() -> Project {
     project
 }
 
+/// What client libraries and connection checks ask first is answered.
+async fn first_requests(client: &Connection, user: &str) {
+    let account = ask(client, "$JS.API.INFO", json!(null)).await.expect("an answer");
+    assert_eq!(account["limits"]["max_storage"], 256 << 20);
+    let stream = ask(client, "$JS.API.STREAM.INFO.ORDERS", json!({})).await.expect("an answer");
+    assert_eq!(stream["config"]["name"], "ORDERS");
+    // A message to oneself, as `nats server check connection` sends.
+    let inbox = format!("_INBOX_{user}.check");
+    let mut heard = client.listen(&inbox).await;
+    client.say(&inbox, "it is me").await;
+    assert_eq!(next(&mut heard).await.payload, "it is me");
+}
+
 async fn store(client: &Connection, text: &'static str) {
     let js = jetstream::new(client.client.clone());
     js.publish("TENANT_B.orders.1", text.into()).await.expect("publish").await.expect("stored");
@@ -32,10 +45,12 @@ async fn a_publisher_writes_and_nothing_else() {
     publisher.say("TENANT_B.x", "hello").await;
     assert_eq!(next(&mut heard).await.payload, "hello");
     store(&publisher, "an order, acknowledged").await;
+    first_requests(&publisher, "pub").await;
     publisher.cannot_subscribe("TENANT_B.>").await;
     for subject in [
-        "$JS.API.INFO",
-        "$JS.API.STREAM.INFO.ORDERS",
+        "$JS.API.STREAM.INFO.KV_settings",
+        "$JS.API.STREAM.NAMES",
+        "_INBOX_app2.x",
         "$JS.API.CONSUMER.CREATE.ORDERS",
         "$KV.settings.x",
         "$JS.API.STREAM.PURGE.ORDERS",
@@ -53,6 +68,9 @@ async fn a_subscriber_reads_and_nothing_else() {
     app.say("TENANT_B.x", "hello").await;
     assert_eq!(next(&mut heard).await.payload, "hello");
     store(&app, "stored").await;
+    first_requests(&subscriber, "sub").await;
+    let found = ask(&subscriber, "$JS.API.STREAM.NAMES", json!({ "subject": "TENANT_B.orders.>" })).await;
+    assert_eq!(found.expect("an answer")["streams"], json!(["ORDERS"]));
     let js = jetstream::new(subscriber.client.clone());
     let orders = js.get_stream("ORDERS").await.expect("the stream");
     let config = jetstream::consumer::pull::Config { durable_name: Some("reader".into()), ..Default::default() };
@@ -67,6 +85,7 @@ async fn a_subscriber_reads_and_nothing_else() {
     for subject in [
         "TENANT_B.x",
         "TENANT_B.orders.1",
+        "_INBOX_app2.x",
         "$KV.settings.k",
         "$JS.API.STREAM.PURGE.KV_settings",
         "$JS.API.STREAM.DELETE.ORDERS",
