@@ -136,7 +136,13 @@ async fn a_stream_that_is_replaced_is_copied_on() {
         }
     });
     keep_in_memory(&project);
-    tokio::task::block_in_place(|| project.run(&["apply", "--replace", "MILL/ORDERS"]).succeeded());
+    let apply = ["apply", "--replace", "MILL/ORDERS", "--format", "json"];
+    let applied = tokio::task::block_in_place(|| project.run(&apply).succeeded()).json();
+    // What went is counted when it goes: publishers went on until then.
+    let info = ask(&mill, "$JS.API.STREAM.INFO.ORDERS", json!({})).await.expect("an answer");
+    let first = info["state"]["first_seq"].as_u64().expect("a number");
+    assert_eq!(applied["changes"][0]["messages"], first - 1, "{applied}");
+    assert!(first > 31, "the control: more than there were at first");
     let after = messages(&mill, "ORDERS").await;
     eventually("more messages in the new one", async || messages(&mill, "ORDERS").await > after + 100).await;
     is_over.store(true, Ordering::Relaxed);
@@ -187,6 +193,42 @@ async fn a_stream_that_is_replaced_twice_is_copied_in_between() {
     eventually(&format!("{all:?} in the copies, of {:?}", of_both().await), async || of_both().await == all).await;
     assert!(stored > 200, "the control: {stored} were stored meanwhile");
     assert_eq!(messages(&admin, "S").await, 100, "the control: it has its limit again");
+}
+
+/// A copy that is replaced in the same command as what it copies has all of it before that is gone.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_stream_and_its_copies_that_are_replaced_at_once_keep_what_there_was() {
+    let registry = |storage: &str| {
+        let stream = |name: &str, more: &str| {
+            format!("[[tenant.stream]]\nname = \"{name}\"\nstorage = \"{storage}\"\nmax_bytes = \"1MiB\"\n{more}\n")
+        };
+        format!(
+            "version = 1\n[server]\nclient = \"127.0.0.1:4222\"\n[server.jetstream]\nstorage = \"64MiB\"\nmemory = \"64MiB\"\n\
+             [[tenant]]\nname = \"A\"\n[tenant.jetstream]\nstorage = \"16MiB\"\nmemory = \"16MiB\"\n[[tenant.user]]\nname = \"admin\"\nrole = \"admin\"\n{}{}{}",
+            stream("S", "subjects = [\"A.s\"]"),
+            stream("MIRROR", "mirror = { name = \"S\" }"),
+            stream("COPY", "[[tenant.stream.source]]\nname = \"S\""),
+        )
+    };
+    let project = Project::with_registry(&registry("file"));
+    project.up();
+    let admin = project.connect("A/admin").await;
+    store(&admin, "A.s", 100).await;
+    for copy in ["MIRROR", "COPY"] {
+        arrive(&admin, copy, 100).await;
+    }
+    project.write("tenants.toml", &project.on_own_ports(&registry("memory")));
+    let planned = project.run(&["plan"]).exited(1).all();
+    let hint = |name: &str| planned.find(&format!("--replace A/{name}\n")).unwrap_or(usize::MAX);
+    assert!(hint("COPY") < hint("S") && hint("MIRROR") < hint("S") && hint("S") < usize::MAX, "{planned}");
+    let all = ["apply", "--replace", "A/S", "--replace", "A/MIRROR", "--replace", "A/COPY"];
+    let applied = tokio::task::block_in_place(|| project.run(&all).succeeded()).all();
+    assert!(applied.contains("`S` holds 100 messages"), "{applied}");
+    store(&admin, "A.s", 5).await;
+    for copy in ["MIRROR", "COPY"] {
+        arrive(&admin, copy, 105).await;
+    }
+    assert_eq!(messages(&admin, "S").await, 5, "the control: it is a new one");
 }
 
 /// Nobody can publish to a stream that a replacement has closed, until the next `apply`.

@@ -172,7 +172,7 @@ async fn carry_out(
                 continue;
             }
             match carry_out_one(account, actual, &change, handover).await {
-                Ok(()) => done.push((change, ChangeOutcome::Done)),
+                Ok(deleted) => done.push((change.having_deleted(deleted), ChangeOutcome::Done)),
                 Err(failure @ Failure::Refused { .. }) => later.push((change, failure)),
                 Err(failure @ Failure::Changed(_)) => return Err(Stop::Changed(Box::new(change), failure)),
                 Err(other) => return Err(Stop::Failed(other)),
@@ -203,46 +203,53 @@ fn waits_for(change: &Change, actual: &Actual, failed: &[(Change, Failure)]) -> 
     Some(format!("not tried, because consumer `{missing}`, which may be to get what it gives up, could not be made"))
 }
 
+/// Carries out a change. Returns the number of messages that went with a stream, which may have come after the plan was made.
+/// `None`: no stream was deleted.
 async fn carry_out_one(
     account: &Account<'_>,
     actual: &Actual,
     change: &Change,
     handover: &mut Handover,
-) -> Result<(), Failure> {
+) -> Result<Option<u64>, Failure> {
     let (api, tenant) = (account.api, account.tenant);
     let name = change.stream.as_str();
     let found = actual.streams.get(name);
     let declared = tenant.streams.iter().find(|s| s.name.as_str() == name);
     let Some(consumer) = change.consumer.as_deref() else {
         let raw = found.map(|f| &f.raw);
-        return match (&change.action, declared) {
+        match (&change.action, declared) {
             (Action::Create, Some(stream)) => {
-                create_stream(api, stream, &stream.config, copied_up_to(actual, name)).await
+                create_stream(api, stream, &stream.config, copied_up_to(actual, name)).await?;
             }
             (Action::Update(_), Some(stream))
                 if raw.is_some_and(|raw| handover::awaits_copies(actual, stream, raw)) =>
             {
                 handover.limit_later(actual, stream);
-                Ok(())
             }
-            (Action::Update { .. }, Some(stream)) => update_stream(api, stream, raw).await,
+            (Action::Update { .. }, Some(stream)) => update_stream(api, stream, raw).await?,
             (Action::Replace(_), Some(stream)) => {
                 replacement::refuse(api, tenant, stream).await?;
                 let copies = copies_of_others(tenant, name, account.provisioners).await?;
-                let closed = handover.hand_over(api, actual, name, copies).await?;
-                let last = delete_stream(api, name, closed.as_ref().or(raw)).await?;
+                let mut closed = handover.hand_over(api, actual, name, copies).await?;
+                if let Some(raw) = raw.filter(|_| closed.is_none()) {
+                    // What is stored until it goes would get numbers that the new one gives out again. A sealed one stays as it is.
+                    closed = handover::close(api, name, raw).await.unwrap_or_default();
+                }
+                let deleted = delete_stream(api, name, closed.as_ref().or(raw)).await?;
                 let config = handover.first_configuration(actual, stream);
-                create_stream(api, stream, &config, last).await.map_err(note_deleted)
+                create_stream(api, stream, &config, deleted.last).await.map_err(note_deleted)?;
+                return Ok(Some(deleted.messages));
             }
             _ => {
                 let closed = handover.hand_over(api, actual, name, Vec::new()).await?;
-                delete_stream(api, name, closed.as_ref().or(raw)).await.map(drop)
+                return Ok(Some(delete_stream(api, name, closed.as_ref().or(raw)).await?.messages));
             }
-        };
+        }
+        return Ok(None);
     };
     let raw = found.and_then(|f| f.consumers.get(consumer)).map(|c| &c.raw);
     let declared = declared.and_then(|s| s.consumers.iter().find(|c| c.name.as_str() == consumer));
-    match (&change.action, declared) {
+    let done = match (&change.action, declared) {
         (Action::Create, Some(consumer)) => put_consumer(api, name, consumer, "create", None).await,
         (Action::Update { .. }, Some(consumer)) => {
             check_unchanged(api, &format!("CONSUMER.INFO.{name}.{}", consumer.name), raw).await?;
@@ -250,7 +257,7 @@ async fn carry_out_one(
         }
         (Action::Replace(_), Some(declared)) => {
             delete(api, &format!("CONSUMER.DELETE.{name}.{consumer}")).await?;
-            let Err(failure) = put_consumer(api, name, declared, "create", None).await else { return Ok(()) };
+            let Err(failure) = put_consumer(api, name, declared, "create", None).await else { return Ok(None) };
             // The old one again, without its position, rather than none.
             let old = raw.map(|raw| json!({ "stream_name": name, "config": raw, "action": "create" }));
             let again = match &old {
@@ -260,7 +267,8 @@ async fn carry_out_one(
             Err(if again { note_made_again(failure) } else { note_deleted(failure) })
         }
         _ => delete(api, &format!("CONSUMER.DELETE.{name}.{consumer}")).await,
-    }
+    };
+    done.map(|()| None)
 }
 
 /// Says that the old one is there again, and begins anew.
@@ -427,16 +435,26 @@ fn ignore_not_found(answer: Result<Json, Failure>) -> Result<(), Failure> {
     }
 }
 
+/// What a stream had when it was deleted.
+struct Deleted {
+    /// Its last sequence number.
+    last: u64,
+    /// The number of its messages.
+    messages: u64,
+}
+
 /// Deletes a stream and waits until it has disappeared: a stream that is created again
-/// too early may find its old messages. Returns its last sequence number.
-async fn delete_stream(api: &Api, name: &str, raw: Option<&Json>) -> Result<u64, Failure> {
+/// too early may find its old messages.
+async fn delete_stream(api: &Api, name: &str, raw: Option<&Json>) -> Result<Deleted, Failure> {
     let info = format!("STREAM.INFO.{name}");
-    let last = check_unchanged(api, &info, raw).await?["state"]["last_seq"].as_u64().unwrap_or_default();
+    let state = check_unchanged(api, &info, raw).await?["state"].take();
+    let number = |key: &str| state[key].as_u64().unwrap_or_default();
+    let deleted = Deleted { last: number("last_seq"), messages: number("messages") };
     delete(api, &format!("STREAM.DELETE.{name}")).await?;
     let start = Instant::now();
     loop {
         match api.request(&info, &Json::Null).await {
-            Err(Failure::Refused { code, .. }) if NOT_FOUND.contains(&code) => return Ok(last),
+            Err(Failure::Refused { code, .. }) if NOT_FOUND.contains(&code) => return Ok(deleted),
             Err(other) => return Err(other),
             Ok(_) if start.elapsed() > PATIENCE => {
                 return Err(Failure::Refused { code: 0, words: format!("stream `{name}` is still there") });

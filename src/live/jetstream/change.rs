@@ -31,6 +31,16 @@ impl Change {
     pub fn is_refused(&self) -> bool {
         self.note.as_ref().is_some_and(|note| note.starts_with(REFUSED))
     }
+
+    /// The change as it was carried out. `deleted`: the number of messages that went with a stream.
+    pub fn having_deleted(mut self, deleted: Option<u64>) -> Self {
+        match (&mut self.action, deleted) {
+            (Action::Delete { messages }, Some(deleted)) => *messages = deleted,
+            (Action::Replace(NotInPlace { differs, .. }), Some(deleted)) => differs.messages = deleted,
+            _ => {}
+        }
+        self
+    }
 }
 
 /// The action for a difference.

@@ -113,6 +113,10 @@ impl Follower<'_> {
             }
         };
         let is_it = |origin: &&Json| is_origin(origin, stream, prefix);
+        if !origins(&own["config"]).any(|origin| is_it(&origin)) {
+            // It copies it no more.
+            return Ok(Standing::default());
+        }
         let is_filtered = |origin: &Json| {
             origin["filter_subject"].as_str().is_some_and(|filter| !filter.is_empty())
                 || origin["subject_transforms"].as_array().is_some_and(|transforms| !transforms.is_empty())

@@ -171,6 +171,16 @@ async fn wait_for(api: &Api, stream: &str, followers: &[Follower<'_>]) -> Result
     }
 }
 
+/// Lets nobody publish to a stream. Returns its configuration then. `None`: nobody can anyway.
+pub async fn close(api: &Api, name: &str, raw: &Json) -> Result<Option<Json>, Failure> {
+    if raw["subjects"].as_array().is_none_or(Vec::is_empty) {
+        return Ok(None);
+    }
+    let mut config = raw.clone();
+    config["subjects"] = subjects_of_nobody(name);
+    Ok(Some(api.request(&format!("STREAM.UPDATE.{name}"), &config).await?["config"].take()))
+}
+
 impl Handover {
     /// Lets a stream take no more messages, waits until those who copy it have all, and stops the copies of others. Returns
     /// its configuration then. `None`: it is as it was.
@@ -189,12 +199,7 @@ impl Handover {
         }
         wait_until_heard(api, name, &followers).await?;
         let update = format!("STREAM.UPDATE.{name}");
-        let mut closed = None;
-        if raw["subjects"].as_array().is_some_and(|subjects| !subjects.is_empty()) {
-            let mut config = raw.clone();
-            config["subjects"] = subjects_of_nobody(name);
-            closed = Some(api.request(&update, &config).await?["config"].take());
-        }
+        let closed = close(api, name, raw).await?;
         let mut handed_over = wait_for(api, name, &followers).await;
         for copy in copies {
             if handed_over.is_ok() {

@@ -73,10 +73,10 @@ pub fn of_copies(tenant: &Tenant, stream: &Stream, actual: &Actual) -> Option<St
     let begins_again = origins(&new).next().is_some();
     // Those of sources get new numbers.
     let gets_twice = !new["mirror"].is_object();
-    let again = "it copies again what its origin still has";
+    let again = copied_again_from(&new, actual);
     match (all.is_empty(), begins_again) {
         (true, false) => None,
-        (true, true) => Some(again.to_owned()),
+        (true, true) => Some(again),
         (false, true) if gets_twice => Some(format!("{again}, and its copies ({}) get that twice", first_few(&all))),
         (false, _) => {
             let dropped = drops_meanwhile(stream, actual).unwrap_or_default();
@@ -86,6 +86,20 @@ pub fn of_copies(tenant: &Tenant, stream: &Stream, actual: &Actual) -> Option<St
             ))
         }
     }
+}
+
+/// What a new stream copies again, with the number of messages that its origins in the account have now.
+fn copied_again_from(new: &Json, actual: &Actual) -> String {
+    let own = origins(new).filter(|origin| origin["external"].is_null()).filter_map(|origin| origin["name"].as_str());
+    let holds = own.filter_map(|name| Some(format!("`{name}` holds {}", messages(actual.streams.get(name)?.messages))));
+    let holds: BTreeSet<String> = holds.collect();
+    let holds = if holds.is_empty() { String::new() } else { format!(" ({})", Vec::from_iter(holds).join(", ")) };
+    format!("it copies again what its origin still has{holds}")
+}
+
+/// A number of messages.
+fn messages(number: u64) -> String {
+    if number == 1 { "1 message".to_owned() } else { format!("{number} messages") }
 }
 
 /// What a new stream may drop before the copies of its account find it: other limits come later.

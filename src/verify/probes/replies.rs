@@ -27,7 +27,7 @@ async fn ask<'p>(run: &Run<'p>, tenant_run: &mut TenantRun<'p>) {
         let control = session.can_ask.then(|| session.reply_to("control"));
         let Some(connection) = &mut session.connection else { continue };
         for reply in theirs.iter().chain(&control) {
-            let said = run.says(tenant_run.index, &subject);
+            let said = run.asks(tenant_run.index, &subject, reply);
             connection.publish_stored_by(&run.common(), &subject, Some(reply), said.as_bytes());
         }
         session.settle(run).await;
@@ -50,8 +50,8 @@ async fn answer<'p>(run: &Run<'p>, tenant_run: &mut TenantRun<'p>) {
         let received = session.heard(run);
         let may_answer = !listed(&session.user.permissions.publish).is_empty();
         let Some(connection) = session.connection.as_mut().filter(|_| may_answer) else { continue };
-        // On a server in use others ask as well, and expect the answers of those whom they asked.
-        let asked = received.iter().filter(|m| run.throwaway || run.is_from(tenant_run.index, &m.payload));
+        // On a server in use others ask as well, also with what they heard of the run, and expect the answers of those whom they asked.
+        let asked = received.iter().filter(|m| run.throwaway || run.is_asked(tenant_run.index, m));
         for reply in asked.filter_map(|m| m.reply.as_deref()).filter(|r| !r.starts_with('$')) {
             let said = run.says(tenant_run.index, reply);
             connection.publish_stored_by(&run.common(), reply, None, said.as_bytes());
@@ -95,7 +95,10 @@ mod tests {
         });
         let mut connection = connection.await;
         let asked = |payload: &str, reply: &str| Message { reply: Some(reply.into()), ..message("ORDERS.a", payload) };
-        connection.heard = vec![asked(&run.says(ORDERS, "ORDERS.a"), "own"), asked("how much?", "of-a-client")];
+        let own = run.asks(ORDERS, "ORDERS.a", "own");
+        let passed_on = Message { reply: Some("own".into()), ..message("ORDERS.b", &own) };
+        connection.heard =
+            vec![asked(&own, "own"), asked("how much?", "of-a-client"), asked(&own, "of-who-heard-it"), passed_on];
         tenant_runs[ORDERS].sessions[0].connection = Some(connection);
         answer(&run, &mut tenant_runs[ORDERS]).await;
         answers.lock().expect("no panic").clone()
@@ -103,7 +106,7 @@ mod tests {
 
     #[tokio::test]
     async fn on_a_server_in_use_only_the_runs_own_questions_are_answered() {
-        assert_eq!(answered(true).await, ["own", "of-a-client"], "the control");
+        assert_eq!(answered(true).await, ["own", "of-a-client", "of-who-heard-it", "own"], "the control");
         assert_eq!(answered(false).await, ["own"]);
     }
 }

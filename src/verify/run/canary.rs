@@ -6,6 +6,7 @@ use std::collections::HashMap;
 use std::rc::Rc;
 
 use super::{Run, unguessable};
+use crate::verify::wire::Message;
 
 /// Number of random bytes in the run's id, and in a canary.
 pub(super) const UNGUESSABLE: usize = 10;
@@ -24,6 +25,8 @@ pub struct Said {
     pub on: Option<String>,
     /// The tenant whose request it answers.
     pub to: Option<usize>,
+    /// The reply subject of a request that the run answers itself.
+    pub reply: Option<String>,
 }
 
 /// All canaries of a run, by their random part.
@@ -41,13 +44,31 @@ impl<'p> Run<'p> {
         self.canary(Said { on: Some(subject.to_owned()), to: Some(asking), ..self.said_by(tenant) })
     }
 
+    /// A new canary for a request on a subject, with a reply subject, that the run answers itself.
+    pub fn asks(&self, tenant: usize, subject: &str, reply: &str) -> String {
+        let (on, reply) = (Some(subject.to_owned()), Some(reply.to_owned()));
+        self.canary(Said { on, reply, ..self.said_by(tenant) })
+    }
+
+    /// Whether a message is a request of this tenant as it was published: others may send what they heard once more, on
+    /// another subject or with another reply subject.
+    pub fn is_asked(&self, tenant: usize, message: &Message) -> bool {
+        let is_it = |said: &Rc<Said>| {
+            said.sender == tenant
+                && said.on.as_deref() == Some(message.subject.as_str())
+                && said.reply.is_some()
+                && said.reply == message.reply
+        };
+        self.said_in(&message.payload).iter().any(is_it)
+    }
+
     /// A new canary for what is no message: the name of a connection, or metadata of a stream.
     pub fn signs(&self, tenant: usize) -> String {
         self.canary(self.said_by(tenant))
     }
 
     fn said_by(&self, sender: usize) -> Said {
-        Said { sender, probe: self.ledger.probe(), on: None, to: None }
+        Said { sender, probe: self.ledger.probe(), on: None, to: None, reply: None }
     }
 
     fn canary(&self, said: Said) -> String {
@@ -107,7 +128,7 @@ mod tests {
         assert!(!run.is_from(BILLING, canary.as_bytes()) && !other.is_from(ORDERS, canary.as_bytes()));
         assert_eq!(run.id.len(), LENGTH);
         run.begin("second");
-        let said = Said { sender: ORDERS, probe: "first", on: Some("ORDERS.a".into()), to: None };
+        let said = Said { sender: ORDERS, probe: "first", on: Some("ORDERS.a".into()), to: None, reply: None };
         assert_eq!(run.said_in(canary.as_bytes()), [Rc::new(said)]);
     }
 
