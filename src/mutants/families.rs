@@ -297,6 +297,8 @@ pub const OTHERS: &[Mutant] = mutants! {
             ))
         };
         "leaf-remotes", "two tenants' leaf nodes dial other servers", ["decided-elsewhere"] => |d| {
+            d.in_account(d.a, "max_leafnodes: 0", "max_leafnodes: 10")?;
+            d.in_account(d.b, "max_leafnodes: 0", "max_leafnodes: 10")?;
             let (a, b) = (&d.a.name, &d.b.name);
             d.add_to_server(&format!(
                 "leafnodes {{ remotes: [ {{ url: \"nats://127.0.0.1:1\", account: \"{a}\" }}, {{ url: \"nats://127.0.0.1:2\", account: \"{b}\" }} ] }}"

@@ -85,10 +85,15 @@ pub fn system(map: &Map, start: Span, collector: &mut Collector) -> System {
     reader.shares_are_authorized(&system);
     reader.leaf_accounts_are_there(&system);
     start::starts(&options, &system, collector);
+    let refuses = |account: &Account| !account.takes_leaf_nodes();
+    let refusing: Vec<String> = system.accounts.iter().filter(|a| refuses(a)).map(|a| a.name.clone()).collect();
+    for listener in &mut system.server.listeners {
+        listener.remotes.retain(|remote| !refusing.contains(&remote.account));
+    }
     system
 }
 
-/// Adds the logins of the leaf node listener as users of the accounts that they lead into.
+/// Adds the logins of the leaf node listener as users of the accounts that they lead into, if those take leaf nodes.
 fn add_leaf_logins(system: &mut System) {
     let leaf = system.server.listener(ListenerKind::Leaf).into_iter();
     let logins: Vec<_> = leaf
@@ -96,7 +101,7 @@ fn add_leaf_logins(system: &mut System) {
         .map(|login| (login.account().to_owned(), login.name.clone(), login.span))
         .collect();
     for (account, name, span) in logins {
-        if let Some(account) = system.accounts.iter_mut().find(|a| a.name == account) {
+        if let Some(account) = system.accounts.iter_mut().find(|a| a.name == account && a.takes_leaf_nodes()) {
             account.users.push(User::behind_leaf(name, span));
         }
     }

@@ -53,6 +53,7 @@ fn check(system: &System, tenants: &Tenants, out: &mut Vec<Diagnostic>) {
         let comes_out = |address: &String| !leaf_bridge::comes_out(system, remote, address).is_empty();
         system.server.is_named && remote.addresses.iter().all(comes_out)
     };
+    let before = out.len();
     for remote in remotes().filter(|remote| !is_closed(remote)) {
         let others = system.tenants().filter(|other| apart(&remote.account, &other.name));
         if let Some(other) = others.into_iter().find(|other| leaf_bridge::lets_in(system, &other.name)) {
@@ -71,6 +72,32 @@ fn check(system: &System, tenants: &Tenants, out: &mut Vec<Diagnostic>) {
             RULE.warning(second.span, format!("{message} is not in this file")).related(first.span, "the other one"),
         );
     }
+    if out.len() == before && system.server.is_one_of_several() {
+        out.extend(remotes().find_map(|remote| meets_by_other_servers(system, tenants, remote)));
+    }
+}
+
+/// The finding that another server of the same system may have a leaf node of another tenant, by which the two meet. Measured on
+/// nats-server 2.15.1: behind a gateway at once, in a cluster by way of a server in between.
+fn meets_by_other_servers(system: &System, tenants: &Tenants, remote: &Remote) -> Option<Diagnostic> {
+    let is_other = |other: &&Account| tenants.are_apart(&remote.account, &other.name) && other.takes_leaf_nodes();
+    let other = system.tenants().find(is_other)?;
+    let message = format!(
+        "whether another server of this system has a leaf node of `{}`, and `{}` meets it there or beyond, is not in this file",
+        other.name, remote.account
+    );
+    let hint = super::remedy(system, other, "`max_leafnodes: 0` in its limits", "--leaf-conns 0");
+    Some(RULE.warning(remote.span, message).related(other.span, "may have leaf nodes").hint(hint))
+}
+
+/// The finding that leaf nodes of two accounts may be on different servers of a cluster, where one takes from the other's workers.
+pub fn stolen_on_other_servers(system: &System, import: &Import, taking: &Account, victim: &Account) -> Diagnostic {
+    let message = format!(
+        "whether leaf nodes of `{}` take `{}` from workers on leaf nodes of `{}`, on another server of this system, is not in this file",
+        taking.name, import.subject, victim.name
+    );
+    let hint = super::remedy(system, taking, "`max_leafnodes: 0` in the limits of one of the two", "--leaf-conns 0");
+    RULE.warning(import.span, message).hint(hint)
 }
 
 /// Adds the imports of which the server mixes up the tokens, where several tenants are at one of their ends.
@@ -278,6 +305,26 @@ mod tests {
         };
         assert!(chain("", "m.svc") && !chain("", "m.other"));
         assert!(!chain("feature_flags { js_ack_fc_v2: true }", "m.svc"));
+    }
+
+    /// Measured on nats-server 2.15.1: a remote of B here and a leaf node listener of A behind a gateway joined the two, and so did a
+    /// remote of each at one hub. With `max_leafnodes: 0` the server neither dials nor accepts.
+    #[test]
+    fn a_leaf_node_may_meet_one_of_another_server_of_its_system() {
+        let found = |server: &str, limits: &str| {
+            let text = format!(
+                "server_name: s\n{server}\naccounts {{ A {{ users: [{{ user: a }}], {} }}, B {{ users: [{{ user: b }}], {} }} }}
+                 leafnodes {{ remotes: [{{ url: \"nats://l:p@10.0.0.1:7422\", account: B }}] }}",
+                if limits == "A" { "limits { max_leafnodes: 0 }" } else { "" },
+                if limits == "B" { "limits { max_leafnodes: 0 }" } else { "" },
+            );
+            findings(&text).iter().any(|f| f.rule == "decided-elsewhere" && f.message.contains("another server"))
+        };
+        for server in ["gateway { name: g, port: 7222 }", "cluster { name: c, port: 6222 }"] {
+            assert!(found(server, ""));
+            assert!(!found(server, "A") && !found(server, "B"), "one of the two has no leaf nodes");
+        }
+        assert!(!found("", ""), "one server");
     }
 
     /// As every edge server of a JetStream domain has them.

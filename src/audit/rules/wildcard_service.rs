@@ -147,8 +147,12 @@ fn bears(is_name: &dyn Fn(&str) -> bool, wide: &Subject, subject: &Subject) -> b
 /// Warns of services in which importers choose what is in a wildcard's place, which another one could be named by: all of
 /// the service, or what another one asks as well.
 fn fillable(system: &System, tenants: &Tenants, account: &Account, asked: &[Asked<'_>], out: &mut Vec<Diagnostic>) {
+    // What the server itself answers has no importer's name in its subjects, but those of keys and consumers.
+    let is_users = |export: &&Export| export.subject.first_token() != "$JS";
     let services = account.exports.iter().filter(|e| e.kind == ShareKind::Service && e.token_position == 0);
-    for export in services.filter(|e| e.subject.has_wildcard() && e.to.as_ref().is_none_or(|to| to.len() > 1)) {
+    for export in
+        services.filter(is_users).filter(|e| e.subject.has_wildcard() && e.to.as_ref().is_none_or(|to| to.len() > 1))
+    {
         let of_export =
             || asked.iter().filter(|one| one.via.is_none() && one.is_sure && std::ptr::eq(one.export, export));
         let is_fillable = |one: &&Asked<'_>| {

@@ -326,7 +326,7 @@ impl System {
 
     /// Where a leaf node of an account comes in, or goes out. `None`: it has none.
     pub fn leaf_of(&self, account: &Account) -> Option<Span> {
-        let leaves = self.server.leaves_of(&account.name).map(|(span, _)| span);
+        let leaves = self.server.leaves_of(&account.name).filter(|_| account.takes_leaf_nodes()).map(|(span, _)| span);
         let users = account.users.iter().filter(|user| self.may_be_leaf(account, user)).map(|user| user.span);
         leaves.chain(users).next()
     }

@@ -79,7 +79,11 @@ fn of_sender(system: &System, tenants: &Tenants, account: &Account, sender: &Sen
     let mut finding = RULE.warning(import.span, message);
     finding = match sender {
         Sender::LeafNode(span) => finding.related(*span, "its leaf node").hint(
-            "an account without JetStream for the service, whose users answer by a grant of `_R_.>` and without `allow_responses`",
+            format!(
+                "`max_leafnodes: 0` in the limits of `{}`; or an account without JetStream for the service, whose users answer by a grant of \
+                 `_R_.>` and without `allow_responses`",
+                account.name
+            ),
         ),
         Sender::Consumers | Sender::Pulls(_) => finding.hint(
             "feature_flags { js_ack_fc_v2: true } (nats-server 2.14): acknowledgements then name their account, and shares of them have to: \
