@@ -10,8 +10,10 @@ use crate::error::{Error, Exit};
 use crate::keys::{AccountKind, RootKey};
 use crate::model::names::AccountName;
 use crate::model::{Model, User};
-use crate::render::credentials::{ClientSecret, client_secrets};
+use crate::registry;
+use crate::render::credentials::{ClientSecret, client_secrets, password_from_environment};
 use crate::render::engine::Engine;
+use crate::render::forms::Variables;
 use crate::render::{self, FileKind, Holder};
 
 /// Print what a developer needs to connect.
@@ -19,7 +21,11 @@ use crate::render::{self, FileKind, Holder};
 /// It goes to standard output and nowhere else; the files under
 /// infra/credentials/ hold the same.
 #[derive(Debug, clap::Args)]
-#[command(after_help = "Example: tenantry creds TENANT_A/tenant_a_app > .env")]
+#[command(after_help = "Examples:
+  tenantry creds TENANT_A/app > app.env
+  tenantry creds TENANT_A/app --as k8s --url k8s | kubectl apply -f -
+  tenantry creds TENANT_A/app --as vault | vault kv put secret/nats/app -
+  tenantry creds TENANT_A/app --as context > ~/.config/nats/context/app.json")]
 pub struct Args {
     /// TENANT/USER, or TENANT for all of its users. The system account counts as one.
     #[arg(value_name = "TENANT[/USER]")]
@@ -27,6 +33,9 @@ pub struct Args {
     /// In which form.
     #[arg(long = "as", value_enum, default_value = "env", value_name = "FORM")]
     form: Form,
+    /// The URL that clients use: a URL, or a name in the registry's `[server] urls`.
+    #[arg(long, value_name = "URL|NAME")]
+    url: Option<String>,
     /// Use the templates of this folder.
     #[arg(long, value_name = "DIR")]
     templates: Option<PathBuf>,
@@ -34,21 +43,40 @@ pub struct Args {
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
 enum Form {
-    /// Environment variables.
+    /// Environment variables, to load into a shell.
     Env,
-    /// A creds file (operator mode only).
-    Creds,
-    /// The seed of the nkey.
-    Nk,
+    /// A .env file, for libraries that read one and for compose's `env_file`.
+    Dotenv,
     /// A context of the nats command line.
     Context,
+    /// The seed of the nkey.
+    Nk,
+    /// A creds file (operator mode only).
+    Creds,
     /// JSON.
     Json,
+    /// A Kubernetes Secret.
+    K8s,
+    /// A file for `docker run --env-file`.
+    Docker,
+    /// YAML, for `sops encrypt`.
+    Sops,
+    /// JSON, for `vault kv put PATH -`.
+    Vault,
+    /// A 1Password item, for `op item create -`.
+    Op,
+}
+
+impl Form {
+    /// Whether it is a form for several users at once.
+    fn takes_several(self) -> bool {
+        matches!(self, Self::Context | Self::Nk | Self::Json | Self::K8s)
+    }
 }
 
 #[derive(Serialize)]
 struct Credentials<'c> {
-    account: &'c str,
+    tenant: &'c str,
     user: &'c str,
     role: &'c str,
     url: &'c str,
@@ -75,7 +103,8 @@ pub fn run(context: &Context, args: &Args) -> Result<Exit, Error> {
             "use --as nk for the seed, or --as env",
         ));
     }
-    if args.form == Form::Env && users.len() > 1 && !context.ui.is_json() {
+    let url = url(&valid.model, args.url.as_deref())?;
+    if users.len() > 1 && !args.form.takes_several() && !context.ui.is_json() {
         let names: Vec<String> = users.iter().take(8).map(|u| format!("{account}/{}", u.name)).collect();
         return Err(Error::usage(
             format!("`{account}` has {} users, and their variables have the same names", users.len()),
@@ -86,29 +115,58 @@ pub fn run(context: &Context, args: &Args) -> Result<Exit, Error> {
     let engine = Engine::new(args.templates.as_deref())?;
     let handed = client_secrets(&root, kind, account, &users);
     if args.form == Form::Json || context.ui.is_json() {
-        let list: Vec<_> = users.iter().zip(&handed).map(|(u, h)| credentials(&valid.model, account, u, h)).collect();
+        let list: Vec<_> = users.iter().zip(&handed).map(|(u, h)| credentials(url, account, u, h)).collect();
         let text = serde_json::to_string_pretty(&list).unwrap_or_default();
         context.ui.raw(&(text + "\n"));
         return Ok(Exit::Ok);
     }
-    for (user, handed) in users.iter().zip(&handed) {
+    for (i, (user, handed)) in users.iter().zip(&handed).enumerate() {
+        if i > 0 && args.form == Form::K8s {
+            context.ui.raw("---\n");
+        }
         context.ui.raw(&text(
             context,
-            args,
-            &valid.model,
+            args.form,
             &engine,
+            url,
             Holder { account: account.as_str(), user, secret: handed },
         )?);
     }
     Ok(Exit::Ok)
 }
 
-fn text(context: &Context, args: &Args, model: &Model, engine: &Engine, holder: Holder<'_>) -> Result<String, Error> {
+/// The URL that clients use: the registry's, one that it names, or another one.
+fn url<'u>(model: &'u Model, asked: Option<&'u str>) -> Result<&'u str, Error> {
+    let Some(asked) = asked else { return Ok(&model.server.url) };
+    if let Some((_, url)) = model.server.urls.iter().find(|(place, _)| place == asked) {
+        return Ok(url);
+    }
+    if asked.contains("://") {
+        return registry::check_url(asked).map(|()| asked);
+    }
+    if model.server.urls.is_empty() {
+        return Err(Error::usage(
+            format!("the registry has no URL called `{asked}`"),
+            format!("name it: [server] urls = {{ {asked} = \"nats://HOST:4222\" }}; or give the URL itself"),
+        ));
+    }
+    let known: Vec<&str> = model.server.urls.iter().map(|(place, _)| place.as_str()).collect();
+    Err(Error::unknown_name("URL", asked, &known))
+}
+
+fn text(context: &Context, form: Form, engine: &Engine, url: &str, holder: Holder<'_>) -> Result<String, Error> {
     let Holder { account, user, secret } = holder;
-    let kind = match args.form {
+    let variables = || Variables::new(holder, url, password_from_environment);
+    let kind = match form {
+        Form::Dotenv => return Ok(variables()?.dotenv()),
+        Form::K8s => return Ok(variables()?.k8s()),
+        Form::Docker => return Ok(variables()?.docker()),
+        Form::Sops => return Ok(variables()?.sops()),
+        Form::Vault => return Ok(variables()?.vault()),
+        Form::Op => return Ok(variables()?.op()),
         Form::Nk => FileKind::Seed,
         Form::Context => FileKind::Context,
-        _ => FileKind::Env,
+        Form::Env | Form::Creds | Form::Json => FileKind::Env,
     };
     if kind == FileKind::Seed && !matches!(secret, ClientSecret::Seed(_)) {
         return Err(Error::usage(
@@ -118,20 +176,20 @@ fn text(context: &Context, args: &Args, model: &Model, engine: &Engine, holder: 
     }
     let folder = context.out(None)?.join("credentials").join(account);
     let nkey_file = std::path::absolute(&folder).unwrap_or(folder).join(format!("{}.nk", user.name));
-    render::credential_file(model, engine, holder, kind, &nkey_file.display().to_string())
+    render::credential_file(engine, holder, url, kind, &nkey_file.display().to_string())
 }
 
 fn credentials<'c>(
-    model: &'c Model,
+    url: &'c str,
     account: &'c AccountName,
     user: &'c User,
     handed: &'c ClientSecret,
 ) -> Credentials<'c> {
     let mut credentials = Credentials {
-        account: account.as_str(),
+        tenant: account.as_str(),
         user: user.name.as_str(),
         role: user.role.as_str(),
-        url: &model.server.url,
+        url,
         inbox_prefix: user.inbox_prefix(),
         login: None,
         password: None,

@@ -62,6 +62,8 @@ pub struct Server {
     pub monitor: Option<Listen>,
     /// The URL that handouts give to clients.
     pub url: String,
+    /// The URLs for clients in other places, each with the name of the place.
+    pub urls: Vec<(String, String)>,
     /// Maximum message size, in bytes.
     pub max_payload: Size,
     /// Maximum number of connections, all accounts together.

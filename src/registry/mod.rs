@@ -9,6 +9,12 @@ mod lower;
 #[allow(rustdoc::all, reason = "doc comments of keys are docs/registry.md")]
 pub(crate) mod raw;
 pub(crate) mod reference;
+/// Refuses what is not a URL by which clients reach a server.
+pub fn check_url(text: &str) -> Result<(), Error> {
+    let parsed = <raw::ClientUrl as decode::Scalar>::parse(text);
+    parsed.map(drop).map_err(|why| Error::usage(format!("`{text}`: {why}"), <raw::ClientUrl as decode::Scalar>::HINT))
+}
+
 #[cfg(test)]
 pub(crate) mod testing;
 mod validate;

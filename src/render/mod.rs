@@ -9,6 +9,7 @@ pub mod compare;
 mod context;
 pub mod credentials;
 pub mod engine;
+pub mod forms;
 pub mod incremental;
 pub mod ledger;
 mod script;
@@ -168,7 +169,8 @@ fn credential_files(
     for (user, access) in users.iter().zip(access) {
         for kind in user_files(&access.secret) {
             let holder = Holder { account, user, secret: &access.secret };
-            let text = credential_file(inputs.model, inputs.engine, holder, kind, &format!("{}.nk", user.name))?;
+            let text =
+                credential_file(inputs.engine, holder, &inputs.model.server.url, kind, &format!("{}.nk", user.name))?;
             files.push((user_path(account, user, kind), File::secret(text)));
         }
     }
@@ -186,17 +188,17 @@ pub struct Holder<'h> {
     pub secret: &'h ClientSecret,
 }
 
-/// Renders one credential file of a user. `nkey_file` is the path of the seed file that
-/// the rendered file refers to.
+/// Renders one credential file of a user, for clients that reach the server by `url`. `nkey_file` is the path of the seed file
+/// that the rendered file refers to.
 pub fn credential_file(
-    model: &Model,
     engine: &Engine,
     holder: Holder<'_>,
+    url: &str,
     kind: FileKind,
     nkey_file: &str,
 ) -> Result<String, Error> {
     let Holder { account, user, secret } = holder;
-    let context = UserContext::new(account, user, secret, &model.server.url, nkey_file);
+    let context = UserContext::new(account, user, secret, url, nkey_file);
     match kind {
         FileKind::Env => engine.render("credentials/user.env.hbs", &context),
         FileKind::Context => engine.render("credentials/user.context.json.hbs", &context),

@@ -1,5 +1,7 @@
 //! The face of the command: every `--help`, every exit code, every JSON shape.
 
+use std::collections::BTreeMap;
+
 use serde_json::{Value as Json, json};
 
 use crate::support::{DEFAULT_REGISTRY, Project};
@@ -137,10 +139,13 @@ fn wrong_usage_exits_with_2_and_says_what_is_right() {
         (&["render", "--chekc"], "'--check'"),
         (&[], "Usage: tenantry"),
         (&["creds"], "<TENANT[/USER]>"),
-        (&["creds", "TENANT_A", "--as", "yaml"], "env, creds, nk, context, json"),
+        (&["creds", "TENANT_A", "--as", "yaml"], "env, dotenv, context, nk, creds, json, k8s, docker, sops, vault, op"),
         (&["creds", "TENANT_A/tenant_a_app", "--as", "nk"], "has no seed here"),
         (&["creds", "TENANT_A/tenant_a_app", "--as", "creds"], "static mode does not have"),
         (&["creds", "TENANT_a"], "did you mean `TENANT_A`?"),
+        (&["creds", "TENANT_A", "--as", "docker"], "has 3 users"),
+        (&["creds", "TENANT_A/tenant_a_app", "--url", "docker"], "[server] urls = { docker ="),
+        (&["creds", "TENANT_A/tenant_a_app", "--url", "http://h:1"], "begins neither with nats://"),
         (&["check", "--format", "xml"], "human, json"),
         (&["completions", "tcsh"], "bash"),
         (&["-f", "nowhere.toml", "check"], "there is no registry at nowhere.toml"),
@@ -243,5 +248,48 @@ fn a_result_that_cannot_be_written_is_exit_4() {
             assert_eq!(output.status.code(), Some(code), "{arguments:?}: {stderr}");
             assert_eq!(stderr.contains("cannot write standard output"), code == 4, "{stderr}");
         }
+    }
+}
+
+/// Each form has what the JSON has, by which the other tests log in; and the URL of the place that is asked for.
+#[test]
+fn credentials_are_the_same_in_every_form() {
+    let project = Project::new();
+    project.edit("[server]\n", "[server]\nurls = { docker = \"nats://nats:4222\" }\n");
+    for user in ["TENANT_A/tenant_a_app", "TENANT_A/tenant_a_admin"] {
+        let printed = |form: &str| {
+            let ran = project.run(&["creds", user, "--as", form, "--url", "docker"]);
+            ran.succeeded().stdout
+        };
+        let json = &serde_json::from_str::<Json>(&printed("json")).expect("JSON")[0];
+        let text = |key: &str| json[key].as_str().map(str::to_owned);
+        let known = [
+            ("NATS_URL", Some("nats://nats:4222".to_owned())),
+            ("NATS_USER", text("login")),
+            ("NATS_PASSWORD", text("password")),
+            ("NATS_NKEY_SEED", text("nkey_seed")),
+            ("NATS_INBOX_PREFIX", text("inbox_prefix")),
+        ];
+        let known: BTreeMap<String, String> =
+            known.into_iter().filter_map(|(name, value)| Some((name.to_owned(), value?))).collect();
+        let lines = |text: &str, between: &str| -> BTreeMap<String, String> {
+            let pairs = text.lines().filter_map(|line| line.trim().split_once(between));
+            pairs.map(|(name, value)| (name.to_owned(), value.trim_matches('"').to_owned())).collect()
+        };
+        assert_eq!(lines(&printed("docker"), "="), known);
+        assert_eq!(lines(&printed("dotenv"), "="), known);
+        assert_eq!(lines(&printed("sops"), ": "), known);
+        let k8s = printed("k8s");
+        assert_eq!(lines(k8s.split_once("stringData:\n").expect("a Secret").1, ": "), known);
+        let vault: BTreeMap<String, String> = serde_json::from_str(&printed("vault")).expect("JSON");
+        assert_eq!(vault, known);
+        let op: Json = serde_json::from_str(&printed("op")).expect("JSON");
+        let fields = op["fields"].as_array().expect("fields").iter();
+        let field = |f: &Json| Some((f["label"].as_str()?.to_owned(), f["value"].as_str()?.to_owned()));
+        assert_eq!(fields.filter_map(field).collect::<BTreeMap<_, _>>(), known);
+        assert!(printed("env").contains("NATS_URL=nats://nats:4222\n"));
+        let context: Json = serde_json::from_str(&printed("context")).expect("JSON");
+        let nkey = context["nkey"].as_str().expect("a path");
+        assert!(nkey.is_empty() || std::path::Path::new(nkey).is_absolute(), "{nkey}");
     }
 }

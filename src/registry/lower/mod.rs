@@ -88,6 +88,7 @@ fn server(registry: &raw::Registry) -> Server {
         image: server.and_then(|s| value(&s.image)).map_or_else(|| defaults::IMAGE.to_owned(), |i| i.0),
         client,
         monitor: server.and_then(|s| value(&s.monitor)),
+        urls: server.map(urls).unwrap_or_default(),
         url: url.unwrap_or_else(|| format!("nats://{}", client.dial())),
         max_payload: server.and_then(|s| value(&s.max_payload)).unwrap_or(defaults::MAX_PAYLOAD),
         max_connections: server.and_then(|s| value(&s.max_connections)).map_or(defaults::MAX_CONNECTIONS, |c| c.0),
@@ -100,6 +101,10 @@ fn server(registry: &raw::Registry) -> Server {
             .and_then(|s| s.jetstream.get())
             .map(|j| ServerJetStream { memory: value(&j.memory).unwrap_or_default(), storage: j.storage.value }),
     }
+}
+
+fn urls(server: &raw::Server) -> Vec<(String, String)> {
+    server.urls.0.iter().map(|(place, url)| (place.value.clone(), url.value.0.clone())).collect()
 }
 
 fn system(registry: &raw::Registry) -> SystemAccount {

@@ -69,6 +69,8 @@ keys! {
         monitor: Key<Spanned<Listen>>,
         /// The URL that handouts tell clients to use, where it is not simply `client`.
         url: Key<Spanned<ClientUrl>>,
+        /// The URLs by which clients in other places reach the server, by a name for the place: `{ docker = "nats://nats:4222" }`. For `creds --url docker`.
+        urls: Named<Spanned<ClientUrl>>,
         /// Largest message. Default 1MiB.
         max_payload: Key<Spanned<Size>>,
         /// Connections of all accounts together. Default 1024.
