@@ -9,6 +9,7 @@ mod lower;
 #[allow(rustdoc::all, reason = "doc comments of keys are docs/registry.md")]
 pub(crate) mod raw;
 pub(crate) mod reference;
+mod syntax;
 /// Refuses what is not a URL by which clients reach a server.
 pub fn check_url(text: &str) -> Result<(), Error> {
     let parsed = <raw::ClientUrl as decode::Scalar>::parse(text);
@@ -32,6 +33,7 @@ use crate::error::Error;
 use crate::model::Model;
 pub use codes::ALL as RULES;
 use decode::{Decode, Decoder};
+use syntax::Mistake;
 pub use validate::conflict_codes;
 
 /// Maximum size of a registry file, in bytes. Ten thousand tenants take about six megabytes.
@@ -110,8 +112,24 @@ pub fn load_with(path: &Path, overlay: &Overlay) -> Result<Loaded, Error> {
             model = Some(lower::lower(&registry, &mut diagnostics)).filter(|_| !has_errors(&diagnostics));
         }
     }
+    drop_consequences(&mut diagnostics);
     diagnostics.sort_by_key(|d| (d.severity, d.span));
     Ok(Loaded { sources, diagnostics, model, path: path.to_owned() })
+}
+
+/// Drops what only follows from another mistake.
+fn drop_consequences(diagnostics: &mut Vec<Diagnostic>) {
+    let is = |rule: &'static str| move |d: &Diagnostic| d.rule == rule;
+    // A `[[user]]` without its tenant leaves a tenant without users.
+    let lost_user = |d: &Diagnostic| d.rule == codes::UNKNOWN_KEY && d.message.ends_with(" has no key `user`");
+    if diagnostics.iter().any(lost_user) {
+        diagnostics.retain(|d| d.rule != codes::NO_USERS);
+    }
+    // An `include` that matches nothing leaves a registry without tenants.
+    if diagnostics.iter().any(is(codes::EMPTY_INCLUDE)) && diagnostics.iter().any(is(codes::NO_TENANTS)) {
+        diagnostics.retain(|d| d.rule != codes::NO_TENANTS);
+        diagnostics.iter_mut().filter(|d| d.rule == codes::EMPTY_INCLUDE).for_each(|d| d.severity = Severity::Error);
+    }
 }
 
 fn has_errors(diagnostics: &[Diagnostic]) -> bool {
@@ -135,8 +153,16 @@ fn read_text(path: &Path, overlay: &Overlay) -> Result<String, Error> {
             Error::io("read", path, source)
         }
     };
-    let length = fs::metadata(path).map_err(fail)?.len();
-    if length > MAX_FILE {
+    let metadata = fs::metadata(path).map_err(fail)?;
+    if metadata.is_dir() {
+        let inside = path.join("tenants.toml");
+        let hint = match inside.is_file() {
+            true => format!("did you mean {}?", inside.display()),
+            false => "name the file: `-f FOLDER/tenants.toml`; or `tenantry init FOLDER` makes one".to_owned(),
+        };
+        return Err(Error::usage(format!("{} is a folder, and a registry is a file", path.display()), hint));
+    }
+    if metadata.len() > MAX_FILE {
         return Err(Error::TooLarge { path: path.to_owned(), limit: MAX_FILE });
     }
     let bytes = fs::read(path).map_err(fail)?;
@@ -158,66 +184,15 @@ fn parse<T: Decode>(sources: &mut Sources, path: &Path, text: String, diagnostic
         let node = toml::Spanned::new(range.start..range.start, toml::de::DeValue::Table(document.into_inner()));
         return T::decode(&node, &mut decoder);
     }
-    if let Some((range, header)) = single_brackets(sources.text(file)).filter(|_| has_duplicates(&errors)) {
-        let message = format!("`[{header}]` begins one table: of these there may be several");
-        let finding = Diagnostic::error(codes::TOML_SYNTAX, decoder.span(range), message);
-        decoder.diagnostics.push(finding.hint(format!("write double brackets: `[[{header}]]`")));
-        return None;
-    }
-    // What follows from a bracket or quote that is not closed is no mistake of its own.
-    let is_unclosed = |message: &str| ["unclosed array,", "unclosed inline table"].iter().any(|w| message.contains(w));
-    let is_unclosed = errors.iter().any(|error| is_unclosed(&error.message().replace('\n', ", ")));
-    let shown = if is_unclosed { 1 } else { errors.len() };
-    for error in errors.into_iter().take(shown) {
-        let range = error.span().unwrap_or(0..0);
-        let span = decoder.span(range.clone());
-        let message = error.message().trim().replace('\n', ", ");
-        let written = sources.text(file).get(range).unwrap_or_default();
-        let hint = if is_unclosed {
-            "is a bracket or a quote missing before this? what follows was not read"
-        } else if ["true", "false"].contains(&written.to_lowercase().as_str()) {
-            "`true` and `false` are written in lowercase"
-        } else if message.starts_with("duplicate key") {
-            "write it once; a further tenant or user begins with double brackets, and `[[tenant.user]]` stands below its `[[tenant]]`"
-        } else if message.contains("invalid float") || message.contains("invalid boolean") {
-            "text goes in \"quotes\""
-        } else {
-            "text goes in \"quotes\"; `key = value`, one a line; `[[tenant]]` begins a tenant"
+    let place = |error: &toml::de::Error| (error.span().unwrap_or(0..0), error.message().trim().replace('\n', ", "));
+    let errors: Vec<_> = errors.iter().map(place).collect();
+    for Mistake { at, message, hint, first } in syntax::explain(sources.text(file), &errors) {
+        let finding = Diagnostic::error(codes::TOML_SYNTAX, decoder.span(at), message).hint(hint);
+        let finding = match first {
+            Some(first) => finding.related(decoder.span(first), "the first one"),
+            None => finding,
         };
-        decoder.diagnostics.push(Diagnostic::error(codes::TOML_SYNTAX, span, message).hint(hint));
-    }
-    None
-}
-
-/// Whether anything is defined twice.
-fn has_duplicates(errors: &[toml::de::Error]) -> bool {
-    errors.iter().any(|error| error.message().contains("duplicate key"))
-}
-
-/// The first header with single brackets of what there may be several of.
-fn single_brackets(text: &str) -> Option<(std::ops::Range<usize>, &str)> {
-    const SEVERAL: [&str; 11] = [
-        "tenant",
-        "tenant.user",
-        "tenant.stream",
-        "tenant.stream.consumer",
-        "tenant.stream.source",
-        "tenant.bucket",
-        "tenant.object_store",
-        "system.user",
-        "share",
-        "retired",
-        "user",
-    ];
-    let mut at = 0;
-    for line in text.split_inclusive('\n') {
-        let code = line.split('#').next().unwrap_or_default().trim();
-        let header = code.strip_prefix('[').and_then(|code| code.strip_suffix(']')).map(str::trim);
-        if let Some(header) = header.filter(|header| SEVERAL.contains(header)) {
-            let start = at + line.len() - line.trim_start().len();
-            return Some((start..start + code.len(), header));
-        }
-        at += line.len();
+        decoder.diagnostics.push(finding);
     }
     None
 }

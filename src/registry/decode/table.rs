@@ -8,7 +8,7 @@ use crate::diag::{Diagnostic, Span, Spanned, nearest};
 use crate::registry::codes;
 
 /// Keys that are often written in the wrong table: that table, the key, and where it belongs.
-const ELSEWHERE: [(&str, &str, &str); 13] = [
+const ELSEWHERE: [(&str, &str, &str); 25] = [
     ("a tenant", "storage", "[tenant.jetstream]"),
     ("a tenant", "memory", "[tenant.jetstream]"),
     ("a tenant", "streams", "[tenant.jetstream]; a stream begins with [[tenant.stream]]"),
@@ -22,6 +22,18 @@ const ELSEWHERE: [(&str, &str, &str); 13] = [
     ("a user", "publish", "a role: [role.NAME], which users name by `role`"),
     ("a user", "subscribe", "a role: [role.NAME], which users name by `role`"),
     ("[server]", "storage", "[server.jetstream]"),
+    ("the registry", "user", "a tenant: [[tenant.user]], below its [[tenant]]"),
+    ("the registry", "stream", "a tenant: [[tenant.stream]], below its [[tenant]]"),
+    ("the registry", "bucket", "a tenant: [[tenant.bucket]], below its [[tenant]]"),
+    ("the registry", "object_store", "a tenant: [[tenant.object_store]], below its [[tenant]]"),
+    ("the registry", "limits", "a tenant: [tenant.limits], below its [[tenant]]"),
+    ("the registry", "jetstream", "the server, [server.jetstream], and of a tenant, [tenant.jetstream]"),
+    ("an included file", "user", "a tenant: [[tenant.user]], below its [[tenant]]"),
+    ("an included file", "stream", "a tenant: [[tenant.stream]], below its [[tenant]]"),
+    ("an included file", "bucket", "a tenant: [[tenant.bucket]], below its [[tenant]]"),
+    ("an included file", "object_store", "a tenant: [[tenant.object_store]], below its [[tenant]]"),
+    ("an included file", "limits", "a tenant: [tenant.limits], below its [[tenant]]"),
+    ("an included file", "jetstream", "the server, [server.jetstream], and of a tenant, [tenant.jetstream]"),
 ];
 
 /// A table during decoding.
@@ -231,12 +243,20 @@ mod tests {
         };
         let user = "[[tenant.user]]\nname = \"u\"\n";
         for (table, key, place) in ELSEWHERE {
+            let expected = (codes::UNKNOWN_KEY, format!("it is a key of {place}"));
             let text = match table {
+                "an included file" => {
+                    let (_, found) = decode_file::<crate::registry::raw::Included>(&format!("{key} = 1\n"));
+                    let found: Vec<_> = found.into_iter().map(|d| (d.rule, d.hint.unwrap_or_default())).collect();
+                    assert_eq!(found, [expected], "{key}");
+                    continue;
+                }
+                "the registry" => format!("version = 1\n{key} = 1\n[[tenant]]\nname = \"T\"\n{user}"),
                 "a tenant" => format!("version = 1\n[[tenant]]\nname = \"T\"\n{key} = 1\n{user}"),
                 "a user" => format!("version = 1\n[[tenant]]\nname = \"T\"\n{user}{key} = 1\n"),
                 _ => format!("version = 1\n[server]\n{key} = 1\n[[tenant]]\nname = \"T\"\n{user}"),
             };
-            assert_eq!(hints(&text), [(codes::UNKNOWN_KEY, format!("it is a key of {place}"))], "{text}");
+            assert_eq!(hints(&text), [expected], "{text}");
         }
     }
 
