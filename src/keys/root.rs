@@ -76,8 +76,8 @@ impl RootKeyError {
             Self::Malformed { .. } => {
                 format!(
                     "a root key is one line of 74 characters that begins with {PREFIX}: copy it again from where its copy is kept. \
-                     Only if it is lost: `tenantry init --root-key` makes a new one, in a file (for a variable, copy its line), \
-                     which replaces every credential"
+                     Only if it is lost: move what is there away, and `tenantry init --root-key` makes a new one, in a file (for a variable, \
+                     copy its line), which replaces every credential"
                 )
             }
             Self::Exists(_) => "every credential derives from it: move it away by hand if you are sure".into(),

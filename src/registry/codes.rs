@@ -44,10 +44,12 @@ codes! {
     LIMIT_EXCEEDS_SERVER = "limit-exceeds-server";
     MISSING_KEY = "missing-key";
     MONITOR_EXPOSED = "monitor-exposed";
+    NO_EFFECT = "no-effect";
     NO_ROOM = "no-room";
     NO_SUBJECTS = "no-subjects";
     NO_TENANTS = "no-tenants";
     NO_USERS = "no-users";
+    OLD_IMAGE = "old-image";
     ORIGIN_CYCLE = "origin-cycle";
     OUT_OF_RANGE = "out-of-range";
     OVERLAPPING_STREAMS = "overlapping-streams";
@@ -73,6 +75,7 @@ codes! {
     UNSHARED_STREAM = "unshared-stream";
     UNSUPPORTED_CREDENTIAL = "unsupported-credential";
     UNSUPPORTED_MODE = "unsupported-mode";
+    UNUSABLE_URL = "unusable-url";
     WIDENED_ROLE = "widened-role";
     WRONG_TYPE = "wrong-type";
 }

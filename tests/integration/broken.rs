@@ -281,6 +281,44 @@ public_key = "UCFHWLYDLMVQXOYBXYR6JUEUA4QQ27FXLXHWWTUU6XRMJFAPDLUCMB7P"
         "bucket_history",
         Replace("storage = \"512MiB\"", "storage = \"512MiB\"\n[[tenant.bucket]]\nname = \"a.b\"\nhistory = 100"),
     ),
+    ("old_image", Replace("name = \"dev\"", "name = \"dev\"\nimage = \"nats:2.10-alpine\"")),
+    (
+        "every_interface",
+        Whole(
+            "version = 1\n[server]\nclient = \"0.0.0.0:4222\"\n[keys]\nroot = \"file:.tenantry/root.key\"\n[[tenant]]\nname = \"A\"\nusers = 5\n[[tenant.user]]\nname = \"app\"\n",
+        ),
+    ),
+    (
+        "placement_on_one_server",
+        Replace(
+            "storage = \"512MiB\"",
+            "storage = \"512MiB\"\n[[tenant.bucket]]\nname = \"b\"\nplacement = { cluster = \"east\" }",
+        ),
+    ),
+    (
+        "deep_overlap",
+        Replace(
+            "name = \"GLOBEX\"",
+            "name = \"GLOBEX\"\nsubjects = [\"org.team.globex.>\"]\n[[tenant.user]]\nname = \"app\"\n[[tenant]]\nname = \"OTHER\"\nsubjects = [\"org.team.>\"]",
+        ),
+    ),
+    ("tenants_key_below_a_user", Add("subjects = [\"G.>\"]\n")),
+    ("unclosed_list", Replace("name = \"GLOBEX\"", "name = \"GLOBEX\"\nsubjects = [\"G.>\", \"H.>\"")),
+    ("second_limits", Add("[tenant.limits]\nconnections = 5\n[tenant.limits]\npayload = \"1KiB\"\n")),
+    ("colon", Replace("name = \"GLOBEX\"", "name: \"GLOBEX\"")),
+    ("no_quotes", Replace("name = \"GLOBEX\"", "name = GLOBEX")),
+    ("curly_quotes", Replace("name = \"GLOBEX\"", "name = \u{201c}GLOBEX\u{201d}")),
+    ("trailing_comma", Replace("name = \"GLOBEX\"", "name = \"GLOBEX\",")),
+    ("slashes", Add("// the end\n")),
+    ("yaml", Whole("version: 1\ntenants:\n  - name: ACME\n")),
+    ("json", Whole("{ \"version\": 1, \"tenant\": [] }\n")),
+    ("include_of_nothing", Whole("version = 1\ninclude = [\"tenants.d/*.toml\"]\n")),
+    ("user_of_no_tenant", Add("[[user]]\nname = \"other\"\n")),
+    ("limits_of_no_tenant", Add("[limits]\nconnections = 5\n")),
+    (
+        "dotted_and_table",
+        Replace("name = \"GLOBEX\"", "name = \"GLOBEX\"\nlimits.connections = 5\n[tenant.limits]\npayload = \"1KiB\""),
+    ),
     // --------------------------------------------------------------- shares
     ("share_to_nobody", Add("[[share]]\nfrom = \"ACME\"\nto = []\nstream = \"ACME.x\"\n")),
     ("share_to_a_stranger", Add("[[share]]\nfrom = \"ACME\"\nto = [\"GLOBXE\", \"NOBODY\"]\nstream = \"ACME.x\"\n")),

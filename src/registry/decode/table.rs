@@ -8,7 +8,7 @@ use crate::diag::{Diagnostic, Span, Spanned, nearest};
 use crate::registry::codes;
 
 /// Keys that are often written in the wrong table: that table, the key, and where it belongs.
-const ELSEWHERE: [(&str, &str, &str); 25] = [
+const ELSEWHERE: [(&str, &str, &str); 29] = [
     ("a tenant", "storage", "[tenant.jetstream]"),
     ("a tenant", "memory", "[tenant.jetstream]"),
     ("a tenant", "streams", "[tenant.jetstream]; a stream begins with [[tenant.stream]]"),
@@ -21,6 +21,10 @@ const ELSEWHERE: [(&str, &str, &str); 25] = [
     ("a tenant", "subscribe", "a role: [role.NAME], which users name by `role`"),
     ("a user", "publish", "a role: [role.NAME], which users name by `role`"),
     ("a user", "subscribe", "a role: [role.NAME], which users name by `role`"),
+    ("a user", "subjects", "the tenant: write it above its first [[tenant.user]]"),
+    ("a user", "limits", "the tenant: write it above its first [[tenant.user]], or as [tenant.limits]"),
+    ("a user", "jetstream", "the tenant: write it above its first [[tenant.user]], or as [tenant.jetstream]"),
+    ("a user", "suspended", "the tenant: write it above its first [[tenant.user]]"),
     ("[server]", "storage", "[server.jetstream]"),
     ("the registry", "user", "a tenant: [[tenant.user]], below its [[tenant]]"),
     ("the registry", "stream", "a tenant: [[tenant.stream]], below its [[tenant]]"),

@@ -192,6 +192,25 @@ pub fn stream_names_are_unique(cx: &RegistryContext<'_>, out: &mut Vec<Diagnosti
     }
 }
 
+/// Warns of a placement, which one server ignores.
+pub fn placement_has_an_effect(cx: &RegistryContext<'_>, out: &mut Vec<Diagnostic>) {
+    for tenant in &cx.registry.tenant {
+        let streams = tenant.stream.iter().map(|s| &s.placement);
+        let others = tenant.bucket.iter().map(|b| &b.placement).chain(tenant.object_store.iter().map(|o| &o.placement));
+        for placement in streams.chain(others).filter_map(Key::get) {
+            out.push(
+                Diagnostic::warning(
+                    codes::NO_EFFECT,
+                    placement.span,
+                    "a placement chooses among the servers of a cluster, and this is one server",
+                )
+                .label("ignored")
+                .hint("remove `placement`"),
+            );
+        }
+    }
+}
+
 /// Ensures that streams capture, and publish to, their tenant's subjects only.
 pub fn stream_subjects_are_the_tenants(cx: &RegistryContext<'_>, out: &mut Vec<Diagnostic>) {
     for tenant in cx.registry.tenant.iter().filter(|tenant| !tenant.stream.is_empty()) {

@@ -82,6 +82,45 @@ pub fn monitoring_stays_on_loopback(cx: &RegistryContext<'_>, out: &mut Vec<Diag
     }
 }
 
+/// Warns if handouts would tell clients an address that stands for every interface.
+pub fn clients_are_told_where(cx: &RegistryContext<'_>, out: &mut Vec<Diagnostic>) {
+    let Some(server) = cx.server() else { return };
+    let Some(client) = server.client.get().filter(|client| client.ip.is_unspecified()) else { return };
+    // The published key must not be used there anyway.
+    let is_published = cx.registry.keys.get().is_none_or(|keys| keys.root.value == Root::Development);
+    if server.url.is_absent() && !is_published {
+        let message =
+            format!("credentials and handouts would say nats://{}, which works on this machine only", client.dial());
+        out.push(
+            Diagnostic::warning(codes::UNUSABLE_URL, client.span, message)
+                .label("listens on every interface")
+                .hint("add what clients use: url = \"nats://nats.example.com:4222\""),
+        );
+    }
+}
+
+/// Refuses an official image of a server that is too old.
+pub fn image_is_new_enough(cx: &RegistryContext<'_>, out: &mut Vec<Diagnostic>) {
+    let Some(image) = cx.server().and_then(|s| s.image.get()) else { return };
+    let name = image.value.0.rsplit('/').next().unwrap_or_default();
+    let Some(version) = name.strip_prefix("nats:").and_then(|tag| tag.split('-').next()) else { return };
+    let mut numbers = version.split('.').map(|number| number.parse::<u32>().ok());
+    // A tag such as `2.14` is of the last release of that line.
+    let mut next = || numbers.next().unwrap_or(Some(u32::MAX));
+    let [Some(major), Some(minor), Some(patch)] = [next(), next(), next()] else { return };
+    if [major, minor, patch] < OLDEST {
+        let [major, minor, patch] = OLDEST;
+        out.push(
+            Diagnostic::error(
+                codes::OLD_IMAGE,
+                image.span,
+                format!("nats-server {version} is too old to keep tenants apart"),
+            )
+            .hint(format!("use {major}.{minor}.{patch} or later: \"{}\"", crate::registry::defaults::IMAGE)),
+        );
+    }
+}
+
 /// Ensures that the client and monitoring listeners have different addresses.
 pub fn addresses_differ(cx: &RegistryContext<'_>, out: &mut Vec<Diagnostic>) {
     let Some(server) = cx.server() else { return };
@@ -95,6 +134,9 @@ pub fn addresses_differ(cx: &RegistryContext<'_>, out: &mut Vec<Diagnostic>) {
         );
     }
 }
+
+/// The oldest nats-server that keeps tenants apart: major, minor, patch.
+const OLDEST: [u32; 3] = [2, 14, 3];
 
 /// Maximum `max_payload` that clients and server both support, in bytes. The server stores it
 /// in 32 bits and truncates silently.
@@ -251,11 +293,30 @@ mod tests {
             let text = TWO_TENANTS.replacen("root = \"development\"", "root = \"env:KEY\"", 1);
             codes_of(&text.replacen("[server.jetstream]", &format!("[server]\n{keys}\n[server.jetstream]"), 1))
         };
-        assert_eq!(with("client = \"0.0.0.0:4222\""), [""; 0]);
+        let url = "url = \"nats://nats.example.com:4222\"\n";
+        assert_eq!(with(&format!("{url}client = \"0.0.0.0:4222\"")), [""; 0]);
+        assert_eq!(with("client = \"0.0.0.0:4222\""), ["unusable-url"]);
         assert_eq!(with("monitor = \"0.0.0.0:8222\""), ["monitor-exposed"]);
         // A wildcard address takes the port of every address.
-        assert_eq!(with("client = \"0.0.0.0:4222\"\nmonitor = \"127.0.0.1:4222\""), ["same-address"]);
-        assert_eq!(with("client = \"0.0.0.0:4222\"\nmonitor = \"127.0.0.1:8222\""), [""; 0]);
+        assert_eq!(with(&format!("{url}client = \"0.0.0.0:4222\"\nmonitor = \"127.0.0.1:4222\"")), ["same-address"]);
+        assert_eq!(with(&format!("{url}client = \"0.0.0.0:4222\"\nmonitor = \"127.0.0.1:8222\"")), [""; 0]);
+    }
+
+    #[test]
+    fn an_official_image_of_an_old_server_is_refused() {
+        let found = |image: &str| {
+            codes_of(&TWO_TENANTS.replacen(
+                "[server.jetstream]",
+                &format!("[server]\nimage = \"{image}\"\n[server.jetstream]"),
+                1,
+            ))
+        };
+        for old in ["nats:2.10-alpine", "nats:2.14.2", "library/nats:2.9.25-scratch", "nats:1"] {
+            assert_eq!(found(old), ["old-image"], "{old}");
+        }
+        for good in ["nats:2.14.3", "nats:2.14-alpine", "nats:2", "nats:3.0.0", "nats:alpine", "ours/server:1.0"] {
+            assert_eq!(found(good), [""; 0], "{good}");
+        }
     }
 
     #[test]

@@ -7,7 +7,7 @@ use super::{RegistryContext, report_duplicates};
 use crate::diag::{Diagnostic, Span};
 use crate::model::units::Size;
 use crate::registry::codes;
-use crate::subject::SubjectIndex;
+use crate::subject::{Subject, SubjectIndex};
 
 /// Ensures that there is a tenant: with the system account alone, the server accepts
 /// anonymous clients.
@@ -106,12 +106,13 @@ pub fn subjects_are_outside_reserved_spaces(cx: &RegistryContext<'_>, out: &mut 
 
 /// Ensures that no two tenants' subjects overlap.
 pub fn subjects_belong_to_one_tenant(cx: &RegistryContext<'_>, out: &mut Vec<Diagnostic>) {
-    let mut index: SubjectIndex<(&Tenant, Span)> = SubjectIndex::default();
+    let mut index: SubjectIndex<(&Tenant, Subject, Span)> = SubjectIndex::default();
     for tenant in &cx.registry.tenant {
         let subjects = tenant.subjects();
         for (subject, span) in &subjects {
-            let clash = index.overlapping(subject).into_iter().find(|(other, _)| other.name.value != tenant.name.value);
-            if let Some((other, other_span)) = clash {
+            let others = index.overlapping(subject).into_iter();
+            let clash = others.into_iter().find(|(other, ..)| other.name.value != tenant.name.value);
+            if let Some((other, other_subject, other_span)) = clash {
                 out.push(
                     Diagnostic::error(
                         codes::OVERLAPPING_SUBJECTS,
@@ -120,14 +121,30 @@ pub fn subjects_belong_to_one_tenant(cx: &RegistryContext<'_>, out: &mut Vec<Dia
                     )
                     .label(format!("`{subject}`"))
                     .related(*other_span, "overlaps this")
-                    .hint("give each tenant a first token of its own; to pass messages between tenants, declare a [[share]]"),
+                    .hint(apart(subject, other_subject, tenant.name.value.as_str())),
                 );
             }
         }
         for (subject, span) in &subjects {
-            index.insert(subject, (tenant, *span));
+            index.insert(subject, (tenant, subject.clone(), *span));
         }
     }
+}
+
+/// How to write a subject so that it does not overlap another tenant's.
+fn apart(subject: &Subject, other: &Subject, tenant: &str) -> String {
+    let share = "to pass messages between tenants, declare a [[share]]";
+    let tokens = subject.as_str().split('.').zip(other.as_str().split('.'));
+    let mut same: Vec<&str> =
+        tokens.take_while(|(one, other)| one == other && !matches!(*one, "*" | ">")).map(|(one, _)| one).collect();
+    // One of them ends there.
+    let length = |subject: &Subject| subject.as_str().split('.').count();
+    same.truncate(length(subject).min(length(other)) - 1);
+    if same.is_empty() {
+        return format!("give each tenant a first token of its own; {share}");
+    }
+    let own = |name: &str| format!("{}.{name}.>", same.join("."));
+    format!("below `{}.` give each tenant a token of its own: `{}`; {share}", same.join("."), own(tenant))
 }
 
 /// Ensures that a tenant's limits do not exceed the server's. Warns if all tenants together
