@@ -244,6 +244,11 @@ fn mistake(text: &str, line: &Line<'_>, range: &Range<usize>, message: &str) -> 
             let header = format!("{}{name}{}", "[".repeat(brackets), "]".repeat(brackets));
             return Mistake::new(at, "the brackets of this header do not match", format!("write `{header}`"));
         }
+        if let Some((header, rest)) = code.rsplit_once(']').filter(|(_, rest)| !rest.is_empty()) {
+            let place = at.start + header.len() + 1..at.start + code.len();
+            let hint = format!("write `{header}] # {}`, or put it in the next line", rest.trim());
+            return Mistake::new(place, "nothing but a comment stands after a header", hint);
+        }
     }
     if let Some(quote) = code.find(['\u{201c}', '\u{201d}', '\u{2018}', '\u{2019}', '\u{ab}', '\u{bb}', '\u{201e}']) {
         let straight =
@@ -412,6 +417,11 @@ mod tests {
             ("name = A;", "nothing stands after a value", "write `name = \"A\"`"),
             ("name = \u{201c}A\u{201d}", "this is a typographic quotation mark", "write straight ones: `name = \"A\"`"),
             ("suspended = True", "`true` and `false` are written in lowercase", "write `suspended = true`"),
+            (
+                "[tenant.limits] connections = 5",
+                "nothing but a comment stands after a header",
+                "write `[tenant.limits] # connections = 5`, or put it in the next line",
+            ),
             ("// a tenant", "this is no comment in TOML", "a comment begins with `#`"),
         ] {
             let (_, told, fix) = one(&format!("version = 1\n[[tenant]]\n{line}\n{REST}"));

@@ -401,6 +401,26 @@ fn a_server_that_runs_more_than_is_rendered_is_not_certified() {
     assert!(said[0].contains("subscribe to `elsewhere.x`, which is not declared"), "{said:?}");
 }
 
+/// A server that is behind the registry by one `up` has less than is declared, and what it has is declared.
+#[test]
+fn a_share_with_one_more_tenant_is_no_leak_before_it_is_rendered() {
+    let project = Project::new();
+    let third = "[[tenant]]\nname = \"TENANT_C\"\n[[tenant.user]]\nname = \"tenant_c_app\"\n";
+    project.edit("[[share]]                               # the only way", &format!("{third}[[share]] # the only way"));
+    project.up();
+    let address = project.creds("TENANT_A/tenant_a_admin").url;
+    verify(&project, &["--server", &address], 0);
+    project.edit("to     = [\"TENANT_B\"]", "to     = [\"TENANT_B\", \"TENANT_C\"]");
+    let report = verify(&project, &["--server", &address], 3);
+    let said = outcomes(&report, "not-run").join("\n");
+    assert!(said.contains("declared, and not on the server: stream TENANT_A.public.> exported to TENANT_C"), "{said}");
+    // The control: with less in the registry than on the server it is one.
+    project.edit("to     = [\"TENANT_B\", \"TENANT_C\"]", "to     = [\"TENANT_C\"]");
+    let report = verify(&project, &["--server", &address], 1);
+    let said = outcomes(&report, "leak").join("\n");
+    assert!(said.contains("not declared: stream TENANT_A.public.> exported to TENANT_B"), "{said}");
+}
+
 /// What a tenant's stream would store of what the run asks, is answered, or is announced of it, is not
 /// asked; the streams are as before. A stream that only has a name like those of runs is left alone.
 #[tokio::test(flavor = "multi_thread")]

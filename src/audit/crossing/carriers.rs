@@ -62,7 +62,8 @@ pub fn by_leaf_node(system: &System, account: &Account, user: &User, side: &Side
 
 /// Whether a user's lists let it publish, and receive, on some of the subjects.
 pub fn allows(account: &Account, user: &User, subjects: &Subject) -> [bool; 2] {
-    let publishes = !published(account, user, Some(subjects)).is_empty();
+    // A mapping may take them elsewhere.
+    let publishes = published(account, user, Some(subjects)).iter().any(|message| message.within(subjects).is_some());
     [publishes, Carried::new(account, subjects).received_by(user).is_some()]
 }
 

@@ -85,6 +85,12 @@ pub fn system(map: &Map, start: Span, collector: &mut Collector) -> System {
     reader.shares_are_authorized(&system);
     reader.leaf_accounts_are_there(&system);
     start::starts(&options, &system, collector);
+    for place in 0..system.accounts.len() {
+        let account = &system.accounts[place];
+        let are_leaves: Vec<bool> = account.users.iter().map(|user| system.may_be_leaf(account, user)).collect();
+        let users = system.accounts[place].users.iter_mut();
+        users.zip(are_leaves).for_each(|(user, is_leaf)| user.is_leaf = is_leaf);
+    }
     let refuses = |account: &Account| !account.takes_leaf_nodes();
     let refusing: Vec<String> = system.accounts.iter().filter(|a| refuses(a)).map(|a| a.name.clone()).collect();
     for listener in &mut system.server.listeners {

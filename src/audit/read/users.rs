@@ -117,6 +117,7 @@ impl SystemReader<'_> {
             connection_types,
             needs_proxy,
             is_leaf_login: false,
+            is_leaf: false,
         })
     }
 

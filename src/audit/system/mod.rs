@@ -163,6 +163,8 @@ pub struct User {
     pub needs_proxy: bool,
     /// Whether it is a login of the leaf node listener, by which a server brings clients of its own into the account.
     pub is_leaf_login: bool,
+    /// Whether the server takes it as a leaf node: its account may have some, and there is a listener that admits it.
+    pub is_leaf: bool,
 }
 
 /// How a user authenticates.
@@ -419,6 +421,12 @@ impl User {
         Self { connection_types, is_leaf_login: true, ..Self::anybody(name, span) }
     }
 
+    /// Whether it may connect otherwise than as a leaf node.
+    pub fn is_client(&self) -> bool {
+        let is_leaf = |kind: &String| kind.to_uppercase().starts_with("LEAFNODE");
+        self.connection_types.as_ref().is_none_or(|(kinds, _)| kinds.is_empty() || !kinds.iter().all(is_leaf))
+    }
+
     /// Whether it can join queues as a client: MQTT has none, and leaf nodes are another matter.
     pub fn joins_queues(&self) -> bool {
         let is_other = |kind: &String| ["MQTT", "LEAFNODE"].iter().any(|other| kind.to_uppercase().starts_with(other));
@@ -443,6 +451,7 @@ impl User {
             connection_types: None,
             needs_proxy: false,
             is_leaf_login: false,
+            is_leaf: false,
         }
     }
 

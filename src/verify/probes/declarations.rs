@@ -1,7 +1,7 @@
 //! The exports, imports and mappings of each account, as the server reports them. Every path
 //! between accounts begins with one of these, so no subject has to be guessed.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 
 use serde_json::Value;
 
@@ -75,15 +75,19 @@ async fn find_unknown_accounts(run: &Run<'_>, operator: &mut crate::verify::wire
     }
 }
 
-/// One line for each export and import that the registry declares.
+/// What stands between an export and an account that may import it.
+const EXPORTED_TO: &str = " exported to ";
+/// Begins what a line has beside the accounts.
+const MORE: &str = "; ";
+
+/// One line for each export and importer, and for each import, that the registry declares.
 fn declared(tenant: &Tenant) -> BTreeSet<String> {
-    let exports = tenant.exports.iter().map(|e| {
-        let to: BTreeSet<&str> = e.to.iter().map(crate::model::names::AccountName::as_str).collect();
-        format!("{} {} exported to {}", e.kind.as_str(), e.subject, Vec::from_iter(to).join(", "))
+    let exports = tenant.exports.iter().flat_map(|export| {
+        export.to.iter().map(|to| format!("{} {}{EXPORTED_TO}{to}", export.kind.as_str(), export.subject))
     });
     let imports = tenant.imports.iter().map(|i| format!("{} {} imported from {}", i.kind.as_str(), i.subject, i.from));
     let copied = tenant.stream_exports.iter().flat_map(|copy| {
-        copy.ways().map(|(kind, subject, _)| format!("{} {subject} exported to {}", kind.as_str(), copy.to))
+        copy.ways().map(|(kind, subject, _)| format!("{} {subject}{EXPORTED_TO}{}", kind.as_str(), copy.to))
     });
     let copies = tenant.stream_imports.iter().flat_map(|copy| {
         copy.ways().map(|(kind, subject, local)| {
@@ -102,27 +106,27 @@ fn renamed(subject: &str, local: &str) -> String {
 fn found(run: &Run<'_>, tenant: &Tenant, info: &Value) -> BTreeSet<String> {
     let text = |value: &Value, key: &str| value[key].as_str().unwrap_or_default().to_owned();
     let list = |key: &str| info[key].as_array().cloned().unwrap_or_default();
-    let exports = list("exports").into_iter().map(|e| {
+    let exports = list("exports").into_iter().flat_map(|e| {
         let to = e["approved_accounts"].as_array().cloned().unwrap_or_default();
         let mut to: Vec<String> = to.iter().filter_map(|a| a.as_str().map(str::to_owned)).collect();
-        to.sort_unstable();
-        let to = if to.is_empty() { "everybody".to_owned() } else { to.join(", ") };
-        let traced = if e["allow_trace"] == true { ", traced" } else { "" };
-        let answers = match e["response_type"].as_str() {
-            None | Some("" | "Singleton") => String::new(),
-            Some(kind) => format!(", with answers of the kind {kind}"),
-        };
-        let latency = match e["service_latency"]["results"].as_str() {
-            None => String::new(),
-            Some(results) => format!(", its latency published on {results}"),
-        };
-        format!("{} {} exported to {to}{traced}{answers}{latency}", text(&e, "type"), text(&e, "subject"))
+        if to.is_empty() {
+            to.push("everybody".to_owned());
+        }
+        let traced = (e["allow_trace"] == true).then(|| "traced".to_owned());
+        let kind = e["response_type"].as_str().filter(|kind| !matches!(*kind, "" | "Singleton"));
+        let answers = kind.map(|kind| format!("with answers of the kind {kind}"));
+        let results = e["service_latency"]["results"].as_str();
+        let latency = results.map(|results| format!("its latency published on {results}"));
+        let more: String =
+            [traced, answers, latency].into_iter().flatten().map(|more| format!("{MORE}{more}")).collect();
+        let export = format!("{} {}{EXPORTED_TO}", text(&e, "type"), text(&e, "subject"));
+        to.into_iter().map(move |to| format!("{export}{to}{more}"))
     });
     let imports = list("imports").into_iter().filter(|i| !is_added_by_server(run, tenant, i)).map(|i| {
         let (subject, local) = (text(&i, "subject"), text(&i, "local_subject"));
         let renamed = renamed(&subject, &local);
-        let shared = if i["share"] == true { ", with who asks" } else { "" };
-        let traced = if i["allow_trace"] == true { ", traced" } else { "" };
+        let shared = if i["share"] == true { "; with who asks" } else { "" };
+        let traced = if i["allow_trace"] == true { "; traced" } else { "" };
         format!("{} {subject} imported from {}{renamed}{shared}{traced}", text(&i, "type"), text(&i, "account"))
     });
     let mappings = info["mappings"].as_object().into_iter().flatten().filter(|(from, to)| !is_of_domain(from, to));
@@ -155,16 +159,45 @@ fn is_of_domain(from: &str, to: &Value) -> bool {
 
 fn compare(run: &Run<'_>, tenant_run: &TenantRun<'_>, info: &Value) {
     let (declared, found) = (declared(tenant_run.tenant), found(run, tenant_run.tenant, info));
-    for more in found.difference(&declared) {
+    for more in grouped(found.difference(&declared)) {
         run.ledger.leak(None, Some(tenant_run.index), format!("not declared: {more}"));
     }
-    // A line that the server has with an addition is there: traced, with latency, to more accounts.
+    // A line that the server has with an addition is there: traced, with latency.
     let is_there =
-        |less: &&String| found.iter().any(|f| f.strip_prefix(*less).is_some_and(|more| more.starts_with(", ")));
-    for less in declared.difference(&found).filter(|less| !is_there(less)) {
+        |less: &&String| found.iter().any(|f| f.strip_prefix(*less).is_some_and(|more| more.starts_with(MORE)));
+    for less in grouped(declared.difference(&found).filter(|less| !is_there(less))) {
         run.ledger.not_run(tenant_run.index, format!("declared, and not on the server: {less}"));
     }
     if found == declared {
         run.ledger.pass(tenant_run.index, format!("{} exports and imports, each as declared", found.len()));
+    }
+}
+
+/// The lines, with the accounts to which one export goes in one of them.
+fn grouped<'l>(lines: impl Iterator<Item = &'l String>) -> Vec<String> {
+    let mut groups: BTreeMap<(&str, &str), Vec<&str>> = BTreeMap::new();
+    for line in lines {
+        let (export, rest) = line.split_once(EXPORTED_TO).unwrap_or((line, ""));
+        let end = rest.find(MORE).unwrap_or(rest.len());
+        groups.entry((export, &rest[end..])).or_default().push(&rest[..end]);
+    }
+    let line = |((export, more), to): ((&str, &str), Vec<&str>)| match to.as_slice() {
+        [""] => format!("{export}{more}"),
+        to => format!("{export}{EXPORTED_TO}{}{more}", to.join(", ")),
+    };
+    groups.into_iter().map(line).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn accounts_of_one_export_are_in_one_line() {
+        let lines =
+            ["stream a exported to B", "stream a exported to C", "stream a exported to D; traced", "x mapped to y"];
+        let lines = lines.map(str::to_owned);
+        let expected = ["stream a exported to B, C", "stream a exported to D; traced", "x mapped to y"];
+        assert_eq!(grouped(lines.iter()), expected);
     }
 }
