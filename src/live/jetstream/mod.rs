@@ -14,6 +14,7 @@ mod refusals;
 mod replacement;
 pub(crate) mod targets;
 
+use std::cell::Cell;
 use std::time::Duration;
 
 use futures_util::stream::{self, StreamExt as _};
@@ -131,7 +132,7 @@ async fn feed_copies(report: &mut TenantReport<'_>, provisioners: &Provisioners<
     }
 }
 
-/// Attempts for one tenant when the server becomes unavailable, to apply and to compare.
+/// Attempts for one tenant when the server becomes unavailable: while applying, and before or to compare.
 const ATTEMPTS: [u32; 2] = [10, 3];
 /// Pause before the next attempt, multiplied by the number of attempts made.
 const PAUSE: Duration = Duration::from_millis(500);
@@ -150,10 +151,12 @@ async fn run_job(
     let mut former = job.former.iter();
     let mut user = (login, job.inbox.as_str());
     let mut before: Vec<(Change, ChangeOutcome)> = Vec::new();
-    let attempts = ATTEMPTS[usize::from(!apply)];
+    // Who was connected waits for the server to come back.
+    let was_connected = Cell::new(false);
     for attempt in 1.. {
         let result = async {
             let api = Api::connect(provisioners.url, user.0, user.1).await?;
+            was_connected.set(true);
             if apply {
                 apply::tenant(&api, job.tenant, targets, provisioners, &mut before).await
             } else {
@@ -167,7 +170,9 @@ async fn run_job(
                 None => return Err(Failure::NotLetIn(words)),
             },
             // Changes that were done before the server became unavailable stay in `before`.
-            Err(failure) if failure.may_pass() && attempt < attempts => tokio::time::sleep(PAUSE * attempt).await,
+            Err(failure) if failure.may_pass() && attempt < ATTEMPTS[usize::from(!apply || !was_connected.get())] => {
+                tokio::time::sleep(PAUSE * attempt).await
+            }
             other => return other,
         }
     }
