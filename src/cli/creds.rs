@@ -136,7 +136,7 @@ pub fn run(context: &Context, args: &Args) -> Result<Exit, Error> {
 }
 
 /// The URL that clients use: the registry's, one that it names, or another one.
-fn url<'u>(model: &'u Model, asked: Option<&'u str>) -> Result<&'u str, Error> {
+pub(super) fn url<'u>(model: &'u Model, asked: Option<&'u str>) -> Result<&'u str, Error> {
     let Some(asked) = asked else { return Ok(&model.server.url) };
     if let Some((_, url)) = model.server.urls.iter().find(|(place, _)| place == asked) {
         return Ok(url);
@@ -213,7 +213,7 @@ fn credentials<'c>(
 }
 
 /// Finds an account and its users: the named user, or all for `None`.
-fn find<'m>(
+pub(super) fn find<'m>(
     model: &'m Model,
     account: &str,
     user: Option<&str>,

@@ -9,6 +9,7 @@ mod creds;
 mod deploy;
 mod explain;
 mod forecast;
+mod handout;
 mod init;
 mod man;
 mod provision;
@@ -100,6 +101,7 @@ enum Command {
     Verify(verify::Args),
     Render(render::Args),
     Creds(creds::Args),
+    Handout(handout::Args),
     Plan(provision::PlanArgs),
     Apply(provision::ApplyArgs),
     Up(server::UpArgs),
@@ -143,6 +145,7 @@ pub fn run(arguments: impl IntoIterator<Item = OsString>) -> Exit {
         Command::Verify(args) => verify::run(&context, &args),
         Command::Render(args) => render::run(&context, &args),
         Command::Creds(args) => creds::run(&context, &args),
+        Command::Handout(args) => handout::run(&context, &args),
         Command::Plan(args) => provision::plan(&context, &args),
         Command::Apply(args) => provision::apply(&context, &args),
         Command::Up(args) => server::up(&context, &args),

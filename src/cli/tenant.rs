@@ -10,7 +10,7 @@ use crate::error::{Error, Exit};
 use crate::model::jetstream::StreamKind;
 use crate::model::names::BucketName;
 use crate::model::permissions::{Grant, Permissions};
-use crate::model::{Model, ShareKind, Tenant};
+use crate::model::{About, Model, ShareKind, Tenant};
 use crate::registry::edit::{Editor, NewTenant, NewUser};
 
 /// Add, remove and show tenants.
@@ -179,6 +179,8 @@ fn find<'m>(model: &'m Model, name: &str) -> Result<&'m Tenant, Error> {
 #[derive(Serialize)]
 struct TenantDocument<'m> {
     name: &'m str,
+    #[serde(flatten)]
+    about: &'m About,
     suspended: bool,
     subjects: Vec<&'m str>,
     limits: serde_json::Value,
@@ -209,6 +211,7 @@ impl<'m> TenantDocument<'m> {
         use serde_json::json;
         let Tenant {
             name,
+            about,
             span: _,
             subjects,
             limits,
@@ -225,6 +228,7 @@ impl<'m> TenantDocument<'m> {
         } = tenant;
         Self {
             name: name.as_str(),
+            about,
             suspended: !suspended.is_empty(),
             subjects: subjects.iter().map(crate::subject::Subject::as_str).collect(),
             limits: json!({

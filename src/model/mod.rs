@@ -121,11 +121,27 @@ pub struct SystemAccount {
     pub users: Vec<User>,
 }
 
+/// What people wrote about a tenant or a user. Nothing of it reaches the server.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize)]
+pub struct About {
+    /// What it is for.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub description: Option<String>,
+    /// Who owns it.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub owner: Option<String>,
+    /// Where to ask.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub contact: Option<String>,
+}
+
 /// A tenant: exactly one account.
 #[derive(Debug, Clone)]
 pub struct Tenant {
     /// The account's name.
     pub name: AccountName,
+    /// What people wrote about it.
+    pub about: About,
     /// Location of the declaration in the registry.
     pub span: Span,
     /// The tenant's subject space. Never empty.
@@ -186,6 +202,8 @@ pub struct JetStream {
 pub struct User {
     /// The user's name, unique in its account.
     pub name: UserName,
+    /// What people wrote about it.
+    pub about: About,
     /// Location of the declaration in the registry.
     pub span: Span,
     /// The role that the permissions come from.

@@ -339,12 +339,11 @@ fn twice(text: &str, line: &Line<'_>, range: &Range<usize>) -> Mistake {
         return Mistake { first, ..mistake };
     };
     let part = |line: &&Line<'_>| line.header().is_some_and(|(other, _)| other.starts_with("tenant."));
-    if (name, brackets) == ("tenant", 2) && !before.iter().any(|line| is_tenant(&line)) {
-        if let Some(early) = before.iter().find(part) {
-            let header = without_comment(early.text).trim();
-            let message = format!("`{header}` stands before any `[[tenant]]`");
-            return Mistake::new(early.range(), message, "put it below the `[[tenant]]` that it belongs to");
-        }
+    let is_first = (name, brackets) == ("tenant", 2) && !before.iter().any(|line| is_tenant(&line));
+    if let Some(early) = before.iter().find(part).filter(|_| is_first) {
+        let header = without_comment(early.text).trim();
+        let message = format!("`{header}` stands before any `[[tenant]]`");
+        return Mistake::new(early.range(), message, "put it below the `[[tenant]]` that it belongs to");
     }
     let is_of_tenant = name.starts_with("tenant.");
     let same_table = before.iter().rev().take_while(|line| !is_of_tenant || !is_tenant(line));

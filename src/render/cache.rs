@@ -220,6 +220,8 @@ pub fn tenant_input(common: &Sha256, tenant: &Tenant, supplied: &Supplied) -> Di
     // affect the output; of a stream only what the handout shows does.
     let Tenant {
         name,
+        // What people wrote is in handouts alone.
+        about: _,
         span: _,
         subjects,
         limits,
@@ -260,7 +262,7 @@ pub fn tenant_input(common: &Sha256, tenant: &Tenant, supplied: &Supplied) -> Di
 }
 
 fn hash_users(hash: &mut ShaHasher, users: &[User], supplied: &Supplied) {
-    for User { name, span: _, role, credential, inbox, permissions } in users {
+    for User { name, about: _, span: _, role, credential, inbox, permissions } in users {
         hash_value(hash, name);
         hash_value(hash, role);
         hash_value(hash, credential);

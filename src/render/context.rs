@@ -432,37 +432,10 @@ pub struct Handout {
     system_account: String,
     tenants: String,
     example: Example,
-    stream: Option<StreamExample>,
+    /// Whether any stream is declared.
+    stream: bool,
     /// Whether the server has the feature flag by which acknowledgements name their account.
     names_acknowledgements: bool,
-}
-
-/// A declared stream, and a user that may publish to it.
-#[derive(Debug, Serialize)]
-struct StreamExample {
-    account: String,
-    user: String,
-    env_file: String,
-    name: String,
-    subject: String,
-}
-
-impl StreamExample {
-    /// `None` if the tenant has no stream with subjects, or no `app` or `admin` user whose
-    /// secret tenantry knows.
-    fn find(tenant: &Tenant) -> Option<Self> {
-        let may_use =
-            |u: &&User| matches!(u.role.as_str(), "app" | "admin") && !matches!(u.credential, Credential::PublicKey(_));
-        let (stream, user) =
-            (tenant.plain_streams().find(|s| !s.subjects.is_empty())?, tenant.users.iter().find(may_use)?);
-        Some(Self {
-            account: tenant.name.to_string(),
-            user: user.name.to_string(),
-            env_file: super::user_path(tenant.name.as_str(), user, super::FileKind::Env),
-            name: stream.name.to_string(),
-            subject: literal(stream.subjects.first()?),
-        })
-    }
 }
 
 #[derive(Debug, Serialize)]
@@ -505,14 +478,14 @@ impl Handout {
                 Some(example) => example,
                 None => unreachable!("every tenant has a user, or a suspended one"),
             },
-            stream: model.tenants.iter().find_map(StreamExample::find),
+            stream: model.has_streams(),
             names_acknowledgements: model.names_acknowledgements(),
         }
     }
 }
 
 /// A literal subject that matches the subject: wildcards become `hello`.
-fn literal(subject: &Subject) -> String {
+pub(super) fn literal(subject: &Subject) -> String {
     subject
         .as_str()
         .split('.')

@@ -19,6 +19,7 @@ pub const TEMPLATES: &[(&str, &str)] = &[
     ("credentials/user.context.json.hbs", include_str!("../../templates/credentials/user.context.json.hbs")),
     ("credentials/user.env.hbs", include_str!("../../templates/credentials/user.env.hbs")),
     ("docker-compose.yml.hbs", include_str!("../../templates/docker-compose.yml.hbs")),
+    ("handout/tenant.md.hbs", include_str!("../../templates/handout/tenant.md.hbs")),
     ("jetstream/apply.sh.hbs", include_str!("../../templates/jetstream/apply.sh.hbs")),
     ("nats/accounts.conf.hbs", include_str!("../../templates/nats/accounts.conf.hbs")),
     ("nats/nats-server.conf.hbs", include_str!("../../templates/nats/nats-server.conf.hbs")),

@@ -10,6 +10,7 @@ mod context;
 pub mod credentials;
 pub mod engine;
 pub mod forms;
+pub mod handout;
 pub mod incremental;
 pub mod ledger;
 mod script;

@@ -18,7 +18,7 @@ use crate::live::locate::NatsServer;
 use crate::live::throwaway::Throwaway;
 use crate::model::names::{AccountName, RoleName, UserName};
 use crate::model::roles::{BuiltIn, Holder};
-use crate::model::{Credential, Inbox, Model, Retired, User};
+use crate::model::{About, Credential, Inbox, Model, Retired, User};
 use crate::project::Project;
 use crate::render;
 
@@ -144,6 +144,7 @@ pub fn with_managers(model: &Model) -> (Model, Vec<AccountName>) {
         let user = User {
             permissions: BuiltIn::Admin.permissions(holder),
             name: name.clone(),
+            about: About::default(),
             span: tenant.span,
             role: role.clone(),
             credential: Credential::Nkey { generation: 1 },

@@ -16,6 +16,7 @@ const COMMANDS: &[&[&str]] = &[
     &["verify"],
     &["render"],
     &["creds"],
+    &["handout"],
     &["plan"],
     &["apply"],
     &["up"],
@@ -144,6 +145,10 @@ fn wrong_usage_exits_with_2_and_says_what_is_right() {
         (&["creds", "TENANT_A/tenant_a_app", "--as", "creds"], "static mode does not have"),
         (&["creds", "TENANT_a"], "did you mean `TENANT_A`?"),
         (&["creds", "TENANT_A", "--as", "docker"], "has 3 users"),
+        (&["handout", "SYS"], "is the system account"),
+        (&["handout", "TENANT_A/provisioner"], "its credential is the operator's"),
+        (&["handout", "TENANT_A", "--out", "a.tar"], "--out TENANT_A.zip"),
+        (&["handout", "TENANT_A", "--out", "tenants.toml.md", "--url", "there"], "[server] urls = { there ="),
         (&["creds", "TENANT_A/tenant_a_app", "--url", "docker"], "[server] urls = { docker ="),
         (&["creds", "TENANT_A/tenant_a_app", "--url", "http://h:1"], "begins neither with nats://"),
         (&["check", "--format", "xml"], "human, json"),
@@ -292,4 +297,44 @@ fn credentials_are_the_same_in_every_form() {
         let nkey = context["nkey"].as_str().expect("a path");
         assert!(nkey.is_empty() || std::path::Path::new(nkey).is_absolute(), "{nkey}");
     }
+}
+
+/// A handout has what is one tenant's, and is never written over another one.
+#[test]
+fn a_handout_is_one_tenants() {
+    let project = Project::new();
+    project.edit("name     = \"TENANT_A\"", "name     = \"TENANT_A\"\ncontact  = \"#team-a\"");
+    let written = project.run(&["handout", "TENANT_A", "--out", "a.zip", "--format", "json"]).succeeded().json();
+    let files: Vec<&str> = written["files"].as_array().expect("files").iter().filter_map(Json::as_str).collect();
+    assert_eq!(
+        files,
+        [
+            "README.md",
+            "README.html",
+            "credentials/tenant_a_app.env",
+            "credentials/tenant_a_admin.env",
+            "credentials/tenant_a_admin.nk",
+            "credentials/tenant_a_auditor.env",
+            "credentials/tenant_a_auditor.nk",
+        ]
+    );
+    let mode = std::fs::metadata(project.path().join("a.zip")).expect("written").permissions();
+    assert_eq!(std::os::unix::fs::PermissionsExt::mode(&mode) & 0o777, 0o600);
+    let before = std::fs::read(project.path().join("a.zip")).expect("written");
+    let again = project.run(&["handout", "TENANT_A/tenant_a_app", "--out", "a.zip"]).exited(2);
+    assert!(again.stderr.contains("a.zip is there already"), "{}", again.stderr);
+    assert_eq!(std::fs::read(project.path().join("a.zip")).expect("there"), before);
+    let page = project.run(&["handout", "TENANT_A"]).succeeded().stdout;
+    assert!(page.contains("Help: #team-a.") && page.contains("`TENANT_A.events.>`"), "{page}");
+    let seed = project.creds("TENANT_A/tenant_a_admin").seed.expect("an nkey");
+    let password = project.creds("TENANT_A/tenant_a_app").password.expect("a password");
+    for foreign in ["TENANT_B", "tenant_b", "sys_admin", "provisioner", &seed, &password] {
+        assert!(!page.contains(foreign), "{foreign}: {page}");
+    }
+    // The control: the archive has them.
+    let env = project.run(&["creds", "TENANT_A/tenant_a_app"]).succeeded().stdout;
+    assert!(env.contains(&password));
+    project.run(&["handout", "TENANT_A", "--out", "a.html"]).succeeded();
+    let html = project.read("a.html");
+    assert!(html.contains("<table>") && html.contains("<title>TENANT_A on NATS</title>"), "{html}");
 }

@@ -16,7 +16,7 @@ use crate::subject::Subject;
 pub const RULE: Rule = Rule {
     id: "passed-on",
     proves: "shared subjects reach the accounts they were shared with and no others",
-    why: "An importer can export a service that it imports to accounts that the owner never named (messages of a stream go no further, unless a leaf node of the importer leads to a server with the same accounts). In a cluster, and behind gateways, a request that came from another server is an ordinary message, which importers of a stream over its subject hear",
+    why: "An importer can export a service that it imports to accounts that the owner never named (messages of a stream go no further, unless a leaf node of the importer leads to a server with the same accounts). In a cluster, and behind gateways, a request that came from another server is an ordinary message, which importers of a stream over its subject hear; and so does a leaf node of such an importer, on one server too",
     mend: "name the last importer in the owner's export too, or remove the second export",
     check,
 };
@@ -25,7 +25,7 @@ fn check(system: &System, tenants: &Tenants, out: &mut Vec<Diagnostic>) {
     let leaves = leaves(system);
     if system.server.is_one_of_several() || !leaves.is_empty() {
         let asked = asked_of_each(system);
-        heard_on_other_servers(system, tenants, &asked, out);
+        heard_as_messages(system, tenants, &asked, out);
         out.extend(led_on(system, tenants, &leaves, &asked).iter().map(OverLeaf::told));
     }
     for account in &system.accounts {
@@ -58,21 +58,21 @@ fn check(system: &System, tenants: &Tenants, out: &mut Vec<Diagnostic>) {
     }
 }
 
-/// Reports requests that users of a third tenant hear by a stream import on another server: over a route or a gateway a
-/// request is an ordinary message of the account that has the service.
-fn heard_on_other_servers(
+/// Reports requests that a third tenant hears by a stream import: on another server, because over a route or a gateway a
+/// request is an ordinary message of the account that has the service; or over a leaf node of its own, to which the server
+/// sends what no client of the account hears (measured on nats-server 2.15.1).
+fn heard_as_messages(
     system: &System,
     tenants: &Tenants,
     of_each: &HashMap<&str, Vec<Asked<'_>>>,
     out: &mut Vec<Diagnostic>,
 ) {
-    if !system.server.is_one_of_several() {
-        return;
-    }
+    let is_one_of_several = system.server.is_one_of_several();
     for owner in &system.accounts {
         let asked = of_each.get(owner.name.as_str()).map(Vec::as_slice).unwrap_or_default();
         let streams = owner.exports.iter().filter(|export| export.kind == ShareKind::Stream);
-        let imports: Vec<_> = streams.flat_map(|export| system.imports_of(owner, export)).collect();
+        let imports = streams.flat_map(|export| system.imports_of(owner, export));
+        let imports: Vec<_> = imports.filter(|(by, _)| is_one_of_several || system.leaf_of(by).is_some()).collect();
         for one in asked.iter().filter(|one| one.is_sure && !imports.is_empty()) {
             let heard = heard(owner, &one.own);
             let hears = |(by, import): &&(&Account, &Import)| {
@@ -81,10 +81,15 @@ fn heard_on_other_servers(
                     && heard.iter().any(|request| request.within(&import.subject).is_some())
             };
             if let Some((by, import)) = imports.iter().find(hears) {
-                let message = format!(
-                    "`{}` hears on other servers what `{}` asks on `{}`: a request to `{}` that comes by a route or a gateway is a message of its stream",
-                    by.name, one.by.name, one.subject, owner.name
-                );
+                let (who, asks, subject, owner) = (&by.name, &one.by.name, &one.subject, &owner.name);
+                let message = match is_one_of_several {
+                    true => format!(
+                        "`{who}` hears on other servers what `{asks}` asks on `{subject}`: a request to `{owner}` that comes by a route or a gateway is a message of its stream"
+                    ),
+                    false => format!(
+                        "`{who}` hears by its leaf node what `{asks}` asks on `{subject}`: a request to `{owner}` goes there as a message of its stream"
+                    ),
+                };
                 let hint = "export as a stream only subjects that are no service's, nor what mappings make of one";
                 out.push(RULE.error(import.span, message).related(one.import.span, "asked here").hint(hint));
             }
@@ -222,6 +227,28 @@ mod tests {
         assert_eq!(found("gateway { name: c, port: 7222 }", "orders.>"), 1);
         assert_eq!(found("", "orders.>"), 0);
         assert_eq!(found(cluster, "events.>"), 0);
+    }
+
+    /// Measured on nats-server 2.15.1, with the leaf node at either end; clients of the importer hear nothing.
+    #[test]
+    fn a_leaf_node_of_an_importer_hears_requests() {
+        let found = |leaf: &str, stream: &str, limits: &str| {
+            let text = format!(
+                "server_name: s\n{leaf}\naccounts {{ ORDERS {{ users: [{{ user: o }}], exports: [{{ service: orders.create, accounts: [SHOP] }}, {{ stream: \"{stream}\", accounts: [AUDIT] }}], limits {{ max_leafnodes: 0 }} }}
+                 SHOP {{ users: [{{ user: s }}], imports: [{{ service: {{ account: ORDERS, subject: orders.create }} }}], limits {{ max_leafnodes: 0 }} }}
+                 AUDIT {{ users: [{{ user: a }}], imports: [{{ stream: {{ account: ORDERS, subject: \"{stream}\" }} }}], {limits} }} }}"
+            );
+            let told = findings_of_tenants(&text, "[[tenant]]\nname = 'SHOP'\naccounts = ['SHOP']\n").into_iter();
+            told.filter(|f| f.rule == "passed-on" && f.message.contains("by its leaf node")).count()
+        };
+        let login = "leafnodes { port: 7422, authorization { users: [{ user: l, password: p, account: AUDIT }] } }";
+        let remote = "leafnodes { remotes: [{ url: \"nats://l:p@10.0.0.1:7422\", account: AUDIT }] }";
+        for leaf in [login, remote, "leafnodes { port: 7422 }"] {
+            assert_eq!(found(leaf, "orders.>", ""), 1, "{leaf}");
+            assert_eq!(found(leaf, "events.>", ""), 0, "{leaf}");
+            assert_eq!(found(leaf, "orders.>", "limits { max_leafnodes: 0 }"), 0, "{leaf}");
+        }
+        assert_eq!(found("", "orders.>", ""), 0, "no leaf nodes");
     }
 
     /// Measured on two servers of nats-server 2.15.1 with the same accounts, of which each dials a third one for `VIA`.

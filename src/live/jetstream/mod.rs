@@ -171,7 +171,7 @@ async fn run_job(
             },
             // Changes that were done before the server became unavailable stay in `before`.
             Err(failure) if failure.may_pass() && attempt < ATTEMPTS[usize::from(!apply || !was_connected.get())] => {
-                tokio::time::sleep(PAUSE * attempt).await
+                tokio::time::sleep(PAUSE * attempt).await;
             }
             other => return other,
         }

@@ -17,8 +17,8 @@ use crate::model::names::{AccountName, RoleName, ServerName, UserName};
 use crate::model::permissions::{Grant, Permissions};
 use crate::model::roles::{BuiltIn, Declared, Holder, PROVISIONER};
 use crate::model::{
-    BcryptCost, Credential, Export, Import, Inbox, JetStream, Limits, Model, Retired, Root, Server, ServerJetStream,
-    ShareKind, StreamCopy, SystemAccount, Tenant, User, inbox_prefix,
+    About, BcryptCost, Credential, Export, Import, Inbox, JetStream, Limits, Model, Retired, Root, Server,
+    ServerJetStream, ShareKind, StreamCopy, SystemAccount, Tenant, User, inbox_prefix,
 };
 use crate::registry::codes;
 
@@ -130,10 +130,15 @@ fn system_user(user: &raw::SystemUser) -> User {
     operator(user.name.value.clone(), user.name.span, credential)
 }
 
+fn about(description: &Key<Spanned<String>>, owner: &Key<Spanned<String>>, contact: &Key<Spanned<String>>) -> About {
+    About { description: value(description), owner: value(owner), contact: value(contact) }
+}
+
 /// A user of the system account, with unrestricted permissions.
 fn operator(user: UserName, span: crate::diag::Span, credential: Credential) -> User {
     User {
         name: user,
+        about: About::default(),
         span,
         role: name(RoleName::parse, "operator"),
         credential,
@@ -231,6 +236,7 @@ fn tenant(
     let stream_exports = shares.stream_exports.get(own_name).map(Vec::as_slice).unwrap_or_default();
     let mut tenant = Tenant {
         name: raw.name.value.clone(),
+        about: about(&raw.description, &raw.owner, &raw.contact),
         span: raw.name.span,
         subjects: raw.subjects().into_iter().map(|(subject, _)| subject).collect(),
         limits: Limits {
@@ -283,6 +289,7 @@ fn provisioner(tenant: &Tenant) -> User {
         span: tenant.span,
         credential: Credential::Nkey { generation: 1 },
         inbox: Inbox::Private,
+        about: About::default(),
         name: user,
     }
 }
@@ -328,6 +335,7 @@ fn user(
     };
     User {
         name: raw.name.value.clone(),
+        about: about(&raw.description, &raw.owner, &raw.contact),
         span: raw.name.span,
         role,
         credential: credential(&raw.auth, &raw.generation, &raw.password_env, &raw.public_key),

@@ -151,6 +151,12 @@ keys! {
     Tenant, "a tenant" {
         /// The account's name.
         name: Spanned<AccountName>,
+        /// What the tenant is, for its handout.
+        description: Key<Spanned<String>>,
+        /// Who owns it: a team or a person.
+        owner: Key<Spanned<String>>,
+        /// Where its developers ask for help: an address, a channel.
+        contact: Key<Spanned<String>>,
         /// The tenant's subject space. Default "<name>.>".
         subjects: Key<List<Spanned<Subject>>>,
         /// Whether its users may not log in: their clients are disconnected, its streams stay. Default false.
@@ -197,6 +203,12 @@ keys! {
     User, "a user" {
         /// The user's name, unique in its tenant.
         name: Spanned<UserName>,
+        /// What it is for.
+        description: Key<Spanned<String>>,
+        /// Who owns it: a team or a person.
+        owner: Key<Spanned<String>>,
+        /// Where to reach the owner.
+        contact: Key<Spanned<String>>,
         /// A built-in role (admin, app, publisher, subscriber, monitor, provisioner) or one of yours. Default app.
         role: Key<Spanned<RoleName>>,
         /// nkey, password, or creds (operator mode). Default nkey.
