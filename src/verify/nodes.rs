@@ -17,6 +17,7 @@ use crate::error::Error;
 use crate::live::process::LocalServer;
 use crate::project::Project;
 use crate::render;
+use crate::subject::Subject;
 use crate::verdict::Verdict;
 
 /// A configuration that a server may run.
@@ -257,7 +258,8 @@ impl Run<'_> {
             ] {
                 more.extend(more_than(given, declared).map(|subjects| format!("{verb} {subjects}")));
             }
-            if given.responses.is_some() && declared.responses.is_none() {
+            let adds = declared.responses.is_none() && !publishes_everything(declared);
+            if given.responses.is_some() && adds {
                 more.push("answer whoever asks".to_owned());
             }
             if !more.is_empty() {
@@ -267,6 +269,13 @@ impl Run<'_> {
             }
         }
     }
+}
+
+/// Whether a list of subjects to publish to has all of them, so that answers need no permission.
+fn publishes_everything(declared: &Permissions) -> bool {
+    let everything = Subject::everything();
+    let allows = |list: &Vec<SubjectPattern>| list.iter().any(|pattern| pattern.subject == everything);
+    declared.publish.allow.as_ref().is_none_or(allows) && declared.publish.deny.is_empty()
 }
 
 /// What a list allows that a declared one does not, in words. `None`: nothing.

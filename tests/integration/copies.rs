@@ -195,6 +195,49 @@ async fn a_stream_that_is_replaced_twice_is_copied_in_between() {
     assert_eq!(messages(&admin, "S").await, 100, "the control: it has its limit again");
 }
 
+/// An interest stream keeps for its consumers what is published before they are made.
+#[tokio::test(flavor = "multi_thread")]
+async fn an_interest_stream_that_is_replaced_loses_nothing_before_its_consumer_is_there() {
+    let registry = |storage: &str| {
+        format!(
+            "version = 1\n[server]\nclient = \"127.0.0.1:4222\"\n[server.jetstream]\nstorage = \"64MiB\"\nmemory = \"64MiB\"\n\
+             [[tenant]]\nname = \"A\"\n[tenant.jetstream]\nstorage = \"16MiB\"\nmemory = \"16MiB\"\n[[tenant.user]]\nname = \"admin\"\nrole = \"admin\"\n\
+             [[tenant.stream]]\nname = \"S\"\nsubjects = [\"A.s\"]\nstorage = \"{storage}\"\nretention = \"interest\"\n\
+             [[tenant.stream.consumer]]\nname = \"w\"\n"
+        )
+    };
+    let project = Project::with_registry(&registry("file"));
+    project.up();
+    let admin = project.connect("A/admin").await;
+    let is_over = Arc::new(AtomicBool::new(false));
+    let publishing = tokio::spawn({
+        let (js, is_over) = (jetstream::new(admin.client.clone()), Arc::clone(&is_over));
+        async move {
+            let mut stored = Vec::new();
+            while !is_over.load(Ordering::Relaxed) {
+                let acknowledged = js.publish("A.s", "more".into()).await.expect("published").await;
+                stored.extend(acknowledged.ok().map(|acknowledged| acknowledged.sequence));
+            }
+            stored
+        }
+    });
+    for storage in ["memory", "file"] {
+        project.write("tenants.toml", &project.on_own_ports(&registry(storage)));
+        tokio::task::block_in_place(|| project.run(&["apply", "--replace", "A/S"]).succeeded());
+    }
+    let before = messages(&admin, "S").await;
+    eventually("more messages in the new one", async || messages(&admin, "S").await > before + 100).await;
+    is_over.store(true, Ordering::Relaxed);
+    let stored = publishing.await.expect("it ends");
+    let info = ask(&admin, "$JS.API.STREAM.INFO.S", json!({})).await.expect("an answer");
+    let first = info["config"]["first_seq"].as_u64().expect("it goes on with the numbers of the old one");
+    let expected = stored.iter().filter(|number| **number >= first).count();
+    assert_eq!(info["state"]["messages"], expected, "{info}");
+    assert!(expected > 100 && stored.len() > expected, "the control: it is a new one");
+    assert_eq!(info["config"]["retention"], "interest");
+    project.run(&["plan"]).succeeded();
+}
+
 /// A copy that is replaced in the same command as what it copies has all of it before that is gone.
 #[tokio::test(flavor = "multi_thread")]
 async fn a_stream_and_its_copies_that_are_replaced_at_once_keep_what_there_was() {

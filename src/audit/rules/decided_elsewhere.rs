@@ -12,7 +12,7 @@ use crate::subject::Subject;
 pub const RULE: Rule = Rule {
     id: "decided-elsewhere",
     proves: "the file decides which tenants are isolated",
-    why: "With an auth callout, or JWT accounts that are stored elsewhere, accounts and permissions are not in the file. If leaf nodes of several tenants dial other servers, those servers decide whether the tenants meet. If servers are known by the names in their certificates, and one authority signs clients and servers, the authority decides who is a server",
+    why: "With an auth callout, or JWT accounts that are stored elsewhere, accounts and permissions are not in the file. If leaf nodes of several tenants dial other servers, or one does while other servers of its cluster may, those servers decide whether the tenants meet. (One remote alone is taken for the dialler's own: the server that it dials is to bind it to the same tenant.) If servers are known by the names in their certificates, and one authority signs clients and servers, the authority decides who is a server",
     mend: "audit the file where the accounts are, such as a resolver's folder, and the other servers' files; `tenantry verify --server URL` attacks a server that tenantry renders",
     check,
 };

@@ -292,6 +292,35 @@ mod tests {
 
     /// Measured on nats-server 2.15.1: HUB republishes what A sends to the service that it imports of B; and if C sends a
     /// message of its stream with that service's subject as reply, HUB's stream acknowledges it there.
+    /// Measured on nats-server 2.15.1: the longer form of an acknowledgement has the domain and the hash of the account's name,
+    /// and no other token in its place.
+    #[test]
+    fn a_domain_that_is_called_like_a_stream_makes_no_longer_form() {
+        let found = |domain: &str, acks: &str| {
+            let export = |stream: &str, acks: &str, to: &str| {
+                format!(
+                    "{{ service: \"$JS.API.CONSUMER.MSG.NEXT.{stream}.w\", accounts: [{to}] }}, {{ service: \"{acks}\", accounts: [{to}] }}"
+                )
+            };
+            let import = |name: &str, stream: &str, acks: &str| {
+                format!(
+                    "{name} {{ users: [{{ user: u{name} }}], imports: [{{ service: {{ account: HUB, subject: \"$JS.API.CONSUMER.MSG.NEXT.{stream}.w\" }} }}, {{ service: {{ account: HUB, subject: \"{acks}\" }} }}] }}"
+                )
+            };
+            let own = "$JS.ACK.ORD_B.w.>";
+            let text = format!(
+                "jetstream {{ domain: {domain} }}\naccounts {{ HUB {{ jetstream: enabled, users: [{{ user: h }}], exports: [{}, {}] }}\n{}\n{} }}",
+                export("ORD_A", acks, "A"),
+                export("ORD_B", own, "B"),
+                import("A", "ORD_A", acks),
+                import("B", "ORD_B", own),
+            );
+            findings(&text).iter().any(|f| f.rule == "shared-stream")
+        };
+        assert!(!found("other", "$JS.ACK.ORD_A.w.>") && !found("ORD_A", "$JS.ACK.ORD_A.w.>"));
+        assert!(found("ORD_A", "$JS.ACK.ORD_A.>") && found("ORD_A", "$JS.ACK.ORD_A.LNj1UmbN.ORD_B.w.>"));
+    }
+
     #[test]
     fn jetstream_passes_messages_on_to_a_service_of_a_third_account() {
         let found = |export: &str, import: &str, jetstream: &str| {

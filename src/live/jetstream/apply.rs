@@ -219,7 +219,8 @@ async fn carry_out_one(
         let raw = found.map(|f| &f.raw);
         match (&change.action, declared) {
             (Action::Create, Some(stream)) => {
-                create_stream(api, stream, &stream.config, copied_up_to(actual, name)).await?;
+                let config = handover.first_configuration(actual, stream);
+                create_stream(api, stream, &config, copied_up_to(actual, name)).await?;
             }
             (Action::Update(_), Some(stream))
                 if raw.is_some_and(|raw| handover::awaits_copies(actual, stream, raw)) =>

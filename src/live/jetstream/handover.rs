@@ -142,6 +142,16 @@ fn without_limits(declared: &Config) -> Option<Config> {
     (config != *declared).then_some(config)
 }
 
+/// The configuration of an interest stream that keeps what comes before its consumers are made. `None`: it is none, or has none.
+fn until_consumers(stream: &Stream) -> Option<Config> {
+    let is_interest = stream.config.get(RETENTION.name) == "interest" && !stream.consumers.is_empty();
+    is_interest.then(|| {
+        let mut config = stream.config.clone();
+        config.set(RETENTION, "limits");
+        config
+    })
+}
+
 /// Whether a stream is as a replacement has left it that was interrupted, or has yet to end: without its limits, which come when
 /// its copies have all of it.
 pub fn awaits_copies(actual: &Actual, stream: &Stream, raw: &Json) -> bool {
@@ -235,9 +245,14 @@ impl Handover {
         Ok(())
     }
 
-    /// The configuration with which a stream is made anew: without its limits at first, if streams of its account copy it.
+    /// The configuration with which a stream is made: without its limits at first, if streams of its account copy it, and
+    /// without interest until its consumers are there.
     pub fn first_configuration(&mut self, actual: &Actual, stream: &Stream) -> Config {
-        match without_limits(&stream.config).filter(|_| actual.is_copied(stream.name.as_str())) {
+        let first = match actual.is_copied(stream.name.as_str()) {
+            true => without_limits(&stream.config),
+            false => until_consumers(stream),
+        };
+        match first {
             Some(config) => {
                 self.limit_later(actual, stream);
                 config

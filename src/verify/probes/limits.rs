@@ -10,7 +10,7 @@ use crate::verify::wire::Connection;
 
 pub const PROBE: Probe = Probe {
     id: "limits",
-    proves: "each tenant is held to its own limits, so that it cannot exhaust the server",
+    proves: "each tenant is held to its own limits",
     mend: "the server's limits differ from the registry's: `tenantry up` renders and reloads them",
     run: |run, tenant_runs| Box::pin(probe(run, tenant_runs)),
 };

@@ -9,6 +9,7 @@ use crate::audit::system::{Account, Export, ListenerKind, System};
 use crate::audit::tenants::Tenants;
 use crate::diag::Span;
 use crate::model::ShareKind;
+use crate::model::names::hash_of_account;
 use crate::subject::Subject;
 
 /// A tenant's way to a stream of another account.
@@ -184,7 +185,12 @@ fn names_in(system: &System, message: &Carried<'_>, request: &str) -> Option<(St
         // The newer form has a domain, or `_`, and a hash before the names.
         let domain = system.server.jetstream.as_ref().and_then(|jetstream| jetstream.domain.as_ref());
         let is_domain = |token: &str| token == "_" || domain.is_some_and(|(domain, _)| domain == token);
-        before += if part.tokens().nth(before).is_some_and(is_domain) { 2 } else { 0 };
+        // Another account's is of no consumer here. The names of accounts by JWTs are not those that the server hashes.
+        let hash = hash_of_account(&message.account.name);
+        let is_hash = |token: &str| matches!(token, "*" | ">") || token == hash || system.operator.is_some();
+        let mut tokens = part.tokens().skip(before);
+        let is_long = tokens.next().is_some_and(is_domain) && tokens.next().is_none_or(is_hash);
+        before += if is_long { 2 } else { 0 };
     }
     // A `>` may hold any name.
     let mut names = part.tokens().skip(before).map(|token| if token == ">" { "*" } else { token }.to_owned());
