@@ -1,8 +1,8 @@
 //! The built-in roles with each client library: async-nats, nats-py, the JavaScript
-//! client. For each role every operation is tried, and has to work or to be refused; the
+//! client, nats.go and jnats. For each role every operation is tried, and has to work or to be refused; the
 //! table of docs/roles.md is made of the result.
 //!
-//! The other libraries need Python and Node: `.ci/clients FOLDER` installs them, and
+//! The other libraries need Python, Node, Go and Java with Maven: `.ci/clients FOLDER` installs them, and
 //! TENANTRY_CLIENTS=FOLDER has them used. Without them their part is not proved, and that
 //! is said loudly; with TENANTRY_REQUIRE_CLIENTS=1 it is a failure. TENANTRY_UPDATE_DOCS=1
 //! writes the table.
@@ -115,6 +115,28 @@ service = "O.api.x"
 /// How long what is refused is waited for: a refusal is no answer.
 const WAIT: Duration = Duration::from_secs(3);
 
+/// The other libraries.
+const FOREIGN: [&str; 4] = ["nats-py", "JavaScript", "Go", "Java"];
+
+/// The command that tries everything with another library, without the user's name.
+fn command(library: &str, folder: &Path) -> Vec<PathBuf> {
+    match library {
+        "nats-py" => vec![folder.join("venv/bin/python"), "tests/clients/roles.py".into()],
+        "JavaScript" => {
+            let script = folder.join("roles.mjs");
+            std::fs::copy("tests/clients/roles.mjs", &script).expect("copy the script");
+            vec!["node".into(), script]
+        }
+        "Go" => vec![folder.join("roles-go")],
+        "Java" => {
+            let classes = folder.join("java");
+            let path = format!("{}:{}/*", classes.display(), classes.display());
+            vec!["java".into(), "-cp".into(), path.into(), "Roles".into()]
+        }
+        other => panic!("there is no library {other}"),
+    }
+}
+
 /// Which operations worked, by library and role.
 type Results = BTreeMap<(&'static str, &'static str), BTreeSet<String>>;
 
@@ -132,12 +154,11 @@ fn roles() -> Result<(), String> {
     let runtime =
         tokio::runtime::Builder::new_multi_thread().worker_threads(2).enable_all().build().expect("a runtime");
     let clients = std::env::var_os("TENANTRY_CLIENTS").map(PathBuf::from);
-    let results = runtime.block_on(measure(REGISTRY, clients.as_deref()));
+    let results = runtime.block_on(measure(REGISTRY, clients.as_deref(), &FOREIGN));
     let mut unexpected = unexpected(&results);
     // With JetStream at both ends of the service, acknowledgements name their account, which nats-py cannot read.
     let named = REGISTRY.replace("name = \"O\"\n", "name = \"O\"\n[tenant.jetstream]\nstorage = \"1MiB\"\n");
-    let mut with_names = runtime.block_on(measure(&named, clients.as_deref()));
-    with_names.retain(|(library, _), _| *library != "nats-py");
+    let with_names = runtime.block_on(measure(&named, clients.as_deref(), &FOREIGN[1..]));
     unexpected.extend(self::unexpected(&with_names).into_iter().map(|what| format!("with js_ack_fc_v2: {what}")));
     if !unexpected.is_empty() {
         return Err(unexpected.join("\n"));
@@ -145,7 +166,7 @@ fn roles() -> Result<(), String> {
     let table = table(&results);
     if clients.is_none() {
         println!("########################################################################");
-        println!("# nats-py AND THE JAVASCRIPT CLIENT WERE NOT TRIED: `.ci/clients FOLDER`");
+        println!("# nats-py, JAVASCRIPT, GO AND JAVA WERE NOT TRIED: `.ci/clients FOLDER`");
         println!("# installs them, and TENANTRY_CLIENTS=FOLDER has them used.");
         println!("########################################################################");
         let required = std::env::var_os("TENANTRY_REQUIRE_CLIENTS").is_some_and(|v| v == "1");
@@ -208,7 +229,7 @@ fn table(results: &Results) -> String {
 }
 
 /// Tries everything, with everybody at the same time.
-async fn measure(registry: &str, clients: Option<&Path>) -> Results {
+async fn measure(registry: &str, clients: Option<&Path>, libraries: &[&'static str]) -> Results {
     let users: Vec<String> =
         ROLES.iter().map(|role| format!("[[tenant.user]]\nname = \"{role}\"\nrole = \"{role}\"\n")).collect();
     let project = Project::with_registry(&registry.replace("ROLES\n", &users.concat()));
@@ -223,12 +244,9 @@ async fn measure(registry: &str, clients: Option<&Path>) -> Results {
     let mut runs: Vec<BoxFuture<'_, Tried>> = Vec::new();
     for role in ROLES {
         let creds = project.creds(&format!("T/{role}"));
-        if let Some(folder) = clients {
-            let python = vec![folder.join("venv/bin/python"), "tests/clients/roles.py".into()];
-            runs.push(foreign("nats-py", role, python, &creds));
-            let script = folder.join("roles.mjs");
-            std::fs::copy("tests/clients/roles.mjs", &script).expect("copy the script");
-            runs.push(foreign("JavaScript", role, vec!["node".into(), script], &creds));
+        for library in libraries.iter().filter(|_| clients.is_some()) {
+            let folder = clients.expect("the folder of the libraries");
+            runs.push(foreign(library, role, command(library, folder), &creds));
         }
         runs.push(async move { (("async-nats", role), own(&format!("async-nats.{role}"), &creds).await) }.boxed());
     }
@@ -300,7 +318,7 @@ async fn surroundings(admin: &Connection, other: &Connection) -> Arc<Mutex<BTree
             }
         });
     }
-    for who in ["async-nats", "nats-py", "JavaScript"].iter().flat_map(|l| ROLES.map(|role| format!("{l}.{role}"))) {
+    for who in FOREIGN.iter().chain(&["async-nats"]).flat_map(|l| ROLES.map(|role| format!("{l}.{role}"))) {
         let (client, heard) = (admin.client.clone(), Arc::clone(&heard));
         tokio::spawn(async move {
             let subject = format!("T.ask.{who}");

@@ -76,7 +76,10 @@ const SHARES: usize = 10;
 
 pub fn run(context: &Context, args: &Args) -> Result<Exit, Error> {
     let Some(file) = args.file.as_ref().filter(|_| !args.rules) else {
-        context.ui.raw(&rules());
+        match context.ui.is_json() {
+            true => context.ui.json(&rules_document()),
+            false => context.ui.raw(&rules()),
+        }
         return Ok(Exit::Ok);
     };
     let audit = audited(file, args.tenants.as_deref()).inspect_err(|_| {
@@ -209,6 +212,17 @@ fn suggestion(system: &System) -> String {
         }
     }
     text
+}
+
+/// Every rule, as data.
+fn rules_document() -> serde_json::Value {
+    use serde_json::{Value, json};
+    let rules: Vec<Value> = audit::RULES
+        .iter()
+        .map(|rule| json!({ "rule": rule.id, "proves": rule.proves, "why": rule.why, "fix": rule.mend }))
+        .collect();
+    let reading = audit::rules::READING.iter().map(|(id, what)| json!({ "rule": id, "means": what }));
+    json!({ "rules": rules, "reading": reading.collect::<Vec<_>>(), "residual": audit::RESIDUAL })
 }
 
 /// The text of docs/rules.md: every rule.

@@ -120,8 +120,10 @@ enum Command {
 
 /// Runs one command line. Returns the process's exit code.
 pub fn run(arguments: impl IntoIterator<Item = OsString>) -> Exit {
-    let cli = match Cli::try_parse_from(arguments) {
+    let arguments: Vec<OsString> = arguments.into_iter().collect();
+    let cli = match Cli::try_parse_from(&arguments) {
         Ok(cli) => cli,
+        Err(e) if e.use_stderr() && asks_for_json(&arguments) => return refuse_in_json(&e),
         Err(e) => {
             ui::keep_lost(e.print());
             let ui = Ui::new(Format::Human, Color::Auto, false, false);
@@ -177,6 +179,25 @@ pub fn run(arguments: impl IntoIterator<Item = OsString>) -> Exit {
             error.exit()
         }
     }
+}
+
+/// Whether a command line that cannot be parsed asks for JSON.
+fn asks_for_json(arguments: &[OsString]) -> bool {
+    let is_pair = |pair: &[OsString]| pair[0] == "--format" && pair[1] == "json";
+    arguments.iter().any(|argument| argument == "--format=json") || arguments.windows(2).any(is_pair)
+}
+
+/// Prints what is wrong with a command line as JSON.
+fn refuse_in_json(error: &clap::Error) -> Exit {
+    let text = error.render().to_string();
+    let (message, usage) = text.split_once("\n\nUsage: ").unwrap_or((&text, ""));
+    let message = message.trim_start_matches("error: ").split_whitespace().collect::<Vec<_>>().join(" ");
+    let usage = usage.lines().next().map(|line| format!("usage: {line}")).unwrap_or_default();
+    let error = Error::usage(message, usage);
+    let ui = Ui::new(Format::Json, Color::Auto, false, false);
+    ui.error(&error);
+    ui.json(&ErrorDocument::from_error(&error));
+    unless_lost(ui, error.exit())
 }
 
 /// The exit code of a command that printed its result: `NotWritten` if standard output did not

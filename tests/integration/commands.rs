@@ -161,6 +161,23 @@ fn wrong_usage_exits_with_2_and_says_what_is_right() {
     }
 }
 
+/// A script that asks for JSON gets JSON, also for a command line that is wrong.
+#[test]
+fn usage_errors_and_rules_are_json_too() {
+    let project = Project::with_registry(DEFAULT_REGISTRY);
+    for arguments in [&["creds", "--format", "json"] as &[&str], &["nonsense", "--format=json"]] {
+        let said = project.run(arguments).exited(2).json();
+        assert_eq!(said["verdict"], "invalid", "{said}");
+        assert!(said["hint"].as_str().is_some_and(|hint| hint.starts_with("usage: tenantry")), "{said}");
+    }
+    assert_eq!(project.run(&["nonsense"]).exited(2).stdout, "", "the control: people read standard error");
+    let rules = project.run(&["audit", "--rules", "--format", "json"]).succeeded().json();
+    let known = project.run(&["audit", "--rules"]).succeeded().stdout;
+    for rule in rules["rules"].as_array().expect("rules") {
+        assert!(known.contains(&format!("## {}\n", rule["rule"].as_str().expect("a name"))), "{rule}");
+    }
+}
+
 /// Whoever reads a log of no results must see whether anything was judged.
 #[test]
 fn a_command_that_fails_is_no_clean_review() {

@@ -15,7 +15,8 @@ use super::system::{Account, Import, ListenerKind, System, User};
 use crate::diag::Span;
 use crate::subject::{Subject, SubjectIndex};
 use carriers::{
-    Carrier, allows, answers_others, by_leaf_node, hears_mqtt, past_publish_list, requests_of_others, speaks_anywhere,
+    Carrier, UNCHECKED_OF_LEAF, allows, answers_others, by_leaf_node, hears_mqtt, past_lists_of_leaf,
+    past_publish_list, requests_of_others, speaks_anywhere,
 };
 
 pub use answering::answering;
@@ -62,6 +63,10 @@ struct Member<'w> {
     as_leaf_node: [Option<Carrier>; 2],
     /// Whether its lists allow that.
     by_lists: [bool; 2],
+    /// How it sends, as a leaf node, acknowledgements and answers, which no list covers.
+    sends_as_leaf: Option<Carrier>,
+    /// Whether its lists let it receive those.
+    hears_those: bool,
     /// How its answers to other accounts pass through its own.
     answers_others: Option<Carrier>,
     /// Whether it receives such answers of others.
@@ -127,6 +132,11 @@ pub fn crossings<'w>(
             as_leaf_node: [&user.permissions.publish, &user.permissions.subscribe]
                 .map(|side| by_leaf_node(system, account, user, side)),
             by_lists: mqtt.as_ref().map_or([false; 2], |mqtt| allows(account, user, mqtt)),
+            sends_as_leaf: past_lists_of_leaf(user),
+            hears_those: UNCHECKED_OF_LEAF
+                .iter()
+                .filter_map(|s| Subject::as_the_server_reads(s))
+                .any(|s| allows(account, user, &s)[1]),
             answers_others: answers_others(&requests, user),
             hears_answers: answers.as_ref().is_some_and(|answers| answers.received_by(user).is_some()),
         });
@@ -235,6 +245,11 @@ impl<'w> Search<'w> {
                 pairs.extend(receiving.iter().filter_map(carried));
             }
         }
+        let (by_leaf, hearing_those) =
+            (first(members, &|m| m.sends_as_leaf.is_some()), first(members, &|m| m.hears_those));
+        for from in by_leaf {
+            pairs.extend(hearing_those.iter().map(|to| (from, *to, members[from].sends_as_leaf.clone())));
+        }
         for from in answering {
             pairs.extend(by_answers.iter().map(|to| (from, *to, members[from].answers_others.clone())));
         }
@@ -337,6 +352,26 @@ mod tests {
         // What a client may send on `$MQTT.>` is mapped away from there.
         let mapped = "\"*.to.*.>\": \"$2.in.>\"";
         assert_eq!(found("LEAFNODE", "a.x", mapped), [""; 0]);
+    }
+
+    /// Measured on nats-server 2.15.1, with allow and deny lists: a client with the same lists is refused.
+    #[test]
+    fn a_leaf_node_sends_acknowledgements_and_answers_whatever_its_lists_deny() {
+        let found = |types: &str, hears: &str| {
+            let denied = "deny: [\"$MQTT.>\", \"$JS.ACK.>\", \"_R_.>\"]";
+            let text = format!(
+                "leafnodes {{ port: 7422 }}\naccounts {{ A {{ users: [
+                 {{ user: t1, allowed_connection_types: [{types}], permissions {{ publish: {{ allow: \"t1.>\", {denied} }}, subscribe: {{ allow: \"t1.>\", {denied} }} }} }},
+                 {{ user: t2, allowed_connection_types: [STANDARD], permissions {{ publish: \"t2.>\", subscribe: {hears} }} }}] }} }}"
+            );
+            let system = system(&text);
+            let crossings = crossings(&system, &system.accounts[0], |user| &user.name[..2], 20);
+            crossings.iter().any(|c| c.from.name == "t1" && c.to.name == "t2")
+        };
+        let wide = "{ allow: \">\", deny: [\"> >\", \"t1.>\", \"$MQTT.>\"] }";
+        assert!(found("LEAFNODE", wide) && found("LEAFNODE", "\"_R_.>\""));
+        assert!(!found("STANDARD", wide), "a client");
+        assert!(!found("LEAFNODE", "\"t2.>\""));
     }
 
     fn both(publish: &str, subscribe: &str) -> String {

@@ -4,9 +4,10 @@ mod acknowledged;
 
 use super::{Rule, leaf_bridge, open_cluster};
 use crate::audit::reach::term::is_misread;
-use crate::audit::system::{Account, Import, Remote, System};
+use crate::audit::system::{Account, Export, Import, Remote, System};
 use crate::audit::tenants::Tenants;
 use crate::diag::{Diagnostic, Span};
+use crate::model::ShareKind;
 use crate::subject::Subject;
 
 pub const RULE: Rule = Rule {
@@ -40,6 +41,7 @@ fn check(system: &System, tenants: &Tenants, out: &mut Vec<Diagnostic>) {
     }
     out.extend(acknowledged::by_answers(system, tenants));
     misread(system, tenants, out);
+    out.extend(system.accounts.iter().filter_map(|account| behind_domain(system, tenants, account)));
     // Operators reach every account anyway.
     let is_operators = |account: &str| system.account(account).is_some_and(|account| system.is_system(account));
     let remotes = || {
@@ -98,6 +100,34 @@ pub fn stolen_on_other_servers(system: &System, import: &Import, taking: &Accoun
     );
     let hint = super::remedy(system, taking, "`max_leafnodes: 0` in the limits of one of the two", "--leaf-conns 0");
     RULE.warning(import.span, message).hint(hint)
+}
+
+/// The finding that an account without JetStream here has several tenants ask JetStream behind its leaf node, by the name of its
+/// domain. Measured on nats-server 2.15.1: they take from, read, and purge what is each other's there.
+fn behind_domain(system: &System, tenants: &Tenants, account: &Account) -> Option<Diagnostic> {
+    let leaf = system.leaf_of(account).filter(|_| account.jetstream.is_none())?;
+    let is_of_domain = |export: &&Export| {
+        let mut tokens = export.subject.tokens();
+        let is_api = |token: &str| ["API", "ACK", "FC", "EVENT"].contains(&token);
+        export.kind == ShareKind::Service
+            && tokens.next() == Some("$JS")
+            && tokens.next().is_some_and(|token| !is_api(token))
+    };
+    let is_service = |export: &&Export| export.kind == ShareKind::Service;
+    let is_other = |(by, _): &(&Account, &Import)| tenants.are_apart(&by.name, &account.name);
+    let services = || account.exports.iter().filter(is_service);
+    let mut asking =
+        services().filter(is_of_domain).flat_map(|export| system.imports_of(account, export)).filter(is_other);
+    let (first, import) = asking.next()?;
+    // A stream there may hold what another tenant asks of any service.
+    let sending = services().flat_map(|export| system.imports_of(account, export)).filter(is_other);
+    let (second, _) = asking.chain(sending).find(|(by, _)| tenants.are_apart(&by.name, &first.name))?;
+    let message = format!(
+        "whether `{}` and `{}` have streams and consumers of their own in JetStream behind the leaf node of `{}` is not in this file",
+        first.name, second.name, account.name
+    );
+    let hint = "export to each the requests of one stream and consumer of its own, and audit the file of the server that has them";
+    Some(RULE.warning(import.span, message).related(leaf, "the leaf node").hint(hint))
 }
 
 /// Adds the imports of which the server mixes up the tokens, where several tenants are at one of their ends.
@@ -305,6 +335,24 @@ mod tests {
         };
         assert!(chain("", "m.svc") && !chain("", "m.other"));
         assert!(!chain("feature_flags { js_ack_fc_v2: true }", "m.svc"));
+    }
+
+    /// Measured on nats-server 2.15.1 with JetStream of `A` on the other server only, in the domain `edge`: the two took from one
+    /// consumer, and one read and purged what the other had stored.
+    #[test]
+    fn jetstream_behind_a_leaf_node_is_not_in_the_file() {
+        let found = |leaf: &str, of_c: &str| {
+            let next = "$JS.edge.API.CONSUMER.MSG.NEXT.S.W";
+            let text = format!(
+                "{leaf}\naccounts {{ A {{ users: [{{ user: a }}], exports: [{{ service: \"{next}\", accounts: [B] }}, {{ service: \"{of_c}\", accounts: [C] }}] }}
+                 B {{ users: [{{ user: b }}], imports: [{{ service: {{ account: A, subject: \"{next}\" }} }}] }}
+                 C {{ users: [{{ user: c }}], imports: [{{ service: {{ account: A, subject: \"{of_c}\" }} }}] }} }}"
+            );
+            findings(&text).iter().any(|f| f.message.contains("in JetStream behind the leaf node of `A`"))
+        };
+        let leaf = "leafnodes { port: 7422, authorization { users: [{ user: l, password: p, account: A }] } }";
+        assert!(found(leaf, "$JS.edge.API.CONSUMER.MSG.NEXT.T.W") && found(leaf, "in.c"));
+        assert!(!found("", "in.c"), "nobody is behind it");
     }
 
     /// Measured on nats-server 2.15.1: a remote of B here and a leaf node listener of A behind a gateway joined the two, and so did a

@@ -16,7 +16,7 @@ use crate::subject::Subject;
 pub const RULE: Rule = Rule {
     id: "passed-on",
     proves: "shared subjects reach the accounts they were shared with and no others",
-    why: "An importer can export a service that it imports to accounts that the owner never named (messages of a stream go no further, unless a leaf node of the importer leads to a server with the same accounts). In a cluster, and behind gateways, a request that came from another server is an ordinary message, which importers of a stream over its subject hear; and so does a leaf node of such an importer, on one server too",
+    why: "An importer can export a service that it imports to accounts that the owner never named (messages of a stream go no further, unless a leaf node of the importer leads to a server with the same accounts). In a cluster, and behind gateways, a request that came from another server is an ordinary message, which importers of a stream over its subject hear; and so does a leaf node of such an importer, on one server too. (What an account's own users do with what they got is theirs: a reply subject inside a stream that it exports brings an answer to the leaf nodes of that importer)",
     mend: "name the last importer in the owner's export too, or remove the second export",
     check,
 };
@@ -72,7 +72,8 @@ fn heard_as_messages(
         let asked = of_each.get(owner.name.as_str()).map(Vec::as_slice).unwrap_or_default();
         let streams = owner.exports.iter().filter(|export| export.kind == ShareKind::Stream);
         let imports = streams.flat_map(|export| system.imports_of(owner, export));
-        let imports: Vec<_> = imports.filter(|(by, _)| is_one_of_several || system.leaf_of(by).is_some()).collect();
+        let hears_by_leaf = |(by, import): &(&Account, &Import)| system.leaf_that_hears(by, &import.local).is_some();
+        let imports: Vec<_> = imports.filter(|import| is_one_of_several || hears_by_leaf(import)).collect();
         for one in asked.iter().filter(|one| one.is_sure && !imports.is_empty()) {
             let heard = heard(owner, &one.own);
             let hears = |(by, import): &&(&Account, &Import)| {
@@ -169,7 +170,12 @@ fn led_on<'s>(
                 tenants.are_apart(from, to) && tenants.are_apart(from, &via.name) && tenants.are_apart(to, &via.name)
             };
             let mut coming = coming.iter().filter(|(from, ..)| is_third(from));
-            let first = coming.find_map(|(from, carried, comes)| Some((*from, carried.within(subject)?, *comes)));
+            let first = coming.find_map(|(from, carried, comes)| {
+                let carried = carried.within(subject)?;
+                // What is mapped at the other end goes there under its own name, which is not followed back.
+                let goes_out = !via.mappings.is_empty() || system.leaf_that_hears(via, &carried.subject()).is_some();
+                goes_out.then_some((*from, carried, *comes))
+            });
             if let Some((from, carried, comes)) = first {
                 found.push(OverLeaf { from, to, via, leaf, subject: carried.subject(), comes, goes });
             }
@@ -249,6 +255,8 @@ mod tests {
             assert_eq!(found(leaf, "orders.>", "limits { max_leafnodes: 0 }"), 0, "{leaf}");
         }
         assert_eq!(found("", "orders.>", ""), 0, "no leaf nodes");
+        let kept = remote.replace("account: AUDIT", "account: AUDIT, deny_exports: [\"orders.>\"]");
+        assert_eq!(found(&kept, "orders.>", ""), 0, "the leaf node does not get it");
     }
 
     /// Measured on two servers of nats-server 2.15.1 with the same accounts, of which each dials a third one for `VIA`.

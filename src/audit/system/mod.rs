@@ -333,6 +333,16 @@ impl System {
         leaves.chain(users).next()
     }
 
+    /// Where a leaf node of an account comes in, or goes out, that may receive some of the subjects. `None`: none does.
+    pub fn leaf_that_hears(&self, account: &Account, subject: &Subject) -> Option<Span> {
+        let is_kept_back = |kept: &[Subject]| kept.iter().any(|kept| kept.contains(subject));
+        let leaves =
+            self.server.leaves_of(&account.name).filter(|(_, kept)| account.takes_leaf_nodes() && !is_kept_back(kept));
+        let hears = |user: &&User| self.may_be_leaf(account, user) && user.permissions.subscribe.touches(subject);
+        let users = account.users.iter().filter(hears).map(|user| user.span);
+        leaves.map(|(span, _)| span).chain(users).next()
+    }
+
     /// Whether `account` is the system account.
     pub fn is_system(&self, account: &Account) -> bool {
         self.system_account.as_ref().map_or(account.name == "$SYS", |(name, _)| *name == account.name)

@@ -66,6 +66,7 @@ impl Targets {
         let tenants: Vec<&str> = model.tenants.iter().map(|t| t.name.as_str()).collect();
         replace.iter().try_for_each(|name| refuse_undeclared(name, &known))?;
         delete.iter().try_for_each(|name| refuse_declared(name, &known, &tenants))?;
+        model.tenants.iter().try_for_each(|tenant| refuse_crossed(tenant, replace))?;
         Ok(Self { replace: replace.iter().cloned().collect(), delete: delete.iter().cloned().collect() })
     }
 
@@ -109,6 +110,27 @@ fn refuse_undeclared(name: &str, known: &[&str]) -> Result<(), Error> {
             Error::usage(format!("`{name}` is no stream or consumer"), format!("did you mean `{stream}`?"))
         }
         (None, None) => Error::unknown_name("stream or consumer", name, known),
+    })
+}
+
+/// Refuses a copy of another tenant's stream that is named with its origin, if its tenant has a named stream as well that others
+/// copy. Tenants are applied one after the other then, and the copy would come after its origin, which is empty.
+fn refuse_crossed(tenant: &Tenant, replace: &[String]) -> Result<(), Error> {
+    let is_named = |tenant: &str, stream: &str| replace.contains(&address(tenant, stream, None));
+    let own = tenant.name.as_str();
+    if !tenant.stream_exports.iter().any(|copy| is_named(own, copy.stream.as_str())) {
+        return Ok(());
+    }
+    let copies = tenant.streams.iter().flat_map(|stream| stream.copies.iter().map(move |copy| (stream, copy)));
+    let mut crossed = copies.filter(|(stream, copy)| {
+        is_named(own, stream.name.as_str()) && is_named(copy.from.as_str(), copy.stream.as_str())
+    });
+    crossed.next().map_or(Ok(()), |(stream, copy)| {
+        let (copy_name, origin) = (address(own, stream.name.as_str(), None), address(copy.from.as_str(), copy.stream.as_str(), None));
+        Err(Error::usage(
+            format!("`{copy_name}` copies `{origin}`, and `{own}` is to replace streams that others copy too: their order could not be kept"),
+            format!("replace the copies first, in a command of their own: tenantry apply --replace {copy_name}; nothing was changed"),
+        ))
     })
 }
 
@@ -219,6 +241,36 @@ mod tests {
         ];
         for (name, message, hint) in cases {
             assert_eq!(error(targets(&[], &[name])), (message.to_owned(), hint.to_owned()));
+        }
+    }
+
+    #[test]
+    fn copies_that_cross_are_not_replaced_with_their_origins() {
+        let tenant = |name: &str, own: &str, copy: &str, of: &str, from: &str| {
+            format!(
+                "[[tenant]]\nname = \"{name}\"\n[tenant.jetstream]\nstorage = \"1MiB\"\n[[tenant.user]]\nname = \"app\"\n\
+                 [[tenant.stream]]\nname = \"{own}\"\nsubjects = [\"{name}.s\"]\n[[tenant.stream]]\nname = \"{copy}\"\n\
+                 [[tenant.stream.source]]\nname = \"{of}\"\nfrom = \"{from}\"\n"
+            )
+        };
+        let share = |from: &str, to: &str, stream: &str| {
+            format!("[[share]]\nfrom = \"{from}\"\nto = [\"{to}\"]\njetstream = \"{stream}\"\n")
+        };
+        let text = [
+            tenant("A", "S", "TC", "T", "B"),
+            tenant("B", "T", "SC", "S", "A"),
+            share("A", "B", "S"),
+            share("B", "A", "T"),
+        ];
+        let model = model(&text.concat());
+        let parse = |names: &[&str]| {
+            let names: Vec<String> = names.iter().map(ToString::to_string).collect();
+            Targets::parse(&model, &names, &[]).map(drop)
+        };
+        let (message, _) = error(parse(&["A/S", "A/TC", "B/SC", "B/T"]).map(|()| Targets::default()));
+        assert!(message.starts_with("`A/TC` copies `B/T`"), "{message}");
+        for good in [&["A/S", "B/SC"][..], &["A/TC", "B/SC"], &["A/S", "B/T"], &["A/S", "A/TC"]] {
+            assert!(parse(good).is_ok(), "{good:?}");
         }
     }
 
