@@ -66,7 +66,7 @@ pub const UNCHECKED_OF_LEAF: [&str; 2] = ["$JS.ACK.>", "_R_.>"];
 /// How a leaf node sends acknowledgements and answers past its lists. `None`: it is none.
 pub fn past_lists_of_leaf(user: &User) -> Option<Carrier> {
     let what = "`$JS.ACK.>` and `_R_.>`, on which a leaf node publishes whatever its lists deny".to_owned();
-    user.is_leaf.then(|| Carrier { what, place: user.span, by_import: false })
+    user.is_leaf.then_some(Carrier { what, place: user.span, by_import: false })
 }
 
 /// Whether a user's lists let it publish, and receive, on some of the subjects.
