@@ -84,6 +84,7 @@ pub const RESIDUAL: &[&str] = &[
     "a new account with the name of a removed one can read its streams",
     "what JetStream delivers over a share has the subject under which it was stored: who may make consumers, or has a leaf node, chooses the subject that the other side sees, so a subject is no proof of who sent a message (requests name the account in `Nats-Request-Info`)",
     "the exporter of a stream sees in a trace of its own message which of an importer's subscriptions hear it, and under which local subject",
+    "who is behind a leaf node can replace the permission lists of its user, and take all of the server's memory by the weight of a queue subscription (nats-server 2.15.1)",
     "each guess of a bcrypt password costs the server one comparison, before the client is authenticated",
 ];
 

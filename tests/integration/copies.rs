@@ -195,6 +195,57 @@ async fn a_stream_that_is_replaced_twice_is_copied_in_between() {
     assert_eq!(messages(&admin, "S").await, 100, "the control: it has its limit again");
 }
 
+/// A stream with subjects of its own and a source has all of its source again, whatever is published to it meanwhile; and its source
+/// is not emptied before a copy that is new has begun.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_stream_with_a_source_and_subjects_of_its_own_has_all_of_its_source_again() {
+    let registry = |storage: &str, new: &str| {
+        let stream = |name: &str, more: &str| {
+            format!("[[tenant.stream]]\nname = \"{name}\"\nstorage = \"{storage}\"\nmax_bytes = \"1MiB\"\n{more}\n")
+        };
+        format!(
+            "version = 1\n[server]\nclient = \"127.0.0.1:4222\"\n[server.jetstream]\nstorage = \"64MiB\"\nmemory = \"64MiB\"\n\
+             [[tenant]]\nname = \"A\"\n[tenant.jetstream]\nstorage = \"16MiB\"\nmemory = \"16MiB\"\n[[tenant.user]]\nname = \"admin\"\nrole = \"admin\"\n{}{}{new}",
+            stream("X", "subjects = [\"A.x\"]"),
+            stream("Y", "subjects = [\"A.y\"]\n[[tenant.stream.source]]\nname = \"X\""),
+        )
+    };
+    let project = Project::with_registry(&registry("file", ""));
+    project.up();
+    let admin = project.connect("A/admin").await;
+    store(&admin, "A.x", 100).await;
+    arrive(&admin, "Y", 100).await;
+    let is_over = Arc::new(AtomicBool::new(false));
+    let publishing = tokio::spawn({
+        let (js, is_over) = (jetstream::new(admin.client.clone()), Arc::clone(&is_over));
+        async move {
+            while !is_over.load(Ordering::Relaxed) {
+                let _ = js.publish("A.y", "more".into()).await.expect("published").await;
+            }
+        }
+    });
+    let new = "[[tenant.stream]]\nname = \"NEW\"\nmax_bytes = \"1MiB\"\n[[tenant.stream.source]]\nname = \"X\"\n";
+    project.write("tenants.toml", &project.on_own_ports(&registry("memory", new)));
+    let both = ["apply", "--replace", "A/X", "--replace", "A/Y"];
+    let said = tokio::task::block_in_place(|| project.run(&both).exited(1)).all();
+    assert!(said.contains("`NEW` is to copy it and has nothing of it yet"), "{said}");
+    assert_eq!(messages(&admin, "X").await, 100);
+    let of_x = async |stream: &str| {
+        let asked = json!({ "subjects_filter": "A.x" });
+        let info = ask(&admin, &format!("$JS.API.STREAM.INFO.{stream}"), asked).await.expect("an answer");
+        info["state"]["subjects"]["A.x"].as_u64().unwrap_or_default()
+    };
+    for stream in ["Y", "NEW"] {
+        eventually("all of its source", async || of_x(stream).await == 100).await;
+    }
+    // Now that the new one has begun.
+    tokio::task::block_in_place(|| project.run(&["apply", "--replace", "A/X"]).succeeded());
+    assert_eq!(messages(&admin, "X").await, 0, "the control: it is a new one");
+    is_over.store(true, Ordering::Relaxed);
+    publishing.await.expect("it ends");
+    assert_eq!([of_x("Y").await, of_x("NEW").await], [100, 100]);
+}
+
 /// An interest stream keeps for its consumers what is published before they are made.
 #[tokio::test(flavor = "multi_thread")]
 async fn an_interest_stream_that_is_replaced_loses_nothing_before_its_consumer_is_there() {

@@ -60,15 +60,6 @@ pub fn by_leaf_node(system: &System, account: &Account, user: &User, side: &Side
     })
 }
 
-/// Subjects on which a leaf node may publish whatever its lists allow or deny (measured on nats-server 2.15.1).
-pub const UNCHECKED_OF_LEAF: [&str; 2] = ["$JS.ACK.>", "_R_.>"];
-
-/// How a leaf node sends acknowledgements and answers past its lists. `None`: it is none.
-pub fn past_lists_of_leaf(user: &User) -> Option<Carrier> {
-    let what = "`$JS.ACK.>` and `_R_.>`, on which a leaf node publishes whatever its lists deny".to_owned();
-    user.is_leaf.then_some(Carrier { what, place: user.span, by_import: false })
-}
-
 /// Whether a user's lists let it publish, and receive, on some of the subjects.
 pub fn allows(account: &Account, user: &User, subjects: &Subject) -> [bool; 2] {
     // A mapping may take them elsewhere.

@@ -106,6 +106,10 @@ impl<'w> Carried<'w> {
 
     /// The subjects with which the message arrives at a user of its account. `None`: it does not.
     pub fn received_by(&self, user: &'w User) -> Option<Subject> {
+        if user.is_leaf {
+            // It can replace its own lists.
+            return Some(self.subject());
+        }
         let side = &user.permissions.subscribe;
         side.heard().iter().find_map(|heard| Some(self.received(side, heard)?.subject()))
     }

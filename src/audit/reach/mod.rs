@@ -145,25 +145,22 @@ pub fn reachable<'w>(system: &'w System, account: &'w Account) -> Vec<&'w Accoun
 }
 
 /// The messages within `wanted` that a user may publish. A client's permissions apply to the
-/// subject after the account's mappings, a leaf node's to the one before (measured on nats-server 2.15.1).
+/// subject after the account's mappings. Those of a leaf node do not count.
 pub fn published<'w>(account: &'w Account, user: &'w User, wanted: Option<&Subject>) -> Vec<Carried<'w>> {
     let message = Carried::new(account, wanted.unwrap_or(&Subject::everything()));
-    let is_leaf = user.is_leaf && !account.mappings.is_empty();
-    let mut parts = Vec::new();
-    if user.is_client() || !is_leaf {
-        parts = granted(account, user, mapped(account, message.clone()), "may publish");
+    if !user.is_leaf {
+        return granted(account, user, mapped(account, message), "may publish");
     }
-    if is_leaf {
-        let by_leaf = |message| {
-            let sent = granted(account, user, vec![message], "as a leaf node may publish");
-            sent.into_iter().flat_map(|part| mapped(account, part)).collect::<Vec<_>>()
-        };
-        parts.extend(by_leaf(message));
-        if let Some(wanted) = wanted {
-            // What it may not send itself, a mapping may make for it.
-            let made = by_leaf(Carried::new(account, &Subject::everything()));
-            parts.extend(made.iter().filter_map(|part| part.within(wanted)));
-        }
+    let sent = |message: Carried<'w>| {
+        let name = format!("`{}/{}`", account.name, user.display_name());
+        let what = format!("{name}, as a leaf node, publishes `{}`, whatever its lists say", message.subject());
+        mapped(account, message.step(what, user.place_of(&user.permissions.publish)))
+    };
+    let mut parts = sent(message);
+    if let Some(wanted) = wanted.filter(|_| !account.mappings.is_empty()) {
+        // A mapping may make what is wanted of another subject.
+        let made = sent(Carried::new(account, &Subject::everything()));
+        parts.extend(made.iter().filter_map(|part| part.within(wanted)));
     }
     parts
 }

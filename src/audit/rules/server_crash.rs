@@ -5,7 +5,7 @@ use std::cell::LazyCell;
 use super::Rule;
 use crate::audit::crossing::{asks_the_server, delivers_anywhere, uses_mqtt};
 use crate::audit::reach::{self, traced};
-use crate::audit::system::{Import, ListenerKind, System};
+use crate::audit::system::{Account, Import, ListenerKind, System};
 use crate::audit::tenants::Tenants;
 use crate::diag::Diagnostic;
 use crate::model::ShareKind;
@@ -14,12 +14,27 @@ use crate::subject::Subject;
 pub const RULE: Rule = Rule {
     id: "server-crash",
     proves: "no message and no subscription of a tenant can crash the server",
-    why: "nats-server 2.15.1 crashes in three situations: a subscription to one subject of a local name with more wildcards than the imported stream has; a message on a subject that is mapped to an empty subject; and a request that comes from no client to an imported service whose latency is measured, which a user of an importer can cause by the reply subject of a request to the server, MQTT, a consumer or, where not every request is measured, a trace of its own message",
+    why: "A leaf node can make nats-server 2.15.1 run out of memory, by the weight of a queue subscription (a warning). The server crashes in three more situations: a subscription to one subject of a local name with more wildcards than the imported stream has; a message on a subject that is mapped to an empty subject; and a request that comes from no client to an imported service whose latency is measured, which a user of an importer can cause by the reply subject of a request to the server, MQTT, a consumer or, where not every request is measured, a trace of its own message",
     mend: "use each wildcard of the stream exactly once in the local name; map to a subject; remove `latency` and measure it outside the server",
     check,
 };
 
-fn check(system: &System, _: &Tenants, out: &mut Vec<Diagnostic>) {
+fn check(system: &System, tenants: &Tenants, out: &mut Vec<Diagnostic>) {
+    // A leaf node says how often it is to be counted in a queue, and the server makes a list as long: 8 GB by one message.
+    let mut leaves = system.tenants().filter_map(|account| Some((account, system.leaf_of(account)?)));
+    let is_with_others = |account: &Account| {
+        tenants.are_mixed(account) || system.tenants().any(|other| tenants.are_apart(&account.name, &other.name))
+    };
+    if let Some((account, span)) = leaves.find(|(account, _)| is_with_others(account)) {
+        let message = format!(
+            "whoever is behind the leaf node of `{}` can take all of the server's memory, by the weight of a queue subscription",
+            account.name
+        );
+        out.push(
+            RULE.warning(span, message)
+                .hint("only leaf nodes that are yours; or `max_leafnodes: 0` in the account's limits"),
+        );
+    }
     let stars = |subject: &Subject| subject.tokens().filter(|token| *token == "*").count();
     for account in &system.accounts {
         let streams = account.imports.iter().filter(|import| import.kind == ShareKind::Stream);

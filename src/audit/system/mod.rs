@@ -163,7 +163,9 @@ pub struct User {
     pub needs_proxy: bool,
     /// Whether it is a login of the leaf node listener, by which a server brings clients of its own into the account.
     pub is_leaf_login: bool,
-    /// Whether the server takes it as a leaf node: its account may have some, and there is a listener that admits it.
+    /// Whether the server takes it as a leaf node: its account may have some, and there is a listener that admits it. Its lists
+    /// mean nothing then: by a second CONNECT with `import` and `export` a leaf node replaces them, until the server reloads
+    /// (nats-server 2.15.1).
     pub is_leaf: bool,
 }
 
@@ -338,8 +340,8 @@ impl System {
         let is_kept_back = |kept: &[Subject]| kept.iter().any(|kept| kept.contains(subject));
         let leaves =
             self.server.leaves_of(&account.name).filter(|(_, kept)| account.takes_leaf_nodes() && !is_kept_back(kept));
-        let hears = |user: &&User| self.may_be_leaf(account, user) && user.permissions.subscribe.touches(subject);
-        let users = account.users.iter().filter(hears).map(|user| user.span);
+        // A user's own lists do not count.
+        let users = account.users.iter().filter(|user| self.may_be_leaf(account, user)).map(|user| user.span);
         leaves.map(|(span, _)| span).chain(users).next()
     }
 

@@ -230,7 +230,9 @@ async fn carry_out_one(
             (Action::Update { .. }, Some(stream)) => update_stream(api, stream, raw).await?,
             (Action::Replace(_), Some(stream)) => {
                 replacement::refuse(api, tenant, stream).await?;
+                refuse_before_new_copies(tenant, actual, name)?;
                 let copies = copies_of_others(tenant, name, account.provisioners).await?;
+                let is_copied = !copies.is_empty() || actual.is_copied(name);
                 let mut closed = handover.hand_over(api, actual, name, copies).await?;
                 if let Some(raw) = raw.filter(|_| closed.is_none()) {
                     // What is stored until it goes would get numbers that the new one gives out again. A sealed one stays as it is.
@@ -238,7 +240,10 @@ async fn carry_out_one(
                 }
                 let deleted = delete_stream(api, name, closed.as_ref().or(raw)).await?;
                 let config = handover.first_configuration(actual, stream);
-                create_stream(api, stream, &config, deleted.last).await.map_err(note_deleted)?;
+                // With a first number, nats-server 2.15.1 takes nothing of what its sources have once a message of its own came.
+                let goes_on = is_copied || stream.subjects.is_empty() || config.get("sources").is_null();
+                let last = if goes_on { deleted.last } else { 0 };
+                create_stream(api, stream, &config, last).await.map_err(note_deleted)?;
                 return Ok(Some(deleted.messages));
             }
             _ => {
@@ -270,6 +275,20 @@ async fn carry_out_one(
         _ => delete(api, &format!("CONSUMER.DELETE.{name}.{consumer}")).await,
     };
     done.map(|()| None)
+}
+
+/// Refuses to replace a stream before those of its account that are to copy it have begun: it would be empty.
+fn refuse_before_new_copies(tenant: &Tenant, actual: &Actual, name: &str) -> Result<(), Failure> {
+    let is_to_copy = |stream: &&Stream| stream.origins.iter().any(|origin| origin.as_str() == name);
+    let copies = |stream: &&Stream| actual.copies_of(name).any(|(copy, _)| copy == stream.name.as_str());
+    let new = tenant.streams.iter().filter(is_to_copy).find(|stream| !copies(stream));
+    new.map_or(Ok(()), |stream| {
+        let why = format!(
+            "`{}` is to copy it and has nothing of it yet: `tenantry apply` without --replace comes first",
+            stream.name
+        );
+        Err(replacement::irreplaceable(0, &why))
+    })
 }
 
 /// Says that the old one is there again, and begins anew.

@@ -12,6 +12,9 @@ use crate::keys::Login;
 use crate::model::Tenant;
 use crate::model::names::{AccountName, ConsumerName};
 
+/// Error code: there is no such stream.
+const STREAM_NOT_FOUND: u64 = 10059;
+
 /// The provisioners of tenants, by which the change of a stream reaches its copies in other accounts.
 pub struct Provisioners<'m> {
     /// The server.
@@ -100,7 +103,11 @@ impl Follower<'_> {
         let mut standing =
             Standing { held: number(&state["messages"]), last: state["last_seq"].as_u64(), ..Standing::default() };
         let (own, prefix) = match self {
-            Self::OfTheAccount(name) => (api.request(&format!("STREAM.INFO.{name}"), &Json::Null).await?, None),
+            Self::OfTheAccount(name) => match api.request(&format!("STREAM.INFO.{name}"), &Json::Null).await {
+                // It was deleted in the same command.
+                Err(Failure::Refused { code: STREAM_NOT_FOUND, .. }) => return Ok(Standing::default()),
+                own => (own?, None),
+            },
             Self::OfAnother(copy) => {
                 let feeding = api.request(&format!("CONSUMER.INFO.{stream}.{}", copy.fed_by), &Json::Null).await;
                 if let Ok(feeding) = feeding {
