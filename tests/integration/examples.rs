@@ -146,9 +146,8 @@ async fn event_backbone() {
 #[tokio::test]
 async fn iot_pulse() {
     let text = include_str!("../../examples/iot-pulse/tenants.toml");
-    // Three times 30 seconds would be a long test.
-    let project =
-        example(&text.replace("max_deliver     = 3\nmax_ack", "max_deliver     = 3\nack_wait = \"200ms\"\nmax_ack"));
+    // Three times 5 seconds would be a long test.
+    let project = example(&text.replace("ack_wait        = \"5s\"", "ack_wait        = \"200ms\""));
     let gateway = project.connect("PULSE/gateway").await;
     publish(&gateway.client, "telemetry.acme", "21.5").await;
     let ingest = project.connect("PULSE/ingest").await;
