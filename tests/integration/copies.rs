@@ -80,6 +80,28 @@ to = ["STRANGER"]
 jetstream = "ORDERS"
 "#;
 
+/// A registry of one tenant, without its streams.
+const A: &str = r#"version = 1
+[server]
+client = "127.0.0.1:4222"
+[server.jetstream]
+storage = "64MiB"
+memory = "64MiB"
+[[tenant]]
+name = "A"
+[tenant.jetstream]
+storage = "16MiB"
+memory = "16MiB"
+[[tenant.user]]
+name = "admin"
+role = "admin"
+"#;
+
+/// A stream of that tenant.
+fn stream(name: &str, storage: &str, more: &str) -> String {
+    format!("[[tenant.stream]]\nname = \"{name}\"\nstorage = \"{storage}\"\nmax_bytes = \"1MiB\"\n{more}\n")
+}
+
 async fn messages(who: &Connection, stream: &str) -> u64 {
     let info = ask(who, &format!("$JS.API.STREAM.INFO.{stream}"), Json::Null).await.expect("an answer");
     info["state"]["messages"].as_u64().unwrap_or_default()
@@ -160,8 +182,7 @@ async fn a_stream_that_is_replaced_is_copied_on() {
 async fn a_stream_that_is_replaced_twice_is_copied_in_between() {
     let registry = |storage: &str| {
         format!(
-            "version = 1\n[server]\nclient = \"127.0.0.1:4222\"\n[server.jetstream]\nstorage = \"64MiB\"\nmemory = \"64MiB\"\n\
-             [[tenant]]\nname = \"A\"\n[tenant.jetstream]\nstorage = \"16MiB\"\nmemory = \"16MiB\"\n[[tenant.user]]\nname = \"admin\"\nrole = \"admin\"\n\
+            "{A}\
              [[tenant.stream]]\nname = \"S\"\nsubjects = [\"A.s\"]\nstorage = \"{storage}\"\nmax_bytes = \"1MiB\"\nmax_msgs = 100\n\
              [[tenant.stream]]\nname = \"MIRROR\"\nmax_bytes = \"1MiB\"\nmirror = {{ name = \"S\" }}\n\
              [[tenant.stream]]\nname = \"COPY\"\nmax_bytes = \"1MiB\"\n[[tenant.stream.source]]\nname = \"S\"\n"
@@ -200,12 +221,9 @@ async fn a_stream_that_is_replaced_twice_is_copied_in_between() {
 #[tokio::test(flavor = "multi_thread")]
 async fn a_stream_with_a_source_and_subjects_of_its_own_has_all_of_its_source_again() {
     let registry = |storage: &str, new: &str| {
-        let stream = |name: &str, more: &str| {
-            format!("[[tenant.stream]]\nname = \"{name}\"\nstorage = \"{storage}\"\nmax_bytes = \"1MiB\"\n{more}\n")
-        };
+        let stream = |name: &str, more: &str| stream(name, storage, more);
         format!(
-            "version = 1\n[server]\nclient = \"127.0.0.1:4222\"\n[server.jetstream]\nstorage = \"64MiB\"\nmemory = \"64MiB\"\n\
-             [[tenant]]\nname = \"A\"\n[tenant.jetstream]\nstorage = \"16MiB\"\nmemory = \"16MiB\"\n[[tenant.user]]\nname = \"admin\"\nrole = \"admin\"\n{}{}{new}",
+            "{A}{}{}{new}",
             stream("X", "subjects = [\"A.x\"]"),
             stream("Y", "subjects = [\"A.y\"]\n[[tenant.stream.source]]\nname = \"X\""),
         )
@@ -251,8 +269,7 @@ async fn a_stream_with_a_source_and_subjects_of_its_own_has_all_of_its_source_ag
 async fn an_interest_stream_that_is_replaced_loses_nothing_before_its_consumer_is_there() {
     let registry = |storage: &str| {
         format!(
-            "version = 1\n[server]\nclient = \"127.0.0.1:4222\"\n[server.jetstream]\nstorage = \"64MiB\"\nmemory = \"64MiB\"\n\
-             [[tenant]]\nname = \"A\"\n[tenant.jetstream]\nstorage = \"16MiB\"\nmemory = \"16MiB\"\n[[tenant.user]]\nname = \"admin\"\nrole = \"admin\"\n\
+            "{A}\
              [[tenant.stream]]\nname = \"S\"\nsubjects = [\"A.s\"]\nstorage = \"{storage}\"\nretention = \"interest\"\n\
              [[tenant.stream.consumer]]\nname = \"w\"\n"
         )
@@ -293,12 +310,9 @@ async fn an_interest_stream_that_is_replaced_loses_nothing_before_its_consumer_i
 #[tokio::test(flavor = "multi_thread")]
 async fn a_stream_and_its_copies_that_are_replaced_at_once_keep_what_there_was() {
     let registry = |storage: &str| {
-        let stream = |name: &str, more: &str| {
-            format!("[[tenant.stream]]\nname = \"{name}\"\nstorage = \"{storage}\"\nmax_bytes = \"1MiB\"\n{more}\n")
-        };
+        let stream = |name: &str, more: &str| stream(name, storage, more);
         format!(
-            "version = 1\n[server]\nclient = \"127.0.0.1:4222\"\n[server.jetstream]\nstorage = \"64MiB\"\nmemory = \"64MiB\"\n\
-             [[tenant]]\nname = \"A\"\n[tenant.jetstream]\nstorage = \"16MiB\"\nmemory = \"16MiB\"\n[[tenant.user]]\nname = \"admin\"\nrole = \"admin\"\n{}{}{}",
+            "{A}{}{}{}",
             stream("S", "subjects = [\"A.s\"]"),
             stream("MIRROR", "mirror = { name = \"S\" }"),
             stream("COPY", "[[tenant.stream.source]]\nname = \"S\""),

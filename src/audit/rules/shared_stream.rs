@@ -290,8 +290,6 @@ mod tests {
         rules
     }
 
-    /// Measured on nats-server 2.15.1: HUB republishes what A sends to the service that it imports of B; and if C sends a
-    /// message of its stream with that service's subject as reply, HUB's stream acknowledges it there.
     /// Measured on nats-server 2.15.1: the longer form of an acknowledgement has the domain and the hash of the account's name,
     /// and no other token in its place.
     #[test]
@@ -321,6 +319,8 @@ mod tests {
         assert!(found("ORD_A", "$JS.ACK.ORD_A.>") && found("ORD_A", "$JS.ACK.ORD_A.LNj1UmbN.ORD_B.w.>"));
     }
 
+    /// Measured on nats-server 2.15.1: HUB republishes what A sends to the service that it imports of B; and if C sends a
+    /// message of its stream with that service's subject as reply, HUB's stream acknowledges it there.
     #[test]
     fn jetstream_passes_messages_on_to_a_service_of_a_third_account() {
         let found = |export: &str, import: &str, jetstream: &str| {

@@ -330,17 +330,21 @@ impl System {
 
     /// Where a leaf node of an account comes in, or goes out. `None`: it has none.
     pub fn leaf_of(&self, account: &Account) -> Option<Span> {
-        let leaves = self.server.leaves_of(&account.name).filter(|_| account.takes_leaf_nodes()).map(|(span, _)| span);
-        let users = account.users.iter().filter(|user| self.may_be_leaf(account, user)).map(|user| user.span);
-        leaves.chain(users).next()
+        self.leaf_where(account, |_| true)
     }
 
     /// Where a leaf node of an account comes in, or goes out, that may receive some of the subjects. `None`: none does.
     pub fn leaf_that_hears(&self, account: &Account, subject: &Subject) -> Option<Span> {
-        let is_kept_back = |kept: &[Subject]| kept.iter().any(|kept| kept.contains(subject));
-        let leaves =
-            self.server.leaves_of(&account.name).filter(|(_, kept)| account.takes_leaf_nodes() && !is_kept_back(kept));
-        // A user's own lists do not count.
+        self.leaf_where(account, |kept_back| !kept_back.iter().any(|kept| kept.contains(subject)))
+    }
+
+    /// Where a leaf node of an account comes in, or goes out, and the subjects that a remote keeps back are as given.
+    /// A user's own lists do not count.
+    fn leaf_where(&self, account: &Account, is_so: impl Fn(&[Subject]) -> bool) -> Option<Span> {
+        let leaves = self
+            .server
+            .leaves_of(&account.name)
+            .filter(|(_, kept_back)| account.takes_leaf_nodes() && is_so(kept_back));
         let users = account.users.iter().filter(|user| self.may_be_leaf(account, user)).map(|user| user.span);
         leaves.map(|(span, _)| span).chain(users).next()
     }
@@ -431,12 +435,6 @@ impl User {
     pub fn behind_leaf(name: String, span: Span) -> Self {
         let connection_types = Some((vec!["LEAFNODE".to_owned()], span));
         Self { connection_types, is_leaf_login: true, ..Self::anybody(name, span) }
-    }
-
-    /// Whether it may connect otherwise than as a leaf node.
-    pub fn is_client(&self) -> bool {
-        let is_leaf = |kind: &String| kind.to_uppercase().starts_with("LEAFNODE");
-        self.connection_types.as_ref().is_none_or(|(kinds, _)| kinds.is_empty() || !kinds.iter().all(is_leaf))
     }
 
     /// Whether it can join queues as a client: MQTT has none, and leaf nodes are another matter.
