@@ -121,13 +121,13 @@ pub struct SystemAccount {
     pub users: Vec<User>,
 }
 
-/// What people wrote about a tenant or a user. Nothing of it reaches the server.
+/// Texts for people about a tenant or a user. None reaches the server.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize)]
 pub struct About {
-    /// What it is for.
+    /// Its purpose.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub description: Option<String>,
-    /// Who owns it.
+    /// The team or person that owns it.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub owner: Option<String>,
     /// Where to ask.
@@ -140,7 +140,7 @@ pub struct About {
 pub struct Tenant {
     /// The account's name.
     pub name: AccountName,
-    /// What people wrote about it.
+    /// Texts for people about it.
     pub about: About,
     /// Location of the declaration in the registry.
     pub span: Span,
@@ -202,7 +202,7 @@ pub struct JetStream {
 pub struct User {
     /// The user's name, unique in its account.
     pub name: UserName,
-    /// What people wrote about it.
+    /// Texts for people about it.
     pub about: About,
     /// Location of the declaration in the registry.
     pub span: Span,

@@ -220,7 +220,7 @@ pub fn tenant_input(common: &Sha256, tenant: &Tenant, supplied: &Supplied) -> Di
     // affect the output; of a stream only what the handout shows does.
     let Tenant {
         name,
-        // What people wrote is in handouts alone.
+        // Texts for people are in handouts alone.
         about: _,
         span: _,
         subjects,

@@ -172,7 +172,7 @@ fn led_on<'s>(
             let mut coming = coming.iter().filter(|(from, ..)| is_third(from));
             let first = coming.find_map(|(from, carried, comes)| {
                 let carried = carried.within(subject)?;
-                // What is mapped at the other end goes there under its own name, which is not followed back.
+                // A mapping at the other end may send it out under another name, which is not followed back.
                 let goes_out = !via.mappings.is_empty() || system.leaf_that_hears(via, &carried.subject()).is_some();
                 goes_out.then_some((*from, carried, *comes))
             });

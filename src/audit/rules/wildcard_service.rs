@@ -147,7 +147,7 @@ fn bears(is_name: &dyn Fn(&str) -> bool, wide: &Subject, subject: &Subject) -> b
 /// Warns of services in which importers choose what is in a wildcard's place, which another one could be named by: all of
 /// the service, or what another one asks as well.
 fn fillable(system: &System, tenants: &Tenants, account: &Account, asked: &[Asked<'_>], out: &mut Vec<Diagnostic>) {
-    // What the server itself answers has no importer's name in its subjects, but those of keys and consumers.
+    // The server's own services have names of keys and consumers in their subjects, and none of importers.
     let is_users = |export: &&Export| export.subject.first_token() != "$JS";
     let services = account.exports.iter().filter(|e| e.kind == ShareKind::Service && e.token_position == 0);
     for export in

@@ -235,7 +235,7 @@ async fn carry_out_one(
                 let is_copied = !copies.is_empty() || actual.is_copied(name);
                 let mut closed = handover.hand_over(api, actual, name, copies).await?;
                 if let Some(raw) = raw.filter(|_| closed.is_none()) {
-                    // What is stored until it goes would get numbers that the new one gives out again. A sealed one stays as it is.
+                    // It takes no more messages: the new one would give out their numbers again. A sealed one stays as it is.
                     closed = handover::close(api, name, raw).await.unwrap_or_default();
                 }
                 let deleted = delete_stream(api, name, closed.as_ref().or(raw)).await?;
@@ -455,7 +455,7 @@ fn ignore_not_found(answer: Result<Json, Failure>) -> Result<(), Failure> {
     }
 }
 
-/// What a stream had when it was deleted.
+/// The state of a stream when it was deleted.
 struct Deleted {
     /// Its last sequence number.
     last: u64,

@@ -88,7 +88,7 @@ pub fn of_copies(tenant: &Tenant, stream: &Stream, actual: &Actual) -> Option<St
     }
 }
 
-/// What a new stream copies again, with the number of messages that its origins in the account have now.
+/// Says that a new stream copies its origins again, and how many messages those in the account hold now.
 fn copied_again_from(new: &Json, actual: &Actual) -> String {
     let own = origins(new).filter(|origin| origin["external"].is_null()).filter_map(|origin| origin["name"].as_str());
     let holds = own.filter_map(|name| Some(format!("`{name}` holds {}", messages(actual.streams.get(name)?.messages))));

@@ -151,7 +151,7 @@ async fn run_job(
     let mut former = job.former.iter();
     let mut user = (login, job.inbox.as_str());
     let mut before: Vec<(Change, ChangeOutcome)> = Vec::new();
-    // Who was connected waits for the server to come back.
+    // A command that was connected once waits for the server to come back.
     let was_connected = Cell::new(false);
     for attempt in 1.. {
         let result = async {

@@ -88,7 +88,8 @@ fn stream_changes(tenant: &Tenant, stream: &Stream, actual: &Actual, targets: &T
     });
     let mut of_consumers: Vec<Change> = of_consumers.collect();
     of_consumers.extend(in_stream.into_iter().flat_map(|found| paused(stream, found)));
-    // Who is to get what another one gives up, or what a stream keeps for consumers only, is there first.
+    // New consumers come first, and updates that give up nothing next: they may get what another one gives up, and some
+    // streams keep messages for consumers only.
     of_consumers.sort_by_key(|change| match &change.action {
         Action::Create => 0,
         Action::Update(differs) if !losses::gives_up(&differs.fields) => 1,

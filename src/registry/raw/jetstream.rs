@@ -18,7 +18,7 @@ keys! {
     Stream, "a stream" {
         /// The stream's name.
         name: Spanned<StreamName>,
-        /// What it is for.
+        /// Its purpose.
         description: Key<Spanned<String>>,
         /// What it captures, inside the tenant's subjects, or among those that others share with it.
         subjects: Key<List<Spanned<Subject>>>,
@@ -142,7 +142,7 @@ keys! {
     Consumer, "a consumer" {
         /// The consumer's name.
         name: Spanned<ConsumerName>,
-        /// What it is for.
+        /// Its purpose.
         description: Key<Spanned<String>>,
         /// Which of the stream's subjects it takes. Default all.
         filter: Key<Spanned<Subject>>,
@@ -208,7 +208,7 @@ keys! {
     Bucket, "a bucket" {
         /// The bucket's name.
         name: Spanned<BucketName>,
-        /// What it is for.
+        /// Its purpose.
         description: Key<Spanned<String>>,
         /// Values kept for each key. Default 1.
         history: Key<Spanned<Int<1, 64>>>,
@@ -236,7 +236,7 @@ keys! {
     ObjectStore, "an object store" {
         /// The object store's name.
         name: Spanned<BucketName>,
-        /// What it is for.
+        /// Its purpose.
         description: Key<Spanned<String>>,
         /// Oldest object kept. Default no limit.
         max_age: Key<Spanned<Duration>>,

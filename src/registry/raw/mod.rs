@@ -151,9 +151,9 @@ keys! {
     Tenant, "a tenant" {
         /// The account's name.
         name: Spanned<AccountName>,
-        /// What the tenant is, for its handout.
+        /// The tenant's purpose, for its handout.
         description: Key<Spanned<String>>,
-        /// Who owns it: a team or a person.
+        /// The team or person that owns it.
         owner: Key<Spanned<String>>,
         /// Where its developers ask for help: an address, a channel.
         contact: Key<Spanned<String>>,
@@ -203,9 +203,9 @@ keys! {
     User, "a user" {
         /// The user's name, unique in its tenant.
         name: Spanned<UserName>,
-        /// What it is for.
+        /// Its purpose.
         description: Key<Spanned<String>>,
-        /// Who owns it: a team or a person.
+        /// The team or person that owns it.
         owner: Key<Spanned<String>>,
         /// Where to reach the owner.
         contact: Key<Spanned<String>>,
